@@ -1,0 +1,22 @@
+//! djr: a streaming multimodal dataset processor that runs Data-Juicer recipes.
+//!
+//! Modules in reading order, from the pure kernels to the command line:
+//! [`text`], [`image`] and [`hash`] compute and know nothing of rows;
+//! [`sample`] is one row; [`op`] is the contract of an operator and the registry;
+//! [`ops`] is the catalogue; [`recipe`] turns YAML into a checked plan;
+//! [`io`] reads and writes rows; [`exec`] runs a plan over them;
+//! [`report`] tells what happened; [`catalog`] documents the operators;
+//! [`cli`] is the command line. ARCHITECTURE.md holds the invariants.
+
+pub mod catalog;
+pub mod cli;
+pub mod exec;
+pub mod hash;
+pub mod image;
+pub mod io;
+pub mod op;
+pub mod ops;
+pub mod recipe;
+pub mod report;
+pub mod sample;
+pub mod text;

@@ -1,0 +1,119 @@
+//! What an operator is given while it is built from its parameters.
+
+use std::path::{Path, PathBuf};
+
+use crate::sample::FieldPath;
+
+/// Parameters that every operator accepts, already merged with the recipe's global keys.
+#[derive(Debug, Clone)]
+pub struct BaseParams {
+    /// The text field (`text_key`, else the first of `text_keys`).
+    pub text_key: FieldPath,
+    /// The field of image paths (`image_key`).
+    pub image_key: FieldPath,
+    /// Filters: the lower bound is inclusive.
+    pub min_closed_interval: bool,
+    /// Filters: the upper bound is inclusive.
+    pub max_closed_interval: bool,
+    /// Filters: keep what lies outside of the range.
+    pub reversed_range: bool,
+}
+
+impl Default for BaseParams {
+    fn default() -> Self {
+        Self {
+            text_key: "text".into(),
+            image_key: "images".into(),
+            min_closed_interval: true,
+            max_closed_interval: true,
+            reversed_range: false,
+        }
+    }
+}
+
+/// A problem with one parameter (or, with no name, with their combination).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParamError {
+    /// The parameter at fault.
+    pub param: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl ParamError {
+    /// `message` about `param`.
+    pub fn new(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            param: Some(param.into()),
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// An asset (word list, tokenizer, model) that is not where it was looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetError {
+    /// The places that were tried.
+    pub tried: Vec<PathBuf>,
+}
+
+/// What an operator may use while it is built.
+#[derive(Debug, Clone, Default)]
+pub struct BuildContext {
+    /// Parameters common to all operators.
+    pub base: BaseParams,
+    /// The recipe's directory, then the working directory: where relative paths are looked for.
+    pub search: Vec<PathBuf>,
+    /// Data-Juicer's cache directory (`DATA_JUICER_CACHE_HOME`, else `~/.cache/data_juicer`).
+    pub cache: Option<PathBuf>,
+}
+
+impl BuildContext {
+    /// The first existing path that `written` may mean.
+    ///
+    /// # Errors
+    /// All places tried, if none exists.
+    pub fn resolve(&self, written: &str) -> Result<PathBuf, AssetError> {
+        let path = Path::new(written);
+        let mut tried = Vec::new();
+        for base in &self.search {
+            let candidate = base.join(path);
+            if candidate.exists() {
+                return Ok(candidate);
+            }
+            if !tried.contains(&candidate) {
+                tried.push(candidate);
+            }
+        }
+        if self.search.is_empty() {
+            if path.exists() {
+                return Ok(path.to_owned());
+            }
+            tried.push(path.to_owned());
+        }
+        Err(AssetError { tried })
+    }
+
+    /// The file or directory `relative` of Data-Juicer's cache (`assets`, `models/en.sp.model`).
+    ///
+    /// # Errors
+    /// The place tried, if it does not exist.
+    pub fn cached(&self, relative: &str) -> Result<PathBuf, AssetError> {
+        match self.cache.as_ref().map(|dir| dir.join(relative)) {
+            Some(path) if path.exists() => Ok(path),
+            other => Err(AssetError {
+                tried: other.into_iter().collect(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Filters: measure a row, then keep or drop it by what was measured.
+
+use smallvec::SmallVec;
+
+use super::ImageNeed;
+use crate::sample::{RowError, Sample, StatKey, StatValue, Stats};
+
+/// The values a filter measured, in the order of [`Filter::stats`].
+pub type Measured = SmallVec<[StatValue; 2]>;
+
+/// Why a filter dropped a row: the stat, its value, and the bound it broke.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The stat that decided, e.g. `text_len`.
+    pub stat: StatKey,
+    /// What was measured.
+    pub value: StatValue,
+    /// The bound as the recipe says it, e.g. `min_len: 10`.
+    pub limit: String,
+}
+
+/// A filter's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// The row stays.
+    Keep,
+    /// The row goes.
+    Drop(Box<Decision>),
+}
+
+impl Verdict {
+    /// Drop because `stat` is `value`, which breaks `limit`.
+    pub fn drop(stat: impl Into<StatKey>, value: StatValue, limit: impl Into<String>) -> Self {
+        Self::Drop(Box::new(Decision {
+            stat: stat.into(),
+            value,
+            limit: limit.into(),
+        }))
+    }
+}
+
+/// Measures one row; decides from the measures alone.
+///
+/// The two halves are apart so that present stats are reused, stats can be re-cut without the
+/// data, and a report can show value against limit.
+pub trait Filter: Send + Sync {
+    /// The stats it writes, in order. The row is measured only if one of them is missing.
+    fn stats(&self) -> &[StatKey];
+
+    /// Measures the row: one value for each of [`Filter::stats`].
+    ///
+    /// # Errors
+    /// Whatever makes the row impossible to measure; it is quarantined.
+    fn measure(&self, sample: &Sample) -> Result<Measured, RowError>;
+
+    /// Keeps or drops by the stats, which include those of [`Filter::stats`].
+    fn decide(&self, stats: &Stats) -> Verdict;
+
+    /// How far it needs images decoded.
+    fn image_need(&self) -> ImageNeed {
+        ImageNeed::None
+    }
+}

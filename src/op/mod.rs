@@ -1,0 +1,73 @@
+//! The contract of an operator, and the registry that knows them all.
+//!
+//! An operator is one file in [`crate::ops`]. It declares its parameters as a struct, checks them
+//! once when it is built, and then answers for one row at a time. Operators never touch files
+//! (but for assets that the [`BuildContext`] opens while a plan is built, and images through a
+//! row's slots), threads, clocks, the environment or each other.
+
+mod bounds;
+mod build;
+mod dedup;
+mod filter;
+mod mapper;
+mod registry;
+mod selector;
+
+pub use bounds::{AnyOrAll, Bounds};
+pub use build::{AssetError, BaseParams, BuildContext, ParamError};
+pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};
+pub use filter::{Decision, Filter, Measured, Verdict};
+pub use mapper::{Mapper, TextMapper, TextMapperAdapter};
+pub use registry::{Family, OpDef, all, find, operator};
+pub use selector::{FieldKey, Picked, Selector};
+
+/// How far an operator needs a row's images decoded. Ordered: each level includes the former.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum ImageNeed {
+    /// Does not look at images.
+    #[default]
+    None,
+    /// The path, as text.
+    Path,
+    /// The size of the file in bytes.
+    FileSize,
+    /// Width, height and format, read from the file's first bytes.
+    Header,
+    /// A decode at reduced scale: every bit of the stream is read, few pixels are made.
+    Scaled,
+    /// All pixels.
+    Pixels,
+}
+
+/// An operator that is built and ready: it exists, so its parameters are valid.
+pub enum Operator {
+    /// Changes a row.
+    Mapper(Box<dyn Mapper>),
+    /// Measures a row and keeps or drops it.
+    Filter(Box<dyn Filter>),
+    /// Drops rows whose key an earlier row had.
+    Exact(Box<dyn ExactDeduplicator>),
+    /// Drops rows that are near an earlier row; must see every row before it can decide.
+    Near(Box<dyn BandDeduplicator>),
+    /// Picks rows out of all rows; must see every row before it can decide.
+    Selector(Box<dyn Selector>),
+}
+
+impl Operator {
+    /// How far it needs images decoded.
+    #[must_use]
+    pub fn image_need(&self) -> ImageNeed {
+        match self {
+            Self::Mapper(op) => op.image_need(),
+            Self::Filter(op) => op.image_need(),
+            Self::Exact(op) => op.image_need(),
+            Self::Near(_) | Self::Selector(_) => ImageNeed::None,
+        }
+    }
+
+    /// Whether it must see every row before it can decide.
+    #[must_use]
+    pub fn is_barrier(&self) -> bool {
+        matches!(self, Self::Near(_) | Self::Selector(_))
+    }
+}

@@ -1,0 +1,3 @@
+//! Filters, one file each.
+
+mod text_length_filter;

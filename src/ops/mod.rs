@@ -1,0 +1,6 @@
+//! The catalogue: one file an operator, named as in recipes.
+
+mod dedup;
+mod filter;
+mod mapper;
+mod select;

@@ -1,0 +1,93 @@
+//! A row's image: opened at most once, decoded only as far as some operator asks.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// How a run finds and checks images; shared by all rows.
+#[derive(Debug, Clone)]
+pub struct ImageContext {
+    /// The field that holds the paths (`images`).
+    pub image_key: String,
+    /// Where relative paths start, one directory an input file. One entry serves all files.
+    pub roots: Vec<PathBuf>,
+    /// Refuse whatever lies outside the row's root, symlinks followed.
+    pub confine: bool,
+}
+
+impl Default for ImageContext {
+    fn default() -> Self {
+        Self {
+            image_key: "images".into(),
+            roots: vec![PathBuf::new()],
+            confine: false,
+        }
+    }
+}
+
+impl ImageContext {
+    /// The directory relative paths of rows of input `file` start from.
+    #[must_use]
+    pub fn root(&self, file: u32) -> &Path {
+        self.roots
+            .get(file as usize)
+            .or_else(|| self.roots.last())
+            .map_or(Path::new(""), PathBuf::as_path)
+    }
+}
+
+/// One image of a row.
+#[derive(Debug)]
+pub struct ImageSlot {
+    written: String,
+    path: PathBuf,
+    #[expect(dead_code, reason = "the decode ladder reads it")]
+    context: Arc<ImageContext>,
+}
+
+impl ImageSlot {
+    /// The image that the row calls `written`, of a row of input `file`.
+    #[must_use]
+    pub fn new(written: String, file: u32, context: Arc<ImageContext>) -> Self {
+        let path = normalise(&context.root(file).join(&written));
+        Self {
+            written,
+            path,
+            context,
+        }
+    }
+
+    /// The path as the row has it.
+    #[must_use]
+    pub fn written(&self) -> &str {
+        &self.written
+    }
+
+    /// The path to open: joined with the root, `.` and `..` resolved by name, links untouched.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Frees pixels and file bytes; what was learnt of the header stays.
+    pub fn release(&mut self) {}
+}
+
+/// Resolves `.` and `..` without asking the file system, as Python's `os.path.normpath`.
+#[must_use]
+pub fn normalise(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => match out.components().next_back() {
+                Some(Component::Normal(_)) => {
+                    out.pop();
+                }
+                Some(Component::RootDir | Component::Prefix(_)) => {}
+                _ => out.push(".."),
+            },
+            other => out.push(other),
+        }
+    }
+    out
+}

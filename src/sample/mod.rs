@@ -1,0 +1,17 @@
+//! One row of a dataset: its bytes, its fields, its images and what filters measured of it.
+//!
+//! A [`Sample`] keeps the line it came from and decodes a field only when an operator asks for
+//! it. A field that nobody changed is written back exactly as it was read: numbers, escapes,
+//! duplicate keys and spacing survive. Operators see rows only through this module.
+
+mod error;
+mod images;
+mod path;
+mod row;
+mod stats;
+
+pub use error::RowError;
+pub use images::{ImageContext, ImageSlot};
+pub use path::FieldPath;
+pub use row::{HashColumns, Origin, Sample};
+pub use stats::{StatKey, StatValue, Stats};

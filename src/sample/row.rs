@@ -1,0 +1,778 @@
+//! [`Sample`]: a line of JSONL that is decoded field by field, on demand.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use super::{FieldPath, ImageContext, ImageSlot, RowError, Stats};
+
+/// Where a row came from. `offset` is its identity: the offset in bytes of its line in the
+/// (decompressed) inputs laid end to end, each ended by a newline. It does not change when the
+/// same rows are cut into other files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Origin {
+    /// Global byte offset of the line.
+    pub offset: u64,
+    /// Index of the input file in the plan's list.
+    pub file: u32,
+    /// Line number in that file, from 1.
+    pub line: u64,
+}
+
+/// Hashes that deduplicators computed, shared between them as Data-Juicer's hash columns are: a
+/// second deduplicator of the same kind reuses the first one's value.
+#[derive(Debug, Clone, Default)]
+pub struct HashColumns {
+    /// `__dj__hash`: MD5 of the (cleaned) text.
+    pub text: OnceCell<[u8; 16]>,
+    /// `__dj__imagehash`: concatenated perceptual hashes in hexadecimal.
+    pub image: OnceCell<String>,
+    /// One key a band of `__dj__minhash`.
+    pub minhash_bands: OnceCell<Vec<u64>>,
+    /// `__dj__simhash`.
+    pub simhash: OnceCell<u64>,
+}
+
+/// One row: an ordered JSON object that remembers the bytes it was read from.
+#[derive(Debug)]
+pub struct Sample {
+    line: String,
+    fields: SmallVec<[Field; 4]>,
+    origin: Origin,
+    images: OnceCell<Result<Vec<ImageSlot>, RowError>>,
+    context: Arc<ImageContext>,
+    /// What filters measured so far.
+    pub stats: Stats,
+    /// What deduplicators hashed so far.
+    pub hashes: HashColumns,
+}
+
+#[derive(Debug)]
+struct Field {
+    key: Key,
+    /// Where the member (`"key": value`) lies in the line; `None` for an added field.
+    member: Option<Range<usize>>,
+    /// Where its value lies in the line; kept after an edit so that it can be spliced.
+    raw: Option<Range<usize>>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Key {
+    Span(Range<usize>),
+    Owned(Box<str>),
+}
+
+#[derive(Debug)]
+enum Content {
+    /// As read. `decoded` holds the text once somebody asked for it and it had escapes.
+    Raw { decoded: OnceCell<Box<str>> },
+    /// A text that an operator wrote.
+    Text(String),
+    /// Another value that an operator wrote.
+    Json(Value),
+    /// Removed: the field is not written.
+    Removed,
+}
+
+impl Sample {
+    /// Reads one line (without its newline) that must hold a JSON object.
+    ///
+    /// # Errors
+    /// `json_invalid` if it is not valid JSON, `json_not_object` if it is not an object.
+    pub fn parse(
+        line: String,
+        origin: Origin,
+        context: Arc<ImageContext>,
+    ) -> Result<Self, RowError> {
+        if !line
+            .trim_start_matches([' ', '\t', '\r', '\n'])
+            .starts_with('{')
+        {
+            return Err(not_an_object(&line));
+        }
+        let fields = scan_members(&line)?;
+        Ok(Self {
+            line,
+            fields,
+            origin,
+            images: OnceCell::new(),
+            context,
+            stats: Stats::default(),
+            hashes: HashColumns::default(),
+        })
+    }
+
+    /// Where the row came from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The line as it was read, whatever was edited since.
+    #[must_use]
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// The text at `path`: `None` if the field is missing or null.
+    ///
+    /// # Errors
+    /// `wrong_type` if it is not a string, `lone_surrogate` if it is not valid Unicode.
+    pub fn text(&self, path: &FieldPath) -> Result<Option<Cow<'_, str>>, RowError> {
+        if let Some(index) = self.find(path.as_str()) {
+            return self.text_of(index, path.as_str());
+        }
+        match self.nested(path)? {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(Cow::Owned(text))),
+            Some(other) => Err(wrong_type(path.as_str(), "a string", &other)),
+        }
+    }
+
+    /// The text at `path`, where a missing or null field is an error.
+    ///
+    /// # Errors
+    /// `missing_field`, and those of [`Sample::text`].
+    pub fn required_text(&self, path: &FieldPath) -> Result<Cow<'_, str>, RowError> {
+        self.text(path)?.ok_or_else(|| {
+            RowError::new(
+                "missing_field",
+                format!("field '{path}' is missing or null"),
+            )
+        })
+    }
+
+    /// Any value at `path`, decoded: `None` if missing.
+    ///
+    /// # Errors
+    /// `json_invalid` if the value cannot be decoded (a lone surrogate, nesting too deep).
+    pub fn value(&self, path: &FieldPath) -> Result<Option<Value>, RowError> {
+        match self.find(path.as_str()) {
+            Some(index) => self.value_of(index).map(Some),
+            None => self.nested(path),
+        }
+    }
+
+    /// Whether a top-level field called `name` exists (null counts).
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// Replaces the text at `path`. A nested path rewrites its whole top-level field.
+    ///
+    /// # Errors
+    /// `wrong_type` if a dotted path runs through something that is not an object.
+    pub fn set_text(&mut self, path: &FieldPath, text: String) -> Result<(), RowError> {
+        if self.find(path.as_str()).is_none() && path.descend().is_some() {
+            return self.set_nested(path, Value::String(text));
+        }
+        self.put(path.as_str(), Content::Text(text));
+        Ok(())
+    }
+
+    /// Sets a top-level field to any value, adding it at the end if it is new.
+    pub fn set_value(&mut self, name: &str, value: Value) {
+        self.put(name, Content::Json(value));
+        if name == self.context.image_key {
+            self.images = OnceCell::new();
+        }
+    }
+
+    /// Removes a top-level field, if there.
+    pub fn remove(&mut self, name: &str) {
+        if let Some(field) = self.find(name).and_then(|i| self.fields.get_mut(i)) {
+            field.content = Content::Removed;
+        }
+    }
+
+    /// The row's images in list order, each with its own lazy state. A string is one path; a
+    /// missing or null field means no image.
+    ///
+    /// # Errors
+    /// `wrong_type` if the field is neither a list of strings, a string nor null.
+    pub fn images(&self) -> Result<&[ImageSlot], RowError> {
+        self.images
+            .get_or_init(|| self.image_slots())
+            .as_ref()
+            .map(Vec::as_slice)
+            .map_err(Clone::clone)
+    }
+
+    /// Frees pixels and file bytes that images hold; their headers stay.
+    pub fn release_images(&mut self) {
+        if let Some(Ok(slots)) = self.images.get_mut() {
+            slots.iter_mut().for_each(ImageSlot::release);
+        }
+    }
+
+    /// How images are found and checked.
+    #[must_use]
+    pub fn image_context(&self) -> &ImageContext {
+        &self.context
+    }
+
+    /// Top-level field names in order.
+    pub fn keys(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.fields
+            .iter()
+            .filter(|f| !matches!(f.content, Content::Removed))
+            .map(|f| self.key_text(&f.key))
+    }
+
+    /// Whether an operator changed, added or removed a field.
+    #[must_use]
+    pub fn is_edited(&self) -> bool {
+        self.fields
+            .iter()
+            .any(|f| !matches!(f.content, Content::Raw { .. }))
+    }
+
+    /// Appends the row as one JSON object without a newline. Untouched parts of the line are
+    /// copied byte for byte; `overrides` replaces (or adds) top-level fields with ready JSON.
+    pub fn write_json(&self, overrides: &[(&str, String)], out: &mut Vec<u8>) {
+        if overrides.is_empty() && !self.is_edited() {
+            out.extend_from_slice(self.line.trim_matches(JSON_SPACE).as_bytes());
+            return;
+        }
+        Splicer::new(self, out).run(overrides);
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        // The last of duplicate keys wins, as in Python.
+        self.fields
+            .iter()
+            .rposition(|f| self.key_text(&f.key) == name && !matches!(f.content, Content::Removed))
+    }
+
+    fn key_text<'a>(&'a self, key: &'a Key) -> Cow<'a, str> {
+        match key {
+            Key::Span(span) => Cow::Borrowed(self.line.get(span.clone()).unwrap_or_default()),
+            Key::Owned(text) => Cow::Borrowed(text),
+        }
+    }
+
+    fn raw_of(&self, field: &Field) -> &str {
+        field
+            .raw
+            .clone()
+            .and_then(|span| self.line.get(span))
+            .unwrap_or("null")
+    }
+
+    fn text_of(&self, index: usize, name: &str) -> Result<Option<Cow<'_, str>>, RowError> {
+        let Some(field) = self.fields.get(index) else {
+            return Ok(None);
+        };
+        match &field.content {
+            Content::Text(text) => Ok(Some(Cow::Borrowed(text))),
+            Content::Json(Value::String(text)) => Ok(Some(Cow::Borrowed(text))),
+            Content::Json(Value::Null) | Content::Removed => Ok(None),
+            Content::Json(other) => Err(wrong_type(name, "a string", other)),
+            Content::Raw { decoded } => {
+                let raw = self.raw_of(field);
+                if raw == "null" {
+                    return Ok(None);
+                }
+                let Some(inner) = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')) else {
+                    return Err(wrong_type(name, "a string", &short_value(raw)));
+                };
+                if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+                    return Ok(Some(Cow::Borrowed(inner)));
+                }
+                if decoded.get().is_none() {
+                    let text: Box<str> =
+                        serde_json::from_str(raw).map_err(|e| undecodable(name, &e))?;
+                    let _ = decoded.set(text);
+                }
+                Ok(decoded.get().map(|t| Cow::Borrowed(t.as_ref())))
+            }
+        }
+    }
+
+    fn value_of(&self, index: usize) -> Result<Value, RowError> {
+        let Some(field) = self.fields.get(index) else {
+            return Ok(Value::Null);
+        };
+        match &field.content {
+            Content::Text(text) => Ok(Value::String(text.clone())),
+            Content::Json(value) => Ok(value.clone()),
+            Content::Removed => Ok(Value::Null),
+            Content::Raw { .. } => serde_json::from_str(self.raw_of(field))
+                .map_err(|e| undecodable(&self.key_text(&field.key), &e)),
+        }
+    }
+
+    fn nested(&self, path: &FieldPath) -> Result<Option<Value>, RowError> {
+        let Some((head, rest)) = path.descend() else {
+            return Ok(None);
+        };
+        let Some(index) = self.find(head) else {
+            return Ok(None);
+        };
+        let mut value = self.value_of(index)?;
+        for part in rest {
+            match value {
+                Value::Object(mut map) => match map.shift_remove(part) {
+                    Some(inner) => value = inner,
+                    None => return Ok(None),
+                },
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(value))
+    }
+
+    fn set_nested(&mut self, path: &FieldPath, new: Value) -> Result<(), RowError> {
+        let Some((head, rest)) = path.descend() else {
+            return Ok(());
+        };
+        let mut root = match self.find(head) {
+            Some(index) => self.value_of(index)?,
+            None => Value::Object(serde_json::Map::new()),
+        };
+        let mut slot = &mut root;
+        for part in rest {
+            let Value::Object(map) = slot else {
+                return Err(wrong_type(head, "an object", &Value::Null));
+            };
+            slot = map
+                .entry(part)
+                .or_insert(Value::Object(serde_json::Map::new()));
+        }
+        *slot = new;
+        self.put(head, Content::Json(root));
+        Ok(())
+    }
+
+    fn put(&mut self, name: &str, content: Content) {
+        match self.find(name).and_then(|i| self.fields.get_mut(i)) {
+            Some(field) => field.content = content,
+            None => self.fields.push(Field {
+                key: Key::Owned(name.into()),
+                member: None,
+                raw: None,
+                content,
+            }),
+        }
+    }
+
+    fn image_slots(&self) -> Result<Vec<ImageSlot>, RowError> {
+        let key = self.context.image_key.as_str();
+        let Some(index) = self.find(key) else {
+            return Ok(Vec::new());
+        };
+        let paths = match self.value_of(index)? {
+            Value::Null => Vec::new(),
+            Value::String(path) => vec![path],
+            Value::Array(items) => items
+                .into_iter()
+                .map(|item| match item {
+                    Value::String(path) => Ok(path),
+                    other => Err(wrong_type(key, "a list of strings", &other)),
+                })
+                .collect::<Result<_, _>>()?,
+            other => return Err(wrong_type(key, "a list of paths, a path or null", &other)),
+        };
+        Ok(paths
+            .into_iter()
+            .map(|path| ImageSlot::new(path, self.origin.file, Arc::clone(&self.context)))
+            .collect())
+    }
+}
+
+/// JSON's own white space.
+const JSON_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
+/// Writes an edited row: copies the line up to each edit, then the edit.
+struct Splicer<'a> {
+    sample: &'a Sample,
+    out: &'a mut Vec<u8>,
+    any: bool,
+}
+
+impl<'a> Splicer<'a> {
+    fn new(sample: &'a Sample, out: &'a mut Vec<u8>) -> Self {
+        Self {
+            sample,
+            out,
+            any: false,
+        }
+    }
+
+    fn run(mut self, overrides: &[(&str, String)]) {
+        let sample = self.sample;
+        let head = sample
+            .fields
+            .first()
+            .and_then(|f| f.member.as_ref())
+            .map(|m| ..m.start);
+        let head = head.and_then(|span| sample.line.get(span)).unwrap_or("{");
+        self.out
+            .extend_from_slice(head.trim_start_matches(JSON_SPACE).as_bytes());
+        let mut used: SmallVec<[bool; 4]> = SmallVec::from_elem(false, overrides.len());
+        // Only the last of duplicate keys may be replaced; it is the one that readers see.
+        for (index, field) in sample.fields.iter().enumerate() {
+            if matches!(field.content, Content::Removed) {
+                continue;
+            }
+            let name = sample.key_text(&field.key);
+            let replaced = overrides
+                .iter()
+                .position(|(key, _)| *key == name)
+                .filter(|_| sample.find(&name) == Some(index));
+            if let Some(position) = replaced {
+                if let Some(flag) = used.get_mut(position) {
+                    *flag = true;
+                }
+            }
+            let fresh = replaced
+                .and_then(|p| overrides.get(p))
+                .map(|(_, json)| json.as_str());
+            self.member(index, field, &name, fresh);
+        }
+        for ((key, json), used) in overrides.iter().zip(used) {
+            if !used {
+                self.separator(b", ");
+                self.quoted(key);
+                self.out.extend_from_slice(b": ");
+                self.out.extend_from_slice(json.as_bytes());
+            }
+        }
+        let tail = sample
+            .fields
+            .iter()
+            .rev()
+            .find_map(|f| f.raw.as_ref())
+            .map(|r| r.end..);
+        let tail = tail.and_then(|span| sample.line.get(span)).unwrap_or("}");
+        self.out
+            .extend_from_slice(tail.trim_end_matches(JSON_SPACE).as_bytes());
+    }
+
+    fn member(&mut self, index: usize, field: &Field, name: &str, fresh: Option<&str>) {
+        let line = self.sample.line.as_str();
+        let slice = |span: Range<usize>| line.get(span).unwrap_or_default().as_bytes();
+        match (&field.member, &field.raw) {
+            (Some(member), Some(raw)) => {
+                self.separator(self.sample.separator_before(index, member.start));
+                self.out.extend_from_slice(slice(member.start..raw.start));
+            }
+            _ => {
+                self.separator(b", ");
+                self.quoted(name);
+                self.out.extend_from_slice(b": ");
+            }
+        }
+        match (fresh, &field.content, &field.raw) {
+            (Some(json), _, _) => self.out.extend_from_slice(json.as_bytes()),
+            (None, Content::Text(text), _) => self.quoted(text),
+            (None, Content::Json(value), _) => {
+                self.out.extend_from_slice(python_json(value).as_bytes())
+            }
+            (None, _, Some(raw)) => self.out.extend_from_slice(slice(raw.clone())),
+            (None, _, None) => self.out.extend_from_slice(b"null"),
+        }
+    }
+
+    fn separator(&mut self, separator: &[u8]) {
+        if self.any {
+            self.out.extend_from_slice(separator);
+        }
+        self.any = true;
+    }
+
+    fn quoted(&mut self, text: &str) {
+        // Writing a str to a Vec cannot fail.
+        let _ = serde_json::to_writer(&mut *self.out, text);
+    }
+}
+
+impl Sample {
+    /// The text between the previous member and this one (comma and spaces), as in the line.
+    fn separator_before(&self, index: usize, start: usize) -> &[u8] {
+        index
+            .checked_sub(1)
+            .and_then(|previous| self.fields.get(previous)?.raw.as_ref())
+            .and_then(|raw| self.line.get(raw.end..start))
+            .map_or(b", ", str::as_bytes)
+    }
+}
+
+/// JSON as Python's `json.dumps(ensure_ascii=False)` spaces it: `", "` and `": "`.
+#[must_use]
+pub fn python_json(value: &Value) -> String {
+    let mut out = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, PythonFormatter);
+    let _ = serde::Serialize::serialize(value, &mut serializer);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+struct PythonFormatter;
+
+impl serde_json::ser::Formatter for PythonFormatter {
+    fn begin_array_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        w: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        if first { Ok(()) } else { w.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + std::io::Write>(
+        &mut self,
+        w: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        if first { Ok(()) } else { w.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, w: &mut W) -> std::io::Result<()> {
+        w.write_all(b": ")
+    }
+
+    fn write_f64<W: ?Sized + std::io::Write>(
+        &mut self,
+        w: &mut W,
+        value: f64,
+    ) -> std::io::Result<()> {
+        w.write_all(crate::text::python_float(value).as_bytes())
+    }
+}
+
+fn scan_members(line: &str) -> Result<SmallVec<[Field; 4]>, RowError> {
+    let mut deserializer = serde_json::Deserializer::from_str(line);
+    let fields = deserializer
+        .deserialize_map(Members { line })
+        .map_err(|e| RowError::new("json_invalid", json_message(&e)))?;
+    deserializer
+        .end()
+        .map_err(|e| RowError::new("json_invalid", json_message(&e)))?;
+    Ok(fields)
+}
+
+struct Members<'a> {
+    line: &'a str,
+}
+
+impl<'de> Visitor<'de> for Members<'de> {
+    type Value = SmallVec<[Field; 4]>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let base = self.line.as_ptr() as usize;
+        let mut fields = SmallVec::new();
+        let mut scan_from = self.line.find('{').map_or(0, |i| i + 1);
+        while let Some(key) = map.next_key_seed(KeySeed)? {
+            let raw: &'de RawValue = map.next_value()?;
+            let start = raw.get().as_ptr() as usize - base;
+            let end = start + raw.get().len();
+            let member = self
+                .line
+                .get(scan_from..start)
+                .and_then(|gap| gap.find('"'))
+                .map_or(start, |i| scan_from + i);
+            let key = match key {
+                Cow::Borrowed(text) => {
+                    let at = text.as_ptr() as usize - base;
+                    Key::Span(at..at + text.len())
+                }
+                Cow::Owned(text) => Key::Owned(text.into_boxed_str()),
+            };
+            fields.push(Field {
+                key,
+                member: Some(member..end),
+                raw: Some(start..end),
+                content: Content::Raw {
+                    decoded: OnceCell::new(),
+                },
+            });
+            scan_from = end;
+        }
+        Ok(fields)
+    }
+}
+
+struct KeySeed;
+
+impl<'de> DeserializeSeed<'de> for KeySeed {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeySeed {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field name")
+    }
+
+    fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(v))
+    }
+
+    fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(v.to_owned()))
+    }
+}
+
+fn not_an_object(line: &str) -> RowError {
+    match serde_json::from_str::<serde::de::IgnoredAny>(line) {
+        Ok(_) => RowError::new("json_not_object", "the line is JSON but not an object"),
+        Err(e) => RowError::new("json_invalid", json_message(&e)),
+    }
+}
+
+fn json_message(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    // A row is one line: the column says it all.
+    match text.split_once(" at line ") {
+        Some((what, _)) => format!("{what} at column {}", error.column()),
+        None => text,
+    }
+}
+
+fn undecodable(name: &str, error: &serde_json::Error) -> RowError {
+    let text = error.to_string();
+    if text.contains("surrogate") || text.contains("hex escape") {
+        RowError::new(
+            "lone_surrogate",
+            format!("field '{name}' is not valid Unicode: {text}"),
+        )
+    } else {
+        RowError::new("json_invalid", format!("field '{name}': {text}"))
+    }
+}
+
+fn short_value(raw: &str) -> Value {
+    serde_json::from_str(raw).unwrap_or(Value::Null)
+}
+
+fn wrong_type(name: &str, expected: &str, found: &Value) -> RowError {
+    let kind = match found {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    RowError::new(
+        "wrong_type",
+        format!("field '{name}' is {kind}, expected {expected}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(line: &str) -> Sample {
+        Sample::parse(
+            line.to_owned(),
+            Origin::default(),
+            Arc::new(ImageContext::default()),
+        )
+        .unwrap()
+    }
+
+    fn written(sample: &Sample, overrides: &[(&str, String)]) -> String {
+        let mut out = Vec::new();
+        sample.write_json(overrides, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_untouched_row_is_written_byte_for_byte() {
+        let line =
+            r#"{"a":1e-07,"a":12345678901234567890123,"t":"\u00e9\ud83d\ude00",  "z" : [1, 2]}"#;
+        assert_eq!(written(&sample(line), &[]), line);
+    }
+
+    #[test]
+    fn an_edit_changes_only_its_own_value() {
+        let mut row = sample(r#"{"id":"7" , "text": "old \u00e9", "x":1e-07}"#);
+        row.set_text(&"text".into(), "né\n".into()).unwrap();
+        assert_eq!(
+            written(&row, &[]),
+            r#"{"id":"7" , "text": "né\n", "x":1e-07}"#
+        );
+        assert_eq!(
+            written(&row, &[("x", "2".into()), ("y", "3".into())]),
+            r#"{"id":"7" , "text": "né\n", "x":2, "y": 3}"#
+        );
+        row.remove("id");
+        assert_eq!(written(&row, &[]), r#"{"text": "né\n", "x":1e-07}"#);
+    }
+
+    #[test]
+    fn dotted_names_prefer_the_literal_key() {
+        let row = sample(r#"{"m": {"t": "in"}, "m.t": "flat"}"#);
+        assert_eq!(row.text(&"m.t".into()).unwrap().unwrap(), "flat");
+        let mut row = sample(r#"{"m": {"t": "in", "n": 1.50}}"#);
+        assert_eq!(row.text(&"m.t".into()).unwrap().unwrap(), "in");
+        row.set_text(&"m.t".into(), "new".into()).unwrap();
+        assert_eq!(written(&row, &[]), r#"{"m": {"t": "new", "n": 1.5}}"#);
+    }
+
+    #[test]
+    fn bad_rows_say_what_is_wrong() {
+        let parse = |line: &str| {
+            Sample::parse(
+                line.to_owned(),
+                Origin::default(),
+                Arc::new(ImageContext::default()),
+            )
+            .unwrap_err()
+        };
+        assert_eq!(parse("{\"a\": 1,}").code, "json_invalid");
+        assert_eq!(parse("[1]").code, "json_not_object");
+        assert_eq!(parse("{} x").code, "json_invalid");
+        assert_eq!(
+            sample(r#"{"text": 5}"#)
+                .text(&"text".into())
+                .unwrap_err()
+                .code,
+            "wrong_type"
+        );
+        assert_eq!(
+            sample(r#"{"text": "\ud800"}"#)
+                .text(&"text".into())
+                .unwrap_err()
+                .code,
+            "lone_surrogate"
+        );
+        assert_eq!(
+            sample(r#"{"images": [1]}"#).images().unwrap_err().code,
+            "wrong_type"
+        );
+    }
+
+    #[test]
+    fn images_accept_a_list_a_string_or_null() {
+        assert_eq!(sample(r#"{"images": "a.jpg"}"#).images().unwrap().len(), 1);
+        assert_eq!(
+            sample(r#"{"images": ["a", "b"]}"#).images().unwrap().len(),
+            2
+        );
+        assert_eq!(sample(r#"{"images": null}"#).images().unwrap().len(), 0);
+        assert_eq!(sample("{}").images().unwrap().len(), 0);
+    }
+}

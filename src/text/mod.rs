@@ -1,0 +1,11 @@
+//! Pure text kernels: character classes, words, n-grams, lines. They know no rows.
+
+mod number;
+
+pub use number::python_float;
+
+/// The number of Unicode code points.
+#[must_use]
+pub fn char_count(text: &str) -> i64 {
+    i64::try_from(text.chars().count()).unwrap_or(i64::MAX)
+}
