@@ -1,1 +1,1 @@
-//! Placeholder header, replaced below.
+//! The catalogue as documents: operator pages and the JSON Schema of a recipe, from the registry.
