@@ -58,6 +58,11 @@ impl PendingFile {
         &self.target
     }
 
+    /// Changes the name it will have, in the same directory.
+    pub fn rename_target(&mut self, target: PathBuf) {
+        self.target = target;
+    }
+
     /// Makes it durable and gives it its name.
     ///
     /// # Errors

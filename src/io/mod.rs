@@ -2,10 +2,10 @@
 
 pub mod array;
 pub mod atomic;
-pub mod dj;
-pub mod llava;
+
+pub mod format;
 pub mod paths;
-pub mod questions;
+
 pub mod source;
 
 pub use atomic::PendingFile;

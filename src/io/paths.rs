@@ -2,23 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
+use crate::recipe::PathStyle;
 use crate::sample::normalise;
-
-/// How an output writes image paths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PathStyle {
-    /// As the row has them.
-    Keep,
-    /// Absolute and normalised; symlinks are not replaced by their targets.
-    #[default]
-    Absolute,
-    /// Relative to the directory of the output.
-    Relative,
-}
 
 /// Writes image paths in one style.
 #[derive(Debug, Clone)]

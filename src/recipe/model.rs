@@ -171,6 +171,8 @@ words! {
         Jsonl = "jsonl",
         /// One JSON array of LLaVA conversations.
         Llava = "llava",
+        /// LLaVA records turned back into Data-Juicer rows, one a line.
+        Dj = "dj",
     }
 }
 

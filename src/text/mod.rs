@@ -2,7 +2,7 @@
 
 mod number;
 
-pub use number::python_float;
+pub use number::{python_float, ujson_round_trip};
 
 /// The number of Unicode code points.
 #[must_use]
