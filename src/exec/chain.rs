@@ -12,7 +12,7 @@ use super::barrier::RowKey;
 use super::store::{self, Store, stats_from_json};
 use crate::io::RawBatch;
 use crate::io::format::Renderer;
-use crate::op::{Decision, Operator, Verdict};
+use crate::op::{Decision, ImageNeed, Operator, Verdict};
 use crate::recipe::{Step, Validation};
 use crate::sample::{FieldPath, ImageContext, ImageCounts, Origin, RowError, Sample, StatValue, python_json};
 
@@ -191,6 +191,14 @@ impl Chain<'_> {
             }
         }
         result
+    }
+
+    /// Whether some row's images may be decoded.
+    #[must_use]
+    pub fn decodes(&self) -> bool {
+        let steps = self.steps.get(self.stream.start..self.group.end.max(self.stream.end)).unwrap_or_default();
+        steps.iter().any(|s| s.operator.image_need() > ImageNeed::Header)
+            || self.outputs.iter().any(|o| o.validate == Validation::Decode)
     }
 
     fn parse(&self, bytes: &[u8], origin: Origin) -> Result<Sample, RowError> {

@@ -10,6 +10,7 @@ mod barrier;
 mod books;
 mod chain;
 mod driver;
+pub mod lines;
 pub mod plan;
 mod sample_draw;
 mod sinks;
@@ -27,7 +28,8 @@ pub use chain::{Stage, StepCost};
 
 use barrier::KeyTable;
 use books::{Books, ExactKeys};
-use chain::{BatchResult, Chain, End, OutputWork, Rendered, RowResult, Work};
+use sample_draw::LateFate;
+use chain::{BatchResult, Chain, End, OutputWork, Rendered, Work};
 use driver::InFlight;
 use sinks::Sink;
 use store::{Store, StoreWriter};
@@ -140,8 +142,14 @@ pub fn run(recipe: &Recipe, options: &RunOptions, observer: &mut dyn Observer) -
     Run::prepare(recipe, options)?.execute(observer)
 }
 
-/// Everything a run holds from start to end.
+/// A run: what does not change, and the account of rows.
 struct Run<'a> {
+    fixed: Fixed<'a>,
+    books: Books,
+}
+
+/// What a run holds unchanged from start to end.
+struct Fixed<'a> {
     recipe: &'a Recipe,
     options: &'a RunOptions,
     pool: rayon::ThreadPool,
@@ -150,7 +158,6 @@ struct Run<'a> {
     started: Instant,
     spill_dir: PathBuf,
     run_dir: Option<PathBuf>,
-    books: Books,
 }
 
 /// Where the next phase reads from.
@@ -189,12 +196,13 @@ impl<'a> Run<'a> {
             .map(|spec| renderer(spec, recipe, options))
             .collect::<Result<Vec<_>, _>>()?;
         let books = Books::open(recipe, run_dir.as_deref(), &inputs)?;
-        Ok(Self { recipe, options, pool, inputs, renderers, started, spill_dir, run_dir, books })
+        let fixed = Fixed { recipe, options, pool, inputs, renderers, started, spill_dir, run_dir };
+        Ok(Self { fixed, books })
     }
 
     fn execute(mut self, observer: &mut dyn Observer) -> Result<RunOutcome, RunError> {
-        let phases = plan::phases(&self.recipe.steps);
-        let mut source = Source::Inputs(LineSource::new(self.inputs.clone()));
+        let phases = plan::phases(&self.fixed.recipe.steps);
+        let mut source = Source::Inputs(LineSource::new(self.fixed.inputs.clone()));
         let mut summaries = Vec::new();
         for (number, phase) in phases.iter().enumerate() {
             let last = number + 1 == phases.len();
@@ -223,24 +231,25 @@ impl<'a> Run<'a> {
         source: Source,
         progress: &mut dyn FnMut(&RunReport),
     ) -> Result<(Source, Option<Vec<InputSummary>>), RunError> {
-        let spill = |error| write_error(self.spill_dir.display(), error);
-        let mut writer = StoreWriter::create(&self.spill_dir).map_err(spill)?;
+        let spill = |error| write_error(self.fixed.spill_dir.display(), error);
+        let mut writer = StoreWriter::create(&self.fixed.spill_dir).map_err(spill)?;
         let group: Vec<usize> = phase.group.clone().collect();
         let mut tables = Vec::new();
         for &step in &group {
-            if let Some(step) = self.recipe.steps.get(step) {
-                let table = KeyTable::new(&step.operator, &self.spill_dir).map_err(spill)?;
+            if let Some(step) = self.fixed.recipe.steps.get(step) {
+                let table = KeyTable::new(&step.operator, &self.fixed.spill_dir).map_err(spill)?;
                 tables.extend(table);
             }
         }
         // Rows whose key failed in the middle of the group: they count for the operators before.
         let mut failed: HashMap<u32, (usize, Origin, Option<Box<str>>, RowError, Vec<u8>)> = HashMap::new();
-        let chain = self.chain(phase, &source, true, false);
+        let fresh = matches!(source, Source::Inputs(_));
+        let chain = self.fixed.chain(phase, &self.books, fresh, true, false);
         let mut seen = ExactKeys::default();
-        let spill_dir = self.spill_dir.clone();
+        let spill_dir = self.fixed.spill_dir.clone();
         let books = &mut self.books;
-        let read = drive(&self.pool, self.options, &chain, source, |batch| {
-            books.add_batch(&batch);
+        let read = drive(&self.fixed.pool, self.fixed.options, &chain, source, |batch| {
+            books.add_batch(&batch, fresh);
             let BatchResult { rows, frames, .. } = batch;
             for mut row in rows {
                 let reached = match &row.end {
@@ -270,10 +279,10 @@ impl<'a> Run<'a> {
         })?;
         drop(chain);
         let rows = u32::try_from(writer.len()).unwrap_or(u32::MAX);
-        let store = Arc::new(writer.finish().map_err(|e| write_error(self.spill_dir.display(), e))?);
+        let store = Arc::new(writer.finish().map_err(|e| write_error(self.fixed.spill_dir.display(), e))?);
         let mut alive: Vec<u32> = (0..rows).collect();
         for (&number, table) in group.iter().zip(&mut tables) {
-            let Some(step) = self.recipe.steps.get(number) else { continue };
+            let Some(step) = self.fixed.recipe.steps.get(number) else { continue };
             if failed.values().any(|f| f.0 == number) {
                 let mut ended: Vec<u32> = failed.iter().filter(|(_, f)| f.0 == number).map(|(&o, _)| o).collect();
                 ended.sort_unstable();
@@ -327,7 +336,7 @@ impl<'a> Run<'a> {
         source: Source,
         progress: &mut dyn FnMut(&RunReport),
     ) -> Result<Option<Vec<InputSummary>>, RunError> {
-        let outputs = &self.recipe.outputs;
+        let outputs = &self.fixed.recipe.outputs;
         let sampled = outputs.iter().any(|o| o.sample.is_some());
         let mut sinks = Vec::new();
         for spec in outputs {
@@ -339,15 +348,16 @@ impl<'a> Run<'a> {
         }
         let mut store = None;
         if sampled {
-            store = Some(StoreWriter::create(&self.spill_dir).map_err(|e| write_error(self.spill_dir.display(), e))?);
+            store = Some(StoreWriter::create(&self.fixed.spill_dir).map_err(|e| write_error(self.fixed.spill_dir.display(), e))?);
         }
         let mut survivors = sample_draw::Survivors::default();
-        let chain = self.chain(phase, &source, sampled, true);
+        let fresh = matches!(source, Source::Inputs(_));
+        let chain = self.fixed.chain(phase, &self.books, fresh, sampled, true);
         let mut seen = ExactKeys::default();
-        let spill_dir = self.spill_dir.clone();
+        let spill_dir = self.fixed.spill_dir.clone();
         let books = &mut self.books;
-        let read = drive(&self.pool, self.options, &chain, source, |batch| {
-            books.add_batch(&batch);
+        let read = drive(&self.fixed.pool, self.fixed.options, &chain, source, |batch| {
+            books.add_batch(&batch, fresh);
             let BatchResult { rows, frames, rendered, stats, .. } = batch;
             for mut row in rows {
                 if !books.admit(&row, &mut seen)? {
@@ -381,8 +391,10 @@ impl<'a> Run<'a> {
                         .map_err(|e| write_error(spill_dir.display(), e))?;
                     survivors.push(row.origin.offset, wrote, refused);
                 }
+                books.traced(&row.traces);
                 if wrote || !sampled {
-                    books.settled(row.origin, row.id.as_deref(), wrote)?;
+                    let fate = if wrote { LateFate::Written } else { LateFate::Refused };
+                    books.settled(row.origin, row.id.as_deref(), fate)?;
                 }
                 books.reached_outputs += 1;
             }
@@ -405,7 +417,7 @@ impl<'a> Run<'a> {
             finished.push(Some(complete));
         }
         if let Some(store) = store {
-            let store = Arc::new(store.finish().map_err(|e| write_error(self.spill_dir.display(), e))?);
+            let store = Arc::new(store.finish().map_err(|e| write_error(self.fixed.spill_dir.display(), e))?);
             for (index, spec) in outputs.iter().enumerate() {
                 if spec.sample.is_some() {
                     let complete = self.write_sample(index, spec, &store, &mut survivors)?;
@@ -429,55 +441,10 @@ impl<'a> Run<'a> {
         Ok(read)
     }
 
-    fn chain(&self, phase: &plan::Phase, source: &Source, keep_frames: bool, last: bool) -> Chain<'_> {
-        let recipe = self.recipe;
-        let fresh = matches!(source, Source::Inputs(_));
-        let outputs = if last {
-            recipe
-                .outputs
-                .iter()
-                .zip(&self.renderers)
-                .filter(|(spec, _)| spec.sample.is_none())
-                .map(|(spec, renderer)| OutputWork { renderer: renderer.as_ref(), validate: spec.validate })
-                .collect()
-        } else {
-            Vec::new()
-        };
-        let required = if fresh { recipe.text_keys.iter().map(|k| FieldPath::new(k.as_str())).collect() } else { Vec::new() };
-        Chain {
-            steps: &recipe.steps,
-            stream: phase.stream.clone(),
-            group: phase.group.clone(),
-            required,
-            context: self.image_context(),
-            ujson: recipe.compat_stats == CompatStats::Ujson,
-            keep_frames,
-            outputs,
-            render_stats: last && self.books.stats.is_some(),
-            traced: self.books.traces.iter().map(Option::is_some).collect(),
-        }
-    }
-
-    fn image_context(&self) -> Arc<ImageContext> {
-        let recipe = self.recipe;
-        let roots = match &recipe.image_root {
-            Some(root) => vec![root.clone()],
-            None => self
-                .inputs
-                .iter()
-                .map(|input| match input {
-                    Input::Stdin => self.options.working_dir.clone(),
-                    Input::File(_) => input.directory(),
-                })
-                .collect(),
-        };
-        Arc::new(ImageContext { image_key: recipe.image_key.clone(), roots, confine: recipe.confine })
-    }
-
     fn close(mut self, summaries: &[InputSummary]) -> Result<RunOutcome, RunError> {
-        let report = &mut self.books.report;
-        report.time = self.started.elapsed();
-        report.peak_memory = peak_memory();
+        self.books.count_rows_in();
+        self.books.report.time = self.fixed.started.elapsed();
+        self.books.report.peak_memory = peak_memory();
         let Books { report, ledger, quarantine, stats, traces, .. } = self.books;
         let quarantine_path = quarantine.path().to_owned();
         let quarantined = quarantine.finish().map_err(|e| write_error(quarantine_path.display(), e))?;
@@ -488,22 +455,22 @@ impl<'a> Run<'a> {
         let ledger = ledger.map(Ledger::finish).transpose().map_err(|e| write_error("ledger", e))?;
         let stats = stats.map(PendingFile::commit).transpose().map_err(|e| write_error("stats", e))?;
         for trace in traces.into_iter().flatten() {
-            trace.write().map_err(|e| write_error(trace.path.display(), e))?;
+            trace.write()?;
         }
-        if let Some(dir) = &self.run_dir {
+        if let Some(dir) = &self.fixed.run_dir {
             let manifest = Manifest {
-                recipe: self.recipe,
+                recipe: self.fixed.recipe,
                 report: &report,
-                inputs: &self.inputs,
+                inputs: &self.fixed.inputs,
                 summaries,
                 ledger: ledger.as_ref(),
                 quarantine: quarantined.as_ref(),
                 stats: stats.as_ref(),
-                threads: self.pool.current_num_threads(),
+                threads: self.fixed.pool.current_num_threads(),
             };
             manifest.write(&dir.join("manifest.json")).map_err(|e| write_error(dir.display(), e))?;
         }
-        Ok(RunOutcome { report, run_dir: self.run_dir, quarantine: quarantined.map(|q| q.path) })
+        Ok(RunOutcome { report, run_dir: self.fixed.run_dir, quarantine: quarantined.map(|q| q.path) })
     }
 
 
@@ -515,15 +482,16 @@ impl<'a> Run<'a> {
         store: &Arc<Store>,
         survivors: &mut sample_draw::Survivors,
     ) -> Result<sinks::Complete, RunError> {
-        let Some(renderer) = self.renderers.get(index) else {
+        let Some(renderer) = self.fixed.renderers.get(index) else {
             return Err(write_error(target_name(spec), io::Error::other("no renderer")));
         };
+        let fixed = &self.fixed;
         let chain = |validate| Chain {
             steps: &[],
             stream: 0..0,
             group: 0..0,
             required: Vec::new(),
-            context: self.image_context(),
+            context: fixed.image_context(),
             ujson: false,
             keep_frames: false,
             outputs: vec![OutputWork { renderer: renderer.as_ref(), validate }],
@@ -545,8 +513,8 @@ impl<'a> Run<'a> {
             }
             let books = &mut self.books;
             let mut order = candidates.iter().copied();
-            drive(&self.pool, self.options, &checking, Source::Rows(Arc::clone(store), candidates.clone()), |batch| {
-                books.add_images(&batch);
+            drive(&self.fixed.pool, self.fixed.options, &checking, Source::Rows(Arc::clone(store), candidates.clone()), |batch| {
+                books.report.images.add(batch.images);
                 for row in batch.rows {
                     let Some(ordinal) = order.next() else { break };
                     match row.rendered.into_iter().next() {
@@ -574,7 +542,7 @@ impl<'a> Run<'a> {
         }
         let mut sink = Sink::create(spec).map_err(|e| write_error(target_name(spec), e))?;
         let writing = chain(crate::recipe::Validation::None);
-        drive(&self.pool, self.options, &writing, Source::Rows(Arc::clone(store), chosen.clone()), |batch| {
+        drive(&self.fixed.pool, self.fixed.options, &writing, Source::Rows(Arc::clone(store), chosen.clone()), |batch| {
             for row in &batch.rows {
                 if let Some(Rendered::Bytes(range)) = row.rendered.first() {
                     sink.write(batch.rendered.get(range.clone()).unwrap_or_default())
@@ -598,14 +566,60 @@ impl<'a> Run<'a> {
 
     /// Records the fate of rows that no unsampled output wrote, now that all samples are drawn.
     fn settle_survivors(&mut self, store: &Store, survivors: &sample_draw::Survivors) -> Result<(), RunError> {
-        let context = self.image_context();
+        let context = self.fixed.image_context();
         let mut frame = Vec::new();
         for (ordinal, fate) in survivors.unsettled() {
             store.read(ordinal, &mut frame).map_err(|e| write_error("rows set aside on disk", e))?;
             let Ok((sample, _)) = store::decode(&frame, &context) else { continue };
-            self.books.settle_late(sample.origin(), sample.raw_json("id"), fate)?;
+            self.books.settled(sample.origin(), sample.raw_json("id"), fate)?;
         }
         Ok(())
+    }
+}
+
+impl Fixed<'_> {
+    fn chain(&self, phase: &plan::Phase, books: &Books, fresh: bool, keep_frames: bool, last: bool) -> Chain<'_> {
+        let recipe = self.recipe;
+        let outputs = if last {
+            recipe
+                .outputs
+                .iter()
+                .zip(&self.renderers)
+                .filter(|(spec, _)| spec.sample.is_none())
+                .map(|(spec, renderer)| OutputWork { renderer: renderer.as_ref(), validate: spec.validate })
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let required = if fresh { recipe.text_keys.iter().map(|k| FieldPath::new(k.as_str())).collect() } else { Vec::new() };
+        Chain {
+            steps: &recipe.steps,
+            stream: phase.stream.clone(),
+            group: phase.group.clone(),
+            required,
+            context: self.image_context(),
+            ujson: recipe.compat_stats == CompatStats::Ujson,
+            keep_frames,
+            outputs,
+            render_stats: last && books.stats.is_some(),
+            traced: books.traces.iter().map(Option::is_some).collect(),
+        }
+    }
+
+    fn image_context(&self) -> Arc<ImageContext> {
+        let recipe = self.recipe;
+        let roots = match &recipe.image_root {
+            Some(root) => vec![root.clone()],
+            None => self
+                .inputs
+                .iter()
+                .map(|input| match input {
+                    Input::Stdin => self.options.working_dir.clone(),
+                    Input::File(_) => input.directory(),
+                })
+                .collect(),
+        };
+        Arc::new(ImageContext { image_key: recipe.image_key.clone(), roots, confine: recipe.confine })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use hashbrown::HashSet;
 
-use crate::hash::random::{PythonRandom, priority};
+use crate::hash::{PythonRandom, priority};
 use crate::recipe::{OutputSpec, Sampler};
 
 /// What became of a row that reached the outputs.

@@ -93,8 +93,6 @@ pub struct RunReport {
     pub outputs: Vec<OutputCounts>,
     /// Reasons of quarantine and refusal.
     pub reasons: BTreeMap<Reason, u64>,
-    /// Whether rows that cannot be processed count as dropped (`on_error: drop`).
-    pub errors_drop: bool,
     /// What was read of images.
     pub images: ImageCounts,
     /// Bytes of rows read.

@@ -45,6 +45,12 @@ pub struct ImageCounts {
 }
 
 impl ImageCounts {
+    /// The counts as JSON, for the manifest.
+    #[must_use]
+    pub fn to_json(self) -> serde_json::Value {
+        serde_json::json!({"opened": self.opened, "full_decodes": self.full_decodes})
+    }
+
     /// Adds `other`.
     pub fn add(&mut self, other: Self) {
         self.opened += other.opened;
