@@ -5,6 +5,7 @@
 
 mod model;
 mod problem;
+mod yaml;
 
 use std::path::PathBuf;
 
