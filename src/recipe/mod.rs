@@ -68,3 +68,6 @@ impl LoadOptions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

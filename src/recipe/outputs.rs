@@ -118,7 +118,8 @@ impl Defaults<'_> {
     /// Reads one item of `outputs`.
     pub fn read(&self, at: Pos, entries: &[Entry], issues: &mut Vec<Issue>) -> Option<OutputSpec> {
         let before = issues.len();
-        let mut spec = self.plain(Target::Stdout, None, at.line);
+        let line = if at.source == 0 { at.line } else { 0 };
+        let mut spec = self.plain(Target::Stdout, None, line);
         let (mut format, mut path, mut paths, mut validate) = (None, None, None, None);
         for entry in entries {
             let Some(key) = OUTPUT_KEYS.iter().find(|k| k.name == entry.key) else {
