@@ -3,16 +3,29 @@
 //! The only module that knows YAML. It resolves names, defaults and paths and builds the
 //! operators; it neither reads rows nor prints.
 
+mod inputs;
+mod keys;
+mod load;
 mod model;
+mod nearest;
+mod outputs;
+pub mod peer_ops;
 mod problem;
+mod process;
+mod schema;
+mod yaml;
 
 use std::path::PathBuf;
 
+pub use keys::{BASE_KEYS, BaseKey, KEYS, KeyDef, Kind, Role};
+pub use load::load;
 pub use model::{
     CompatStats, Inputs, OnError, OutputFormat, OutputSpec, PathStyle, Recipe, Sampler, Step,
     Target, Tracer, Validation,
 };
+pub use outputs::{OUTPUT_KEYS, OutputKey};
 pub use problem::{Problem, Problems};
+pub use schema::ParamSchema;
 
 /// Where a recipe's text comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,18 +69,5 @@ impl LoadOptions {
     }
 }
 
-/// Reads and checks a recipe.
-///
-/// # Errors
-/// All problems at once, sorted by place.
-pub fn load(source: &RecipeSource, options: &LoadOptions) -> Result<Recipe, Problems> {
-    let _ = options;
-    let name = match source {
-        RecipeSource::File(path) => path.display().to_string(),
-        RecipeSource::Text { name, .. } => name.clone(),
-    };
-    Err(Problems::new(vec![Problem::general(
-        name,
-        "recipes cannot be read yet",
-    )]))
-}
+#[cfg(test)]
+mod tests;

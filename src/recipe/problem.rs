@@ -4,6 +4,8 @@ use std::fmt;
 
 /// Problems printed in full before the rest is only counted.
 const SHOWN: usize = 40;
+/// With more problems than this, source lines are left out, so that ten fit one screen.
+const WITH_SOURCE: usize = 5;
 /// Longest source line shown under a problem, in characters.
 const LINE_SHOWN: usize = 100;
 
@@ -38,8 +40,8 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Problem {
+    fn write(&self, f: &mut fmt::Formatter<'_>, with_source: bool) -> fmt::Result {
         if self.line > 0 {
             write!(
                 f,
@@ -49,7 +51,7 @@ impl fmt::Display for Problem {
         } else {
             write!(f, "{}: {}", self.file, self.message)?;
         }
-        if let Some(source) = &self.source {
+        if let Some(source) = self.source.as_ref().filter(|_| with_source) {
             let (shown, column) = window(source, self.column);
             write!(f, "\n    {shown}\n    {:>column$}", "^")?;
         }
@@ -57,6 +59,12 @@ impl fmt::Display for Problem {
             write!(f, "\n  hint: {hint}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, true)
     }
 }
 
@@ -120,7 +128,7 @@ impl fmt::Display for Problems {
             if i > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{problem}")?;
+            problem.write(f, self.0.len() <= WITH_SOURCE)?;
         }
         if self.0.len() > SHOWN {
             write!(f, "\n… and {} more problems", self.0.len() - SHOWN)?;
