@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Exit, data, error};
-use crate::{catalog, op};
+use crate::{catalog, op, recipe};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,7 +33,7 @@ pub fn main(args: &Args) -> Exit {
     if let Some(def) = op::find(name) {
         return data(&catalog::operator_page(def));
     }
-    let (message, hint) = catalog::unknown_operator(name);
+    let (message, hint) = recipe::unknown_operator(name);
     error(&message, hint.as_deref());
     Exit::Usage
 }

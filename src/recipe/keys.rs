@@ -1059,20 +1059,26 @@ impl Kind {
     }
 }
 
-/// A number of bytes: a whole number, or one with a unit. `k m g t`, with or without `b`, count
-/// in thousands; `ki mi gi ti` in 1024s.
+/// A number of bytes, as [`parse_size`] reads it.
+pub fn bytes(node: &Node) -> Option<u64> {
+    match &node.value {
+        Value::Int(int) => u64::try_from(*int).ok(),
+        Value::Str(text) => parse_size(text),
+        _ => None,
+    }
+}
+
+/// Bytes from a number, alone or with a unit: `k m g t`, with or without `b`, count in thousands;
+/// `ki mi gi ti` in 1024s.
+#[must_use]
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
     reason = "checked to be positive and below 2^63; a budget need not be exact"
 )]
-pub fn bytes(node: &Node) -> Option<u64> {
-    let text = match &node.value {
-        Value::Int(int) => return u64::try_from(*int).ok(),
-        Value::Str(text) => text.trim(),
-        _ => return None,
-    };
+pub fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim();
     let split = text
         .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_'))
         .unwrap_or(text.len());

@@ -17,7 +17,7 @@ mod yaml;
 
 use std::path::PathBuf;
 
-pub use keys::{BASE_KEYS, BaseKey, KEYS, KeyDef, Kind, Role};
+pub use keys::{BASE_KEYS, BaseKey, KEYS, KeyDef, Kind, Role, parse_size};
 pub use load::load;
 pub use model::{
     CompatStats, Inputs, OnError, OutputFormat, OutputSpec, PathStyle, Recipe, Sampler, Step,
@@ -71,3 +71,10 @@ impl LoadOptions {
 
 #[cfg(test)]
 mod tests;
+
+/// The message and hint for an operator name that djr does not know.
+#[must_use]
+pub fn unknown_operator(name: &str) -> (String, Option<String>) {
+    let issue = process::unknown_operator(name, yaml::Pos { source: 0, line: 0, column: 0 });
+    (issue.message, issue.hint)
+}

@@ -259,6 +259,35 @@ impl Default for Tracer {
 }
 
 impl Recipe {
+    /// A recipe without operators: rows go from `inputs` to `output` as they are.
+    #[must_use]
+    pub fn bare(name: &str, inputs: Inputs, output: OutputSpec) -> Self {
+        Self {
+            name: name.to_owned(),
+            project_name: name.to_owned(),
+            steps: Vec::new(),
+            inputs,
+            outputs: vec![output],
+            text_keys: Vec::new(),
+            image_key: "images".to_owned(),
+            image_special_token: "<__dj__image>".to_owned(),
+            eoc_special_token: "<|__dj__eoc|>".to_owned(),
+            threads: None,
+            keep_stats_in_res_ds: false,
+            keep_hashes_in_res_ds: false,
+            image_root: None,
+            confine: false,
+            on_error: OnError::Quarantine,
+            max_memory: None,
+            compat_stats: CompatStats::Exact,
+            seed: 42,
+            op_fusion: false,
+            tracer: Tracer::default(),
+            notes: Vec::new(),
+            search: Vec::new(),
+        }
+    }
+
     /// The recipe as resolved, for the manifest: the answer depends on nothing else but the input.
     #[must_use]
     pub fn to_json(&self) -> Value {

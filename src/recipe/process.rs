@@ -116,7 +116,8 @@ fn operator_and_params<'n>(
     }
 }
 
-fn unknown_operator(name: &str, at: Pos) -> Issue {
+/// What to say of an operator that djr does not have: the nearest name, or that Data-Juicer has it.
+pub fn unknown_operator(name: &str, at: Pos) -> Issue {
     if let Some(peer) = peer_ops::find(name) {
         return Issue::new(
             at,
