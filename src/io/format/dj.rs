@@ -29,7 +29,7 @@ struct Turn {
 impl Renderer for DjRenderer {
     fn render(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
         let id = match sample.value(&FieldPath::new("id"))? {
-            None | Some(Value::Null) => return Err(RowError::new("missing_id", "the record has no id")),
+            None | Some(Value::Null) => return Err(RowError::new("missing_field", "field 'id' is missing or null")),
             Some(Value::String(id)) => id,
             Some(Value::Number(number)) => number.to_string(),
             Some(_) => return Err(RowError::new("wrong_type", "field 'id' is neither a string nor a number")),
@@ -55,7 +55,7 @@ impl DjRenderer {
     fn text(&self, turns: &[Turn], has_image: bool) -> Result<String, RowError> {
         if turns.is_empty() || turns.len() % 2 != 0 {
             return Err(RowError::new(
-                "unbalanced_turns",
+                "turns_unbalanced",
                 format!("{} turns; they must come in pairs of human and gpt", turns.len()),
             ));
         }

@@ -88,7 +88,7 @@ impl LlavaRenderer {
         };
         if let Some(other) = images.iter().find(|image| image.written() != first.written()) {
             return Err(RowError::new(
-                "several_images",
+                "images_differ",
                 format!("two different images: {} and {}", first.written(), other.written()),
             ));
         }
@@ -103,7 +103,7 @@ impl LlavaRenderer {
     ) -> Result<(Vec<Turn<'a>>, String), RowError> {
         let question = questions
             .get(id)
-            .ok_or_else(|| RowError::new("unknown_id", format!("id {id} is not in the questions file")))?;
+            .ok_or_else(|| RowError::new("id_unknown", format!("id {id} is not in the questions file")))?;
         let id_json = if question.id_is_number { id.to_owned() } else { ascii(id) };
         let turns = vec![
             Turn { from: "human", value: Cow::Borrowed(question.text) },
@@ -114,7 +114,7 @@ impl LlavaRenderer {
 
     /// Splits `[[human]]: …[[gpt]]: …` into turns.
     fn split_turns<'a>(&self, text: &'a str) -> Result<Vec<Turn<'a>>, RowError> {
-        let unbalanced = |what: String| RowError::new("unbalanced_turns", what);
+        let unbalanced = |what: String| RowError::new("turns_unbalanced", what);
         let marks = role_marks(text);
         let Some((first, _, _)) = marks.first() else {
             return Err(unbalanced(
@@ -184,7 +184,7 @@ impl LlavaRenderer {
             found = true;
         }
         if found && !has_image {
-            return Err(RowError::new("image_missing", "the text speaks of an image, but the row has none"));
+            return Err(RowError::new("image_token_without_image", "the text speaks of an image, but the row has none"));
         }
         if words.contains(IMAGE_TOKEN) {
             return Err(RowError::new("image_token_left", "<image> stands in the middle of the first human turn"));
@@ -194,7 +194,7 @@ impl LlavaRenderer {
             first.value = Cow::Owned(value);
         }
         if has_image && words.is_empty() {
-            return Err(RowError::new("empty_question", "the first human turn has no words"));
+            return Err(RowError::new("question_empty", "the first human turn has no words"));
         }
         if let Some(turn) = turns.iter().skip(1).find(|t| t.value.contains(IMAGE_TOKEN)) {
             return Err(RowError::new("image_token_left", format!("<image> stands inside a {} turn", turn.from)));
@@ -205,8 +205,8 @@ impl LlavaRenderer {
     fn check(&self, turn: &Turn<'_>) -> Result<(), RowError> {
         if turn.value.is_empty() {
             return Err(match turn.from {
-                "gpt" => RowError::new("empty_caption", "the caption is empty"),
-                _ => RowError::new("empty_question", "a human turn is empty"),
+                "gpt" => RowError::new("caption_empty", "the caption is empty"),
+                _ => RowError::new("question_empty", "a human turn is empty"),
             });
         }
         if !turn.value.contains(['<', '[']) {
@@ -230,7 +230,7 @@ impl LlavaRenderer {
 /// The row's id as text and as ASCII JSON.
 fn row_id(sample: &Sample) -> Result<(String, String), RowError> {
     match sample.value(&FieldPath::new("id"))? {
-        None | Some(Value::Null) => Err(RowError::new("missing_id", "the row has no id")),
+        None | Some(Value::Null) => Err(RowError::new("missing_field", "field 'id' is missing or null")),
         Some(Value::String(id)) => {
             let json = ascii(&id);
             Ok((id, json))
