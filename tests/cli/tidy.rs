@@ -1,0 +1,107 @@
+//! What the compiler does not check: who may use whom, and that documents name what exists.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::root;
+
+/// The modules each module may use, as ARCHITECTURE.md says.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("text", &[]),
+    ("image", &[]),
+    ("hash", &["text"]),
+    ("sample", &["image", "text"]),
+    ("op", &["sample"]),
+    ("ops", &["op", "sample", "text", "image", "hash"]),
+    ("recipe", &["op", "sample", "io"]),
+    ("io", &["sample", "recipe"]),
+    ("exec", &["op", "sample", "io", "recipe", "report", "hash", "text"]),
+    ("report", &["exec", "io", "recipe", "sample", "cli"]),
+    ("catalog", &["op", "recipe"]),
+];
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            out.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.push(path);
+        }
+    }
+    out.sort();
+    out
+}
+
+#[test]
+fn modules_use_only_what_the_table_allows() {
+    let mut wrong = Vec::new();
+    for (module, allowed) in MAY_USE {
+        for file in sources(&root().join("src").join(module)) {
+            let text = fs::read_to_string(&file).unwrap();
+            for (number, line) in text.lines().enumerate() {
+                for used in line.split("crate::").skip(1) {
+                    let name: String = used.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                    let known = MAY_USE.iter().any(|(m, _)| *m == name) || name == "cli";
+                    let comment = line.trim_start().starts_with("//");
+                    if known && name != *module && !allowed.contains(&name.as_str()) && !comment {
+                        wrong.push(format!("{}:{}: {module} may not use {name}", file.display(), number + 1));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn operator_files_modules_and_registry_agree() {
+    let ops = root().join("src/ops");
+    let mut files = BTreeSet::new();
+    for family in ["mapper", "filter", "dedup", "select"] {
+        let listed = fs::read_to_string(ops.join(family).join("mod.rs")).unwrap();
+        for file in sources(&ops.join(family)) {
+            let stem = file.file_stem().unwrap().to_str().unwrap().to_owned();
+            if stem == "mod" {
+                continue;
+            }
+            assert!(listed.contains(&format!("mod {stem};")), "{family}/mod.rs does not list {stem}");
+            if fs::read_to_string(&file).unwrap().contains("operator! {") {
+                files.insert(stem);
+            }
+        }
+    }
+    let registry: BTreeSet<String> = djr::op::all().iter().map(|op| op.name.to_owned()).collect();
+    assert_eq!(files, registry);
+    for op in djr::op::all() {
+        assert!(op.file.ends_with(&format!("{}.rs", op.name)), "{} is defined in {}", op.name, op.file);
+        let peer = djr::catalog::peer_ops::find(op.name);
+        assert!(peer.is_some(), "{} is no operator of Data-Juicer", op.name);
+    }
+}
+
+/// Codes given to `RowError::new` and `ImageError::new` anywhere in the source.
+fn reason_codes() -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    for file in sources(&root().join("src")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        for constructor in ["RowError::new(", "ImageError::new("] {
+            for call in text.split(constructor).skip(1) {
+                if let Some(rest) = call.trim_start().strip_prefix('"') {
+                    codes.extend(rest.split('"').next().map(str::to_owned));
+                }
+            }
+        }
+    }
+    codes
+}
+
+#[test]
+fn every_reason_is_explained() {
+    let page = fs::read_to_string(root().join("docs/REASONS.md")).unwrap();
+    let missing: Vec<_> = reason_codes().into_iter().filter(|code| !page.contains(&format!("`{code}`"))).collect();
+    assert!(missing.is_empty(), "docs/REASONS.md does not explain {missing:?}");
+}
