@@ -4,7 +4,8 @@
 //! The `tokenizers` crate has a unigram model too, but it normalises grapheme by grapheme and adds
 //! scores in double precision. Pieces must be those of the original library, so its definition is
 //! followed here: longest-prefix normalisation over the whole text, and a best path whose scores
-//! are rounded to single precision at every step.
+//! are kept in single precision. That is version 0.2.3; versions up to 0.2.0 compared unrounded
+//! sums, so that a few ties (`xxxxxxxx`) fell otherwise.
 
 use std::fmt;
 
@@ -111,15 +112,15 @@ impl SentencePiece {
                 let score = match piece.kind {
                     Kind::Unused => return,
                     Kind::UserDefined => user_defined_score(length),
-                    _ => f64::from(piece.score),
+                    _ => piece.score,
                 };
                 if let Some(end) = ends.get_mut(start + length) {
-                    end.offer(start, id, score + f64::from(so_far));
+                    end.offer(start, id, score + so_far);
                 }
                 single |= start + length == one;
             });
             if let Some(end) = ends.get_mut(one).filter(|_| !single) {
-                end.offer(start, self.unknown, f64::from(self.unknown_score + so_far));
+                end.offer(start, self.unknown, self.unknown_score + so_far);
             }
         }
         let mut path = Vec::new();
@@ -142,12 +143,9 @@ struct PathEnd {
 }
 
 impl PathEnd {
-    /// Takes a path if it is better. The new score is compared in double precision but kept in
-    /// single precision, as in the library.
-    fn offer(&mut self, start: usize, id: u32, score: f64) {
-        if self.from.is_none() || score > f64::from(self.score) {
-            #[expect(clippy::cast_possible_truncation, reason = "as the library rounds")]
-            let score = score as f32;
+    /// Takes a path if it is better.
+    fn offer(&mut self, start: usize, id: u32, score: f32) {
+        if self.from.is_none() || score > self.score {
             *self = Self {
                 score,
                 from: Some((start, id)),
@@ -159,9 +157,12 @@ impl PathEnd {
 /// Better than whatever a user-defined symbol competes with. The library multiplies by its
 /// largest score, which it starts at the smallest positive float; scores are negative, so that is
 /// what stays.
-#[expect(clippy::cast_precision_loss, reason = "the length of one piece")]
-fn user_defined_score(length: usize) -> f64 {
-    f64::from(length as f32 * f32::MIN_POSITIVE) - 0.1
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the length of one piece is small"
+)]
+fn user_defined_score(length: usize) -> f32 {
+    length as f32 * f32::MIN_POSITIVE - 0.1
 }
 
 /// A byte trie over the pieces; a node's children lie side by side, sorted by byte.
@@ -186,13 +187,11 @@ impl Trie {
         // Each entry: a node, its depth, and the keys below it.
         let mut open = std::collections::VecDeque::from([(0_usize, 0_usize, keys)]);
         while let Some((node, depth, mut keys)) = open.pop_front() {
-            if let Some((&(key, id), rest)) = keys.split_first() {
-                if key.len() == depth {
-                    if let Some(slot) = trie.nodes.get_mut(node) {
-                        slot.id = Some(id);
-                    }
-                    keys = rest;
+            if let Some((&(_, id), rest)) = keys.split_first().filter(|(k, _)| k.0.len() == depth) {
+                if let Some(slot) = trie.nodes.get_mut(node) {
+                    slot.id = Some(id);
                 }
+                keys = rest;
             }
             let first = trie.nodes.len();
             let mut children = 0;
@@ -244,6 +243,10 @@ impl Trie {
 
 /// What happens to a text before it is cut.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of the model file"
+)]
 struct Normalizer {
     rules: Option<Rules>,
     /// Symbols that are passed on untouched.

@@ -121,11 +121,13 @@ impl Words {
     }
 
     /// The refined words.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         self.runs(1)
     }
 
     /// Every run of `n` words in a row, joined by spaces.
+    #[must_use]
     pub fn runs(&self, n: usize) -> impl ExactSizeIterator<Item = &str> {
         let n = n.max(1);
         (0..(self.len() + 1).saturating_sub(n)).map(move |first| {
