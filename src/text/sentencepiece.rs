@@ -554,3 +554,105 @@ impl<'a> Iterator for Fields<'a> {
         Some(field.ok_or_else(|| ModelError("it is not a SentencePiece model".into())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A length-delimited field.
+    fn bytes(number: u8, content: &[u8]) -> Vec<u8> {
+        let mut out = vec![number << 3 | 2];
+        let mut length = content.len();
+        while length >= 0x80 {
+            out.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
+            length >>= 7;
+        }
+        out.push(u8::try_from(length).unwrap());
+        out.extend_from_slice(content);
+        out
+    }
+
+    fn piece(text: &str, score: f32, kind: u8) -> Vec<u8> {
+        let mut out = bytes(1, text.as_bytes());
+        out.push(2 << 3 | 5);
+        out.extend_from_slice(&score.to_le_bytes());
+        out.extend_from_slice(&[3 << 3, kind]);
+        bytes(1, &out)
+    }
+
+    /// Rules that turn `A` into `a` and nothing else.
+    fn rules() -> Vec<u8> {
+        let mut units = [0_u32; 66];
+        units[0x41] = 1 << 10 | 1 << 8 | 0x41;
+        units[0x41 ^ 1] = 1 << 31;
+        let mut map = 264_u32.to_le_bytes().to_vec();
+        map.extend(units.iter().flat_map(|unit| unit.to_le_bytes()));
+        map.extend_from_slice(b"a\0");
+        map
+    }
+
+    fn model(extra: &[Vec<u8>]) -> Vec<u8> {
+        let pieces = [
+            piece("<unk>", 0.0, 2),
+            piece("<s>", 0.0, 3),
+            piece("\u{2581}", -2.0, 1),
+            piece("a", -3.0, 1),
+            piece("b", -3.0, 1),
+            piece("ab", -4.0, 1),
+            piece("\u{2581}ab", -4.5, 1),
+            piece("ba", -1.0, 5),
+        ];
+        [&pieces, extra].concat().concat()
+    }
+
+    fn cut(model: &[u8], text: &str) -> Vec<String> {
+        let mut pieces = Vec::new();
+        let model = SentencePiece::parse(model).unwrap();
+        model.pieces(text, |piece| pieces.push(piece.to_owned()));
+        pieces
+    }
+
+    #[test]
+    fn the_best_path_wins() {
+        let model = model(&[]);
+        assert_eq!(cut(&model, ""), [""; 0]);
+        assert_eq!(cut(&model, "   "), [""; 0]);
+        // Not `ba`, which is marked unused; spaces are squeezed and one is put before the text.
+        assert_eq!(cut(&model, " aba  ab "), ["▁ab", "a", "▁ab"]);
+        // Unknown characters in a row are one piece.
+        assert_eq!(cut(&model, "aéüb"), ["▁", "a", "éü", "b"]);
+        assert_eq!(cut(&model, "é"), ["▁", "é"]);
+    }
+
+    #[test]
+    fn the_model_says_how_to_normalise() {
+        let normalizer = bytes(3, &bytes(2, &rules()));
+        assert_eq!(cut(&model(&[normalizer]), "AbB"), ["▁ab", "B"]);
+        let no_prefix = bytes(3, &[3 << 3, 0, 4 << 3, 0]);
+        assert_eq!(cut(&model(&[no_prefix]), "ab "), ["ab", "▁"]);
+        let symbol = piece("b!", 0.0, 4);
+        assert_eq!(cut(&model(&[symbol]), "ab!"), ["▁", "a", "b!"]);
+    }
+
+    #[test]
+    fn bytes_stand_in_for_unknown_characters() {
+        let trainer = bytes(2, &[35_u8 << 3 | 0x80, 2, 1]);
+        assert_eq!(
+            cut(&model(&[trainer]), "aé"),
+            ["▁", "a", "<0xC3>", "<0xA9>"]
+        );
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        for file in [
+            b"".to_vec(),
+            b"{\"en\": 1}".to_vec(),
+            model(&[bytes(2, &[3 << 3, 2])]),
+            model(&[bytes(3, &bytes(2, &[9, 9, 9, 9, 9]))]),
+            model(&[])[..20].to_vec(),
+        ] {
+            assert!(SentencePiece::parse(&file).is_err(), "{file:?}");
+        }
+    }
+}

@@ -67,7 +67,6 @@ impl Words {
 
     /// Adds a word or token as it stands in the text.
     pub fn push(&mut self, word: &str) {
-        self.plain += usize::from(!is_only_special(word));
         let rollback = self.joined.len();
         if !self.ends.is_empty() {
             self.joined.push(' ');
@@ -80,9 +79,13 @@ impl Words {
                 return;
             }
             push_lower(stripped, &mut self.joined);
-        } else if !self.push_lower_stripped(word) {
-            self.joined.truncate(rollback);
-            return;
+            self.plain += 1;
+        } else {
+            self.plain += usize::from(!is_only_special(word));
+            if !self.push_lower_stripped(word) {
+                self.joined.truncate(rollback);
+                return;
+            }
         }
         self.ends.push(self.joined.len());
     }
