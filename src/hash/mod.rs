@@ -16,5 +16,5 @@ pub use clean::{IgnorePattern, python_lower, python_strip};
 pub use digest::text_digest;
 pub use minhash::{Permutations, sha1_32};
 pub use random::{NumpyGenerator, PythonRandom, priority};
-pub use shingle::{Shingles, Tokenization};
+pub use shingle::{Shingler, Tokenization};
 pub use simhash::{pairs_within, simhash};

@@ -79,10 +79,10 @@ impl Clusters {
         let mut keyed: Vec<(u64, u32)> = column.iter().copied().zip(0..).collect();
         keyed.sort_unstable();
         for pair in keyed.windows(2) {
-            if let [(a, first), (b, second)] = *pair {
-                if a == b {
-                    self.join(first, second);
-                }
+            if let [(a, first), (b, second)] = *pair
+                && a == b
+            {
+                self.join(first, second);
             }
         }
     }
