@@ -36,11 +36,11 @@ pub struct Shingler {
 }
 
 impl Shingler {
-    /// The hashes of all shingles of `text`, in order, repeats included.
+    /// Cuts `text` into its shingles.
     ///
     /// # Errors
     /// If the pattern gives up on this text.
-    pub fn hashes<H>(&self, text: &str, hash: impl Fn(&[u8]) -> H) -> Result<Vec<H>, String> {
+    pub fn shingles(&self, text: &str) -> Result<Shingles, String> {
         let lowered = if self.lowercase {
             python_lower(text)
         } else {
@@ -50,10 +50,7 @@ impl Shingler {
             Some(pattern) => pattern.cut(&lowered)?,
             None => lowered,
         };
-        Ok(Shingles::new(&cut, self.tokenization)
-            .windows(self.window)
-            .map(hash)
-            .collect())
+        Ok(Shingles::new(&cut, self.tokenization, self.window))
     }
 }
 
@@ -64,17 +61,22 @@ static PUNCTUATION: LazyLock<Option<Regex>> =
 
 /// A text cut into tokens so that each window of tokens is one slice of it.
 #[derive(Debug, Default)]
-struct Shingles {
+pub struct Shingles {
     /// The tokens with one separator between each two.
     joined: String,
     /// Where each token begins and ends in `joined`.
     tokens: Vec<(usize, usize)>,
+    /// Tokens in a window.
+    window: usize,
 }
 
 impl Shingles {
-    fn new(text: &str, tokenization: Tokenization) -> Self {
-        let mut shingles = Self::default();
-        shingles.joined.reserve(text.len());
+    fn new(text: &str, tokenization: Tokenization, window: usize) -> Self {
+        let mut shingles = Self {
+            joined: String::with_capacity(text.len()),
+            tokens: Vec::with_capacity(text.len() / 4),
+            window: window.max(1),
+        };
         shingles.cut(text, tokenization);
         shingles
     }
@@ -98,10 +100,10 @@ impl Shingles {
         }
     }
 
-    /// Every window of `size` tokens, in order, repeats included, in UTF-8. Fewer tokens than
-    /// `size` give no window.
-    fn windows(&self, size: usize) -> impl Iterator<Item = &[u8]> {
-        self.tokens.windows(size.max(1)).filter_map(|window| {
+    /// Every window of tokens, in order, repeats included, in UTF-8. Fewer tokens than a window
+    /// has give none.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.tokens.windows(self.window).filter_map(|window| {
             let (start, end) = (window.first()?.0, window.last()?.1);
             self.joined.as_bytes().get(start..end)
         })
@@ -122,8 +124,8 @@ mod tests {
     use super::*;
 
     fn shingles(text: &str, tokenization: Tokenization, size: usize) -> Vec<String> {
-        Shingles::new(text, tokenization)
-            .windows(size)
+        Shingles::new(text, tokenization, size)
+            .iter()
             .map(|w| String::from_utf8(w.to_vec()).unwrap())
             .collect()
     }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{
-    IgnorePattern, Permutations, Shingler, Tokenization, band_keys, optimal_bands, sha1_32,
+    IgnorePattern, Permutations, Shingler, Tokenization, band_keys, optimal_bands, sha1_32_each,
 };
 use crate::op::{
     BandDeduplicator, BuildContext, Clusters, Operator, ParamError, check_number, check_share,
@@ -199,10 +199,12 @@ impl BandDeduplicator for DocumentMinhash {
     // each minhash deduplicator, so that a second one in a recipe computes its own.
     fn keys(&self, sample: &Sample, out: &mut Vec<u64>) -> Result<(), RowError> {
         let text = sample.required_text(&self.text_key)?;
-        let hashes = self
+        let shingles = self
             .shingler
-            .hashes(&text, sha1_32)
+            .shingles(&text)
             .map_err(|problem| RowError::new("pattern_failed", problem))?;
+        let mut hashes = Vec::new();
+        sha1_32_each(shingles.iter(), &mut hashes);
         let mut signature = Vec::new();
         self.permutations.signature(&hashes, &mut signature);
         band_keys(&signature, self.bands, self.rows, out);

@@ -120,11 +120,11 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 impl DocumentSimhash {
     fn fingerprint(&self, sample: &Sample) -> Result<u64, RowError> {
         let text = sample.required_text(&self.text_key)?;
-        let hashes = self
+        let shingles = self
             .shingler
-            .hashes(&text, md5_64)
+            .shingles(&text)
             .map_err(|problem| RowError::new("pattern_failed", problem))?;
-        Ok(simhash(hashes))
+        Ok(simhash(shingles.iter().map(md5_64)))
     }
 }
 
