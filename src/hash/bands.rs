@@ -41,15 +41,12 @@ fn banding_error(threshold: f64, bands: usize, rows: usize) -> f64 {
 /// accident costs is one row that is not a duplicate, as a false positive of the bands themselves
 /// does all the time.
 pub fn band_keys(signature: &[u32], bands: usize, rows: usize, out: &mut Vec<u64>) {
-    let mut bytes = Vec::with_capacity(rows * 8);
-    let mut bands_of = signature.chunks(rows.max(1));
-    for _ in 0..bands {
-        bytes.clear();
-        for &value in bands_of.next().unwrap_or_default() {
-            bytes.extend_from_slice(&u64::from(value).to_be_bytes());
-        }
-        out.push(xxh3_64(&bytes));
-    }
+    let values: Vec<[u8; 8]> = signature
+        .iter()
+        .map(|&value| u64::from(value).to_be_bytes())
+        .collect();
+    let mut bands_of = values.chunks(rows.max(1));
+    out.extend((0..bands).map(|_| xxh3_64(bands_of.next().unwrap_or_default().as_flattened())));
 }
 
 /// Wanted absolute and relative error of an integral: those of `scipy.integrate.quad`.

@@ -109,6 +109,17 @@ impl IgnorePattern {
         }
     }
 
+    /// The parameter `ignore_pattern`: an empty one is none.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub fn optional(pattern: Option<String>) -> Result<Option<Self>, String> {
+        match pattern {
+            Some(pattern) if !pattern.is_empty() => Self::new(&pattern).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// `text` without the matches.
     ///
     /// # Errors

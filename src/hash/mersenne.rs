@@ -1,4 +1,4 @@
-//! MT19937, the generator behind CPython's `random` and numpy's legacy `RandomState`.
+//! MT19937, the generator behind `CPython`'s `random` and numpy's legacy `RandomState`.
 //!
 //! Matsumoto and Nishimura, "Mersenne Twister" (1998), with the initialisation of 2002.
 

@@ -6,7 +6,7 @@
 use sha1::{Digest as _, Sha1};
 
 use super::mersenne::Mersenne;
-use super::minhash_wide;
+use super::wide::{self, Eight};
 
 /// 2^61 - 1.
 pub(super) const MERSENNE_PRIME: u64 = (1 << 61) - 1;
@@ -74,7 +74,7 @@ impl Permutations {
     pub fn signature(&self, hashes: &[u32], out: &mut Vec<u32>) {
         out.clear();
         out.resize(self.blocks.len() * LANES, u32::MAX);
-        minhash_wide::fill(&self.blocks, hashes, out);
+        wide::least_permuted(&self.blocks, hashes, out);
         out.truncate(self.count);
     }
 
@@ -121,6 +121,79 @@ pub fn sha1_32(shingle: &[u8]) -> u32 {
     u32::from_le_bytes(first)
 }
 
+/// Appends [`sha1_32`] of each shingle to `out`, in order, eight shingles at a time.
+pub fn sha1_32_each<'s>(shingles: impl Iterator<Item = &'s [u8]>, out: &mut Vec<u32>) {
+    let mut batch = Batch::default();
+    for shingle in shingles {
+        if !batch.add(shingle, out.len()) {
+            out.push(sha1_32(shingle));
+            continue;
+        }
+        out.push(0);
+        if batch.used == batch.places.len() {
+            batch.finish(out);
+        }
+    }
+    batch.finish(out);
+}
+
+/// Shingles that wait to be hashed together, each padded to SHA-1's one block.
+#[derive(Default)]
+struct Batch {
+    words: [Eight; 16],
+    /// Where in the output the hash of each goes.
+    places: [usize; 8],
+    used: usize,
+}
+
+/// The longest message that, with its padding, fills one block.
+const ONE_BLOCK: usize = 55;
+
+impl Batch {
+    /// Adds a shingle unless it needs more than one block.
+    fn add(&mut self, shingle: &[u8], place: usize) -> bool {
+        let mut block = [0; 64];
+        let Some(room) = block.get_mut(..shingle.len()) else {
+            return false;
+        };
+        room.copy_from_slice(shingle);
+        let (Some(slot), Some(end), true) = (
+            self.places.get_mut(self.used),
+            block.get_mut(shingle.len()),
+            shingle.len() <= ONE_BLOCK,
+        ) else {
+            return false;
+        };
+        *slot = place;
+        *end = 0x80;
+        let words = block.as_chunks::<4>().0;
+        for (lanes, word) in self.words.iter_mut().zip(words) {
+            if let Some(lane) = lanes.get_mut(self.used) {
+                *lane = u32::from_be_bytes(*word);
+            }
+        }
+        // The last word is the length in bits.
+        if let Some(lane) = self.words.last_mut().and_then(|l| l.get_mut(self.used)) {
+            *lane = u32::try_from(shingle.len() * 8).unwrap_or_default();
+        }
+        self.used += 1;
+        true
+    }
+
+    fn finish(&mut self, out: &mut [u32]) {
+        if self.used > 0 {
+            let hashes = wide::sha1_first_words(&self.words);
+            for (&place, hash) in self.places.iter().zip(hashes).take(self.used) {
+                if let Some(slot) = out.get_mut(place) {
+                    // The digest's bytes are big-endian words.
+                    *slot = hash.swap_bytes();
+                }
+            }
+        }
+        self.used = 0;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +225,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn eight_shingles_hash_as_one_does(
+            shingles in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..30),
+        ) {
+            let mut each = vec![7];
+            sha1_32_each(shingles.iter().map(Vec::as_slice), &mut each);
+            let mut plain = vec![7];
+            plain.extend(shingles.iter().map(|shingle| sha1_32(shingle)));
+            prop_assert_eq!(each, plain);
+        }
+
         #[test]
         fn the_wide_version_equals_the_plain_one(
             count in 1usize..70,

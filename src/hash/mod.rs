@@ -6,15 +6,15 @@ mod clean;
 mod digest;
 mod mersenne;
 mod minhash;
-mod minhash_wide;
 mod random;
 mod shingle;
 mod simhash;
+mod wide;
 
 pub use bands::{band_keys, optimal_bands};
 pub use clean::{IgnorePattern, python_lower, python_strip};
 pub use digest::text_digest;
-pub use minhash::{Permutations, sha1_32};
+pub use minhash::{Permutations, sha1_32, sha1_32_each};
 pub use random::{NumpyGenerator, PythonRandom, priority};
-pub use shingle::{Shingles, Tokenization};
+pub use shingle::{Shingler, Shingles, Tokenization};
 pub use simhash::{pairs_within, simhash};

@@ -1,4 +1,4 @@
-//! Seeded draws: those of CPython and of numpy, to give the very rows that a Python script gives,
+//! Seeded draws: those of `CPython` and of numpy, to give the very rows that a Python script gives,
 //! and the project's own, which depends on nothing but a row's identity.
 
 use hashbrown::HashSet;
@@ -14,7 +14,7 @@ pub fn priority(seed: u64, identity: u64) -> u64 {
     xxh3_64_with_seed(&identity.to_le_bytes(), seed)
 }
 
-/// Python's `random.Random` (CPython 3.11): the same seed gives the same draws.
+/// Python's `random.Random` (`CPython` 3.11): the same seed gives the same draws.
 #[derive(Debug, Clone)]
 pub struct PythonRandom {
     generator: Mersenne,
@@ -94,7 +94,7 @@ impl PythonRandom {
     }
 }
 
-/// The greatest population for which CPython's `sample` uses a pool: the size of a set of `count`
+/// The greatest population for which `CPython`'s `sample` uses a pool: the size of a set of `count`
 /// elements, 21 + 4^⌈log₄(3·count)⌉ from 6 elements on.
 fn pool_limit(count: u64) -> u64 {
     if count <= 5 {

@@ -1,10 +1,13 @@
 //! Windows of consecutive tokens: what near-duplicate detection compares texts by.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::clean::{IgnorePattern, python_lower};
 
 /// How a text is cut into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -19,25 +22,66 @@ pub enum Tokenization {
     Character,
 }
 
+/// How a text becomes shingles.
+#[derive(Debug, Clone)]
+pub struct Shingler {
+    /// How it is cut into tokens.
+    pub tokenization: Tokenization,
+    /// Tokens in a shingle.
+    pub window: usize,
+    /// Whether it is lower-cased first.
+    pub lowercase: bool,
+    /// What is then cut out.
+    pub ignore: Option<IgnorePattern>,
+}
+
+impl Shingler {
+    /// Cuts `text` into its shingles.
+    ///
+    /// # Errors
+    /// If the pattern gives up on this text.
+    pub fn shingles(&self, text: &str) -> Result<Shingles, String> {
+        let lowered = if self.lowercase {
+            python_lower(text)
+        } else {
+            Cow::Borrowed(text)
+        };
+        let cut = match &self.ignore {
+            Some(pattern) => pattern.cut(&lowered)?,
+            None => lowered,
+        };
+        Ok(Shingles::new(&cut, self.tokenization, self.window))
+    }
+}
+
 /// Punctuation as the `regex` module (Unicode 17) has it; the second part of the class is what
 /// Unicode 17 added.
 static PUNCTUATION: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"[\p{P}\u{2E60}-\u{2E63}\u{10ED0}]").ok());
 
 /// A text cut into tokens so that each window of tokens is one slice of it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Shingles {
     /// The tokens with one separator between each two.
     joined: String,
     /// Where each token begins and ends in `joined`.
     tokens: Vec<(usize, usize)>,
+    /// Tokens in a window.
+    window: usize,
 }
 
 impl Shingles {
-    /// Cuts `text`; the buffers of `self` are reused.
-    pub fn cut(&mut self, text: &str, tokenization: Tokenization) {
-        self.joined.clear();
-        self.tokens.clear();
+    fn new(text: &str, tokenization: Tokenization, window: usize) -> Self {
+        let mut shingles = Self {
+            joined: String::with_capacity(text.len()),
+            tokens: Vec::with_capacity(text.len() / 4),
+            window: window.max(1),
+        };
+        shingles.cut(text, tokenization);
+        shingles
+    }
+
+    fn cut(&mut self, text: &str, tokenization: Tokenization) {
         match tokenization {
             Tokenization::Space => {
                 for token in text.split(' ').filter(|token| !token.is_empty()) {
@@ -56,10 +100,10 @@ impl Shingles {
         }
     }
 
-    /// Every window of `size` tokens, in order, repeats included, in UTF-8. Fewer tokens than
-    /// `size` give no window.
-    pub fn windows(&self, size: usize) -> impl Iterator<Item = &[u8]> {
-        self.tokens.windows(size.max(1)).filter_map(|window| {
+    /// Every window of tokens, in order, repeats included, in UTF-8. Fewer tokens than a window
+    /// has give none.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.tokens.windows(self.window).filter_map(|window| {
             let (start, end) = (window.first()?.0, window.last()?.1);
             self.joined.as_bytes().get(start..end)
         })
@@ -80,11 +124,8 @@ mod tests {
     use super::*;
 
     fn shingles(text: &str, tokenization: Tokenization, size: usize) -> Vec<String> {
-        let mut shingles = Shingles::default();
-        shingles.cut("left over", Tokenization::Space);
-        shingles.cut(text, tokenization);
-        shingles
-            .windows(size)
+        Shingles::new(text, tokenization, size)
+            .iter()
             .map(|w| String::from_utf8(w.to_vec()).unwrap())
             .collect()
     }

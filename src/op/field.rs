@@ -89,8 +89,9 @@ fn pairwise_sum(numbers: &[f64]) -> f64 {
             *sum += number;
         }
     }
-    let [a, b, c, d, e, f, g, h] = sums;
-    let sum = ((a + b) + (c + d)) + ((e + f) + (g + h));
+    let pairs = [0, 2, 4, 6].map(|at| sums.iter().skip(at).take(2).sum::<f64>());
+    let [first, second, third, fourth] = pairs;
+    let sum = (first + second) + (third + fourth);
     rest.iter().fold(sum, |sum, number| sum + number)
 }
 

@@ -48,23 +48,29 @@ struct DocumentDeduplicator {
     ignore_non_character: bool,
 }
 
-fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
+#[expect(clippy::unnecessary_wraps, reason = "every operator is built alike")]
+fn build(
+    Params {
+        lowercase,
+        ignore_non_character,
+    }: Params,
+    context: &BuildContext,
+) -> Result<Operator, Vec<ParamError>> {
     Ok(Operator::Exact(Box::new(DocumentDeduplicator {
         text_key: context.base.text_key.clone(),
-        lowercase: params.lowercase,
-        ignore_non_character: params.ignore_non_character,
+        lowercase,
+        ignore_non_character,
     })))
 }
 
 impl ExactDeduplicator for DocumentDeduplicator {
     fn key(&self, sample: &Sample) -> Result<Option<u128>, RowError> {
-        let digest = match sample.hashes.text.get() {
-            Some(digest) => *digest,
-            None => {
-                let text = sample.required_text(&self.text_key)?;
-                let digest = text_digest(&text, self.lowercase, self.ignore_non_character);
-                *sample.hashes.text.get_or_init(|| digest)
-            }
+        let digest = if let Some(digest) = sample.hashes.text.get() {
+            *digest
+        } else {
+            let text = sample.required_text(&self.text_key)?;
+            let digest = text_digest(&text, self.lowercase, self.ignore_non_character);
+            *sample.hashes.text.get_or_init(|| digest)
         };
         Ok(Some(u128::from_be_bytes(digest)))
     }

@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{
-    IgnorePattern, Permutations, Shingles, Tokenization, band_keys, optimal_bands, python_lower,
-    sha1_32,
+    IgnorePattern, Permutations, Shingler, Tokenization, band_keys, optimal_bands, sha1_32_each,
 };
 use crate::op::{
-    BandDeduplicator, BuildContext, Clusters, Operator, ParamError, check_number, operator,
+    BandDeduplicator, BuildContext, Clusters, Operator, ParamError, check_number, check_share,
+    operator,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -104,10 +104,7 @@ const MOST_PERMUTATIONS: u64 = 1 << 16;
 
 struct DocumentMinhash {
     text_key: FieldPath,
-    tokenization: Tokenization,
-    window: usize,
-    lowercase: bool,
-    ignore: Option<IgnorePattern>,
+    shingler: Shingler,
     permutations: Permutations,
     bands: usize,
     rows: usize,
@@ -119,7 +116,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
         check_number("num_permutations", Some(params.num_permutations)),
         check_number("num_bands", params.num_bands),
         check_number("num_rows_per_band", params.num_rows_per_band),
-        crate::op::check_share("jaccard_threshold", Some(params.jaccard_threshold)),
+        check_share("jaccard_threshold", Some(params.jaccard_threshold)),
     ]
     .into_iter()
     .flatten()
@@ -163,12 +160,10 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
             Tokenization::Character
         }
     };
-    let ignore = match params.ignore_pattern.as_deref().filter(|p| !p.is_empty()) {
-        None => None,
-        Some(pattern) => IgnorePattern::new(pattern)
-            .map_err(|e| errors.push(ParamError::new("ignore_pattern", e)))
-            .ok(),
-    };
+    let ignore = IgnorePattern::optional(params.ignore_pattern).unwrap_or_else(|problem| {
+        errors.push(ParamError::new("ignore_pattern", problem));
+        None
+    });
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -183,10 +178,12 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
         .min(size(params.num_permutations));
     Ok(Operator::Near(Box::new(DocumentMinhash {
         text_key: context.base.text_key.clone(),
-        tokenization,
-        window: size(params.window_size),
-        lowercase: params.lowercase,
-        ignore,
+        shingler: Shingler {
+            tokenization,
+            window: size(params.window_size),
+            lowercase: params.lowercase,
+            ignore,
+        },
         permutations: Permutations::new(used),
         bands,
         rows,
@@ -201,19 +198,13 @@ impl BandDeduplicator for DocumentMinhash {
     // The row's `minhash_bands` slot stays unused: Data-Juicer removes its column at the end of
     // each minhash deduplicator, so that a second one in a recipe computes its own.
     fn keys(&self, sample: &Sample, out: &mut Vec<u64>) -> Result<(), RowError> {
-        let mut text = sample.required_text(&self.text_key)?;
-        if self.lowercase {
-            text = python_lower(&text).into_owned().into();
-        }
-        let text = match &self.ignore {
-            None => text,
-            Some(pattern) => pattern
-                .cut(&text)
-                .map_err(|e| RowError::new("pattern_failed", format!("ignore_pattern: {e}")))?,
-        };
-        let mut shingles = Shingles::default();
-        shingles.cut(&text, self.tokenization);
-        let hashes: Vec<u32> = shingles.windows(self.window).map(sha1_32).collect();
+        let text = sample.required_text(&self.text_key)?;
+        let shingles = self
+            .shingler
+            .shingles(&text)
+            .map_err(|problem| RowError::new("pattern_failed", problem))?;
+        let mut hashes = Vec::new();
+        sha1_32_each(shingles.iter(), &mut hashes);
         let mut signature = Vec::new();
         self.permutations.signature(&hashes, &mut signature);
         band_keys(&signature, self.bands, self.rows, out);

@@ -4,7 +4,7 @@ use md5::{Digest as _, Md5};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::hash::{IgnorePattern, Shingles, Tokenization, pairs_within, python_lower, simhash};
+use crate::hash::{IgnorePattern, Shingler, Tokenization, pairs_within, simhash};
 use crate::op::{
     BandDeduplicator, BuildContext, Clusters, Operator, ParamError, check_number, operator,
 };
@@ -73,10 +73,7 @@ impl Default for Params {
 
 struct DocumentSimhash {
     text_key: FieldPath,
-    tokenization: Tokenization,
-    window: usize,
-    lowercase: bool,
-    ignore: Option<IgnorePattern>,
+    shingler: Shingler,
     distance: u32,
 }
 
@@ -101,40 +98,33 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
             .hint("two more than hamming_distance is usual"),
         );
     }
-    let ignore = match params.ignore_pattern.as_deref().filter(|p| !p.is_empty()) {
-        None => None,
-        Some(pattern) => IgnorePattern::new(pattern)
-            .map_err(|e| errors.push(ParamError::new("ignore_pattern", e)))
-            .ok(),
-    };
+    let ignore = IgnorePattern::optional(params.ignore_pattern).unwrap_or_else(|problem| {
+        errors.push(ParamError::new("ignore_pattern", problem));
+        None
+    });
     if !errors.is_empty() {
         return Err(errors);
     }
     Ok(Operator::Near(Box::new(DocumentSimhash {
         text_key: context.base.text_key.clone(),
-        tokenization: params.tokenization,
-        window: usize::try_from(params.window_size).unwrap_or(usize::MAX),
-        lowercase: params.lowercase,
-        ignore,
+        shingler: Shingler {
+            tokenization: params.tokenization,
+            window: usize::try_from(params.window_size).unwrap_or(usize::MAX),
+            lowercase: params.lowercase,
+            ignore,
+        },
         distance: u32::try_from(params.hamming_distance).unwrap_or(u32::MAX),
     })))
 }
 
 impl DocumentSimhash {
     fn fingerprint(&self, sample: &Sample) -> Result<u64, RowError> {
-        let mut text = sample.required_text(&self.text_key)?;
-        if self.lowercase {
-            text = python_lower(&text).into_owned().into();
-        }
-        let text = match &self.ignore {
-            None => text,
-            Some(pattern) => pattern
-                .cut(&text)
-                .map_err(|e| RowError::new("pattern_failed", format!("ignore_pattern: {e}")))?,
-        };
-        let mut shingles = Shingles::default();
-        shingles.cut(&text, self.tokenization);
-        Ok(simhash(shingles.windows(self.window).map(md5_64)))
+        let text = sample.required_text(&self.text_key)?;
+        let shingles = self
+            .shingler
+            .shingles(&text)
+            .map_err(|problem| RowError::new("pattern_failed", problem))?;
+        Ok(simhash(shingles.iter().map(md5_64)))
     }
 }
 
@@ -153,12 +143,11 @@ impl BandDeduplicator for DocumentSimhash {
     }
 
     fn keys(&self, sample: &Sample, out: &mut Vec<u64>) -> Result<(), RowError> {
-        let print = match sample.hashes.simhash.get() {
-            Some(print) => *print,
-            None => {
-                let print = self.fingerprint(sample)?;
-                *sample.hashes.simhash.get_or_init(|| print)
-            }
+        let print = if let Some(print) = sample.hashes.simhash.get() {
+            *print
+        } else {
+            let print = self.fingerprint(sample)?;
+            *sample.hashes.simhash.get_or_init(|| print)
         };
         out.push(print);
         Ok(())

@@ -53,17 +53,20 @@ struct RandomSelector {
     quota: Quota,
 }
 
-fn build(params: Params, _: &BuildContext) -> Result<Operator, Vec<ParamError>> {
-    if params.select_ratio == Some(0.0) && params.select_num.is_none() {
+fn build(
+    Params {
+        select_ratio,
+        select_num,
+    }: Params,
+    _: &BuildContext,
+) -> Result<Operator, Vec<ParamError>> {
+    if select_ratio == Some(0.0) && select_num.is_none() {
         return Err(vec![
             ParamError::new("select_ratio", "select_ratio is 0: no row would be picked")
                 .hint("0.25 picks a quarter of the rows"),
         ]);
     }
-    let quota = Quota::new(
-        ("select_ratio", params.select_ratio),
-        ("select_num", params.select_num),
-    )?;
+    let quota = Quota::new(("select_ratio", select_ratio), ("select_num", select_num))?;
     Ok(Operator::Selector(Box::new(RandomSelector { quota })))
 }
 

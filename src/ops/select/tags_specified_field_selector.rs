@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::sample::{ImageContext, Origin};
 
-    fn op(tags: Value) -> Box<dyn Selector> {
+    fn op(tags: &Value) -> Box<dyn Selector> {
         let params = serde_json::from_value(json!({"field_key": "k", "target_tags": tags}));
         match build(params.unwrap(), &BuildContext::default()) {
             Ok(Operator::Selector(op)) => op,
@@ -122,19 +122,19 @@ mod tests {
             .into_iter()
             .map(FieldKey::from)
             .collect();
-        assert_eq!(op(json!([1.0])).pick(&keys), Ok(Picked::Rows(vec![1, 2])));
+        assert_eq!(op(&json!([1.0])).pick(&keys), Ok(Picked::Rows(vec![1, 2])));
         assert_eq!(
-            op(json!(["1", null])).pick(&keys),
+            op(&json!(["1", null])).pick(&keys),
             Ok(Picked::Rows(vec![0, 3]))
         );
-        assert_eq!(op(json!([])).pick(&keys), Ok(Picked::Rows(vec![])));
-        assert_eq!(op(json!([])).pick(keys.get(..1).unwrap()), Ok(Picked::All));
+        assert_eq!(op(&json!([])).pick(&keys), Ok(Picked::Rows(vec![])));
+        assert_eq!(op(&json!([])).pick(keys.get(..1).unwrap()), Ok(Picked::All));
     }
 
     #[test]
     fn a_list_is_a_bad_row() {
         let context = Arc::new(ImageContext::default());
         let sample = Sample::parse(r#"{"k": [1]}"#.into(), Origin::default(), context).unwrap();
-        assert_eq!(op(json!([1])).key(&sample).unwrap_err().code, "wrong_type");
+        assert_eq!(op(&json!([1])).key(&sample).unwrap_err().code, "wrong_type");
     }
 }
