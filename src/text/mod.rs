@@ -1,5 +1,7 @@
 //! Pure text kernels: character classes, words, n-grams, lines. They know no rows.
 
+pub mod ftfy;
+pub mod normal;
 mod number;
 
 pub use number::python_float;

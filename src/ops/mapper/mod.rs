@@ -1,1 +1,2 @@
 //! Operators of this family, one file each.
+mod fix_unicode_mapper;
