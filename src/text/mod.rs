@@ -1,6 +1,7 @@
 //! Pure text kernels: character classes, words, n-grams, lines. They know no rows.
 
 pub mod ftfy;
+pub mod html;
 pub mod normal;
 mod number;
 
