@@ -1,9 +1,11 @@
 //! Pure text kernels: character classes, words, n-grams, lines. They know no rows.
 
+pub mod contacts;
 pub mod ftfy;
 pub mod html;
 pub mod normal;
 mod number;
+pub mod python_regex;
 
 pub use number::python_float;
 

@@ -340,6 +340,6 @@ mod tests {
 
     #[test]
     fn stretches_are_repaired_within_sound_text() {
-        assert_eq!(fix_encoding("Ж â€œhi â€¦ 中"), "Ж “hi … 中");
+        assert_eq!(fix_encoding("中 â€œhi â€¦ 中"), "中 “hi … 中");
     }
 }
