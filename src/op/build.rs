@@ -60,6 +60,43 @@ impl ParamError {
     }
 }
 
+impl From<ParamError> for Vec<ParamError> {
+    fn from(problem: ParamError) -> Self {
+        vec![problem]
+    }
+}
+
+/// Collects the problems of several parameters, so that one build reports them all.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<ParamError>);
+
+impl Problems {
+    /// The value, or `None` after noting why there is none.
+    pub fn keep<T>(&mut self, result: Result<T, impl Into<Vec<ParamError>>>) -> Option<T> {
+        result.map_err(|problem| self.0.extend(problem.into())).ok()
+    }
+}
+
+impl From<Problems> for Vec<ParamError> {
+    fn from(problems: Problems) -> Self {
+        problems.0
+    }
+}
+
+/// A count that must be at least 1.
+///
+/// # Errors
+/// If it is less.
+pub fn positive(param: &str, value: i64) -> Result<usize, ParamError> {
+    usize::try_from(value)
+        .ok()
+        .filter(|&value| value > 0)
+        .ok_or_else(|| {
+            ParamError::new(param, format!("{param} is {value}"))
+                .hint("give a whole number of at least 1")
+        })
+}
+
 /// An asset (word list, tokenizer, model) that is not where it was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssetError {

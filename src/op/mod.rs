@@ -5,6 +5,7 @@
 //! (but for assets that the [`BuildContext`] opens while a plan is built, and images through a
 //! row's slots), threads, clocks, the environment or each other.
 
+mod assets;
 mod bounds;
 mod build;
 mod dedup;
@@ -12,9 +13,11 @@ mod filter;
 mod mapper;
 mod registry;
 mod selector;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use bounds::{AnyOrAll, Bounds};
-pub use build::{AssetError, BaseParams, BuildContext, ParamError};
+pub use build::{AssetError, BaseParams, BuildContext, ParamError, Problems, positive};
 pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};
 pub use filter::{Decision, Filter, Measured, Verdict};
 pub use mapper::{Mapper, TextMapper, TextMapperAdapter};

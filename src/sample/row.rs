@@ -1,7 +1,7 @@
 //! [`Sample`]: a line of JSONL that is decoded field by field, on demand.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::{FieldPath, ImageContext, ImageSlot, RowError, Stats};
+use crate::text::{WordCutter, Words};
 
 /// Where a row came from. `offset` is its identity: the offset in bytes of its line in the
 /// (decompressed) inputs laid end to end, each ended by a newline. It does not change when the
@@ -47,6 +48,7 @@ pub struct Sample {
     fields: SmallVec<[Field; 4]>,
     origin: Origin,
     images: OnceCell<Result<Vec<ImageSlot>, RowError>>,
+    words: RefCell<Vec<CutText>>,
     context: Arc<ImageContext>,
     /// What filters measured so far.
     pub stats: Stats,
@@ -62,6 +64,14 @@ struct Field {
     /// Where its value lies in the line; kept after an edit so that it can be spliced.
     raw: Option<Range<usize>>,
     content: Content,
+}
+
+/// The words of one field as one cutter cuts it.
+#[derive(Debug)]
+struct CutText {
+    path: FieldPath,
+    lang: Option<Box<str>>,
+    words: Arc<Words>,
 }
 
 #[derive(Debug)]
@@ -104,6 +114,7 @@ impl Sample {
             fields,
             origin,
             images: OnceCell::new(),
+            words: RefCell::default(),
             context,
             stats: Stats::default(),
             hashes: HashColumns::default(),
@@ -150,6 +161,28 @@ impl Sample {
         })
     }
 
+    /// The refined words of the text at `path`. They are cut once and shared by all operators that
+    /// cut alike, until some field is changed.
+    ///
+    /// # Errors
+    /// Those of [`Sample::required_text`].
+    pub fn words(&self, path: &FieldPath, cutter: &WordCutter) -> Result<Arc<Words>, RowError> {
+        let mut known = self.words.borrow_mut();
+        let found = known
+            .iter()
+            .find(|cut| cut.path == *path && cut.lang.as_deref() == cutter.lang());
+        if let Some(cut) = found {
+            return Ok(Arc::clone(&cut.words));
+        }
+        let words = Arc::new(cutter.words(&self.required_text(path)?));
+        known.push(CutText {
+            path: path.clone(),
+            lang: cutter.lang().map(Into::into),
+            words: Arc::clone(&words),
+        });
+        Ok(words)
+    }
+
     /// Any value at `path`, decoded: `None` if missing.
     ///
     /// # Errors
@@ -189,6 +222,7 @@ impl Sample {
 
     /// Removes a top-level field, if there.
     pub fn remove(&mut self, name: &str) {
+        self.words.get_mut().clear();
         if let Some(field) = self.find(name).and_then(|i| self.fields.get_mut(i)) {
             field.content = Content::Removed;
         }
@@ -354,6 +388,7 @@ impl Sample {
     }
 
     fn put(&mut self, name: &str, content: Content) {
+        self.words.get_mut().clear();
         match self.find(name).and_then(|i| self.fields.get_mut(i)) {
             Some(field) => field.content = content,
             None => self.fields.push(Field {
@@ -763,6 +798,22 @@ mod tests {
             sample(r#"{"images": [1]}"#).images().unwrap_err().code,
             "wrong_type"
         );
+    }
+
+    #[test]
+    fn words_are_cut_again_after_an_edit() {
+        let mut row = sample(r#"{"text": "Red, red", "other": "x"}"#);
+        let words = |row: &Sample| {
+            let words = row.words(&"text".into(), &WordCutter::Separators).unwrap();
+            words.iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(words(&row), ["red", "red"]);
+        assert_eq!(words(&row), ["red", "red"]);
+        row.set_text(&"text".into(), "blue".into()).unwrap();
+        assert_eq!(words(&row), ["blue"]);
+        row.remove("text");
+        let missing = row.words(&"text".into(), &WordCutter::Separators);
+        assert_eq!(missing.unwrap_err().code, "missing_field");
     }
 
     #[test]

@@ -1,13 +1,32 @@
 //! Pure text kernels: character classes, words, n-grams, lines. They know no rows.
 
+mod case;
+mod class;
 pub mod contacts;
 pub mod ftfy;
 pub mod html;
+mod lines;
+mod listed;
+mod ngram;
 pub mod normal;
 mod number;
 pub mod python_regex;
+mod sentencepiece;
+#[rustfmt::skip]
+mod tables;
+mod words;
 
+pub use case::{lower, push_lower, strip};
+pub use class::{
+    alnum_count, alpha_count, is_alnum, is_alpha, is_line_break, is_space, is_special,
+    special_count,
+};
+pub use lines::{Lines, line_count, lines, longest_line};
+pub use listed::{Augmentation, WordSet, listed_share};
+pub use ngram::{char_repetition, ratio, word_repetition};
 pub use number::python_float;
+pub use sentencepiece::{ModelError, SentencePiece};
+pub use words::{WordCutter, Words, split_words, strip_special, word_count};
 
 /// The number of Unicode code points.
 #[must_use]

@@ -1,3 +1,12 @@
 //! Filters, one file each.
 
+mod alphanumeric_filter;
+mod average_line_length_filter;
+mod character_repetition_filter;
+mod flagged_words_filter;
+mod maximum_line_length_filter;
+mod special_characters_filter;
+mod stopwords_filter;
 mod text_length_filter;
+mod word_repetition_filter;
+mod words_num_filter;

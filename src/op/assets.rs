@@ -1,0 +1,288 @@
+//! Word lists, tokenizers and models that text operators look up while they are built.
+//!
+//! Data-Juicer downloads what it lacks; a run here touches no network, so an absent asset is a
+//! problem of the recipe, reported before any data is read, with what to download and where to.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tokenizers::Tokenizer;
+
+use super::{AssetError, BuildContext, ParamError};
+use crate::text::{SentencePiece, WordCutter, WordSet};
+
+/// Where Data-Juicer keeps what its operators download.
+const DOWNLOADS: &str = "https://dail-wlcb.oss-cn-wulanchabu.aliyuncs.com/data_juicer";
+
+/// The language name that stands for all lists together.
+const ALL: &str = "all";
+
+impl BuildContext {
+    /// The list of `lang` in the word lists of a directory: every `*.json` whose name contains
+    /// `kind` (`stopwords`, say), each an object from languages to lists, put together. `param`
+    /// names the directory in the recipe; if it is absent, Data-Juicer's assets are searched.
+    /// `all` is the union of all lists, unless a list of that name exists.
+    ///
+    /// # Errors
+    /// If there is no such file, one cannot be read, or none has the language.
+    pub fn word_list(
+        &self,
+        kind: &str,
+        (param, dir): (&str, Option<&str>),
+        lang: &str,
+    ) -> Result<WordSet, ParamError> {
+        let dir = match dir {
+            Some(written) => self.resolve(written),
+            None => self.cached("assets"),
+        };
+        let missing = |tried: &[PathBuf]| {
+            ParamError::new(
+                param,
+                format!("no word list: no *{kind}*.json in {}", shown(tried)),
+            )
+            .hint(format!(
+                "download {DOWNLOADS}/{kind}.json into that directory, or set {param} to a \
+                 directory that has one"
+            ))
+        };
+        let dir = dir.map_err(|e| missing(&e.tried))?;
+        let files = list_files(&dir, kind).map_err(|e| {
+            ParamError::new(param, format!("cannot list {}: {e}", dir.display()))
+                .hint("name a directory that can be read")
+        })?;
+        let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for file in files {
+            let broken = |e: &dyn std::fmt::Display| {
+                ParamError::new(param, format!("cannot read {}: {e}", file.display()))
+                    .hint("a word list is a JSON object from languages to lists of words")
+            };
+            let text = std::fs::read(&file).map_err(|e| broken(&e))?;
+            let read: BTreeMap<String, Vec<String>> =
+                serde_json::from_slice(&text).map_err(|e| broken(&e))?;
+            for (lang, words) in read {
+                lists.entry(lang).or_default().extend(words);
+            }
+        }
+        if lists.is_empty() {
+            return Err(missing(&[dir]));
+        }
+        if let Some(words) = lists.remove(lang) {
+            return Ok(words.into_iter().collect());
+        }
+        if lang == ALL {
+            return Ok(lists.into_values().flatten().collect());
+        }
+        let known: Vec<&str> = lists
+            .keys()
+            .map(String::as_str)
+            .filter(|l| *l != ALL)
+            .collect();
+        Err(ParamError::new(
+            "lang",
+            format!("no {kind} list of language '{lang}' in {}", dir.display()),
+        )
+        .hint(format!("use one of {ALL}, {}", known.join(", "))))
+    }
+
+    /// How words are cut: at white space, or with `tokenization` by the SentencePiece model of
+    /// `lang` in Data-Juicer's cache.
+    ///
+    /// # Errors
+    /// If the model is absent or cannot be read.
+    pub fn word_cutter(&self, lang: &str, tokenization: bool) -> Result<WordCutter, ParamError> {
+        if !tokenization {
+            return Ok(WordCutter::Separators);
+        }
+        let name = format!("{lang}.sp.model");
+        let path = self.cached(&format!("models/{name}")).map_err(|e| {
+            ParamError::new(
+                "tokenization",
+                format!(
+                    "no SentencePiece model of language '{lang}': tried {}",
+                    shown(&e.tried)
+                ),
+            )
+            .hint(format!(
+                "download {DOWNLOADS}/models/{name} to that place, or set tokenization: false"
+            ))
+        })?;
+        let broken = |e: &dyn std::fmt::Display| {
+            ParamError::new(
+                "tokenization",
+                format!("cannot use the model {}: {e}", path.display()),
+            )
+            .hint(format!("download {DOWNLOADS}/models/{name} again"))
+        };
+        let file = std::fs::read(&path).map_err(|e| broken(&e))?;
+        let model = SentencePiece::parse(&file).map_err(|e| broken(&e))?;
+        Ok(WordCutter::SentencePiece {
+            lang: lang.to_owned(),
+            model: Box::new(model),
+        })
+    }
+
+    /// The Hugging Face tokenizer `name` (`owner/model`): a directory or `tokenizer.json` of that
+    /// name where relative paths are looked for, then `models/` of Data-Juicer's cache, then
+    /// Hugging Face's own cache beside Data-Juicer's. `param` is the parameter to blame.
+    ///
+    /// # Errors
+    /// If it is absent or cannot be read.
+    pub fn hf_tokenizer(&self, param: &str, name: &str) -> Result<Tokenizer, ParamError> {
+        let path = self.find_tokenizer(name).map_err(|e| {
+            ParamError::new(
+                param,
+                format!("no tokenizer '{name}': tried {}", shown(&e.tried)),
+            )
+            .hint(format!(
+                "download https://huggingface.co/{name}/resolve/main/tokenizer.json to one of \
+                 these places"
+            ))
+        })?;
+        let mut tokenizer = Tokenizer::from_file(&path).map_err(|e| {
+            ParamError::new(
+                param,
+                format!("cannot use the tokenizer {}: {e}", path.display()),
+            )
+            .hint("only the tokenizer.json of fast tokenizers can be read")
+        })?;
+        // What the file says of cutting and padding is for training, not for counting.
+        tokenizer.with_padding(None);
+        let _ = tokenizer.with_truncation(None);
+        Ok(tokenizer)
+    }
+
+    fn find_tokenizer(&self, name: &str) -> Result<PathBuf, AssetError> {
+        const FILE: &str = "tokenizer.json";
+        let mut tried = Vec::new();
+        let direct = [
+            self.resolve(&format!("{name}/{FILE}")),
+            self.resolve(name).and_then(|path| match path.is_file() {
+                true => Ok(path),
+                false => Err(AssetError { tried: Vec::new() }),
+            }),
+            self.cached(&format!("models/{name}/{FILE}")),
+        ];
+        for found in direct {
+            match found {
+                Ok(path) => return Ok(path),
+                Err(e) => tried.extend(e.tried),
+            }
+        }
+        let repository = format!("models--{}", name.replace('/', "--"));
+        let hub = self
+            .cache
+            .as_deref()
+            .and_then(Path::parent)
+            .map(|home| home.join("huggingface/hub").join(&repository));
+        if let Some(hub) = hub {
+            if let Some(path) = newest_snapshot(&hub, FILE) {
+                return Ok(path);
+            }
+            tried.push(hub.join("snapshots/*").join(FILE));
+        }
+        Err(AssetError { tried })
+    }
+}
+
+/// The file in the snapshot that `refs/main` names, else in the first snapshot by name that has
+/// it.
+fn newest_snapshot(hub: &Path, file: &str) -> Option<PathBuf> {
+    let snapshots = hub.join("snapshots");
+    let main = std::fs::read_to_string(hub.join("refs/main")).ok();
+    if let Some(path) = main.map(|revision| snapshots.join(revision.trim()).join(file)) {
+        if path.is_file() {
+            return Some(path);
+        }
+    }
+    let mut found: Vec<PathBuf> = std::fs::read_dir(snapshots)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path().join(file)))
+        .filter(|path| path.is_file())
+        .collect();
+    found.sort();
+    found.into_iter().next()
+}
+
+/// The JSON files whose name contains `kind`, by name.
+fn list_files(dir: &Path, kind: &str) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // The ending counts with its case, as in Data-Juicer.
+        if name.strip_suffix(".json").is_some() && name.contains(kind) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    if paths.is_empty() {
+        return "any cache directory (none is known)".into();
+    }
+    let paths: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    paths.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(dir: &Path) -> BuildContext {
+        BuildContext {
+            search: vec![dir.to_owned()],
+            cache: Some(dir.join("cache")),
+            ..BuildContext::default()
+        }
+    }
+
+    #[test]
+    fn lists_of_several_files_are_put_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let context = context(dir.path());
+        let words = dir.path().join("words");
+        std::fs::create_dir(&words).unwrap();
+        let list = |lang| context.word_list("stopwords", ("stopwords_dir", Some("words")), lang);
+        let none = list("en").unwrap_err();
+        assert!(none.message.contains("words") && none.hint.unwrap().contains("stopwords.json"));
+        std::fs::write(
+            words.join("a_stopwords.json"),
+            r#"{"en": ["a"], "fr": ["le"]}"#,
+        )
+        .unwrap();
+        std::fs::write(words.join("my_stopwords_2.json"), r#"{"en": ["the"]}"#).unwrap();
+        std::fs::write(words.join("other.json"), "not read").unwrap();
+        let english = list("en").unwrap();
+        assert!(english.contains("a") && english.contains("the") && !english.contains("le"));
+        assert!(list("all").unwrap().contains("le"));
+        let unknown = list("xx").unwrap_err();
+        assert_eq!(unknown.param.as_deref(), Some("lang"));
+        assert_eq!(unknown.hint.as_deref(), Some("use one of all, en, fr"));
+        std::fs::write(words.join("z_stopwords.json"), r#"{"all": ["x"], "en": 3}"#).unwrap();
+        assert!(list("en").unwrap_err().message.contains("z_stopwords.json"));
+    }
+
+    #[test]
+    fn an_absent_model_says_where_it_was_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let context = context(dir.path());
+        let error = context.word_cutter("zh", true).unwrap_err();
+        assert!(error.message.contains("models/zh.sp.model"), "{error:?}");
+        assert!(context.word_cutter("zh", false).is_ok());
+        let error = context
+            .hf_tokenizer("tokenization", "owner/model")
+            .unwrap_err();
+        for place in [
+            "owner/model/tokenizer.json",
+            "cache/models/owner/model/tokenizer.json",
+            "huggingface/hub/models--owner--model/snapshots",
+        ] {
+            assert!(error.message.contains(place), "{place}: {error:?}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Running one operator on one row in unit tests.
+
+use std::sync::Arc;
+
+use super::{BuildContext, Filter, Operator, ParamError, Verdict, find};
+use crate::sample::{ImageContext, Origin, Sample};
+
+/// Builds the filter `name` from parameters in JSON; relative paths start at the package's root.
+pub(crate) fn build_filter(name: &str, params: &str) -> Result<Box<dyn Filter>, Vec<ParamError>> {
+    let def = find(name).unwrap();
+    let params: serde_json::Map<_, _> = serde_json::from_str(params).unwrap();
+    (def.check)(params.clone()).unwrap();
+    match (def.build)(params, &BuildContext::default())? {
+        Operator::Filter(filter) => Ok(filter),
+        _ => panic!("{name} is not a filter"),
+    }
+}
+
+/// Measures a row with this text and compares stats and verdict with `expected`:
+/// `{"text_len": 3} drop`.
+#[track_caller]
+pub(crate) fn check_filter(name: &str, params: &str, text: &str, expected: &str) {
+    let filter = build_filter(name, params).unwrap();
+    let line = serde_json::json!({ "text": text }).to_string();
+    let context = Arc::new(ImageContext::default());
+    let mut row = Sample::parse(line, Origin::default(), context).unwrap();
+    let measured = filter.measure(&row).unwrap();
+    assert_eq!(measured.len(), filter.stats().len(), "one value a stat");
+    for (key, value) in filter.stats().iter().zip(measured) {
+        row.stats.set(key.clone(), value);
+    }
+    let verdict = match filter.decide(&row.stats) {
+        Verdict::Keep => "keep",
+        Verdict::Drop(_) => "drop",
+    };
+    let (stats, expected_verdict) = expected.rsplit_once(' ').unwrap();
+    let stats: serde_json::Value = serde_json::from_str(stats).unwrap();
+    assert_eq!(
+        (row.stats.to_json(), verdict),
+        (stats, expected_verdict),
+        "{name}: {text:?}"
+    );
+}

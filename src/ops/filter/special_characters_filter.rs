@@ -1,0 +1,104 @@
+//! Keeps rows whose share of special characters is within a range.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
+
+use crate::op::{Bounds, BuildContext, Filter, Measured, Operator, ParamError, Verdict, operator};
+use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::text::{ratio, special_count};
+
+operator! {
+    /// Keeps rows whose text has a share of special characters between `min_ratio` and `max_ratio`.
+    ///
+    /// The share is the number of special characters divided by the number of all characters, both in
+    /// Unicode code points; 0 for an empty text. Special are ASCII punctuation, ASCII digits, ASCII
+    /// white space (spaces between words count), emoji of one code point, and a fixed list of
+    /// symbols, which has a few letters too (`ø`, `π`, `一`, `上`). Both ends are inclusive.
+    ///
+    /// ## Stats
+    /// `special_char_ratio`: float.
+    ///
+    /// ## Example
+    /// ```yaml
+    /// - special_characters_filter: {max_ratio: 0.25}
+    /// ```
+    /// ```json
+    /// {"in": {"text": "the sea"}, "out": {"text": "the sea"}, "stats": {"special_char_ratio": 0.14285714285714285}}
+    /// {"in": {"text": "#1 !!"}, "out": null, "stats": {"special_char_ratio": 1.0}}
+    /// ```
+    ///
+    /// ## Peer
+    /// Data-Juicer 1.6.1 `special_characters_filter`: same.
+    special_characters_filter: Filter(Params) => build
+}
+
+/// Parameters.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Params {
+    /// Smallest share kept (0 to 1), inclusive.
+    min_ratio: Option<f64>,
+    /// Largest share kept (0 to 1), inclusive.
+    max_ratio: Option<f64>,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            min_ratio: Some(0.0),
+            max_ratio: Some(0.25),
+        }
+    }
+}
+
+const STATS: [StatKey; 1] = [StatKey::Borrowed("special_char_ratio")];
+
+struct SpecialCharacters {
+    text_key: FieldPath,
+    bounds: Bounds,
+}
+
+fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
+    Ok(Operator::Filter(Box::new(SpecialCharacters {
+        text_key: context.base.text_key.clone(),
+        bounds: Bounds::new(
+            ("min_ratio", params.min_ratio),
+            ("max_ratio", params.max_ratio),
+            &context.base,
+        )?,
+    })))
+}
+
+impl Filter for SpecialCharacters {
+    fn stats(&self) -> &[StatKey] {
+        &STATS
+    }
+
+    fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
+        let text = sample.required_text(&self.text_key)?;
+        let share = ratio(special_count(&text), text.chars().count());
+        Ok(smallvec![StatValue::Float(share)])
+    }
+
+    fn decide(&self, stats: &Stats) -> Verdict {
+        self.bounds.decide("special_char_ratio", stats)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::op::testing::check_filter;
+
+    #[test]
+    fn letters_on_the_list_are_special() {
+        for (text, expected) in [
+            ("", r#"{"special_char_ratio": 0.0} keep"#),
+            ("abc.", r#"{"special_char_ratio": 0.25} keep"#),
+            ("øπé", r#"{"special_char_ratio": 0.6666666666666666} drop"#),
+            ("\u{7f}\u{0}", r#"{"special_char_ratio": 0.0} keep"#),
+        ] {
+            check_filter("special_characters_filter", r#"{}"#, text, expected);
+        }
+    }
+}
