@@ -32,6 +32,57 @@ enum Part {
     Group(usize),
 }
 
+/// A pattern and what replaces its matches.
+#[derive(Debug)]
+pub struct Substitution {
+    pattern: Pattern,
+    template: Template,
+}
+
+/// Why a [`Substitution`] cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubstitutionError {
+    /// Which half is at fault, as recipes call it: `pattern` or `repl`.
+    pub part: &'static str,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl Substitution {
+    /// Compiles both halves as recipes write them.
+    ///
+    /// # Errors
+    /// Which half is wrong, and how.
+    pub fn from_recipe(pattern: &str, repl: &str) -> Result<Self, SubstitutionError> {
+        let compiled = Pattern::from_recipe(pattern).map_err(|e| SubstitutionError {
+            part: "pattern",
+            message: format!("{pattern:?} cannot be used as a regular expression: {e}"),
+        })?;
+        let template = Template::new(repl, &compiled).map_err(|e| SubstitutionError {
+            part: "repl",
+            message: format!("{repl:?} cannot be used as a replacement: {e}"),
+        })?;
+        Ok(Self {
+            pattern: compiled,
+            template,
+        })
+    }
+
+    /// `text` with every match replaced.
+    ///
+    /// # Errors
+    /// As [`Pattern::replace_all`].
+    pub fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, String> {
+        self.pattern.replace_all(text, &self.template)
+    }
+
+    /// The replacement, if it is the same for every match.
+    #[must_use]
+    pub fn constant(&self) -> Option<&str> {
+        self.template.literal()
+    }
+}
+
 /// One match: its span, and those of its groups.
 struct Found {
     start: usize,
@@ -84,6 +135,7 @@ impl Pattern {
         text: &'t str,
         template: &Template,
     ) -> Result<Cow<'t, str>, String> {
+        let wants_groups = template.literal().is_none();
         let mut out = String::new();
         let mut done = 0;
         let mut at = 0;
@@ -92,7 +144,7 @@ impl Pattern {
         // empty one.
         let mut empty_at = None;
         while at <= text.len() {
-            let Some(found) = self.find_at(text, at)? else {
+            let Some(found) = self.find_at(text, at, wants_groups)? else {
                 break;
             };
             if found.start == found.end && empty_at == Some(found.start) {
@@ -114,9 +166,9 @@ impl Pattern {
         Ok(Cow::Owned(out))
     }
 
-    fn find_at(&self, text: &str, at: usize) -> Result<Option<Found>, String> {
+    fn find_at(&self, text: &str, at: usize, wants_groups: bool) -> Result<Option<Found>, String> {
         Ok(match &self.engine {
-            Engine::Linear(regex) => {
+            Engine::Linear(regex) if wants_groups => {
                 let mut groups = regex.capture_locations();
                 regex
                     .captures_read_at(&mut groups, text, at)
@@ -126,6 +178,11 @@ impl Pattern {
                         groups: (0..groups.len()).map(|i| groups.get(i)).collect(),
                     })
             }
+            Engine::Linear(regex) => regex.find_at(text, at).map(|found| Found {
+                start: found.start(),
+                end: found.end(),
+                groups: Vec::new(),
+            }),
             Engine::Backtracking(regex) => regex
                 .captures_from_pos(text, at)
                 .map_err(|error| error.to_string())?

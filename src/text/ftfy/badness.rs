@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use regex::Regex;
+use crate::text::{is_alnum, is_space};
 
 use super::tables::{self, Span};
 
@@ -224,15 +224,7 @@ fn is_twice_garbled_cyrillic(text: &str) -> bool {
     })
 }
 
-/// `\s` of Python's `re`.
-fn is_space(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
-}
-
 /// `\w` of Python's `re`: letters, numbers and the underscore, but no marks.
 fn is_word(c: char) -> bool {
-    static WORD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[\p{L}\p{N}_]").ok());
-    let mut buffer = [0; 4];
-    WORD.as_ref()
-        .is_some_and(|word| word.is_match(c.encode_utf8(&mut buffer)))
+    c == '_' || is_alnum(c)
 }
