@@ -5,6 +5,7 @@
 //! `fancy-regex`. A pattern that neither takes is refused when it is compiled, never later.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -458,7 +459,7 @@ impl<'p> Translator<'p> {
             '0'..='9' => match octal_or_group(c, &mut self.chars)? {
                 Number::Char(c) => self.literal(c),
                 Number::Group(group) => {
-                    self.out.push_str(&format!("(?:\\{group})"));
+                    let _ = write!(self.out, "(?:\\{group})");
                     self.needs_backtracking = true;
                 }
             },
@@ -636,7 +637,7 @@ impl<'p> Translator<'p> {
                 break;
             }
         }
-        self.out.push_str(&format!("(?{flags}:"));
+        let _ = write!(self.out, "(?{flags}:");
         Ok(())
     }
 
@@ -700,7 +701,7 @@ fn is_fuzzy(inside: &str) -> bool {
 /// `c` as a literal that no engine takes for syntax, in or out of a class.
 fn push_escaped(c: char, out: &mut String) {
     if c.is_ascii() && !c.is_ascii_alphanumeric() {
-        out.push_str(&format!("\\x{:02x}", u32::from(c)));
+        let _ = write!(out, "\\x{:02x}", u32::from(c));
     } else {
         out.push(c);
     }

@@ -40,7 +40,6 @@ struct CleanHtml;
 
 #[expect(
     clippy::unnecessary_wraps,
-    clippy::needless_pass_by_value,
     reason = "the shape of every operator's build function"
 )]
 fn build(_params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {

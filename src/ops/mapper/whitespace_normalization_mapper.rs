@@ -38,7 +38,6 @@ struct WhitespaceNormalization;
 
 #[expect(
     clippy::unnecessary_wraps,
-    clippy::needless_pass_by_value,
     reason = "the shape of every operator's build function"
 )]
 fn build(_params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
@@ -62,7 +61,7 @@ impl TextMapper for WhitespaceNormalization {
     }
 }
 
-/// White space of all kinds, as the BigScience project listed it, that becomes a space.
+/// White space of all kinds, as the `BigScience` project listed it, that becomes a space.
 fn is_various(c: char) -> bool {
     matches!(
         c,

@@ -102,7 +102,7 @@ fn fix_segment(segment: &str, unescape: bool, form: Form) -> Cow<'_, str> {
 }
 
 /// One more step over what may or may not have been changed already.
-fn then<'t>(text: Cow<'t, str>, step: impl Fn(&str) -> Cow<'_, str>) -> Cow<'t, str> {
+fn then(text: Cow<'_, str>, step: impl Fn(&str) -> Cow<'_, str>) -> Cow<'_, str> {
     let next = match step(&text) {
         Cow::Borrowed(same) if same.len() == text.len() => None,
         changed => Some(changed.into_owned()),
