@@ -156,10 +156,10 @@ impl BuildContext {
         let mut tried = Vec::new();
         let direct = [
             self.resolve(&format!("{name}/{FILE}")),
-            self.resolve(name).and_then(|path| match path.is_file() {
-                true => Ok(path),
-                false => Err(AssetError { tried: Vec::new() }),
-            }),
+            self.resolve(name)
+                .ok()
+                .filter(|path| path.is_file())
+                .ok_or(AssetError { tried: Vec::new() }),
             self.cached(&format!("models/{name}/{FILE}")),
         ];
         for found in direct {
@@ -189,10 +189,9 @@ impl BuildContext {
 fn newest_snapshot(hub: &Path, file: &str) -> Option<PathBuf> {
     let snapshots = hub.join("snapshots");
     let main = std::fs::read_to_string(hub.join("refs/main")).ok();
-    if let Some(path) = main.map(|revision| snapshots.join(revision.trim()).join(file)) {
-        if path.is_file() {
-            return Some(path);
-        }
+    let main = main.map(|revision| snapshots.join(revision.trim()).join(file));
+    if let Some(path) = main.filter(|path| path.is_file()) {
+        return Some(path);
     }
     let mut found: Vec<PathBuf> = std::fs::read_dir(snapshots)
         .ok()?

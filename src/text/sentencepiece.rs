@@ -4,7 +4,8 @@
 //! The `tokenizers` crate has a unigram model too, but it normalises grapheme by grapheme and adds
 //! scores in double precision. Pieces must be those of the original library, so its definition is
 //! followed here: longest-prefix normalisation over the whole text, and a best path whose scores
-//! are rounded to single precision at every step.
+//! are kept in single precision. That is version 0.2.3; versions up to 0.2.0 compared unrounded
+//! sums, so that a few ties (`xxxxxxxx`) fell otherwise.
 
 use std::fmt;
 
@@ -111,15 +112,15 @@ impl SentencePiece {
                 let score = match piece.kind {
                     Kind::Unused => return,
                     Kind::UserDefined => user_defined_score(length),
-                    _ => f64::from(piece.score),
+                    _ => piece.score,
                 };
                 if let Some(end) = ends.get_mut(start + length) {
-                    end.offer(start, id, score + f64::from(so_far));
+                    end.offer(start, id, score + so_far);
                 }
                 single |= start + length == one;
             });
             if let Some(end) = ends.get_mut(one).filter(|_| !single) {
-                end.offer(start, self.unknown, f64::from(self.unknown_score + so_far));
+                end.offer(start, self.unknown, self.unknown_score + so_far);
             }
         }
         let mut path = Vec::new();
@@ -142,12 +143,9 @@ struct PathEnd {
 }
 
 impl PathEnd {
-    /// Takes a path if it is better. The new score is compared in double precision but kept in
-    /// single precision, as in the library.
-    fn offer(&mut self, start: usize, id: u32, score: f64) {
-        if self.from.is_none() || score > f64::from(self.score) {
-            #[expect(clippy::cast_possible_truncation, reason = "as the library rounds")]
-            let score = score as f32;
+    /// Takes a path if it is better.
+    fn offer(&mut self, start: usize, id: u32, score: f32) {
+        if self.from.is_none() || score > self.score {
             *self = Self {
                 score,
                 from: Some((start, id)),
@@ -159,9 +157,12 @@ impl PathEnd {
 /// Better than whatever a user-defined symbol competes with. The library multiplies by its
 /// largest score, which it starts at the smallest positive float; scores are negative, so that is
 /// what stays.
-#[expect(clippy::cast_precision_loss, reason = "the length of one piece")]
-fn user_defined_score(length: usize) -> f64 {
-    f64::from(length as f32 * f32::MIN_POSITIVE) - 0.1
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the length of one piece is small"
+)]
+fn user_defined_score(length: usize) -> f32 {
+    length as f32 * f32::MIN_POSITIVE - 0.1
 }
 
 /// A byte trie over the pieces; a node's children lie side by side, sorted by byte.
@@ -186,13 +187,11 @@ impl Trie {
         // Each entry: a node, its depth, and the keys below it.
         let mut open = std::collections::VecDeque::from([(0_usize, 0_usize, keys)]);
         while let Some((node, depth, mut keys)) = open.pop_front() {
-            if let Some((&(key, id), rest)) = keys.split_first() {
-                if key.len() == depth {
-                    if let Some(slot) = trie.nodes.get_mut(node) {
-                        slot.id = Some(id);
-                    }
-                    keys = rest;
+            if let Some((&(_, id), rest)) = keys.split_first().filter(|(k, _)| k.0.len() == depth) {
+                if let Some(slot) = trie.nodes.get_mut(node) {
+                    slot.id = Some(id);
                 }
+                keys = rest;
             }
             let first = trie.nodes.len();
             let mut children = 0;
@@ -244,6 +243,10 @@ impl Trie {
 
 /// What happens to a text before it is cut.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of the model file"
+)]
 struct Normalizer {
     rules: Option<Rules>,
     /// Symbols that are passed on untouched.
@@ -549,5 +552,107 @@ impl<'a> Iterator for Fields<'a> {
             self.0 = &[];
         }
         Some(field.ok_or_else(|| ModelError("it is not a SentencePiece model".into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A length-delimited field.
+    fn bytes(number: u8, content: &[u8]) -> Vec<u8> {
+        let mut out = vec![number << 3 | 2];
+        let mut length = content.len();
+        while length >= 0x80 {
+            out.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
+            length >>= 7;
+        }
+        out.push(u8::try_from(length).unwrap());
+        out.extend_from_slice(content);
+        out
+    }
+
+    fn piece(text: &str, score: f32, kind: u8) -> Vec<u8> {
+        let mut out = bytes(1, text.as_bytes());
+        out.push(2 << 3 | 5);
+        out.extend_from_slice(&score.to_le_bytes());
+        out.extend_from_slice(&[3 << 3, kind]);
+        bytes(1, &out)
+    }
+
+    /// Rules that turn `A` into `a` and nothing else.
+    fn rules() -> Vec<u8> {
+        let mut units = [0_u32; 66];
+        units[0x41] = 1 << 10 | 1 << 8 | 0x41;
+        units[0x41 ^ 1] = 1 << 31;
+        let mut map = 264_u32.to_le_bytes().to_vec();
+        map.extend(units.iter().flat_map(|unit| unit.to_le_bytes()));
+        map.extend_from_slice(b"a\0");
+        map
+    }
+
+    fn model(extra: &[Vec<u8>]) -> Vec<u8> {
+        let pieces = [
+            piece("<unk>", 0.0, 2),
+            piece("<s>", 0.0, 3),
+            piece("\u{2581}", -2.0, 1),
+            piece("a", -3.0, 1),
+            piece("b", -3.0, 1),
+            piece("ab", -4.0, 1),
+            piece("\u{2581}ab", -4.5, 1),
+            piece("ba", -1.0, 5),
+        ];
+        [&pieces, extra].concat().concat()
+    }
+
+    fn cut(model: &[u8], text: &str) -> Vec<String> {
+        let mut pieces = Vec::new();
+        let model = SentencePiece::parse(model).unwrap();
+        model.pieces(text, |piece| pieces.push(piece.to_owned()));
+        pieces
+    }
+
+    #[test]
+    fn the_best_path_wins() {
+        let model = model(&[]);
+        assert_eq!(cut(&model, ""), [""; 0]);
+        assert_eq!(cut(&model, "   "), [""; 0]);
+        // Not `ba`, which is marked unused; spaces are squeezed and one is put before the text.
+        assert_eq!(cut(&model, " aba  ab "), ["▁ab", "a", "▁ab"]);
+        // Unknown characters in a row are one piece.
+        assert_eq!(cut(&model, "aéüb"), ["▁", "a", "éü", "b"]);
+        assert_eq!(cut(&model, "é"), ["▁", "é"]);
+    }
+
+    #[test]
+    fn the_model_says_how_to_normalise() {
+        let normalizer = bytes(3, &bytes(2, &rules()));
+        assert_eq!(cut(&model(&[normalizer]), "AbB"), ["▁ab", "B"]);
+        let no_prefix = bytes(3, &[3 << 3, 0, 4 << 3, 0]);
+        assert_eq!(cut(&model(&[no_prefix]), "ab "), ["ab", "▁"]);
+        let symbol = piece("b!", 0.0, 4);
+        assert_eq!(cut(&model(&[symbol]), "ab!"), ["▁", "a", "b!"]);
+    }
+
+    #[test]
+    fn bytes_stand_in_for_unknown_characters() {
+        let trainer = bytes(2, &[35_u8 << 3 | 0x80, 2, 1]);
+        assert_eq!(
+            cut(&model(&[trainer]), "aé"),
+            ["▁", "a", "<0xC3>", "<0xA9>"]
+        );
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        for file in [
+            b"".to_vec(),
+            b"{\"en\": 1}".to_vec(),
+            model(&[bytes(2, &[3 << 3, 2])]),
+            model(&[bytes(3, &bytes(2, &[9, 9, 9, 9, 9]))]),
+            model(&[])[..20].to_vec(),
+        ] {
+            assert!(SentencePiece::parse(&file).is_err(), "{file:?}");
+        }
     }
 }

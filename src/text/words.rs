@@ -67,7 +67,6 @@ impl Words {
 
     /// Adds a word or token as it stands in the text.
     pub fn push(&mut self, word: &str) {
-        self.plain += usize::from(!is_only_special(word));
         let rollback = self.joined.len();
         if !self.ends.is_empty() {
             self.joined.push(' ');
@@ -80,9 +79,13 @@ impl Words {
                 return;
             }
             push_lower(stripped, &mut self.joined);
-        } else if !self.push_lower_stripped(word) {
-            self.joined.truncate(rollback);
-            return;
+            self.plain += 1;
+        } else {
+            self.plain += usize::from(!is_only_special(word));
+            if !self.push_lower_stripped(word) {
+                self.joined.truncate(rollback);
+                return;
+            }
         }
         self.ends.push(self.joined.len());
     }
@@ -121,11 +124,13 @@ impl Words {
     }
 
     /// The refined words.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         self.runs(1)
     }
 
     /// Every run of `n` words in a row, joined by spaces.
+    #[must_use]
     pub fn runs(&self, n: usize) -> impl ExactSizeIterator<Item = &str> {
         let n = n.max(1);
         (0..(self.len() + 1).saturating_sub(n)).map(move |first| {

@@ -77,10 +77,10 @@ struct Alphanumeric {
 
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     let mut problems = Problems::default();
-    let tokenizer = problems.keep(match params.tokenization {
-        true => context.hf_tokenizer("tokenization", TOKENIZER).map(Some),
-        false => Ok(None),
-    });
+    let tokenizer = params
+        .tokenization
+        .then(|| context.hf_tokenizer("tokenization", TOKENIZER));
+    let tokenizer = problems.keep(tokenizer.transpose());
     let bounds = problems.keep(Bounds::new(
         ("min_ratio", params.min_ratio),
         ("max_ratio", params.max_ratio),
