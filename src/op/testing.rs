@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{BuildContext, Filter, Operator, ParamError, Verdict, find};
+use super::{BuildContext, Filter, Mapper, Operator, ParamError, Verdict, find};
 use crate::sample::{ImageContext, Origin, Sample};
 
 /// Builds the filter `name` from parameters in JSON; relative paths start at the package's root.
@@ -39,5 +39,31 @@ pub(crate) fn check_filter(name: &str, params: &str, text: &str, expected: &str)
         (row.stats.to_json(), verdict),
         (stats, expected_verdict),
         "{name}: {text:?}"
+    );
+}
+
+/// Builds the mapper `name` from parameters in JSON.
+pub(crate) fn build_mapper(name: &str, params: &str) -> Result<Box<dyn Mapper>, Vec<ParamError>> {
+    let def = find(name).unwrap();
+    let params: serde_json::Map<_, _> = serde_json::from_str(params).unwrap();
+    (def.check)(params.clone()).unwrap();
+    match (def.build)(params, &BuildContext::default())? {
+        Operator::Mapper(mapper) => Ok(mapper),
+        _ => panic!("{name} is not a mapper"),
+    }
+}
+
+/// Maps a row with this text and compares its text with `expected`.
+#[track_caller]
+pub(crate) fn check_mapper(name: &str, params: &str, text: &str, expected: &str) {
+    let mapper = build_mapper(name, params).unwrap();
+    let line = serde_json::json!({ "text": text }).to_string();
+    let context = Arc::new(ImageContext::default());
+    let mut row = Sample::parse(line, Origin::default(), context).unwrap();
+    mapper.apply(&mut row).unwrap();
+    assert_eq!(
+        row.required_text(&"text".into()).unwrap(),
+        expected,
+        "{name} {params} {text:?}"
     );
 }

@@ -2,10 +2,15 @@
 
 mod case;
 mod class;
+pub mod contacts;
+pub mod ftfy;
+pub mod html;
 mod lines;
 mod listed;
 mod ngram;
+pub mod normal;
 mod number;
+pub mod python_regex;
 mod sentencepiece;
 #[rustfmt::skip]
 mod tables;
