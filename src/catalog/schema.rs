@@ -25,13 +25,12 @@ pub fn recipe_schema() -> Value {
             _ => nullable(kind_schema(key.kind)),
         };
         describe(&mut schema, &described(key.role, key.doc));
-        if let Some((group, name)) = key.name.split_once('.') {
-            if let Value::Object(group) = groups
+        if let Some((group, name)) = key.name.split_once('.')
+            && let Value::Object(group) = groups
                 .entry(group)
                 .or_insert_with(|| Value::Object(Map::new()))
-            {
-                group.insert(name.to_owned(), schema.clone());
-            }
+        {
+            group.insert(name.to_owned(), schema.clone());
         }
         properties.insert(key.name.to_owned(), schema);
     }

@@ -28,7 +28,7 @@ pub struct Finder<'a> {
 
 impl Finder<'_> {
     /// The files of the recipe's keys.
-    pub fn from_keys(
+    pub fn written(
         &self,
         dataset_path: Option<&Node>,
         dataset: Option<&Node>,

@@ -346,7 +346,7 @@ pub const KEYS: &[KeyDef] = &[
         "Credentials for an export to S3.",
     ),
     key(
-        "custom-operator-paths",
+        "custom_operator_paths",
         Kind::Texts,
         "[]",
         Role::Refused("djr does not run Python operators"),
@@ -850,6 +850,11 @@ pub const KEYS: &[KeyDef] = &[
 
 /// The key called `name`.
 pub fn find(name: &str) -> Option<&'static KeyDef> {
+    // The one key that Data-Juicer's own recipes write in two ways.
+    let name = match name {
+        "custom-operator-paths" => "custom_operator_paths",
+        name => name,
+    };
     KEYS.iter().find(|key| key.name == name)
 }
 
@@ -864,7 +869,7 @@ pub fn is_group(name: &str) -> bool {
 
 impl KeyDef {
     /// The default as a value.
-    pub fn default_value(&self) -> Value {
+    pub(super) fn default_value(&self) -> Value {
         match self.default {
             "" => Value::Null,
             "[]" => Value::List(Vec::new()),
@@ -981,6 +986,7 @@ pub const BASE_KEYS: &[BaseKey] = &[
 
 impl Kind {
     /// What is expected, in words.
+    #[must_use]
     pub fn words(self) -> String {
         match self {
             Self::Bool => "true or false".into(),
@@ -1007,7 +1013,7 @@ impl Kind {
     ///
     /// # Errors
     /// What was expected and what was found.
-    pub fn fit(self, node: &Node) -> Result<Node, String> {
+    pub(super) fn fit(self, node: &Node) -> Result<Node, String> {
         if node.is_null() {
             return Ok(node.clone());
         }

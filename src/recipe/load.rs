@@ -19,6 +19,8 @@ use crate::op::{self, BaseParams};
 
 /// Largest recipe read, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
+/// With more problems than this, the rest of a recipe is not looked at.
+pub const MAX_ISSUES: usize = 1000;
 
 /// Reads and checks a recipe.
 ///
@@ -156,6 +158,9 @@ impl Loader<'_> {
         self.expand(&mut root);
         if let Value::Map(entries) = root.value {
             for entry in &entries {
+                if self.issues.len() > MAX_ISSUES {
+                    return None;
+                }
                 self.top(entry);
             }
         }
@@ -459,7 +464,7 @@ impl Loader<'_> {
                 }
                 Inputs::Files(files)
             }
-            None => finder.from_keys(
+            None => finder.written(
                 self.node("dataset_path"),
                 self.node("dataset"),
                 &mut issues,

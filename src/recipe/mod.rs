@@ -41,6 +41,9 @@ pub enum RecipeSource {
     },
 }
 
+/// Looks a variable up by its name.
+pub type Lookup = Box<dyn Fn(&str) -> Option<String>>;
+
 /// What the command line adds to a recipe.
 pub struct LoadOptions {
     /// `--set key=value`, in order; later ones win. Values are read as YAML.
@@ -52,7 +55,7 @@ pub struct LoadOptions {
     /// The working directory.
     pub cwd: PathBuf,
     /// Looks a variable up for `${NAME}`.
-    pub env: Box<dyn Fn(&str) -> Option<String>>,
+    pub env: Lookup,
 }
 
 impl LoadOptions {

@@ -9,6 +9,7 @@ use crate::op::{BaseParams, Family, OpDef, Operator};
 
 /// A checked recipe, ready to run.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the recipe")]
 pub struct Recipe {
     /// Where it was read from, as the user named it.
     pub name: String,
@@ -124,7 +125,7 @@ pub struct OutputSpec {
     pub sampler: Sampler,
     /// Write the sample in random order instead of input order.
     pub shuffle: bool,
-    /// LLaVA: the records whose ids and first human turns are restored.
+    /// `llava`: the records whose ids and first human turns are restored.
     pub questions: Option<PathBuf>,
     /// JSONL: cut the output into shards of about this many bytes.
     pub shard_size: Option<u64>,
@@ -169,7 +170,7 @@ words! {
     OutputFormat {
         /// One JSON object a line.
         Jsonl = "jsonl",
-        /// One JSON array of LLaVA conversations.
+        /// One JSON array of conversations, as `LLaVA` reads it.
         Llava = "llava",
         /// LLaVA records turned back into Data-Juicer rows, one a line.
         Dj = "dj",

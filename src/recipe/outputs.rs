@@ -337,16 +337,16 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
                 .hint("give each output its own path"),
             );
         }
-        if let Some(path) = &identity {
-            if inputs.contains(path) {
-                issues.push(
-                    Issue::new(
-                        *at,
-                        format!("the output {} is an input, too", path.display()),
-                    )
-                    .hint("write elsewhere; an input is never overwritten"),
-                );
-            }
+        if let Some(path) = &identity
+            && inputs.contains(path)
+        {
+            issues.push(
+                Issue::new(
+                    *at,
+                    format!("the output {} is an input, too", path.display()),
+                )
+                .hint("write elsewhere; an input is never overwritten"),
+            );
         }
         seen.push((identity, at.line));
     }

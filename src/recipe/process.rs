@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value as Json};
 
 use super::keys::{BASE_KEYS, BaseKey};
+use super::load::MAX_ISSUES;
 use super::model::Step;
 use super::nearest::{did_you_mean, score};
 use super::peer_ops;
@@ -44,10 +45,13 @@ pub fn steps(
     };
     let mut steps = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
-        if let Some((name, at, params)) = operator_and_params(item, issues) {
-            if let Some(step) = step(index, name, at, params, around, issues, notes) {
-                steps.push(step);
-            }
+        if issues.len() > MAX_ISSUES {
+            break;
+        }
+        if let Some((name, at, params)) = operator_and_params(item, issues)
+            && let Some(step) = step(index, name, at, params, around, issues, notes)
+        {
+            steps.push(step);
         }
     }
     steps

@@ -12,6 +12,7 @@ pub struct ParamSchema {
 
 impl ParamSchema {
     /// The schema of `def`.
+    #[must_use]
     pub fn of(def: &OpDef) -> Self {
         Self {
             root: (def.schema)().to_value(),
@@ -29,11 +30,13 @@ impl ParamSchema {
     }
 
     /// The schema of one parameter.
+    #[must_use]
     pub fn property(&self, name: &str) -> Option<&Json> {
         self.root.get("properties")?.get(name)
     }
 
     /// What `schema` accepts, in words: `a whole number`.
+    #[must_use]
     pub fn words(&self, schema: &Json, with_null: bool) -> String {
         let mut kinds = Vec::new();
         let mut words = Vec::new();
@@ -128,6 +131,7 @@ impl ParamSchema {
     }
 
     /// Whether `value` has a type that `schema` accepts.
+    #[must_use]
     pub fn accepts(&self, schema: &Json, value: &Json) -> bool {
         self.accepts_within(schema, value, 0)
     }
@@ -152,10 +156,9 @@ impl ParamSchema {
         }
         if let (Some(least), Some(number)) =
             (schema.get("minimum").and_then(Json::as_f64), value.as_f64())
+            && number < least
         {
-            if number < least {
-                return false;
-            }
+            return false;
         }
         let mut kinds = types(schema).peekable();
         if kinds.peek().is_none() {
@@ -180,7 +183,7 @@ impl ParamSchema {
     /// The node as JSON, in the type the schema wants where Data-Juicer would not object: a whole
     /// float for an integer, an infinite bound for no bound, a bare number from the command line
     /// for text.
-    pub fn read(&self, name: &str, schema: &Json, node: &Node) -> Json {
+    pub(super) fn read(&self, name: &str, schema: &Json, node: &Node) -> Json {
         let value = node.to_json();
         if self.accepts(schema, &value) && !matches!(node.value, Value::Float(f) if f.is_infinite())
         {

@@ -1,5 +1,6 @@
 //! Recipes good and bad, through the one public door.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -359,6 +360,7 @@ fn keys_without_a_meaning_are_noted_and_others_refused() {
             "'encrypt_before_export' is not supported",
         ),
         ("generated_dataset_config: {type: x}", "not supported"),
+        ("custom-operator-paths: [x.py]", "not supported"),
         ("export_type: parquet", "djr does not export parquet"),
         ("checkpoint: {n_op: 3}", "did you mean 'checkpoint.n_ops'?"),
         ("text_length_filter: {}", "list it under `process`"),
@@ -580,7 +582,7 @@ fn paths_in_a_recipe_are_looked_for_beside_it_first() {
 fn ten_problems_fit_one_screen() {
     let mut recipe = String::from("dataset_path: rows.jsonl\nprocess:\n");
     for i in 0..10 {
-        recipe.push_str(&format!("  - text_length_filter: {{min_lenn: {i}}}\n"));
+        writeln!(recipe, "  - text_length_filter: {{min_lenn: {i}}}").unwrap();
     }
     let shown = Case::new(&recipe).problems();
     assert_eq!(shown.lines().count(), 20, "{shown}");
@@ -590,13 +592,13 @@ fn ten_problems_fit_one_screen() {
 
 /// The peer's own pipelines: what it runs must load here, operators that are lacking aside.
 #[test]
-#[expect(clippy::print_stderr, reason = "says why nothing was tested")]
 fn pipelines_of_the_peer_load() {
     let Ok(shared) = std::env::var("DJR_SHARED") else {
         eprintln!("skipped: DJR_SHARED is not set");
         return;
     };
     let pipelines = Path::new(&shared).join("peer/cases/_pipelines");
+    let schema = jsonschema::validator_for(&crate::catalog::recipe_schema()).unwrap();
     let mut seen = 0;
     for entry in fs::read_dir(pipelines).unwrap() {
         let dir = entry.unwrap().path();
@@ -607,16 +609,68 @@ fn pipelines_of_the_peer_load() {
         seen += 1;
         let scratch = TempDir::new().unwrap();
         let result = load(
-            &RecipeSource::File(recipe),
+            &RecipeSource::File(recipe.clone()),
             &LoadOptions::new(scratch.path()),
         );
-        if let Err(problems) = result {
-            let lacking = problems
-                .iter()
-                .all(|p| p.message.contains("djr does not have"));
-            let fails_there = !dir.join("expected").exists();
-            assert!(lacking || fails_there, "{problems}");
+        match result {
+            Ok(_) => {
+                let text = fs::read_to_string(&recipe).unwrap();
+                let tree = yaml::parse(&text, 0).0.unwrap().to_json();
+                assert!(schema.is_valid(&tree), "{tree}");
+            }
+            Err(problems) => {
+                let lacking = problems
+                    .iter()
+                    .all(|p| p.message.contains("djr does not have"));
+                let fails_there = !dir.join("expected").exists();
+                assert!(lacking || fails_there, "{problems}");
+            }
         }
     }
     assert!(seen > 0);
+}
+
+/// Every parameter set that the peer's cases were made with is understood here, those aside that
+/// are cases of an error.
+#[test]
+fn parameters_of_the_peers_cases_are_understood() {
+    let Ok(shared) = std::env::var("DJR_SHARED") else {
+        eprintln!("skipped: DJR_SHARED is not set");
+        return;
+    };
+    let schema = jsonschema::validator_for(&crate::catalog::recipe_schema()).unwrap();
+    let mut wrong = Vec::new();
+    for op in crate::op::all() {
+        let Ok(cases) = fs::read_dir(Path::new(&shared).join("peer/cases").join(op.name)) else {
+            continue;
+        };
+        for case in cases {
+            let path = case.unwrap().path();
+            let Ok(text) = fs::read_to_string(&path) else {
+                continue;
+            };
+            let case: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let (Some(params), None) = (case.get("params"), case.get("error")) else {
+                continue;
+            };
+            let recipe = json!({"dataset_path": "-", "process": [{op.name: params}]});
+            if !schema.is_valid(&recipe) {
+                wrong.push(format!("{}: the schema refuses {params}", op.name));
+            }
+            let source = RecipeSource::Text {
+                name: path.display().to_string(),
+                text: recipe.to_string().replace("${", "$${"),
+            };
+            let mut options = LoadOptions::new(std::env::temp_dir());
+            let cache = format!("{shared}/peer/assets/cache");
+            options.env =
+                Box::new(move |name| (name == "DATA_JUICER_CACHE_HOME").then(|| cache.clone()));
+            if let Err(problems) = load(&source, &options) {
+                for problem in &problems {
+                    wrong.push(format!("{} {params}", problem.message));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -209,6 +209,8 @@ enum Open {
     List(Vec<Node>),
     Map {
         entries: Vec<Entry>,
+        /// The line of each key.
+        lines: HashMap<String, usize>,
         key: Option<(String, Pos, bool)>,
         merges: Vec<Node>,
     },
@@ -245,7 +247,7 @@ impl Builder {
     fn read(&mut self, text: &str) -> Result<Node, Fatal> {
         let mut documents = 0;
         for event in Parser::new_from_str(text) {
-            let (event, span) = event.map_err(|e| syntax(&e, text, self.source))?;
+            let (event, span) = event.map_err(|e| Box::new(syntax(&e, text, self.source)))?;
             let at = self.pos(span.start);
             match event {
                 Event::DocumentStart(_) => {
@@ -262,16 +264,17 @@ impl Builder {
                     self.scalar(at, span, &text, style, anchor, tag.as_deref())?;
                 }
                 Event::SequenceStart(anchor, tag) => {
-                    self.check_tag(at, tag.as_deref(), "seq")?;
+                    Self::check_tag(at, tag.as_deref(), "seq")?;
                     self.open(at, anchor, Open::List(Vec::new()))?;
                 }
                 Event::MappingStart(anchor, tag) => {
-                    self.check_tag(at, tag.as_deref(), "map")?;
+                    Self::check_tag(at, tag.as_deref(), "map")?;
                     self.open(
                         at,
                         anchor,
                         Open::Map {
                             entries: Vec::new(),
+                            lines: HashMap::new(),
                             key: None,
                             merges: Vec::new(),
                         },
@@ -303,7 +306,7 @@ impl Builder {
         }
     }
 
-    fn check_tag(&self, at: Pos, tag: Option<&Tag>, allowed: &str) -> Result<(), Fatal> {
+    fn check_tag(at: Pos, tag: Option<&Tag>, allowed: &str) -> Result<(), Fatal> {
         match tag {
             Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == allowed) => {
                 Err(Box::new(unsupported_tag(at, tag)))
@@ -356,11 +359,10 @@ impl Builder {
             kind: Open::Map { key, .. },
             ..
         }) = self.stack.last_mut()
+            && key.is_none()
         {
-            if key.is_none() {
-                *key = Some((text.to_owned(), at, plain && text == "<<"));
-                return Ok(());
-            }
+            *key = Some((text.to_owned(), at, plain && text == "<<"));
+            return Ok(());
         }
         // A value that is not written at all has an odd place; its key's is better.
         let at = match self.stack.last() {
@@ -395,8 +397,11 @@ impl Builder {
         let value = match frame.kind {
             Open::List(items) => Value::List(items),
             Open::Map {
-                entries, merges, ..
-            } => Value::Map(self.merged(entries, merges)),
+                entries,
+                lines,
+                merges,
+                ..
+            } => Value::Map(self.merged(entries, lines, merges)),
         };
         let node = Node::new(frame.at, value);
         if frame.anchor > 0 {
@@ -437,6 +442,7 @@ impl Builder {
             Open::List(items) => items.push(node),
             Open::Map {
                 entries,
+                lines,
                 key,
                 merges,
             } => match key.take() {
@@ -446,18 +452,16 @@ impl Builder {
                 }
                 Some((_, _, true)) => merges.push(node),
                 Some((key, key_at, false)) => {
-                    if let Some(first) = entries.iter().find(|e| e.key == key) {
+                    if let Some(line) = lines.get(&key) {
                         self.issues.push(
                             Issue::new(
                                 key_at,
-                                format!(
-                                    "duplicate key '{key}': line {} has it already",
-                                    first.at.line
-                                ),
+                                format!("duplicate key '{key}': line {line} has it already"),
                             )
                             .hint("keep one of the two"),
                         );
                     } else {
+                        lines.insert(key.clone(), key_at.line);
                         entries.push(Entry {
                             key,
                             at: key_at,
@@ -471,7 +475,12 @@ impl Builder {
     }
 
     /// `<<`: entries of other mappings that the mapping does not have itself.
-    fn merged(&mut self, mut entries: Vec<Entry>, merges: Vec<Node>) -> Vec<Entry> {
+    fn merged(
+        &mut self,
+        mut entries: Vec<Entry>,
+        mut lines: HashMap<String, usize>,
+        merges: Vec<Node>,
+    ) -> Vec<Entry> {
         for merge in merges {
             let at = merge.at;
             let parts = match merge.value {
@@ -487,7 +496,8 @@ impl Builder {
                     continue;
                 };
                 for entry in more {
-                    if entries.iter().all(|e| e.key != entry.key) {
+                    if !lines.contains_key(&entry.key) {
+                        lines.insert(entry.key.clone(), entry.at.line);
                         entries.push(entry);
                     }
                 }
@@ -528,7 +538,7 @@ fn tagged(at: Pos, text: &str, tag: &Tag) -> Result<Node, Fatal> {
 }
 
 /// A syntax error in words a user can act on.
-fn syntax(error: &ScanError, text: &str, source: usize) -> Fatal {
+fn syntax(error: &ScanError, text: &str, source: usize) -> Issue {
     let lines: Vec<&str> = text.lines().collect();
     let line = error.marker().line().clamp(1, lines.len().max(1));
     let mut at = Pos {
@@ -545,9 +555,7 @@ fn syntax(error: &ScanError, text: &str, source: usize) -> Fatal {
         if let Some(tab) = content.get(..indent).and_then(|i| i.find('\t')) {
             at.line = number;
             at.column = tab + 1;
-            return Box::new(
-                Issue::new(at, "a tab is used for indentation").hint("indent with spaces"),
-            );
+            return Issue::new(at, "a tab is used for indentation").hint("indent with spaces");
         }
     }
     let issue = Issue::new(at, format!("not valid YAML: {}", error.info()));
@@ -563,7 +571,7 @@ fn syntax(error: &ScanError, text: &str, source: usize) -> Fatal {
     } else {
         Some("check the indentation and that brackets and quotes are closed")
     };
-    Box::new(issue.maybe_hint(hint.map(Into::into)))
+    issue.maybe_hint(hint.map(Into::into))
 }
 
 /// What a plain scalar means. The rules were found by giving Data-Juicer's reader the scalars.
@@ -648,10 +656,10 @@ fn sexagesimal(unsigned: &str, negative: bool) -> Option<Value> {
 }
 
 fn float(unsigned: &str, negative: bool, bare: bool) -> Option<Value> {
-    if let Some((minutes, fraction)) = unsigned.split_once('.') {
-        if minutes.contains(':') {
-            return sexagesimal_float(minutes, fraction, negative);
-        }
+    if let Some((minutes, fraction)) = unsigned.split_once('.')
+        && minutes.contains(':')
+    {
+        return sexagesimal_float(minutes, fraction, negative);
     }
     let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
         Some(i) => (unsigned.get(..i)?, unsigned.get(i + 1..)),
@@ -717,6 +725,8 @@ fn sexagesimal_float(minutes: &str, fraction: &str, negative: bool) -> Option<Va
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -846,7 +856,7 @@ mod tests {
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for i in 1..9 {
             let refs = vec![format!("*a{}", i - 1); 10].join(", ");
-            text.push_str(&format!("a{i}: &a{i} [{refs}]\n"));
+            writeln!(text, "a{i}: &a{i} [{refs}]").unwrap();
         }
         assert!(first_issue(&text).message.contains("more than 100000"));
     }
@@ -857,7 +867,7 @@ mod tests {
         assert!(!parse(&deep, 0).1.is_empty());
         let mut text = String::from("a0: &a0 [x]\n");
         for i in 1..100 {
-            text.push_str(&format!("a{i}: &a{i} [*a{}]\n", i - 1));
+            writeln!(text, "a{i}: &a{i} [*a{}]", i - 1).unwrap();
         }
         assert!(first_issue(&text).message.contains("levels deep"));
         assert!(
