@@ -7,6 +7,7 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::op::{Clusters, FieldKey, Operator, Picked};
 
@@ -69,6 +70,8 @@ pub struct Resolution {
     pub alive: Vec<u32>,
     /// Rows that go, each with the row it duplicates, if that is why.
     pub dropped: Vec<(u32, Option<u32>)>,
+    /// Further copies among `alive`: a selector may take a row more than once.
+    pub repeated: u64,
 }
 
 impl KeyTable {
@@ -145,30 +148,29 @@ impl KeyTable {
                 let mut seen: HashMap<u128, u32> = HashMap::new();
                 let mut resolution = Resolution::default();
                 for row in alive {
-                    let first = match keys.get(row as usize).copied().flatten() {
-                        None => row,
-                        Some(key) => *seen.entry(key).or_insert(row),
-                    };
-                    if first == row {
-                        resolution.alive.push(row);
-                    } else {
-                        resolution.dropped.push((row, Some(first)));
+                    let key = keys.get(row as usize).copied().flatten();
+                    match key.map(|key| seen.entry(key)) {
+                        Some(Entry::Occupied(first)) => resolution.dropped.push((row, Some(*first.get()))),
+                        Some(Entry::Vacant(free)) => {
+                            free.insert(row);
+                            resolution.alive.push(row);
+                        }
+                        None => resolution.alive.push(row),
                     }
                 }
                 Ok(resolution)
             }
             (Self::Select(keys), Operator::Selector(op)) => {
-                let shown: Vec<FieldKey> = alive
-                    .iter()
-                    .map(|&row| keys.get_mut(row as usize).map_or(FieldKey::Null, |k| std::mem::replace(k, FieldKey::Null)))
-                    .collect();
+                let shown: Vec<FieldKey> =
+                    alive.iter().map(|&row| keys.get(row as usize).cloned().unwrap_or(FieldKey::Null)).collect();
                 let Picked::Rows(picked) = op.pick(&shown).map_err(ResolveError::Operator)? else {
-                    return Ok(Resolution { alive, dropped: Vec::new() });
+                    return Ok(Resolution { alive, ..Resolution::default() });
                 };
                 let mut kept = vec![false; alive.len()];
                 let mut resolution = Resolution::default();
                 for index in picked {
                     if let (Some(flag), Some(&row)) = (kept.get_mut(index as usize), alive.get(index as usize)) {
+                        resolution.repeated += u64::from(*flag);
                         *flag = true;
                         resolution.alive.push(row);
                     }
@@ -176,7 +178,7 @@ impl KeyTable {
                 resolution.dropped = alive.iter().zip(kept).filter(|(_, kept)| !kept).map(|(&row, _)| (row, None)).collect();
                 Ok(resolution)
             }
-            _ => Ok(Resolution { alive, dropped: Vec::new() }),
+            _ => Ok(Resolution { alive, ..Resolution::default() }),
         }
     }
 }

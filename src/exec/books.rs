@@ -276,6 +276,12 @@ impl Books {
         self.step(step).dropped += rows;
     }
 
+    /// Counts further copies of rows that `step` made.
+    pub fn count_repeated(&mut self, step: usize, rows: u64) {
+        self.report.repeated += rows;
+        self.step(step).repeated += rows;
+    }
+
     /// Records a row that a deduplicator or selector dropped.
     ///
     /// # Errors

@@ -298,6 +298,7 @@ impl<'a> Run<'a> {
                 message: e.to_string(),
             })?;
             self.drop_rows(number, &resolution.dropped, &store)?;
+            self.books.count_repeated(number, resolution.repeated);
             alive = resolution.alive;
         }
         Ok((Source::Rows(store, alive), read))

@@ -20,6 +20,8 @@ pub struct StepCounts {
     pub quarantined: u64,
     /// Rows it changed.
     pub changed: u64,
+    /// Further copies it made: a selector may take a row more than once.
+    pub repeated: u64,
     /// Its time over all threads, estimated from every eighth row.
     pub time: Duration,
 }
@@ -28,7 +30,7 @@ impl StepCounts {
     /// Rows that went on.
     #[must_use]
     pub fn rows_out(&self) -> u64 {
-        self.rows_in - self.dropped - self.quarantined
+        (self.rows_in + self.repeated).saturating_sub(self.dropped + self.quarantined)
     }
 
     /// Adds the cost of a batch.
@@ -83,6 +85,8 @@ pub struct RunReport {
     pub dropped: u64,
     /// Rows that could not be processed.
     pub quarantined: u64,
+    /// Further copies of rows that selectors made.
+    pub repeated: u64,
     /// Of `dropped`: rows that only sampled outputs could have written, and none drew.
     pub not_drawn: u64,
     /// Rows that could not be read.
@@ -110,10 +114,10 @@ impl RunReport {
     /// The equation that does not hold. This is a defect of djr, never of the data.
     pub fn check_conservation(&self) -> Result<(), String> {
         let total = self.rows_out + self.dropped + self.quarantined;
-        if self.rows_in != total {
+        if self.rows_in + self.repeated != total {
             return Err(format!(
-                "rows in ({}) differ from rows out ({}) + dropped ({}) + quarantined ({})",
-                self.rows_in, self.rows_out, self.dropped, self.quarantined
+                "rows in ({}) + repeated ({}) differ from rows out ({}) + dropped ({}) + quarantined ({})",
+                self.rows_in, self.repeated, self.rows_out, self.dropped, self.quarantined
             ));
         }
         for output in &self.outputs {

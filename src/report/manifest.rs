@@ -57,6 +57,7 @@ impl Manifest<'_> {
                 "out": report.rows_out,
                 "dropped": report.dropped,
                 "quarantined": report.quarantined,
+                "repeated": report.repeated,
                 "conserved": report.check_conservation().is_ok(),
             },
             "steps": report.steps.iter().map(|step| json!({
@@ -66,6 +67,7 @@ impl Manifest<'_> {
                 "dropped": step.dropped,
                 "quarantined": step.quarantined,
                 "changed": step.changed,
+                "repeated": step.repeated,
                 "seconds": step.time.as_secs_f64(),
             })).collect::<Vec<_>>(),
             "reasons": report.reasons.iter().map(|(reason, count)| json!({

@@ -36,6 +36,9 @@ pub fn render(report: &RunReport) -> String {
         if step.time >= Duration::from_millis(1) {
             notes.push(format!("{} cpu", seconds(step.time)));
         }
+        if step.repeated > 0 {
+            notes.push(format!("{} repeated", thousands(step.repeated)));
+        }
         let label = format!("{:>2} {}", number + 1, step.name);
         let dropped = if step.dropped == 0 { "-".to_owned() } else { format!("-{}", thousands(step.dropped)) };
         let _ = writeln!(out, "{}", format!("{label:<width$} {dropped:>11}   {}", notes.join(", ")).trim_end());
