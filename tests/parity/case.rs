@@ -1,6 +1,6 @@
 //! Recorded cases: where they lie, how they are read, and what their placeholders mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,11 +98,15 @@ impl Suite {
     pub fn read(&self, path: &Path) -> Result<Case, String> {
         let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
         let mut value: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+        let damaged = damaged_rows(&value);
         self.resolve(&mut value);
         let Value::Object(fields) = value else {
             return Err("a case is a JSON object".to_owned());
         };
-        Case::new(fields)
+        let mut case = Case::new(fields)?;
+        case.replayable &= case.input.is_empty() || damaged.len() < case.input.len();
+        case.damaged = damaged;
+        Ok(case)
     }
 
     /// What operators are built with.
@@ -155,6 +159,9 @@ pub struct Case {
     pub hashes: Option<Vec<Value>>,
     /// For each row and band, the first row with the same value.
     pub bands: Option<Vec<Vec<usize>>>,
+    /// Rows that say nothing: a text that merely looks like a path was rewritten when the case
+    /// was recorded.
+    pub damaged: BTreeSet<usize>,
     /// Whether the operator failed for the peer.
     pub fails: bool,
     /// Whether it can be replayed at all.
@@ -188,6 +195,7 @@ impl Case {
             output: take("output").map(rows).transpose()?,
             hashes,
             bands,
+            damaged: BTreeSet::new(),
             fails: take("error").is_some(),
             replayable: take("replayable") != Some(Value::Bool(false)),
         })
@@ -199,6 +207,22 @@ fn rows(value: Value) -> Result<Vec<Value>, String> {
         Value::Array(rows) => Ok(rows),
         other => Err(format!("expected a list of rows, found {other}")),
     }
+}
+
+/// Rows with a scratch folder's placeholder in a text, before or after the operator. In lists,
+/// as image paths are, it is meant.
+fn damaged_rows(case: &Value) -> BTreeSet<usize> {
+    let mut damaged = BTreeSet::new();
+    for table in ["input", "output"] {
+        let rows = case.get(table).and_then(Value::as_array);
+        for (index, row) in rows.into_iter().flatten().enumerate() {
+            let mut fields = row.as_object().into_iter().flat_map(Map::values);
+            if fields.any(|f| f.as_str().is_some_and(|t| t.contains("{tests_root}"))) {
+                damaged.insert(index);
+            }
+        }
+    }
+    damaged
 }
 
 /// The first row with the same value, a row and a band, from recorded minhash columns.

@@ -77,13 +77,14 @@ pub fn run(def: &OpDef, suite: &Suite, case: &Case) -> Result<(), Difference> {
         input: &case.input,
         context: suite.image_context(&base),
     };
-    let difference = match operator {
+    let mut difference = match operator {
         Operator::Filter(op) => filter(op.as_ref(), &rows, case),
         Operator::Mapper(op) => mapper(op.as_ref(), &rows, case),
         Operator::Exact(op) => exact(op.as_ref(), &rows, case),
         Operator::Near(op) => near(op.as_ref(), &rows, case),
         Operator::Selector(op) => selector(op.as_ref(), &rows, case),
     };
+    difference.rows.retain(|row, _| !case.damaged.contains(row));
     if case.fails {
         return if difference.is_none() {
             Err(Difference::whole("the peer fails, we do not"))
