@@ -1,1 +1,5 @@
-fn main() {}
+//! Arguments in, exit code out; see [`djr::cli`].
+
+fn main() -> std::process::ExitCode {
+    djr::cli::main()
+}

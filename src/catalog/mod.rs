@@ -1,1 +1,11 @@
-//! Placeholder header, replaced below.
+//! The catalogue as documents: operator pages and the JSON Schema of a recipe, from the registry.
+//!
+//! Everything here is derived from the operators' own files and the tables of [`crate::recipe`];
+//! nothing is written twice.
+
+mod pages;
+mod schema;
+
+pub use crate::recipe::peer_ops;
+pub use pages::{keys_markdown, operator_page, operators_markdown};
+pub use schema::recipe_schema;

@@ -9,6 +9,7 @@ mod assets;
 mod bounds;
 mod build;
 mod dedup;
+mod field;
 mod filter;
 mod mapper;
 mod registry;
@@ -19,10 +20,11 @@ pub(crate) mod testing;
 pub use bounds::{AnyOrAll, Bounds};
 pub use build::{AssetError, BaseParams, BuildContext, ParamError, Problems, positive};
 pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};
+pub use field::{field_value, rank_number};
 pub use filter::{Decision, Filter, Measured, Verdict};
 pub use mapper::{Mapper, TextMapper, TextMapperAdapter};
 pub use registry::{Family, OpDef, all, find, operator};
-pub use selector::{FieldKey, Picked, Selector};
+pub use selector::{FieldKey, Order, Picked, Quota, Selector, check_number, check_share, share_of};
 
 /// How far an operator needs a row's images decoded. Ordered: each level includes the former.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

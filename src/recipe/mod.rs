@@ -1,1 +1,80 @@
-//! Placeholder header, replaced below.
+//! Recipes: YAML in, a checked [`Recipe`] out, or every problem at once.
+//!
+//! The only module that knows YAML. It resolves names, defaults and paths and builds the
+//! operators; it neither reads rows nor prints.
+
+mod inputs;
+mod keys;
+mod load;
+mod model;
+mod nearest;
+mod outputs;
+pub mod peer_ops;
+mod problem;
+mod process;
+mod schema;
+mod yaml;
+
+use std::path::PathBuf;
+
+pub use keys::{BASE_KEYS, BaseKey, KEYS, KeyDef, Kind, Role, parse_size};
+pub use load::load;
+pub use model::{
+    CompatStats, Inputs, OnError, OutputFormat, OutputSpec, PathStyle, Recipe, Sampler, Step,
+    Target, Tracer, Validation,
+};
+pub use outputs::{OUTPUT_KEYS, OutputKey};
+pub use problem::{Problem, Problems};
+pub use schema::ParamSchema;
+
+/// Where a recipe's text comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecipeSource {
+    /// A file; relative paths in it are looked for in its directory first.
+    File(PathBuf),
+    /// Text, with the name that problems show.
+    Text {
+        /// Shown in problems.
+        name: String,
+        /// The YAML.
+        text: String,
+    },
+}
+
+/// What the command line adds to a recipe.
+pub struct LoadOptions {
+    /// `--set key=value`, in order; later ones win. Values are read as YAML.
+    pub sets: Vec<(String, String)>,
+    /// `--input`: replaces `dataset_path` and `dataset`.
+    pub input: Option<Inputs>,
+    /// `--output`: replaces `export_path`; `outputs` are written as well.
+    pub output: Option<Target>,
+    /// The working directory.
+    pub cwd: PathBuf,
+    /// Looks a variable up for `${NAME}`.
+    pub env: Box<dyn Fn(&str) -> Option<String>>,
+}
+
+impl LoadOptions {
+    /// Nothing overridden, variables from the process environment.
+    #[must_use]
+    pub fn new(cwd: impl Into<PathBuf>) -> Self {
+        Self {
+            sets: Vec::new(),
+            input: None,
+            output: None,
+            cwd: cwd.into(),
+            env: Box::new(|name| std::env::var(name).ok()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+/// The message and hint for an operator name that djr does not know.
+#[must_use]
+pub fn unknown_operator(name: &str) -> (String, Option<String>) {
+    let issue = process::unknown_operator(name, yaml::Pos { source: 0, line: 0, column: 0 });
+    (issue.message, issue.hint)
+}

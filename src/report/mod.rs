@@ -1,1 +1,10 @@
-//! Placeholder header, replaced below.
+//! What happened: counts, the ledger, the quarantine, the manifest, progress and the closing table.
+
+pub mod counts;
+pub mod ledger;
+pub mod manifest;
+pub mod progress;
+pub mod quarantine;
+pub mod table;
+
+pub use counts::{OutputCounts, RunReport, StepCounts};

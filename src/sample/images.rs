@@ -35,6 +35,29 @@ impl ImageContext {
     }
 }
 
+/// What was read of images.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ImageCounts {
+    /// Files opened.
+    pub opened: u64,
+    /// Full decodes.
+    pub full_decodes: u64,
+}
+
+impl ImageCounts {
+    /// The counts as JSON, for the manifest.
+    #[must_use]
+    pub fn to_json(self) -> serde_json::Value {
+        serde_json::json!({"opened": self.opened, "full_decodes": self.full_decodes})
+    }
+
+    /// Adds `other`.
+    pub fn add(&mut self, other: Self) {
+        self.opened += other.opened;
+        self.full_decodes += other.full_decodes;
+    }
+}
+
 /// One image of a row.
 #[derive(Debug)]
 pub struct ImageSlot {
@@ -66,6 +89,26 @@ impl ImageSlot {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What was read.
+    #[must_use]
+    pub fn counts(&self) -> ImageCounts {
+        ImageCounts::default()
+    }
+
+    /// Whether it decoded.
+    #[must_use]
+    pub fn known_to_decode(&self) -> bool {
+        false
+    }
+
+    /// Checks it.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self, _level: crate::recipe::Validation) -> Result<(), super::RowError> {
+        Ok(())
     }
 
     /// Frees pixels and file bytes; what was learnt of the header stays.

@@ -11,7 +11,7 @@ mod row;
 mod stats;
 
 pub use error::RowError;
-pub use images::{ImageContext, ImageSlot};
+pub use images::{ImageContext, ImageCounts, ImageSlot, normalise};
 pub use path::FieldPath;
-pub use row::{HashColumns, Origin, Sample};
+pub use row::{HashColumns, Origin, Sample, python_json};
 pub use stats::{StatKey, StatValue, Stats};

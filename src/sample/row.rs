@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use super::{FieldPath, ImageContext, ImageSlot, RowError, Stats};
+use super::{FieldPath, ImageContext, ImageCounts, ImageSlot, RowError, Stats};
 use crate::text::{WordCutter, Words};
 
 /// Where a row came from. `offset` is its identity: the offset in bytes of its line in the
@@ -50,6 +50,7 @@ pub struct Sample {
     images: OnceCell<Result<Vec<ImageSlot>, RowError>>,
     words: RefCell<Vec<CutText>>,
     context: Arc<ImageContext>,
+    edits: u32,
     /// What filters measured so far.
     pub stats: Stats,
     /// What deduplicators hashed so far.
@@ -116,6 +117,7 @@ impl Sample {
             images: OnceCell::new(),
             words: RefCell::default(),
             context,
+            edits: 0,
             stats: Stats::default(),
             hashes: HashColumns::default(),
         })
@@ -241,6 +243,33 @@ impl Sample {
             .map_err(Clone::clone)
     }
 
+    /// Whether the image field is a list (and not a single path).
+    ///
+    /// # Errors
+    /// If the field cannot be decoded.
+    pub fn image_field_is_list(&self) -> Result<bool, RowError> {
+        match self.find(&self.context.image_key) {
+            Some(index) => Ok(self.value_of(index)?.is_array()),
+            None => Ok(false),
+        }
+    }
+
+    /// What was read of the row's images so far.
+    #[must_use]
+    pub fn image_counts(&self) -> ImageCounts {
+        let mut sum = ImageCounts::default();
+        if let Some(Ok(slots)) = self.images.get() {
+            slots.iter().for_each(|slot| sum.add(slot.counts()));
+        }
+        sum
+    }
+
+    /// Whether every image of the row was decoded without an error.
+    #[must_use]
+    pub fn images_known_to_decode(&self) -> bool {
+        matches!(self.images.get(), Some(Ok(slots)) if slots.iter().all(ImageSlot::known_to_decode))
+    }
+
     /// Frees pixels and file bytes that images hold; their headers stay.
     pub fn release_images(&mut self) {
         if let Some(Ok(slots)) = self.images.get_mut() {
@@ -260,6 +289,20 @@ impl Sample {
             .iter()
             .filter(|f| !matches!(f.content, Content::Removed))
             .map(|f| self.key_text(&f.key))
+    }
+
+    /// The value of a top-level field exactly as it stands in the line; `None` if it is missing or
+    /// was changed.
+    #[must_use]
+    pub fn raw_json(&self, name: &str) -> Option<&str> {
+        let field = self.fields.get(self.find(name)?)?;
+        matches!(field.content, Content::Raw { .. }).then(|| self.raw_of(field))
+    }
+
+    /// How many times a field was written: a step that leaves it as it was changed nothing.
+    #[must_use]
+    pub fn edits(&self) -> u32 {
+        self.edits
     }
 
     /// Whether an operator changed, added or removed a field.
@@ -388,6 +431,7 @@ impl Sample {
     }
 
     fn put(&mut self, name: &str, content: Content) {
+        self.edits += 1;
         self.words.get_mut().clear();
         match self.find(name).and_then(|i| self.fields.get_mut(i)) {
             Some(field) => field.content = content,

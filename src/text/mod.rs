@@ -19,7 +19,7 @@ pub use class::{
 pub use lines::{Lines, line_count, lines, longest_line};
 pub use listed::{Augmentation, WordSet, listed_share};
 pub use ngram::{char_repetition, ratio, word_repetition};
-pub use number::python_float;
+pub use number::{python_float, ujson_round_trip};
 pub use sentencepiece::{ModelError, SentencePiece};
 pub use words::{WordCutter, Words, split_words, strip_special, word_count};
 

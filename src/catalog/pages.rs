@@ -1,0 +1,252 @@
+//! Operator pages and the tables of a recipe's keys, as Markdown.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::peer_ops::PEER_OPS;
+use crate::op::{self, OpDef};
+use crate::recipe::{BASE_KEYS, KEYS, OUTPUT_KEYS, ParamSchema, Role};
+
+/// The page of one operator: its definition, parameters, stats, example and peer.
+#[must_use]
+pub fn operator_page(def: &OpDef) -> String {
+    page(def, "#")
+}
+
+/// All operators: an index, the common parameters, a page each, and the peer's operators that are
+/// lacking.
+#[must_use]
+pub fn operators_markdown() -> String {
+    let ops = op::all();
+    let mut out = String::from(
+        "# Operators\n\nGenerated from the operators' own documentation; do not edit.\n\n\
+         | operator | kind | what it does |\n|---|---|---|\n",
+    );
+    for def in &ops {
+        row(
+            &mut out,
+            &[
+                &format!("[`{0}`](#{0})", def.name),
+                &def.family.to_string(),
+                &summary(def),
+            ],
+        );
+    }
+    out.push_str(
+        "\n## Common parameters\n\nEvery operator accepts these beside its own.\n\n\
+         | parameter | type | meaning |\n|---|---|---|\n",
+    );
+    for base in BASE_KEYS.iter().filter(|base| base.used) {
+        let whose = if base.filters_only {
+            " Filters only."
+        } else {
+            ""
+        };
+        row(
+            &mut out,
+            &[
+                &format!("`{}`", base.name),
+                &base.kind.words(),
+                &format!("{}{whose}", base.doc),
+            ],
+        );
+    }
+    let meaningless: Vec<String> = BASE_KEYS
+        .iter()
+        .filter(|base| !base.used)
+        .map(|base| format!("`{}`", base.name))
+        .collect();
+    let _ = writeln!(
+        out,
+        "\nAccepted for Data-Juicer's sake, without a meaning here: {}.",
+        meaningless.join(", ")
+    );
+    for def in &ops {
+        out.push('\n');
+        out.push_str(&page(def, "##"));
+    }
+    out.push_str(
+        "\n## Operators of Data-Juicer 1.6.1 that djr does not have\n\n\
+         | operator | kind | works on | needs |\n|---|---|---|---|\n",
+    );
+    for peer in PEER_OPS.iter().filter(|peer| op::find(peer.name).is_none()) {
+        row(
+            &mut out,
+            &[
+                &format!("`{}`", peer.name),
+                peer.kind,
+                peer.modality,
+                peer.needs,
+            ],
+        );
+    }
+    out
+}
+
+/// The global keys of a recipe and the keys of an output, as tables.
+#[must_use]
+pub fn keys_markdown() -> String {
+    let mut out = String::from("| key | type | default | meaning |\n|---|---|---|---|\n");
+    let mut ignored = String::new();
+    let mut refused = String::new();
+    for key in KEYS {
+        let name = format!("`{}`", key.name);
+        let default = match key.default {
+            "" => String::new(),
+            default => format!("`{default}`"),
+        };
+        match key.role {
+            Role::Used | Role::Own => {
+                let own = if key.role == Role::Own {
+                    " (djr's own)"
+                } else {
+                    ""
+                };
+                row(
+                    &mut out,
+                    &[
+                        &name,
+                        &key.kind.words(),
+                        &default,
+                        &format!("{}{own}", key.doc),
+                    ],
+                );
+            }
+            Role::Ignored(why) => row(&mut ignored, &[&name, key.doc, why]),
+            Role::Refused(why) => row(&mut refused, &[&name, key.doc, why]),
+        }
+    }
+    let _ = write!(
+        out,
+        "\nAn item of `outputs`:\n\n| key | type | meaning |\n|---|---|---|\n"
+    );
+    for key in OUTPUT_KEYS {
+        row(
+            &mut out,
+            &[&format!("`{}`", key.name), &key.kind.words(), key.doc],
+        );
+    }
+    let _ = write!(
+        out,
+        "\nRefused unless they have their default, because the answer would differ:\n\n\
+         | key | meaning in Data-Juicer | why |\n|---|---|---|\n{refused}\n\
+         Accepted and noted once, without a meaning here:\n\n\
+         | key | meaning in Data-Juicer | why |\n|---|---|---|\n{ignored}"
+    );
+    out
+}
+
+fn page(def: &OpDef, level: &str) -> String {
+    let mut out = format!("{level} {}\n\n*{}*\n\n", def.name, def.family);
+    let deeper = &level[1..];
+    let mut fenced = false;
+    let mut tabled = false;
+    for line in def.docs {
+        let line = line.strip_prefix(' ').unwrap_or(line);
+        if line.starts_with("```") {
+            fenced = !fenced;
+        }
+        if line.starts_with('#') && !fenced {
+            if !tabled {
+                out.push_str(&parameters(def, level));
+                tabled = true;
+            }
+            out.push_str(deeper);
+        }
+        out.push_str(line);
+        out.push('\n');
+    }
+    if !tabled {
+        out.push('\n');
+        out.push_str(&parameters(def, level));
+    }
+    while out.ends_with("\n\n") {
+        out.pop();
+    }
+    out
+}
+
+fn parameters(def: &OpDef, level: &str) -> String {
+    let schema = ParamSchema::of(def);
+    let defaults = (def.defaults)();
+    let mut out = format!("{level}# Parameters\n\n");
+    let mut any = false;
+    for (name, property) in schema.properties() {
+        if !any {
+            out.push_str("| parameter | type | default | meaning |\n|---|---|---|---|\n");
+            any = true;
+        }
+        let default = match defaults.get(name) {
+            None | Some(Value::Null) => "none".to_owned(),
+            Some(value) => format!("`{value}`"),
+        };
+        let doc = property
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        row(
+            &mut out,
+            &[
+                &format!("`{name}`"),
+                &schema.words(property, false),
+                &default,
+                doc,
+            ],
+        );
+    }
+    if !any {
+        out.push_str("None of its own.\n");
+    }
+    out.push('\n');
+    out
+}
+
+/// The first paragraph of the page.
+fn summary(def: &OpDef) -> String {
+    def.docs
+        .iter()
+        .map(|line| line.trim())
+        .take_while(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn row(out: &mut String, cells: &[&str]) {
+    out.push('|');
+    for cell in cells {
+        let cell = cell.replace('|', "\\|").replace('\n', " ");
+        let _ = write!(out, " {cell} |");
+    }
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_the_parameters_before_the_stats() {
+        let page = operator_page(op::find("text_length_filter").unwrap());
+        assert!(
+            page.starts_with("# text_length_filter\n\n*filter*\n\nKeeps rows"),
+            "{page}"
+        );
+        let parameters = page.find("## Parameters").unwrap();
+        assert!(parameters < page.find("## Stats").unwrap());
+        assert!(
+            page.contains("| `min_len` | a whole number | `10` | Fewest characters"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn the_index_lists_what_there_is_and_what_is_lacking() {
+        let all = operators_markdown();
+        assert!(all.contains("| [`text_length_filter`](#text_length_filter) | filter | Keeps"));
+        assert!(all.contains("\n### Parameters\n") && all.contains("\n### Stats\n"));
+        assert!(all.contains("| `video_aesthetics_filter` | filter | video | a neural model |"));
+        let keys = keys_markdown();
+        assert!(keys.contains("| `np` |") && keys.contains("| `use_cache` |"));
+    }
+}

@@ -1,0 +1,101 @@
+//! Arguments that several commands share.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::recipe::{OnError, PathStyle, Sampler, Validation};
+
+/// How a run uses the machine, and what it does with bad rows.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunArgs {
+    /// Worker threads [default: all cores]. The outcome is the same for any number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Memory to stay within, e.g. 2GB or 512MiB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub max_memory: Option<u64>,
+    /// What becomes of rows that cannot be processed [default: quarantine].
+    #[arg(long, value_name = "WHAT")]
+    pub on_error: Option<OnErrorArg>,
+    /// Where manifest, ledger and quarantine go [default: OUT.djr beside the first output].
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Rows a batch; for tests of this program, the outcome is the same for any number.
+    #[arg(long, value_name = "N", hide = true)]
+    pub batch_rows: Option<usize>,
+    /// Print errors only.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// A choice of the recipe, on the command line.
+macro_rules! choice {
+    ($(#[doc = $doc:literal])+ $name:ident => $target:ident { $($(#[doc = $vdoc:literal])+ $variant:ident),+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+        pub enum $name { $($(#[doc = $vdoc])+ $variant),+ }
+
+        impl From<$name> for $target {
+            fn from(value: $name) -> Self {
+                match value { $($name::$variant => Self::$variant),+ }
+            }
+        }
+    };
+}
+
+choice! {
+    /// What becomes of rows that cannot be processed.
+    OnErrorArg => OnError {
+        /// Set aside, verbatim, with the reason.
+        Quarantine,
+        /// Dropped and counted.
+        Drop,
+        /// The run fails.
+        Fail
+    }
+}
+
+choice! {
+    /// How far images are checked.
+    ValidateArg => Validation {
+        /// Not at all.
+        None,
+        /// The file is there.
+        Exists,
+        /// Its header is that of an image.
+        Header,
+        /// It decodes, as strictly as a trainer's loader.
+        Decode
+    }
+}
+
+choice! {
+    /// How image paths are written.
+    PathsArg => PathStyle {
+        /// As they came in.
+        Keep,
+        /// Absolute and normalised.
+        Absolute,
+        /// Relative to the output's directory.
+        Relative
+    }
+}
+
+choice! {
+    /// How a sample is drawn.
+    SamplerArg => Sampler {
+        /// The rows with the smallest seeded hashes of their places.
+        Uniform,
+        /// As random.seed(SEED); random.sample(rows, N) of CPython: rows and order.
+        Python
+    }
+}
+
+/// Bytes from `2GB`, `512MiB`, `1.5g` or a plain number.
+///
+/// # Errors
+/// What was expected.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    crate::recipe::parse_size(text).ok_or_else(|| format!("'{text}' is not a size; write e.g. 2GB or 512MiB"))
+}

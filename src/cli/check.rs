@@ -1,0 +1,45 @@
+//! `djr check`: is a recipe sound, and is everything it names there?
+
+use std::path::PathBuf;
+
+use super::args::RunArgs;
+use super::{Exit, note};
+
+const EXAMPLES: &str = "\
+Example:
+  djr check recipe.yaml --input data.jsonl
+
+Every problem is shown at once, with its line and a hint.";
+
+/// Check a recipe and the paths it names, without reading rows.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The recipe.
+    recipe: PathBuf,
+    /// Check with this input instead of the recipe's dataset.
+    #[arg(long, short, value_name = "PATH")]
+    input: Option<PathBuf>,
+    /// Check with this output instead of the recipe's export_path.
+    #[arg(long, short, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// Override a key of the recipe; repeatable.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = super::run::parse_set)]
+    set: Vec<(String, String)>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Runs the command.
+pub fn main(args: &Args) -> Exit {
+    match super::run::load(&args.recipe, args.set.clone(), args.input.as_ref(), args.output.as_ref(), &args.run) {
+        Ok(recipe) => {
+            if !args.run.quiet {
+                recipe.notes.iter().for_each(|n| note(&format!("note: {n}")));
+                note(&format!("{}: sound, {} operators", args.recipe.display(), recipe.steps.len()));
+            }
+            Exit::Success
+        }
+        Err(exit) => exit,
+    }
+}

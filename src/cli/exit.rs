@@ -1,0 +1,27 @@
+//! The exit codes of every command. Scripts rely on them.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done; every row accounted for and none set aside. A reader of the standard output that
+    /// goes away early is success too.
+    Success = 0,
+    /// 1: finished, but rows were quarantined or refused, or a sample fell short.
+    Losses = 1,
+    /// 2: the arguments, the recipe or the configuration are wrong; nothing was read or written.
+    Usage = 2,
+    /// 3: the run failed; no output stands under its final name.
+    Failed = 3,
+    /// 130: stopped by SIGINT.
+    Interrupted = 130,
+    /// 143: stopped by SIGTERM.
+    Terminated = 143,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

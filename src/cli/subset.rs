@@ -1,0 +1,152 @@
+//! `djr subset`: exactly N rows.
+
+use std::path::PathBuf;
+
+use super::args::{PathsArg, RunArgs, SamplerArg, ValidateArg};
+use super::{Exit, error, note, runner};
+use crate::exec::lines::{self, LineSample};
+use crate::recipe::{Inputs, OutputFormat, OutputSpec, PathStyle, Recipe, Target, Validation};
+use crate::report::table::thousands;
+
+const EXAMPLES: &str = "\
+Examples:
+  djr subset --n 10000 data.jsonl -o 10k.jsonl
+  djr subset --n 200000 --sampler python --seed 1024 data.jsonl -o 200k.jsonl
+  djr subset --n 10000 --image-root /data --paths absolute data.jsonl -o 10k.jsonl
+  cat data.jsonl | djr subset --n 100 | head
+
+Without --image-root, --validate or --paths rows are lines, copied byte for byte.";
+
+/// Take exactly N rows, uniformly, without replacement.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// JSONL files, in order; - or nothing is standard input.
+    input: Vec<PathBuf>,
+    /// How many rows.
+    #[arg(long, value_name = "N")]
+    n: u64,
+    /// The file to write; - or nothing is standard output.
+    #[arg(long, short, value_name = "OUT")]
+    output: Option<PathBuf>,
+    /// The same seed and input give the same rows.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// How rows are drawn.
+    #[arg(long, value_name = "HOW", default_value = "uniform")]
+    sampler: SamplerArg,
+    /// Write rows in random order instead of input order.
+    #[arg(long)]
+    shuffle: bool,
+    /// Relative image paths start here; implies --validate decode.
+    #[arg(long, value_name = "DIR")]
+    image_root: Option<PathBuf>,
+    /// How far images are checked; a row that fails is replaced by the next one drawn.
+    #[arg(long, value_name = "LEVEL")]
+    validate: Option<ValidateArg>,
+    /// How image paths are written.
+    #[arg(long, value_name = "STYLE")]
+    paths: Option<PathsArg>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Runs the command.
+pub fn main(args: &Args) -> Exit {
+    let (inputs, target) = match ends(&args.input, args.output.as_ref(), args.image_root.as_ref()) {
+        Ok(ends) => ends,
+        Err(exit) => return exit,
+    };
+    let implied = if args.image_root.is_some() { Validation::Decode } else { Validation::None };
+    let validate = args.validate.map_or(implied, Into::into);
+    let paths = args.paths.map_or(PathStyle::Keep, Into::into);
+    if validate == Validation::None && paths == PathStyle::Keep {
+        return copy_lines(args, &inputs, &target);
+    }
+    let output = OutputSpec {
+        format: OutputFormat::Jsonl,
+        target,
+        paths,
+        validate,
+        sample: Some(args.n),
+        seed: args.seed,
+        sampler: args.sampler.into(),
+        shuffle: args.shuffle,
+        questions: None,
+        shard_size: None,
+        line: 0,
+    };
+    let mut recipe = Recipe::bare("subset", inputs, output);
+    recipe.image_root.clone_from(&args.image_root);
+    if let Some(on_error) = args.run.on_error {
+        recipe.on_error = on_error.into();
+    }
+    runner::run(&recipe, &args.run, false)
+}
+
+fn copy_lines(args: &Args, inputs: &Inputs, target: &Target) -> Exit {
+    let sample = LineSample { rows: args.n, seed: args.seed, sampler: args.sampler.into(), shuffle: args.shuffle };
+    match lines::copy(inputs, target, &sample) {
+        Ok(copied) => {
+            if copied.written < args.n {
+                note(&format!("notice: there are only {} rows; all were taken", thousands(copied.written)));
+            }
+            if !args.run.quiet {
+                note(&format!("{} of {} rows written", thousands(copied.written), thousands(copied.rows)));
+            }
+            Exit::Success
+        }
+        Err(crate::exec::RunError::BrokenPipe) => Exit::Success,
+        Err(failure) => {
+            error(&failure.to_string(), None);
+            Exit::Failed
+        }
+    }
+}
+
+/// Where rows come from and go to, checked to be there.
+pub(super) fn ends(
+    input: &[PathBuf],
+    output: Option<&PathBuf>,
+    image_root: Option<&PathBuf>,
+) -> Result<(Inputs, Target), Exit> {
+    let dash = |path: &PathBuf| path.as_os_str() == "-";
+    let inputs = if input.is_empty() || (input.len() == 1 && input.iter().all(dash)) {
+        Inputs::Stdin
+    } else {
+        for path in input {
+            let readable = std::fs::File::open(path).and_then(|f| f.metadata());
+            let problem = match readable {
+                Err(e) => Some(e.to_string()),
+                Ok(metadata) if metadata.is_dir() => Some("is a directory; name its files".to_owned()),
+                Ok(_) => None,
+            };
+            if let Some(problem) = problem {
+                error(&format!("{}: {problem}", path.display()), None);
+                return Err(Exit::Usage);
+            }
+        }
+        Inputs::Files(input.to_vec())
+    };
+    if let Some(root) = image_root {
+        if !root.is_dir() {
+            error(&format!("{}: --image-root is not a directory", root.display()), None);
+            return Err(Exit::Usage);
+        }
+    }
+    let target = match output {
+        Some(path) if !dash(path) => Target::File(path.clone()),
+        _ => Target::Stdout,
+    };
+    if let (Inputs::Files(files), Target::File(out)) = (&inputs, &target) {
+        let same = |file: &PathBuf| match (std::fs::canonicalize(file), std::fs::canonicalize(out)) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => false,
+        };
+        if files.iter().any(same) {
+            error(&format!("{}: the output is also an input", out.display()), Some("write to another file"));
+            return Err(Exit::Usage);
+        }
+    }
+    Ok((inputs, target))
+}

@@ -1,0 +1,423 @@
+//! The account of a run: every row that enters is entered here once more when it ends.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry as MapEntry;
+use serde_json::value::RawValue;
+
+use super::chain::{BatchResult, End, Rendered, RowResult, Stage, Trace};
+use super::sample_draw::LateFate;
+use super::{RunError, target_name, write_error};
+use crate::io::{Input, PendingFile};
+use crate::op::Family;
+use crate::recipe::{OnError, OutputFormat, Recipe, Step, Target};
+use crate::report::counts::Reason;
+use crate::report::ledger::{Entry, Ledger};
+use crate::report::quarantine::Quarantine;
+use crate::report::{OutputCounts, RunReport, StepCounts};
+use crate::sample::{Origin, RowError};
+
+/// Keys that exact deduplicators have seen: the identity of the first row with each, by step.
+pub type ExactKeys = HashMap<usize, HashMap<u128, u64>>;
+
+/// Counts, ledger, quarantine, stats and traces of one run.
+pub struct Books {
+    /// The numbers so far.
+    pub report: RunReport,
+    /// The ledger, if the run has a directory.
+    pub ledger: Option<Ledger>,
+    /// Rows set aside.
+    pub quarantine: Quarantine,
+    /// Data-Juicer's stats file, if the recipe has one.
+    pub stats: Option<PendingFile>,
+    /// Rows traced, one entry a step.
+    pub traces: Vec<Option<TraceFile>>,
+    /// Rows that came as far as the outputs.
+    pub reached_outputs: u64,
+    on_error: OnError,
+    input_names: Vec<String>,
+    step_names: Vec<String>,
+    output_names: Vec<String>,
+}
+
+/// The first rows that a step changed or dropped, as Data-Juicer's tracer writes them.
+pub struct TraceFile {
+    path: PathBuf,
+    left: u64,
+    lines: Vec<String>,
+}
+
+impl Books {
+    /// Opens the books of a run.
+    ///
+    /// # Errors
+    /// If a file cannot be made.
+    pub fn open(recipe: &Recipe, run_dir: Option<&Path>, inputs: &[Input]) -> Result<Self, RunError> {
+        let step_names: Vec<String> = recipe.steps.iter().map(|s| s.name.to_owned()).collect();
+        let named = |name: &String| StepCounts { name: name.clone(), ..StepCounts::default() };
+        let report = RunReport {
+            steps: step_names.iter().map(named).collect(),
+            outputs: recipe
+                .outputs
+                .iter()
+                .map(|spec| OutputCounts {
+                    name: target_name(spec),
+                    format: spec.format.word(),
+                    wanted: spec.sample,
+                    ..OutputCounts::default()
+                })
+                .collect(),
+            ..RunReport::default()
+        };
+        let ledger = run_dir
+            .map(|dir| dir.join("ledger.jsonl.zst"))
+            .map(|path| Ledger::create(&path).map_err(|e| write_error(path.display(), e)))
+            .transpose()?;
+        let quarantine_dir = run_dir.map_or_else(|| PathBuf::from("stdout.djr"), Path::to_owned);
+        let stats = stats_path(recipe)
+            .map(|path| PendingFile::create(&path).map_err(|e| write_error(path.display(), e)))
+            .transpose()?;
+        Ok(Self {
+            report,
+            ledger,
+            quarantine: Quarantine::new(quarantine_dir.join("quarantine.jsonl")),
+            stats,
+            traces: recipe.steps.iter().map(|step| TraceFile::of(recipe, step, run_dir)).collect(),
+            reached_outputs: 0,
+            on_error: recipe.on_error,
+            input_names: inputs.iter().map(Input::name).collect(),
+            step_names,
+            output_names: recipe.outputs.iter().map(target_name).collect(),
+        })
+    }
+
+    /// Adds what a batch of rows fresh from the input, or of a later phase, cost.
+    pub fn add_batch(&mut self, batch: &BatchResult, fresh: bool) {
+        if fresh {
+            self.report.rows_in += batch.rows.len() as u64;
+            self.report.bytes_in += batch.bytes;
+        }
+        for (step, cost) in self.report.steps.iter_mut().zip(&batch.costs) {
+            step.add_cost(cost);
+        }
+        self.report.images.add(batch.images);
+    }
+
+    /// Applies the exact deduplicators of the stream to the next row; false if it is a duplicate
+    /// (and recorded as such).
+    ///
+    /// A row that cannot be processed further does not stand for its duplicates: the next sound
+    /// one does, so that a broken row never costs another.
+    ///
+    /// # Errors
+    /// If the ledger cannot be written.
+    pub fn admit(&mut self, row: &RowResult, seen: &mut ExactKeys) -> Result<bool, RunError> {
+        if row.exact.is_empty() {
+            return Ok(true);
+        }
+        let refused = !row.rendered.is_empty() && row.rendered.iter().all(|r| matches!(r, Rendered::Refused(..)));
+        let sound = !matches!(row.end, End::Failed(..)) && !refused;
+        for &(step, key) in &row.exact {
+            let first = match seen.entry(step).or_default().entry(key) {
+                MapEntry::Occupied(entry) => Some(*entry.get()),
+                MapEntry::Vacant(entry) => {
+                    if sound {
+                        entry.insert(row.origin.offset);
+                    }
+                    None
+                }
+            };
+            if let Some(first) = first {
+                self.count_dropped(step, 1);
+                self.record_dropped(step, row.origin, row.id.as_deref(), Some(first))?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Records a row that a filter dropped or that failed.
+    ///
+    /// # Errors
+    /// If a file cannot be written, or the row failed and the recipe says `on_error: fail`.
+    pub fn ended(&mut self, row: &RowResult) -> Result<(), RunError> {
+        self.traced(&row.traces);
+        match &row.end {
+            End::Alive => Ok(()),
+            End::Dropped(step, decision) => {
+                self.count_dropped(*step, 1);
+                let name = self.step_names.get(*step).cloned();
+                self.record(row.origin, row.id.as_deref(), |entry| Entry {
+                    fate: "dropped",
+                    by: name.as_deref(),
+                    step: Some(*step),
+                    stat: Some(&decision.stat),
+                    value: Some(decision.value.to_json()),
+                    limit: Some(&decision.limit),
+                    ..entry
+                })
+            }
+            End::Failed(stage, error, verbatim) => {
+                self.failed(*stage, row.origin, row.id.as_deref(), error, verbatim)
+            }
+        }
+    }
+
+    /// Records a row that could not be processed.
+    ///
+    /// # Errors
+    /// As [`Books::ended`].
+    pub fn failed(
+        &mut self,
+        stage: Stage,
+        origin: Origin,
+        id: Option<&str>,
+        error: &RowError,
+        row: &[u8],
+    ) -> Result<(), RunError> {
+        self.set_aside(stage, origin, id, error, row)?;
+        if self.on_error == OnError::Drop {
+            self.report.dropped += 1;
+        } else {
+            self.report.quarantined += 1;
+        }
+        match stage {
+            Stage::Step(step) => self.step(step).quarantined += 1,
+            Stage::Read => self.report.unreadable += 1,
+            Stage::Output(_) => {}
+        }
+        let name = self.stage_name(stage);
+        let fate = self.failure_word();
+        self.record(origin, id, |entry| Entry {
+            fate,
+            by: Some(&name),
+            step: match stage {
+                Stage::Step(step) => Some(step),
+                _ => None,
+            },
+            reason: Some(error.code),
+            ..entry
+        })
+    }
+
+    /// Records that an output refused a row; what becomes of the row is settled later.
+    ///
+    /// # Errors
+    /// As [`Books::ended`].
+    pub fn refused(
+        &mut self,
+        output: usize,
+        origin: Origin,
+        id: Option<&str>,
+        error: &RowError,
+        row: &[u8],
+    ) -> Result<(), RunError> {
+        if let Some(counts) = self.report.outputs.get_mut(output) {
+            counts.refused += 1;
+        }
+        self.set_aside(Stage::Output(output), origin, id, error, row)
+    }
+
+    /// Records the fate of a row that reached the outputs: written by one at least, or refused.
+    ///
+    /// # Errors
+    /// If the ledger cannot be written.
+    pub fn settled(&mut self, origin: Origin, id: Option<&str>, fate: LateFate) -> Result<(), RunError> {
+        let (word, by) = match fate {
+            LateFate::Written => {
+                self.report.rows_out += 1;
+                ("kept", None)
+            }
+            LateFate::Refused => {
+                if self.on_error == OnError::Drop {
+                    self.report.dropped += 1;
+                } else {
+                    self.report.quarantined += 1;
+                }
+                (self.failure_word(), Some("outputs"))
+            }
+            LateFate::NotDrawn => {
+                self.report.dropped += 1;
+                self.report.not_drawn += 1;
+                ("dropped", Some("sample"))
+            }
+        };
+        self.record(origin, id, |entry| Entry { fate: word, by, ..entry })
+    }
+
+    /// Writes a survivor's stats to Data-Juicer's stats file.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_stats(&mut self, stats: &[u8]) -> Result<(), RunError> {
+        let Some(file) = &mut self.stats else { return Ok(()) };
+        let write = |file: &mut PendingFile| {
+            file.write_all(b"{\"__dj__stats__\": ")?;
+            file.write_all(stats)?;
+            file.write_all(b"}\n")
+        };
+        write(file).map_err(|e| write_error(file.target().display(), e))
+    }
+
+    /// Collects what traced steps did to a row.
+    pub fn traced(&mut self, traces: &[Trace]) {
+        for trace in traces {
+            if let Some(Some(file)) = self.traces.get_mut(trace.step) {
+                file.push(trace);
+            }
+        }
+    }
+
+    /// Counts rows that `step` dropped.
+    pub fn count_dropped(&mut self, step: usize, rows: u64) {
+        self.report.dropped += rows;
+        self.step(step).dropped += rows;
+    }
+
+    /// Records a row that a deduplicator or selector dropped.
+    ///
+    /// # Errors
+    /// If the ledger cannot be written.
+    pub fn record_dropped(
+        &mut self,
+        step: usize,
+        origin: Origin,
+        id: Option<&str>,
+        duplicate_of: Option<u64>,
+    ) -> Result<(), RunError> {
+        let name = self.step_names.get(step).cloned();
+        self.record(origin, id, |entry| Entry {
+            fate: "dropped",
+            by: name.as_deref(),
+            step: Some(step),
+            duplicate_of,
+            ..entry
+        })
+    }
+
+    /// Fills in how many rows each step was shown: all that no earlier step ended.
+    pub fn count_rows_in(&mut self) {
+        let mut rows = self.report.rows_in - self.report.unreadable;
+        for step in &mut self.report.steps {
+            step.rows_in = rows;
+            rows = step.rows_out();
+        }
+    }
+
+    fn step(&mut self, step: usize) -> &mut StepCounts {
+        if step >= self.report.steps.len() {
+            self.report.steps.resize_with(step + 1, StepCounts::default);
+        }
+        &mut self.report.steps[step]
+    }
+
+    fn stage_name(&self, stage: Stage) -> String {
+        match stage {
+            Stage::Read => "read".to_owned(),
+            Stage::Step(step) => self.step_names.get(step).cloned().unwrap_or_default(),
+            Stage::Output(output) => self.output_names.get(output).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn failure_word(&self) -> &'static str {
+        if self.on_error == OnError::Drop { "dropped" } else { "quarantined" }
+    }
+
+    fn set_aside(
+        &mut self,
+        stage: Stage,
+        origin: Origin,
+        id: Option<&str>,
+        error: &RowError,
+        row: &[u8],
+    ) -> Result<(), RunError> {
+        let input = self.input_names.get(origin.file as usize).cloned().unwrap_or_default();
+        if self.on_error == OnError::Fail {
+            return Err(RunError::Row { place: format!("{input}:{}", origin.line), error: error.clone() });
+        }
+        *self.report.reasons.entry(Reason { stage, code: error.code }).or_default() += 1;
+        if self.on_error == OnError::Drop {
+            return Ok(());
+        }
+        let name = self.stage_name(stage);
+        let id = raw_id(id);
+        self.quarantine
+            .push(&input, origin, id, &name, error, row)
+            .map_err(|e| write_error(self.quarantine.path().display(), e))
+    }
+
+    fn record<'e>(
+        &mut self,
+        origin: Origin,
+        id: Option<&'e str>,
+        fill: impl FnOnce(Entry<'e>) -> Entry<'e>,
+    ) -> Result<(), RunError> {
+        let Some(ledger) = &mut self.ledger else { return Ok(()) };
+        let entry = fill(Entry {
+            file: origin.file,
+            line: origin.line,
+            offset: origin.offset,
+            id: raw_id(id),
+            ..Entry::default()
+        });
+        ledger.push(&entry).map_err(|e| write_error("ledger", e))
+    }
+}
+
+impl TraceFile {
+    fn of(recipe: &Recipe, step: &Step, run_dir: Option<&Path>) -> Option<Self> {
+        let tracer = &recipe.tracer;
+        let wanted = tracer.open && (tracer.ops.is_empty() || tracer.ops.iter().any(|op| op == step.name));
+        let rowwise = matches!(step.family, Family::Mapper | Family::Filter);
+        let dir = run_dir.filter(|_| wanted && rowwise)?;
+        Some(Self {
+            path: dir.join("trace").join(format!("sample_trace-{}.jsonl", step.name)),
+            left: tracer.rows,
+            lines: Vec::new(),
+        })
+    }
+
+    fn push(&mut self, trace: &Trace) {
+        if self.left > 0 {
+            self.left -= 1;
+            self.lines.push(crate::sample::python_json(&trace.entry));
+        }
+    }
+
+    /// Writes what was collected.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write(&self) -> Result<(), RunError> {
+        let write = || {
+            let mut file = PendingFile::create(&self.path)?;
+            for line in &self.lines {
+                file.write_all(line.as_bytes())?;
+                file.write_all(b"\n")?;
+            }
+            file.commit().map(|_| ())
+        };
+        write().map_err(|e| write_error(self.path.display(), e))
+    }
+}
+
+fn raw_id(id: Option<&str>) -> Option<&RawValue> {
+    id.and_then(|id| serde_json::from_str(id).ok())
+}
+
+/// Data-Juicer writes the survivors' stats beside its export: `clean.jsonl` → `clean_stats.jsonl`.
+fn stats_path(recipe: &Recipe) -> Option<PathBuf> {
+    if !recipe.steps.iter().any(|s| s.family == Family::Filter) {
+        return None;
+    }
+    recipe.outputs.iter().find_map(|spec| match &spec.target {
+        Target::File(path) if spec.format == OutputFormat::Jsonl && spec.sample.is_none() => {
+            let name = path.file_name()?.to_str()?;
+            let extension = path.extension()?.to_str()?;
+            Some(path.with_file_name(name.replace(&format!(".{extension}"), "_stats.jsonl")))
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,143 @@
+//! Fixed-size samples of the rows that reached the outputs.
+
+use hashbrown::HashSet;
+
+use crate::hash::{PythonRandom, priority};
+use crate::recipe::{OutputSpec, Sampler};
+
+/// What became of a row that reached the outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LateFate {
+    /// Some output wrote it.
+    Written,
+    /// Every output that considered it refused it.
+    Refused,
+    /// Only samples could have written it, and none drew it.
+    NotDrawn,
+}
+
+/// The rows that reached the outputs, by ordinal: identity and fate so far.
+#[derive(Default)]
+pub struct Survivors {
+    offsets: Vec<u64>,
+    fates: Vec<LateFate>,
+    /// Rows whose fate an unsampled output settled.
+    settled: Vec<bool>,
+}
+
+/// The order in which rows are drawn for one sample.
+pub struct Draw {
+    order: Order,
+    wanted: usize,
+    in_input_order: bool,
+}
+
+enum Order {
+    /// Rows by priority, the next one last.
+    Uniform(Vec<u32>),
+    Python { random: PythonRandom, rows: u64, first: Option<Vec<u64>>, drawn: HashSet<u64> },
+}
+
+impl Survivors {
+    /// Adds the next row.
+    pub fn push(&mut self, offset: u64, written: bool, refused: bool) {
+        self.offsets.push(offset);
+        self.settled.push(written);
+        self.fates.push(match (written, refused) {
+            (true, _) => LateFate::Written,
+            (false, true) => LateFate::Refused,
+            (false, false) => LateFate::NotDrawn,
+        });
+    }
+
+    /// A sample refused the row.
+    pub fn mark_refused(&mut self, ordinal: u32) {
+        if let Some(fate) = self.fates.get_mut(ordinal as usize) {
+            if *fate == LateFate::NotDrawn {
+                *fate = LateFate::Refused;
+            }
+        }
+    }
+
+    /// A sample wrote the rows.
+    pub fn mark_written(&mut self, ordinals: &[u32]) {
+        for &ordinal in ordinals {
+            if let Some(fate) = self.fates.get_mut(ordinal as usize) {
+                *fate = LateFate::Written;
+            }
+        }
+    }
+
+    /// Rows whose fate only the samples decided, in order.
+    pub fn unsettled(&self) -> impl Iterator<Item = (u32, LateFate)> {
+        (0_u32..)
+            .zip(&self.fates)
+            .zip(&self.settled)
+            .filter(|(_, settled)| !**settled)
+            .map(|((ordinal, fate), _)| (ordinal, *fate))
+    }
+
+    /// The draw that `spec` asks for.
+    #[must_use]
+    pub fn draw(&self, spec: &OutputSpec) -> Draw {
+        let rows = self.offsets.len();
+        let wanted = usize::try_from(spec.sample.unwrap_or(0)).unwrap_or(usize::MAX).min(rows);
+        let order = match spec.sampler {
+            Sampler::Uniform => {
+                let mut keyed: Vec<(u64, u64, u32)> = (0_u32..)
+                    .zip(&self.offsets)
+                    .map(|(ordinal, &offset)| (priority(spec.seed, offset), offset, ordinal))
+                    .collect();
+                keyed.sort_unstable_by(|a, b| b.cmp(a));
+                Order::Uniform(keyed.into_iter().map(|k| k.2).collect())
+            }
+            Sampler::Python => {
+                let mut random = PythonRandom::new(spec.seed);
+                let first = random.sample(rows as u64, wanted as u64);
+                let drawn = first.iter().copied().collect();
+                Order::Python { random, rows: rows as u64, first: Some(first), drawn }
+            }
+        };
+        let in_input_order = spec.sampler == Sampler::Uniform && !spec.shuffle;
+        Draw { order, wanted, in_input_order }
+    }
+}
+
+impl Draw {
+    /// The next rows drawn, at most `count`; empty once all rows were drawn.
+    pub fn next(&mut self, count: usize) -> Vec<u32> {
+        let count = count.min(self.wanted);
+        match &mut self.order {
+            Order::Uniform(rest) => {
+                let at = rest.len().saturating_sub(count);
+                let mut next = rest.split_off(at);
+                next.reverse();
+                next
+            }
+            Order::Python { random, rows, first, drawn } => {
+                if count == 0 {
+                    return Vec::new();
+                }
+                let indices = first.take().unwrap_or_else(|| {
+                    // Python's own draw is used up: the same generator goes on, and rows that it
+                    // drew before are passed over.
+                    let mut more = Vec::new();
+                    while more.len() < count && (drawn.len() as u64) < *rows {
+                        let index = random.below(*rows);
+                        if drawn.insert(index) {
+                            more.push(index);
+                        }
+                    }
+                    more
+                });
+                indices.into_iter().filter_map(|index| u32::try_from(index).ok()).collect()
+            }
+        }
+    }
+
+    /// Whether rows are written as drawn; else in input order.
+    #[must_use]
+    pub fn keeps_its_order(&self) -> bool {
+        !self.in_input_order
+    }
+}

@@ -1,0 +1,225 @@
+//! Rows set aside on disk between phases: written once in order, read back in any order.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::sample::{ImageContext, Origin, RowError, Sample, StatValue, Stats};
+
+/// A row is known to have images that decode, so that nothing needs to check them again.
+const FLAG_IMAGES_DECODE: u8 = 1;
+
+/// Appends rows to a nameless temporary file.
+pub struct StoreWriter {
+    file: BufWriter<File>,
+    ends: Vec<u64>,
+    position: u64,
+}
+
+/// Rows that were set aside; shared by worker threads.
+pub struct Store {
+    file: File,
+    ends: Vec<u64>,
+}
+
+impl StoreWriter {
+    /// A store in `directory`; its space is freed when it is dropped, however the process ends.
+    ///
+    /// # Errors
+    /// If the file cannot be made.
+    pub fn create(directory: &Path) -> io::Result<Self> {
+        let file = tempfile::tempfile_in(directory)?;
+        Ok(Self { file: BufWriter::with_capacity(1 << 18, file), ends: Vec::new(), position: 0 })
+    }
+
+    /// Appends the frame of one row and returns its ordinal.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn push(&mut self, frame: &[u8]) -> io::Result<u32> {
+        let ordinal = u32::try_from(self.ends.len())
+            .map_err(|_| io::Error::other("more than 2^32 rows before a barrier"))?;
+        self.file.write_all(frame)?;
+        self.position += frame.len() as u64;
+        self.ends.push(self.position);
+        Ok(ordinal)
+    }
+
+    /// How many rows were set aside.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Ends writing.
+    ///
+    /// # Errors
+    /// If the last bytes cannot be written.
+    pub fn finish(self) -> io::Result<Store> {
+        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok(Store { file, ends: self.ends })
+    }
+}
+
+impl Store {
+    /// Size of the frame of row `ordinal` in bytes.
+    #[must_use]
+    pub fn size(&self, ordinal: u32) -> usize {
+        let index = ordinal as usize;
+        let end = self.ends.get(index).copied().unwrap_or(0);
+        let start = index.checked_sub(1).and_then(|i| self.ends.get(i)).copied().unwrap_or(0);
+        usize::try_from(end - start).unwrap_or(usize::MAX)
+    }
+
+    /// Reads back row `ordinal`.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn read(&self, ordinal: u32, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let size = self.size(ordinal);
+        let end = self.ends.get(ordinal as usize).copied().unwrap_or(0);
+        buffer.resize(size, 0);
+        self.file.read_exact_at(buffer, end - size as u64)
+    }
+}
+
+/// Appends the frame of `sample`: its identity, what was learnt of it, and the row as it is now.
+pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
+    let origin = sample.origin();
+    out.extend_from_slice(&origin.offset.to_le_bytes());
+    out.extend_from_slice(&origin.line.to_le_bytes());
+    out.extend_from_slice(&origin.file.to_le_bytes());
+    out.push(if images_decode { FLAG_IMAGES_DECODE } else { 0 });
+    push_block(out, sample.hashes.text.get().map_or(&[][..], |d| &d[..]));
+    push_block(out, sample.hashes.image.get().map_or(&[][..], |h| h.as_bytes()));
+    match sample.hashes.simhash.get() {
+        Some(hash) => push_block(out, &hash.to_le_bytes()),
+        None => push_block(out, &[]),
+    }
+    if sample.stats.is_empty() {
+        push_block(out, &[]);
+    } else {
+        push_block(out, sample.stats.to_json().to_string().as_bytes());
+    }
+    sample.write_json(&[], out);
+}
+
+/// Restores the sample of `frame`, and whether its images are known to decode.
+///
+/// # Errors
+/// Never for a frame that [`encode`] wrote.
+pub fn decode(frame: &[u8], context: &Arc<ImageContext>) -> Result<(Sample, bool), RowError> {
+    restore(frame, context).unwrap_or_else(|| Err(RowError::new("store_corrupt", "a row set aside on disk cannot be read back")))
+}
+
+fn restore(mut frame: &[u8], context: &Arc<ImageContext>) -> Option<Result<(Sample, bool), RowError>> {
+    let offset = u64::from_le_bytes(take(&mut frame)?);
+    let line = u64::from_le_bytes(take(&mut frame)?);
+    let file = u32::from_le_bytes(take(&mut frame)?);
+    let [flags] = take::<1>(&mut frame)?;
+    let text_hash = take_block(&mut frame)?;
+    let image_hash = take_block(&mut frame)?;
+    let simhash = take_block(&mut frame)?;
+    let stats = take_block(&mut frame)?;
+    let json = String::from_utf8(frame.to_vec()).ok()?;
+    let origin = Origin { offset, file, line };
+    let mut sample = match Sample::parse(json, origin, Arc::clone(context)) {
+        Ok(sample) => sample,
+        Err(error) => return Some(Err(error)),
+    };
+    if let Ok(digest) = text_hash.try_into() {
+        let _ = sample.hashes.text.set(digest);
+    }
+    if !image_hash.is_empty() {
+        let _ = sample.hashes.image.set(String::from_utf8(image_hash.to_vec()).ok()?);
+    }
+    if let Ok(hash) = simhash.try_into() {
+        let _ = sample.hashes.simhash.set(u64::from_le_bytes(hash));
+    }
+    if !stats.is_empty() {
+        sample.stats = stats_from_json(serde_json::from_slice(stats).ok()?);
+    }
+    Some(Ok((sample, flags & FLAG_IMAGES_DECODE != 0)))
+}
+
+/// Stats read back from JSON: whole numbers stay counts, numbers with a point stay floats.
+#[must_use]
+pub fn stats_from_json(value: serde_json::Value) -> Stats {
+    let mut stats = Stats::default();
+    if let serde_json::Value::Object(map) = value {
+        for (key, value) in map {
+            stats.set(key, stat_from_json(value));
+        }
+    }
+    stats
+}
+
+fn stat_from_json(value: serde_json::Value) -> StatValue {
+    use serde_json::Value;
+    match &value {
+        Value::Number(n) if n.is_i64() => StatValue::Int(n.as_i64().unwrap_or_default()),
+        Value::Number(n) if n.is_f64() => StatValue::Float(n.as_f64().unwrap_or_default()),
+        Value::Array(items) if !items.is_empty() => {
+            if let Some(ints) = items.iter().map(Value::as_i64).collect() {
+                StatValue::Ints(ints)
+            } else if items.iter().all(Value::is_f64) {
+                StatValue::Floats(items.iter().filter_map(Value::as_f64).collect())
+            } else {
+                StatValue::Json(value)
+            }
+        }
+        _ => StatValue::Json(value),
+    }
+}
+
+fn push_block(out: &mut Vec<u8>, block: &[u8]) {
+    out.extend_from_slice(&u32::try_from(block.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(block);
+}
+
+fn take<const N: usize>(frame: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = frame.split_first_chunk::<N>()?;
+    *frame = rest;
+    Some(*head)
+}
+
+fn take_block<'a>(frame: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = u32::from_le_bytes(take(frame)?) as usize;
+    let (head, rest) = frame.split_at_checked(length)?;
+    *frame = rest;
+    Some(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_as_they_were() {
+        let context = Arc::new(ImageContext::default());
+        let origin = Origin { offset: 7, file: 2, line: 9 };
+        let mut sample = Sample::parse(r#"{"text": "a", "x": 1e-07}"#.into(), origin, Arc::clone(&context)).unwrap();
+        sample.set_text(&"text".into(), "b".into()).unwrap();
+        sample.stats.set("n", StatValue::Int(3));
+        sample.stats.set("r", StatValue::Float(1.0));
+        sample.stats.set("w", StatValue::Ints([1, 2].into_iter().collect()));
+        sample.stats.set("e", StatValue::Ints([].into_iter().collect()));
+        sample.hashes.text.set([5; 16]).unwrap();
+        let mut frame = Vec::new();
+        encode(&sample, true, &mut frame);
+        let mut writer = StoreWriter::create(Path::new(".")).unwrap();
+        writer.push(b"other").unwrap();
+        let ordinal = writer.push(&frame).unwrap();
+        let store = writer.finish().unwrap();
+        let mut read = Vec::new();
+        store.read(ordinal, &mut read).unwrap();
+        let (back, decodes) = decode(&read, &context).unwrap();
+        assert!(decodes);
+        assert_eq!(back.line(), r#"{"text": "b", "x": 1e-07}"#);
+        assert_eq!(back.origin(), origin);
+        assert_eq!(back.stats.to_json(), sample.stats.to_json());
+        assert_eq!(back.hashes.text.get(), Some(&[5; 16]));
+    }
+}

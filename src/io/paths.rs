@@ -1,0 +1,77 @@
+//! How image paths are written: as they were, absolute, or relative to the output.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::recipe::PathStyle;
+use crate::sample::normalise;
+
+/// Writes image paths in one style.
+#[derive(Debug, Clone)]
+pub struct PathWriter {
+    style: PathStyle,
+    working_dir: PathBuf,
+    output_dir: PathBuf,
+}
+
+impl PathWriter {
+    /// Paths in `style` for an output in `output_dir`, both resolved against `working_dir`.
+    #[must_use]
+    pub fn new(style: PathStyle, working_dir: &Path, output_dir: &Path) -> Self {
+        Self {
+            style,
+            working_dir: working_dir.to_owned(),
+            output_dir: normalise(&working_dir.join(output_dir)),
+        }
+    }
+
+    /// Whether paths stay as they are.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.style == PathStyle::Keep
+    }
+
+    /// The path to write for an image that the row calls `written` and that lies at `path`.
+    #[must_use]
+    pub fn rewrite(&self, written: &str, path: &Path) -> String {
+        match self.style {
+            PathStyle::Keep => written.to_owned(),
+            PathStyle::Absolute => display(&normalise(&self.working_dir.join(path))),
+            PathStyle::Relative => display(&relative(&normalise(&self.working_dir.join(path)), &self.output_dir)),
+        }
+    }
+}
+
+fn display(path: &Path) -> String {
+    // Paths come from JSON text, so they are Unicode.
+    path.to_string_lossy().into_owned()
+}
+
+/// `path` as seen from `base`; both absolute and normalised.
+fn relative(path: &Path, base: &Path) -> PathBuf {
+    let mut from = base.components().peekable();
+    let mut to = path.components().peekable();
+    while let (Some(a), Some(b)) = (from.peek(), to.peek()) {
+        if a != b {
+            break;
+        }
+        from.next();
+        to.next();
+    }
+    let up = from.map(|_| Component::ParentDir);
+    up.chain(to).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_rewritten_as_asked() {
+        let rewrite = |style| {
+            PathWriter::new(style, Path::new("/w"), Path::new("out/a")).rewrite("./i/x.jpg", Path::new("data/./i/x.jpg"))
+        };
+        assert_eq!(rewrite(PathStyle::Keep), "./i/x.jpg");
+        assert_eq!(rewrite(PathStyle::Absolute), "/w/data/i/x.jpg");
+        assert_eq!(rewrite(PathStyle::Relative), "../../data/i/x.jpg");
+    }
+}

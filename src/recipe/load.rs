@@ -1,0 +1,758 @@
+//! From text to a [`Recipe`]: overrides applied, variables expanded, keys read, everything checked.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::inputs::{Finder, locate};
+use super::keys::{self, KEYS, Role, bytes};
+use super::model::{
+    CompatStats, Inputs, OnError, OutputSpec, PathStyle, Recipe, Step, Target, Tracer, Validation,
+};
+use super::nearest::{did_you_mean, nearest};
+use super::outputs::{self, Defaults, check_export, check_targets, word_hint};
+use super::problem::{Problem, Problems};
+use super::process::{self, Surroundings, note};
+use super::yaml::{self, Entry, Issue, Node, Pos, Value};
+use super::{LoadOptions, RecipeSource};
+use crate::op::{self, BaseParams};
+
+/// Largest recipe read, in bytes.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Reads and checks a recipe.
+///
+/// # Errors
+/// All problems at once, sorted by place.
+pub fn load(source: &RecipeSource, options: &LoadOptions) -> Result<Recipe, Problems> {
+    let (name, text, dir) = match source {
+        RecipeSource::Text { name, text } => (name.clone(), text.clone(), options.cwd.clone()),
+        RecipeSource::File(path) => {
+            let name = path.display().to_string();
+            let path = options.cwd.join(path);
+            let text = read(&path, &name).map_err(|problem| Problems::new(vec![*problem]))?;
+            let dir = path
+                .parent()
+                .map_or_else(|| options.cwd.clone(), |d| d.components().collect());
+            (name, text, dir)
+        }
+    };
+    let mut search = vec![dir];
+    if search.first() != Some(&options.cwd) {
+        search.push(options.cwd.clone());
+    }
+    let mut loader = Loader {
+        options,
+        search,
+        issues: Vec::new(),
+        notes: Vec::new(),
+        keys: BTreeMap::new(),
+    };
+    let recipe = loader.recipe(&name, &text);
+    match recipe {
+        Some(recipe) if loader.issues.is_empty() => Ok(recipe),
+        _ => Err(problems(loader.issues, &name, &text, &options.sets)),
+    }
+}
+
+fn read(path: &Path, name: &str) -> Result<String, Box<Problem>> {
+    let general = |message: String| Box::new(Problem::general(name, message));
+    let meta = fs::metadata(path).map_err(|e| general(format!("cannot read the recipe: {e}")))?;
+    if meta.is_file() && meta.len() > MAX_BYTES {
+        return Err(general(format!(
+            "a recipe of {} bytes: more than {MAX_BYTES} are not read",
+            meta.len()
+        )));
+    }
+    let bytes = fs::read(path).map_err(|e| general(format!("cannot read the recipe: {e}")))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..valid).unwrap_or_default();
+        let start = before
+            .iter()
+            .rposition(|&b| b == b'\n')
+            .map_or(0, |i| i + 1);
+        let column = String::from_utf8_lossy(before.get(start..).unwrap_or_default());
+        Box::new(Problem {
+            line: 1 + bytecount(before),
+            column: 1 + column.chars().count(),
+            hint: Some("save the recipe as UTF-8".into()),
+            ..Problem::general(name, "not UTF-8")
+        })
+    })
+}
+
+fn bytecount(bytes: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', bytes).count()
+}
+
+/// Gives issues the names and lines that a user sees.
+fn problems(issues: Vec<Issue>, name: &str, text: &str, sets: &[(String, String)]) -> Problems {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines: Vec<&str> = text.lines().collect();
+    Problems::new(
+        issues
+            .into_iter()
+            .map(|issue| {
+                let set = issue.at.source.checked_sub(1).and_then(|i| sets.get(i));
+                let mut problem = match set {
+                    Some((key, value)) => {
+                        Problem::general(format!("--set {key}={value}"), issue.message)
+                    }
+                    None => Problem::general(name, issue.message),
+                };
+                problem.hint = issue.hint;
+                if set.is_none() && issue.at.line > 0 {
+                    problem.line = issue.at.line;
+                    problem.column = issue.at.column;
+                    problem.source = lines
+                        .get(issue.at.line - 1)
+                        .filter(|line| !line.trim().is_empty())
+                        .map(|&line| line.to_owned());
+                }
+                problem
+            })
+            .collect(),
+    )
+}
+
+struct Loader<'o> {
+    options: &'o LoadOptions,
+    search: Vec<PathBuf>,
+    issues: Vec<Issue>,
+    notes: Vec<String>,
+    /// The keys that djr uses, checked.
+    keys: BTreeMap<&'static str, (Pos, Node)>,
+}
+
+impl Loader<'_> {
+    fn recipe(&mut self, name: &str, text: &str) -> Option<Recipe> {
+        let (root, issues) = yaml::parse(text, 0);
+        self.issues.extend(issues);
+        let mut root = root?;
+        match &root.value {
+            Value::Map(_) => {}
+            Value::Null if self.options.sets.is_empty() => {
+                self.issues.push(
+                    Issue::new(Pos::default(), "the recipe is empty")
+                        .hint("`djr ops` shows how operators are written"),
+                );
+                return None;
+            }
+            Value::Null => root.value = Value::Map(Vec::new()),
+            other => {
+                let issue = Issue::new(
+                    root.at,
+                    format!("a recipe is a mapping of keys, found {}", root.describe()),
+                );
+                self.issues.push(match other {
+                    Value::List(_) => issue.hint("put the list of operators under `process:`"),
+                    _ => issue,
+                });
+                return None;
+            }
+        }
+        self.apply_sets(&mut root);
+        self.expand(&mut root);
+        if let Value::Map(entries) = root.value {
+            for entry in &entries {
+                self.top(entry);
+            }
+        }
+        Some(self.resolve(name))
+    }
+
+    // --set
+
+    fn apply_sets(&mut self, root: &mut Node) {
+        for (i, (key, text)) in self.options.sets.iter().enumerate() {
+            let (value, issues) = yaml::parse(text, i + 1);
+            self.issues.extend(issues);
+            let Some(mut value) = value else { continue };
+            value.at.source = i + 1;
+            if let Err(issue) = set(root, key, value) {
+                self.issues.push(*issue);
+            }
+        }
+    }
+
+    // ${NAME}
+
+    fn expand(&mut self, node: &mut Node) {
+        match &mut node.value {
+            Value::Str(text) if text.contains("${") => {
+                let (expanded, missing) = expand(text, &self.options.env);
+                for name in missing {
+                    self.issues.push(
+                        Issue::new(node.at, format!("the variable {name} is not set"))
+                            .hint(format!("set it, or write $${{{name}}} for the text itself")),
+                    );
+                }
+                if node.plain.is_some() {
+                    *node = Node::from_plain(node.at, &expanded);
+                } else {
+                    *text = expanded;
+                }
+            }
+            Value::List(items) => {
+                for item in items {
+                    self.expand(item);
+                }
+            }
+            Value::Map(entries) => {
+                for entry in entries {
+                    self.expand(&mut entry.node);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    // Keys
+
+    fn top(&mut self, entry: &Entry) {
+        if let Some(def) = keys::find(&entry.key) {
+            self.key(def, entry.at, &entry.node);
+            return;
+        }
+        if keys::is_group(&entry.key) {
+            match &entry.node.value {
+                Value::Null => {}
+                Value::Map(inner) => {
+                    for inner in inner {
+                        let dotted = format!("{}.{}", entry.key, inner.key);
+                        match keys::find(&dotted) {
+                            Some(def) => self.key(def, inner.at, &inner.node),
+                            None => self.issues.push(unknown_key(&dotted, inner.at)),
+                        }
+                    }
+                }
+                _ => self.issues.push(Issue::new(
+                    entry.node.at,
+                    format!(
+                        "'{}': expected a mapping, found {}",
+                        entry.key,
+                        entry.node.describe()
+                    ),
+                )),
+            }
+            return;
+        }
+        self.issues.push(unknown_key(&entry.key, entry.at));
+    }
+
+    fn key(&mut self, def: &'static keys::KeyDef, at: Pos, node: &Node) {
+        if node.is_null() {
+            return;
+        }
+        let fitted = match def.kind.fit(node) {
+            Ok(fitted) => fitted,
+            Err(expected) => {
+                self.issues.push(
+                    Issue::new(node.at, format!("'{}': {expected}", def.name))
+                        .maybe_hint(word_hint(def.kind, node)),
+                );
+                return;
+            }
+        };
+        match def.role {
+            Role::Used | Role::Own => {
+                self.keys.insert(def.name, (at, fitted));
+            }
+            Role::Ignored(why) => note(
+                &mut self.notes,
+                format!("ignored: `{}: {}` ({why})", def.name, shown(node)),
+            ),
+            Role::Refused(why) => {
+                let harmless = fitted.value == def.default_value()
+                    || matches!(&fitted.value, Value::Map(entries)
+                        if def.name == "load_dataset_kwargs"
+                            && entries.iter().all(|e| e.key == "num_proc"));
+                if !harmless {
+                    self.issues.push(
+                        Issue::new(at, format!("'{}' is not supported: {why}", def.name))
+                            .hint("remove the key"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn node(&self, name: &str) -> Option<&Node> {
+        self.keys.get(name).map(|(_, node)| node)
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        match &self.node(name)?.value {
+            Value::Str(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    /// The text of a key, or the table's default.
+    fn text_or_default(&self, name: &str) -> String {
+        self.text(name)
+            .or_else(|| keys::find(name).map(|def| def.default.to_owned()))
+            .unwrap_or_default()
+    }
+
+    fn texts(&self, name: &str) -> Vec<String> {
+        let Some(node) = self.node(name) else {
+            return Vec::new();
+        };
+        match &node.value {
+            Value::Str(text) => vec![text.clone()],
+            Value::List(items) => items
+                .iter()
+                .filter_map(|item| match &item.value {
+                    Value::Str(text) => Some(text.clone()),
+                    _ => None,
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn flag(&self, name: &str) -> Option<bool> {
+        match self.node(name)?.value {
+            Value::Bool(on) => Some(on),
+            _ => None,
+        }
+    }
+
+    fn count(&self, name: &str) -> Option<u64> {
+        match self.node(name)?.value {
+            Value::Int(int) => u64::try_from(int).ok(),
+            _ => None,
+        }
+    }
+
+    // The recipe
+
+    fn resolve(&mut self, name: &str) -> Recipe {
+        let mut text_keys = self.texts("text_keys");
+        if text_keys.is_empty() {
+            text_keys.push("text".into());
+        }
+        let image_key = self.text_or_default("image_key");
+        let inputs = self.inputs();
+        let outputs = self.outputs(&inputs);
+        let steps = self.steps(&text_keys, &image_key);
+        let on_error = self
+            .text("on_error")
+            .and_then(|word| OnError::from_word(&word))
+            .unwrap_or(match self.flag("skip_op_error") {
+                Some(false) => OnError::Fail,
+                _ => OnError::Quarantine,
+            });
+        let tracer = Tracer {
+            open: self.flag("open_tracer").unwrap_or(false),
+            ops: self.texts("op_list_to_trace"),
+            rows: self.count("trace_num").unwrap_or(10),
+            keys: self.texts("trace_keys"),
+        };
+        for (i, traced) in tracer.ops.iter().enumerate() {
+            if op::find(traced).is_none() && super::peer_ops::find(traced).is_none() {
+                let at = match self.node("op_list_to_trace").map(|node| &node.value) {
+                    Some(Value::List(items)) => items.get(i).map_or(Pos::default(), |n| n.at),
+                    _ => Pos::default(),
+                };
+                let hint = did_you_mean(traced, op::all().into_iter().map(|def| def.name));
+                self.issues
+                    .push(Issue::new(at, format!("unknown operator '{traced}'")).maybe_hint(hint));
+            }
+        }
+        Recipe {
+            name: name.to_owned(),
+            project_name: self.text_or_default("project_name"),
+            steps,
+            inputs,
+            outputs,
+            text_keys,
+            image_key,
+            image_special_token: self.text_or_default("image_special_token"),
+            eoc_special_token: self.text_or_default("eoc_special_token"),
+            threads: self.count("np").and_then(|n| usize::try_from(n).ok()),
+            keep_stats_in_res_ds: self.flag("keep_stats_in_res_ds").unwrap_or(false),
+            keep_hashes_in_res_ds: self.flag("keep_hashes_in_res_ds").unwrap_or(false),
+            image_root: self.image_root(),
+            confine: self.flag("confine").unwrap_or(false),
+            on_error,
+            max_memory: self.max_memory(),
+            compat_stats: self
+                .text("compat_stats")
+                .and_then(|word| CompatStats::from_word(&word))
+                .unwrap_or(CompatStats::Exact),
+            seed: self.seed(),
+            op_fusion: self.flag("op_fusion").unwrap_or(false),
+            tracer,
+            notes: self.notes.clone(),
+            search: self.search.clone(),
+        }
+    }
+
+    fn seed(&self) -> u64 {
+        self.count("seed").unwrap_or(42)
+    }
+
+    fn max_memory(&mut self) -> Option<u64> {
+        let node = self.node("max_memory")?;
+        let (at, budget) = (node.at, bytes(node)?);
+        if budget < 1 << 20 {
+            self.issues.push(
+                Issue::new(at, format!("'max_memory': {budget} bytes are too few"))
+                    .hint("give a unit, as in 2GB"),
+            );
+        }
+        Some(budget)
+    }
+
+    fn image_root(&mut self) -> Option<PathBuf> {
+        let written = self.text("image_root").filter(|text| !text.is_empty())?;
+        let found = locate(&written, &self.search).filter(|path| path.is_dir());
+        if found.is_none() {
+            let at = self.node("image_root").map_or(Pos::default(), |n| n.at);
+            self.issues.push(Issue::new(
+                at,
+                format!("'image_root': no such directory: {written}"),
+            ));
+        }
+        found
+    }
+
+    fn inputs(&mut self) -> Inputs {
+        let suffixes = self
+            .texts("suffixes")
+            .into_iter()
+            .map(|suffix| {
+                let suffix = suffix.to_lowercase();
+                if suffix.starts_with('.') {
+                    suffix
+                } else {
+                    format!(".{suffix}")
+                }
+            })
+            .collect();
+        let finder = Finder {
+            search: &self.search,
+            suffixes,
+        };
+        let (mut issues, mut notes) = (Vec::new(), Vec::new());
+        let inputs = match &self.options.input {
+            Some(Inputs::Stdin) => Inputs::Stdin,
+            Some(Inputs::Files(given)) => {
+                // The command line means the working directory, never the recipe's.
+                let here = [self.options.cwd.clone()];
+                let finder = Finder {
+                    search: &here,
+                    suffixes: finder.suffixes,
+                };
+                let mut files = Vec::new();
+                for path in given {
+                    finder.find(
+                        &path.display().to_string(),
+                        Pos::default(),
+                        &mut files,
+                        &mut issues,
+                        &mut notes,
+                    );
+                }
+                Inputs::Files(files)
+            }
+            None => finder.from_keys(
+                self.node("dataset_path"),
+                self.node("dataset"),
+                &mut issues,
+                &mut notes,
+            ),
+        };
+        self.issues.append(&mut issues);
+        for text in notes {
+            note(&mut self.notes, text);
+        }
+        inputs
+    }
+
+    fn outputs(&mut self, inputs: &Inputs) -> Vec<OutputSpec> {
+        let defaults = Defaults {
+            paths: self
+                .text("paths")
+                .and_then(|word| PathStyle::from_word(&word))
+                .unwrap_or(PathStyle::Absolute),
+            validate: self
+                .text("validate")
+                .and_then(|word| Validation::from_word(&word)),
+            seed: self.seed(),
+            cwd: &self.options.cwd,
+            search: &self.search,
+        };
+        let mut issues = Vec::new();
+        let mut specs = Vec::new();
+        let mut listed = 0;
+        if let Some(Value::List(items)) = self.node("outputs").map(|node| &node.value) {
+            listed = items.len();
+            for item in items {
+                if let Value::Map(entries) = &item.value {
+                    let at = entries
+                        .iter()
+                        .find(|e| e.key == "path")
+                        .map_or(item.at, |e| e.node.at);
+                    if let Some(spec) = defaults.read(item.at, entries, &mut issues) {
+                        specs.push((at, spec));
+                    }
+                }
+            }
+        }
+        let shard_size = self
+            .node("export_shard_size")
+            .and_then(bytes)
+            .filter(|&n| n > 0);
+        let main = if let Some(target) = &self.options.output {
+            let target = match target {
+                Target::Stdout => Target::Stdout,
+                Target::File(path) => defaults.target(&path.display().to_string()),
+            };
+            Some((Pos::default(), target))
+        } else {
+            let written = self.node("export_path").map(|node| node.at);
+            let path = match written {
+                Some(_) => self.text("export_path").filter(|path| !path.is_empty()),
+                None if listed > 0 => None,
+                None => Some(self.text_or_default("export_path")),
+            };
+            path.map(|path| {
+                let at = written.unwrap_or_default();
+                check_export(at, &path, self.node("export_type"), &mut issues);
+                (at, defaults.target(&path))
+            })
+        };
+        if let Some((at, target)) = main {
+            let line = if at.source == 0 { at.line } else { 0 };
+            specs.insert(0, (at, defaults.plain(target, shard_size, line)));
+        }
+        check_targets(&specs, inputs, &mut issues);
+        self.issues.append(&mut issues);
+        specs.into_iter().map(|(_, spec)| spec).collect()
+    }
+
+    fn steps(&mut self, text_keys: &[String], image_key: &str) -> Vec<Step> {
+        let listed = matches!(
+            self.node("outputs").map(|node| &node.value),
+            Some(Value::List(items)) if !items.is_empty()
+        );
+        let empty = |node: &Node| matches!(&node.value, Value::List(items) if items.is_empty());
+        let Some(node) = self.node("process").filter(|node| !empty(node)).cloned() else {
+            if !listed {
+                let at = self
+                    .keys
+                    .get("process")
+                    .map_or(Pos::default(), |(at, _)| *at);
+                self.issues.push(
+                    Issue::new(at, "process is empty: there is nothing to do").hint(
+                        "list operators under `process`, or use `djr subset` or `djr convert`",
+                    ),
+                );
+            }
+            return Vec::new();
+        };
+        let base = BaseParams {
+            text_key: text_keys.first().map_or("text", String::as_str).into(),
+            image_key: image_key.into(),
+            ..BaseParams::default()
+        };
+        let env = &self.options.env;
+        let around = Surroundings {
+            base,
+            search: self.search.clone(),
+            cache: env("DATA_JUICER_CACHE_HOME")
+                .filter(|dir| !dir.is_empty())
+                .map(PathBuf::from)
+                .or_else(|| {
+                    env("HOME").map(|home| Path::new(&home).join(".cache").join("data_juicer"))
+                }),
+        };
+        process::steps(&node, &around, &mut self.issues, &mut self.notes)
+    }
+}
+
+fn unknown_key(name: &str, at: Pos) -> Issue {
+    let issue = Issue::new(at, format!("unknown key '{name}'"));
+    if op::find(name).is_some() || super::peer_ops::find(name).is_some() {
+        return issue.hint("it is an operator: list it under `process`, with `- ` before it");
+    }
+    if outputs::OUTPUT_KEYS.iter().any(|key| key.name == name) {
+        return issue.hint("it belongs to an item of `outputs`");
+    }
+    issue.hint(
+        did_you_mean(name, KEYS.iter().map(|key| key.name))
+            .unwrap_or_else(|| "`djr schema` lists all keys".into()),
+    )
+}
+
+/// A value in a note: short, on one line.
+fn shown(node: &Node) -> String {
+    let text = match &node.plain {
+        Some(text) => text.to_string(),
+        None => match &node.value {
+            Value::Str(text) => text.clone(),
+            _ => node.to_json().to_string(),
+        },
+    };
+    let mut short: String = text.chars().take(60).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// Replaces `${NAME}`; `$${NAME}` stands for the text itself. Also gives the names not found.
+fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> (String, Vec<String>) {
+    let mut out = String::with_capacity(text.len());
+    let mut missing = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let (before, from) = rest.split_at(start);
+        let name = from
+            .get(2..)
+            .and_then(|inner| inner.split_once('}'))
+            .map(|(name, _)| name)
+            .filter(|name| is_variable(name));
+        let Some(name) = name else {
+            out.push_str(before);
+            out.push_str("${");
+            rest = from.get(2..).unwrap_or_default();
+            continue;
+        };
+        let whole = name.len() + 3;
+        if let Some(before) = before.strip_suffix('$') {
+            out.push_str(before);
+            out.push_str(from.get(..whole).unwrap_or_default());
+        } else {
+            out.push_str(before);
+            match env(name) {
+                Some(value) => out.push_str(&value),
+                None => missing.push(name.to_owned()),
+            }
+        }
+        rest = from.get(whole..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    (out, missing)
+}
+
+fn is_variable(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Applies one `--set`: a global key, a path such as `outputs.0.sample`, or `OP.PARAM` for all
+/// steps of that operator.
+fn set(root: &mut Node, key: &str, value: Node) -> Result<(), Box<Issue>> {
+    let at = value.at;
+    let parts: Vec<&str> = key.split('.').collect();
+    let Some((&first, rest)) = parts.split_first() else {
+        return Ok(());
+    };
+    if keys::find(key).is_some() {
+        return put(root, &[key], value);
+    }
+    if keys::find(first).is_some() || keys::is_group(first) {
+        return put(root, &parts, value);
+    }
+    let Value::Map(entries) = &mut root.value else {
+        return Ok(());
+    };
+    let mut names = Vec::new();
+    let mut found = false;
+    let process = entries.iter_mut().find(|e| e.key == "process");
+    if let Some(Value::List(items)) = process.map(|e| &mut e.node.value) {
+        for item in items {
+            let name = match &item.value {
+                Value::Str(name) => name.clone(),
+                Value::Map(step) => step.first().map(|e| e.key.clone()).unwrap_or_default(),
+                _ => continue,
+            };
+            if name == first {
+                found = true;
+                put(item, &parts, value.clone())?;
+            }
+            names.push(name);
+        }
+    }
+    if found {
+        return Ok(());
+    }
+    if op::find(first).is_some() {
+        return Err(Box::new(
+            Issue::new(at, format!("no step of the recipe is '{first}'"))
+                .hint("add it to `process` first"),
+        ));
+    }
+    if rest.is_empty() {
+        return Err(Box::new(unknown_key(first, at)));
+    }
+    let names = names.iter().map(String::as_str);
+    Err(Box::new(
+        Issue::new(at, format!("unknown key or operator '{first}'")).maybe_hint(
+            nearest(first, names.chain(KEYS.iter().map(|key| key.name)))
+                .map(|near| format!("did you mean '{near}'?")),
+        ),
+    ))
+}
+
+/// Puts `value` at a path below `node`; mappings grow, lists do not.
+fn put(node: &mut Node, path: &[&str], value: Node) -> Result<(), Box<Issue>> {
+    let at = value.at;
+    let Some((&first, rest)) = path.split_first() else {
+        *node = value;
+        return Ok(());
+    };
+    // A step written as a bare name, or an operator without parameters yet.
+    match &node.value {
+        Value::Str(name) if name == first => {
+            let entry = Entry {
+                key: name.clone(),
+                at: node.at,
+                node: Node::new(node.at, Value::Null),
+            };
+            node.value = Value::Map(vec![entry]);
+        }
+        Value::Null => node.value = Value::Map(Vec::new()),
+        _ => {}
+    }
+    match &mut node.value {
+        Value::Map(entries) => {
+            if let Some(entry) = entries.iter_mut().find(|e| e.key == first) {
+                if rest.is_empty() {
+                    entry.at = at;
+                }
+                return put(&mut entry.node, rest, value);
+            }
+            let mut fresh = Node::new(at, Value::Null);
+            put(&mut fresh, rest, value)?;
+            entries.push(Entry {
+                key: first.to_owned(),
+                at,
+                node: fresh,
+            });
+            Ok(())
+        }
+        Value::List(items) => {
+            let length = items.len();
+            match first.parse::<usize>().ok().and_then(|i| items.get_mut(i)) {
+                Some(item) => put(item, rest, value),
+                None => Err(Box::new(Issue::new(
+                    at,
+                    format!("'{first}' is no position in a list of {length}; the first is 0"),
+                ))),
+            }
+        }
+        _ => Err(Box::new(Issue::new(
+            at,
+            format!("'{first}' cannot be set inside {}", node.describe()),
+        ))),
+    }
+}

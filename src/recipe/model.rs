@@ -1,0 +1,366 @@
+//! The recipe as resolved: every default filled in, every name known, every path found.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use crate::op::{BaseParams, Family, OpDef, Operator};
+
+/// A checked recipe, ready to run.
+#[derive(Debug)]
+pub struct Recipe {
+    /// Where it was read from, as the user named it.
+    pub name: String,
+    /// `project_name`: a label.
+    pub project_name: String,
+    /// The operators in the order written.
+    pub steps: Vec<Step>,
+    /// Where rows come from.
+    pub inputs: Inputs,
+    /// Where rows go: the `export_path` output first, then `outputs` as written.
+    pub outputs: Vec<OutputSpec>,
+    /// `text_keys`; operators use the first unless they name their own.
+    pub text_keys: Vec<String>,
+    /// `image_key`: the field of image paths.
+    pub image_key: String,
+    /// `image_special_token`: stands for an image in the text.
+    pub image_special_token: String,
+    /// `eoc_special_token`: ends a chunk in the text.
+    pub eoc_special_token: String,
+    /// `np`: worker threads; `None` lets the machine decide.
+    pub threads: Option<usize>,
+    /// `keep_stats_in_res_ds`: rows keep `__dj__stats__`.
+    pub keep_stats_in_res_ds: bool,
+    /// `keep_hashes_in_res_ds`: rows keep the hashes of deduplicators.
+    pub keep_hashes_in_res_ds: bool,
+    /// `image_root`: relative image paths are resolved against it instead of the input's directory.
+    pub image_root: Option<PathBuf>,
+    /// `confine`: images outside of the root are refused.
+    pub confine: bool,
+    /// `on_error`: what becomes of a row that cannot be processed.
+    pub on_error: OnError,
+    /// `max_memory` in bytes.
+    pub max_memory: Option<u64>,
+    /// `compat_stats`: how stats are rounded before a filter decides.
+    pub compat_stats: CompatStats,
+    /// `seed` of sampled outputs that name none.
+    pub seed: u64,
+    /// `op_fusion`: cheap filters may run before dear ones.
+    pub op_fusion: bool,
+    /// `open_tracer` and its options.
+    pub tracer: Tracer,
+    /// Keys that have no meaning here, one sentence each, to be shown once.
+    pub notes: Vec<String>,
+    /// Where relative paths are looked for: the recipe's directory, then the working directory.
+    pub search: Vec<PathBuf>,
+}
+
+/// One operator of `process`, built.
+pub struct Step {
+    /// 0-based position in `process`.
+    pub index: usize,
+    /// The operator's name.
+    pub name: &'static str,
+    /// Its kind.
+    pub family: Family,
+    /// 1-based line in the recipe; 0 if it comes from the command line.
+    pub line: usize,
+    /// Its own parameters with all defaults filled in.
+    pub params: Map<String, Value>,
+    /// The parameters that every operator has.
+    pub base: BaseParams,
+    /// Its catalogue entry.
+    pub def: &'static OpDef,
+    /// The operator itself.
+    pub operator: Operator,
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Step")
+            .field("index", &self.index)
+            .field("name", &self.name)
+            .field("line", &self.line)
+            .field("params", &self.params)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where rows come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inputs {
+    /// Standard input.
+    Stdin,
+    /// These files, in this order.
+    Files(Vec<PathBuf>),
+}
+
+/// Where an output goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File(PathBuf),
+}
+
+/// One output of a recipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputSpec {
+    /// What is written.
+    pub format: OutputFormat,
+    /// Where to.
+    pub target: Target,
+    /// How image paths are written.
+    pub paths: PathStyle,
+    /// How far images are checked before a row is written.
+    pub validate: Validation,
+    /// Write a random sample of this many rows instead of all.
+    pub sample: Option<u64>,
+    /// The seed of the sample.
+    pub seed: u64,
+    /// How the sample is drawn.
+    pub sampler: Sampler,
+    /// Write the sample in random order instead of input order.
+    pub shuffle: bool,
+    /// LLaVA: the records whose ids and first human turns are restored.
+    pub questions: Option<PathBuf>,
+    /// JSONL: cut the output into shards of about this many bytes.
+    pub shard_size: Option<u64>,
+    /// 1-based line in the recipe; 0 for the default or the command line.
+    pub line: usize,
+}
+
+/// A closed choice written as a word in recipes.
+macro_rules! words {
+    ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[doc = $vdoc])+ $variant),+ }
+
+        impl $name {
+            /// All words, in order.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The choice written as `word`.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+
+            /// The word that recipes use.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+    };
+}
+
+words! {
+    /// The format of an output.
+    OutputFormat {
+        /// One JSON object a line.
+        Jsonl = "jsonl",
+        /// One JSON array of LLaVA conversations.
+        Llava = "llava",
+        /// LLaVA records turned back into Data-Juicer rows, one a line.
+        Dj = "dj",
+    }
+}
+
+words! {
+    /// How image paths are written.
+    PathStyle {
+        /// Absolute and normalised.
+        Absolute = "absolute",
+        /// As they came in.
+        Keep = "keep",
+        /// Relative to the output's directory.
+        Relative = "relative",
+    }
+}
+
+words! {
+    /// How far images are checked before a row is written.
+    Validation {
+        /// Not at all.
+        None = "none",
+        /// The file is there.
+        Exists = "exists",
+        /// Its header is that of an image.
+        Header = "header",
+        /// It decodes, as strictly as a trainer's loader.
+        Decode = "decode",
+    }
+}
+
+words! {
+    /// How a sample is drawn.
+    Sampler {
+        /// The rows with the smallest seeded hashes of their identities.
+        Uniform = "uniform",
+        /// As `random.seed(S); random.sample(rows, N)` of `CPython`.
+        Python = "python",
+    }
+}
+
+words! {
+    /// What becomes of a row that cannot be processed.
+    OnError {
+        /// It is set aside, verbatim, with the reason.
+        Quarantine = "quarantine",
+        /// It is dropped and counted.
+        Drop = "drop",
+        /// The run fails.
+        Fail = "fail",
+    }
+}
+
+words! {
+    /// How stats are rounded before a filter decides.
+    CompatStats {
+        /// Not at all.
+        Exact = "exact",
+        /// As Data-Juicer 1.6.1 does when it passes stats from operator to operator as JSON text.
+        Ujson = "ujson",
+    }
+}
+
+/// The tracer's options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tracer {
+    /// `open_tracer`: write samples of what operators changed or dropped.
+    pub open: bool,
+    /// `op_list_to_trace`; empty means all.
+    pub ops: Vec<String>,
+    /// `trace_num`: rows written an operator.
+    pub rows: u64,
+    /// `trace_keys`: fields copied into each trace entry.
+    pub keys: Vec<String>,
+}
+
+impl Default for Tracer {
+    fn default() -> Self {
+        Self {
+            open: false,
+            ops: Vec::new(),
+            rows: 10,
+            keys: Vec::new(),
+        }
+    }
+}
+
+impl Recipe {
+    /// A recipe without operators: rows go from `inputs` to `output` as they are.
+    #[must_use]
+    pub fn bare(name: &str, inputs: Inputs, output: OutputSpec) -> Self {
+        Self {
+            name: name.to_owned(),
+            project_name: name.to_owned(),
+            steps: Vec::new(),
+            inputs,
+            outputs: vec![output],
+            text_keys: Vec::new(),
+            image_key: "images".to_owned(),
+            image_special_token: "<__dj__image>".to_owned(),
+            eoc_special_token: "<|__dj__eoc|>".to_owned(),
+            threads: None,
+            keep_stats_in_res_ds: false,
+            keep_hashes_in_res_ds: false,
+            image_root: None,
+            confine: false,
+            on_error: OnError::Quarantine,
+            max_memory: None,
+            compat_stats: CompatStats::Exact,
+            seed: 42,
+            op_fusion: false,
+            tracer: Tracer::default(),
+            notes: Vec::new(),
+            search: Vec::new(),
+        }
+    }
+
+    /// The recipe as resolved, for the manifest: the answer depends on nothing else but the input.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let inputs: Vec<String> = match &self.inputs {
+            Inputs::Stdin => vec!["-".to_owned()],
+            Inputs::Files(files) => files.iter().map(|f| f.display().to_string()).collect(),
+        };
+        json!({
+            "project_name": self.project_name,
+            "inputs": inputs,
+            "text_keys": self.text_keys,
+            "image_key": self.image_key,
+            "image_special_token": self.image_special_token,
+            "eoc_special_token": self.eoc_special_token,
+            "threads": self.threads,
+            "keep_stats_in_res_ds": self.keep_stats_in_res_ds,
+            "keep_hashes_in_res_ds": self.keep_hashes_in_res_ds,
+            "image_root": self.image_root.as_ref().map(|p| p.display().to_string()),
+            "confine": self.confine,
+            "on_error": self.on_error.word(),
+            "max_memory": self.max_memory,
+            "compat_stats": self.compat_stats.word(),
+            "seed": self.seed,
+            "op_fusion": self.op_fusion,
+            "open_tracer": self.tracer.open,
+            "op_list_to_trace": self.tracer.ops,
+            "trace_num": self.tracer.rows,
+            "trace_keys": self.tracer.keys,
+            "process": self.steps.iter().map(Step::to_json).collect::<Vec<_>>(),
+            "outputs": self.outputs.iter().map(OutputSpec::to_json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Step {
+    /// The step as it would be written with nothing left to defaults.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut params = self.params.clone();
+        params.insert("text_key".into(), self.base.text_key.as_str().into());
+        params.insert("image_key".into(), self.base.image_key.as_str().into());
+        if self.family == Family::Filter {
+            for (name, value) in [
+                ("min_closed_interval", self.base.min_closed_interval),
+                ("max_closed_interval", self.base.max_closed_interval),
+                ("reversed_range", self.base.reversed_range),
+            ] {
+                params.insert(name.into(), value.into());
+            }
+        }
+        json!({ self.name: params })
+    }
+}
+
+impl OutputSpec {
+    /// The output as it would be written with nothing left to defaults.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let path = match &self.target {
+            Target::Stdout => "-".to_owned(),
+            Target::File(path) => path.display().to_string(),
+        };
+        json!({
+            "format": self.format.word(),
+            "path": path,
+            "paths": self.paths.word(),
+            "validate": self.validate.word(),
+            "sample": self.sample,
+            "seed": self.seed,
+            "sampler": self.sampler.word(),
+            "shuffle": self.shuffle,
+            "questions": self.questions.as_ref().map(|p| p.display().to_string()),
+            "shard_size": self.shard_size,
+        })
+    }
+}

@@ -1,0 +1,300 @@
+//! The operators of Data-Juicer 1.6.1: names, kinds and needs.
+//!
+//! Facts taken from its registry (py-data-juicer 1.6.1), so that a recipe which names an operator
+//! that djr lacks gets a better answer than "unknown".
+
+/// One operator of Data-Juicer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerOp {
+    /// Its name in recipes.
+    pub name: &'static str,
+    /// Its kind there.
+    pub kind: &'static str,
+    /// What it works on.
+    pub modality: &'static str,
+    /// What it needs beside an algorithm; empty for nothing.
+    pub needs: &'static str,
+}
+
+const fn op(
+    name: &'static str,
+    kind: &'static str,
+    modality: &'static str,
+    needs: &'static str,
+) -> PeerOp {
+    PeerOp {
+        name,
+        kind,
+        modality,
+        needs,
+    }
+}
+
+impl PeerOp {
+    /// Its kind and needs, as a message shows them: `filter, needs a neural model`.
+    #[must_use]
+    pub fn facts(&self) -> String {
+        if self.needs.is_empty() {
+            self.kind.to_owned()
+        } else {
+            format!("{}, needs {}", self.kind, self.needs)
+        }
+    }
+}
+
+/// The operator of Data-Juicer called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static PeerOp> {
+    PEER_OPS
+        .binary_search_by(|op| op.name.cmp(name))
+        .ok()
+        .and_then(|i| PEER_OPS.get(i))
+}
+
+/// All of them, by name.
+#[rustfmt::skip]
+pub const PEER_OPS: &[PeerOp] = &[
+    op("agent_bad_case_signal_mapper", "mapper", "text", ""),
+    op("agent_dialog_normalize_mapper", "mapper", "text", ""),
+    op("agent_insight_llm_mapper", "mapper", "text", "a remote service"),
+    op("agent_skill_insight_mapper", "mapper", "text", "a remote service"),
+    op("agent_tool_relevance_mapper", "mapper", "text", "a remote service"),
+    op("agent_tool_type_mapper", "mapper", "text", ""),
+    op("agent_trace_coherence_mapper", "mapper", "text", "a remote service"),
+    op("alphanumeric_filter", "filter", "text", ""),
+    op("audio_add_gaussian_noise_mapper", "mapper", "audio", "media codecs"),
+    op("audio_duration_filter", "filter", "audio", "media codecs"),
+    op("audio_ffmpeg_wrapped_mapper", "mapper", "audio", "media codecs"),
+    op("audio_nmf_snr_filter", "filter", "audio", "media codecs"),
+    op("audio_size_filter", "filter", "audio", "media codecs"),
+    op("average_line_length_filter", "filter", "text", ""),
+    op("calibrate_qa_mapper", "mapper", "text", "a remote service"),
+    op("calibrate_query_mapper", "mapper", "text", "a remote service"),
+    op("calibrate_response_mapper", "mapper", "text", "a remote service"),
+    op("character_repetition_filter", "filter", "text", ""),
+    op("chinese_convert_mapper", "mapper", "text", "a word list or dictionary"),
+    op("clean_copyright_mapper", "mapper", "text", ""),
+    op("clean_email_mapper", "mapper", "text", ""),
+    op("clean_html_mapper", "mapper", "text", ""),
+    op("clean_ip_mapper", "mapper", "text", ""),
+    op("clean_links_mapper", "mapper", "text", ""),
+    op("detect_character_attributes_mapper", "mapper", "text+image", "a neural model"),
+    op("detect_character_locations_mapper", "mapper", "text+image", "a neural model"),
+    op("detect_main_character_mapper", "mapper", "text+image", "a neural model"),
+    op("dialog_clarification_quality_mapper", "mapper", "text", "a remote service"),
+    op("dialog_coreference_mapper", "mapper", "text", "a remote service"),
+    op("dialog_error_recovery_mapper", "mapper", "text", "a remote service"),
+    op("dialog_intent_detection_mapper", "mapper", "text", "a remote service"),
+    op("dialog_memory_consistency_mapper", "mapper", "text", "a remote service"),
+    op("dialog_non_repetition_mapper", "mapper", "text", "a remote service"),
+    op("dialog_proactivity_mapper", "mapper", "text", "a remote service"),
+    op("dialog_sentiment_detection_mapper", "mapper", "text", "a remote service"),
+    op("dialog_sentiment_intensity_mapper", "mapper", "text", "a remote service"),
+    op("dialog_topic_detection_mapper", "mapper", "text", "a remote service"),
+    op("dialog_topic_shift_mapper", "mapper", "text", "a remote service"),
+    op("document_deduplicator", "deduplicator", "text", ""),
+    op("document_line_deduplicator", "deduplicator", "text", ""),
+    op("document_minhash_deduplicator", "deduplicator", "text", ""),
+    op("document_minhash_deduplicator_with_uid", "deduplicator", "text", ""),
+    op("document_simhash_deduplicator", "deduplicator", "text", ""),
+    op("download_file_mapper", "mapper", "any", "network or object storage"),
+    op("entity_attribute_aggregator", "aggregator", "text", "a remote service"),
+    op("expand_macro_mapper", "mapper", "text", ""),
+    op("export_to_lerobot_mapper", "mapper", "video", "media codecs"),
+    op("extract_entity_attribute_mapper", "mapper", "text", "a remote service"),
+    op("extract_entity_relation_mapper", "mapper", "text", "a remote service"),
+    op("extract_event_mapper", "mapper", "text", "a remote service"),
+    op("extract_keyword_mapper", "mapper", "text", "a remote service"),
+    op("extract_nickname_mapper", "mapper", "text", "a remote service"),
+    op("extract_support_text_mapper", "mapper", "text", "a remote service"),
+    op("extract_tables_from_html_mapper", "mapper", "text", ""),
+    op("fix_unicode_mapper", "mapper", "text", ""),
+    op("flagged_words_filter", "filter", "text", "a word list or dictionary"),
+    op("frequency_specified_field_selector", "selector", "any", ""),
+    op("fused_sequential_batch_op", "fused", "any", ""),
+    op("general_field_filter", "filter", "any", ""),
+    op("general_fused_op", "fused", "any", ""),
+    op("generate_qa_from_examples_mapper", "mapper", "text", "a neural model"),
+    op("generate_qa_from_text_mapper", "mapper", "text", "a neural model"),
+    op("human_preference_annotation_mapper", "mapper", "text", "a remote service"),
+    op("image_aesthetics_filter", "filter", "image", "a neural model"),
+    op("image_aspect_ratio_filter", "filter", "image", ""),
+    op("image_blur_mapper", "mapper", "image", ""),
+    op("image_captioning_mapper", "mapper", "text+image", "a neural model"),
+    op("image_deduplicator", "deduplicator", "image", ""),
+    op("image_detection_yolo_mapper", "mapper", "image", "a neural model"),
+    op("image_diffusion_mapper", "mapper", "text+image", "a neural model"),
+    op("image_face_blur_mapper", "mapper", "image", "a small statistical model"),
+    op("image_face_count_filter", "filter", "image", "a small statistical model"),
+    op("image_face_ratio_filter", "filter", "image", "a small statistical model"),
+    op("image_mmpose_mapper", "mapper", "image", "a neural model"),
+    op("image_nsfw_filter", "filter", "image", "a neural model"),
+    op("image_ohem_selector", "selector", "image", "user code in Python"),
+    op("image_pair_similarity_filter", "filter", "image", "a neural model"),
+    op("image_remove_background_mapper", "mapper", "image", "a neural model"),
+    op("image_sam_3d_body_mapper", "mapper", "image", "a neural model"),
+    op("image_segment_mapper", "mapper", "image", "a neural model"),
+    op("image_shape_filter", "filter", "image", ""),
+    op("image_size_filter", "filter", "image", ""),
+    op("image_subplot_filter", "filter", "image", "media codecs"),
+    op("image_tagging_mapper", "mapper", "image", "a neural model"),
+    op("image_tagging_vlm_mapper", "mapper", "text+image", "a remote service or a neural model"),
+    op("image_text_matching_filter", "filter", "text+image", "a neural model"),
+    op("image_text_similarity_filter", "filter", "text+image", "a neural model"),
+    op("image_watermark_filter", "filter", "image", "a neural model"),
+    op("imgdiff_difference_area_generator_mapper", "mapper", "text+image", "a neural model"),
+    op("imgdiff_difference_caption_generator_mapper", "mapper", "text+image", "a neural model"),
+    op("in_context_influence_filter", "filter", "text", "a neural model"),
+    op("instruction_following_difficulty_filter", "filter", "text", "a neural model"),
+    op("key_value_grouper", "grouper", "any", ""),
+    op("language_id_score_filter", "filter", "text", "a small statistical model"),
+    op("latex_figure_context_extractor_mapper", "mapper", "text", ""),
+    op("latex_merge_tex_mapper", "mapper", "text", ""),
+    op("llm_analysis_filter", "filter", "text", "a remote service or a neural model"),
+    op("llm_condition_filter", "filter", "text", "a remote service or a neural model"),
+    op("llm_difficulty_score_filter", "filter", "text", "a remote service or a neural model"),
+    op("llm_extract_mapper", "mapper", "text", "a remote service or a neural model"),
+    op("llm_perplexity_filter", "filter", "text", "a neural model"),
+    op("llm_quality_score_filter", "filter", "text", "a remote service or a neural model"),
+    op("llm_ray_vllm_engine_pipeline", "pipeline", "text", "a neural model"),
+    op("llm_task_relevance_filter", "filter", "text", "a remote service or a neural model"),
+    op("maximum_line_length_filter", "filter", "text", ""),
+    op("meta_tags_aggregator", "aggregator", "text", "a remote service"),
+    op("mllm_mapper", "mapper", "text+image", "a neural model"),
+    op("most_relevant_entities_aggregator", "aggregator", "text", "a remote service"),
+    op("naive_grouper", "grouper", "any", ""),
+    op("naive_reverse_grouper", "grouper", "any", ""),
+    op("nested_aggregator", "aggregator", "text", "a remote service"),
+    op("nlpaug_en_mapper", "mapper", "text", "a word list or dictionary"),
+    op("nlpcda_zh_mapper", "mapper", "text", "a word list or dictionary"),
+    op("optimize_prompt_mapper", "mapper", "text", "a remote service or a neural model"),
+    op("optimize_qa_mapper", "mapper", "text", "a remote service or a neural model"),
+    op("optimize_query_mapper", "mapper", "text", "a remote service or a neural model"),
+    op("optimize_response_mapper", "mapper", "text", "a remote service or a neural model"),
+    op("pair_preference_mapper", "mapper", "text", "a remote service"),
+    op("perplexity_filter", "filter", "text", "a small statistical model"),
+    op("phrase_grounding_recall_filter", "filter", "text+image", "a neural model"),
+    op("pii_llm_suspect_mapper", "mapper", "text", "a remote service"),
+    op("pii_redaction_mapper", "mapper", "text", ""),
+    op("punctuation_normalization_mapper", "mapper", "text", ""),
+    op("python_file_mapper", "mapper", "any", "user code in Python"),
+    op("python_lambda_mapper", "mapper", "any", "user code in Python"),
+    op("query_intent_detection_mapper", "mapper", "text", "a neural model"),
+    op("query_sentiment_detection_mapper", "mapper", "text", "a neural model"),
+    op("query_topic_detection_mapper", "mapper", "text", "a neural model"),
+    op("random_selector", "selector", "any", ""),
+    op("range_specified_field_selector", "selector", "any", ""),
+    op("ray_bts_minhash_cpp_deduplicator", "deduplicator", "text", "a Ray cluster"),
+    op("ray_bts_minhash_deduplicator", "deduplicator", "text", "a Ray cluster"),
+    op("ray_bts_minhash_deduplicator_with_uid", "deduplicator", "text", "a Ray cluster"),
+    op("ray_document_deduplicator", "deduplicator", "text", "a Ray cluster"),
+    op("ray_image_deduplicator", "deduplicator", "image", "a Ray cluster"),
+    op("ray_repartition_pipeline", "pipeline", "any", ""),
+    op("ray_video_deduplicator", "deduplicator", "video", "media codecs"),
+    op("relation_identity_mapper", "mapper", "text", "a remote service"),
+    op("remove_bibliography_mapper", "mapper", "text", ""),
+    op("remove_comments_mapper", "mapper", "text", ""),
+    op("remove_header_mapper", "mapper", "text", ""),
+    op("remove_long_words_mapper", "mapper", "text", ""),
+    op("remove_non_chinese_character_mapper", "mapper", "text", ""),
+    op("remove_repeat_sentences_mapper", "mapper", "text", ""),
+    op("remove_specific_chars_mapper", "mapper", "text", ""),
+    op("remove_table_text_mapper", "mapper", "text", ""),
+    op("remove_words_with_incorrect_substrings_mapper", "mapper", "text", ""),
+    op("replace_content_mapper", "mapper", "text", ""),
+    op("s3_download_file_mapper", "mapper", "any", "network or object storage"),
+    op("s3_upload_file_mapper", "mapper", "any", "network or object storage"),
+    op("sdxl_prompt2prompt_mapper", "mapper", "text+image", "a neural model"),
+    op("sentence_augmentation_mapper", "mapper", "text", "a neural model"),
+    op("sentence_split_mapper", "mapper", "text", "a small statistical model"),
+    op("special_characters_filter", "filter", "text", ""),
+    op("specified_field_filter", "filter", "any", ""),
+    op("specified_numeric_field_filter", "filter", "any", ""),
+    op("stopwords_filter", "filter", "text", "a word list or dictionary"),
+    op("suffix_filter", "filter", "any", ""),
+    op("tags_specified_field_selector", "selector", "any", ""),
+    op("text_action_filter", "filter", "text", "a small statistical model"),
+    op("text_chunk_mapper", "mapper", "text", ""),
+    op("text_embd_similarity_filter", "filter", "text", "a remote service or a neural model"),
+    op("text_entity_dependency_filter", "filter", "text", "a small statistical model"),
+    op("text_length_filter", "filter", "text", ""),
+    op("text_pair_similarity_filter", "filter", "text", "a neural model"),
+    op("text_tagging_by_prompt_mapper", "mapper", "text", "a neural model"),
+    op("token_num_filter", "filter", "text", "a small statistical model"),
+    op("tool_success_tagger_mapper", "mapper", "text", ""),
+    op("topk_specified_field_selector", "selector", "any", ""),
+    op("usage_counter_mapper", "mapper", "text", ""),
+    op("vggt_mapper", "mapper", "video", "a neural model"),
+    op("video_active_speaker_detect_mapper", "mapper", "video", "a neural model"),
+    op("video_aesthetics_filter", "filter", "video", "a neural model"),
+    op("video_aspect_ratio_filter", "filter", "video", "media codecs"),
+    op("video_atomic_action_segment_mapper", "mapper", "video", "media codecs"),
+    op("video_audio_ASR_mapper", "mapper", "video", "a neural model"),
+    op("video_audio_detect_age_gender_mapper", "mapper", "video", "a neural model"),
+    op("video_audio_speech_emotion_mapper", "mapper", "video", "a neural model"),
+    op("video_camera_calibration_deepcalib_mapper", "mapper", "video", "a neural model"),
+    op("video_camera_calibration_droidcalib_mapper", "mapper", "video", "a neural model"),
+    op("video_camera_calibration_moge_mapper", "mapper", "video", "a neural model"),
+    op("video_camera_pose_megasam_mapper", "mapper", "video", "a neural model"),
+    op("video_captioning_face_attribute_emotion_mapper", "mapper", "text+video", "a neural model"),
+    op("video_captioning_from_audio_mapper", "mapper", "text+video", "a neural model"),
+    op("video_captioning_from_frames_mapper", "mapper", "text+video", "a neural model"),
+    op("video_captioning_from_human_tracks_mapper", "mapper", "text+video", "a neural model"),
+    op("video_captioning_from_summarizer_mapper", "mapper", "text+video", "a neural model"),
+    op("video_captioning_from_video_mapper", "mapper", "text+video", "a neural model"),
+    op("video_captioning_from_vlm_mapper", "mapper", "text+video", "a neural model"),
+    op("video_clip_reassembly_mapper", "mapper", "video", "media codecs"),
+    op("video_deduplicator", "deduplicator", "video", "media codecs"),
+    op("video_depth_estimation_mapper", "mapper", "video", "a neural model"),
+    op("video_duration_filter", "filter", "video", "media codecs"),
+    op("video_extract_frames_mapper", "mapper", "video", "media codecs"),
+    op("video_face_blur_mapper", "mapper", "video", "a small statistical model"),
+    op("video_face_ratio_filter", "filter", "video", "a small statistical model"),
+    op("video_ffmpeg_wrapped_mapper", "mapper", "video", "media codecs"),
+    op("video_frames_text_similarity_filter", "filter", "text+video", "a neural model"),
+    op("video_hand_action_compute_mapper", "mapper", "video", "media codecs"),
+    op("video_hand_motion_smooth_mapper", "mapper", "video", "media codecs"),
+    op("video_hand_reconstruction_hawor_mapper", "mapper", "video", "a neural model"),
+    op("video_hand_reconstruction_mapper", "mapper", "video", "a neural model"),
+    op("video_human_tracks_extraction_mapper", "mapper", "video", "a neural model"),
+    op("video_human_tracks_face_demographic_mapper", "mapper", "video", "a neural model"),
+    op("video_motion_score_filter", "filter", "video", "media codecs"),
+    op("video_motion_score_ptlflow_filter", "filter", "video", "a neural model"),
+    op("video_motion_score_raft_filter", "filter", "video", "a neural model"),
+    op("video_nsfw_filter", "filter", "video", "a neural model"),
+    op("video_object_segmenting_mapper", "mapper", "video", "a neural model"),
+    op("video_ocr_area_ratio_filter", "filter", "video", "a neural model"),
+    op("video_remove_watermark_mapper", "mapper", "video", "media codecs"),
+    op("video_resize_aspect_ratio_mapper", "mapper", "video", "media codecs"),
+    op("video_resize_resolution_mapper", "mapper", "video", "media codecs"),
+    op("video_resolution_filter", "filter", "video", "media codecs"),
+    op("video_split_by_duration_mapper", "mapper", "video", "media codecs"),
+    op("video_split_by_key_frame_mapper", "mapper", "video", "media codecs"),
+    op("video_split_by_scene_mapper", "mapper", "video", "media codecs"),
+    op("video_tagging_from_audio_mapper", "mapper", "video", "a neural model"),
+    op("video_tagging_from_frames_filter", "filter", "video", "a neural model"),
+    op("video_tagging_from_frames_mapper", "mapper", "video", "a neural model"),
+    op("video_trajectory_overlay_mapper", "mapper", "video", "media codecs"),
+    op("video_undistort_mapper", "mapper", "video", "media codecs"),
+    op("video_watermark_filter", "filter", "video", "a neural model"),
+    op("video_whole_body_pose_estimation_mapper", "mapper", "video", "a neural model"),
+    op("vlm_ray_vllm_engine_pipeline", "pipeline", "text+image", "a neural model"),
+    op("whitespace_normalization_mapper", "mapper", "text", ""),
+    op("word_repetition_filter", "filter", "text", ""),
+    op("words_num_filter", "filter", "text", ""),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted() {
+        assert!(PEER_OPS.windows(2).all(|w| w[0].name < w[1].name));
+        assert_eq!(
+            find("video_aesthetics_filter").unwrap().facts(),
+            "filter, needs a neural model"
+        );
+        assert!(find("nonsense").is_none());
+    }
+}

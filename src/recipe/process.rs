@@ -1,0 +1,328 @@
+//! The `process` list: operators found, their parameters checked, the operators built.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value as Json};
+
+use super::keys::{BASE_KEYS, BaseKey};
+use super::model::Step;
+use super::nearest::{did_you_mean, score};
+use super::peer_ops;
+use super::schema::ParamSchema;
+use super::yaml::{Entry, Issue, Node, Pos, Value};
+use crate::op::{self, BaseParams, BuildContext, Family, OpDef};
+
+/// What the recipe gives to every operator.
+pub struct Surroundings {
+    /// Merged base parameters before an operator's own.
+    pub base: BaseParams,
+    /// Where relative paths are looked for.
+    pub search: Vec<PathBuf>,
+    /// Data-Juicer's cache directory.
+    pub cache: Option<PathBuf>,
+}
+
+/// Builds all steps it can; the others leave issues.
+pub fn steps(
+    process: &Node,
+    around: &Surroundings,
+    issues: &mut Vec<Issue>,
+    notes: &mut Vec<String>,
+) -> Vec<Step> {
+    let Value::List(items) = &process.value else {
+        issues.push(
+            Issue::new(
+                process.at,
+                format!(
+                    "process: expected a list of operators, found {}",
+                    process.describe()
+                ),
+            )
+            .hint("start each operator with `- `"),
+        );
+        return Vec::new();
+    };
+    let mut steps = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        if let Some((name, at, params)) = operator_and_params(item, issues) {
+            if let Some(step) = step(index, name, at, params, around, issues, notes) {
+                steps.push(step);
+            }
+        }
+    }
+    steps
+}
+
+/// Takes an item of the list apart.
+fn operator_and_params<'n>(
+    item: &'n Node,
+    issues: &mut Vec<Issue>,
+) -> Option<(&'n str, Pos, &'n [Entry])> {
+    let (name, at, node) = match &item.value {
+        Value::Str(name) => return Some((name, item.at, &[])),
+        Value::Map(entries) => match entries.as_slice() {
+            [only] => (only.key.as_str(), only.at, &only.node),
+            [] => {
+                issues.push(Issue::new(item.at, "an empty item in process"));
+                return None;
+            }
+            [first, second, ..] => {
+                let is_param = op::find(&first.key)
+                    .is_some_and(|def| ParamSchema::of(def).property(&second.key).is_some());
+                issues.push(
+                    Issue::new(
+                        second.at,
+                        format!(
+                            "an item of process is one operator, but '{}' stands beside '{}'",
+                            second.key, first.key
+                        ),
+                    )
+                    .hint(if is_param {
+                        format!(
+                            "indent the parameters of {} further than its name",
+                            first.key
+                        )
+                    } else {
+                        "start each operator with its own `- `".into()
+                    }),
+                );
+                return None;
+            }
+        },
+        _ => {
+            issues.push(
+                Issue::new(
+                    item.at,
+                    format!("process: expected an operator, found {}", item.describe()),
+                )
+                .hint("write `- operator_name: {param: value}`"),
+            );
+            return None;
+        }
+    };
+    match &node.value {
+        Value::Null => Some((name, at, &[])),
+        Value::Map(params) => Some((name, at, params)),
+        _ => {
+            issues.push(Issue::new(
+                node.at,
+                format!(
+                    "{name}: expected a mapping of parameters, found {}",
+                    node.describe()
+                ),
+            ));
+            None
+        }
+    }
+}
+
+/// What to say of an operator that djr does not have: the nearest name, or that Data-Juicer has it.
+pub fn unknown_operator(name: &str, at: Pos) -> Issue {
+    if let Some(peer) = peer_ops::find(name) {
+        return Issue::new(
+            at,
+            format!(
+                "{name} is an operator of Data-Juicer ({}) that djr does not have",
+                peer.facts()
+            ),
+        )
+        .hint("remove the step, or run it with Data-Juicer; `djr ops` lists what djr has");
+    }
+    let issue = Issue::new(at, format!("unknown operator '{name}'"));
+    let ours = score(name, op::all().into_iter().map(|def| def.name));
+    let theirs = score(name, peer_ops::PEER_OPS.iter().map(|op| op.name));
+    match (ours, theirs) {
+        (Some((likeness, ours)), theirs) if theirs.is_none_or(|(other, _)| likeness >= other) => {
+            issue.hint(format!("did you mean '{ours}'?"))
+        }
+        (_, Some((_, theirs))) => issue.hint(format!(
+            "did you mean '{theirs}'? Data-Juicer has it, djr does not"
+        )),
+        _ => issue.hint("`djr ops` lists the operators"),
+    }
+}
+
+fn step(
+    index: usize,
+    name: &str,
+    at: Pos,
+    entries: &[Entry],
+    around: &Surroundings,
+    issues: &mut Vec<Issue>,
+    notes: &mut Vec<String>,
+) -> Option<Step> {
+    let Some(def) = op::find(name) else {
+        issues.push(unknown_operator(name, at));
+        return None;
+    };
+    let before = issues.len();
+    let schema = ParamSchema::of(def);
+    let mut base = around.base.clone();
+    let mut given = Map::new();
+    for entry in entries {
+        if let Some(property) = schema.property(&entry.key) {
+            match read_param(def, &schema, property, entry) {
+                Ok(value) => {
+                    given.insert(entry.key.clone(), value);
+                }
+                Err(issue) => issues.push(issue),
+            }
+        } else if let Some(key) = base_key(def, &entry.key) {
+            match key.kind.fit(&entry.node) {
+                Ok(node) => {
+                    if key.used {
+                        set_base(&mut base, key.name, &node.value);
+                    } else if !entry.node.is_null() {
+                        note(
+                            notes,
+                            format!("ignored: parameter `{}` of operators", key.name),
+                        );
+                    }
+                }
+                Err(expected) => {
+                    issues.push(Issue::new(
+                        entry.node.at,
+                        format!("'{}' of {name}: {expected}", entry.key),
+                    ));
+                }
+            }
+        } else {
+            issues.push(unknown_param(def, &schema, entry));
+        }
+    }
+    if issues.len() > before {
+        return None;
+    }
+
+    let mut params = match (def.defaults)() {
+        Json::Object(defaults) => defaults,
+        _ => Map::new(),
+    };
+    params.extend(given);
+    let context = BuildContext {
+        base: base.clone(),
+        search: around.search.clone(),
+        cache: around.cache.clone(),
+    };
+    match (def.build)(params.clone(), &context) {
+        Ok(operator) => Some(Step {
+            index,
+            name: def.name,
+            family: def.family,
+            line: if at.source == 0 { at.line } else { 0 },
+            params,
+            base,
+            def,
+            operator,
+        }),
+        Err(errors) => {
+            for error in errors {
+                let entry = error
+                    .param
+                    .as_ref()
+                    .and_then(|param| entries.iter().find(|e| e.key == *param));
+                issues.push(
+                    Issue::new(
+                        entry.map_or(at, |e| e.node.at),
+                        format!("{name}: {}", error.message),
+                    )
+                    .maybe_hint(error.hint),
+                );
+            }
+            None
+        }
+    }
+}
+
+/// Reads one parameter and checks it alone, so that each wrong one is reported.
+fn read_param(
+    def: &OpDef,
+    schema: &ParamSchema,
+    property: &Json,
+    entry: &Entry,
+) -> Result<Json, Issue> {
+    let (name, node) = (&entry.key, &entry.node);
+    let wrong = |what: String| Issue::new(node.at, format!("'{name}' of {}: {what}", def.name));
+    if matches!(node.value, Value::Float(f) if f.is_nan()) {
+        return Err(wrong(
+            "NaN is not a value a row could be compared with".into(),
+        ));
+    }
+    let value = schema.read(name, property, node);
+    let Err(message) = (def.check)(Map::from_iter([(name.clone(), value.clone())])) else {
+        return Ok(value);
+    };
+    if schema.accepts(property, &value) {
+        // The type is right, so the operator's own message says more.
+        return Err(wrong(message));
+    }
+    let expected = schema.words(property, false);
+    let hint = match &node.value {
+        Value::Int(_) | Value::Float(_) | Value::Bool(_)
+            if schema.accepts(property, &Json::String("1".into())) =>
+        {
+            node.plain
+                .as_deref()
+                .map(|text| format!("put it in quotes: '{text}'"))
+        }
+        Value::Str(text) => {
+            let bare = Node::from_plain(node.at, text);
+            (!matches!(bare.value, Value::Str(_)) && schema.accepts(property, &bare.to_json()))
+                .then(|| format!("write it without quotes: {text}"))
+                .or_else(|| did_you_mean(text, choices(&expected)))
+        }
+        _ => None,
+    };
+    Err(wrong(format!("expected {expected}, found {}", node.describe())).maybe_hint(hint))
+}
+
+/// The quoted words of `one of 'any', 'all'`.
+fn choices(expected: &str) -> impl Iterator<Item = &str> {
+    expected.split('\'').skip(1).step_by(2)
+}
+
+fn base_key(def: &OpDef, name: &str) -> Option<&'static BaseKey> {
+    BASE_KEYS
+        .iter()
+        .find(|key| key.name == name && (!key.filters_only || def.family == Family::Filter))
+}
+
+fn set_base(base: &mut BaseParams, name: &str, value: &Value) {
+    match (name, value) {
+        ("text_key", Value::Str(key)) => base.text_key = key.as_str().into(),
+        ("image_key", Value::Str(key)) => base.image_key = key.as_str().into(),
+        ("min_closed_interval", Value::Bool(on)) => base.min_closed_interval = *on,
+        ("max_closed_interval", Value::Bool(on)) => base.max_closed_interval = *on,
+        ("reversed_range", Value::Bool(on)) => base.reversed_range = *on,
+        _ => {}
+    }
+}
+
+fn unknown_param(def: &OpDef, schema: &ParamSchema, entry: &Entry) -> Issue {
+    let own: Vec<&str> = schema.properties().map(|(name, _)| name).collect();
+    let common = BASE_KEYS
+        .iter()
+        .filter(|key| base_key(def, key.name).is_some())
+        .map(|key| key.name);
+    let near = did_you_mean(&entry.key, own.iter().copied().chain(common));
+    let list = if own.is_empty() {
+        format!("{} has no parameters of its own", def.name)
+    } else {
+        format!("{} has {}", def.name, own.join(", "))
+    };
+    Issue::new(
+        entry.at,
+        format!("unknown parameter '{}' of {}", entry.key, def.name),
+    )
+    .hint(match near {
+        Some(near) => format!("{near} {list}"),
+        None => list,
+    })
+}
+
+/// Adds a note unless it is there.
+pub fn note(notes: &mut Vec<String>, text: String) {
+    if !notes.contains(&text) {
+        notes.push(text);
+    }
+}

@@ -1,0 +1,622 @@
+//! Recipes good and bad, through the one public door.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+
+/// A directory with an input, and a recipe in it.
+struct Case {
+    dir: TempDir,
+    options: LoadOptions,
+    source: RecipeSource,
+}
+
+impl Case {
+    fn new(recipe: &str) -> Self {
+        Self::bytes(recipe.as_bytes())
+    }
+
+    fn bytes(recipe: &[u8]) -> Self {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("rows.jsonl"), "{\"text\": \"a\"}\n").unwrap();
+        fs::write(dir.path().join("recipe.yaml"), recipe).unwrap();
+        let mut options = LoadOptions::new(dir.path());
+        options.env = Box::new(|name| (name == "MIN").then(|| "7".to_owned()));
+        Self {
+            source: RecipeSource::File("recipe.yaml".into()),
+            dir,
+            options,
+        }
+    }
+
+    fn set(mut self, key: &str, value: &str) -> Self {
+        self.options.sets.push((key.into(), value.into()));
+        self
+    }
+
+    fn load(&self) -> Result<Recipe, Problems> {
+        load(&self.source, &self.options)
+    }
+
+    fn problems(&self) -> String {
+        match self.load() {
+            Ok(_) => String::new(),
+            Err(problems) => problems.to_string(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+const GOOD: &str = "\
+dataset_path: ./rows.jsonl
+export_path: out/rows.jsonl
+np: 3
+process:
+  - text_length_filter: {min_len: 5}
+";
+
+#[test]
+fn a_recipe_is_resolved() {
+    let case = Case::new(GOOD);
+    let recipe = case.load().unwrap();
+    assert_eq!(recipe.inputs, Inputs::Files(vec![case.path("rows.jsonl")]));
+    assert_eq!(recipe.threads, Some(3));
+    assert_eq!(recipe.outputs.len(), 1);
+    assert_eq!(
+        recipe.outputs[0].target,
+        Target::File(case.path("out/rows.jsonl"))
+    );
+    let step = &recipe.steps[0];
+    assert_eq!((step.name, step.line), ("text_length_filter", 5));
+    assert_eq!(
+        serde_json::Value::Object(step.params.clone()),
+        json!({"min_len": 5, "max_len": null})
+    );
+    assert_eq!(recipe.image_special_token, "<__dj__image>");
+    assert_eq!(recipe.eoc_special_token, "<|__dj__eoc|>");
+    assert_eq!(
+        recipe.to_json()["process"][0]["text_length_filter"]["min_len"],
+        5
+    );
+}
+
+#[test]
+fn every_problem_is_shown_at_once() {
+    let case = Case::new(
+        "\
+project_nam: x
+dataset_path: nowhere.jsonl
+export_path: out/rows.jsonl
+np: ten
+process:
+  - text_length_filter: {max_length: 5}
+  - text_lenght_filter:
+  - text_length_filter:
+      min_len: ten
+      max_len: 'five'
+  - video_aesthetics_filter: {}
+  - text_length_filter: {min_len: 9, max_len: 3}
+np: 4
+",
+    );
+    let shown = case.problems();
+    for expected in [
+        "recipe.yaml:1:1: unknown key 'project_nam'",
+        "did you mean 'project_name'?",
+        "recipe.yaml:2:15: input not found: nowhere.jsonl",
+        "recipe.yaml:4:5: 'np': expected a whole number of at least 1, found the string 'ten'",
+        "recipe.yaml:6:26: unknown parameter 'max_length' of text_length_filter",
+        "hint: did you mean 'max_len'?",
+        "recipe.yaml:7:5: unknown operator 'text_lenght_filter'",
+        "did you mean 'text_length_filter'?",
+        "recipe.yaml:9:16: 'min_len' of text_length_filter: expected a whole number, found the string 'ten'",
+        "recipe.yaml:10:16: 'max_len' of text_length_filter: expected a whole number, found the string 'five'",
+        "recipe.yaml:11:5: video_aesthetics_filter is an operator of Data-Juicer (filter, needs a neural model) that djr does not have",
+        "recipe.yaml:12:35: text_length_filter: min_len 9 is above max_len 3",
+        "recipe.yaml:13:1: duplicate key 'np': line 4 has it already",
+    ] {
+        assert!(shown.contains(expected), "missing: {expected}\n{shown}");
+    }
+    let problems = case.load().map(|_| ()).unwrap_err();
+    assert_eq!(problems.len(), 10, "{shown}");
+    let places: Vec<_> = problems.iter().map(|p| (p.line, p.column)).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    // A caret stands under what is meant.
+    let first = problems.iter().nth(2).unwrap().to_string();
+    assert!(first.ends_with("\n    np: ten\n        ^"), "{first}");
+}
+
+#[test]
+fn an_empty_process_is_a_problem() {
+    for recipe in [
+        "dataset_path: rows.jsonl\nprocess: []\n",
+        "dataset_path: rows.jsonl\nprocess:\n",
+        "dataset_path: rows.jsonl\n",
+    ] {
+        let shown = Case::new(recipe).problems();
+        assert!(shown.contains("nothing to do"), "{shown}");
+        assert!(shown.contains("djr convert"), "{shown}");
+    }
+    let only_outputs = "dataset_path: rows.jsonl\noutputs: [{format: llava, path: o.json}]\n";
+    assert!(Case::new(only_outputs).load().is_ok());
+}
+
+#[test]
+fn unreadable_recipes_say_why() {
+    for (recipe, expected) in [
+        (&b""[..], "the recipe is empty"),
+        (b"- text_length_filter:\n", "under `process:`"),
+        (b"just text", "a recipe is a mapping"),
+        (b"np: 4\nproject_name: \xff\n", "recipe.yaml:2:15: not UTF-8"),
+        (b"process:\n\t- text_length_filter:\n", "recipe.yaml:2:1: a tab"),
+        (b"np: [1\nprocess: 2\n", "not valid YAML"),
+        (b"np: 1\n---\nnp: 2\n", "recipe.yaml:2:1: a second YAML document"),
+        (b"a0: &a [1,1,1,1,1,1,1,1,1,1]\na1: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\na2: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\na3: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\na4: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n", "aliases multiply"),
+    ] {
+        let shown = Case::bytes(recipe).problems();
+        assert!(shown.contains(expected), "{expected}\n{shown}");
+    }
+    let mut case = Case::new("");
+    case.source = RecipeSource::File("missing.yaml".into());
+    assert!(case.problems().contains("cannot read the recipe"));
+}
+
+#[test]
+fn items_of_process_must_be_one_operator() {
+    for (item, expected) in [
+        (
+            "text_length_filter:\n    min_len: 5",
+            "indent the parameters of text_length_filter",
+        ),
+        (
+            "text_length_filter:\n    clean_links_mapper:",
+            "its own `- `",
+        ),
+        ("[text_length_filter]", "expected an operator, found a list"),
+        ("{}", "an empty item"),
+        (
+            "text_length_filter: 5",
+            "expected a mapping of parameters, found the number 5",
+        ),
+    ] {
+        let shown =
+            Case::new(&format!("dataset_path: rows.jsonl\nprocess:\n  - {item}\n")).problems();
+        assert!(shown.contains(expected), "{expected}\n{shown}");
+    }
+    let shown =
+        Case::new("dataset_path: rows.jsonl\nprocess: {text_length_filter: {}}\n").problems();
+    assert!(shown.contains("expected a list of operators"), "{shown}");
+    let bare = "dataset_path: rows.jsonl\nprocess:\n  - text_length_filter\n  - text_length_filter:\n  - text_length_filter: {}\n";
+    assert_eq!(Case::new(bare).load().unwrap().steps.len(), 3);
+}
+
+#[test]
+fn base_parameters_reach_the_operator() {
+    let case = Case::new(
+        "\
+dataset_path: rows.jsonl
+text_keys: [caption, alt]
+image_key: pics
+process:
+  - text_length_filter: {text_key: meta.t, min_closed_interval: false, num_proc: 4, batch_size: 1}
+  - text_length_filter: {reversed_range: true, min_len: 9, max_len: 3}
+",
+    );
+    let recipe = case.load().unwrap();
+    let base = &recipe.steps[0].base;
+    assert_eq!(base.text_key.as_str(), "meta.t");
+    assert_eq!(base.image_key.as_str(), "pics");
+    assert!(!base.min_closed_interval && base.max_closed_interval);
+    assert_eq!(recipe.steps[1].base.text_key.as_str(), "caption");
+    assert!(
+        recipe
+            .notes
+            .contains(&"ignored: parameter `num_proc` of operators".into())
+    );
+    assert!(!recipe.steps[0].params.contains_key("num_proc"));
+
+    let shown = Case::new(
+        "dataset_path: rows.jsonl\nprocess: [text_length_filter: {reversed_range: perhaps}]\n",
+    )
+    .problems();
+    assert!(
+        shown.contains("expected true or false, found the string 'perhaps'"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn numbers_are_read_as_the_peer_reads_them() {
+    let params = |text: &str| {
+        let case = Case::new(&format!(
+            "dataset_path: rows.jsonl\nprocess:\n  - text_length_filter: {{{text}}}\n"
+        ));
+        case.load()
+            .map(|recipe| serde_json::Value::Object(recipe.steps[0].params.clone()))
+            .map_err(|problems| problems.to_string())
+    };
+    assert_eq!(params("max_len: 1e3").unwrap()["max_len"], 1000);
+    assert_eq!(params("max_len: 20.0").unwrap()["max_len"], 20);
+    assert_eq!(params("max_len: .inf").unwrap()["max_len"], json!(null));
+    assert_eq!(
+        params("max_len: 9223372036854775807").unwrap()["max_len"],
+        i64::MAX
+    );
+    assert_eq!(
+        params("max_len: 99999999999999999999").unwrap()["max_len"],
+        i64::MAX
+    );
+    for (text, expected) in [
+        (
+            "max_len: 20.5",
+            "expected a whole number, found the number 20.5",
+        ),
+        ("max_len: '20'", "write it without quotes: 20"),
+        ("max_len: .nan", "NaN"),
+        ("max_len: true", "expected a whole number, found true"),
+        ("max_len: [1]", "found a list"),
+    ] {
+        let shown = params(text).unwrap_err();
+        assert!(shown.contains(expected), "{expected}\n{shown}");
+    }
+}
+
+#[test]
+fn overrides_reach_keys_and_parameters() {
+    let case = Case::new(GOOD)
+        .set("np", "8")
+        .set("text_length_filter.min_len", "2")
+        .set("process.0.text_length_filter.max_len", "30")
+        .set("outputs", "[{format: llava, path: o.json}]")
+        .set("outputs.0.sample", "10")
+        .set("checkpoint.enabled", "false");
+    let recipe = case.load().unwrap();
+    assert_eq!(recipe.threads, Some(8));
+    assert_eq!(recipe.steps[0].params["min_len"], 2);
+    assert_eq!(recipe.steps[0].params["max_len"], 30);
+    assert_eq!(recipe.outputs[1].sample, Some(10));
+    assert_eq!(recipe.outputs[1].line, 0);
+
+    for (key, value, expected) in [
+        ("np", "ten", "--set np=ten: 'np': expected a whole number"),
+        (
+            "text_lenght_filter.min_len",
+            "3",
+            "did you mean 'text_length_filter'?",
+        ),
+        (
+            "text_length_filter.min_length",
+            "3",
+            "unknown parameter 'min_length'",
+        ),
+        (
+            "process.7.text_length_filter.min_len",
+            "3",
+            "no position in a list of 1",
+        ),
+        ("nonsense", "3", "unknown key 'nonsense'"),
+        ("np", "[1", "not valid YAML"),
+    ] {
+        let shown = Case::new(GOOD).set(key, value).problems();
+        assert!(shown.contains(expected), "{expected}\n{shown}");
+    }
+    let bare = "dataset_path: rows.jsonl\nprocess:\n  - text_length_filter\n";
+    let recipe = Case::new(bare)
+        .set("text_length_filter.min_len", "4")
+        .load()
+        .unwrap();
+    assert_eq!(recipe.steps[0].params["min_len"], 4);
+}
+
+#[test]
+fn variables_expand() {
+    let recipe = Case::new(
+        "\
+dataset_path: rows.jsonl
+project_name: a${MIN}b$${MIN}c${}d${x y}
+process:
+  - text_length_filter:
+      min_len: ${MIN}
+",
+    )
+    .load()
+    .unwrap();
+    assert_eq!(recipe.project_name, "a7b${MIN}c${}d${x y}");
+    assert_eq!(recipe.steps[0].params["min_len"], 7);
+    let shown = Case::new("dataset_path: ${NOWHERE}/rows.jsonl\nprocess: [text_length_filter]\n")
+        .problems();
+    assert!(
+        shown.contains("recipe.yaml:1:15: the variable NOWHERE is not set"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn keys_without_a_meaning_are_noted_and_others_refused() {
+    let good = format!(
+        "{GOOD}executor_type: ray\nuse_cache: false\ncheckpoint: {{n_ops: 3}}\npartition.mode: auto\nwork_dir: null\n"
+    );
+    let recipe = Case::new(&good).load().unwrap();
+    assert_eq!(
+        recipe.notes,
+        [
+            "ignored: `executor_type: ray` (djr runs on this machine's threads)",
+            "ignored: `use_cache: false` (djr has no cache)",
+            "ignored: `checkpoint.n_ops: 3` (`djr run --resume` continues a run)",
+            "ignored: `partition.mode: auto` (djr runs on this machine's threads)",
+        ]
+    );
+    for (line, expected) in [
+        (
+            "encrypt_before_export: true",
+            "'encrypt_before_export' is not supported",
+        ),
+        ("generated_dataset_config: {type: x}", "not supported"),
+        ("export_type: parquet", "djr does not export parquet"),
+        ("checkpoint: {n_op: 3}", "did you mean 'checkpoint.n_ops'?"),
+        ("text_length_filter: {}", "list it under `process`"),
+        ("questions: x.json", "belongs to an item of `outputs`"),
+        ("on_error: quaratine", "did you mean 'quarantine'?"),
+        ("max_memory: lots", "such as 2GB"),
+        ("image_root: nowhere", "no such directory"),
+    ] {
+        let shown = Case::new(&format!("{GOOD}{line}\n")).problems();
+        assert!(shown.contains(expected), "{expected}\n{shown}");
+    }
+    assert!(
+        Case::new(&format!(
+            "{GOOD}encrypt_before_export: false\nload_dataset_kwargs: {{num_proc: 4}}\n"
+        ))
+        .load()
+        .is_ok()
+    );
+    let recipe = Case::new(&format!("{GOOD}skip_op_error: false\nmax_memory: 512MiB\n"))
+        .load()
+        .unwrap();
+    assert_eq!(recipe.on_error, OnError::Fail);
+    assert_eq!(recipe.max_memory, Some(512 << 20));
+}
+
+#[test]
+fn outputs_have_sound_defaults() {
+    let case = Case::new(
+        "\
+dataset_path: rows.jsonl
+seed: 7
+paths: keep
+outputs:
+  - {path: a.jsonl}
+  - {format: llava, path: b.json, paths: relative, questions: rows.jsonl}
+  - {format: jsonl, path: c.jsonl, sample: 10, sampler: python, seed: 1024, shuffle: true}
+  - {format: jsonl, path: '-', validate: header, shard_size: 1MB}
+",
+    );
+    let recipe = case.load().unwrap();
+    let [a, b, c, d] = recipe.outputs.as_slice() else {
+        panic!("{:?}", recipe.outputs);
+    };
+    assert_eq!(
+        (a.validate, a.paths, a.seed, a.line),
+        (Validation::None, PathStyle::Keep, 7, 5)
+    );
+    assert_eq!(
+        (b.validate, b.paths),
+        (Validation::Decode, PathStyle::Relative)
+    );
+    assert_eq!(b.questions, Some(case.path("rows.jsonl")));
+    assert_eq!(
+        (c.validate, c.sample, c.seed),
+        (Validation::Decode, Some(10), 1024)
+    );
+    assert_eq!((c.sampler, c.shuffle), (Sampler::Python, true));
+    assert_eq!(
+        (&d.target, d.shard_size),
+        (&Target::Stdout, Some(1_000_000))
+    );
+}
+
+#[test]
+fn outputs_are_checked_against_each_other_and_the_input() {
+    for (outputs, expected) in [
+        (
+            "[{format: llava, path: a.json}, {format: llava, path: ./x/../a.json}]",
+            "two outputs go to",
+        ),
+        ("[{path: rows.jsonl}]", "is an input, too"),
+        ("[{path: rows.jsonl/x.jsonl}]", "is not a directory"),
+        ("[{path: ''}]", "has no path"),
+        ("[{path: a.json}]", "has no format"),
+        (
+            "[{path: a.jsonl, questions: none.json}]",
+            "questions file not found",
+        ),
+        (
+            "[{path: a.jsonl, questions: rows.jsonl}]",
+            "belongs to outputs of format llava",
+        ),
+        (
+            "[{format: llava, path: a.json, shard_size: 5}]",
+            "belongs to outputs of format jsonl",
+        ),
+        ("[{path: a.jsonl, shuffle: true}]", "needs `sample`"),
+        ("[{path: a.jsonl, sample: 0}]", "at least 1"),
+        ("[{path: a.jsonl, smple: 1}]", "did you mean 'sample'?"),
+        ("[{format: lava, path: a.json}]", "did you mean 'llava'?"),
+        ("[{path: a.jsonl.gz, format: jsonl}]", "uncompressed"),
+        ("[a.jsonl]", "expected a list of mappings"),
+    ] {
+        let shown =
+            Case::new(&format!("dataset_path: rows.jsonl\noutputs: {outputs}\n")).problems();
+        assert!(shown.contains(expected), "{expected}\n{shown}");
+    }
+    // Both the old key and the new list.
+    let both = Case::new(&format!("{GOOD}outputs: [{{path: b.jsonl}}]\n"))
+        .load()
+        .unwrap();
+    assert_eq!(both.outputs.len(), 2);
+    let default = Case::new("dataset_path: rows.jsonl\nprocess: [text_length_filter]\n");
+    assert_eq!(
+        default.load().unwrap().outputs[0].target,
+        Target::File(default.path("outputs/hello_world/hello_world.jsonl"))
+    );
+}
+
+#[test]
+fn inputs_are_found() {
+    let with = |dataset: &str| {
+        let case = Case::new(&format!("{dataset}\nprocess: [text_length_filter]\n"));
+        fs::create_dir_all(case.path("data/sub")).unwrap();
+        fs::create_dir_all(case.path("data/x.djr")).unwrap();
+        for name in [
+            "data/b.jsonl",
+            "data/a.json",
+            "data/sub/c.jsonl.zst",
+            "data/n.txt",
+            "data/x.djr/manifest.json",
+        ] {
+            fs::write(case.path(name), "").unwrap();
+        }
+        let found = case.load().map(|recipe| match recipe.inputs {
+            Inputs::Stdin => vec!["-".to_owned()],
+            Inputs::Files(files) => files
+                .iter()
+                .map(|f| {
+                    f.strip_prefix(case.dir.path())
+                        .unwrap()
+                        .display()
+                        .to_string()
+                })
+                .collect(),
+        });
+        found.map_err(|problems| problems.to_string())
+    };
+    for (dataset, expected) in [
+        (
+            "dataset_path: data",
+            &["data/a.json", "data/b.jsonl", "data/sub/c.jsonl.zst"][..],
+        ),
+        ("dataset_path: data\nsuffixes: jsonl", &["data/b.jsonl"]),
+        ("dataset_path: data/*.jsonl", &["data/b.jsonl"]),
+        (
+            "dataset_path: 0.5 data/b.jsonl 1 rows.jsonl",
+            &["data/b.jsonl", "rows.jsonl"],
+        ),
+        (
+            "dataset_path: [rows.jsonl, data/a.json]",
+            &["rows.jsonl", "data/a.json"],
+        ),
+        ("dataset_path: '-'", &["-"]),
+        (
+            "dataset: {configs: [{type: local, path: rows.jsonl, weight: 0.5}]}",
+            &["rows.jsonl"],
+        ),
+    ] {
+        assert_eq!(with(dataset).unwrap(), expected, "{dataset}");
+    }
+    for (dataset, expected) in [
+        ("np: 1", "dataset_path is missing"),
+        ("dataset_path: data/n.txt", "does not read .txt"),
+        (
+            "dataset_path: data\nsuffixes: [.csv]",
+            "no input in the directory",
+        ),
+        ("dataset_path: data/*.csv", "no file matches"),
+        ("dataset_path: s3://bucket/x.jsonl", "remote"),
+        (
+            "dataset: {configs: [{type: remote, source: huggingface, path: x}]}",
+            "of type local",
+        ),
+        (
+            "dataset: {configs: [{type: local, path: rows.jsonl}], max_sample_num: 5}",
+            "max_sample_num",
+        ),
+        ("dataset: {config: []}", "did you mean 'configs'?"),
+        ("dataset_path: [rows.jsonl, rows.jsonl]", "listed twice"),
+    ] {
+        let shown = with(dataset).unwrap_err();
+        assert!(shown.contains(expected), "{expected}\n{shown}");
+    }
+}
+
+#[test]
+fn the_command_line_names_input_and_output() {
+    let mut case = Case::new("process: [text_length_filter]\n");
+    case.options.input = Some(Inputs::Stdin);
+    case.options.output = Some(Target::Stdout);
+    let recipe = case.load().unwrap();
+    assert_eq!(recipe.inputs, Inputs::Stdin);
+    assert_eq!(recipe.outputs[0].target, Target::Stdout);
+    case.options.input = Some(Inputs::Files(vec!["none.jsonl".into()]));
+    assert!(case.problems().contains("input not found: none.jsonl"));
+}
+
+#[test]
+fn paths_in_a_recipe_are_looked_for_beside_it_first() {
+    let case = Case::new("");
+    fs::create_dir(case.path("sub")).unwrap();
+    fs::write(case.path("sub/rows.jsonl"), "").unwrap();
+    fs::write(case.path("other.jsonl"), "").unwrap();
+    fs::write(
+        case.path("sub/r.yaml"),
+        "dataset_path: [rows.jsonl, other.jsonl]\nexport_path: o.jsonl\nprocess: [text_length_filter]\n",
+    )
+    .unwrap();
+    let recipe = load(&RecipeSource::File("sub/r.yaml".into()), &case.options).unwrap();
+    assert_eq!(
+        recipe.inputs,
+        Inputs::Files(vec![case.path("sub/rows.jsonl"), case.path("other.jsonl")])
+    );
+    assert_eq!(recipe.outputs[0].target, Target::File(case.path("o.jsonl")));
+}
+
+#[test]
+fn ten_problems_fit_one_screen() {
+    let mut recipe = String::from("dataset_path: rows.jsonl\nprocess:\n");
+    for i in 0..10 {
+        recipe.push_str(&format!("  - text_length_filter: {{min_lenn: {i}}}\n"));
+    }
+    let shown = Case::new(&recipe).problems();
+    assert_eq!(shown.lines().count(), 20, "{shown}");
+    let shown = Case::new("dataset_path: rows.jsonl\nprocess:\n\t- x\n").problems();
+    assert_eq!(shown.lines().count(), 4, "{shown}");
+}
+
+/// The peer's own pipelines: what it runs must load here, operators that are lacking aside.
+#[test]
+#[expect(clippy::print_stderr, reason = "says why nothing was tested")]
+fn pipelines_of_the_peer_load() {
+    let Ok(shared) = std::env::var("DJR_SHARED") else {
+        eprintln!("skipped: DJR_SHARED is not set");
+        return;
+    };
+    let pipelines = Path::new(&shared).join("peer/cases/_pipelines");
+    let mut seen = 0;
+    for entry in fs::read_dir(pipelines).unwrap() {
+        let dir = entry.unwrap().path();
+        let recipe = dir.join("recipe.yaml");
+        if !recipe.exists() {
+            continue;
+        }
+        seen += 1;
+        let scratch = TempDir::new().unwrap();
+        let result = load(
+            &RecipeSource::File(recipe),
+            &LoadOptions::new(scratch.path()),
+        );
+        if let Err(problems) = result {
+            let lacking = problems
+                .iter()
+                .all(|p| p.message.contains("djr does not have"));
+            let fails_there = !dir.join("expected").exists();
+            assert!(lacking || fails_there, "{problems}");
+        }
+    }
+    assert!(seen > 0);
+}

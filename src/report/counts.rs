@@ -1,0 +1,168 @@
+//! The numbers of a run, and the check that no row was lost.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::exec::{Stage, StepCost};
+use crate::io::atomic::Finished;
+use crate::sample::ImageCounts;
+
+/// What one step did.
+#[derive(Debug, Clone, Default)]
+pub struct StepCounts {
+    /// The operator's name.
+    pub name: String,
+    /// Rows it was shown.
+    pub rows_in: u64,
+    /// Rows it dropped.
+    pub dropped: u64,
+    /// Rows it could not process.
+    pub quarantined: u64,
+    /// Rows it changed.
+    pub changed: u64,
+    /// Its time over all threads, estimated from every eighth row.
+    pub time: Duration,
+}
+
+impl StepCounts {
+    /// Rows that went on.
+    #[must_use]
+    pub fn rows_out(&self) -> u64 {
+        self.rows_in - self.dropped - self.quarantined
+    }
+
+    /// Adds the cost of a batch.
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
+    pub fn add_cost(&mut self, cost: &StepCost) {
+        self.changed += cost.changed;
+        if cost.timed > 0 {
+            let nanos = cost.nanos as f64 * (cost.rows as f64 / cost.timed as f64);
+            self.time += Duration::from_nanos(nanos as u64);
+        }
+    }
+}
+
+/// What one output received.
+#[derive(Debug, Clone, Default)]
+pub struct OutputCounts {
+    /// Its path, or `<stdout>`.
+    pub name: String,
+    /// Its format.
+    pub format: &'static str,
+    /// Rows that reached the outputs.
+    pub candidates: u64,
+    /// Rows written.
+    pub written: u64,
+    /// Rows refused by name.
+    pub refused: u64,
+    /// Rows that the sample did not draw.
+    pub not_drawn: u64,
+    /// How many rows the sample was to have, if it is one.
+    pub wanted: Option<u64>,
+    /// The files.
+    pub files: Vec<Finished>,
+}
+
+/// One reason for quarantine and how often it came up.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reason {
+    /// Where: while reading, in a step, in an output.
+    pub stage: Stage,
+    /// The stable word.
+    pub code: &'static str,
+}
+
+/// The outcome of a run.
+#[derive(Debug, Clone, Default)]
+pub struct RunReport {
+    /// Rows read.
+    pub rows_in: u64,
+    /// Rows that at least one output wrote.
+    pub rows_out: u64,
+    /// Rows that an operator dropped, or that no sample drew.
+    pub dropped: u64,
+    /// Rows that could not be processed.
+    pub quarantined: u64,
+    /// Of `dropped`: rows that only sampled outputs could have written, and none drew.
+    pub not_drawn: u64,
+    /// Rows that could not be read.
+    pub unreadable: u64,
+    /// One entry a step.
+    pub steps: Vec<StepCounts>,
+    /// One entry an output.
+    pub outputs: Vec<OutputCounts>,
+    /// Reasons of quarantine and refusal.
+    pub reasons: BTreeMap<Reason, u64>,
+    /// What was read of images.
+    pub images: ImageCounts,
+    /// Bytes of rows read.
+    pub bytes_in: u64,
+    /// Wall time.
+    pub time: Duration,
+    /// Largest resident memory of the process in bytes.
+    pub peak_memory: u64,
+}
+
+impl RunReport {
+    /// Every row accounted for, in total and for each output?
+    ///
+    /// # Errors
+    /// The equation that does not hold. This is a defect of djr, never of the data.
+    pub fn check_conservation(&self) -> Result<(), String> {
+        let total = self.rows_out + self.dropped + self.quarantined;
+        if self.rows_in != total {
+            return Err(format!(
+                "rows in ({}) differ from rows out ({}) + dropped ({}) + quarantined ({})",
+                self.rows_in, self.rows_out, self.dropped, self.quarantined
+            ));
+        }
+        for output in &self.outputs {
+            if output.candidates != output.written + output.refused + output.not_drawn {
+                return Err(format!(
+                    "output {}: {} rows reached it, but {} written + {} refused + {} not drawn",
+                    output.name, output.candidates, output.written, output.refused, output.not_drawn
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether some row was set aside or some sample fell short.
+    #[must_use]
+    pub fn has_losses(&self) -> bool {
+        self.quarantined > 0 || self.outputs.iter().any(|o| o.refused > 0) || self.shortfall() > 0
+    }
+
+    /// Rows that samples were to have and could not find valid ones for.
+    #[must_use]
+    pub fn shortfall(&self) -> u64 {
+        self.outputs
+            .iter()
+            .filter(|o| o.refused > 0)
+            .filter_map(|o| Some(o.wanted?.min(o.candidates).saturating_sub(o.written)))
+            .sum()
+    }
+}
+
+/// The largest resident memory of this process so far, in bytes; 0 where the system does not say.
+#[must_use]
+pub fn peak_memory() -> u64 {
+    status_kib("VmHWM:")
+}
+
+/// The resident memory of this process now, in bytes; 0 where the system does not say.
+#[must_use]
+pub fn resident_memory() -> u64 {
+    status_kib("VmRSS:")
+}
+
+fn status_kib(field: &str) -> u64 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find(|l| l.starts_with(field))?;
+            line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()
+        })
+        .unwrap_or(0)
+        * 1024
+}

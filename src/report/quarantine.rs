@@ -1,0 +1,88 @@
+//! The quarantine: rows that could not be processed, verbatim, with the reason.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::io::PendingFile;
+use crate::io::atomic::Finished;
+use crate::sample::{Origin, RowError};
+
+/// Writes rows that could not be processed; the file exists only if there is one.
+pub struct Quarantine {
+    path: PathBuf,
+    file: Option<PendingFile>,
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    input: &'a str,
+    line: u64,
+    offset: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a serde_json::value::RawValue>,
+    stage: &'a str,
+    code: &'a str,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row_hex: Option<String>,
+}
+
+impl Quarantine {
+    /// A quarantine that will be written to `path`.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    /// Where it is (or would be).
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Sets a row aside. A row that is not UTF-8 is written in hexadecimal.
+    ///
+    /// # Errors
+    /// If the file cannot be made or written.
+    pub fn push(
+        &mut self,
+        input: &str,
+        origin: Origin,
+        id: Option<&serde_json::value::RawValue>,
+        stage: &str,
+        error: &RowError,
+        row: &[u8],
+    ) -> io::Result<()> {
+        let text = std::str::from_utf8(row).ok();
+        let record = Record {
+            input,
+            line: origin.line,
+            offset: origin.offset,
+            id,
+            stage,
+            code: error.code,
+            reason: &error.message,
+            row: text,
+            row_hex: text.is_none().then(|| row.iter().map(|b| format!("{b:02x}")).collect()),
+        };
+        let mut line = serde_json::to_vec(&record)?;
+        line.push(b'\n');
+        let file = match &mut self.file {
+            Some(file) => file,
+            empty => empty.insert(PendingFile::create(&self.path)?),
+        };
+        file.write_all(&line)
+    }
+
+    /// Ends it and gives it its name; `None` if no row was set aside.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn finish(self) -> io::Result<Option<Finished>> {
+        self.file.map(PendingFile::commit).transpose()
+    }
+}

@@ -1,0 +1,145 @@
+//! The closing table of a run.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::RunReport;
+use crate::exec::Stage;
+
+/// The name of a stage for people.
+#[must_use]
+pub fn stage_name(report: &RunReport, stage: Stage) -> String {
+    match stage {
+        Stage::Read => "read".to_owned(),
+        Stage::Step(step) => report.steps.get(step).map_or_else(String::new, |s| s.name.clone()),
+        Stage::Output(output) => report.outputs.get(output).map_or_else(String::new, |o| o.name.clone()),
+    }
+}
+
+/// The table: rows in, what each operator did, what was set aside and why, rows out, time, memory.
+#[must_use]
+pub fn render(report: &RunReport) -> String {
+    let mut out = String::new();
+    let width = report.steps.iter().map(|s| s.name.len()).max().unwrap_or(0).max(12) + 4;
+    let line = |out: &mut String, label: &str, count: u64, note: &str| {
+        let _ = writeln!(out, "{label:<width$} {:>11}{}{note}", thousands(count), if note.is_empty() { "" } else { "   " });
+    };
+    line(&mut out, "rows in", report.rows_in, "");
+    for (number, step) in report.steps.iter().enumerate() {
+        let mut notes = Vec::new();
+        if step.changed > 0 {
+            notes.push(format!("{} changed", thousands(step.changed)));
+        }
+        if step.quarantined > 0 {
+            notes.push(format!("{} set aside", thousands(step.quarantined)));
+        }
+        if step.time >= Duration::from_millis(1) {
+            notes.push(format!("{} cpu", seconds(step.time)));
+        }
+        let label = format!("{:>2} {}", number + 1, step.name);
+        let dropped = if step.dropped == 0 { "-".to_owned() } else { format!("-{}", thousands(step.dropped)) };
+        let _ = writeln!(out, "{}", format!("{label:<width$} {dropped:>11}   {}", notes.join(", ")).trim_end());
+    }
+    if report.not_drawn > 0 {
+        line(&mut out, "not drawn", report.not_drawn, "for any sample");
+    }
+    line(&mut out, "dropped", report.dropped, "");
+    line(&mut out, "quarantined", report.quarantined, &reasons(report));
+    line(&mut out, "rows out", report.rows_out, "");
+    for output in &report.outputs {
+        let mut notes = format!("-> {} ({})", output.name, output.format);
+        if output.refused > 0 {
+            let _ = write!(notes, ", {} refused", thousands(output.refused));
+        }
+        line(&mut out, "  written", output.written, &notes);
+    }
+    let rate = rate(report.rows_in, report.time);
+    let _ = writeln!(
+        out,
+        "{:<width$} {:>11}   {rate} rows/s, peak memory {}",
+        "time",
+        seconds(report.time),
+        bytes(report.peak_memory)
+    );
+    out
+}
+
+/// The three commonest reasons, with their counts.
+fn reasons(report: &RunReport) -> String {
+    let mut by_code: Vec<(&str, u64)> = Vec::new();
+    for (reason, count) in &report.reasons {
+        match by_code.iter_mut().find(|(code, _)| *code == reason.code) {
+            Some(entry) => entry.1 += count,
+            None => by_code.push((reason.code, *count)),
+        }
+    }
+    by_code.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    let shown: Vec<String> = by_code.iter().take(3).map(|(code, count)| format!("{code} {}", thousands(*count))).collect();
+    let rest = by_code.len().saturating_sub(3);
+    match (shown.is_empty(), rest) {
+        (true, _) => String::new(),
+        (false, 0) => shown.join(", "),
+        (false, n) => format!("{} and {n} more reasons", shown.join(", ")),
+    }
+}
+
+/// `12,345`.
+#[must_use]
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1.5 GB`, in powers of 1000.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+pub fn bytes(number: u64) -> String {
+    let mut value = number as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{number} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+/// `0.25 s`, `12.3 s`, `3 min 5 s`.
+#[must_use]
+pub fn seconds(time: Duration) -> String {
+    let total = time.as_secs_f64();
+    if total < 10.0 {
+        format!("{total:.2} s")
+    } else if total < 120.0 {
+        format!("{total:.1} s")
+    } else {
+        format!("{} min {} s", time.as_secs() / 60, time.as_secs() % 60)
+    }
+}
+
+/// Rows a second, for people.
+#[must_use]
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shown rounded")]
+pub fn rate(rows: u64, time: Duration) -> String {
+    thousands((rows as f64 / time.as_secs_f64().max(1e-9)).round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(bytes(1_500_000), "1.5 MB");
+        assert_eq!(bytes(12), "12 B");
+        assert_eq!(seconds(Duration::from_secs(185)), "3 min 5 s");
+    }
+}

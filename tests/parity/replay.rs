@@ -1,0 +1,433 @@
+//! Runs one operator over the rows of a case, as the executor would, and compares.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
+
+use djr::op::{
+    BandDeduplicator, Clusters, ExactDeduplicator, Filter, Mapper, OpDef, Operator, Picked,
+    Selector, Verdict,
+};
+use djr::sample::{ImageContext, Origin, RowError, Sample, StatValue};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+use crate::case::{self, Case, Suite};
+
+/// How an answer differs: as a whole, or row by row.
+#[derive(Debug, Default)]
+pub struct Difference {
+    /// What is wrong with the case as a whole.
+    pub whole: Vec<String>,
+    /// What is wrong with single rows, by index into the input.
+    pub rows: BTreeMap<usize, Vec<String>>,
+}
+
+impl Difference {
+    fn row(&mut self, row: usize, message: impl Into<String>) {
+        self.rows.entry(row).or_default().push(message.into());
+    }
+
+    fn whole(message: impl Into<String>) -> Self {
+        Self {
+            whole: vec![message.into()],
+            rows: BTreeMap::new(),
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        self.whole.is_empty() && self.rows.is_empty()
+    }
+
+    /// The first few differences, for a person.
+    pub fn shown(&self) -> String {
+        let mut out = String::new();
+        for message in self.whole.iter().take(3) {
+            let _ = write!(out, "\n    {message}");
+        }
+        for (row, messages) in self.rows.iter().take(5) {
+            let _ = write!(out, "\n    row {row}: {}", messages.join("; "));
+        }
+        if self.rows.len() > 5 {
+            let all: Vec<_> = self.rows.keys().map(ToString::to_string).collect();
+            let _ = write!(out, "\n    {} rows in all: {}", all.len(), all.join(", "));
+        }
+        out
+    }
+}
+
+/// Builds the operator from a recipe's parameters.
+pub fn build(def: &OpDef, suite: &Suite, params: &Map<String, Value>) -> Result<Operator, String> {
+    let (base, own) = case::split(params);
+    (def.check)(own.clone())?;
+    (def.build)(own, &suite.build_context(base)).map_err(|errors| {
+        let shown: Vec<_> = errors.into_iter().map(|e| e.message).collect();
+        shown.join("; ")
+    })
+}
+
+/// Replays `case` on `def`.
+pub fn run(def: &OpDef, suite: &Suite, case: &Case) -> Result<(), Difference> {
+    let operator = match build(def, suite, &case.params) {
+        Ok(operator) => operator,
+        Err(_) if case.fails => return Ok(()),
+        Err(e) => return Err(Difference::whole(format!("cannot be built: {e}"))),
+    };
+    let (base, _) = case::split(&case.params);
+    let rows = Rows {
+        input: &case.input,
+        context: suite.image_context(&base),
+    };
+    let difference = match operator {
+        Operator::Filter(op) => filter(op.as_ref(), &rows, case),
+        Operator::Mapper(op) => mapper(op.as_ref(), &rows, case),
+        Operator::Exact(op) => exact(op.as_ref(), &rows, case),
+        Operator::Near(op) => near(op.as_ref(), &rows, case),
+        Operator::Selector(op) => selector(op.as_ref(), &rows, case),
+    };
+    if case.fails {
+        return if difference.is_none() {
+            Err(Difference::whole("the peer fails, we do not"))
+        } else {
+            Ok(())
+        };
+    }
+    if difference.is_none() {
+        Ok(())
+    } else {
+        Err(difference)
+    }
+}
+
+/// The rows of a case as samples.
+pub struct Rows<'a> {
+    /// The rows as JSON.
+    pub input: &'a [Value],
+    /// How their images are found.
+    pub context: Arc<ImageContext>,
+}
+
+impl Rows<'_> {
+    /// Row `index` as a sample, with the stats that the row brings along.
+    pub fn sample(&self, index: usize) -> Result<Sample, RowError> {
+        let row = self.input.get(index).unwrap_or(&Value::Null);
+        let origin = Origin {
+            offset: index as u64,
+            file: 0,
+            line: index as u64 + 1,
+        };
+        let mut sample = Sample::parse(row.to_string(), origin, Arc::clone(&self.context))?;
+        if let Some(Value::Object(stats)) = row.get("__dj__stats__") {
+            for (key, value) in stats {
+                sample.stats.set(key.clone(), stat(value));
+            }
+        }
+        Ok(sample)
+    }
+}
+
+fn stat(value: &Value) -> StatValue {
+    match value {
+        Value::Number(n) => n.as_i64().map_or_else(
+            || StatValue::Float(n.as_f64().unwrap_or(f64::NAN)),
+            StatValue::Int,
+        ),
+        other => StatValue::Json(other.clone()),
+    }
+}
+
+/// Measures what is missing, then decides.
+pub fn filter_row(op: &dyn Filter, sample: &mut Sample) -> Result<bool, RowError> {
+    if op.stats().iter().any(|key| sample.stats.get(key).is_none()) {
+        let measured = op.measure(sample)?;
+        for (key, value) in op.stats().iter().zip(measured) {
+            sample.stats.set(key.clone(), value);
+        }
+    }
+    Ok(op.decide(&sample.stats) == Verdict::Keep)
+}
+
+/// The row as it is written.
+pub fn written(sample: &Sample) -> Value {
+    let mut out = Vec::new();
+    sample.write_json(&[], &mut out);
+    serde_json::from_slice(&out).unwrap_or_else(|e| Value::String(format!("not JSON: {e}")))
+}
+
+/// JSON in ASCII, so that a person sees which space or joiner it is.
+pub fn visible(value: &Value) -> String {
+    let mut out = String::new();
+    for character in value.to_string().chars() {
+        if character.is_ascii() {
+            out.push(character);
+        } else {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
+        }
+    }
+    out
+}
+
+/// A row without its null fields: Data-Juicer's columns give every row every field.
+pub fn without_nulls(row: &Value) -> Value {
+    match row {
+        Value::Object(map) => Value::Object(
+            map.iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+        ),
+        other => other.clone(),
+    }
+}
+
+fn filter(op: &dyn Filter, rows: &Rows, case: &Case) -> Difference {
+    let mut difference = Difference::default();
+    let kept: Option<HashSet<usize>> = case.kept.as_ref().map(|k| k.iter().copied().collect());
+    for index in 0..case.input.len() {
+        let answer = rows.sample(index).and_then(|mut sample| {
+            let keep = filter_row(op, &mut sample)?;
+            Ok((keep, sample.stats.to_json()))
+        });
+        let (keep, stats) = match answer {
+            Ok(answer) => answer,
+            Err(e) => {
+                difference.row(index, e.to_string());
+                continue;
+            }
+        };
+        let expected = case.stats.as_ref().and_then(|all| all.get(index));
+        if let Some(expected) = expected
+            && *expected != stats
+        {
+            difference.row(index, format!("stats {stats}, recorded {expected}"));
+        }
+        if let Some(kept) = &kept
+            && kept.contains(&index) != keep
+        {
+            difference.row(
+                index,
+                if keep {
+                    format!("kept ({stats}), recorded as dropped")
+                } else {
+                    format!("dropped ({stats}), recorded as kept")
+                },
+            );
+        }
+    }
+    difference
+}
+
+fn mapper(op: &dyn Mapper, rows: &Rows, case: &Case) -> Difference {
+    let mut difference = Difference::default();
+    let Some(output) = &case.output else {
+        return Difference::default();
+    };
+    if output.len() != case.input.len() {
+        return Difference::whole(format!(
+            "{} rows come out of {}: not one for one",
+            output.len(),
+            case.input.len()
+        ));
+    }
+    for (index, expected) in output.iter().enumerate() {
+        let answer = rows.sample(index).and_then(|mut sample| {
+            op.apply(&mut sample)?;
+            Ok(written(&sample))
+        });
+        match answer {
+            Ok(row) if without_nulls(&row) == without_nulls(expected) => {}
+            Ok(row) => difference.row(
+                index,
+                format!("{}\n      recorded {}", visible(&row), visible(expected)),
+            ),
+            Err(e) => difference.row(index, e.to_string()),
+        }
+    }
+    difference
+}
+
+fn exact(op: &dyn ExactDeduplicator, rows: &Rows, case: &Case) -> Difference {
+    let mut difference = Difference::default();
+    let mut seen = HashSet::new();
+    let mut kept = Vec::new();
+    for index in 0..case.input.len() {
+        let hashed = rows.sample(index).and_then(|sample| {
+            let key = op.key(&sample)?;
+            Ok((key, sample))
+        });
+        match hashed {
+            Ok((key, sample)) => {
+                if key.is_none_or(|key| seen.insert(key)) {
+                    kept.push(index);
+                }
+                compare_hashes(&sample, index, case, &mut difference);
+            }
+            Err(e) => difference.row(index, e.to_string()),
+        }
+    }
+    compare_kept(&kept, case, &mut difference);
+    difference
+}
+
+fn near(op: &dyn BandDeduplicator, rows: &Rows, case: &Case) -> Difference {
+    let mut difference = Difference::default();
+    let mut table = Vec::new();
+    let mut places = Vec::new();
+    for index in 0..case.input.len() {
+        let mut keys = Vec::new();
+        let hashed = rows.sample(index).and_then(|sample| {
+            op.keys(&sample, &mut keys)?;
+            Ok(sample)
+        });
+        match hashed {
+            Ok(_) if keys.len() != op.bands() => {
+                return Difference::whole(format!(
+                    "row {index} yields {} keys, not {}",
+                    keys.len(),
+                    op.bands()
+                ));
+            }
+            Ok(sample) => {
+                compare_hashes(&sample, index, case, &mut difference);
+                table.push(keys);
+                places.push(index);
+            }
+            Err(e) => difference.row(index, e.to_string()),
+        }
+    }
+    let mut clusters = Clusters::new(table.len());
+    let mut first: HashMap<(usize, u64), usize> = HashMap::new();
+    for band in 0..op.bands() {
+        let column: Vec<u64> = table
+            .iter()
+            .filter_map(|keys| keys.get(band))
+            .copied()
+            .collect();
+        op.cluster(&column, &mut clusters);
+        for (key, &row) in column.iter().zip(&places) {
+            let ours = *first.entry((band, *key)).or_insert(row);
+            let recorded = case.bands.as_ref().and_then(|b| b.get(row)?.get(band));
+            if recorded.is_some_and(|&recorded| recorded != ours) {
+                difference.row(row, format!("band {band} groups it with row {ours}"));
+            }
+        }
+    }
+    if let Some(recorded) = case.bands.as_ref().and_then(|b| b.first())
+        && recorded.len() != op.bands()
+    {
+        difference
+            .whole
+            .push(format!("{} bands, recorded {}", op.bands(), recorded.len()));
+    }
+    let kept: Vec<_> = (0..)
+        .zip(&places)
+        .filter(|(position, _)| clusters.find(*position) == *position)
+        .map(|(_, row)| *row)
+        .collect();
+    compare_kept(&kept, case, &mut difference);
+    difference
+}
+
+fn selector(op: &dyn Selector, rows: &Rows, case: &Case) -> Difference {
+    match picked(op, rows) {
+        Ok(picked) if case.kept.as_ref().is_none_or(|kept| *kept == picked) => {
+            Difference::default()
+        }
+        Ok(picked) => Difference::whole(format!(
+            "picks {picked:?}, recorded {:?}",
+            case.kept.as_deref().unwrap_or_default()
+        )),
+        Err(e) => Difference::whole(e),
+    }
+}
+
+/// The rows that a selector picks, in its order.
+pub fn picked(op: &dyn Selector, rows: &Rows) -> Result<Vec<usize>, String> {
+    let keys: Vec<_> = (0..rows.input.len())
+        .map(|index| rows.sample(index).and_then(|sample| op.key(&sample)))
+        .collect::<Result<_, _>>()
+        .map_err(|e| e.to_string())?;
+    Ok(match op.pick(&keys)? {
+        Picked::All => (0..keys.len()).collect(),
+        Picked::Rows(rows) => rows.into_iter().map(|row| row as usize).collect(),
+    })
+}
+
+/// The rows that a deduplicator or selector leaves, in its order.
+pub fn survivors(operator: &Operator, rows: &Rows) -> Result<Vec<usize>, String> {
+    let failed = |e: RowError| e.to_string();
+    match operator {
+        Operator::Exact(op) => {
+            let mut seen = HashSet::new();
+            let mut kept = Vec::new();
+            for index in 0..rows.input.len() {
+                let key = rows
+                    .sample(index)
+                    .and_then(|s| op.key(&s))
+                    .map_err(failed)?;
+                if key.is_none_or(|key| seen.insert(key)) {
+                    kept.push(index);
+                }
+            }
+            Ok(kept)
+        }
+        Operator::Near(op) => {
+            let mut table = vec![Vec::new(); op.bands()];
+            for index in 0..rows.input.len() {
+                let mut keys = Vec::new();
+                let sample = rows.sample(index).map_err(failed)?;
+                op.keys(&sample, &mut keys).map_err(failed)?;
+                table.iter_mut().zip(keys).for_each(|(t, key)| t.push(key));
+            }
+            let mut clusters = Clusters::new(rows.input.len());
+            for column in &table {
+                op.cluster(column, &mut clusters);
+            }
+            Ok((0..)
+                .zip(0..rows.input.len())
+                .filter(|(position, _)| clusters.find(*position) == *position)
+                .map(|(_, row)| row)
+                .collect())
+        }
+        Operator::Selector(op) => picked(op.as_ref(), rows),
+        Operator::Mapper(_) | Operator::Filter(_) => Err("works on one row at a time".to_owned()),
+    }
+}
+
+fn compare_kept(kept: &[usize], case: &Case, difference: &mut Difference) {
+    let Some(recorded) = &case.kept else { return };
+    for row in kept.iter().filter(|row| !recorded.contains(row)) {
+        difference.row(*row, "kept, recorded as dropped");
+    }
+    for row in recorded.iter().filter(|row| !kept.contains(row)) {
+        difference.row(*row, "dropped, recorded as kept");
+    }
+}
+
+/// Compares the hash columns that the operator filled with those recorded.
+fn compare_hashes(sample: &Sample, index: usize, case: &Case, difference: &mut Difference) {
+    let Some(recorded) = case.hashes.as_ref().and_then(|all| all.get(index)) else {
+        return;
+    };
+    let text = sample.hashes.text.get().map(|digest| {
+        digest.iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    });
+    let ours = [
+        ("__dj__hash", text),
+        ("__dj__imagehash", sample.hashes.image.get().cloned()),
+        (
+            "__dj__simhash",
+            sample.hashes.simhash.get().map(ToString::to_string),
+        ),
+    ];
+    for (column, ours) in ours {
+        let recorded = recorded.get(column).and_then(Value::as_str);
+        if let (Some(ours), Some(recorded)) = (ours, recorded)
+            && ours != recorded
+        {
+            difference.row(index, format!("{column} {ours}, recorded {recorded}"));
+        }
+    }
+}
