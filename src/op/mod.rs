@@ -11,6 +11,7 @@ mod build;
 mod dedup;
 mod filter;
 mod mapper;
+mod one_or_many;
 mod registry;
 mod selector;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use build::{AssetError, BaseParams, BuildContext, ParamError, Problems, posi
 pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};
 pub use filter::{Decision, Filter, Measured, Verdict};
 pub use mapper::{Mapper, TextMapper, TextMapperAdapter};
+pub use one_or_many::OneOrMany;
 pub use registry::{Family, OpDef, all, find, operator};
 pub use selector::{FieldKey, Picked, Selector};
 
