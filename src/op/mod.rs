@@ -12,6 +12,7 @@ mod dedup;
 mod field;
 mod filter;
 mod mapper;
+mod one_or_many;
 mod registry;
 mod selector;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};
 pub use field::{field_value, rank_number};
 pub use filter::{Decision, Filter, Measured, Verdict};
 pub use mapper::{Mapper, TextMapper, TextMapperAdapter};
+pub use one_or_many::OneOrMany;
 pub use registry::{Family, OpDef, all, find, operator};
 pub use selector::{FieldKey, Order, Picked, Quota, Selector, check_number, check_share, share_of};
 

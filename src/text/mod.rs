@@ -5,13 +5,17 @@ mod class;
 pub mod contacts;
 pub mod ftfy;
 pub mod html;
+pub mod latex;
 mod lines;
 mod listed;
 mod ngram;
 pub mod normal;
 mod number;
 pub mod python_regex;
+pub mod rejoin;
+pub mod repeats;
 mod sentencepiece;
+pub mod table_text;
 #[rustfmt::skip]
 mod tables;
 mod words;
