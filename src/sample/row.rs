@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use super::{FieldPath, ImageContext, ImageSlot, RowError, Stats};
+use super::{FieldPath, ImageContext, ImageCounts, ImageSlot, RowError, Stats};
 
 /// Where a row came from. `offset` is its identity: the offset in bytes of its line in the
 /// (decompressed) inputs laid end to end, each ended by a newline. It does not change when the
@@ -211,6 +211,15 @@ impl Sample {
     pub fn release_images(&mut self) {
         if let Some(Ok(slots)) = self.images.get_mut() {
             slots.iter_mut().for_each(ImageSlot::release);
+        }
+    }
+
+    /// What reading this row's images cost so far.
+    #[must_use]
+    pub fn image_counts(&self) -> ImageCounts {
+        match self.images.get() {
+            Some(Ok(slots)) => slots.iter().map(ImageSlot::counts).sum(),
+            _ => ImageCounts::default(),
         }
     }
 
