@@ -8,6 +8,7 @@
 mod bounds;
 mod build;
 mod dedup;
+mod field;
 mod filter;
 mod mapper;
 mod registry;
@@ -16,10 +17,11 @@ mod selector;
 pub use bounds::{AnyOrAll, Bounds};
 pub use build::{AssetError, BaseParams, BuildContext, ParamError};
 pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};
+pub use field::{field_value, rank_number};
 pub use filter::{Decision, Filter, Measured, Verdict};
 pub use mapper::{Mapper, TextMapper, TextMapperAdapter};
 pub use registry::{Family, OpDef, all, find, operator};
-pub use selector::{FieldKey, Picked, Selector};
+pub use selector::{FieldKey, Order, Picked, Quota, Selector, check_number, check_share, share_of};
 
 pub use crate::sample::ImageNeed;
 

@@ -4,31 +4,241 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use crate::sample::{RowError, Sample};
+use super::ParamError;
+use crate::sample::{FieldPath, RowError, Sample};
 
-/// The value a selector ranks or groups a row by.
+/// The value a selector ranks or groups a row by. Two keys are equal exactly if Python calls the
+/// values equal: 1, 1.0 and true are the same integer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FieldKey {
     /// Missing or null.
     Null,
-    /// A number; integers beyond 2^53 lose precision.
+    /// A whole number of 64 bits, whether written with a decimal point or not, or a boolean.
+    Integer(i64),
+    /// Any other number.
     Number(f64),
     /// A string.
     Text(String),
-    /// A list, an object or a boolean, as decoded.
+    /// A list or an object, as decoded.
     Other(Value),
 }
 
+/// 2^63, the first whole number that is not an `i64`.
+const INTEGER_END: f64 = 9_223_372_036_854_775_808.0;
+
+impl From<Value> for FieldKey {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(flag) => Self::Integer(i64::from(flag)),
+            Value::String(text) => Self::Text(text),
+            Value::Number(ref number) => match (number.as_i64(), number.as_f64()) {
+                (Some(integer), _) => Self::Integer(integer),
+                (None, Some(float)) => Self::from(float),
+                (None, None) => Self::Other(value),
+            },
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl From<f64> for FieldKey {
+    fn from(value: f64) -> Self {
+        if value.fract() == 0.0 && (-INTEGER_END..INTEGER_END).contains(&value) {
+            #[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
+            return Self::Integer(value as i64);
+        }
+        Self::Number(value)
+    }
+}
+
 impl FieldKey {
-    /// Orders two numbers or two texts; `None` where Python would raise a `TypeError`.
+    /// Orders two numbers or two texts, as Python does; `None` where Python would raise a
+    /// `TypeError`, and for lists.
     #[must_use]
     pub fn compare(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
+            (Self::Integer(a), Self::Integer(b)) => Some(a.cmp(b)),
             (Self::Number(a), Self::Number(b)) => a.partial_cmp(b),
+            (Self::Integer(a), Self::Number(b)) => compare_mixed(*a, *b),
+            (Self::Number(a), Self::Integer(b)) => compare_mixed(*b, *a).map(Ordering::reverse),
             (Self::Text(a), Self::Text(b)) => Some(a.cmp(b)),
             _ => None,
         }
     }
+
+    /// The indices of `keys` in ascending or descending order of the keys; equal keys stay in
+    /// input order both ways, as with Python's `heapq.nsmallest` and `nlargest`.
+    ///
+    /// # Errors
+    /// If two keys cannot be compared; names a row of each kind by its index, from 0.
+    pub fn ranked(keys: &[Self], order: Order) -> Result<Vec<u32>, String> {
+        // Keys are comparable if each is comparable with itself and with the first; and sorting
+        // is safe only once that is known.
+        if let Some(first) = keys.first() {
+            for (row, key) in keys.iter().enumerate() {
+                if key.compare(key).is_none() {
+                    return Err(format!(
+                        "row {row} holds {}, which has no order",
+                        key.kind()
+                    ));
+                }
+                if first.compare(key).is_none() {
+                    return Err(format!(
+                        "row 0 holds {} and row {row} holds {}: they cannot be compared",
+                        first.kind(),
+                        key.kind()
+                    ));
+                }
+            }
+        }
+        let mut rows: Vec<(&Self, u32)> = keys.iter().zip(0..).collect();
+        rows.sort_unstable_by(|(a, row_a), (b, row_b)| {
+            let keys = a.compare(b).unwrap_or(Ordering::Equal);
+            let keys = match order {
+                Order::Ascending => keys,
+                Order::Descending => keys.reverse(),
+            };
+            keys.then(row_a.cmp(row_b))
+        });
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// The key of a value that must be a text, a number, a boolean, null or missing.
+    ///
+    /// # Errors
+    /// `wrong_type` for a list or an object.
+    pub fn scalar(field: &FieldPath, value: Option<Value>) -> Result<Self, RowError> {
+        match value.map_or(Self::Null, Self::from) {
+            key @ Self::Other(_) => Err(RowError::new(
+                "wrong_type",
+                format!(
+                    "field '{field}' is {}, expected a text or a number",
+                    key.kind()
+                ),
+            )),
+            key => Ok(key),
+        }
+    }
+
+    /// What kind of value it is, for a message.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "no value",
+            Self::Integer(_) | Self::Number(_) => "a number",
+            Self::Text(_) => "a text",
+            Self::Other(Value::Array(_)) => "a list",
+            Self::Other(_) => "an object",
+        }
+    }
+}
+
+/// Compares a whole number with one that is not, exactly; `None` for NaN.
+fn compare_mixed(integer: i64, number: f64) -> Option<Ordering> {
+    if number.is_nan() {
+        return None;
+    }
+    if number >= INTEGER_END {
+        return Some(Ordering::Less);
+    }
+    if number < -INTEGER_END {
+        return Some(Ordering::Greater);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "in range")]
+    let below = number.floor() as i64;
+    // An equal floor leaves the fraction, or nothing, to decide.
+    Some(integer.cmp(&below).then(if number.fract() == 0.0 {
+        Ordering::Equal
+    } else {
+        Ordering::Less
+    }))
+}
+
+/// Which end of an order comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The least first.
+    Ascending,
+    /// The greatest first.
+    Descending,
+}
+
+/// How many to pick: a share of all, a number, or the lesser of both.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quota {
+    share: Option<f64>,
+    number: Option<u64>,
+}
+
+impl Quota {
+    /// A quota out of two optional parameters, each with its name.
+    ///
+    /// # Errors
+    /// If the share is not within 0 and 1, or the number is 0.
+    pub fn new(
+        (share_name, share): (&'static str, Option<f64>),
+        (number_name, number): (&'static str, Option<u64>),
+    ) -> Result<Self, Vec<ParamError>> {
+        let errors: Vec<_> = [
+            check_share(share_name, share),
+            check_number(number_name, number),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if errors.is_empty() {
+            Ok(Self { share, number })
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// How many of `total`; `None` if nothing was asked for. A share of 0 counts as not given,
+    /// and the share of a total is rounded down.
+    #[must_use]
+    pub fn of(&self, total: usize) -> Option<usize> {
+        let number = self
+            .number
+            .map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+        match self.share.filter(|share| *share > 0.0) {
+            Some(share) => {
+                let part = share_of(share, total);
+                Some(number.map_or(part, |number| number.min(part)))
+            }
+            None => number,
+        }
+    }
+}
+
+/// `int(share * total)` of Python.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a total is below 2^53 and a share within 0 and 1"
+)]
+pub fn share_of(share: f64, total: usize) -> usize {
+    (share * total as f64) as usize
+}
+
+/// What is wrong with a share, if it is not within 0 and 1.
+#[must_use]
+pub fn check_share(name: &'static str, share: Option<f64>) -> Option<ParamError> {
+    let share = share.filter(|share| !(0.0..=1.0).contains(share))?;
+    Some(
+        ParamError::new(name, format!("{name} is {share}, not a number from 0 to 1"))
+            .hint("0.25 means a quarter"),
+    )
+}
+
+/// What is wrong with a number of rows or values, if it is 0.
+#[must_use]
+pub fn check_number(name: &'static str, number: Option<u64>) -> Option<ParamError> {
+    number.filter(|number| *number == 0).map(|_| {
+        ParamError::new(name, format!("{name} is 0")).hint("give at least 1, or leave it out")
+    })
 }
 
 /// The rows a selector picked, as indices into the rows it was shown.
@@ -53,4 +263,81 @@ pub trait Selector: Send + Sync {
     /// # Errors
     /// If the keys cannot be compared (numbers and texts mixed, say): the run fails with this.
     fn pick(&self, keys: &[FieldKey]) -> Result<Picked, String>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn keys(values: Value) -> Vec<FieldKey> {
+        let Value::Array(values) = values else {
+            panic!("a list of values");
+        };
+        values.into_iter().map(FieldKey::from).collect()
+    }
+
+    #[test]
+    fn equal_keys_keep_their_order_both_ways() {
+        let keys = keys(json!([2, 3, 2.0, 2.5, true, 3]));
+        let ranked = |order| FieldKey::ranked(&keys, order).unwrap();
+        assert_eq!(ranked(Order::Ascending), [4, 0, 2, 3, 1, 5]);
+        assert_eq!(ranked(Order::Descending), [1, 5, 3, 0, 2, 4]);
+    }
+
+    #[test]
+    fn great_whole_numbers_stay_apart() {
+        let keys = keys(json!([
+            9_007_199_254_740_993_i64,
+            9_007_199_254_740_992_i64,
+            1e300
+        ]));
+        assert_eq!(
+            FieldKey::ranked(&keys, Order::Ascending).unwrap(),
+            [1, 0, 2]
+        );
+        assert_eq!(
+            FieldKey::Integer(5).compare(&FieldKey::Number(5.5)),
+            Some(Ordering::Less)
+        );
+        assert_eq!(
+            FieldKey::Number(-5.5).compare(&FieldKey::Integer(-5)),
+            Some(Ordering::Less)
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_named() {
+        let problem = |values| FieldKey::ranked(&keys(values), Order::Ascending).unwrap_err();
+        assert_eq!(
+            problem(json!([1, 2, "x"])),
+            "row 0 holds a number and row 2 holds a text: they cannot be compared"
+        );
+        assert_eq!(
+            problem(json!([1, null])),
+            "row 1 holds no value, which has no order"
+        );
+        assert_eq!(
+            problem(json!([[1], [2]])),
+            "row 0 holds a list, which has no order"
+        );
+    }
+
+    #[test]
+    fn the_lesser_of_share_and_number_applies() {
+        let quota = |share, number| Quota::new(("r", share), ("n", number)).unwrap().of(10);
+        assert_eq!(quota(None, None), None);
+        assert_eq!(quota(Some(0.0), None), None);
+        assert_eq!(quota(Some(0.0), Some(3)), Some(3));
+        assert_eq!(quota(Some(0.29), None), Some(2));
+        assert_eq!(quota(Some(0.29), Some(2)), Some(2));
+        assert_eq!(quota(Some(0.5), Some(4)), Some(4));
+        assert_eq!(quota(None, Some(40)), Some(40));
+        assert_eq!(
+            Quota::new(("r", Some(1.5)), ("n", Some(0)))
+                .unwrap_err()
+                .len(),
+            2
+        );
+    }
 }

@@ -1,1 +1,5 @@
-//! Operators of this family, one file each.
+//! Deduplicators, one file each.
+
+mod document_deduplicator;
+mod document_minhash_deduplicator;
+mod document_simhash_deduplicator;

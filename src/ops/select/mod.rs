@@ -1,1 +1,7 @@
-//! Operators of this family, one file each.
+//! Selectors, one file each.
+
+mod frequency_specified_field_selector;
+mod random_selector;
+mod range_specified_field_selector;
+mod tags_specified_field_selector;
+mod topk_specified_field_selector;

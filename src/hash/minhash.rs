@@ -1,0 +1,167 @@
+//! `MinHash` signatures with the permutations of Data-Juicer (which took them from `datasketch`).
+//!
+//! [`Permutations::signature_plain`] is the specification; [`Permutations::signature`] is the
+//! same, many permutations at a time.
+
+use sha1::{Digest as _, Sha1};
+
+use super::mersenne::Mersenne;
+use super::minhash_wide;
+
+/// 2^61 - 1.
+pub(super) const MERSENNE_PRIME: u64 = (1 << 61) - 1;
+
+/// Signatures are computed for this many permutations at a time.
+pub(super) const LANES: usize = 16;
+
+/// The seed of the published permutations.
+const SEED: u32 = 42;
+
+/// The linear permutations x ↦ (a·x + b) mod 2^61 - 1, reduced to 32 bits, of a signature.
+#[derive(Debug, Clone)]
+pub struct Permutations {
+    count: usize,
+    /// `a` and `b` of each permutation, filled up to whole blocks.
+    blocks: Vec<Block>,
+}
+
+/// `a` and `b` of [`LANES`] permutations.
+#[derive(Debug, Clone)]
+pub(super) struct Block {
+    pub(super) a: [u64; LANES],
+    pub(super) b: [u64; LANES],
+}
+
+impl Permutations {
+    /// The first `count` permutations: for each, `a` in 1..2^61 - 1 and then `b` in 0..2^61 - 1
+    /// drawn as numpy's `RandomState(42).randint` draws (mask and reject).
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        let mut random = Mersenne::from_word(SEED);
+        let mut blocks = Vec::with_capacity(count.div_ceil(LANES));
+        for first in (0..count).step_by(LANES) {
+            let mut block = Block {
+                a: [0; LANES],
+                b: [0; LANES],
+            };
+            let used = (count - first).min(LANES);
+            for (a, b) in block.a.iter_mut().zip(&mut block.b).take(used) {
+                *a = draw(&mut random, MERSENNE_PRIME - 2) + 1;
+                *b = draw(&mut random, MERSENNE_PRIME - 1);
+            }
+            blocks.push(block);
+        }
+        Self { count, blocks }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// `a` and `b` of each permutation.
+    pub fn coefficients(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.blocks
+            .iter()
+            .flat_map(|block| block.a.into_iter().zip(block.b))
+            .take(self.count)
+    }
+
+    /// Writes the signature of a set of shingle hashes to `out`: for each permutation the least
+    /// permuted hash, or 2^32 - 1 if there are none. A minimum does not see repeats, so `hashes`
+    /// may hold them.
+    pub fn signature(&self, hashes: &[u32], out: &mut Vec<u32>) {
+        out.clear();
+        out.resize(self.blocks.len() * LANES, u32::MAX);
+        minhash_wide::fill(&self.blocks, hashes, out);
+        out.truncate(self.count);
+    }
+
+    /// [`Permutations::signature`], one permutation and one hash at a time.
+    pub fn signature_plain(&self, hashes: &[u32], out: &mut Vec<u32>) {
+        out.clear();
+        out.extend(self.coefficients().map(|(a, b)| {
+            hashes
+                .iter()
+                .map(|&hash| permute(hash, a, b))
+                .min()
+                .unwrap_or(u32::MAX)
+        }));
+    }
+}
+
+/// One permutation of one hash. The product wraps at 2^64, as numpy's does.
+#[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are meant")]
+fn permute(hash: u32, a: u64, b: u64) -> u32 {
+    (u64::from(hash).wrapping_mul(a).wrapping_add(b) % MERSENNE_PRIME) as u32
+}
+
+/// A number in 0..=`range`, where `range` has 61 bits: numpy's masked rejection of 64-bit words,
+/// each made of two outputs, the first one high.
+fn draw(random: &mut Mersenne, range: u64) -> u64 {
+    loop {
+        let high = u64::from(random.next_u32());
+        let word = (high << 32 | u64::from(random.next_u32())) & MERSENNE_PRIME;
+        if word <= range {
+            return word;
+        }
+    }
+}
+
+/// The first four bytes of the SHA-1 digest, little-endian: the hash of a shingle.
+#[must_use]
+pub fn sha1_32(shingle: &[u8]) -> u32 {
+    let digest = Sha1::digest(shingle);
+    let mut first = [0; 4];
+    first
+        .iter_mut()
+        .zip(digest)
+        .for_each(|(to, from)| *to = from);
+    u32::from_le_bytes(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn permutations_are_those_of_numpy() {
+        let all: Vec<_> = Permutations::new(256).coefficients().collect();
+        // numpy 2.4.6, RandomState(42).
+        assert_eq!(all.first(), Some(&FIRST));
+        assert_eq!(all.last(), Some(&LAST));
+        assert_eq!(all.len(), 256);
+    }
+
+    const FIRST: (u64, u64) = (2_297_359_619_001_564_596, 1_396_682_528_897_996_046);
+    const LAST: (u64, u64) = (2_092_141_031_243_851_673, 797_693_216_700_694_537);
+
+    #[test]
+    fn no_shingle_gives_the_greatest_value() {
+        let mut out = Vec::new();
+        Permutations::new(3).signature(&[], &mut out);
+        assert_eq!(out, [u32::MAX; 3]);
+    }
+
+    #[test]
+    fn shingles_hash_as_in_python() {
+        // struct.unpack("<I", hashlib.sha1(b"a red bicycle by the").digest()[:4])
+        assert_eq!(sha1_32(b"a red bicycle by the"), 373_962_775);
+    }
+
+    proptest! {
+        #[test]
+        fn the_wide_version_equals_the_plain_one(
+            count in 1usize..70,
+            hashes in prop::collection::vec(any::<u32>(), 0..20),
+        ) {
+            let permutations = Permutations::new(count);
+            let (mut wide, mut plain) = (Vec::new(), Vec::new());
+            permutations.signature(&hashes, &mut wide);
+            permutations.signature_plain(&hashes, &mut plain);
+            prop_assert_eq!(wide, plain);
+        }
+    }
+}

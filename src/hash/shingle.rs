@@ -1,0 +1,112 @@
+//! Windows of consecutive tokens: what near-duplicate detection compares texts by.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a text is cut into tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Tokenization {
+    /// At U+0020 only; empty tokens are dropped. Joined by a space.
+    #[default]
+    Space,
+    /// At each punctuation character (`\p{P}`); empty tokens count. Joined by a space.
+    Punctuation,
+    /// One token a code point. Joined by nothing.
+    Character,
+}
+
+/// Punctuation as the `regex` module (Unicode 17) has it; the second part of the class is what
+/// Unicode 17 added.
+static PUNCTUATION: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"[\p{P}\u{2E60}-\u{2E63}\u{10ED0}]").ok());
+
+/// A text cut into tokens so that each window of tokens is one slice of it.
+#[derive(Debug, Clone, Default)]
+pub struct Shingles {
+    /// The tokens with one separator between each two.
+    joined: String,
+    /// Where each token begins and ends in `joined`.
+    tokens: Vec<(usize, usize)>,
+}
+
+impl Shingles {
+    /// Cuts `text`; the buffers of `self` are reused.
+    pub fn cut(&mut self, text: &str, tokenization: Tokenization) {
+        self.joined.clear();
+        self.tokens.clear();
+        match tokenization {
+            Tokenization::Space => {
+                for token in text.split(' ').filter(|token| !token.is_empty()) {
+                    self.push(token);
+                }
+            }
+            Tokenization::Punctuation => match PUNCTUATION.as_ref() {
+                Some(pattern) => pattern.split(text).for_each(|token| self.push(token)),
+                None => self.push(text),
+            },
+            Tokenization::Character => {
+                self.joined.push_str(text);
+                self.tokens
+                    .extend(text.char_indices().map(|(at, c)| (at, at + c.len_utf8())));
+            }
+        }
+    }
+
+    /// Every window of `size` tokens, in order, repeats included, in UTF-8. Fewer tokens than
+    /// `size` give no window.
+    pub fn windows(&self, size: usize) -> impl Iterator<Item = &[u8]> {
+        self.tokens.windows(size.max(1)).filter_map(|window| {
+            let (start, end) = (window.first()?.0, window.last()?.1);
+            self.joined.as_bytes().get(start..end)
+        })
+    }
+
+    fn push(&mut self, token: &str) {
+        if !self.tokens.is_empty() {
+            self.joined.push(' ');
+        }
+        let start = self.joined.len();
+        self.joined.push_str(token);
+        self.tokens.push((start, self.joined.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shingles(text: &str, tokenization: Tokenization, size: usize) -> Vec<String> {
+        let mut shingles = Shingles::default();
+        shingles.cut("left over", Tokenization::Space);
+        shingles.cut(text, tokenization);
+        shingles
+            .windows(size)
+            .map(|w| String::from_utf8(w.to_vec()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn tokens_are_cut_as_data_juicer_cuts_them() {
+        use Tokenization::{Character, Punctuation, Space};
+        assert_eq!(shingles(" a  b\nc d ", Space, 2), ["a b\nc", "b\nc d"]);
+        assert_eq!(shingles("a, b。", Punctuation, 2), ["a  b", " b "]);
+        assert_eq!(shingles("日本x", Character, 2), ["日本", "本x"]);
+        assert_eq!(shingles("a b", Space, 3), [""; 0]);
+        assert_eq!(shingles("", Punctuation, 1), [""]);
+        assert_eq!(shingles("", Character, 1), [""; 0]);
+    }
+
+    #[test]
+    fn punctuation_is_that_of_unicode_17() {
+        let pattern = PUNCTUATION.as_ref().unwrap();
+        let mut buffer = [0; 4];
+        let count = ('\0'..=char::MAX)
+            .filter(|c| pattern.is_match(c.encode_utf8(&mut buffer)))
+            .count();
+        assert_eq!(count, 860);
+    }
+}

@@ -1,0 +1,304 @@
+//! Drops rows whose text is nearly that of an earlier row, by `MinHash` and bands.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::hash::{
+    IgnorePattern, Permutations, Shingles, Tokenization, band_keys, optimal_bands, python_lower,
+    sha1_32,
+};
+use crate::op::{
+    BandDeduplicator, BuildContext, Clusters, Operator, ParamError, check_number, operator,
+};
+use crate::sample::{FieldPath, RowError, Sample};
+
+operator! {
+    /// Drops rows whose text is nearly the same as that of an earlier row (`MinHash` LSH).
+    ///
+    /// A text is taken in lower case, without what `ignore_pattern` matches, as the set of all
+    /// runs of `window_size` neighbouring tokens. Its signature holds, for each of
+    /// `num_permutations` permutations, the least permuted hash of the set; it is cut into
+    /// `num_bands` bands of `num_rows_per_band` values. Rows that agree in a whole band are joined,
+    /// whatever their true similarity; of all rows joined, directly or through others, the first
+    /// one stays. Bands and rows a band are chosen for `jaccard_threshold` unless both are given.
+    ///
+    /// A text of fewer tokens than `window_size` has an empty set, and all empty sets are the
+    /// same: of all texts under five words just the first one stays. With short captions choose
+    /// a smaller `window_size`, or `tokenization: character`.
+    ///
+    /// ## Stats
+    /// None.
+    ///
+    /// ## Example
+    /// ```yaml
+    /// - document_minhash_deduplicator: {window_size: 2}
+    /// ```
+    /// ```json
+    /// {"rows": [{"text": "a red bicycle by the old wall"}, {"text": "two cats"}, {"text": "A  red bicycle by the old wall"}], "out": [{"text": "a red bicycle by the old wall"}, {"text": "two cats"}]}
+    /// ```
+    ///
+    /// ## Peer
+    /// Data-Juicer 1.6.1 `document_minhash_deduplicator`: same rows. A band is compared by 64 bits
+    /// of its values (a chance below 1 in a million of one wrong pair in 400,000 rows). Bands
+    /// that lie wholly beyond the permutations are refused: they would join all rows.
+    /// `tokenization: sentencepiece` is not supported.
+    document_minhash_deduplicator: Deduplicator(Params) => build
+}
+
+/// Parameters.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Params {
+    /// How texts are cut: `space`, `punctuation` or `character`.
+    tokenization: MinhashTokenization,
+    /// Tokens in a shingle, at least 1.
+    window_size: u64,
+    /// Compare texts in lower case.
+    lowercase: bool,
+    /// A regular expression; what it matches is cut before the text is compared.
+    ignore_pattern: Option<String>,
+    /// Values in a signature, at least 1.
+    num_permutations: u64,
+    /// The Jaccard similarity, from 0 to 1, around which rows begin to be joined.
+    jaccard_threshold: f64,
+    /// Bands of a signature; used only together with `num_rows_per_band`.
+    num_bands: Option<u64>,
+    /// Values in a band; used only together with `num_bands`.
+    num_rows_per_band: Option<u64>,
+    /// The model of `tokenization: sentencepiece`.
+    tokenizer_model: Option<String>,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            tokenization: MinhashTokenization::Space,
+            window_size: 5,
+            lowercase: true,
+            ignore_pattern: None,
+            num_permutations: 256,
+            jaccard_threshold: 0.7,
+            num_bands: None,
+            num_rows_per_band: None,
+            tokenizer_model: None,
+        }
+    }
+}
+
+/// How texts are cut into tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum MinhashTokenization {
+    /// At spaces (U+0020 only).
+    Space,
+    /// At each punctuation character.
+    Punctuation,
+    /// Each code point is a token.
+    Character,
+    /// By a sentencepiece model; not supported.
+    Sentencepiece,
+}
+
+/// More permutations than this only cost time and memory.
+const MOST_PERMUTATIONS: u64 = 1 << 16;
+
+struct DocumentMinhash {
+    text_key: FieldPath,
+    tokenization: Tokenization,
+    window: usize,
+    lowercase: bool,
+    ignore: Option<IgnorePattern>,
+    permutations: Permutations,
+    bands: usize,
+    rows: usize,
+}
+
+fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
+    let mut errors: Vec<ParamError> = [
+        check_number("window_size", Some(params.window_size)),
+        check_number("num_permutations", Some(params.num_permutations)),
+        check_number("num_bands", params.num_bands),
+        check_number("num_rows_per_band", params.num_rows_per_band),
+        crate::op::check_share("jaccard_threshold", Some(params.jaccard_threshold)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if params.num_permutations > MOST_PERMUTATIONS {
+        errors.push(ParamError::new(
+            "num_permutations",
+            format!("num_permutations is above {MOST_PERMUTATIONS}"),
+        ));
+    }
+    if let (Some(bands), Some(rows)) = (params.num_bands, params.num_rows_per_band) {
+        let filled = params.num_permutations.div_ceil(rows.max(1));
+        if bands > filled {
+            errors.push(
+                ParamError::new(
+                    "num_bands",
+                    format!(
+                        "{bands} bands of {rows} values need more than the {} permutations: \
+                         the last bands would be empty and join all rows",
+                        params.num_permutations
+                    ),
+                )
+                .hint(format!(
+                    "lower num_bands to {filled}, or raise num_permutations"
+                )),
+            );
+        }
+    }
+    let tokenization = match params.tokenization {
+        MinhashTokenization::Space => Tokenization::Space,
+        MinhashTokenization::Punctuation => Tokenization::Punctuation,
+        MinhashTokenization::Character => Tokenization::Character,
+        MinhashTokenization::Sentencepiece => {
+            errors.push(
+                ParamError::new(
+                    "tokenization",
+                    "tokenization: sentencepiece is not supported",
+                )
+                .hint("use tokenization: character for text of several languages"),
+            );
+            Tokenization::Character
+        }
+    };
+    let ignore = match params.ignore_pattern.as_deref().filter(|p| !p.is_empty()) {
+        None => None,
+        Some(pattern) => IgnorePattern::new(pattern)
+            .map_err(|e| errors.push(ParamError::new("ignore_pattern", e)))
+            .ok(),
+    };
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let (bands, rows) = match (params.num_bands, params.num_rows_per_band) {
+        (Some(bands), Some(rows)) => (size(bands), size(rows)),
+        _ => optimal_bands(params.jaccard_threshold, size(params.num_permutations)),
+    };
+    // Values beyond the last band are never looked at.
+    let used = bands
+        .saturating_mul(rows)
+        .min(size(params.num_permutations));
+    Ok(Operator::Near(Box::new(DocumentMinhash {
+        text_key: context.base.text_key.clone(),
+        tokenization,
+        window: size(params.window_size),
+        lowercase: params.lowercase,
+        ignore,
+        permutations: Permutations::new(used),
+        bands,
+        rows,
+    })))
+}
+
+impl BandDeduplicator for DocumentMinhash {
+    fn bands(&self) -> usize {
+        self.bands
+    }
+
+    // The row's `minhash_bands` slot stays unused: Data-Juicer removes its column at the end of
+    // each minhash deduplicator, so that a second one in a recipe computes its own.
+    fn keys(&self, sample: &Sample, out: &mut Vec<u64>) -> Result<(), RowError> {
+        let mut text = sample.required_text(&self.text_key)?;
+        if self.lowercase {
+            text = python_lower(&text).into_owned().into();
+        }
+        let text = match &self.ignore {
+            None => text,
+            Some(pattern) => pattern
+                .cut(&text)
+                .map_err(|e| RowError::new("pattern_failed", format!("ignore_pattern: {e}")))?,
+        };
+        let mut shingles = Shingles::default();
+        shingles.cut(&text, self.tokenization);
+        let hashes: Vec<u32> = shingles.windows(self.window).map(sha1_32).collect();
+        let mut signature = Vec::new();
+        self.permutations.signature(&hashes, &mut signature);
+        band_keys(&signature, self.bands, self.rows, out);
+        Ok(())
+    }
+
+    fn cluster(&self, column: &[u64], clusters: &mut Clusters) {
+        clusters.join_equal(column);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::sample::{ImageContext, Origin};
+
+    /// The rows that stay.
+    fn kept(params: Params, texts: &[&str]) -> Vec<usize> {
+        let Ok(Operator::Near(op)) = build(params, &BuildContext::default()) else {
+            panic!("a near deduplicator");
+        };
+        let rows: Vec<Vec<u64>> = texts
+            .iter()
+            .map(|text| {
+                let line = serde_json::json!({ "text": text }).to_string();
+                let context = Arc::new(ImageContext::default());
+                let sample = Sample::parse(line, Origin::default(), context).unwrap();
+                let mut keys = Vec::new();
+                op.keys(&sample, &mut keys).unwrap();
+                assert_eq!(keys.len(), op.bands());
+                keys
+            })
+            .collect();
+        let mut clusters = Clusters::new(rows.len());
+        for band in 0..op.bands() {
+            let column: Vec<u64> = rows.iter().map(|keys| keys[band]).collect();
+            op.cluster(&column, &mut clusters);
+        }
+        (0u32..)
+            .zip(0..texts.len())
+            .filter(|&(row, _)| clusters.find(row) == row)
+            .map(|(_, index)| index)
+            .collect()
+    }
+
+    #[test]
+    fn near_texts_and_all_short_texts_are_joined() {
+        let long = "one two three four five six seven eight nine ten eleven twelve";
+        let near = "One two three  four five six seven eight nine ten eleven twelve thirteen";
+        let other = "there is nothing in common between this and the others here";
+        assert_eq!(
+            kept(
+                Params::default(),
+                &[long, "short", near, other, "", "also short"]
+            ),
+            [0, 1, 3]
+        );
+        let pattern = Params {
+            ignore_pattern: Some(r"\p{P}".into()),
+            tokenization: MinhashTokenization::Character,
+            ..Params::default()
+        };
+        assert_eq!(
+            kept(pattern, &["你好，请问你是谁", "你好请问，你是谁？"]),
+            [0]
+        );
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let params = Params {
+            tokenization: MinhashTokenization::Sentencepiece,
+            window_size: 0,
+            ignore_pattern: Some("(".into()),
+            num_bands: Some(30),
+            num_rows_per_band: Some(10),
+            ..Params::default()
+        };
+        let errors = build(params, &BuildContext::default()).err().unwrap();
+        let names: Vec<_> = errors.iter().filter_map(|e| e.param.as_deref()).collect();
+        assert_eq!(
+            names,
+            ["window_size", "num_bands", "tokenization", "ignore_pattern"]
+        );
+    }
+}

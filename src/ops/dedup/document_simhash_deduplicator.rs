@@ -1,0 +1,212 @@
+//! Drops rows whose text is nearly that of an earlier row, by `SimHash`.
+
+use md5::{Digest as _, Md5};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::hash::{IgnorePattern, Shingles, Tokenization, pairs_within, python_lower, simhash};
+use crate::op::{
+    BandDeduplicator, BuildContext, Clusters, Operator, ParamError, check_number, operator,
+};
+use crate::sample::{FieldPath, RowError, Sample};
+
+operator! {
+    /// Drops rows whose text is nearly the same as that of an earlier row (`SimHash`).
+    ///
+    /// A text is taken in lower case, without what `ignore_pattern` matches, as the list of all
+    /// runs of `window_size` neighbouring tokens. Bit i of its fingerprint is set if the hashes of
+    /// more runs have it set than not; the hash is the first 8 bytes of MD5, big-endian. Rows
+    /// whose fingerprints differ in at most `hamming_distance` of the 64 bits are joined; of all
+    /// rows joined, directly or through others, the first one stays.
+    ///
+    /// A text of fewer tokens than `window_size` has the fingerprint 0, so that of all such texts
+    /// just the first one stays. A row whose fingerprint an earlier deduplicator of the recipe
+    /// made keeps that one.
+    ///
+    /// ## Stats
+    /// None.
+    ///
+    /// ## Example
+    /// ```yaml
+    /// - document_simhash_deduplicator: {window_size: 2}
+    /// ```
+    /// ```json
+    /// {"rows": [{"text": "a red bicycle by the old wall"}, {"text": "two cats on a roof"}, {"text": "A red  bicycle by the old wall"}], "out": [{"text": "a red bicycle by the old wall"}, {"text": "two cats on a roof"}]}
+    /// ```
+    ///
+    /// ## Peer
+    /// Data-Juicer 1.6.1 `document_simhash_deduplicator`: same. `num_blocks` there shapes the
+    /// search for near fingerprints, not its answer; here it is only checked.
+    document_simhash_deduplicator: Deduplicator(Params) => build
+}
+
+/// Parameters.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Params {
+    /// How texts are cut: `space`, `punctuation` or `character`.
+    tokenization: Tokenization,
+    /// Tokens in a shingle, at least 1.
+    window_size: u64,
+    /// Compare texts in lower case.
+    lowercase: bool,
+    /// A regular expression; what it matches is cut before the text is compared.
+    ignore_pattern: Option<String>,
+    /// More than `hamming_distance` and at most 64; has no influence on the outcome.
+    num_blocks: u64,
+    /// Most bits, of 64, in which fingerprints of near texts differ, inclusive; at least 1.
+    hamming_distance: u64,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            tokenization: Tokenization::Space,
+            window_size: 6,
+            lowercase: true,
+            ignore_pattern: None,
+            num_blocks: 6,
+            hamming_distance: 4,
+        }
+    }
+}
+
+struct DocumentSimhash {
+    text_key: FieldPath,
+    tokenization: Tokenization,
+    window: usize,
+    lowercase: bool,
+    ignore: Option<IgnorePattern>,
+    distance: u32,
+}
+
+fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
+    let mut errors: Vec<ParamError> = [
+        check_number("window_size", Some(params.window_size)),
+        check_number("hamming_distance", Some(params.hamming_distance)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if params.num_blocks <= params.hamming_distance || params.num_blocks > 64 {
+        errors.push(
+            ParamError::new(
+                "num_blocks",
+                format!(
+                    "num_blocks is {}, not from hamming_distance + 1 = {} to 64",
+                    params.num_blocks,
+                    params.hamming_distance.saturating_add(1)
+                ),
+            )
+            .hint("two more than hamming_distance is usual"),
+        );
+    }
+    let ignore = match params.ignore_pattern.as_deref().filter(|p| !p.is_empty()) {
+        None => None,
+        Some(pattern) => IgnorePattern::new(pattern)
+            .map_err(|e| errors.push(ParamError::new("ignore_pattern", e)))
+            .ok(),
+    };
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(Operator::Near(Box::new(DocumentSimhash {
+        text_key: context.base.text_key.clone(),
+        tokenization: params.tokenization,
+        window: usize::try_from(params.window_size).unwrap_or(usize::MAX),
+        lowercase: params.lowercase,
+        ignore,
+        distance: u32::try_from(params.hamming_distance).unwrap_or(u32::MAX),
+    })))
+}
+
+impl DocumentSimhash {
+    fn fingerprint(&self, sample: &Sample) -> Result<u64, RowError> {
+        let mut text = sample.required_text(&self.text_key)?;
+        if self.lowercase {
+            text = python_lower(&text).into_owned().into();
+        }
+        let text = match &self.ignore {
+            None => text,
+            Some(pattern) => pattern
+                .cut(&text)
+                .map_err(|e| RowError::new("pattern_failed", format!("ignore_pattern: {e}")))?,
+        };
+        let mut shingles = Shingles::default();
+        shingles.cut(&text, self.tokenization);
+        Ok(simhash(shingles.windows(self.window).map(md5_64)))
+    }
+}
+
+/// The first 8 bytes of the MD5 digest, big-endian.
+fn md5_64(shingle: &[u8]) -> u64 {
+    let digest: [u8; 16] = Md5::digest(shingle).into();
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |hash, &byte| hash << 8 | u64::from(byte))
+}
+
+impl BandDeduplicator for DocumentSimhash {
+    fn bands(&self) -> usize {
+        1
+    }
+
+    fn keys(&self, sample: &Sample, out: &mut Vec<u64>) -> Result<(), RowError> {
+        let print = match sample.hashes.simhash.get() {
+            Some(print) => *print,
+            None => {
+                let print = self.fingerprint(sample)?;
+                *sample.hashes.simhash.get_or_init(|| print)
+            }
+        };
+        out.push(print);
+        Ok(())
+    }
+
+    fn cluster(&self, column: &[u64], clusters: &mut Clusters) {
+        clusters.join_equal(column);
+        let mut firsts: Vec<(u64, u32)> = column.iter().copied().zip(0..).collect();
+        firsts.sort_unstable();
+        firsts.dedup_by_key(|(print, _)| *print);
+        let prints: Vec<u64> = firsts.iter().map(|(print, _)| *print).collect();
+        pairs_within(&prints, self.distance, |a, b| {
+            if let (Some((_, a)), Some((_, b))) = (firsts.get(a), firsts.get(b)) {
+                clusters.join(*a, *b);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_join_through_others() {
+        let Ok(Operator::Near(op)) = build(Params::default(), &BuildContext::default()) else {
+            panic!("a near deduplicator");
+        };
+        let mut clusters = Clusters::new(5);
+        op.cluster(&[0xff, u64::MAX, 0x0f, 0, u64::MAX], &mut clusters);
+        let found: Vec<u32> = (0..5).map(|row| clusters.find(row)).collect();
+        assert_eq!(found, [0, 1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn the_hash_is_that_of_simhash_pybind() {
+        // simhash.unsigned_hash(b"abc")
+        assert_eq!(md5_64(b"abc"), 10_376_663_631_224_000_432);
+    }
+
+    #[test]
+    fn blocks_must_exceed_the_distance() {
+        for num_blocks in [4, 65] {
+            let params = Params {
+                num_blocks,
+                ..Params::default()
+            };
+            assert!(build(params, &BuildContext::default()).is_err());
+        }
+    }
+}
