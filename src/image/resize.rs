@@ -204,6 +204,7 @@ mod plain {
     }
 
     /// Shortens or lengthens the columns of rows of `stride` bytes.
+    #[cfg(test)]
     pub fn vertical(data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
         let mut out = Vec::with_capacity(stride * taps.windows.len());
         for (window, weights) in taps.iter() {

@@ -8,13 +8,13 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::iter::Sum;
-use std::ops::AddAssign;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::RowError;
 use crate::image::{self, Header, ImageError, Probe, RgbImage};
@@ -118,23 +118,15 @@ pub struct ImageCounts {
     pub suspect: u64,
 }
 
-impl AddAssign for ImageCounts {
-    fn add_assign(&mut self, other: Self) {
+impl ImageCounts {
+    /// Adds `other`.
+    pub fn add(&mut self, other: Self) {
         self.opened += other.opened;
         self.header_reads += other.header_reads;
         self.scaled_decodes += other.scaled_decodes;
         self.full_decodes += other.full_decodes;
         self.bytes_read += other.bytes_read;
         self.suspect += other.suspect;
-    }
-}
-
-impl Sum for ImageCounts {
-    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
-        counts.fold(Self::default(), |mut sum, one| {
-            sum += one;
-            sum
-        })
     }
 }
 
@@ -231,13 +223,19 @@ impl ImageSlot {
     ///
     /// # Errors
     /// What is wrong, as the codes of the other methods.
-    pub fn check(&self, level: ImageCheck) -> Result<(), RowError> {
-        match level {
+    pub fn check(&self, level: impl Into<ImageCheck>) -> Result<(), RowError> {
+        match level.into() {
             ImageCheck::None => Ok(()),
             ImageCheck::Exists => self.file_size().map(drop),
             ImageCheck::Header => self.header().map(drop),
             ImageCheck::Decode => self.sound.get_or_init(|| self.validate()).clone(),
         }
+    }
+
+    /// Whether an earlier step has shown that the file decodes to its end.
+    #[must_use]
+    pub fn known_to_decode(&self) -> bool {
+        matches!(self.sound.get(), Some(Ok(())))
     }
 
     /// What this image cost so far.
@@ -534,6 +532,20 @@ impl ImageSlot {
         }
         RowError::new(code, format!("image '{}': {why}", shown.escape_debug()))
     }
+}
+
+/// For each image of a row the first one of the same path, so that a path that is listed twice
+/// is looked at once.
+#[must_use]
+pub fn originals(slots: &[ImageSlot]) -> SmallVec<[&ImageSlot; 2]> {
+    if slots.len() <= 1 {
+        return slots.iter().collect();
+    }
+    let mut first = HashMap::with_capacity(slots.len());
+    slots
+        .iter()
+        .map(|slot| *first.entry(slot.written()).or_insert(slot))
+        .collect()
 }
 
 /// A file that was looked at and not opened.
