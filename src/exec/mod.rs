@@ -47,6 +47,7 @@ use crate::report::RunReport;
 use crate::report::counts::peak_memory;
 use crate::report::ledger::Ledger;
 use crate::report::manifest::Manifest;
+use crate::op::ImageNeed;
 use crate::sample::{FieldPath, ImageContext, Origin, RowError};
 
 /// What the command line says of a run, beyond the recipe.
@@ -492,7 +493,7 @@ impl<'a> Run<'a> {
             stream: 0..0,
             group: 0..0,
             required: Vec::new(),
-            context: fixed.image_context(),
+            context: fixed.image_context(plan::output_need(validate)),
             ujson: false,
             keep_frames: false,
             outputs: vec![OutputWork { renderer: renderer.as_ref(), validate }],
@@ -567,7 +568,7 @@ impl<'a> Run<'a> {
 
     /// Records the fate of rows that no unsampled output wrote, now that all samples are drawn.
     fn settle_survivors(&mut self, store: &Store, survivors: &sample_draw::Survivors) -> Result<(), RunError> {
-        let context = self.fixed.image_context();
+        let context = self.fixed.image_context(ImageNeed::None);
         let mut frame = Vec::new();
         for (ordinal, fate) in survivors.unsettled() {
             store.read(ordinal, &mut frame).map_err(|e| write_error("rows set aside on disk", e))?;
@@ -598,7 +599,7 @@ impl Fixed<'_> {
             stream: phase.stream.clone(),
             group: phase.group.clone(),
             required,
-            context: self.image_context(),
+            context: self.image_context(plan::image_need(&recipe.steps, phase, &recipe.outputs)),
             ujson: recipe.compat_stats == CompatStats::Ujson,
             keep_frames,
             outputs,
@@ -607,7 +608,7 @@ impl Fixed<'_> {
         }
     }
 
-    fn image_context(&self) -> Arc<ImageContext> {
+    fn image_context(&self, want: ImageNeed) -> Arc<ImageContext> {
         let recipe = self.recipe;
         let roots = match &recipe.image_root {
             Some(root) => vec![root.clone()],
@@ -620,7 +621,7 @@ impl Fixed<'_> {
                 })
                 .collect(),
         };
-        Arc::new(ImageContext { image_key: recipe.image_key.clone(), roots, confine: recipe.confine })
+        Arc::new(ImageContext { image_key: recipe.image_key.clone(), roots, confine: recipe.confine, want })
     }
 }
 

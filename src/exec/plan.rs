@@ -47,10 +47,17 @@ pub fn image_need(steps: &[Step], phase: &Phase, outputs: &[OutputSpec]) -> Imag
     let of_outputs = outputs
         .iter()
         .filter(|o| phase.group.is_empty() && o.sample.is_none())
-        .map(|o| match o.validate {
-            Validation::None | Validation::Exists => ImageNeed::Path,
-            Validation::Header => ImageNeed::Header,
-            Validation::Decode => ImageNeed::Scaled,
-        });
+        .map(|o| output_need(o.validate));
     of_steps.chain(of_outputs).max().unwrap_or_default()
+}
+
+/// How far images are decoded to be checked at `level`.
+#[must_use]
+pub fn output_need(level: Validation) -> ImageNeed {
+    match level {
+        Validation::None => ImageNeed::None,
+        Validation::Exists => ImageNeed::Path,
+        Validation::Header => ImageNeed::Header,
+        Validation::Decode => ImageNeed::Scaled,
+    }
 }

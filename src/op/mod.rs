@@ -28,23 +28,7 @@ pub use one_or_many::OneOrMany;
 pub use registry::{Family, OpDef, all, find, operator};
 pub use selector::{FieldKey, Order, Picked, Quota, Selector, check_number, check_share, share_of};
 
-/// How far an operator needs a row's images decoded. Ordered: each level includes the former.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum ImageNeed {
-    /// Does not look at images.
-    #[default]
-    None,
-    /// The path, as text.
-    Path,
-    /// The size of the file in bytes.
-    FileSize,
-    /// Width, height and format, read from the file's first bytes.
-    Header,
-    /// A decode at reduced scale: every bit of the stream is read, few pixels are made.
-    Scaled,
-    /// All pixels.
-    Pixels,
-}
+pub use crate::sample::ImageNeed;
 
 /// An operator that is built and ready: it exists, so its parameters are valid.
 pub enum Operator {

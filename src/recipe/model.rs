@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
+use crate::sample::ImageCheck;
 use crate::op::{BaseParams, Family, OpDef, Operator};
 
 /// A checked recipe, ready to run.
@@ -200,6 +201,17 @@ words! {
         Header = "header",
         /// It decodes, as strictly as a trainer's loader.
         Decode = "decode",
+    }
+}
+
+impl From<Validation> for ImageCheck {
+    fn from(level: Validation) -> Self {
+        match level {
+            Validation::None => Self::None,
+            Validation::Exists => Self::Exists,
+            Validation::Header => Self::Header,
+            Validation::Decode => Self::Decode,
+        }
     }
 }
 

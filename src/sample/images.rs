@@ -1,7 +1,69 @@
 //! A row's image: opened at most once, decoded only as far as some operator asks.
+//!
+//! The ladder is path, file size, header, scaled decode, full decode. Each step is taken on
+//! first use and its outcome, an error included, is remembered for the row's whole way through
+//! the plan. A directory, a device or a pipe is never opened, and with `confine` nothing that
+//! lies outside the row's root is, whatever links say and whenever they change.
 
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+
+use hashbrown::HashMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use super::RowError;
+use crate::image::{self, Header, ImageError, Probe, RgbImage};
+
+/// How far an operator needs a row's images decoded. Ordered: each level includes the former.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum ImageNeed {
+    /// Does not look at images.
+    #[default]
+    None,
+    /// The path, as text.
+    Path,
+    /// The size of the file in bytes.
+    FileSize,
+    /// Width, height and format, read from the file's first bytes.
+    Header,
+    /// A decode at reduced scale: every bit of the stream is read, few pixels are made.
+    Scaled,
+    /// All pixels.
+    Pixels,
+}
+
+/// How strictly an image is checked before its row is written. Each level includes the former.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageCheck {
+    /// Not at all.
+    #[default]
+    None,
+    /// The path leads to a regular file.
+    Exists,
+    /// The file begins as an image of a known format and an acceptable size.
+    Header,
+    /// The file decodes to its end, as strictly as a trainer's loader (Pillow's `load()`).
+    Decode,
+}
 
 /// How a run finds and checks images; shared by all rows.
 #[derive(Debug, Clone)]
@@ -12,6 +74,9 @@ pub struct ImageContext {
     pub roots: Vec<PathBuf>,
     /// Refuse whatever lies outside the row's root, symlinks followed.
     pub confine: bool,
+    /// The furthest that any operator or output of the plan will decode: when that is beyond the
+    /// header, the whole file is read at the first opening instead of its first bytes.
+    pub want: ImageNeed,
 }
 
 impl Default for ImageContext {
@@ -20,6 +85,7 @@ impl Default for ImageContext {
             image_key: "images".into(),
             roots: vec![PathBuf::new()],
             confine: false,
+            want: ImageNeed::None,
         }
     }
 }
@@ -35,36 +101,72 @@ impl ImageContext {
     }
 }
 
-/// What was read of images.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What reading images cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ImageCounts {
     /// Files opened.
     pub opened: u64,
+    /// Headers read.
+    pub header_reads: u64,
+    /// Decodes at reduced scale.
+    pub scaled_decodes: u64,
     /// Full decodes.
     pub full_decodes: u64,
+    /// Bytes read from files.
+    pub bytes_read: u64,
+    /// Images with damage that the decoder stepped over, as Pillow does.
+    pub suspect: u64,
 }
 
 impl ImageCounts {
     /// The counts as JSON, for the manifest.
     #[must_use]
     pub fn to_json(self) -> serde_json::Value {
-        serde_json::json!({"opened": self.opened, "full_decodes": self.full_decodes})
+        serde_json::json!({
+            "opened": self.opened,
+            "header_reads": self.header_reads,
+            "scaled_decodes": self.scaled_decodes,
+            "full_decodes": self.full_decodes,
+            "bytes_read": self.bytes_read,
+            "suspect": self.suspect,
+        })
     }
 
     /// Adds `other`.
     pub fn add(&mut self, other: Self) {
         self.opened += other.opened;
+        self.header_reads += other.header_reads;
+        self.scaled_decodes += other.scaled_decodes;
         self.full_decodes += other.full_decodes;
+        self.bytes_read += other.bytes_read;
+        self.suspect += other.suspect;
     }
 }
+
+/// Bytes read first; most JPEG headers fit.
+const FIRST_READ: usize = 1024;
+
+/// The most bytes read in search of a JPEG's header before the whole file is read.
+const LAST_PROBE: usize = 1 << 20;
+
+/// The largest file read, in bytes.
+const MAX_FILE: u64 = 1 << 30;
 
 /// One image of a row.
 #[derive(Debug)]
 pub struct ImageSlot {
     written: String,
     path: PathBuf,
-    #[expect(dead_code, reason = "the decode ladder reads it")]
+    file: u32,
     context: Arc<ImageContext>,
+    size: OnceCell<Result<u64, RowError>>,
+    header: OnceCell<Result<Header, RowError>>,
+    pixels: OnceCell<Result<RgbImage, RowError>>,
+    /// Whether the file decodes to its end.
+    sound: OnceCell<Result<(), RowError>>,
+    /// The whole file, between the header and the decode.
+    bytes: RefCell<Option<Vec<u8>>>,
+    counts: Cell<ImageCounts>,
 }
 
 impl ImageSlot {
@@ -75,7 +177,14 @@ impl ImageSlot {
         Self {
             written,
             path,
+            file,
             context,
+            size: OnceCell::new(),
+            header: OnceCell::new(),
+            pixels: OnceCell::new(),
+            sound: OnceCell::new(),
+            bytes: RefCell::new(None),
+            counts: Cell::new(ImageCounts::default()),
         }
     }
 
@@ -91,28 +200,387 @@ impl ImageSlot {
         &self.path
     }
 
-    /// What was read.
-    #[must_use]
-    pub fn counts(&self) -> ImageCounts {
-        ImageCounts::default()
-    }
-
-    /// Whether it decoded.
-    #[must_use]
-    pub fn known_to_decode(&self) -> bool {
-        false
-    }
-
-    /// Checks it.
+    /// The file's size in bytes. The file is not opened.
     ///
     /// # Errors
-    /// What is wrong.
-    pub fn check(&self, _level: crate::recipe::Validation) -> Result<(), super::RowError> {
+    /// `image_missing`, `image_not_a_file`, `image_path_invalid`, `image_outside_root`,
+    /// `image_unreadable`.
+    pub fn file_size(&self) -> Result<u64, RowError> {
+        self.size
+            .get_or_init(|| self.locate().map(|found| found.metadata.len()))
+            .clone()
+    }
+
+    /// Width, height and format.
+    ///
+    /// # Errors
+    /// Those of [`ImageSlot::file_size`], and `image_empty`, `image_unknown_format`,
+    /// `image_zero_size`, `image_too_large`, `image_truncated`, `image_corrupt`.
+    pub fn header(&self) -> Result<Header, RowError> {
+        self.header.get_or_init(|| self.read_header()).clone()
+    }
+
+    /// All pixels, upright.
+    ///
+    /// # Errors
+    /// Those of [`ImageSlot::header`], and `image_unsupported_format`. A truncated file is an
+    /// error, never an image with a grey rest.
+    pub fn pixels(&self) -> Result<&RgbImage, RowError> {
+        self.pixels
+            .get_or_init(|| self.decode())
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+
+    /// Checks the image; free where an earlier step has already answered.
+    ///
+    /// # Errors
+    /// What is wrong, as the codes of the other methods.
+    pub fn check(&self, level: impl Into<ImageCheck>) -> Result<(), RowError> {
+        match level.into() {
+            ImageCheck::None => Ok(()),
+            ImageCheck::Exists => self.file_size().map(drop),
+            ImageCheck::Header => self.header().map(drop),
+            ImageCheck::Decode => self.sound.get_or_init(|| self.validate()).clone(),
+        }
+    }
+
+    /// Whether an earlier step has shown that the file decodes to its end.
+    #[must_use]
+    pub fn known_to_decode(&self) -> bool {
+        matches!(self.sound.get(), Some(Ok(())))
+    }
+
+    /// What this image cost so far.
+    #[must_use]
+    pub fn counts(&self) -> ImageCounts {
+        self.counts.get()
+    }
+
+    /// Frees pixels and file bytes; what was learnt of the header and the file stays.
+    pub fn release(&mut self) {
+        *self.bytes.get_mut() = None;
+        if matches!(self.pixels.get(), Some(Ok(_))) {
+            self.pixels.take();
+        }
+    }
+
+    fn read_header(&self) -> Result<Header, RowError> {
+        self.count(|counts| counts.header_reads += 1);
+        if self.context.want > ImageNeed::Header || self.bytes.borrow().is_some() {
+            return self.with_bytes(image::header);
+        }
+        let (mut file, size) = self.open()?;
+        let mut head = Vec::with_capacity(FIRST_READ);
+        let mut target = FIRST_READ;
+        loop {
+            self.read_up_to(&mut file, &mut head, target)?;
+            let whole = head.len() < target || u64::try_from(head.len()) == Ok(size);
+            match image::probe(&head) {
+                Probe::Known(result) => return result.map_err(|error| self.error(error)),
+                Probe::Needs(needed) if !whole && needed <= LAST_PROBE => {
+                    target = needed.next_power_of_two().max(target * 4);
+                }
+                _ if whole => return image::header(&head).map_err(|error| self.error(error)),
+                Probe::Needs(_) | Probe::NeedsAll => break,
+            }
+        }
+        self.read_rest(&mut file, &mut head, size)?;
+        let header = image::header(&head).map_err(|error| self.error(error));
+        *self.bytes.borrow_mut() = Some(head);
+        header
+    }
+
+    fn decode(&self) -> Result<RgbImage, RowError> {
+        if let Some(Err(error)) = self.header.get() {
+            return Err(error.clone());
+        }
+        let decoded = self.with_bytes(|bytes| {
+            self.count(|counts| counts.full_decodes += 1);
+            image::decode(bytes)
+        });
+        // The file has told all it can.
+        *self.bytes.borrow_mut() = None;
+        let outcome = decoded.as_ref().map(drop).map_err(Clone::clone);
+        let first = self.sound.set(outcome).is_ok();
+        let decoded = decoded?;
+        let _ = self.header.set(Ok(decoded.header));
+        if first && decoded.suspect {
+            self.count(|counts| counts.suspect += 1);
+        }
+        Ok(decoded.image)
+    }
+
+    fn validate(&self) -> Result<(), RowError> {
+        if let Some(Err(error)) = self.header.get() {
+            return Err(error.clone());
+        }
+        let (header, suspect) = self.with_bytes(|bytes| {
+            self.count(|counts| counts.scaled_decodes += 1);
+            image::validate(bytes)
+        })?;
+        let _ = self.header.set(Ok(header));
+        if suspect {
+            self.count(|counts| counts.suspect += 1);
+        }
         Ok(())
     }
 
-    /// Frees pixels and file bytes; what was learnt of the header stays.
-    pub fn release(&mut self) {}
+    /// Runs `work` on the whole file, which is read at the first call and kept.
+    fn with_bytes<T>(
+        &self,
+        work: impl FnOnce(&[u8]) -> Result<T, ImageError>,
+    ) -> Result<T, RowError> {
+        if self.bytes.borrow().is_none() {
+            let (mut file, size) = self.open()?;
+            let mut bytes = Vec::new();
+            self.read_rest(&mut file, &mut bytes, size)?;
+            *self.bytes.borrow_mut() = Some(bytes);
+        }
+        let bytes = self.bytes.borrow();
+        work(bytes.as_deref().unwrap_or_default()).map_err(|error| self.error(error))
+    }
+
+    /// Reads until `buffer` holds `target` bytes or the file ends.
+    fn read_up_to(
+        &self,
+        file: &mut File,
+        buffer: &mut Vec<u8>,
+        target: usize,
+    ) -> Result<(), RowError> {
+        let missing = target.saturating_sub(buffer.len());
+        let read = file
+            .take(missing as u64)
+            .read_to_end(buffer)
+            .map_err(|error| self.io_error(&error))?;
+        self.count(|counts| counts.bytes_read += read as u64);
+        Ok(())
+    }
+
+    fn read_rest(&self, file: &mut File, buffer: &mut Vec<u8>, size: u64) -> Result<(), RowError> {
+        if size > MAX_FILE {
+            return Err(self.fail(
+                "image_too_large",
+                &format!("the file has {size} bytes, more than the limit of {MAX_FILE}"),
+            ));
+        }
+        // One byte more than the file has lets the last read see its end.
+        let more = usize::try_from(size)
+            .unwrap_or(0)
+            .saturating_sub(buffer.len())
+            + 1;
+        buffer.reserve_exact(more);
+        let limit = usize::try_from(MAX_FILE).unwrap_or(usize::MAX);
+        self.read_up_to(file, buffer, limit)
+    }
+
+    fn open(&self) -> Result<(File, u64), RowError> {
+        let found = self.locate()?;
+        let size = found.metadata.len();
+        let _ = self.size.set(Ok(size));
+        let file = found
+            .open(&self.path)
+            .map_err(|error| self.io_error(&error))?;
+        // Between the look and the opening another file may have taken the name.
+        let opened = file.metadata().map_err(|error| self.io_error(&error))?;
+        if !opened.is_file() {
+            return Err(self.not_a_file(&opened));
+        }
+        self.count(|counts| counts.opened += 1);
+        Ok((file, opened.len()))
+    }
+
+    /// Finds the file without opening it, and refuses what is not a regular file.
+    fn locate(&self) -> Result<Located, RowError> {
+        self.check_path()?;
+        let found = if self.context.confine {
+            self.locate_confined()?
+        } else {
+            Located {
+                handle: None,
+                metadata: std::fs::metadata(&self.path).map_err(|error| self.io_error(&error))?,
+            }
+        };
+        if !found.metadata.is_file() {
+            return Err(self.not_a_file(&found.metadata));
+        }
+        Ok(found)
+    }
+
+    fn check_path(&self) -> Result<(), RowError> {
+        let invalid = |why: &str| Err(self.fail("image_path_invalid", why));
+        if self.written.is_empty() {
+            return invalid("the path is empty");
+        }
+        if self.written.contains('\0') {
+            return invalid("the path has a NUL byte");
+        }
+        if let Some((scheme, _)) = self.written.split_once("://") {
+            let mut letters = scheme.chars();
+            if letters.next().is_some_and(|c| c.is_ascii_alphabetic())
+                && letters.all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+            {
+                return invalid("it is a URL, not the path of a file");
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes hold of the file by a handle that cannot be read from, asks where that handle
+    /// really lies, and only then lets it be opened. The handle stays on the same file whatever
+    /// happens to the links that led to it.
+    #[cfg(target_os = "linux")]
+    fn locate_confined(&self) -> Result<Located, RowError> {
+        use std::os::fd::AsRawFd;
+        use std::os::unix::fs::OpenOptionsExt;
+
+        let root = self.real_root()?;
+        let handle = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
+            .open(&self.path)
+            .map_err(|error| self.io_error(&error))?;
+        let link = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+        let real = std::fs::read_link(&link).map_err(|error| self.io_error(&error))?;
+        if !real.starts_with(&root) {
+            return Err(self.outside(&root));
+        }
+        Ok(Located {
+            metadata: handle.metadata().map_err(|error| self.io_error(&error))?,
+            handle: Some((handle, link)),
+        })
+    }
+
+    /// Resolves all links and checks where they end. A link that is swapped after the check is
+    /// not noticed on systems other than Linux.
+    #[cfg(not(target_os = "linux"))]
+    fn locate_confined(&self) -> Result<Located, RowError> {
+        let root = self.real_root()?;
+        let real = std::fs::canonicalize(&self.path).map_err(|error| self.io_error(&error))?;
+        if !real.starts_with(&root) {
+            return Err(self.outside(&root));
+        }
+        Ok(Located {
+            handle: None,
+            metadata: std::fs::metadata(&real).map_err(|error| self.io_error(&error))?,
+        })
+    }
+
+    /// The row's root with all links resolved; the last one is remembered by each thread.
+    fn real_root(&self) -> Result<PathBuf, RowError> {
+        thread_local! {
+            static LAST: RefCell<Option<(PathBuf, PathBuf)>> = const { RefCell::new(None) };
+        }
+        let root = self.context.root(self.file);
+        let known = LAST.with_borrow(|last| match last {
+            Some((from, real)) if from == root => Some(real.clone()),
+            _ => None,
+        });
+        if let Some(real) = known {
+            return Ok(real);
+        }
+        let asked = if root.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            root
+        };
+        let real = std::fs::canonicalize(asked).map_err(|error| {
+            self.fail(
+                "image_unreadable",
+                &format!("its root {} cannot be resolved: {error}", root.display()),
+            )
+        })?;
+        LAST.set(Some((root.to_owned(), real.clone())));
+        Ok(real)
+    }
+
+    fn count(&self, change: impl FnOnce(&mut ImageCounts)) {
+        let mut counts = self.counts.get();
+        change(&mut counts);
+        self.counts.set(counts);
+    }
+
+    fn outside(&self, root: &Path) -> RowError {
+        self.fail(
+            "image_outside_root",
+            &format!("it lies outside of {}", root.display()),
+        )
+    }
+
+    fn not_a_file(&self, metadata: &Metadata) -> RowError {
+        let kind = if metadata.is_dir() {
+            "a directory"
+        } else {
+            "a device, pipe or socket"
+        };
+        self.fail("image_not_a_file", &format!("it is {kind}"))
+    }
+
+    fn error(&self, error: ImageError) -> RowError {
+        self.fail(error.code, &error.message)
+    }
+
+    fn io_error(&self, error: &std::io::Error) -> RowError {
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => self.fail(
+                "image_missing",
+                &format!("no such file: {}", self.path.display()),
+            ),
+            ErrorKind::InvalidFilename | ErrorKind::InvalidInput => self.fail(
+                "image_path_invalid",
+                "no file can have this path (too long?)",
+            ),
+            _ if error.raw_os_error() == Some(libc::ELOOP) => {
+                self.fail("image_path_invalid", "its symbolic links lead in a circle")
+            }
+            _ => self.fail("image_unreadable", &error.to_string()),
+        }
+    }
+
+    /// An error that begins with the path as the row has it, cut if it is very long.
+    fn fail(&self, code: &'static str, why: &str) -> RowError {
+        let mut shown: String = self.written.chars().take(200).collect();
+        if shown.len() < self.written.len() {
+            shown.push('…');
+        }
+        RowError::new(code, format!("image '{}': {why}", shown.escape_debug()))
+    }
+}
+
+/// For each image of a row the first one of the same path, so that a path that is listed twice
+/// is looked at once.
+#[must_use]
+pub fn originals(slots: &[ImageSlot]) -> SmallVec<[&ImageSlot; 2]> {
+    if slots.len() <= 1 {
+        return slots.iter().collect();
+    }
+    let mut first = HashMap::with_capacity(slots.len());
+    slots
+        .iter()
+        .map(|slot| *first.entry(slot.written()).or_insert(slot))
+        .collect()
+}
+
+/// A file that was looked at and not opened.
+struct Located {
+    metadata: Metadata,
+    /// A handle on the very file, and the path that opens it.
+    handle: Option<(File, PathBuf)>,
+}
+
+impl Located {
+    fn open(&self, path: &Path) -> std::io::Result<File> {
+        let path = self.handle.as_ref().map_or(path, |(_, link)| link);
+        let mut options = OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            // A pipe that took the file's place must not hold us up.
+            options.custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
+        }
+        options.open(path)
+    }
 }
 
 /// Resolves `.` and `..` without asking the file system, as Python's `os.path.normpath`.
@@ -133,4 +601,133 @@ pub fn normalise(path: &Path) -> PathBuf {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sound 3 × 2 PNG.
+    fn png() -> Vec<u8> {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        ::image::RgbImage::new(3, 2)
+            .write_to(&mut bytes, ::image::ImageFormat::Png)
+            .unwrap();
+        bytes.into_inner()
+    }
+
+    fn slot(root: &Path, written: &str, change: impl FnOnce(&mut ImageContext)) -> ImageSlot {
+        let mut context = ImageContext {
+            roots: vec![root.to_owned()],
+            ..ImageContext::default()
+        };
+        change(&mut context);
+        ImageSlot::new(written.into(), 0, Arc::new(context))
+    }
+
+    #[test]
+    fn one_opening_serves_every_step() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.jpg"), png()).unwrap();
+        let mut image = slot(dir.path(), "a.jpg", |c| c.want = ImageNeed::Pixels);
+        assert_eq!(image.file_size().unwrap(), png().len() as u64);
+        assert_eq!(image.header().unwrap().width, 3);
+        assert_eq!(image.pixels().unwrap().height(), 2);
+        image.check(ImageCheck::Decode).unwrap();
+        image.release();
+        image.check(ImageCheck::Decode).unwrap();
+        assert_eq!(image.header().unwrap().height, 2);
+        let counts = image.counts();
+        assert_eq!(
+            (counts.opened, counts.full_decodes, counts.scaled_decodes),
+            (1, 1, 0)
+        );
+        assert_eq!(counts.bytes_read, png().len() as u64);
+    }
+
+    #[test]
+    fn errors_are_remembered_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("empty"), b"").unwrap();
+        std::fs::write(dir.path().join("page.png"), b"<html>404").unwrap();
+        std::fs::write(dir.path().join("cut.png"), &png()[..50]).unwrap();
+        let code = |written: &str| {
+            slot(dir.path(), written, |_| ())
+                .check(ImageCheck::Decode)
+                .unwrap_err()
+                .code
+        };
+        assert_eq!(code("none.jpg"), "image_missing");
+        assert_eq!(code("empty/x.jpg"), "image_missing");
+        assert_eq!(code("."), "image_not_a_file");
+        assert_eq!(code("empty"), "image_empty");
+        assert_eq!(code("page.png"), "image_unknown_format");
+        assert_eq!(code("cut.png"), "image_truncated");
+        assert_eq!(code(""), "image_path_invalid");
+        assert_eq!(code("a\0b"), "image_path_invalid");
+        assert_eq!(code("file:///a.jpg"), "image_path_invalid");
+        assert_eq!(code(&"x".repeat(5000)), "image_path_invalid");
+        if cfg!(unix) {
+            assert_eq!(code("/dev/null"), "image_not_a_file");
+        }
+        let image = slot(dir.path(), "page.png", |_| ());
+        assert!(image.header().unwrap_err().message.contains("HTML"));
+        assert!(image.pixels().is_err());
+        assert_eq!(image.counts().opened, 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_confined_row_cannot_leave_its_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        std::fs::write(root.join("in.png"), png()).unwrap();
+        std::fs::write(dir.path().join("out.png"), png()).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("out.png"), root.join("link.png")).unwrap();
+        std::os::unix::fs::symlink(root.join("in.png"), root.join("own.png")).unwrap();
+        let outcome = |written: &str, confine: bool| {
+            let image = slot(&root, written, |c| c.confine = confine);
+            let outcome = image.check(ImageCheck::Decode).map_err(|e| e.code);
+            (outcome, image.counts().opened)
+        };
+        assert_eq!(outcome("in.png", true), (Ok(()), 1));
+        assert_eq!(outcome("own.png", true), (Ok(()), 1));
+        let outside = (Err("image_outside_root"), 0);
+        assert_eq!(outcome("link.png", true), outside);
+        assert_eq!(outcome("../out.png", true), outside);
+        assert_eq!(
+            outcome(dir.path().join("out.png").to_str().unwrap(), true),
+            outside
+        );
+        assert_eq!(outcome("link.png", false), (Ok(()), 1));
+        assert_eq!(
+            slot(&root, "link.png", |c| c.confine = true)
+                .file_size()
+                .unwrap_err()
+                .code,
+            "image_outside_root"
+        );
+    }
+
+    #[test]
+    fn a_header_is_read_from_the_first_bytes_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut jpeg =
+            b"\xff\xd8\xff\xc0\0\x0b\x08\0\x10\0\x20\x01\x01\x11\0\xff\xda\0\x08\x01\x01\0\0\x3f\0"
+                .to_vec();
+        jpeg.resize(100_000, 0);
+        std::fs::write(dir.path().join("a.jpg"), &jpeg).unwrap();
+        let image = slot(dir.path(), "a.jpg", |_| ());
+        assert_eq!(image.header().unwrap().width, 32);
+        assert_eq!(image.counts().bytes_read, 1024);
+        // A large segment before the size makes it read on.
+        let mut late = b"\xff\xd8\xff\xe1\xc0\x00".to_vec();
+        late.resize(6 + 0xc000 - 2, b' ');
+        late.extend_from_slice(&jpeg[2..]);
+        std::fs::write(dir.path().join("b.jpg"), &late).unwrap();
+        let image = slot(dir.path(), "b.jpg", |_| ());
+        assert_eq!(image.header().unwrap().height, 16);
+        assert!(image.counts().bytes_read <= 1 << 16);
+    }
 }

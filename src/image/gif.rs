@@ -1,0 +1,125 @@
+//! GIF: the first frame on its canvas, as Pillow shows it.
+
+use std::io::Cursor;
+
+use super::{ImageError, RgbImage, check_size};
+
+/// Width and height of the canvas, grown to hold the first frame.
+pub fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
+    let mut decoder = open(bytes)?;
+    canvas(&mut decoder).map(|canvas| (canvas.width, canvas.height))
+}
+
+/// The first frame as RGB. What the frame leaves open has its transparent colour, else the
+/// first of its palette.
+pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, ImageError> {
+    let mut decoder = open(bytes)?;
+    let canvas = canvas(&mut decoder)?;
+    check_size(canvas.width, canvas.height)?;
+    let palette: Vec<u8> = decoder.palette().map(<[u8]>::to_vec).unwrap_or_default();
+    let mut indices = vec![0; decoder.buffer_size()];
+    decoder
+        .read_into_buffer(&mut indices)
+        .map_err(|error| failure(&error))?;
+    let color = |index: u8| -> [u8; 3] {
+        let at = usize::from(index) * 3;
+        if palette.is_empty() {
+            return [index; 3];
+        }
+        palette
+            .get(at..at + 3)
+            .and_then(|c| c.try_into().ok())
+            .unwrap_or_default()
+    };
+    let stride = canvas.width as usize * 3;
+    let mut data = color(canvas.background).repeat(canvas.width as usize * canvas.height as usize);
+    if canvas.frame_width > 0 {
+        let rows = indices.chunks_exact(canvas.frame_width);
+        let shown = data.chunks_exact_mut(stride).skip(canvas.top);
+        for (row, out) in rows.zip(shown) {
+            let out = out.get_mut(canvas.left * 3..).unwrap_or_default();
+            for (index, pixel) in row.iter().zip(out.chunks_exact_mut(3)) {
+                pixel.copy_from_slice(&color(*index));
+            }
+        }
+    }
+    RgbImage::new(canvas.width, canvas.height, data)
+        .ok_or_else(|| ImageError::corrupt("the GIF has an impossible size"))
+}
+
+struct Canvas {
+    width: u32,
+    height: u32,
+    left: usize,
+    top: usize,
+    frame_width: usize,
+    background: u8,
+}
+
+fn open(bytes: &[u8]) -> Result<gif::Decoder<Cursor<&[u8]>>, ImageError> {
+    let mut options = gif::DecodeOptions::new();
+    options.set_color_output(gif::ColorOutput::Indexed);
+    options.check_frame_consistency(false);
+    options.set_memory_limit(gif::MemoryLimit::Unlimited);
+    options
+        .read_info(Cursor::new(bytes))
+        .map_err(|error| failure(&error))
+}
+
+fn canvas(decoder: &mut gif::Decoder<Cursor<&[u8]>>) -> Result<Canvas, ImageError> {
+    let (screen_width, screen_height) = (decoder.width(), decoder.height());
+    let frame = decoder
+        .next_frame_info()
+        .map_err(|error| failure(&error))?
+        .ok_or_else(|| ImageError::truncated("the GIF has no frame"))?;
+    Ok(Canvas {
+        width: u32::from(screen_width).max(u32::from(frame.left) + u32::from(frame.width)),
+        height: u32::from(screen_height).max(u32::from(frame.top) + u32::from(frame.height)),
+        left: frame.left.into(),
+        top: frame.top.into(),
+        frame_width: frame.width.into(),
+        background: frame.transparent.unwrap_or(0),
+    })
+}
+
+fn failure(error: &gif::DecodingError) -> ImageError {
+    match error {
+        gif::DecodingError::UnexpectedEof | gif::DecodingError::EndCodeNotFound => {
+            ImageError::truncated("the GIF ends before its first frame is whole")
+        }
+        gif::DecodingError::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+            ImageError::truncated("the GIF ends before its first frame is whole")
+        }
+        other => ImageError::corrupt(format!("not a valid GIF: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_frame_lies_on_the_canvas() {
+        let mut bytes = Vec::new();
+        let palette = [10, 11, 12, 20, 21, 22];
+        let mut encoder = gif::Encoder::new(&mut bytes, 3, 2, &palette).unwrap();
+        let frame = gif::Frame {
+            left: 1,
+            top: 1,
+            width: 1,
+            height: 1,
+            buffer: (&[1_u8][..]).into(),
+            ..gif::Frame::default()
+        };
+        encoder.write_frame(&frame).unwrap();
+        drop(encoder);
+        let image = decode_rgb(&bytes).unwrap();
+        assert_eq!((image.width(), image.height()), (3, 2));
+        let first: Vec<u8> = image.data().iter().step_by(3).copied().collect();
+        assert_eq!(first, [10, 10, 10, 10, 20, 10]);
+        assert_eq!(
+            decode_rgb(&bytes[..20]).unwrap_err().code,
+            "image_truncated"
+        );
+    }
+}

@@ -1,0 +1,326 @@
+//! Width, height and format of an image from its bytes, without decoding.
+
+use std::io::Cursor;
+
+use image::{ImageDecoder, ImageReader};
+
+use super::jpeg_header::{self, Walk};
+use super::{ImageError, check_size, exif, gif, png, sniff};
+
+/// A file format, known by its content and never by a file's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// JPEG, JFIF, MPO (its first picture).
+    Jpeg,
+    /// PNG and APNG (its default picture).
+    Png,
+    /// GIF, its first frame.
+    Gif,
+    /// `WebP`, its first frame.
+    WebP,
+    /// TIFF, its first page.
+    Tiff,
+    /// Windows bitmap.
+    Bmp,
+    /// Windows icon, its largest picture.
+    Ico,
+    /// PBM, PGM, PPM.
+    Pnm,
+    /// QOI.
+    Qoi,
+    /// AVIF: the size is known, pixels are not.
+    Avif,
+    /// JPEG 2000: the size is known, pixels are not.
+    Jpeg2000,
+}
+
+impl Format {
+    /// The name as Pillow has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => "JPEG",
+            Self::Png => "PNG",
+            Self::Gif => "GIF",
+            Self::WebP => "WEBP",
+            Self::Tiff => "TIFF",
+            Self::Bmp => "BMP",
+            Self::Ico => "ICO",
+            Self::Pnm => "PPM",
+            Self::Qoi => "QOI",
+            Self::Avif => "AVIF",
+            Self::Jpeg2000 => "JPEG2000",
+        }
+    }
+
+    /// The format that `bytes`, the beginning of a file, announce.
+    pub(crate) fn guess(bytes: &[u8]) -> Option<Self> {
+        let at = |from: usize, magic: &[u8]| bytes.get(from..from + magic.len()) == Some(magic);
+        let starts = |magics: &[&[u8]]| magics.iter().any(|m| bytes.starts_with(m));
+        Some(if starts(&[b"\xff\xd8\xff"]) {
+            Self::Jpeg
+        } else if starts(&[png::MAGIC]) {
+            Self::Png
+        } else if starts(&[b"GIF87a", b"GIF89a"]) {
+            Self::Gif
+        } else if starts(&[b"RIFF"]) && at(8, b"WEBP") {
+            Self::WebP
+        } else if starts(&[b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"]) {
+            Self::Tiff
+        } else if starts(&[b"BM"]) {
+            Self::Bmp
+        } else if starts(&[b"\0\0\x01\0"]) {
+            Self::Ico
+        } else if starts(&[b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"]) {
+            Self::Pnm
+        } else if starts(&[b"qoif"]) {
+            Self::Qoi
+        } else if at(4, b"ftypavif") || at(4, b"ftypavis") {
+            Self::Avif
+        } else if starts(&[b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"]) {
+            Self::Jpeg2000
+        } else {
+            return None;
+        })
+    }
+
+    pub(crate) fn of_crate(self) -> Option<image::ImageFormat> {
+        Some(match self {
+            Self::WebP => image::ImageFormat::WebP,
+            Self::Tiff => image::ImageFormat::Tiff,
+            Self::Bmp => image::ImageFormat::Bmp,
+            Self::Ico => image::ImageFormat::Ico,
+            Self::Pnm => image::ImageFormat::Pnm,
+            Self::Qoi => image::ImageFormat::Qoi,
+            Self::Jpeg | Self::Png | Self::Gif | Self::Avif | Self::Jpeg2000 => return None,
+        })
+    }
+}
+
+/// What is known of an image before it is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Width in pixels, after orientation.
+    pub width: u32,
+    /// Height in pixels, after orientation.
+    pub height: u32,
+    /// The format of the content.
+    pub format: Format,
+    /// EXIF orientation, 1 to 8: how the stored pixels must be turned to be seen upright.
+    pub orientation: u8,
+}
+
+/// What the first bytes of a file tell.
+#[derive(Debug)]
+pub enum Probe {
+    /// Enough was read.
+    Known(Result<Header, ImageError>),
+    /// At least this many bytes of the file must be read to know.
+    Needs(usize),
+    /// Only the whole file can tell.
+    NeedsAll,
+}
+
+/// Reads the header from the first `bytes` of a file. Most JPEGs are known from 1 KiB.
+#[must_use]
+pub fn probe(bytes: &[u8]) -> Probe {
+    match Format::guess(bytes) {
+        Some(Format::Jpeg) => {
+            match jpeg_header::walk(bytes) {
+                Walk::Done(result) => Probe::Known(result.and_then(|jpeg| {
+                    finish(Format::Jpeg, jpeg.width, jpeg.height, jpeg.orientation)
+                })),
+                Walk::Needs(bytes) => Probe::Needs(bytes),
+            }
+        }
+        Some(_) => Probe::NeedsAll,
+        None => Probe::Known(Err(unknown(bytes))),
+    }
+}
+
+/// Reads the header from all the `bytes` of a file.
+///
+/// # Errors
+/// `image_empty`, `image_unknown_format`, `image_corrupt`, `image_truncated`, `image_zero_size`,
+/// `image_too_large`.
+pub fn header(bytes: &[u8]) -> Result<Header, ImageError> {
+    match Format::guess(bytes) {
+        None => Err(unknown(bytes)),
+        Some(Format::Jpeg) => match probe(bytes) {
+            Probe::Known(result) => result,
+            Probe::Needs(_) | Probe::NeedsAll => Err(ImageError::truncated(format!(
+                "the JPEG ends before its first scan ({} bytes)",
+                bytes.len()
+            ))),
+        },
+        Some(Format::Png) => {
+            let png = png::header(bytes)?;
+            finish(Format::Png, png.width, png.height, png.orientation)
+        }
+        Some(Format::Gif) => {
+            let (width, height) = gif::size(bytes)?;
+            finish(Format::Gif, width, height, 1)
+        }
+        Some(Format::Avif) => {
+            let (width, height) = avif_size(bytes)?;
+            finish(Format::Avif, width, height, 1)
+        }
+        Some(Format::Jpeg2000) => {
+            let (width, height) = jpeg2000_size(bytes)?;
+            finish(Format::Jpeg2000, width, height, 1)
+        }
+        Some(format) => crate_header(format, bytes),
+    }
+}
+
+fn crate_header(format: Format, bytes: &[u8]) -> Result<Header, ImageError> {
+    let Some(crate_format) = format.of_crate() else {
+        return Err(unknown(bytes));
+    };
+    if format == Format::WebP {
+        check_riff(bytes)?;
+    }
+    if let Some(png) = icon_png(format, bytes) {
+        let found = png::header(png)?;
+        return finish(format, found.width, found.height, 1);
+    }
+    super::decode::guarded(format, || {
+        let reader = ImageReader::with_format(Cursor::new(bytes), crate_format);
+        let decoder = reader
+            .into_decoder()
+            .map_err(|error| super::decode::crate_error(format, &error))?;
+        let (width, height) = decoder.dimensions();
+        let orientation = match format {
+            Format::Tiff => exif::meaning(exif::orientation(bytes), None),
+            Format::WebP => {
+                let part = |name| riff_chunk(bytes, name);
+                exif::meaning(
+                    part(b"EXIF").and_then(exif::orientation),
+                    part(b"XMP ").and_then(exif::xmp_orientation),
+                )
+            }
+            _ => 1,
+        };
+        finish(format, width, height, orientation)
+    })
+}
+
+fn finish(format: Format, width: u32, height: u32, orientation: u8) -> Result<Header, ImageError> {
+    check_size(width, height)?;
+    let (width, height) = if orientation >= 5 {
+        (height, width)
+    } else {
+        (width, height)
+    };
+    Ok(Header {
+        width,
+        height,
+        format,
+        orientation,
+    })
+}
+
+fn unknown(bytes: &[u8]) -> ImageError {
+    if bytes.is_empty() {
+        return ImageError::new("image_empty", "the file is empty");
+    }
+    ImageError::new(
+        "image_unknown_format",
+        format!(
+            "not a known image format: it looks like {}",
+            sniff::looks_like(bytes)
+        ),
+    )
+}
+
+/// The picture that Pillow shows of an icon, if it is a PNG: the largest, of those the one of the
+/// fewest colours.
+pub(crate) fn icon_png(format: Format, bytes: &[u8]) -> Option<&[u8]> {
+    if format != Format::Ico {
+        return None;
+    }
+    let count = usize::from(u16::from_le_bytes(bytes.get(4..6)?.try_into().ok()?));
+    let entries = bytes.get(6..)?.chunks_exact(16).take(count);
+    let side = |value: u8| if value == 0 { 256 } else { u32::from(value) };
+    let best = entries.min_by_key(|entry| {
+        let area = side(entry[0]) * side(entry[1]);
+        let bits = u16::from_le_bytes([entry[6], entry[7]]);
+        (std::cmp::Reverse(area), bits)
+    })?;
+    let number = |at: usize| Some(u32::from_le_bytes(best.get(at..at + 4)?.try_into().ok()?));
+    let size = usize::try_from(number(8)?).ok()?;
+    let start = usize::try_from(number(12)?).ok()?;
+    let picture = bytes.get(start..start.checked_add(size)?)?;
+    picture.starts_with(png::MAGIC).then_some(picture)
+}
+
+/// A RIFF file must hold as many bytes as it says.
+fn check_riff(bytes: &[u8]) -> Result<(), ImageError> {
+    let size = bytes.get(4..8).and_then(|s| s.try_into().ok());
+    let size = size.map_or(u64::from(u32::MAX), |size| {
+        u64::from(u32::from_le_bytes(size))
+    });
+    if bytes.len() as u64 >= size + 8 {
+        return Ok(());
+    }
+    Err(ImageError::truncated("the WebP is shorter than it says"))
+}
+
+/// The payload of the first chunk called `name` of a RIFF file.
+fn riff_chunk<'a>(bytes: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
+    let mut at = 12;
+    loop {
+        let size: [u8; 4] = bytes.get(at + 4..at + 8)?.try_into().ok()?;
+        let size = usize::try_from(u32::from_le_bytes(size)).ok()?;
+        let start = at + 8;
+        if bytes.get(at..at + 4)? == name {
+            return bytes.get(start..start.checked_add(size)?);
+        }
+        at = start.checked_add(size)?;
+        at = at.checked_add(at & 1)?;
+    }
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(
+        bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
+    ))
+}
+
+/// The largest image extent that the file declares, turned as its rotation property says.
+fn avif_size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
+    let mut best: Option<(u32, u32)> = None;
+    for at in memchr::memmem::find_iter(bytes, b"ispe") {
+        if let (Some(width), Some(height)) = (be32(bytes, at + 8), be32(bytes, at + 12)) {
+            let area = |(w, h): (u32, u32)| u64::from(w) * u64::from(h);
+            if best.is_none_or(|b| area((width, height)) > area(b)) {
+                best = Some((width, height));
+            }
+        }
+    }
+    let (width, height) =
+        best.ok_or_else(|| ImageError::corrupt("the AVIF file does not say its size"))?;
+    let turns = memchr::memmem::find(bytes, b"irot").and_then(|at| bytes.get(at + 4));
+    Ok(if turns.is_some_and(|t| t & 1 == 1) {
+        (height, width)
+    } else {
+        (width, height)
+    })
+}
+
+fn jpeg2000_size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
+    let size = if bytes.starts_with(b"\xff\x4f") {
+        // A bare codestream: extent minus offset of the reference grid.
+        let read = |at| be32(bytes, at);
+        match (read(8), read(12), read(16), read(20)) {
+            (Some(x1), Some(y1), Some(x0), Some(y0)) => {
+                Some((x1.saturating_sub(x0), y1.saturating_sub(y0)))
+            }
+            _ => None,
+        }
+    } else {
+        memchr::memmem::find(bytes, b"ihdr")
+            .and_then(|at| Some((be32(bytes, at + 8)?, be32(bytes, at + 4)?)))
+    };
+    size.ok_or_else(|| ImageError::corrupt("the JPEG 2000 file does not say its size"))
+}

@@ -1,0 +1,512 @@
+//! JPEG pixels by libjpeg-turbo's decoder (as mozjpeg ships it), with Pillow's verdict.
+//!
+//! The one place of the project that calls C. It knows no file and no row: bytes in, pixels or a
+//! reason out. The source never pretends that there is more input than there is: when the bytes
+//! run out before the last pixel, the decoder suspends and the image is refused as truncated,
+//! which is what Pillow's strict `load()` does, even if only the two bytes of the end marker are
+//! missing (the decoder looks ahead). Damage that the decoder can step over ("Corrupt JPEG
+//! data…"), or a tail of other bytes in place of the end marker, is accepted as in Pillow, but
+//! reported.
+#![expect(
+    unsafe_code,
+    reason = "libjpeg is a C library; this file is its whole binding"
+)]
+
+use std::any::Any;
+use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::{addr_of_mut, null_mut};
+
+use mozjpeg_sys as sys;
+use mozjpeg_sys::{J_COLOR_SPACE, J_DCT_METHOD};
+
+use super::{ImageError, RgbImage, check_size};
+
+/// `jpeg_read_header` found an image (and did not run out of input).
+const HEADER_OK: i32 = 1;
+
+/// What a decode noticed besides its pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Notes {
+    /// The stream has damage that the decoder stepped over: some pixels are made up.
+    pub suspect: bool,
+}
+
+/// All pixels as RGB, not yet oriented: accurate integer DCT, smooth chroma upsampling, CMYK by
+/// Pillow's formula (after the inversion that it assumes of every four-channel JPEG).
+///
+/// # Errors
+/// `image_truncated` or `image_corrupt`, exactly where Pillow's strict `load()` refuses;
+/// `image_too_large`, `image_zero_size`.
+pub fn decode_rgb(bytes: &[u8]) -> Result<(RgbImage, Notes), ImageError> {
+    Session::open(bytes).run(|session| {
+        session.read_header()?;
+        let cmyk = session.components() == 4;
+        session.set_output(if cmyk {
+            J_COLOR_SPACE::JCS_CMYK
+        } else {
+            J_COLOR_SPACE::JCS_RGB
+        });
+        session.start()?;
+        let (width, height) = session.output_size();
+        let stride = width as usize * if cmyk { 4 } else { 3 };
+        let mut data = vec![0; stride * height as usize];
+        session.read_rows(&mut data, stride)?;
+        session.finish();
+        if cmyk {
+            data = cmyk_to_rgb(&data);
+        }
+        RgbImage::new(width, height, data)
+            .ok_or_else(|| ImageError::corrupt("the decoder returned an impossible size"))
+    })
+}
+
+/// Reads the whole stream but makes only every eighth grey pixel: the same verdict as
+/// [`decode_rgb`] at about half its cost.
+///
+/// # Errors
+/// As [`decode_rgb`].
+pub fn validate(bytes: &[u8]) -> Result<Notes, ImageError> {
+    Session::open(bytes)
+        .run(|session| {
+            session.read_header()?;
+            session.set_output(if session.components() == 4 {
+                J_COLOR_SPACE::JCS_CMYK
+            } else {
+                J_COLOR_SPACE::JCS_GRAYSCALE
+            });
+            session.set_eighth();
+            session.start()?;
+            let (width, _) = session.output_size();
+            let mut row = vec![0; width as usize * 4];
+            session.skim_rows(&mut row)?;
+            session.finish();
+            Ok(())
+        })
+        .map(|((), notes)| notes)
+}
+
+/// Pillow's conversion: ink is inverted (Adobe's habit), then scaled by the black channel.
+fn cmyk_to_rgb(data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len() / 4 * 3);
+    for pixel in data.chunks_exact(4) {
+        let &[c, m, y, k] = pixel else { continue };
+        let white = u32::from(k);
+        for ink in [c, m, y] {
+            let product = (255 - u32::from(ink)) * white + 128;
+            let scaled = ((product >> 8) + product) >> 8;
+            out.push(u8::try_from(white.saturating_sub(scaled)).unwrap_or(u8::MAX));
+        }
+    }
+    out
+}
+
+/// Everything libjpeg points at, in one allocation that does not move.
+struct Inner {
+    cinfo: sys::jpeg_decompress_struct,
+    errors: sys::jpeg_error_mgr,
+    source: sys::jpeg_source_mgr,
+    notes: Notes,
+}
+
+/// One decompression. Owns libjpeg's state and frees it whatever happens.
+struct Session<'a> {
+    inner: *mut Inner,
+    bytes: &'a [u8],
+}
+
+/// The payload of the unwinding that carries a fatal error out of libjpeg.
+struct Fatal(String);
+
+impl<'a> Session<'a> {
+    fn open(bytes: &'a [u8]) -> Self {
+        // SAFETY: all fields are integers, enums with a zero variant, raw pointers or optional
+        // function pointers, for which zero bytes are valid.
+        let inner: Box<Inner> = Box::new(unsafe { std::mem::zeroed() });
+        Self {
+            inner: Box::into_raw(inner),
+            bytes,
+        }
+    }
+
+    /// Runs `work` between creation and destruction of the decompressor, turning libjpeg's fatal
+    /// errors into ours.
+    fn run<T>(
+        self,
+        work: impl FnOnce(&Self) -> Result<T, ImageError>,
+    ) -> Result<(T, Notes), ImageError> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.create();
+            work(&self)
+        }));
+        // SAFETY: `inner` is the live allocation of `open`; libjpeg is not running.
+        let notes = unsafe { (*self.inner).notes };
+        match outcome {
+            Ok(result) => result.map(|value| (value, notes)),
+            Err(payload) => Err(fatal_error(payload.as_ref())),
+        }
+    }
+
+    fn create(&self) {
+        // SAFETY: `inner` is live and zeroed; the pointers stored in `cinfo` point into the same
+        // allocation, which outlives it. `jpeg_std_error` only fills in the table given.
+        unsafe {
+            let inner = self.inner;
+            sys::jpeg_std_error(&mut *addr_of_mut!((*inner).errors));
+            (*inner).errors.error_exit = Some(on_error);
+            (*inner).errors.emit_message = Some(on_message);
+            (*inner).errors.output_message = Some(on_output);
+            (*inner).cinfo.common.err = addr_of_mut!((*inner).errors);
+            sys::jpeg_create_decompress(addr_of_mut!((*inner).cinfo));
+            // Creation clears the struct except for `err` and `client_data`; set it now anyway.
+            (*inner).cinfo.common.client_data = addr_of_mut!((*inner).notes).cast();
+            (*inner).source = sys::jpeg_source_mgr {
+                next_input_byte: self.bytes.as_ptr(),
+                bytes_in_buffer: self.bytes.len(),
+                init_source: Some(ignore_source),
+                fill_input_buffer: Some(out_of_input),
+                skip_input_data: Some(skip_input),
+                resync_to_restart: Some(resync),
+                term_source: Some(ignore_source),
+            };
+            (*inner).cinfo.src = addr_of_mut!((*inner).source);
+        }
+    }
+
+    fn read_header(&self) -> Result<(), ImageError> {
+        // SAFETY: the decompressor was created and has a source.
+        let status = unsafe { sys::jpeg_read_header(&mut (*self.inner).cinfo, 1) };
+        if status != HEADER_OK {
+            return Err(self.ran_out());
+        }
+        // SAFETY: plain reads of fields that reading the header has filled in.
+        let (width, height) = unsafe {
+            (
+                (*self.inner).cinfo.image_width,
+                (*self.inner).cinfo.image_height,
+            )
+        };
+        check_size(width, height)
+    }
+
+    fn components(&self) -> i32 {
+        // SAFETY: a plain read of a live field.
+        unsafe { (*self.inner).cinfo.num_components }
+    }
+
+    fn set_output(&self, space: J_COLOR_SPACE) {
+        // SAFETY: the header was read and decompression has not begun, when these may be set.
+        unsafe {
+            (*self.inner).cinfo.out_color_space = space;
+            (*self.inner).cinfo.dct_method = J_DCT_METHOD::JDCT_ISLOW;
+        }
+    }
+
+    fn set_eighth(&self) {
+        // SAFETY: as in `set_output`.
+        unsafe {
+            (*self.inner).cinfo.scale_num = 1;
+            (*self.inner).cinfo.scale_denom = 8;
+            (*self.inner).cinfo.do_fancy_upsampling = 0;
+        }
+    }
+
+    fn start(&self) -> Result<(), ImageError> {
+        // SAFETY: the header was read.
+        if unsafe { sys::jpeg_start_decompress(&mut (*self.inner).cinfo) } == 0 {
+            return Err(self.ran_out());
+        }
+        Ok(())
+    }
+
+    fn output_size(&self) -> (u32, u32) {
+        // SAFETY: plain reads of fields that starting has filled in.
+        unsafe {
+            (
+                (*self.inner).cinfo.output_width,
+                (*self.inner).cinfo.output_height,
+            )
+        }
+    }
+
+    /// Fills `data` with all rows of `stride` bytes each.
+    fn read_rows(&self, data: &mut [u8], stride: usize) -> Result<(), ImageError> {
+        let mut rest = data;
+        while rest.len() >= stride {
+            let mut rows = [null_mut(); 8];
+            let mut count = 0;
+            for (slot, row) in rows.iter_mut().zip(rest.chunks_exact_mut(stride)) {
+                *slot = row.as_mut_ptr();
+                count += 1;
+            }
+            let read = self.read_into(&mut rows, count)?;
+            rest = rest.get_mut(read * stride..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Reads all rows over each other.
+    fn skim_rows(&self, row: &mut [u8]) -> Result<(), ImageError> {
+        let (_, height) = self.output_size();
+        let mut left = height as usize;
+        while left > 0 {
+            let mut rows = [row.as_mut_ptr(); 8];
+            // One row a call: they all go to the same buffer.
+            left -= self.read_into(&mut rows, 1)?.min(left);
+        }
+        Ok(())
+    }
+
+    fn read_into(&self, rows: &mut [*mut u8; 8], count: u32) -> Result<usize, ImageError> {
+        // SAFETY: decompression has begun; each of the first `count` pointers leads to a buffer
+        // of at least one output row, which the callers size from `output_size`.
+        let read =
+            unsafe { sys::jpeg_read_scanlines(&mut (*self.inner).cinfo, rows.as_mut_ptr(), count) };
+        if read == 0 {
+            return Err(self.ran_out());
+        }
+        Ok(read as usize)
+    }
+
+    /// Looks for the end marker. All pixels are there by now: a fatal error still counts, but
+    /// running out of input does not, as in Pillow (a tail of zeros instead of the marker, say).
+    /// Where the marker alone is missing, the last rows already could not be read.
+    fn finish(&self) {
+        // SAFETY: all rows were read; `notes` is a plain field of the live allocation.
+        unsafe {
+            if sys::jpeg_finish_decompress(&mut (*self.inner).cinfo) == 0 {
+                (*self.inner).notes.suspect = true;
+            }
+        }
+    }
+
+    fn ran_out(&self) -> ImageError {
+        ImageError::truncated(format!(
+            "the JPEG ends before its end marker ({} bytes)",
+            self.bytes.len()
+        ))
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        // SAFETY: `inner` came from `Box::into_raw` and is released once. Destroying is defined
+        // for a decompressor in any state, a zeroed one (no memory manager) included.
+        unsafe {
+            sys::jpeg_destroy_decompress(&mut (*self.inner).cinfo);
+            drop(Box::from_raw(self.inner));
+        }
+    }
+}
+
+fn fatal_error(payload: &(dyn Any + Send)) -> ImageError {
+    let reason = payload
+        .downcast_ref::<Fatal>()
+        .map_or("the decoder failed", |fatal| fatal.0.as_str());
+    ImageError::corrupt(format!("not a valid JPEG: {reason}"))
+}
+
+/// libjpeg found an error that it cannot go on from. It must not be returned to.
+unsafe extern "C-unwind" fn on_error(cinfo: &mut sys::jpeg_common_struct) {
+    // SAFETY: libjpeg passes the struct that `create` gave an error table.
+    let message = unsafe { describe(&*cinfo.err) };
+    resume_unwind(Box::new(Fatal(message)));
+}
+
+/// A warning (level -1) or a trace message.
+unsafe extern "C-unwind" fn on_message(cinfo: &mut sys::jpeg_common_struct, level: i32) {
+    if level >= 0 {
+        return;
+    }
+    // SAFETY: `err` is the table of `create`.
+    let code = unsafe { (*cinfo.err).msg_code };
+    let harmless = [
+        sys::JWRN_ADOBE_XFORM,
+        sys::JWRN_JFIF_MAJOR,
+        sys::JWRN_TOO_MUCH_DATA,
+    ];
+    if !harmless.contains(&code) && !cinfo.client_data.is_null() {
+        // SAFETY: `client_data` is the `Notes` of the same allocation, set by `create`.
+        unsafe { (*cinfo.client_data.cast::<Notes>()).suspect = true };
+    }
+}
+
+unsafe extern "C-unwind" fn on_output(_: &mut sys::jpeg_common_struct) {}
+
+unsafe extern "C-unwind" fn ignore_source(_: &mut sys::jpeg_decompress_struct) {}
+
+/// There is no more input: suspend.
+unsafe extern "C-unwind" fn out_of_input(_: &mut sys::jpeg_decompress_struct) -> sys::boolean {
+    0
+}
+
+unsafe extern "C-unwind" fn skip_input(
+    cinfo: &mut sys::jpeg_decompress_struct,
+    count: sys::c_long,
+) {
+    // SAFETY: `src` is the source of `create`; the pointer stays within the input or at its end.
+    unsafe {
+        let source = &mut *cinfo.src;
+        let count = usize::try_from(count)
+            .unwrap_or(0)
+            .min(source.bytes_in_buffer);
+        source.next_input_byte = source.next_input_byte.add(count);
+        source.bytes_in_buffer -= count;
+    }
+}
+
+unsafe extern "C-unwind" fn resync(
+    cinfo: &mut sys::jpeg_decompress_struct,
+    desired: i32,
+) -> sys::boolean {
+    // SAFETY: libjpeg's own default, called as libjpeg would.
+    unsafe { sys::jpeg_resync_to_restart(cinfo, desired) }
+}
+
+/// libjpeg's message for the last error, its numbers filled in.
+///
+/// # Safety
+/// `errors` must have been filled in by `jpeg_std_error`.
+unsafe fn describe(errors: &sys::jpeg_error_mgr) -> String {
+    let known = (0..=errors.last_jpeg_message).contains(&errors.msg_code);
+    let index = usize::try_from(errors.msg_code).unwrap_or(0);
+    if !known || errors.jpeg_message_table.is_null() {
+        return format!("error {}", errors.msg_code);
+    }
+    // SAFETY: the table has an entry, a C string, for every code up to `last_jpeg_message`.
+    let template = unsafe { CStr::from_ptr((*errors.jpeg_message_table.add(index)).cast()) };
+    let template = template.to_string_lossy();
+    let mut numbers = errors.msg_parm._bindgen_data_.iter();
+    let mut parts = template.split('%');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let kind = part
+            .find(|c: char| c.is_ascii_alphabetic() && c != 'l')
+            .unwrap_or(0);
+        match part.get(kind..=kind) {
+            Some("s") | None => {}
+            Some(letter) => {
+                let number = numbers.next().copied().unwrap_or(0);
+                text += &if letter == "x" {
+                    format!("{number:02x}")
+                } else {
+                    number.cast_signed().to_string()
+                };
+            }
+        }
+        text += part.get(kind + 1..).unwrap_or_default();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sound JPEG of the given colour space, made by the library's own encoder.
+    fn encode(space: J_COLOR_SPACE, channels: i32, progressive: bool) -> Vec<u8> {
+        const WIDTH: u32 = 40;
+        const HEIGHT: u32 = 24;
+        let mut out: *mut u8 = null_mut();
+        let mut size: sys::c_ulong = 0;
+        // SAFETY: the calls follow libjpeg's order for compression; all pointers are to locals
+        // that outlive them, and the output buffer is copied before it is freed.
+        unsafe {
+            let mut errors: sys::jpeg_error_mgr = std::mem::zeroed();
+            let mut cinfo: sys::jpeg_compress_struct = std::mem::zeroed();
+            cinfo.common.err = sys::jpeg_std_error(&mut errors);
+            sys::jpeg_create_compress(&mut cinfo);
+            sys::jpeg_mem_dest(&mut cinfo, &mut out, &mut size);
+            cinfo.image_width = WIDTH;
+            cinfo.image_height = HEIGHT;
+            cinfo.in_color_space = space;
+            cinfo.input_components = channels;
+            sys::jpeg_c_set_int_param(
+                &mut cinfo,
+                sys::JINT_COMPRESS_PROFILE,
+                sys::JCP_FASTEST as i32,
+            );
+            sys::jpeg_set_defaults(&mut cinfo);
+            sys::jpeg_set_quality(&mut cinfo, 90, 1);
+            if progressive {
+                sys::jpeg_simple_progression(&mut cinfo);
+            }
+            sys::jpeg_start_compress(&mut cinfo, 1);
+            for y in 0..HEIGHT {
+                let row: Vec<u8> = (0..WIDTH * channels.cast_unsigned())
+                    .map(|x| u8::try_from((x * 5 + y * 7) % 256).unwrap())
+                    .collect();
+                sys::jpeg_write_scanlines(&mut cinfo, &row.as_ptr(), 1);
+            }
+            sys::jpeg_finish_compress(&mut cinfo);
+            sys::jpeg_destroy_compress(&mut cinfo);
+            let bytes = std::slice::from_raw_parts(out, usize::try_from(size).unwrap()).to_vec();
+            libc::free(out.cast());
+            bytes
+        }
+    }
+
+    fn kinds() -> Vec<Vec<u8>> {
+        vec![
+            encode(J_COLOR_SPACE::JCS_RGB, 3, false),
+            encode(J_COLOR_SPACE::JCS_RGB, 3, true),
+            encode(J_COLOR_SPACE::JCS_GRAYSCALE, 1, false),
+            encode(J_COLOR_SPACE::JCS_CMYK, 4, false),
+        ]
+    }
+
+    #[test]
+    fn every_kind_decodes_to_rgb() {
+        for jpeg in kinds() {
+            let (image, notes) = decode_rgb(&jpeg).unwrap();
+            assert_eq!((image.width(), image.height()), (40, 24));
+            assert!(!notes.suspect);
+            assert_eq!(validate(&jpeg).unwrap(), notes);
+        }
+    }
+
+    #[test]
+    fn a_cut_anywhere_is_refused_by_both_decodes() {
+        for jpeg in kinds() {
+            for cut in (2..jpeg.len())
+                .step_by(13)
+                .chain([jpeg.len() - 2, jpeg.len() - 1])
+            {
+                let part = &jpeg[..cut];
+                assert_eq!(
+                    decode_rgb(part).unwrap_err().code,
+                    "image_truncated",
+                    "{cut}"
+                );
+                assert_eq!(validate(part).unwrap_err().code, "image_truncated", "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn damage_that_can_be_stepped_over_is_reported() {
+        let mut jpeg = encode(J_COLOR_SPACE::JCS_RGB, 3, false);
+        let end = jpeg.len() - 2;
+        jpeg.truncate(end);
+        jpeg.resize(end + 100, 0);
+        assert!(decode_rgb(&jpeg).unwrap().1.suspect);
+        assert!(validate(&jpeg).unwrap().suspect);
+    }
+
+    #[test]
+    fn a_fatal_error_carries_the_reason() {
+        let error = decode_rgb(b"\xff\xd8\xff\xd8").unwrap_err();
+        assert_eq!(error.code, "image_corrupt");
+        assert!(error.message.contains("SOI"), "{error}");
+        assert!(decode_rgb(b"PNG?").is_err());
+    }
+
+    #[test]
+    fn black_ink_darkens_all_colours() {
+        // Inverted, as Adobe stores it: 255 is no ink.
+        assert_eq!(cmyk_to_rgb(&[255, 255, 255, 255]), [255, 255, 255]);
+        assert_eq!(cmyk_to_rgb(&[255, 255, 255, 0]), [0, 0, 0]);
+        assert_eq!(cmyk_to_rgb(&[0, 255, 128, 255]), [0, 255, 128]);
+        assert_eq!(cmyk_to_rgb(&[0, 255, 255, 100]), [0, 100, 100]);
+    }
+}
