@@ -47,12 +47,13 @@ pub fn render(report: &RunReport) -> String {
         line(&mut out, "not drawn", report.not_drawn, "for any sample");
     }
     line(&mut out, "dropped", report.dropped, "");
-    line(&mut out, "quarantined", report.quarantined, &reasons(report));
+    line(&mut out, "quarantined", report.quarantined, &quarantine_reasons(report));
     line(&mut out, "rows out", report.rows_out, "");
-    for output in &report.outputs {
+    for (number, output) in report.outputs.iter().enumerate() {
         let mut notes = format!("-> {} ({})", output.name, output.format);
         if output.refused > 0 {
-            let _ = write!(notes, ", {} refused", thousands(output.refused));
+            let why = reasons(report, |stage| stage == Stage::Output(number));
+            let _ = write!(notes, ", {} refused: {why}", thousands(output.refused));
         }
         line(&mut out, "  written", output.written, &notes);
     }
@@ -67,22 +68,29 @@ pub fn render(report: &RunReport) -> String {
     out
 }
 
-/// The three commonest reasons, with their counts.
-fn reasons(report: &RunReport) -> String {
+/// Why rows were quarantined. Refusals of an output count where nothing else wrote the row.
+fn quarantine_reasons(report: &RunReport) -> String {
+    let before_outputs = |stage: Stage| !matches!(stage, Stage::Output(_));
+    let counted: u64 = report.reasons.iter().filter(|(r, _)| before_outputs(r.stage)).map(|(_, n)| n).sum();
+    let refusals = report.quarantined > counted;
+    reasons(report, |stage| refusals || before_outputs(stage))
+}
+
+/// The three commonest reasons of the stages that `of` accepts, with their counts.
+fn reasons(report: &RunReport, of: impl Fn(Stage) -> bool) -> String {
     let mut by_code: Vec<(&str, u64)> = Vec::new();
-    for (reason, count) in &report.reasons {
+    for (reason, count) in report.reasons.iter().filter(|(reason, _)| of(reason.stage)) {
         match by_code.iter_mut().find(|(code, _)| *code == reason.code) {
             Some(entry) => entry.1 += count,
             None => by_code.push((reason.code, *count)),
         }
     }
     by_code.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    let shown: Vec<String> = by_code.iter().take(3).map(|(code, count)| format!("{code} {}", thousands(*count))).collect();
-    let rest = by_code.len().saturating_sub(3);
-    match (shown.is_empty(), rest) {
-        (true, _) => String::new(),
-        (false, 0) => shown.join(", "),
-        (false, n) => format!("{} and {n} more reasons", shown.join(", ")),
+    let shown: Vec<String> =
+        by_code.iter().take(3).map(|(code, count)| format!("{code} {}", thousands(*count))).collect();
+    match by_code.len().saturating_sub(3) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more reasons", shown.join(", ")),
     }
 }
 
