@@ -104,26 +104,36 @@ pub fn find_link(text: &str, from: usize) -> Option<Range<usize>> {
         return None;
     }
     let mut before_is_word = text.get(..from)?.chars().next_back().is_some_and(is_word);
-    // Where the run of host characters around the place ends, so that it is measured once.
+    // The runs around the place, so that each is measured once.
     let mut host = Host {
         end: 0,
         slash: false,
     };
+    let mut name_end = 0;
     for (offset, c) in text.get(from..)?.char_indices() {
         let start = from + offset;
         let word = is_word(c);
         let boundary = word != before_is_word;
         before_is_word = word;
-        if boundary && (is_host(c) || c == 'w' || c == 'W') {
+        if boundary && is_host(c) {
             if start >= host.end {
                 host = Host::at(text, start);
             }
-            if let Some(end) = link_at(text, start, c, &host) {
+            if start >= name_end {
+                name_end = start + run_length(text, start, |c| c == '-' || is_word(c));
+            }
+            if let Some(end) = link_at(text, start, c, name_end, &host) {
                 return Some(start..end);
             }
         }
     }
     None
+}
+
+/// The length in bytes of the run at `start` whose characters are all `of_run`.
+fn run_length(text: &str, start: usize, of_run: impl Fn(char) -> bool) -> usize {
+    let rest = text.get(start..).unwrap_or_default();
+    rest.find(|c| !of_run(c)).unwrap_or(rest.len())
 }
 
 /// A run of characters that hosts are made of.
@@ -135,13 +145,10 @@ struct Host {
 
 impl Host {
     fn at(text: &str, start: usize) -> Self {
-        let rest = text.get(start..).unwrap_or_default();
-        let length = rest.find(|c| !is_host(c)).unwrap_or(rest.len());
+        let end = start + run_length(text, start, is_host);
         Self {
-            end: start + length,
-            slash: rest
-                .get(length..)
-                .is_some_and(|after| after.starts_with('/')),
+            end,
+            slash: text.as_bytes().get(end) == Some(&b'/'),
         }
     }
 
@@ -151,35 +158,32 @@ impl Host {
             return None;
         }
         let run = text.get(start..self.end)?;
-        let letters = run.chars().rev().take_while(|&c| is_letter(c)).count();
+        let last = run.chars().rev().take(5);
+        let letters = last.take_while(|&c| is_letter(c)).count();
         let dot = run.char_indices().rev().nth(letters)?;
         ((2..=4).contains(&letters) && dot.1 == '.' && dot.0 > 0).then_some(self.end + 1)
     }
 }
 
-/// Where the link that starts at `start` with `first` ends, if there is one.
-fn link_at(text: &str, start: usize, first: char, host: &Host) -> Option<usize> {
-    if is_letter(first) {
-        let rest = text.get(start + first.len_utf8()..)?;
-        let name = rest.find(|c| c != '-' && !is_word(c)).unwrap_or(rest.len());
-        if let Some(after) = rest
-            .get(name..)
-            .filter(|_| name > 0)
-            .and_then(|r| r.strip_prefix(':'))
-        {
-            let colon = text.len() - after.len();
-            let slashes = after.bytes().take(3).take_while(|&b| b == b'/').count();
-            let tail = (1..=slashes)
-                .rev()
-                .find_map(|slashes| link_tail(text, colon + slashes));
-            let next = after
-                .chars()
-                .next()
-                .filter(|&c| is_letter(c) || c.is_ascii_digit() || c == '%');
-            let tail = tail.or_else(|| link_tail(text, colon + next?.len_utf8()));
-            if tail.is_some() {
-                return tail;
-            }
+/// Where the link that starts at `start` with `first` ends, if there is one; `name_end` is where the
+/// word characters and hyphens around `start` do.
+fn link_at(text: &str, start: usize, first: char, name_end: usize, host: &Host) -> Option<usize> {
+    if is_letter(first)
+        && name_end > start + first.len_utf8()
+        && let Some(after) = text.get(name_end..).and_then(|rest| rest.strip_prefix(':'))
+    {
+        let colon = name_end + 1;
+        let slashes = after.bytes().take(3).take_while(|&b| b == b'/').count();
+        let tail = (1..=slashes)
+            .rev()
+            .find_map(|slashes| link_tail(text, colon + slashes));
+        let next = after
+            .chars()
+            .next()
+            .filter(|&c| is_letter(c) || c.is_ascii_digit() || c == '%');
+        let tail = tail.or_else(|| link_tail(text, colon + next?.len_utf8()));
+        if tail.is_some() {
+            return tail;
         }
     }
     if let Some(head) = www_head(text, start)
