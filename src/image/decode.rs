@@ -4,12 +4,14 @@
 //! - `avif-jpeg2000`: AVIF and JPEG 2000 have a size but no pixels (`image_unsupported_format`).
 //! - `other-formats`: formats of Pillow without a decoder here (TGA, PSD, PCX, DDS, ICNS, SGI,
 //!   XBM, XPM, EPS, FITS, …) are refused as unknown.
-//! - `qoi`: as Pillow, from its content.
 //! - `lossless-jpeg`: SOF3 JPEGs, which Pillow's newer libjpeg-turbo decodes, are refused.
 //! - `png-text-exif`: orientation hidden in PNG text chunks (`Raw profile type exif`, compressed
 //!   XMP) is not read.
-//! - `exotic-tiff`: TIFFs with float or signed samples, old-style JPEG or CCITT compression may
-//!   be refused.
+//! - `exotic-tiff`: palette, grey-with-alpha, float and signed TIFFs, old-style JPEG and CCITT
+//!   compression are refused (`image_unsupported_format`).
+//! - `float-pnm`: portable float maps (`Pf`) are refused as unknown.
+//! - `bmp-padding`: a BMP whose last padding bytes are missing is refused; Pillow takes it.
+//! - `file-size`: files above 1 GiB are refused unread (by the row's image slot, not here).
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -99,6 +101,9 @@ pub fn crate_error(format: Format, error: &image::ImageError) -> ImageError {
 }
 
 fn crate_pixels(format: Format, bytes: &[u8]) -> Result<RgbImage, ImageError> {
+    if let Some(picture) = super::header::icon_png(format, bytes) {
+        return png::decode_rgb(picture);
+    }
     let Some(crate_format) = format.of_crate() else {
         return Err(ImageError::new(
             "image_unsupported_format",
@@ -113,8 +118,8 @@ fn crate_pixels(format: Format, bytes: &[u8]) -> Result<RgbImage, ImageError> {
     // Four channels of 16 bits, and the decoder's own working memory.
     limits.max_alloc = Some(MAX_PIXELS * 8 * 2);
     decoder.set_limits(limits).map_err(fail)?;
-    let decoded = DynamicImage::from_decoder(decoder).map_err(fail)?;
-    to_rgb(format, decoded)
+    let pixels = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    to_rgb(format, pixels)
 }
 
 fn to_rgb(format: Format, decoded: DynamicImage) -> Result<RgbImage, ImageError> {

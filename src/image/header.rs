@@ -177,6 +177,13 @@ fn crate_header(format: Format, bytes: &[u8]) -> Result<Header, ImageError> {
     let Some(crate_format) = format.of_crate() else {
         return Err(unknown(bytes));
     };
+    if format == Format::WebP {
+        check_riff(bytes)?;
+    }
+    if let Some(png) = icon_png(format, bytes) {
+        let found = png::header(png)?;
+        return finish(format, found.width, found.height, 1);
+    }
     super::decode::guarded(format, || {
         let reader = ImageReader::with_format(Cursor::new(bytes), crate_format);
         let decoder = reader
@@ -186,7 +193,7 @@ fn crate_header(format: Format, bytes: &[u8]) -> Result<Header, ImageError> {
         let orientation = match format {
             Format::Tiff => exif::meaning(exif::orientation(bytes), None),
             Format::WebP => {
-                let part = |name| riff_chunk(bytes, name);
+                let part = |name: &[u8; 4]| riff_chunk(bytes, *name);
                 exif::meaning(
                     part(b"EXIF").and_then(exif::orientation),
                     part(b"XMP ").and_then(exif::xmp_orientation),
@@ -226,14 +233,47 @@ fn unknown(bytes: &[u8]) -> ImageError {
     )
 }
 
+/// The picture that Pillow shows of an icon, if it is a PNG: the largest, of those the one of the
+/// fewest colours.
+pub(crate) fn icon_png(format: Format, bytes: &[u8]) -> Option<&[u8]> {
+    if format != Format::Ico {
+        return None;
+    }
+    let count = usize::from(u16::from_le_bytes(bytes.get(4..6)?.try_into().ok()?));
+    let entries = bytes.get(6..)?.chunks_exact(16).take(count);
+    let side = |value: u8| if value == 0 { 256 } else { u32::from(value) };
+    let best = entries.min_by_key(|entry| {
+        let area = side(entry[0]) * side(entry[1]);
+        let bits = u16::from_le_bytes([entry[6], entry[7]]);
+        (std::cmp::Reverse(area), bits)
+    })?;
+    let number = |at: usize| Some(u32::from_le_bytes(best.get(at..at + 4)?.try_into().ok()?));
+    let length = usize::try_from(number(8)?).ok()?;
+    let start = usize::try_from(number(12)?).ok()?;
+    let picture = bytes.get(start..start.checked_add(length)?)?;
+    picture.starts_with(png::MAGIC).then_some(picture)
+}
+
+/// A RIFF file must hold as many bytes as it says.
+fn check_riff(bytes: &[u8]) -> Result<(), ImageError> {
+    let size = bytes.get(4..8).and_then(|s| s.try_into().ok());
+    let size = size.map_or(u64::from(u32::MAX), |size| {
+        u64::from(u32::from_le_bytes(size))
+    });
+    if bytes.len() as u64 >= size + 8 {
+        return Ok(());
+    }
+    Err(ImageError::truncated("the WebP is shorter than it says"))
+}
+
 /// The payload of the first chunk called `name` of a RIFF file.
-fn riff_chunk<'a>(bytes: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
+fn riff_chunk(bytes: &[u8], name: [u8; 4]) -> Option<&[u8]> {
     let mut at = 12;
     loop {
         let size: [u8; 4] = bytes.get(at + 4..at + 8)?.try_into().ok()?;
         let size = usize::try_from(u32::from_le_bytes(size)).ok()?;
         let start = at + 8;
-        if bytes.get(at..at + 4)? == name {
+        if bytes.get(at..at + 4)? == &name[..] {
             return bytes.get(start..start.checked_add(size)?);
         }
         at = start.checked_add(size)?;

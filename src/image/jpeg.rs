@@ -2,9 +2,11 @@
 //!
 //! The one place of the project that calls C. It knows no file and no row: bytes in, pixels or a
 //! reason out. The source never pretends that there is more input than there is: when the bytes
-//! run out, the decoder suspends and the image is refused as truncated, which is what Pillow's
-//! strict `load()` does, even if only the two bytes of the end marker are missing. Damage that
-//! the decoder can step over ("Corrupt JPEG data…") is accepted as in Pillow, but reported.
+//! run out before the last pixel, the decoder suspends and the image is refused as truncated,
+//! which is what Pillow's strict `load()` does, even if only the two bytes of the end marker are
+//! missing (the decoder looks ahead). Damage that the decoder can step over ("Corrupt JPEG
+//! data…"), or a tail of other bytes in place of the end marker, is accepted as in Pillow, but
+//! reported.
 #![expect(
     unsafe_code,
     reason = "libjpeg is a C library; this file is its whole binding"
@@ -50,7 +52,7 @@ pub fn decode_rgb(bytes: &[u8]) -> Result<(RgbImage, Notes), ImageError> {
         let stride = width as usize * if cmyk { 4 } else { 3 };
         let mut data = vec![0; stride * height as usize];
         session.read_rows(&mut data, stride)?;
-        session.finish()?;
+        session.finish();
         if cmyk {
             data = cmyk_to_rgb(&data);
         }
@@ -78,7 +80,8 @@ pub fn validate(bytes: &[u8]) -> Result<Notes, ImageError> {
             let (width, _) = session.output_size();
             let mut row = vec![0; width as usize * 4];
             session.skim_rows(&mut row)?;
-            session.finish()
+            session.finish();
+            Ok(())
         })
         .map(|((), notes)| notes)
 }
@@ -265,12 +268,16 @@ impl<'a> Session<'a> {
         Ok(read as usize)
     }
 
-    fn finish(&self) -> Result<(), ImageError> {
-        // SAFETY: all rows were read.
-        if unsafe { sys::jpeg_finish_decompress(&mut (*self.inner).cinfo) } == 0 {
-            return Err(self.ran_out());
+    /// Looks for the end marker. All pixels are there by now: a fatal error still counts, but
+    /// running out of input does not, as in Pillow (a tail of zeros instead of the marker, say).
+    /// Where the marker alone is missing, the last rows already could not be read.
+    fn finish(&self) {
+        // SAFETY: all rows were read; `notes` is a plain field of the live allocation.
+        unsafe {
+            if sys::jpeg_finish_decompress(&mut (*self.inner).cinfo) == 0 {
+                (*self.inner).notes.suspect = true;
+            }
         }
-        Ok(())
     }
 
     fn ran_out(&self) -> ImageError {
@@ -380,14 +387,127 @@ unsafe fn describe(errors: &sys::jpeg_error_mgr) -> String {
             Some("s") | None => {}
             Some(letter) => {
                 let number = numbers.next().copied().unwrap_or(0);
-                text += &if letter == "x" {
+                let shown = if letter == "x" {
                     format!("{number:02x}")
                 } else {
                     number.cast_signed().to_string()
                 };
+                text += &shown;
             }
         }
         text += part.get(kind + 1..).unwrap_or_default();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sound JPEG of the given colour space, made by the library's own encoder.
+    fn encode(space: J_COLOR_SPACE, channels: i32, progressive: bool) -> Vec<u8> {
+        const WIDTH: u32 = 40;
+        const HEIGHT: u32 = 24;
+        let mut out: *mut u8 = null_mut();
+        let mut size: sys::c_ulong = 0;
+        // SAFETY: the calls follow libjpeg's order for compression; all pointers are to locals
+        // that outlive them, and the output buffer is copied before it is freed.
+        unsafe {
+            let mut errors: sys::jpeg_error_mgr = std::mem::zeroed();
+            let mut cinfo: sys::jpeg_compress_struct = std::mem::zeroed();
+            cinfo.common.err = sys::jpeg_std_error(&mut errors);
+            sys::jpeg_create_compress(&raw mut cinfo);
+            sys::jpeg_mem_dest(&mut cinfo, &raw mut out, &raw mut size);
+            cinfo.image_width = WIDTH;
+            cinfo.image_height = HEIGHT;
+            cinfo.in_color_space = space;
+            cinfo.input_components = channels;
+            sys::jpeg_c_set_int_param(
+                &mut cinfo,
+                sys::JINT_COMPRESS_PROFILE,
+                sys::JCP_FASTEST as i32,
+            );
+            sys::jpeg_set_defaults(&mut cinfo);
+            sys::jpeg_set_quality(&mut cinfo, 90, 1);
+            if progressive {
+                sys::jpeg_simple_progression(&mut cinfo);
+            }
+            sys::jpeg_start_compress(&mut cinfo, 1);
+            for y in 0..HEIGHT {
+                let row: Vec<u8> = (0..WIDTH * channels.cast_unsigned())
+                    .map(|x| u8::try_from((x * 5 + y * 7) % 256).unwrap())
+                    .collect();
+                sys::jpeg_write_scanlines(&mut cinfo, &row.as_ptr(), 1);
+            }
+            sys::jpeg_finish_compress(&mut cinfo);
+            sys::jpeg_destroy_compress(&mut cinfo);
+            let bytes = std::slice::from_raw_parts(out, usize::try_from(size).unwrap()).to_vec();
+            libc::free(out.cast());
+            bytes
+        }
+    }
+
+    fn kinds() -> Vec<Vec<u8>> {
+        vec![
+            encode(J_COLOR_SPACE::JCS_RGB, 3, false),
+            encode(J_COLOR_SPACE::JCS_RGB, 3, true),
+            encode(J_COLOR_SPACE::JCS_GRAYSCALE, 1, false),
+            encode(J_COLOR_SPACE::JCS_CMYK, 4, false),
+        ]
+    }
+
+    #[test]
+    fn every_kind_decodes_to_rgb() {
+        for jpeg in kinds() {
+            let (image, notes) = decode_rgb(&jpeg).unwrap();
+            assert_eq!((image.width(), image.height()), (40, 24));
+            assert!(!notes.suspect);
+            assert_eq!(validate(&jpeg).unwrap(), notes);
+        }
+    }
+
+    #[test]
+    fn a_cut_anywhere_is_refused_by_both_decodes() {
+        for jpeg in kinds() {
+            for cut in (2..jpeg.len())
+                .step_by(13)
+                .chain([jpeg.len() - 2, jpeg.len() - 1])
+            {
+                let part = &jpeg[..cut];
+                assert_eq!(
+                    decode_rgb(part).unwrap_err().code,
+                    "image_truncated",
+                    "{cut}"
+                );
+                assert_eq!(validate(part).unwrap_err().code, "image_truncated", "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn damage_that_can_be_stepped_over_is_reported() {
+        let mut jpeg = encode(J_COLOR_SPACE::JCS_RGB, 3, false);
+        let end = jpeg.len() - 2;
+        jpeg.truncate(end);
+        jpeg.resize(end + 100, 0);
+        assert!(decode_rgb(&jpeg).unwrap().1.suspect);
+        assert!(validate(&jpeg).unwrap().suspect);
+    }
+
+    #[test]
+    fn a_fatal_error_carries_the_reason() {
+        let error = decode_rgb(b"\xff\xd8\xff\xd8").unwrap_err();
+        assert_eq!(error.code, "image_corrupt");
+        assert!(error.message.contains("SOI"), "{error}");
+        assert!(decode_rgb(b"PNG?").is_err());
+    }
+
+    #[test]
+    fn black_ink_darkens_all_colours() {
+        // Inverted, as Adobe stores it: 255 is no ink.
+        assert_eq!(cmyk_to_rgb(&[255, 255, 255, 255]), [255, 255, 255]);
+        assert_eq!(cmyk_to_rgb(&[255, 255, 255, 0]), [0, 0, 0]);
+        assert_eq!(cmyk_to_rgb(&[0, 255, 128, 255]), [0, 255, 128]);
+        assert_eq!(cmyk_to_rgb(&[0, 255, 255, 100]), [0, 100, 100]);
+    }
 }

@@ -1,4 +1,5 @@
-//! PNG with Pillow's leniencies: checksums matter before the pixels and not within or after them.
+//! PNG with Pillow's leniencies: chunk checksums matter before the pixels and not within or after
+//! them, where only the checksum of the compressed data counts.
 
 use std::io::Cursor;
 
@@ -59,7 +60,8 @@ pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, ImageError> {
     let found = header(bytes)?;
     check_size(found.width, found.height)?;
     let mut options = png::DecodeOptions::default();
-    options.set_ignore_checksums(true);
+    options.set_ignore_crc(true);
+    options.set_ignore_adler32(false);
     options.set_ignore_text_chunk(true);
     options.set_ignore_iccp_chunk(true);
     let mut decoder = png::Decoder::new_with_options(Cursor::new(bytes), options);
@@ -98,6 +100,11 @@ pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, ImageError> {
                 break;
             };
             layout.to_rgb(row.data(), &mut out);
+        }
+        // Reads on to the checksum of the pixels; that what follows is missing does no harm.
+        match reader.next_row().map_err(|error| failure(&error)) {
+            Err(error) if error.code == "image_corrupt" => return Err(error),
+            _ => {}
         }
     }
     RgbImage::new(width, height, out)
@@ -340,7 +347,14 @@ mod tests {
         let mut wrong = whole.clone();
         wrong[29] ^= 1;
         assert_eq!(decode_rgb(&wrong).unwrap_err().code, "image_corrupt");
-        // The end chunk itself may be missing.
+        let mut damaged = whole.clone();
+        let adler = whole.len() - 20;
+        damaged[adler] ^= 1;
+        assert_eq!(decode_rgb(&damaged).unwrap_err().code, "image_corrupt");
+        // The end chunk itself may be missing, and the pixels' chunk checksum wrong.
+        damaged[adler] ^= 1;
+        damaged[adler + 4] ^= 1;
+        assert!(decode_rgb(&damaged).is_ok());
         assert!(decode_rgb(&whole[..whole.len() - 12]).is_ok());
     }
 }

@@ -109,6 +109,30 @@ impl Bounds {
         Verdict::drop(key, value, self.limit(number))
     }
 
+    /// Keeps or drops by the list `stats[key]`, one number an image. A stat that is missing or
+    /// not a list of numbers drops the row.
+    #[must_use]
+    pub fn decide_list(&self, key: &'static str, stats: &Stats, mode: AnyOrAll) -> Verdict {
+        let value = stats.get(key);
+        let numbers = value.and_then(StatValue::as_list);
+        let kept = numbers
+            .as_ref()
+            .is_some_and(|numbers| mode.combine(numbers.iter().map(|&number| self.keeps(number))));
+        if kept {
+            return Verdict::Keep;
+        }
+        let first = numbers
+            .as_ref()
+            .and_then(|numbers| numbers.iter().find(|&&number| !self.keeps(number)));
+        let limit = self.limit(first.copied().unwrap_or(f64::NAN));
+        let value = value.cloned();
+        Verdict::drop(
+            key,
+            value.unwrap_or(StatValue::Json(serde_json::Value::Null)),
+            limit,
+        )
+    }
+
     /// Whether `value` is kept.
     #[must_use]
     pub fn keeps(&self, value: f64) -> bool {

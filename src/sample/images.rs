@@ -8,13 +8,13 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::iter::Sum;
-use std::ops::AddAssign;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::RowError;
 use crate::image::{self, Header, ImageError, Probe, RgbImage};
@@ -118,23 +118,15 @@ pub struct ImageCounts {
     pub suspect: u64,
 }
 
-impl AddAssign for ImageCounts {
-    fn add_assign(&mut self, other: Self) {
+impl ImageCounts {
+    /// Adds `other`.
+    pub fn add(&mut self, other: Self) {
         self.opened += other.opened;
         self.header_reads += other.header_reads;
         self.scaled_decodes += other.scaled_decodes;
         self.full_decodes += other.full_decodes;
         self.bytes_read += other.bytes_read;
         self.suspect += other.suspect;
-    }
-}
-
-impl Sum for ImageCounts {
-    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
-        counts.fold(Self::default(), |mut sum, one| {
-            sum += one;
-            sum
-        })
     }
 }
 
@@ -231,13 +223,19 @@ impl ImageSlot {
     ///
     /// # Errors
     /// What is wrong, as the codes of the other methods.
-    pub fn check(&self, level: ImageCheck) -> Result<(), RowError> {
-        match level {
+    pub fn check(&self, level: impl Into<ImageCheck>) -> Result<(), RowError> {
+        match level.into() {
             ImageCheck::None => Ok(()),
             ImageCheck::Exists => self.file_size().map(drop),
             ImageCheck::Header => self.header().map(drop),
             ImageCheck::Decode => self.sound.get_or_init(|| self.validate()).clone(),
         }
+    }
+
+    /// Whether an earlier step has shown that the file decodes to its end.
+    #[must_use]
+    pub fn known_to_decode(&self) -> bool {
+        matches!(self.sound.get(), Some(Ok(())))
     }
 
     /// What this image cost so far.
@@ -266,16 +264,16 @@ impl ImageSlot {
             self.read_up_to(&mut file, &mut head, target)?;
             let whole = head.len() < target || u64::try_from(head.len()) == Ok(size);
             match image::probe(&head) {
-                Probe::Known(result) => return result.map_err(|error| self.error(error)),
+                Probe::Known(result) => return result.map_err(|error| self.error(&error)),
                 Probe::Needs(needed) if !whole && needed <= LAST_PROBE => {
                     target = needed.next_power_of_two().max(target * 4);
                 }
-                _ if whole => return image::header(&head).map_err(|error| self.error(error)),
+                _ if whole => return image::header(&head).map_err(|error| self.error(&error)),
                 Probe::Needs(_) | Probe::NeedsAll => break,
             }
         }
         self.read_rest(&mut file, &mut head, size)?;
-        let header = image::header(&head).map_err(|error| self.error(error));
+        let header = image::header(&head).map_err(|error| self.error(&error));
         *self.bytes.borrow_mut() = Some(head);
         header
     }
@@ -327,7 +325,7 @@ impl ImageSlot {
             *self.bytes.borrow_mut() = Some(bytes);
         }
         let bytes = self.bytes.borrow();
-        work(bytes.as_deref().unwrap_or_default()).map_err(|error| self.error(error))
+        work(bytes.as_deref().unwrap_or_default()).map_err(|error| self.error(&error))
     }
 
     /// Reads until `buffer` holds `target` bytes or the file ends.
@@ -505,7 +503,7 @@ impl ImageSlot {
         self.fail("image_not_a_file", &format!("it is {kind}"))
     }
 
-    fn error(&self, error: ImageError) -> RowError {
+    fn error(&self, error: &ImageError) -> RowError {
         self.fail(error.code, &error.message)
     }
 
@@ -534,6 +532,20 @@ impl ImageSlot {
         }
         RowError::new(code, format!("image '{}': {why}", shown.escape_debug()))
     }
+}
+
+/// For each image of a row the first one of the same path, so that a path that is listed twice
+/// is looked at once.
+#[must_use]
+pub fn originals(slots: &[ImageSlot]) -> SmallVec<[&ImageSlot; 2]> {
+    if slots.len() <= 1 {
+        return slots.iter().collect();
+    }
+    let mut first = HashMap::with_capacity(slots.len());
+    slots
+        .iter()
+        .map(|slot| *first.entry(slot.written()).or_insert(slot))
+        .collect()
 }
 
 /// A file that was looked at and not opened.

@@ -11,7 +11,9 @@ mod row;
 mod stats;
 
 pub use error::RowError;
-pub use images::{ImageCheck, ImageContext, ImageCounts, ImageNeed, ImageSlot, normalise};
+pub use images::{
+    ImageCheck, ImageContext, ImageCounts, ImageNeed, ImageSlot, normalise, originals,
+};
 pub use path::FieldPath;
 pub use row::{HashColumns, Origin, Sample};
 pub use stats::{StatKey, StatValue, Stats};

@@ -217,10 +217,11 @@ impl Sample {
     /// What reading this row's images cost so far.
     #[must_use]
     pub fn image_counts(&self) -> ImageCounts {
-        match self.images.get() {
-            Some(Ok(slots)) => slots.iter().map(ImageSlot::counts).sum(),
-            _ => ImageCounts::default(),
+        let mut sum = ImageCounts::default();
+        if let Some(Ok(slots)) = self.images.get() {
+            slots.iter().for_each(|slot| sum.add(slot.counts()));
         }
+        sum
     }
 
     /// How images are found and checked.
