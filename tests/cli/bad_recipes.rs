@@ -50,7 +50,7 @@ fn tabs_empty_lists_and_broken_yaml_are_explained() {
         ("process:\n\t- text_length_filter:\n", "tab"),
         ("dataset_path: fixtures/dataset/rows.jsonl\nprocess: []\n", "process"),
         ("process: {a: [\n", "bad.yaml:"),
-        ("", "process"),
+        ("", "empty"),
         ("- a\n- b\n", "bad.yaml:1"),
     ] {
         scratch.write("bad.yaml", recipe);
