@@ -32,11 +32,24 @@ pub struct Args {
 
 /// Runs the command.
 pub fn main(args: &Args) -> Exit {
-    match super::run::load(&args.recipe, args.set.clone(), args.input.as_ref(), args.output.as_ref(), &args.run) {
+    match super::run::load(
+        &args.recipe,
+        args.set.clone(),
+        args.input.as_ref(),
+        args.output.as_ref(),
+        &args.run,
+    ) {
         Ok(recipe) => {
             if !args.run.quiet {
-                recipe.notes.iter().for_each(|n| note(&format!("note: {n}")));
-                note(&format!("{}: sound, {} operators", args.recipe.display(), recipe.steps.len()));
+                recipe
+                    .notes
+                    .iter()
+                    .for_each(|n| note(&format!("note: {n}")));
+                note(&format!(
+                    "{}: sound, {} operators",
+                    args.recipe.display(),
+                    recipe.steps.len()
+                ));
             }
             Exit::Success
         }

@@ -65,7 +65,11 @@ pub struct Args {
 
 /// Runs the command.
 pub fn main(args: &Args) -> Exit {
-    let (inputs, target) = match subset::ends(args.input.as_slice(), args.output.as_ref(), args.image_root.as_ref()) {
+    let (inputs, target) = match subset::ends(
+        args.input.as_slice(),
+        args.output.as_ref(),
+        args.image_root.as_ref(),
+    ) {
         Ok(ends) => ends,
         Err(exit) => return exit,
     };

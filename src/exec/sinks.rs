@@ -40,13 +40,23 @@ impl Sink {
             Target::Stdout => Writer::Stdout(io::BufWriter::with_capacity(1 << 16, io::stdout())),
             Target::File(path) => match spec.shard_size {
                 Some(size) if size > 0 => {
-                    shards = Some(Shards { path: path.clone(), size, in_shard: 0, full: Vec::new() });
+                    shards = Some(Shards {
+                        path: path.clone(),
+                        size,
+                        in_shard: 0,
+                        full: Vec::new(),
+                    });
                     Writer::File(PendingFile::create(&numbered(path, 0, None))?)
                 }
                 _ => Writer::File(PendingFile::create(path)?),
             },
         };
-        let mut sink = Self { target, format: spec.format, shards, written: 0 };
+        let mut sink = Self {
+            target,
+            format: spec.format,
+            shards,
+            written: 0,
+        };
         if sink.format == OutputFormat::Llava {
             sink.put(b"[")?;
         }
@@ -85,7 +95,10 @@ impl Sink {
             self.put(b"\n]\n")?;
         }
         let written = self.written;
-        let mut files = self.shards.as_mut().map_or_else(Vec::new, |s| std::mem::take(&mut s.full));
+        let mut files = self
+            .shards
+            .as_mut()
+            .map_or_else(Vec::new, |s| std::mem::take(&mut s.full));
         match self.target {
             Writer::Stdout(mut out) => out.flush()?,
             Writer::File(file) => files.push(file),
@@ -100,7 +113,9 @@ impl Sink {
     }
 
     fn next_shard(&mut self) -> io::Result<()> {
-        let Some(shards) = &mut self.shards else { return Ok(()) };
+        let Some(shards) = &mut self.shards else {
+            return Ok(());
+        };
         if shards.in_shard < shards.size {
             return Ok(());
         }
@@ -140,7 +155,10 @@ impl Complete {
 /// `dir/base-03-of-12.ext`, cut at the first dot of the name as Data-Juicer does; while the count is
 /// not known, `dir/base-3.ext`.
 fn numbered(path: &Path, index: usize, count: Option<usize>) -> PathBuf {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let (base, extension) = name.split_once('.').unwrap_or((&name, ""));
     let dot = if extension.is_empty() { "" } else { "." };
     let number = match count {
@@ -159,6 +177,9 @@ mod tests {
 
     #[test]
     fn shards_are_named_as_the_peer_names_them() {
-        assert_eq!(numbered(Path::new("o/a.b.jsonl"), 3, Some(12)), Path::new("o/a-003-of-012.b.jsonl"));
+        assert_eq!(
+            numbered(Path::new("o/a.b.jsonl"), 3, Some(12)),
+            Path::new("o/a-003-of-012.b.jsonl")
+        );
     }
 }

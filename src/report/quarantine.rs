@@ -67,7 +67,9 @@ impl Quarantine {
             code: error.code,
             reason: &error.message,
             row: text,
-            row_hex: text.is_none().then(|| row.iter().map(|b| format!("{b:02x}")).collect()),
+            row_hex: text
+                .is_none()
+                .then(|| row.iter().map(|b| format!("{b:02x}")).collect()),
         };
         let mut line = serde_json::to_vec(&record)?;
         line.push(b'\n');

@@ -47,7 +47,9 @@ pub fn python_float(value: f64) -> String {
 pub fn ujson_round_trip(value: f64) -> Option<f64> {
     const DECIMALS: u32 = 10;
     const SCALE: f64 = 1e10;
-    const POWERS: [f64; 11] = [1.0, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10];
+    const POWERS: [f64; 11] = [
+        1.0, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10,
+    ];
     if !value.is_finite() {
         return None;
     }
@@ -74,7 +76,11 @@ pub fn ujson_round_trip(value: f64) -> Option<f64> {
     }
     let power = POWERS.get(places as usize).copied().unwrap_or(0.0);
     let read = whole + digits as f64 * power;
-    Some(if value.is_sign_negative() { -read } else { read })
+    Some(if value.is_sign_negative() {
+        -read
+    } else {
+        read
+    })
 }
 
 #[cfg(test)]

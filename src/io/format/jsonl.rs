@@ -45,7 +45,11 @@ impl JsonlRenderer {
             .iter()
             .map(|image| self.paths.rewrite(image.written(), image.path()))
             .collect();
-        if written.iter().zip(images).all(|(new, image)| new == image.written()) {
+        if written
+            .iter()
+            .zip(images)
+            .all(|(new, image)| new == image.written())
+        {
             return Ok(None);
         }
         // A single string stays a single string.
