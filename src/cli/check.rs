@@ -20,7 +20,7 @@ pub struct Args {
     /// Check with this input instead of the recipe's dataset.
     #[arg(long, short, value_name = "PATH")]
     input: Option<PathBuf>,
-    /// Check with this output instead of the recipe's export_path.
+    /// Check with this output instead of the recipe's `export_path`.
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Override a key of the recipe; repeatable.

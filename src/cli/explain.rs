@@ -61,8 +61,7 @@ pub fn render(recipe: &Recipe) -> String {
 
 fn step_line(step: &Step) -> String {
     let class = match &step.operator {
-        Operator::Mapper(_) => "row by row",
-        Operator::Filter(_) => "row by row",
+        Operator::Mapper(_) | Operator::Filter(_) => "row by row",
         Operator::Exact(_) => "keys in parallel, admitted in order",
         Operator::Near(_) | Operator::Selector(_) => "decides when all rows are known",
     };

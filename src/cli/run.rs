@@ -22,10 +22,10 @@ pub struct Args {
     /// Read rows from here instead of the recipe's dataset; - is standard input.
     #[arg(long, short, value_name = "PATH")]
     input: Option<PathBuf>,
-    /// Write rows here instead of the recipe's export_path; - is standard output.
+    /// Write rows here instead of the recipe's `export_path`; - is standard output.
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Override a key of the recipe, e.g. np=4 or text_length_filter.min_len=5; repeatable.
+    /// Override a key of the recipe, e.g. np=4 or `text_length_filter.min_len=5`; repeatable.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_set)]
     set: Vec<(String, String)>,
     /// Print the plan and stop.

@@ -146,14 +146,14 @@ pub(super) fn ends(
         }
         Inputs::Files(input.to_vec())
     };
-    if let Some(root) = image_root {
-        if !root.is_dir() {
-            error(
-                &format!("{}: --image-root is not a directory", root.display()),
-                None,
-            );
-            return Err(Exit::Usage);
-        }
+    if let Some(root) = image_root
+        && !root.is_dir()
+    {
+        error(
+            &format!("{}: --image-root is not a directory", root.display()),
+            None,
+        );
+        return Err(Exit::Usage);
     }
     let target = match output {
         Some(path) if !dash(path) => Target::File(path.clone()),

@@ -166,7 +166,7 @@ impl KeyTable {
                     let key = keys.get(row as usize).copied().flatten();
                     match key.map(|key| seen.entry(key)) {
                         Some(Entry::Occupied(first)) => {
-                            resolution.dropped.push((row, Some(*first.get())))
+                            resolution.dropped.push((row, Some(*first.get())));
                         }
                         Some(Entry::Vacant(free)) => {
                             free.insert(row);

@@ -324,7 +324,7 @@ impl Chain<'_> {
             };
             *at = Stage::Step(number);
             cost.rows += 1;
-            let clock = (index % TIMED_EVERY == 0).then(Instant::now);
+            let clock = index.is_multiple_of(TIMED_EVERY).then(Instant::now);
             let traced = self.traced.get(number).copied().unwrap_or(false);
             let edits = sample.edits();
             let verdict = self.step(step, number, sample, row, traced);
@@ -355,14 +355,18 @@ impl Chain<'_> {
         match &step.operator {
             Operator::Mapper(op) => {
                 let before = if traced {
-                    sample.text(&step.base.text_key)?.map(|t| t.into_owned())
+                    sample
+                        .text(&step.base.text_key)?
+                        .map(std::borrow::Cow::into_owned)
                 } else {
                     None
                 };
                 let edits = sample.edits();
                 op.apply(sample)?;
                 if traced && sample.edits() != edits {
-                    let after = sample.text(&step.base.text_key)?.map(|t| t.into_owned());
+                    let after = sample
+                        .text(&step.base.text_key)?
+                        .map(std::borrow::Cow::into_owned);
                     let entry =
                         serde_json::json!({"original_text": before, "processed_text": after});
                     row.traces.push(Trace {

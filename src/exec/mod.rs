@@ -165,6 +165,15 @@ struct Fixed<'a> {
     run_dir: Option<PathBuf>,
 }
 
+/// A row whose key failed inside a barrier group.
+struct FailedKey {
+    step: usize,
+    origin: Origin,
+    id: Option<Box<str>>,
+    error: RowError,
+    verbatim: Vec<u8>,
+}
+
 /// Where the next phase reads from.
 enum Source {
     Inputs(LineSource),
@@ -260,8 +269,7 @@ impl<'a> Run<'a> {
             }
         }
         // Rows whose key failed in the middle of the group: they count for the operators before.
-        let mut failed: HashMap<u32, (usize, Origin, Option<Box<str>>, RowError, Vec<u8>)> =
-            HashMap::new();
+        let mut failed: HashMap<u32, FailedKey> = HashMap::new();
         let fresh = matches!(source, Source::Inputs(_));
         let chain = self.fixed.chain(phase, &self.books, fresh, true, false);
         let mut seen = ExactKeys::default();
@@ -299,7 +307,16 @@ impl<'a> Run<'a> {
                             .map_err(|e| write_error(spill_dir.display(), e))?;
                     }
                     if let End::Failed(Stage::Step(step), error, verbatim) = row.end {
-                        failed.insert(ordinal, (step, row.origin, row.id, error, verbatim));
+                        failed.insert(
+                            ordinal,
+                            FailedKey {
+                                step,
+                                origin: row.origin,
+                                id: row.id,
+                                error,
+                                verbatim,
+                            },
+                        );
                     }
                 }
                 progress(&books.report);
@@ -318,22 +335,22 @@ impl<'a> Run<'a> {
             let Some(step) = self.fixed.recipe.steps.get(number) else {
                 continue;
             };
-            if failed.values().any(|f| f.0 == number) {
+            if failed.values().any(|f| f.step == number) {
                 let mut ended: Vec<u32> = failed
                     .iter()
-                    .filter(|(_, f)| f.0 == number)
+                    .filter(|(_, f)| f.step == number)
                     .map(|(&o, _)| o)
                     .collect();
                 ended.sort_unstable();
                 alive.retain(|ordinal| ended.binary_search(ordinal).is_err());
                 for ordinal in ended {
-                    if let Some((_, origin, id, error, row)) = failed.remove(&ordinal) {
+                    if let Some(row) = failed.remove(&ordinal) {
                         self.books.failed(
                             Stage::Step(number),
-                            origin,
-                            id.as_deref(),
-                            &error,
-                            &row,
+                            row.origin,
+                            row.id.as_deref(),
+                            &row.error,
+                            &row.verbatim,
                         )?;
                     }
                 }

@@ -36,7 +36,7 @@ enum Order {
     /// Rows by priority, the next one last.
     Uniform(Vec<u32>),
     Python {
-        random: PythonRandom,
+        random: Box<PythonRandom>,
         rows: u64,
         first: Option<Vec<u64>>,
         drawn: HashSet<u64>,
@@ -57,10 +57,10 @@ impl Survivors {
 
     /// A sample refused the row.
     pub fn mark_refused(&mut self, ordinal: u32) {
-        if let Some(fate) = self.fates.get_mut(ordinal as usize) {
-            if *fate == LateFate::NotDrawn {
-                *fate = LateFate::Refused;
-            }
+        if let Some(fate) = self.fates.get_mut(ordinal as usize)
+            && *fate == LateFate::NotDrawn
+        {
+            *fate = LateFate::Refused;
         }
     }
 
@@ -103,7 +103,7 @@ impl Survivors {
                 let first = random.sample(rows as u64, wanted as u64);
                 let drawn = first.iter().copied().collect();
                 Order::Python {
-                    random,
+                    random: Box::new(random),
                     rows: rows as u64,
                     first: Some(first),
                     drawn,

@@ -18,7 +18,7 @@ pub struct Sink {
 
 enum Writer {
     Stdout(io::BufWriter<io::Stdout>),
-    File(PendingFile),
+    File(Box<PendingFile>),
 }
 
 /// An output cut into files of about equal size, named `base-00-of-12.ext` once their number is known.
@@ -46,9 +46,9 @@ impl Sink {
                         in_shard: 0,
                         full: Vec::new(),
                     });
-                    Writer::File(PendingFile::create(&numbered(path, 0, None))?)
+                    Writer::File(Box::new(PendingFile::create(&numbered(path, 0, None))?))
                 }
-                _ => Writer::File(PendingFile::create(path)?),
+                _ => Writer::File(Box::new(PendingFile::create(path)?)),
             },
         };
         let mut sink = Self {
@@ -68,18 +68,15 @@ impl Sink {
     /// # Errors
     /// If the disk is full or the pipe is closed.
     pub fn write(&mut self, record: &[u8]) -> io::Result<()> {
-        match self.format {
-            OutputFormat::Llava => {
-                self.put(if self.written == 0 { b"\n" } else { b",\n" })?;
-                self.put(record)?;
-            }
-            _ => {
-                self.next_shard()?;
-                self.put(record)?;
-                self.put(b"\n")?;
-                if let Some(shards) = &mut self.shards {
-                    shards.in_shard += record.len() as u64 + 1;
-                }
+        if self.format == OutputFormat::Llava {
+            self.put(if self.written == 0 { b"\n" } else { b",\n" })?;
+            self.put(record)?;
+        } else {
+            self.next_shard()?;
+            self.put(record)?;
+            self.put(b"\n")?;
+            if let Some(shards) = &mut self.shards {
+                shards.in_shard += record.len() as u64 + 1;
             }
         }
         self.written += 1;
@@ -101,7 +98,7 @@ impl Sink {
             .map_or_else(Vec::new, |s| std::mem::take(&mut s.full));
         match self.target {
             Writer::Stdout(mut out) => out.flush()?,
-            Writer::File(file) => files.push(file),
+            Writer::File(file) => files.push(*file),
         }
         if let Some(shards) = &self.shards {
             let count = files.len();
@@ -122,7 +119,7 @@ impl Sink {
         shards.in_shard = 0;
         let next = PendingFile::create(&numbered(&shards.path, shards.full.len() + 1, None))?;
         if let Writer::File(file) = &mut self.target {
-            shards.full.push(std::mem::replace(file, next));
+            shards.full.push(std::mem::replace(&mut **file, next));
         }
         Ok(())
     }

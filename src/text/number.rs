@@ -42,7 +42,8 @@ pub fn python_float(value: f64) -> String {
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
-    reason = "the magnitudes are checked first"
+    clippy::float_cmp,
+    reason = "the magnitudes are checked first; the tie is exact, as in the peer"
 )]
 pub fn ujson_round_trip(value: f64) -> Option<f64> {
     const DECIMALS: u32 = 10;
@@ -70,7 +71,7 @@ pub fn ujson_round_trip(value: f64) -> Option<f64> {
         whole += 1.0;
     }
     let mut places = DECIMALS;
-    while places > 1 && digits % 10 == 0 {
+    while places > 1 && digits.is_multiple_of(10) {
         digits /= 10;
         places -= 1;
     }

@@ -65,7 +65,7 @@ fn the_table_in_the_readme_is_what_the_demo_prints() {
     );
 }
 
-/// Commands shown in a document: lines of ```console blocks, after `$ `.
+/// Commands shown in a document: lines of console blocks, after the dollar sign.
 fn shown_commands(text: &str) -> Vec<String> {
     let blocks = text
         .split("```console\n")
@@ -125,7 +125,7 @@ fn what_the_readme_shows_works() {
         match command.as_str() {
             "cargo test" => {}
             "cargo run --release -- run fixtures/demo.yaml" => {
-                run_shown(&scratch, "djr run fixtures/demo.yaml")
+                run_shown(&scratch, "djr run fixtures/demo.yaml");
             }
             command => run_shown(&scratch, command),
         }

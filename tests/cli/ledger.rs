@@ -1,6 +1,6 @@
 //! Every planted defect ends where the ledger of the fixtures says, and the counts add up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -43,10 +43,10 @@ fn the_demo_treats_every_planted_row_as_the_ledger_says() {
         .collect();
     assert_eq!(ledger.len(), 213, "one record a row");
     let mut wrong = Vec::new();
-    let mut special = BTreeMap::new();
+    let mut special = BTreeSet::new();
     for plant in planted() {
         let line = plant["line"].as_u64().unwrap();
-        special.insert(line, ());
+        special.insert(line);
         let expected = &plant["demo"];
         if expected == "not a row" {
             assert!(!ledger.contains_key(&line), "line {line}");
@@ -66,7 +66,7 @@ fn the_demo_treats_every_planted_row_as_the_ledger_says() {
         }
     }
     for (line, entry) in &ledger {
-        if !special.contains_key(line) && entry["fate"] != "kept" {
+        if !special.contains(line) && entry["fate"] != "kept" {
             wrong.push(format!("line {line}: a sound row ended as {entry}"));
         }
     }

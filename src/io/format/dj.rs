@@ -63,7 +63,7 @@ impl Renderer for DjRenderer {
 
 impl DjRenderer {
     fn text(&self, turns: &[Turn], has_image: bool) -> Result<String, RowError> {
-        if turns.is_empty() || turns.len() % 2 != 0 {
+        if turns.is_empty() || !turns.len().is_multiple_of(2) {
             return Err(RowError::new(
                 "turns_unbalanced",
                 format!(
@@ -86,9 +86,10 @@ impl DjRenderer {
                 question = question.replace(IMAGE_TOKEN, &self.image_token);
             }
             parts.push(if self.only_caption {
-                match has_image && round == 0 {
-                    true => format!("{}\n{}", self.image_token, robot.value),
-                    false => robot.value.clone(),
+                if has_image && round == 0 {
+                    format!("{}\n{}", self.image_token, robot.value)
+                } else {
+                    robot.value.clone()
                 }
             } else {
                 format!(

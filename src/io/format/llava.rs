@@ -165,7 +165,7 @@ impl LlavaRenderer {
                 "the text begins before its first [[human]]: turn".into(),
             ));
         }
-        if marks.len() % 2 != 0 {
+        if !marks.len().is_multiple_of(2) {
             return Err(unbalanced(format!(
                 "{} turns; they must come in pairs of human and gpt",
                 marks.len()

@@ -168,14 +168,13 @@ impl Questions {
             self.unusable += 1;
             return;
         };
-        let question = match known.get(&text) {
-            Some(&index) => index,
-            None => {
-                let index = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
-                self.texts.push(text.clone());
-                known.insert(text, index);
-                index
-            }
+        let question = if let Some(&index) = known.get(&text) {
+            index
+        } else {
+            let index = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+            self.texts.push(text.clone());
+            known.insert(text, index);
+            index
         };
         self.by_id.insert(
             xxh3_128(id.as_bytes()),
