@@ -8,7 +8,7 @@ use hashbrown::hash_map::Entry as MapEntry;
 use serde_json::value::RawValue;
 
 use super::chain::{BatchResult, End, Rendered, RowResult, Stage, Trace};
-use super::sample_draw::LateFate;
+use super::draw::LateFate;
 use super::{RunError, target_name, write_error};
 use crate::io::{Input, PendingFile};
 use crate::op::Family;

@@ -729,7 +729,7 @@ fn json_message(error: &serde_json::Error) -> String {
 }
 
 fn undecodable(name: &str, error: &serde_json::Error) -> RowError {
-    let text = error.to_string();
+    let text = json_message(error);
     if text.contains("surrogate") || text.contains("hex escape") {
         RowError::new(
             "lone_surrogate",
