@@ -208,6 +208,7 @@ impl<'a> Run<'a> {
                         );
                     }
                 }
+                books.count_rows_in();
                 progress(&books.report);
                 Ok(())
             },
@@ -388,6 +389,7 @@ impl<'a> Run<'a> {
                     }
                     books.reached_outputs += 1;
                 }
+                books.count_rows_in();
                 progress(&books.report);
                 Ok(())
             },

@@ -63,12 +63,14 @@ impl Progress {
         }
         let mut dropping: Vec<_> = report.steps.iter().filter(|s| s.dropped > 0).collect();
         dropping.sort_by_key(|s| std::cmp::Reverse(s.dropped));
-        parts.extend(
-            dropping
-                .iter()
-                .take(3)
-                .map(|s| format!("{} -{}", s.name, thousands(s.dropped))),
-        );
+        parts.extend(dropping.iter().take(3).map(|s| {
+            format!(
+                "{} kept {} dropped {}",
+                s.name,
+                thousands(s.rows_out()),
+                thousands(s.dropped)
+            )
+        }));
         if report.quarantined > 0 {
             parts.push(format!("{} quarantined", thousands(report.quarantined)));
         }

@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("op", &["sample", "text"]),
     ("ops", &["op", "sample", "text", "image", "hash"]),
     ("recipe", &["op", "sample", "io"]),
-    ("io", &["sample", "recipe"]),
+    ("io", &["sample", "recipe", "text"]),
     (
         "exec",
         &["op", "sample", "io", "recipe", "report", "hash", "text"],

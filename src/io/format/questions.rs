@@ -3,8 +3,10 @@
 use std::io::Read;
 
 use hashbrown::HashMap;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use simd_json::BorrowedValue;
+use simd_json::prelude::{
+    ValueAsScalar, ValueObjectAccess, ValueObjectAccessAsArray, ValueObjectAccessAsScalar,
+};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::io::array::ElementReader;
@@ -57,18 +59,6 @@ pub enum QuestionsError {
     },
 }
 
-#[derive(Deserialize)]
-struct Record<'a> {
-    #[serde(borrow)]
-    id: &'a RawValue,
-    conversations: Vec<Turn>,
-}
-
-#[derive(Deserialize)]
-struct Turn {
-    value: String,
-}
-
 impl Questions {
     /// Reads all records of `input`. Of records with the same id the last counts, as in
     /// Data-Juicer.
@@ -113,7 +103,7 @@ impl Questions {
                     reason: problem.message.into_owned(),
                 });
             }
-            questions.add(&data, &mut known);
+            questions.add(&mut data, &mut known);
         }
         questions.by_id.shrink_to_fit();
         Ok(questions)
@@ -148,22 +138,21 @@ impl Questions {
         self.unusable
     }
 
-    fn add(&mut self, json: &[u8], known: &mut HashMap<String, u32>) {
-        let usable = serde_json::from_slice::<Record>(json)
-            .ok()
-            .and_then(|record| {
-                let raw = record.id.get();
-                let id_is_number = !raw.starts_with('"');
-                let id = if id_is_number {
-                    raw.to_owned()
-                } else {
-                    serde_json::from_str(raw).ok()?
-                };
-                let mut turns = record.conversations.into_iter();
-                let first = turns.next()?;
-                turns.next()?;
-                Some((id, id_is_number, first.value))
-            });
+    /// Adds one record; the parser uses `json` as its scratch space.
+    fn add(&mut self, json: &mut [u8], known: &mut HashMap<String, u32>) {
+        let record = simd_json::to_borrowed_value(json).ok();
+        let usable = record.as_ref().and_then(|record| {
+            let id = record.get("id")?;
+            let id_is_number = id.as_str().is_none();
+            let id = match id.as_str() {
+                Some(text) => text.to_owned(),
+                None => number_text(id)?,
+            };
+            let turns = record.get_array("conversations")?;
+            turns.get(1)?;
+            let text = turns.first()?.get_str("value")?.to_owned();
+            Some((id, id_is_number, text))
+        });
         let Some((id, id_is_number, text)) = usable else {
             self.unusable += 1;
             return;
@@ -183,5 +172,60 @@ impl Questions {
                 id_is_number,
             },
         );
+    }
+}
+
+/// A number as Python's `str()` prints it.
+fn number_text(id: &BorrowedValue<'_>) -> Option<String> {
+    if let Some(whole) = id.as_i64() {
+        return Some(whole.to_string());
+    }
+    id.as_u64()
+        .map(|whole| whole.to_string())
+        .or_else(|| id.as_f64().map(crate::text::python_float))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn load(text: &str) -> Result<Questions, QuestionsError> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        Questions::load(&Input::File(file.path().to_owned()))
+    }
+
+    #[test]
+    fn the_last_record_of_an_id_counts() {
+        let turns = |q: &str| {
+            format!(r#"[{{"from": "human", "value": "{q}"}}, {{"from": "gpt", "value": "a"}}]"#)
+        };
+        let text = format!(
+            r#"[{{"id": "007", "conversations": {}}}, {{"id": 8, "conversations": {}}},
+                {{"id": "007", "conversations": {}}}, {{"id": "9", "conversations": []}}, {{"no": 1}}]"#,
+            turns("one"),
+            turns("two"),
+            turns("three \\u00e9"),
+        );
+        let questions = load(&text).unwrap();
+        assert_eq!(questions.get("007").unwrap().text, "three é");
+        assert_eq!(
+            questions.get("8"),
+            Some(Question {
+                text: "two",
+                id_is_number: true
+            })
+        );
+        assert_eq!(questions.get("9"), None);
+        assert_eq!((questions.len(), questions.unusable()), (2, 2));
+    }
+
+    #[test]
+    fn files_that_are_no_array_are_refused() {
+        assert!(load("{\"a\": 1}").is_err_and(|e| e.to_string().contains("JSON array")));
+        assert!(load("").is_err_and(|e| e.to_string().contains("empty")));
+        assert!(load("[{\"id\": 1}").is_err_and(|e| e.to_string().contains("cut short")));
     }
 }
