@@ -2,14 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use smallvec::smallvec;
 
-use crate::op::{
-    Bounds, BuildContext, Filter, Measured, Operator, ParamError, Problems, Verdict, operator,
-    positive,
-};
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
-use crate::text::{Augmentation, WordCutter, WordSet, listed_share};
+use super::listed_words::{self, Listed};
+use crate::op::{BuildContext, Operator, ParamError, operator};
 
 operator! {
     /// Keeps rows whose share of flagged words is between `min_ratio` and `max_ratio`.
@@ -77,62 +72,19 @@ impl Default for Params {
     }
 }
 
-const STATS: [StatKey; 1] = [StatKey::Borrowed("flagged_words_ratio")];
-
-struct FlaggedWords {
-    text_key: FieldPath,
-    cutter: WordCutter,
-    list: WordSet,
-    augmentation: Option<Augmentation>,
-    bounds: Bounds,
-}
-
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
-    let mut problems = Problems::default();
-    let dir = ("flagged_words_dir", params.flagged_words_dir.as_deref());
-    let list = problems.keep(context.word_list("flagged_words", dir, &params.lang));
-    let cutter = problems.keep(context.word_cutter(&params.lang, params.tokenization));
-    let sizes = params.words_aug_group_sizes.iter();
-    let sizes: Result<Vec<usize>, ParamError> = sizes
-        .map(|&size| positive("words_aug_group_sizes", size))
-        .collect();
-    let augmentation = problems.keep(sizes).map(|sizes| Augmentation {
-        sizes,
-        join: params.words_aug_join_char,
-    });
-    let bounds = problems.keep(Bounds::new(
-        ("min_ratio", params.min_ratio),
-        ("max_ratio", params.max_ratio),
-        &context.base,
-    ));
-    let (Some(list), Some(cutter), Some(augmentation), Some(bounds)) =
-        (list, cutter, augmentation, bounds)
-    else {
-        return Err(problems.into());
+    let given = Listed {
+        stat: "flagged_words_ratio",
+        list: "flagged_words",
+        dir: ("flagged_words_dir", params.flagged_words_dir.as_deref()),
+        lang: &params.lang,
+        tokenization: params.tokenization,
+        range: (params.min_ratio, params.max_ratio),
+        use_groups: params.use_words_aug,
+        group_sizes: &params.words_aug_group_sizes,
+        join: &params.words_aug_join_char,
     };
-    Ok(Operator::Filter(Box::new(FlaggedWords {
-        text_key: context.base.text_key.clone(),
-        cutter,
-        list,
-        augmentation: Some(augmentation).filter(|_| params.use_words_aug),
-        bounds,
-    })))
-}
-
-impl Filter for FlaggedWords {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
-    fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
-        let words = sample.words(&self.text_key, &self.cutter)?;
-        let share = listed_share(&words, &self.list, self.augmentation.as_ref());
-        Ok(smallvec![StatValue::Float(share)])
-    }
-
-    fn decide(&self, stats: &Stats) -> Verdict {
-        self.bounds.decide("flagged_words_ratio", stats)
-    }
+    listed_words::build(&given, context)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod flagged_words_filter;
 mod image_aspect_ratio_filter;
 mod image_shape_filter;
 mod image_size_filter;
+mod listed_words;
 mod maximum_line_length_filter;
 mod special_characters_filter;
 mod stopwords_filter;
