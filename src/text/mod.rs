@@ -11,6 +11,7 @@ mod listed;
 mod ngram;
 pub mod normal;
 mod number;
+pub mod opencc;
 pub mod python_regex;
 pub mod rejoin;
 pub mod repeats;

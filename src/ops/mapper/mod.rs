@@ -1,5 +1,6 @@
 //! Operators of this family, one file each.
 
+mod chinese_convert_mapper;
 mod clean_copyright_mapper;
 mod clean_email_mapper;
 mod clean_html_mapper;
