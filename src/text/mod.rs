@@ -12,6 +12,7 @@ mod ngram;
 pub mod normal;
 mod number;
 pub mod opencc;
+pub mod pii;
 pub mod python_regex;
 pub mod rejoin;
 pub mod repeats;

@@ -8,6 +8,7 @@ mod clean_ip_mapper;
 mod clean_links_mapper;
 mod expand_macro_mapper;
 mod fix_unicode_mapper;
+mod pii_redaction_mapper;
 mod punctuation_normalization_mapper;
 mod remove_bibliography_mapper;
 mod remove_comments_mapper;
