@@ -13,6 +13,7 @@ pub mod normal;
 mod number;
 pub mod opencc;
 pub mod pii;
+pub mod punkt;
 pub mod python_regex;
 pub mod rejoin;
 pub mod repeats;

@@ -20,4 +20,5 @@ mod remove_specific_chars_mapper;
 mod remove_table_text_mapper;
 mod remove_words_with_incorrect_substrings_mapper;
 mod replace_content_mapper;
+mod sentence_split_mapper;
 mod whitespace_normalization_mapper;
