@@ -128,6 +128,7 @@ pub(super) fn image_digits(sample: &Sample, method: HashMethod) -> Result<String
     for (slot, original) in slots.iter().zip(originals(slots)) {
         if std::ptr::eq(slot, original) {
             let hash = perceptual_hash(slot.pixels()?, method);
+            // Writing to a string cannot fail.
             let _ = write!(digits, "{hash:016x}");
         }
     }

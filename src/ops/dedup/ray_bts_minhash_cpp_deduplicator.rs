@@ -21,6 +21,7 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `ray_bts_minhash_cpp_deduplicator`: as `ray_bts_minhash_deduplicator`, whose
-    /// parameters are all accepted.
+    /// parameters are all accepted and whose recorded answers it is held to. The compiled operator
+    /// itself, which is documented as the same, was not run.
     ray_bts_minhash_cpp_deduplicator: Deduplicator(Params) => build
 }
