@@ -289,11 +289,17 @@ impl Template {
     }
 
     fn expand(&self, text: &str, found: &Found, out: &mut String) {
+        self.expand_groups(text, &found.groups, out);
+    }
+
+    /// Appends what replaces a match in `text` whose groups, the match itself first, have these
+    /// spans.
+    pub fn expand_groups(&self, text: &str, groups: &[Option<(usize, usize)>], out: &mut String) {
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => out.push_str(literal),
                 Part::Group(group) => {
-                    let span = found.groups.get(*group).copied().flatten();
+                    let span = groups.get(*group).copied().flatten();
                     let group = span.and_then(|(start, end)| text.get(start..end));
                     out.push_str(group.unwrap_or_default());
                 }

@@ -61,7 +61,7 @@ impl Suite {
         let mut names: Vec<_> = entries
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| name.ends_with(&suffix))
+            .filter(|name| name.trim_end_matches("_with_uid").ends_with(&suffix))
             .collect();
         names.sort();
         names

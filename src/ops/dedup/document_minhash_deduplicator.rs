@@ -48,25 +48,25 @@ operator! {
 /// Parameters.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct Params {
+pub(super) struct Params {
     /// How texts are cut: `space`, `punctuation` or `character`.
-    tokenization: MinhashTokenization,
+    pub(super) tokenization: MinhashTokenization,
     /// Tokens in a shingle, at least 1.
-    window_size: u64,
+    pub(super) window_size: u64,
     /// Compare texts in lower case.
-    lowercase: bool,
+    pub(super) lowercase: bool,
     /// A regular expression; what it matches is cut before the text is compared.
-    ignore_pattern: Option<String>,
+    pub(super) ignore_pattern: Option<String>,
     /// Values in a signature, at least 1.
-    num_permutations: u64,
+    pub(super) num_permutations: u64,
     /// The Jaccard similarity, from 0 to 1, around which rows begin to be joined.
-    jaccard_threshold: f64,
+    pub(super) jaccard_threshold: f64,
     /// Bands of a signature; used only together with `num_rows_per_band`.
-    num_bands: Option<u64>,
+    pub(super) num_bands: Option<u64>,
     /// Values in a band; used only together with `num_bands`.
-    num_rows_per_band: Option<u64>,
+    pub(super) num_rows_per_band: Option<u64>,
     /// The model of `tokenization: sentencepiece`.
-    tokenizer_model: Option<String>,
+    pub(super) tokenizer_model: Option<String>,
 }
 
 impl Default for Params {
@@ -88,7 +88,7 @@ impl Default for Params {
 /// How texts are cut into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum MinhashTokenization {
+pub(super) enum MinhashTokenization {
     /// At spaces (U+0020 only).
     Space,
     /// At each punctuation character.
@@ -110,7 +110,8 @@ struct DocumentMinhash {
     rows: usize,
 }
 
-fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
+/// Checks the parameters; the operators that differ in nothing but their names build this one.
+pub(super) fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     let mut errors: Vec<ParamError> = [
         check_number("window_size", Some(params.window_size)),
         check_number("num_permutations", Some(params.num_permutations)),

@@ -45,7 +45,7 @@ operator! {
 /// How pictures are hashed.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Method {
+pub(super) enum Method {
     /// Low frequencies of a 32 × 32 miniature against their median.
     #[default]
     Phash,
@@ -55,6 +55,17 @@ enum Method {
     Whash,
     /// Each pixel of an 8 × 8 miniature against the mean.
     Ahash,
+}
+
+impl From<Method> for HashMethod {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Phash => Self::Phash,
+            Method::Dhash => Self::Dhash,
+            Method::Whash => Self::Whash,
+            Method::Ahash => Self::Ahash,
+        }
+    }
 }
 
 /// Parameters.
@@ -72,14 +83,10 @@ struct ImageDeduplicator {
     text_key: Option<FieldPath>,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every operator is built alike")]
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     Ok(Operator::Exact(Box::new(ImageDeduplicator {
-        method: match params.method {
-            Method::Phash => HashMethod::Phash,
-            Method::Dhash => HashMethod::Dhash,
-            Method::Whash => HashMethod::Whash,
-            Method::Ahash => HashMethod::Ahash,
-        },
+        method: params.method.into(),
         text_key: params.consider_text.then(|| context.base.text_key.clone()),
     })))
 }
@@ -105,22 +112,27 @@ impl ExactDeduplicator for ImageDeduplicator {
 }
 
 impl ImageDeduplicator {
-    /// The hexadecimal hashes of the row's distinct images, one after the other.
     fn image_hash<'s>(&self, sample: &'s Sample) -> Result<&'s str, RowError> {
         if let Some(known) = sample.hashes.image.get() {
             return Ok(known);
         }
-        let slots = sample.images()?;
-        let mut digits = String::with_capacity(slots.len() * 16);
-        for (slot, original) in slots.iter().zip(originals(slots)) {
-            if std::ptr::eq(slot, original) {
-                let hash = perceptual_hash(slot.pixels()?, self.method);
-                // Writing to a string cannot fail.
-                let _ = write!(digits, "{hash:016x}");
-            }
-        }
+        let digits = image_digits(sample, self.method)?;
         Ok(sample.hashes.image.get_or_init(|| digits))
     }
+}
+
+/// The hexadecimal hashes of the row's distinct images, one after the other.
+pub(super) fn image_digits(sample: &Sample, method: HashMethod) -> Result<String, RowError> {
+    let slots = sample.images()?;
+    let mut digits = String::with_capacity(slots.len() * 16);
+    for (slot, original) in slots.iter().zip(originals(slots)) {
+        if std::ptr::eq(slot, original) {
+            let hash = perceptual_hash(slot.pixels()?, method);
+            // Writing to a string cannot fail.
+            let _ = write!(digits, "{hash:016x}");
+        }
+    }
+    Ok(digits)
 }
 
 fn text_hash(sample: &Sample, key: &FieldPath) -> Result<[u8; 16], RowError> {

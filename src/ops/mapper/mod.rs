@@ -1,5 +1,6 @@
 //! Operators of this family, one file each.
 
+mod chinese_convert_mapper;
 mod clean_copyright_mapper;
 mod clean_email_mapper;
 mod clean_html_mapper;
@@ -7,6 +8,7 @@ mod clean_ip_mapper;
 mod clean_links_mapper;
 mod expand_macro_mapper;
 mod fix_unicode_mapper;
+mod pii_redaction_mapper;
 mod punctuation_normalization_mapper;
 mod remove_bibliography_mapper;
 mod remove_comments_mapper;
@@ -18,4 +20,5 @@ mod remove_specific_chars_mapper;
 mod remove_table_text_mapper;
 mod remove_words_with_incorrect_substrings_mapper;
 mod replace_content_mapper;
+mod sentence_split_mapper;
 mod whitespace_normalization_mapper;
