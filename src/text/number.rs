@@ -47,7 +47,9 @@ pub fn python_float(value: f64) -> String {
 pub fn ujson_round_trip(value: f64) -> Option<f64> {
     const DECIMALS: u32 = 10;
     const SCALE: f64 = 1e10;
-    const POWERS: [f64; 11] = [1.0, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10];
+    const POWERS: [f64; 11] = [
+        1.0, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10,
+    ];
     if !value.is_finite() {
         return None;
     }
@@ -74,7 +76,32 @@ pub fn ujson_round_trip(value: f64) -> Option<f64> {
     }
     let power = POWERS.get(places as usize).copied().unwrap_or(0.0);
     let read = whole + digits as f64 * power;
-    Some(if value.is_sign_negative() { -read } else { read })
+    Some(if value.is_sign_negative() {
+        -read
+    } else {
+        read
+    })
+}
+
+/// A text as Python's `float` reads it, but for digits outside of ASCII: white space around it,
+/// single underscores between digits, and inf, infinity and nan in any case are accepted.
+#[must_use]
+pub fn parse_python_float(text: &str) -> Option<f64> {
+    let text = text.trim_matches(|c: char| c.is_whitespace() || ('\u{1C}'..='\u{1F}').contains(&c));
+    if !text.contains('_') {
+        return text.parse().ok();
+    }
+    let bytes = text.as_bytes();
+    let digit = |at: Option<usize>| {
+        at.and_then(|at| bytes.get(at))
+            .is_some_and(u8::is_ascii_digit)
+    };
+    let separates = |at: usize| digit(at.checked_sub(1)) && digit(at.checked_add(1));
+    if text.match_indices('_').all(|(at, _)| separates(at)) {
+        text.replace('_', "").parse().ok()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
