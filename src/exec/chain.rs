@@ -385,7 +385,7 @@ impl Chain<'_> {
                         sample.stats.set(key.clone(), value);
                     }
                 }
-                let verdict = op.decide(&sample.stats);
+                let verdict = op.decide_row(sample)?;
                 if traced && matches!(verdict, Verdict::Drop(_)) {
                     let mut json = Vec::new();
                     let stats = python_json(&sample.stats.to_json());
@@ -496,6 +496,24 @@ fn ujson(value: StatValue) -> StatValue {
                 .map(|v| round(v).unwrap_or(f64::NAN))
                 .collect(),
         ),
+        StatValue::Json(value) => StatValue::Json(ujson_within(value)),
+        other => other,
+    }
+}
+
+/// A field that was copied into the stats, with its floats as they come back.
+fn ujson_within(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Number(number) if number.is_f64() => number
+            .as_f64()
+            .and_then(crate::text::ujson_round_trip)
+            .map_or(Value::Null, Value::from),
+        Value::Array(items) => items.into_iter().map(ujson_within).collect(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| (key, ujson_within(value)))
+            .collect(),
         other => other,
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::sample::{FieldPath, RowError, Sample};
+use crate::text::parse_python_float;
 
 /// The prefix of fields that name what a filter measured.
 const STATS_PREFIX: &str = "__dj__stats__.";
@@ -29,7 +30,7 @@ pub fn field_value(sample: &Sample, path: &FieldPath) -> Result<Option<Value>, R
 #[must_use]
 pub fn rank_number(value: &Value) -> Option<f64> {
     let number = match value {
-        Value::String(text) => parse_float(text)?,
+        Value::String(text) => parse_python_float(text)?,
         Value::Array(items) => {
             let mut numbers = Vec::with_capacity(items.len());
             flatten(items, &mut numbers)?;
@@ -93,26 +94,6 @@ fn pairwise_sum(numbers: &[f64]) -> f64 {
     let [first, second, third, fourth] = pairs;
     let sum = (first + second) + (third + fourth);
     rest.iter().fold(sum, |sum, number| sum + number)
-}
-
-/// A text as Python's `float` reads it, but for digits outside of ASCII: white space around it,
-/// single underscores between digits, and inf, infinity and nan in any case are accepted.
-fn parse_float(text: &str) -> Option<f64> {
-    let text = text.trim_matches(|c: char| c.is_whitespace() || ('\u{1C}'..='\u{1F}').contains(&c));
-    if !text.contains('_') {
-        return text.parse().ok();
-    }
-    let bytes = text.as_bytes();
-    let digit = |at: Option<usize>| {
-        at.and_then(|at| bytes.get(at))
-            .is_some_and(u8::is_ascii_digit)
-    };
-    let separates = |at: usize| digit(at.checked_sub(1)) && digit(at.checked_add(1));
-    if text.match_indices('_').all(|(at, _)| separates(at)) {
-        text.replace('_', "").parse().ok()
-    } else {
-        None
-    }
 }
 
 #[cfg(test)]

@@ -56,6 +56,15 @@ pub trait Filter: Send + Sync {
     /// Keeps or drops by the stats, which include those of [`Filter::stats`].
     fn decide(&self, stats: &Stats) -> Verdict;
 
+    /// Keeps or drops a row that is measured. Only a filter that measures nothing, because all it
+    /// asks is what a field of the row says, has its own way; it cannot be re-cut without the data.
+    ///
+    /// # Errors
+    /// Whatever makes the row impossible to judge; it is quarantined.
+    fn decide_row(&self, sample: &Sample) -> Result<Verdict, RowError> {
+        Ok(self.decide(&sample.stats))
+    }
+
     /// How far it needs images decoded.
     fn image_need(&self) -> ImageNeed {
         ImageNeed::None

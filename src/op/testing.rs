@@ -10,7 +10,12 @@ pub(crate) fn build_filter(name: &str, params: &str) -> Result<Box<dyn Filter>, 
     let def = find(name).unwrap();
     let params: serde_json::Map<_, _> = serde_json::from_str(params).unwrap();
     (def.check)(params.clone()).unwrap();
-    match (def.build)(params, &BuildContext::default())? {
+    // The tiny models of the repository.
+    let context = BuildContext {
+        cache: Some("fixtures/cache".into()),
+        ..BuildContext::default()
+    };
+    match (def.build)(params, &context)? {
         Operator::Filter(filter) => Ok(filter),
         _ => panic!("{name} is not a filter"),
     }
@@ -20,25 +25,37 @@ pub(crate) fn build_filter(name: &str, params: &str) -> Result<Box<dyn Filter>, 
 /// `{"text_len": 3} drop`.
 #[track_caller]
 pub(crate) fn check_filter(name: &str, params: &str, text: &str, expected: &str) {
-    let filter = build_filter(name, params).unwrap();
     let line = serde_json::json!({ "text": text }).to_string();
+    check_row(name, params, &line, expected);
+}
+
+/// The same for a row in JSON; if the row must be refused, `expected` is the code of the error.
+#[track_caller]
+pub(crate) fn check_row(name: &str, params: &str, line: &str, expected: &str) {
+    let filter = build_filter(name, params).unwrap();
     let context = Arc::new(ImageContext::default());
-    let mut row = Sample::parse(line, Origin::default(), context).unwrap();
-    let measured = filter.measure(&row).unwrap();
-    assert_eq!(measured.len(), filter.stats().len(), "one value a stat");
-    for (key, value) in filter.stats().iter().zip(measured) {
-        row.stats.set(key.clone(), value);
-    }
-    let verdict = match filter.decide(&row.stats) {
-        Verdict::Keep => "keep",
-        Verdict::Drop(_) => "drop",
+    let mut row = Sample::parse(line.to_owned(), Origin::default(), context).unwrap();
+    let judged = filter.measure(&row).and_then(|measured| {
+        assert_eq!(measured.len(), filter.stats().len(), "one value a stat");
+        for (key, value) in filter.stats().iter().zip(measured) {
+            row.stats.set(key.clone(), value);
+        }
+        filter.decide_row(&row)
+    });
+    let verdict = match judged {
+        Ok(Verdict::Keep) => "keep",
+        Ok(Verdict::Drop(_)) => "drop",
+        Err(e) => {
+            assert_eq!(e.code, expected, "{name}: {line}: {e}");
+            return;
+        }
     };
     let (stats, expected_verdict) = expected.rsplit_once(' ').unwrap();
     let stats: serde_json::Value = serde_json::from_str(stats).unwrap();
     assert_eq!(
         (row.stats.to_json(), verdict),
         (stats, expected_verdict),
-        "{name}: {text:?}"
+        "{name}: {line}"
     );
 }
 

@@ -14,7 +14,9 @@ mod number;
 pub mod opencc;
 pub mod pii;
 pub mod punkt;
+pub mod python_expr;
 pub mod python_regex;
+mod python_value;
 pub mod rejoin;
 pub mod repeats;
 mod sentencepiece;
@@ -31,7 +33,8 @@ pub use class::{
 pub use lines::{Lines, line_count, lines, longest_line};
 pub use listed::{Augmentation, WordSet, listed_share};
 pub use ngram::{char_repetition, ratio, word_repetition};
-pub use number::{python_float, ujson_round_trip};
+pub use number::{parse_python_float, python_float, ujson_round_trip};
+pub use python_value::{PyValue, TypeMismatch};
 pub use sentencepiece::{ModelError, SentencePiece};
 pub use words::{WordCutter, Words, split_words, strip_special, word_count};
 

@@ -84,6 +84,27 @@ pub fn ujson_round_trip(value: f64) -> Option<f64> {
     })
 }
 
+/// A text as Python's `float` reads it, but for digits outside of ASCII: white space around it,
+/// single underscores between digits, and inf, infinity and nan in any case are accepted.
+#[must_use]
+pub fn parse_python_float(text: &str) -> Option<f64> {
+    let text = text.trim_matches(|c: char| c.is_whitespace() || ('\u{1C}'..='\u{1F}').contains(&c));
+    if !text.contains('_') {
+        return text.parse().ok();
+    }
+    let bytes = text.as_bytes();
+    let digit = |at: Option<usize>| {
+        at.and_then(|at| bytes.get(at))
+            .is_some_and(u8::is_ascii_digit)
+    };
+    let separates = |at: usize| digit(at.checked_sub(1)) && digit(at.checked_add(1));
+    if text.match_indices('_').all(|(at, _)| separates(at)) {
+        text.replace('_', "").parse().ok()
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -144,7 +144,7 @@ pub fn filter_row(op: &dyn Filter, sample: &mut Sample) -> Result<bool, RowError
             sample.stats.set(key.clone(), value);
         }
     }
-    Ok(op.decide(&sample.stats) == Verdict::Keep)
+    Ok(op.decide_row(sample)? == Verdict::Keep)
 }
 
 /// The row as it is written.
