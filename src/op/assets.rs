@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
 
 use super::{AssetError, BuildContext, ParamError};
-use crate::text::{SentencePiece, WordCutter, WordSet};
+use crate::text::{FastText, KenLm, SentencePiece, WordCutter, WordSet};
 
 /// Where Data-Juicer keeps what its operators download.
 const DOWNLOADS: &str = "https://dail-wlcb.oss-cn-wulanchabu.aliyuncs.com/data_juicer";
@@ -93,32 +93,76 @@ impl BuildContext {
         if !tokenization {
             return Ok(WordCutter::Separators);
         }
-        let name = format!("{lang}.sp.model");
-        let path = self.cached(&format!("models/{name}")).map_err(|e| {
-            ParamError::new(
+        Ok(WordCutter::SentencePiece {
+            lang: lang.to_owned(),
+            model: Box::new(self.sentence_piece(
                 "tokenization",
-                format!(
-                    "no SentencePiece model of language '{lang}': tried {}",
-                    shown(&e.tried)
-                ),
-            )
-            .hint(format!(
-                "download {DOWNLOADS}/models/{name} to that place, or set tokenization: false"
+                lang,
+                ", or set tokenization: false",
+            )?),
+        })
+    }
+
+    /// The SentencePiece model of `lang` in Data-Juicer's cache. `param` is the parameter to blame,
+    /// and `or` what else can be done about an absent model.
+    ///
+    /// # Errors
+    /// If the model is absent or cannot be read.
+    pub fn sentence_piece(
+        &self,
+        param: &str,
+        lang: &str,
+        or: &str,
+    ) -> Result<SentencePiece, ParamError> {
+        let what = format!("SentencePiece model of language '{lang}'");
+        let name = format!("{lang}.sp.model");
+        self.model(param, &what, &name, or, |file| SentencePiece::parse(&file))
+    }
+
+    /// The fastText model that tells languages, in Data-Juicer's cache.
+    ///
+    /// # Errors
+    /// If the model is absent or cannot be read.
+    pub fn language_model(&self) -> Result<FastText, ParamError> {
+        let what = "fastText model of languages";
+        self.model("lang", what, "lid.176.bin", "", |file| {
+            FastText::parse(&file)
+        })
+    }
+
+    /// The KenLM model of `lang` in Data-Juicer's cache.
+    ///
+    /// # Errors
+    /// If the model is absent or cannot be read.
+    pub fn ngram_model(&self, lang: &str) -> Result<KenLm, ParamError> {
+        let what = format!("KenLM model of language '{lang}'");
+        let name = format!("{lang}.arpa.bin");
+        self.model("lang", &what, &name, "", KenLm::parse)
+    }
+
+    /// The model `name` in Data-Juicer's cache, read by `parse`.
+    fn model<T, E: std::fmt::Display>(
+        &self,
+        param: &str,
+        what: &str,
+        name: &str,
+        or: &str,
+        parse: impl FnOnce(Vec<u8>) -> Result<T, E>,
+    ) -> Result<T, ParamError> {
+        let path = self.cached(&format!("models/{name}")).map_err(|e| {
+            ParamError::new(param, format!("no {what}: tried {}", shown(&e.tried))).hint(format!(
+                "download {DOWNLOADS}/models/{name} to that place{or}"
             ))
         })?;
         let broken = |e: &dyn std::fmt::Display| {
             ParamError::new(
-                "tokenization",
+                param,
                 format!("cannot use the model {}: {e}", path.display()),
             )
             .hint(format!("download {DOWNLOADS}/models/{name} again"))
         };
         let file = std::fs::read(&path).map_err(|e| broken(&e))?;
-        let model = SentencePiece::parse(&file).map_err(|e| broken(&e))?;
-        Ok(WordCutter::SentencePiece {
-            lang: lang.to_owned(),
-            model: Box::new(model),
-        })
+        parse(file).map_err(|e| broken(&e))
     }
 
     /// The Hugging Face tokenizer `name` (`owner/model`): a directory or `tokenizer.json` of that

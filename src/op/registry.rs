@@ -74,7 +74,7 @@ pub fn find(name: &str) -> Option<&'static OpDef> {
 
 /// Registers an operator: its doc comment becomes its page.
 ///
-/// ```ignore
+/// ```text
 /// operator! {
 ///     /// Keeps rows whose text has between `min_len` and `max_len` characters.
 ///     text_length_filter: Filter(Params) => build

@@ -3,8 +3,10 @@
 mod case;
 mod class;
 pub mod contacts;
+mod fasttext;
 pub mod ftfy;
 pub mod html;
+mod kenlm;
 pub mod latex;
 mod lines;
 mod listed;
@@ -30,6 +32,8 @@ pub use class::{
     alnum_count, alpha_count, is_alnum, is_alpha, is_line_break, is_space, is_special,
     special_count,
 };
+pub use fasttext::{FastText, FastTextError};
+pub use kenlm::{KenLm, KenLmError, perplexity};
 pub use lines::{Lines, line_count, lines, longest_line};
 pub use listed::{Augmentation, WordSet, listed_share};
 pub use ngram::{char_repetition, ratio, word_repetition};

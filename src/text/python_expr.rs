@@ -822,6 +822,7 @@ mod tests {
             ("not z", json!(true)),
             ("n in {1, 5}", json!(true)),
             ("{1, 1.0, True} == {1}", json!(true)),
+            ("{1} in {1}", json!(false)),
             ("(1, 2) < (1, 3)", json!(true)),
             ("(1, 2) == [1, 2]", json!(false)),
             ("l == [1, 'x']", json!(true)),

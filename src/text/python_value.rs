@@ -165,6 +165,8 @@ impl PyValue {
         match (self, item) {
             (Self::Text(text), Self::Text(part)) => Ok(text.contains(part.as_str())),
             (Self::List(items) | Self::Tuple(items), _) => Ok(has(items, item)),
+            // Python looks for a set as a frozen one, which no set here holds.
+            (Self::Set(_), Self::Set(_)) => Ok(false),
             (Self::Set(items), _) if item.is_hashable() => Ok(has(items, item)),
             (Self::Dict(members), Self::Text(key)) => {
                 Ok(members.iter().any(|(other, _)| other == key))
@@ -262,6 +264,10 @@ fn subset(a: &[PyValue], b: &[PyValue]) -> bool {
 }
 
 /// `None` if one is no number; `Some(None)` if one is NaN.
+#[expect(
+    clippy::option_option,
+    reason = "what cannot be compared is not what has no order"
+)]
 fn compare_numbers(a: &PyValue, b: &PyValue) -> Option<Option<Ordering>> {
     match (a, b) {
         (PyValue::Float(a), PyValue::Float(b)) => Some(a.partial_cmp(b)),
@@ -271,18 +277,18 @@ fn compare_numbers(a: &PyValue, b: &PyValue) -> Option<Option<Ordering>> {
     }
 }
 
+/// 2^127: beyond it no whole number of ours is as large.
+const LIMIT: f64 = 170_141_183_460_469_231_731_687_303_715_884_105_728.0;
+
 /// Compares a float with a whole number exactly, as Python does.
 #[expect(
     clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
     reason = "the float is known to lie within the range, and is whole where it is cast back"
 )]
 fn float_to_whole(float: f64, whole: i128) -> Option<Ordering> {
     if float.is_nan() {
         return None;
     }
-    // 2^127: beyond it no whole number of ours is as large.
-    const LIMIT: f64 = 170_141_183_460_469_231_731_687_303_715_884_105_728.0;
     if float >= LIMIT {
         return Some(Ordering::Greater);
     }

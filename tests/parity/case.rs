@@ -31,7 +31,7 @@ impl Suite {
             prefix: "",
             folder: repository().join("fixtures/golden"),
             root: repository().to_owned(),
-            cache: None,
+            cache: Some(repository().join("fixtures/cache")),
             placeholders: Vec::new(),
         }
     }

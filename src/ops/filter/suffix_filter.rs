@@ -60,6 +60,7 @@ struct Suffix {
     reversed: bool,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the registry's signature")]
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     let suffixes = match params.suffixes {
         Some(OneOrMany::One(one)) => vec![one],
