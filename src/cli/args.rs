@@ -97,5 +97,6 @@ choice! {
 /// # Errors
 /// What was expected.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    crate::recipe::parse_size(text).ok_or_else(|| format!("'{text}' is not a size; write e.g. 2GB or 512MiB"))
+    crate::recipe::parse_size(text)
+        .ok_or_else(|| format!("'{text}' is not a size; write e.g. 2GB or 512MiB"))
 }

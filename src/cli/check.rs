@@ -20,7 +20,7 @@ pub struct Args {
     /// Check with this input instead of the recipe's dataset.
     #[arg(long, short, value_name = "PATH")]
     input: Option<PathBuf>,
-    /// Check with this output instead of the recipe's export_path.
+    /// Check with this output instead of the recipe's `export_path`.
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Override a key of the recipe; repeatable.
@@ -32,11 +32,24 @@ pub struct Args {
 
 /// Runs the command.
 pub fn main(args: &Args) -> Exit {
-    match super::run::load(&args.recipe, args.set.clone(), args.input.as_ref(), args.output.as_ref(), &args.run) {
+    match super::run::load(
+        &args.recipe,
+        args.set.clone(),
+        args.input.as_ref(),
+        args.output.as_ref(),
+        &args.run,
+    ) {
         Ok(recipe) => {
             if !args.run.quiet {
-                recipe.notes.iter().for_each(|n| note(&format!("note: {n}")));
-                note(&format!("{}: sound, {} operators", args.recipe.display(), recipe.steps.len()));
+                recipe
+                    .notes
+                    .iter()
+                    .for_each(|n| note(&format!("note: {n}")));
+                note(&format!(
+                    "{}: sound, {} operators",
+                    args.recipe.display(),
+                    recipe.steps.len()
+                ));
             }
             Exit::Success
         }

@@ -38,7 +38,7 @@ pub struct Args {
     /// The file to write; - or nothing is standard output.
     #[arg(long, short, value_name = "OUT")]
     output: Option<PathBuf>,
-    /// A LLaVA file whose first human turns are restored by id, e.g. stage_1.json.
+    /// A LLaVA file whose first human turns are restored by id, e.g. `stage_1.json`.
     #[arg(long, value_name = "FILE")]
     questions: Option<PathBuf>,
     /// Relative image paths start here [default: the input's directory].
@@ -65,7 +65,11 @@ pub struct Args {
 
 /// Runs the command.
 pub fn main(args: &Args) -> Exit {
-    let (inputs, target) = match subset::ends(args.input.as_slice(), args.output.as_ref(), args.image_root.as_ref()) {
+    let (inputs, target) = match subset::ends(
+        args.input.as_slice(),
+        args.output.as_ref(),
+        args.image_root.as_ref(),
+    ) {
         Ok(ends) => ends,
         Err(exit) => return exit,
     };

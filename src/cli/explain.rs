@@ -19,12 +19,27 @@ pub fn render(recipe: &Recipe) -> String {
         }
     }
     if let Some(root) = &recipe.image_root {
-        let _ = writeln!(out, "images below {}{}", root.display(), if recipe.confine { ", confined to it" } else { "" });
+        let _ = writeln!(
+            out,
+            "images below {}{}",
+            root.display(),
+            if recipe.confine {
+                ", confined to it"
+            } else {
+                ""
+            }
+        );
     }
     let phases = plan::phases(&recipe.steps);
     for (number, phase) in phases.iter().enumerate() {
         let need = plan::image_need(&recipe.steps, phase, &recipe.outputs);
-        let _ = writeln!(out, "phase {} of {}: {}", number + 1, phases.len(), image_words(need));
+        let _ = writeln!(
+            out,
+            "phase {} of {}: {}",
+            number + 1,
+            phases.len(),
+            image_words(need)
+        );
         for step in recipe.steps.get(phase.stream.clone()).unwrap_or_default() {
             let _ = writeln!(out, "  {}", step_line(step));
         }
@@ -46,8 +61,7 @@ pub fn render(recipe: &Recipe) -> String {
 
 fn step_line(step: &Step) -> String {
     let class = match &step.operator {
-        Operator::Mapper(_) => "row by row",
-        Operator::Filter(_) => "row by row",
+        Operator::Mapper(_) | Operator::Filter(_) => "row by row",
         Operator::Exact(_) => "keys in parallel, admitted in order",
         Operator::Near(_) | Operator::Selector(_) => "decides when all rows are known",
     };
@@ -61,7 +75,12 @@ fn step_line(step: &Step) -> String {
         ImageNeed::None => String::new(),
         need => format!(", {}", image_words(need)),
     };
-    format!("{:>2} {} {{{}}}  ({class}{image})", step.index + 1, step.name, params.join(", "))
+    format!(
+        "{:>2} {} {{{}}}  ({class}{image})",
+        step.index + 1,
+        step.name,
+        params.join(", ")
+    )
 }
 
 fn output_line(output: &OutputSpec) -> String {
@@ -69,12 +88,18 @@ fn output_line(output: &OutputSpec) -> String {
         Target::Stdout => "standard output".to_owned(),
         Target::File(path) => path.display().to_string(),
     };
-    let mut notes = vec![output.format.word().to_owned(), format!("{} paths", output.paths)];
+    let mut notes = vec![
+        output.format.word().to_owned(),
+        format!("{} paths", output.paths),
+    ];
     if output.validate != Validation::None {
         notes.push(format!("images checked: {}", output.validate));
     }
     if let Some(count) = output.sample {
-        notes.push(format!("sample of {count}, {} sampler, seed {}", output.sampler, output.seed));
+        notes.push(format!(
+            "sample of {count}, {} sampler, seed {}",
+            output.sampler, output.seed
+        ));
     }
     if let Some(questions) = &output.questions {
         notes.push(format!("questions from {}", questions.display()));

@@ -32,7 +32,11 @@ Exit codes: 0 done, 1 finished with rows set aside, 2 wrong usage or recipe, 3 f
 130 and 143 stopped by a signal.";
 
 #[derive(Parser)]
-#[command(name = "djr", version, about = "A streaming multimodal dataset processor that runs Data-Juicer recipes")]
+#[command(
+    name = "djr",
+    version,
+    about = "A streaming multimodal dataset processor that runs Data-Juicer recipes"
+)]
 #[command(after_help = EXAMPLES, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
@@ -107,7 +111,9 @@ fn data(text: &str) -> Exit {
 fn quiet_worker_panics() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        let worker = std::thread::current().name().is_some_and(|n| n.starts_with("djr-worker"));
+        let worker = std::thread::current()
+            .name()
+            .is_some_and(|n| n.starts_with("djr-worker"));
         if !worker {
             default(info);
         }

@@ -26,7 +26,12 @@ pub fn main(args: &Args) -> Exit {
         let width = ops.iter().map(|op| op.name.len()).max().unwrap_or(0);
         for def in ops {
             let summary = def.docs.first().map_or("", |line| line.trim());
-            let _ = writeln!(list, "{:<12} {:<width$}  {summary}", def.family.to_string(), def.name);
+            let _ = writeln!(
+                list,
+                "{:<12} {:<width$}  {summary}",
+                def.family.to_string(),
+                def.name
+            );
         }
         return data(&list);
     };

@@ -22,10 +22,10 @@ pub struct Args {
     /// Read rows from here instead of the recipe's dataset; - is standard input.
     #[arg(long, short, value_name = "PATH")]
     input: Option<PathBuf>,
-    /// Write rows here instead of the recipe's export_path; - is standard output.
+    /// Write rows here instead of the recipe's `export_path`; - is standard output.
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Override a key of the recipe, e.g. np=4 or text_length_filter.min_len=5; repeatable.
+    /// Override a key of the recipe, e.g. np=4 or `text_length_filter.min_len=5`; repeatable.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_set)]
     set: Vec<(String, String)>,
     /// Print the plan and stop.
@@ -37,7 +37,13 @@ pub struct Args {
 
 /// Runs the command.
 pub fn main(args: &Args) -> Exit {
-    let recipe = match load(&args.recipe, args.set.clone(), args.input.as_ref(), args.output.as_ref(), &args.run) {
+    let recipe = match load(
+        &args.recipe,
+        args.set.clone(),
+        args.input.as_ref(),
+        args.output.as_ref(),
+        &args.run,
+    ) {
         Ok(recipe) => recipe,
         Err(exit) => return exit,
     };
@@ -45,7 +51,10 @@ pub fn main(args: &Args) -> Exit {
         return data(&explain::render(&recipe));
     }
     if !args.run.quiet {
-        recipe.notes.iter().for_each(|n| note(&format!("note: {n}")));
+        recipe
+            .notes
+            .iter()
+            .for_each(|n| note(&format!("note: {n}")));
     }
     runner::run(&recipe, &args.run, false)
 }
@@ -63,13 +72,28 @@ pub(super) fn load(
         Exit::Usage
     })?;
     if let Some(on_error) = run.on_error {
-        sets.push(("on_error".into(), recipe::OnError::from(on_error).word().into()));
+        sets.push((
+            "on_error".into(),
+            recipe::OnError::from(on_error).word().into(),
+        ));
     }
     let dash = |path: &PathBuf| path.as_os_str() == "-";
     let options = LoadOptions {
         sets,
-        input: input.map(|path| if dash(path) { Inputs::Stdin } else { Inputs::Files(vec![path.clone()]) }),
-        output: output.map(|path| if dash(path) { Target::Stdout } else { Target::File(path.clone()) }),
+        input: input.map(|path| {
+            if dash(path) {
+                Inputs::Stdin
+            } else {
+                Inputs::Files(vec![path.clone()])
+            }
+        }),
+        output: output.map(|path| {
+            if dash(path) {
+                Target::Stdout
+            } else {
+                Target::File(path.clone())
+            }
+        }),
         ..LoadOptions::new(cwd)
     };
     recipe::load(&RecipeSource::File(path.to_owned()), &options).map_err(|problems| {
@@ -80,7 +104,9 @@ pub(super) fn load(
 
 pub(super) fn parse_set(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
         _ => Err(format!("'{text}' is not KEY=VALUE")),
     }
 }

@@ -19,8 +19,16 @@ pub fn run(recipe: &Recipe, args: &RunArgs, only_caption: bool) -> Exit {
     let interrupted = Arc::new(AtomicBool::new(false));
     for number in [SIGINT, SIGTERM] {
         // The first signal ends the run in order; a second one ends the process at once.
-        let _ = signal_hook::flag::register_conditional_shutdown(number, 128 + number, Arc::clone(&interrupted));
-        let _ = signal_hook::flag::register_usize(number, Arc::clone(&signal), usize::try_from(number).unwrap_or(0));
+        let _ = signal_hook::flag::register_conditional_shutdown(
+            number,
+            128 + number,
+            Arc::clone(&interrupted),
+        );
+        let _ = signal_hook::flag::register_usize(
+            number,
+            Arc::clone(&signal),
+            usize::try_from(number).unwrap_or(0),
+        );
         let _ = signal_hook::flag::register(number, Arc::clone(&interrupted));
     }
     let working_dir = match std::env::current_dir() {
@@ -57,7 +65,10 @@ pub fn run(recipe: &Recipe, args: &RunArgs, only_caption: bool) -> Exit {
             }
         }
         Err(failure) => {
-            error(&failure.to_string(), Some("no output was written under its final name"));
+            error(
+                &failure.to_string(),
+                Some("no output was written under its final name"),
+            );
             match failure {
                 RunError::Questions(_) => Exit::Usage,
                 _ => Exit::Failed,
@@ -78,12 +89,20 @@ fn finished(outcome: &RunOutcome, quiet: bool) -> Exit {
         note(&format!("rows set aside, with reasons: {}", shown(path)));
     }
     for output in &report.outputs {
-        let Some(wanted) = output.wanted else { continue };
+        let Some(wanted) = output.wanted else {
+            continue;
+        };
         if output.written < wanted {
             let why = if output.refused > 0 {
-                format!("{} rows were refused and no others were left", table::thousands(output.refused))
+                format!(
+                    "{} rows were refused and no others were left",
+                    table::thousands(output.refused)
+                )
             } else {
-                format!("there are only {} rows", table::thousands(output.candidates))
+                format!(
+                    "there are only {} rows",
+                    table::thousands(output.candidates)
+                )
             };
             note(&format!(
                 "{}: {} of {} rows: {why}",
@@ -93,7 +112,11 @@ fn finished(outcome: &RunOutcome, quiet: bool) -> Exit {
             ));
         }
     }
-    if report.has_losses() { Exit::Losses } else { Exit::Success }
+    if report.has_losses() {
+        Exit::Losses
+    } else {
+        Exit::Success
+    }
 }
 
 fn shown(path: &Path) -> String {
@@ -102,12 +125,18 @@ fn shown(path: &Path) -> String {
 
 /// How many bytes of rows there are to read, if that is known: compressed files and pipes are not.
 fn input_bytes(recipe: &Recipe) -> Option<u64> {
-    let Inputs::Files(files) = &recipe.inputs else { return None };
+    let Inputs::Files(files) = &recipe.inputs else {
+        return None;
+    };
     files
         .iter()
         .map(|file| {
             let packed = file.extension().is_some_and(|e| e == "gz" || e == "zst");
-            if packed { None } else { std::fs::metadata(file).ok().map(|m| m.len()) }
+            if packed {
+                None
+            } else {
+                std::fs::metadata(file).ok().map(|m| m.len())
+            }
         })
         .sum()
 }

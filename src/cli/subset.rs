@@ -57,7 +57,11 @@ pub fn main(args: &Args) -> Exit {
         Ok(ends) => ends,
         Err(exit) => return exit,
     };
-    let implied = if args.image_root.is_some() { Validation::Decode } else { Validation::None };
+    let implied = if args.image_root.is_some() {
+        Validation::Decode
+    } else {
+        Validation::None
+    };
     let validate = args.validate.map_or(implied, Into::into);
     let paths = args.paths.map_or(PathStyle::Keep, Into::into);
     if validate == Validation::None && paths == PathStyle::Keep {
@@ -85,14 +89,26 @@ pub fn main(args: &Args) -> Exit {
 }
 
 fn copy_lines(args: &Args, inputs: &Inputs, target: &Target) -> Exit {
-    let sample = LineSample { rows: args.n, seed: args.seed, sampler: args.sampler.into(), shuffle: args.shuffle };
+    let sample = LineSample {
+        rows: args.n,
+        seed: args.seed,
+        sampler: args.sampler.into(),
+        shuffle: args.shuffle,
+    };
     match lines::copy(inputs, target, &sample) {
         Ok(copied) => {
             if copied.written < args.n {
-                note(&format!("notice: there are only {} rows; all were taken", thousands(copied.written)));
+                note(&format!(
+                    "notice: there are only {} rows; all were taken",
+                    thousands(copied.written)
+                ));
             }
             if !args.run.quiet {
-                note(&format!("{} of {} rows written", thousands(copied.written), thousands(copied.rows)));
+                note(&format!(
+                    "{} of {} rows written",
+                    thousands(copied.written),
+                    thousands(copied.rows)
+                ));
             }
             Exit::Success
         }
@@ -118,7 +134,9 @@ pub(super) fn ends(
             let readable = std::fs::File::open(path).and_then(|f| f.metadata());
             let problem = match readable {
                 Err(e) => Some(e.to_string()),
-                Ok(metadata) if metadata.is_dir() => Some("is a directory; name its files".to_owned()),
+                Ok(metadata) if metadata.is_dir() => {
+                    Some("is a directory; name its files".to_owned())
+                }
                 Ok(_) => None,
             };
             if let Some(problem) = problem {
@@ -128,23 +146,30 @@ pub(super) fn ends(
         }
         Inputs::Files(input.to_vec())
     };
-    if let Some(root) = image_root {
-        if !root.is_dir() {
-            error(&format!("{}: --image-root is not a directory", root.display()), None);
-            return Err(Exit::Usage);
-        }
+    if let Some(root) = image_root
+        && !root.is_dir()
+    {
+        error(
+            &format!("{}: --image-root is not a directory", root.display()),
+            None,
+        );
+        return Err(Exit::Usage);
     }
     let target = match output {
         Some(path) if !dash(path) => Target::File(path.clone()),
         _ => Target::Stdout,
     };
     if let (Inputs::Files(files), Target::File(out)) = (&inputs, &target) {
-        let same = |file: &PathBuf| match (std::fs::canonicalize(file), std::fs::canonicalize(out)) {
+        let same = |file: &PathBuf| match (std::fs::canonicalize(file), std::fs::canonicalize(out))
+        {
             (Ok(a), Ok(b)) => a == b,
             _ => false,
         };
         if files.iter().any(same) {
-            error(&format!("{}: the output is also an input", out.display()), Some("write to another file"));
+            error(
+                &format!("{}: the output is also an input", out.display()),
+                Some("write to another file"),
+            );
             return Err(Exit::Usage);
         }
     }

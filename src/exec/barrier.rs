@@ -40,7 +40,10 @@ pub struct BandFile {
 
 impl BandFile {
     fn create(directory: &Path) -> io::Result<Self> {
-        Ok(Self { writer: BufWriter::with_capacity(1 << 15, tempfile::tempfile_in(directory)?), rows: 0 })
+        Ok(Self {
+            writer: BufWriter::with_capacity(1 << 15, tempfile::tempfile_in(directory)?),
+            rows: 0,
+        })
     }
 
     fn push(&mut self, key: u64) -> io::Result<()> {
@@ -82,7 +85,9 @@ impl KeyTable {
     pub fn new(operator: &Operator, directory: &Path) -> io::Result<Option<Self>> {
         Ok(match operator {
             Operator::Near(op) => Some(Self::Near(
-                (0..op.bands()).map(|_| BandFile::create(directory)).collect::<io::Result<_>>()?,
+                (0..op.bands())
+                    .map(|_| BandFile::create(directory))
+                    .collect::<io::Result<_>>()?,
             )),
             Operator::Exact(_) => Some(Self::Exact(Vec::new())),
             Operator::Selector(_) => Some(Self::Select(Vec::new())),
@@ -96,9 +101,10 @@ impl KeyTable {
     /// If a spill file cannot be written.
     pub fn push(&mut self, key: Option<RowKey>) -> io::Result<()> {
         match (self, key) {
-            (Self::Near(bands), Some(RowKey::Near(keys))) => {
-                bands.iter_mut().zip(keys).try_for_each(|(band, key)| band.push(key))
-            }
+            (Self::Near(bands), Some(RowKey::Near(keys))) => bands
+                .iter_mut()
+                .zip(keys)
+                .try_for_each(|(band, key)| band.push(key)),
             (Self::Near(bands), _) => bands.iter_mut().try_for_each(|band| band.push(0)),
             (Self::Exact(keys), Some(RowKey::Exact(key))) => {
                 keys.push(key);
@@ -123,13 +129,20 @@ impl KeyTable {
     ///
     /// # Errors
     /// If spilled keys cannot be read, or the operator cannot compare its keys.
-    pub fn resolve(&mut self, operator: &Operator, alive: Vec<u32>) -> Result<Resolution, ResolveError> {
+    pub fn resolve(
+        &mut self,
+        operator: &Operator,
+        alive: Vec<u32>,
+    ) -> Result<Resolution, ResolveError> {
         match (self, operator) {
             (Self::Near(bands), Operator::Near(op)) => {
                 let mut clusters = Clusters::new(alive.len());
                 for band in bands {
                     let all = band.read()?;
-                    let column: Vec<u64> = alive.iter().map(|&row| all.get(row as usize).copied().unwrap_or(0)).collect();
+                    let column: Vec<u64> = alive
+                        .iter()
+                        .map(|&row| all.get(row as usize).copied().unwrap_or(0))
+                        .collect();
                     drop(all);
                     op.cluster(&column, &mut clusters);
                 }
@@ -139,7 +152,9 @@ impl KeyTable {
                     if first == index {
                         resolution.alive.push(row);
                     } else {
-                        resolution.dropped.push((row, alive.get(first as usize).copied()));
+                        resolution
+                            .dropped
+                            .push((row, alive.get(first as usize).copied()));
                     }
                 }
                 Ok(resolution)
@@ -150,7 +165,9 @@ impl KeyTable {
                 for row in alive {
                     let key = keys.get(row as usize).copied().flatten();
                     match key.map(|key| seen.entry(key)) {
-                        Some(Entry::Occupied(first)) => resolution.dropped.push((row, Some(*first.get()))),
+                        Some(Entry::Occupied(first)) => {
+                            resolution.dropped.push((row, Some(*first.get())));
+                        }
                         Some(Entry::Vacant(free)) => {
                             free.insert(row);
                             resolution.alive.push(row);
@@ -161,24 +178,39 @@ impl KeyTable {
                 Ok(resolution)
             }
             (Self::Select(keys), Operator::Selector(op)) => {
-                let shown: Vec<FieldKey> =
-                    alive.iter().map(|&row| keys.get(row as usize).cloned().unwrap_or(FieldKey::Null)).collect();
+                let shown: Vec<FieldKey> = alive
+                    .iter()
+                    .map(|&row| keys.get(row as usize).cloned().unwrap_or(FieldKey::Null))
+                    .collect();
                 let Picked::Rows(picked) = op.pick(&shown).map_err(ResolveError::Operator)? else {
-                    return Ok(Resolution { alive, ..Resolution::default() });
+                    return Ok(Resolution {
+                        alive,
+                        ..Resolution::default()
+                    });
                 };
                 let mut kept = vec![false; alive.len()];
                 let mut resolution = Resolution::default();
                 for index in picked {
-                    if let (Some(flag), Some(&row)) = (kept.get_mut(index as usize), alive.get(index as usize)) {
+                    if let (Some(flag), Some(&row)) =
+                        (kept.get_mut(index as usize), alive.get(index as usize))
+                    {
                         resolution.repeated += u64::from(*flag);
                         *flag = true;
                         resolution.alive.push(row);
                     }
                 }
-                resolution.dropped = alive.iter().zip(kept).filter(|(_, kept)| !kept).map(|(&row, _)| (row, None)).collect();
+                resolution.dropped = alive
+                    .iter()
+                    .zip(kept)
+                    .filter(|(_, kept)| !kept)
+                    .map(|(&row, _)| (row, None))
+                    .collect();
                 Ok(resolution)
             }
-            _ => Ok(Resolution { alive, ..Resolution::default() }),
+            _ => Ok(Resolution {
+                alive,
+                ..Resolution::default()
+            }),
         }
     }
 }

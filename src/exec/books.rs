@@ -54,9 +54,16 @@ impl Books {
     ///
     /// # Errors
     /// If a file cannot be made.
-    pub fn open(recipe: &Recipe, run_dir: Option<&Path>, inputs: &[Input]) -> Result<Self, RunError> {
+    pub fn open(
+        recipe: &Recipe,
+        run_dir: Option<&Path>,
+        inputs: &[Input],
+    ) -> Result<Self, RunError> {
         let step_names: Vec<String> = recipe.steps.iter().map(|s| s.name.to_owned()).collect();
-        let named = |name: &String| StepCounts { name: name.clone(), ..StepCounts::default() };
+        let named = |name: &String| StepCounts {
+            name: name.clone(),
+            ..StepCounts::default()
+        };
         let report = RunReport {
             steps: step_names.iter().map(named).collect(),
             outputs: recipe
@@ -84,7 +91,11 @@ impl Books {
             ledger,
             quarantine: Quarantine::new(quarantine_dir.join("quarantine.jsonl")),
             stats,
-            traces: recipe.steps.iter().map(|step| TraceFile::of(recipe, step, run_dir)).collect(),
+            traces: recipe
+                .steps
+                .iter()
+                .map(|step| TraceFile::of(recipe, step, run_dir))
+                .collect(),
             reached_outputs: 0,
             on_error: recipe.on_error,
             input_names: inputs.iter().map(Input::name).collect(),
@@ -117,7 +128,11 @@ impl Books {
         if row.exact.is_empty() {
             return Ok(true);
         }
-        let refused = !row.rendered.is_empty() && row.rendered.iter().all(|r| matches!(r, Rendered::Refused(..)));
+        let refused = !row.rendered.is_empty()
+            && row
+                .rendered
+                .iter()
+                .all(|r| matches!(r, Rendered::Refused(..)));
         let sound = !matches!(row.end, End::Failed(..)) && !refused;
         for &(step, key) in &row.exact {
             let first = match seen.entry(step).or_default().entry(key) {
@@ -224,7 +239,12 @@ impl Books {
     ///
     /// # Errors
     /// If the ledger cannot be written.
-    pub fn settled(&mut self, origin: Origin, id: Option<&str>, fate: LateFate) -> Result<(), RunError> {
+    pub fn settled(
+        &mut self,
+        origin: Origin,
+        id: Option<&str>,
+        fate: LateFate,
+    ) -> Result<(), RunError> {
         let (word, by) = match fate {
             LateFate::Written => {
                 self.report.rows_out += 1;
@@ -244,7 +264,11 @@ impl Books {
                 ("dropped", Some("sample"))
             }
         };
-        self.record(origin, id, |entry| Entry { fate: word, by, ..entry })
+        self.record(origin, id, |entry| Entry {
+            fate: word,
+            by,
+            ..entry
+        })
     }
 
     /// Writes a survivor's stats to Data-Juicer's stats file.
@@ -252,7 +276,9 @@ impl Books {
     /// # Errors
     /// If the file cannot be written.
     pub fn write_stats(&mut self, stats: &[u8]) -> Result<(), RunError> {
-        let Some(file) = &mut self.stats else { return Ok(()) };
+        let Some(file) = &mut self.stats else {
+            return Ok(());
+        };
         let write = |file: &mut PendingFile| {
             file.write_all(b"{\"__dj__stats__\": ")?;
             file.write_all(stats)?;
@@ -328,7 +354,11 @@ impl Books {
     }
 
     fn failure_word(&self) -> &'static str {
-        if self.on_error == OnError::Drop { "dropped" } else { "quarantined" }
+        if self.on_error == OnError::Drop {
+            "dropped"
+        } else {
+            "quarantined"
+        }
     }
 
     fn set_aside(
@@ -339,11 +369,25 @@ impl Books {
         error: &RowError,
         row: &[u8],
     ) -> Result<(), RunError> {
-        let input = self.input_names.get(origin.file as usize).cloned().unwrap_or_default();
+        let input = self
+            .input_names
+            .get(origin.file as usize)
+            .cloned()
+            .unwrap_or_default();
         if self.on_error == OnError::Fail {
-            return Err(RunError::Row { place: format!("{input}:{}", origin.line), error: error.clone() });
+            return Err(RunError::Row {
+                place: format!("{input}:{}", origin.line),
+                error: error.clone(),
+            });
         }
-        *self.report.reasons.entry(Reason { stage, code: error.code }).or_default() += 1;
+        *self
+            .report
+            .reasons
+            .entry(Reason {
+                stage,
+                code: error.code,
+            })
+            .or_default() += 1;
         if self.on_error == OnError::Drop {
             return Ok(());
         }
@@ -360,7 +404,9 @@ impl Books {
         id: Option<&'e str>,
         fill: impl FnOnce(Entry<'e>) -> Entry<'e>,
     ) -> Result<(), RunError> {
-        let Some(ledger) = &mut self.ledger else { return Ok(()) };
+        let Some(ledger) = &mut self.ledger else {
+            return Ok(());
+        };
         let entry = fill(Entry {
             file: origin.file,
             line: origin.line,
@@ -375,11 +421,14 @@ impl Books {
 impl TraceFile {
     fn of(recipe: &Recipe, step: &Step, run_dir: Option<&Path>) -> Option<Self> {
         let tracer = &recipe.tracer;
-        let wanted = tracer.open && (tracer.ops.is_empty() || tracer.ops.iter().any(|op| op == step.name));
+        let wanted =
+            tracer.open && (tracer.ops.is_empty() || tracer.ops.iter().any(|op| op == step.name));
         let rowwise = matches!(step.family, Family::Mapper | Family::Filter);
         let dir = run_dir.filter(|_| wanted && rowwise)?;
         Some(Self {
-            path: dir.join("trace").join(format!("sample_trace-{}.jsonl", step.name)),
+            path: dir
+                .join("trace")
+                .join(format!("sample_trace-{}.jsonl", step.name)),
             left: tracer.rows,
             lines: Vec::new(),
         })

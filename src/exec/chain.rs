@@ -14,7 +14,9 @@ use crate::io::RawBatch;
 use crate::io::format::Renderer;
 use crate::op::{Decision, ImageNeed, Operator, Verdict};
 use crate::recipe::{Step, Validation};
-use crate::sample::{FieldPath, ImageContext, ImageCounts, Origin, RowError, Sample, StatValue, python_json};
+use crate::sample::{
+    FieldPath, ImageContext, ImageCounts, Origin, RowError, Sample, StatValue, python_json,
+};
 
 /// Every how many rows an operator is timed; timing each would cost as much as a text filter.
 const TIMED_EVERY: usize = 8;
@@ -161,7 +163,10 @@ impl Chain<'_> {
     /// Runs a batch through the phase.
     #[must_use]
     pub fn run(&self, work: Work) -> BatchResult {
-        let mut result = BatchResult { costs: vec![StepCost::default(); self.steps.len()], ..BatchResult::default() };
+        let mut result = BatchResult {
+            costs: vec![StepCost::default(); self.steps.len()],
+            ..BatchResult::default()
+        };
         match work {
             Work::Raw(batch) => {
                 result.bytes = batch.data.len() as u64;
@@ -172,7 +177,13 @@ impl Chain<'_> {
                         None => self.parse(bytes, line.origin),
                     };
                     let verbatim = || bytes.to_vec();
-                    let row = self.row(line.origin, sample.map(|s| (s, false)), &verbatim, index, &mut result);
+                    let row = self.row(
+                        line.origin,
+                        sample.map(|s| (s, false)),
+                        &verbatim,
+                        index,
+                        &mut result,
+                    );
                     result.rows.push(row);
                 }
             }
@@ -181,11 +192,26 @@ impl Chain<'_> {
                 for (index, ordinal) in ordinals.into_iter().enumerate() {
                     let sample = store
                         .read(ordinal, &mut frame)
-                        .map_err(|e| RowError::new("store_unreadable", format!("a row set aside on disk: {e}")))
+                        .map_err(|e| {
+                            RowError::new(
+                                "store_unreadable",
+                                format!("a row set aside on disk: {e}"),
+                            )
+                        })
                         .and_then(|()| store::decode(&frame, &self.context));
-                    let origin = sample.as_ref().map_or(Origin::default(), |(s, _)| s.origin());
-                    let line = sample.as_ref().map_or(String::new(), |(s, _)| s.line().to_owned());
-                    let row = self.row(origin, sample, &|| line.clone().into_bytes(), index, &mut result);
+                    let origin = sample
+                        .as_ref()
+                        .map_or(Origin::default(), |(s, _)| s.origin());
+                    let line = sample
+                        .as_ref()
+                        .map_or(String::new(), |(s, _)| s.line().to_owned());
+                    let row = self.row(
+                        origin,
+                        sample,
+                        &|| line.clone().into_bytes(),
+                        index,
+                        &mut result,
+                    );
                     result.rows.push(row);
                 }
             }
@@ -196,14 +222,28 @@ impl Chain<'_> {
     /// Whether some row's images may be decoded.
     #[must_use]
     pub fn decodes(&self) -> bool {
-        let steps = self.steps.get(self.stream.start..self.group.end.max(self.stream.end)).unwrap_or_default();
-        steps.iter().any(|s| s.operator.image_need() > ImageNeed::Header)
-            || self.outputs.iter().any(|o| o.validate == Validation::Decode)
+        let steps = self
+            .steps
+            .get(self.stream.start..self.group.end.max(self.stream.end))
+            .unwrap_or_default();
+        steps
+            .iter()
+            .any(|s| s.operator.image_need() > ImageNeed::Header)
+            || self
+                .outputs
+                .iter()
+                .any(|o| o.validate == Validation::Decode)
     }
 
     fn parse(&self, bytes: &[u8], origin: Origin) -> Result<Sample, RowError> {
         let line = simdutf8::compat::from_utf8(bytes).map_err(|e| {
-            RowError::new("utf8_invalid", format!("the row is not UTF-8 (byte {} of the line)", e.valid_up_to() + 1))
+            RowError::new(
+                "utf8_invalid",
+                format!(
+                    "the row is not UTF-8 (byte {} of the line)",
+                    e.valid_up_to() + 1
+                ),
+            )
         })?;
         Sample::parse(line.to_owned(), origin, Arc::clone(&self.context))
     }
@@ -247,7 +287,10 @@ impl Chain<'_> {
         let error = match outcome {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error),
-            Err(panic) => Some(RowError::new("internal_panic", panic_message(panic.as_ref()))),
+            Err(panic) => Some(RowError::new(
+                "internal_panic",
+                panic_message(panic.as_ref()),
+            )),
         };
         if let Some(error) = error {
             row.end = End::Failed(at, error, verbatim());
@@ -275,12 +318,13 @@ impl Chain<'_> {
             sample.remove(STATS_FIELD);
         }
         for number in self.stream.clone().chain(self.group.clone()) {
-            let (Some(step), Some(cost)) = (self.steps.get(number), result.costs.get_mut(number)) else {
+            let (Some(step), Some(cost)) = (self.steps.get(number), result.costs.get_mut(number))
+            else {
                 break;
             };
             *at = Stage::Step(number);
             cost.rows += 1;
-            let clock = (index % TIMED_EVERY == 0).then(Instant::now);
+            let clock = index.is_multiple_of(TIMED_EVERY).then(Instant::now);
             let traced = self.traced.get(number).copied().unwrap_or(false);
             let edits = sample.edits();
             let verdict = self.step(step, number, sample, row, traced);
@@ -310,13 +354,25 @@ impl Chain<'_> {
         let in_group = self.group.contains(&number);
         match &step.operator {
             Operator::Mapper(op) => {
-                let before = if traced { sample.text(&step.base.text_key)?.map(|t| t.into_owned()) } else { None };
+                let before = if traced {
+                    sample
+                        .text(&step.base.text_key)?
+                        .map(std::borrow::Cow::into_owned)
+                } else {
+                    None
+                };
                 let edits = sample.edits();
                 op.apply(sample)?;
                 if traced && sample.edits() != edits {
-                    let after = sample.text(&step.base.text_key)?.map(|t| t.into_owned());
-                    let entry = serde_json::json!({"original_text": before, "processed_text": after});
-                    row.traces.push(Trace { step: number, entry });
+                    let after = sample
+                        .text(&step.base.text_key)?
+                        .map(std::borrow::Cow::into_owned);
+                    let entry =
+                        serde_json::json!({"original_text": before, "processed_text": after});
+                    row.traces.push(Trace {
+                        step: number,
+                        entry,
+                    });
                 }
                 Ok(Verdict::Keep)
             }
@@ -335,7 +391,10 @@ impl Chain<'_> {
                     let stats = python_json(&sample.stats.to_json());
                     sample.write_json(&[(STATS_FIELD, stats)], &mut json);
                     let entry = serde_json::from_slice(&json).unwrap_or_default();
-                    row.traces.push(Trace { step: number, entry });
+                    row.traces.push(Trace {
+                        step: number,
+                        entry,
+                    });
                 }
                 Ok(verdict)
             }
@@ -372,9 +431,15 @@ impl Chain<'_> {
     ) {
         for output in &self.outputs {
             let start = result.rendered.len();
-            let checked = if images_decode { Ok(()) } else { check_images(sample, output.validate) };
+            let checked = if images_decode {
+                Ok(())
+            } else {
+                check_images(sample, output.validate)
+            };
             match checked.and_then(|()| output.renderer.render(sample, &mut result.rendered)) {
-                Ok(()) => row.rendered.push(Rendered::Bytes(start..result.rendered.len())),
+                Ok(()) => row
+                    .rendered
+                    .push(Rendered::Bytes(start..result.rendered.len())),
                 Err(error) => {
                     result.rendered.truncate(start);
                     row.rendered.push(Rendered::Refused(error, verbatim()));
@@ -383,7 +448,9 @@ impl Chain<'_> {
         }
         if self.render_stats {
             let start = result.stats.len();
-            result.stats.extend_from_slice(python_json(&sample.stats.to_json()).as_bytes());
+            result
+                .stats
+                .extend_from_slice(python_json(&sample.stats.to_json()).as_bytes());
             row.stats = start..result.stats.len();
         }
         if self.keep_frames {
@@ -403,7 +470,10 @@ pub fn check_images(sample: &Sample, level: Validation) -> Result<(), RowError> 
     if level == Validation::None {
         return Ok(());
     }
-    sample.images()?.iter().try_for_each(|image| image.check(level))
+    sample
+        .images()?
+        .iter()
+        .try_for_each(|image| image.check(level))
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
@@ -418,8 +488,14 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 fn ujson(value: StatValue) -> StatValue {
     use crate::text::ujson_round_trip as round;
     match value {
-        StatValue::Float(v) => round(v).map_or(StatValue::Json(serde_json::Value::Null), StatValue::Float),
-        StatValue::Floats(list) => StatValue::Floats(list.into_iter().map(|v| round(v).unwrap_or(f64::NAN)).collect()),
+        StatValue::Float(v) => {
+            round(v).map_or(StatValue::Json(serde_json::Value::Null), StatValue::Float)
+        }
+        StatValue::Floats(list) => StatValue::Floats(
+            list.into_iter()
+                .map(|v| round(v).unwrap_or(f64::NAN))
+                .collect(),
+        ),
         other => other,
     }
 }

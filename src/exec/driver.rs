@@ -48,7 +48,9 @@ where
                     Err(error) => break Err(error),
                     Ok(None) => break Ok(()),
                     Ok(Some((item, bytes))) => {
-                        if !reader_gate.enter(bytes) || reader_events.send(Event::Read(item, bytes)).is_err() {
+                        if !reader_gate.enter(bytes)
+                            || reader_events.send(Event::Read(item, bytes)).is_err()
+                        {
                             break Ok(());
                         }
                     }
@@ -109,17 +111,26 @@ struct Gate {
 
 impl Gate {
     fn new(limit: InFlight) -> Self {
-        Self { limit, inside: Mutex::new((0, 0)), changed: Condvar::new(), cancelled: AtomicBool::new(false) }
+        Self {
+            limit,
+            inside: Mutex::new((0, 0)),
+            changed: Condvar::new(),
+            cancelled: AtomicBool::new(false),
+        }
     }
 
     /// Waits until `bytes` fit; false if the work was cancelled meanwhile.
     fn enter(&self, bytes: usize) -> bool {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        while inside.0 > 0 && (inside.0 >= self.limit.items || inside.1 + bytes > self.limit.bytes) {
+        while inside.0 > 0 && (inside.0 >= self.limit.items || inside.1 + bytes > self.limit.bytes)
+        {
             if self.cancelled.load(Ordering::Acquire) {
                 return false;
             }
-            inside = self.changed.wait(inside).unwrap_or_else(PoisonError::into_inner);
+            inside = self
+                .changed
+                .wait(inside)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         inside.0 += 1;
         inside.1 += bytes;
@@ -147,7 +158,10 @@ mod tests {
     use super::*;
 
     fn pool(threads: usize) -> rayon::ThreadPool {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap()
     }
 
     #[test]
@@ -159,7 +173,10 @@ mod tests {
             let mut out = Vec::new();
             ordered(
                 &pool(threads),
-                InFlight { items: 5, bytes: 1000 },
+                InFlight {
+                    items: 5,
+                    bytes: 1000,
+                },
                 || {
                     let item = source.next();
                     if item.is_some() {
@@ -191,7 +208,10 @@ mod tests {
         let mut source = 0..u32::MAX;
         let result = ordered(
             &pool(2),
-            InFlight { items: 4, bytes: 1000 },
+            InFlight {
+                items: 4,
+                bytes: 1000,
+            },
             || Ok(source.next().map(|i| (i, 1))),
             |item| item,
             |item| if item == 10 { Err("stop") } else { Ok(()) },
@@ -200,7 +220,10 @@ mod tests {
         let mut source = 0..3;
         let result = ordered(
             &pool(2),
-            InFlight { items: 4, bytes: 1000 },
+            InFlight {
+                items: 4,
+                bytes: 1000,
+            },
             || source.next().map(|i| Some((i, 1))).ok_or("read error"),
             |item| item,
             |_| Ok(()),

@@ -54,7 +54,8 @@ pub fn copy(inputs: &Inputs, target: &Target, sample: &LineSample) -> Result<Cop
     match target {
         Target::Stdout => {
             let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
-            let outcome = write(&files, drawn, &mut out).and_then(|()| out.flush().map_err(pipe_error));
+            let outcome =
+                write(&files, drawn, &mut out).and_then(|()| out.flush().map_err(pipe_error));
             outcome?;
         }
         Target::File(path) => {
@@ -89,7 +90,11 @@ fn draw(files: &[Input], sample: &LineSample) -> Result<(u64, Vec<u64>), RunErro
         Ok(())
     })?;
     let drawn = if uniform {
-        let mut numbers: Vec<u64> = best.into_sorted_vec().into_iter().map(|key| key.2).collect();
+        let mut numbers: Vec<u64> = best
+            .into_sorted_vec()
+            .into_iter()
+            .map(|key| key.2)
+            .collect();
         if !sample.shuffle {
             numbers.sort_unstable();
         }
@@ -116,7 +121,10 @@ fn write(files: &[Input], drawn: Vec<u64>, out: &mut impl Write) -> Result<(), R
         if next.next_if(|(wanted, _)| *wanted == number).is_some() {
             match &mut aside {
                 Some(store) => store.push(bytes).map(|_| ()).map_err(aside_error)?,
-                None => out.write_all(bytes).and_then(|()| out.write_all(b"\n")).map_err(pipe_error)?,
+                None => out
+                    .write_all(bytes)
+                    .and_then(|()| out.write_all(b"\n"))
+                    .map_err(pipe_error)?,
             }
         }
         number += 1;
@@ -133,14 +141,19 @@ fn write(files: &[Input], drawn: Vec<u64>, out: &mut impl Write) -> Result<(), R
         let mut row = Vec::new();
         for ordinal in place {
             store.read(ordinal, &mut row).map_err(aside_error)?;
-            out.write_all(&row).and_then(|()| out.write_all(b"\n")).map_err(pipe_error)?;
+            out.write_all(&row)
+                .and_then(|()| out.write_all(b"\n"))
+                .map_err(pipe_error)?;
         }
     }
     Ok(())
 }
 
 /// Calls `see` with the identity and the bytes of every row.
-fn each_row(files: &[Input], mut see: impl FnMut(u64, &[u8]) -> Result<(), RunError>) -> Result<(), RunError> {
+fn each_row(
+    files: &[Input],
+    mut see: impl FnMut(u64, &[u8]) -> Result<(), RunError>,
+) -> Result<(), RunError> {
     let mut source = LineSource::new(files.to_vec());
     while let Some(batch) = source.next_batch(4096, 1 << 20)? {
         for line in &batch.lines {
@@ -159,5 +172,9 @@ fn spool() -> io::Result<tempfile::NamedTempFile> {
 }
 
 fn pipe_error(error: io::Error) -> RunError {
-    if error.kind() == io::ErrorKind::BrokenPipe { RunError::BrokenPipe } else { write_error("output", error) }
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        RunError::BrokenPipe
+    } else {
+        write_error("output", error)
+    }
 }

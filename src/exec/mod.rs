@@ -28,9 +28,9 @@ pub use chain::{Stage, StepCost};
 
 use barrier::KeyTable;
 use books::{Books, ExactKeys};
-use sample_draw::LateFate;
 use chain::{BatchResult, Chain, End, OutputWork, Rendered, Work};
 use driver::InFlight;
+use sample_draw::LateFate;
 use sinks::Sink;
 use store::{Store, StoreWriter};
 
@@ -40,14 +40,14 @@ use crate::io::format::jsonl::JsonlRenderer;
 use crate::io::format::llava::LlavaRenderer;
 use crate::io::format::questions::{Questions, QuestionsError};
 use crate::io::paths::PathWriter;
-use crate::io::{Input, LineSource, PendingFile, SourceError};
-use crate::recipe::{CompatStats, Inputs, OutputFormat, OutputSpec, Recipe, Target};
 use crate::io::source::InputSummary;
+use crate::io::{Input, LineSource, PendingFile, SourceError};
+use crate::op::ImageNeed;
+use crate::recipe::{CompatStats, Inputs, OutputFormat, OutputSpec, Recipe, Target};
 use crate::report::RunReport;
 use crate::report::counts::peak_memory;
 use crate::report::ledger::Ledger;
 use crate::report::manifest::Manifest;
-use crate::op::ImageNeed;
 use crate::sample::{FieldPath, ImageContext, Origin, RowError};
 
 /// What the command line says of a run, beyond the recipe.
@@ -139,7 +139,11 @@ pub struct RunOutcome {
 ///
 /// # Errors
 /// Whatever ends a run; single bad rows do not (unless `on_error: fail`).
-pub fn run(recipe: &Recipe, options: &RunOptions, observer: &mut dyn Observer) -> Result<RunOutcome, RunError> {
+pub fn run(
+    recipe: &Recipe,
+    options: &RunOptions,
+    observer: &mut dyn Observer,
+) -> Result<RunOutcome, RunError> {
     Run::prepare(recipe, options)?.execute(observer)
 }
 
@@ -161,6 +165,15 @@ struct Fixed<'a> {
     run_dir: Option<PathBuf>,
 }
 
+/// A row whose key failed inside a barrier group.
+struct FailedKey {
+    step: usize,
+    origin: Origin,
+    id: Option<Box<str>>,
+    error: RowError,
+    verbatim: Vec<u8>,
+}
+
 /// Where the next phase reads from.
 enum Source {
     Inputs(LineSource),
@@ -176,7 +189,11 @@ impl<'a> Run<'a> {
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let cores = std::thread::available_parallelism().map_or(threads, usize::from);
         // More threads than cores only cost memory; the answer is the same.
-        let threads = if options.threads.is_some() { threads } else { threads.min(cores) };
+        let threads = if options.threads.is_some() {
+            threads
+        } else {
+            threads.min(cores)
+        };
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|i| format!("djr-worker-{i}"))
@@ -197,7 +214,16 @@ impl<'a> Run<'a> {
             .map(|spec| renderer(spec, recipe, options))
             .collect::<Result<Vec<_>, _>>()?;
         let books = Books::open(recipe, run_dir.as_deref(), &inputs)?;
-        let fixed = Fixed { recipe, options, pool, inputs, renderers, started, spill_dir, run_dir };
+        let fixed = Fixed {
+            recipe,
+            options,
+            pool,
+            inputs,
+            renderers,
+            started,
+            spill_dir,
+            run_dir,
+        };
         Ok(Self { fixed, books })
     }
 
@@ -243,61 +269,99 @@ impl<'a> Run<'a> {
             }
         }
         // Rows whose key failed in the middle of the group: they count for the operators before.
-        let mut failed: HashMap<u32, (usize, Origin, Option<Box<str>>, RowError, Vec<u8>)> = HashMap::new();
+        let mut failed: HashMap<u32, FailedKey> = HashMap::new();
         let fresh = matches!(source, Source::Inputs(_));
         let chain = self.fixed.chain(phase, &self.books, fresh, true, false);
         let mut seen = ExactKeys::default();
         let spill_dir = self.fixed.spill_dir.clone();
         let books = &mut self.books;
-        let read = drive(&self.fixed.pool, self.fixed.options, &chain, source, |batch| {
-            books.add_batch(&batch, fresh);
-            let BatchResult { rows, frames, .. } = batch;
-            for mut row in rows {
-                let reached = match &row.end {
-                    End::Failed(Stage::Step(step), ..) => phase.group.contains(step),
-                    End::Alive => true,
-                    _ => false,
-                };
-                if !books.admit(&row, &mut seen)? {
-                    continue;
+        let read = drive(
+            &self.fixed.pool,
+            self.fixed.options,
+            &chain,
+            source,
+            |batch| {
+                books.add_batch(&batch, fresh);
+                let BatchResult { rows, frames, .. } = batch;
+                for mut row in rows {
+                    let reached = match &row.end {
+                        End::Failed(Stage::Step(step), ..) => phase.group.contains(step),
+                        End::Alive => true,
+                        _ => false,
+                    };
+                    if !books.admit(&row, &mut seen)? {
+                        continue;
+                    }
+                    if !reached {
+                        books.ended(&row)?;
+                        continue;
+                    }
+                    let frame = frames.get(row.frame.clone()).unwrap_or_default();
+                    let ordinal = writer
+                        .push(frame)
+                        .map_err(|e| write_error(spill_dir.display(), e))?;
+                    let mut keys = std::mem::take(&mut row.keys).into_iter();
+                    for table in &mut tables {
+                        table
+                            .push(keys.next())
+                            .map_err(|e| write_error(spill_dir.display(), e))?;
+                    }
+                    if let End::Failed(Stage::Step(step), error, verbatim) = row.end {
+                        failed.insert(
+                            ordinal,
+                            FailedKey {
+                                step,
+                                origin: row.origin,
+                                id: row.id,
+                                error,
+                                verbatim,
+                            },
+                        );
+                    }
                 }
-                if !reached {
-                    books.ended(&row)?;
-                    continue;
-                }
-                let frame = frames.get(row.frame.clone()).unwrap_or_default();
-                let ordinal = writer.push(frame).map_err(|e| write_error(spill_dir.display(), e))?;
-                let mut keys = std::mem::take(&mut row.keys).into_iter();
-                for table in &mut tables {
-                    table.push(keys.next()).map_err(|e| write_error(spill_dir.display(), e))?;
-                }
-                if let End::Failed(Stage::Step(step), error, verbatim) = row.end {
-                    failed.insert(ordinal, (step, row.origin, row.id, error, verbatim));
-                }
-            }
-            progress(&books.report);
-            Ok(())
-        })?;
+                progress(&books.report);
+                Ok(())
+            },
+        )?;
         drop(chain);
         let rows = u32::try_from(writer.len()).unwrap_or(u32::MAX);
-        let store = Arc::new(writer.finish().map_err(|e| write_error(self.fixed.spill_dir.display(), e))?);
+        let store = Arc::new(
+            writer
+                .finish()
+                .map_err(|e| write_error(self.fixed.spill_dir.display(), e))?,
+        );
         let mut alive: Vec<u32> = (0..rows).collect();
         for (&number, table) in group.iter().zip(&mut tables) {
-            let Some(step) = self.fixed.recipe.steps.get(number) else { continue };
-            if failed.values().any(|f| f.0 == number) {
-                let mut ended: Vec<u32> = failed.iter().filter(|(_, f)| f.0 == number).map(|(&o, _)| o).collect();
+            let Some(step) = self.fixed.recipe.steps.get(number) else {
+                continue;
+            };
+            if failed.values().any(|f| f.step == number) {
+                let mut ended: Vec<u32> = failed
+                    .iter()
+                    .filter(|(_, f)| f.step == number)
+                    .map(|(&o, _)| o)
+                    .collect();
                 ended.sort_unstable();
                 alive.retain(|ordinal| ended.binary_search(ordinal).is_err());
                 for ordinal in ended {
-                    if let Some((_, origin, id, error, row)) = failed.remove(&ordinal) {
-                        self.books.failed(Stage::Step(number), origin, id.as_deref(), &error, &row)?;
+                    if let Some(row) = failed.remove(&ordinal) {
+                        self.books.failed(
+                            Stage::Step(number),
+                            row.origin,
+                            row.id.as_deref(),
+                            &row.error,
+                            &row.verbatim,
+                        )?;
                     }
                 }
             }
-            let resolution = table.resolve(&step.operator, alive).map_err(|e| RunError::Barrier {
-                operator: step.name.to_owned(),
-                message: e.to_string(),
-            })?;
+            let resolution =
+                table
+                    .resolve(&step.operator, alive)
+                    .map_err(|e| RunError::Barrier {
+                        operator: step.name.to_owned(),
+                        message: e.to_string(),
+                    })?;
             self.drop_rows(number, &resolution.dropped, &store)?;
             self.books.count_repeated(number, resolution.repeated);
             alive = resolution.alive;
@@ -315,9 +379,13 @@ impl<'a> Run<'a> {
         let context = Arc::new(ImageContext::default());
         let mut frame = Vec::new();
         let mut origin_of = |ordinal: u32| -> Result<(Origin, Option<Box<str>>), RunError> {
-            store.read(ordinal, &mut frame).map_err(|e| write_error("rows set aside on disk", e))?;
+            store
+                .read(ordinal, &mut frame)
+                .map_err(|e| write_error("rows set aside on disk", e))?;
             let sample = store::decode(&frame, &context);
-            Ok(sample.map_or((Origin::default(), None), |(s, _)| (s.origin(), s.raw_json("id").map(Into::into))))
+            Ok(sample.map_or((Origin::default(), None), |(s, _)| {
+                (s.origin(), s.raw_json("id").map(Into::into))
+            }))
         };
         self.books.count_dropped(step, dropped.len() as u64);
         if self.books.ledger.is_none() {
@@ -325,8 +393,12 @@ impl<'a> Run<'a> {
         }
         for &(ordinal, first) in dropped {
             let (origin, id) = origin_of(ordinal)?;
-            let duplicate_of = first.map(&mut origin_of).transpose()?.map(|(origin, _)| origin.offset);
-            self.books.record_dropped(step, origin, id.as_deref(), duplicate_of)?;
+            let duplicate_of = first
+                .map(&mut origin_of)
+                .transpose()?
+                .map(|(origin, _)| origin.offset);
+            self.books
+                .record_dropped(step, origin, id.as_deref(), duplicate_of)?;
         }
         Ok(())
     }
@@ -350,7 +422,10 @@ impl<'a> Run<'a> {
         }
         let mut store = None;
         if sampled {
-            store = Some(StoreWriter::create(&self.fixed.spill_dir).map_err(|e| write_error(self.fixed.spill_dir.display(), e))?);
+            store = Some(
+                StoreWriter::create(&self.fixed.spill_dir)
+                    .map_err(|e| write_error(self.fixed.spill_dir.display(), e))?,
+            );
         }
         let mut survivors = sample_draw::Survivors::default();
         let fresh = matches!(source, Source::Inputs(_));
@@ -358,51 +433,76 @@ impl<'a> Run<'a> {
         let mut seen = ExactKeys::default();
         let spill_dir = self.fixed.spill_dir.clone();
         let books = &mut self.books;
-        let read = drive(&self.fixed.pool, self.fixed.options, &chain, source, |batch| {
-            books.add_batch(&batch, fresh);
-            let BatchResult { rows, frames, rendered, stats, .. } = batch;
-            for mut row in rows {
-                if !books.admit(&row, &mut seen)? {
-                    continue;
-                }
-                if !matches!(row.end, End::Alive) {
-                    books.ended(&row)?;
-                    continue;
-                }
-                books.write_stats(stats.get(row.stats.clone()).unwrap_or_default())?;
-                let mut wrote = false;
-                let mut refused = false;
-                let records = std::mem::take(&mut row.rendered);
-                let open = sinks.iter_mut().enumerate().filter_map(|(i, s)| s.as_mut().map(|s| (i, s)));
-                for ((index, sink), record) in open.zip(records) {
-                    match record {
-                        Rendered::Bytes(range) => {
-                            sink.write(rendered.get(range).unwrap_or_default())
-                                .map_err(|e| output_error(outputs.get(index), e))?;
-                            wrote = true;
-                        }
-                        Rendered::Refused(error, verbatim) => {
-                            refused = true;
-                            books.refused(index, row.origin, row.id.as_deref(), &error, &verbatim)?;
+        let read = drive(
+            &self.fixed.pool,
+            self.fixed.options,
+            &chain,
+            source,
+            |batch| {
+                books.add_batch(&batch, fresh);
+                let BatchResult {
+                    rows,
+                    frames,
+                    rendered,
+                    stats,
+                    ..
+                } = batch;
+                for mut row in rows {
+                    if !books.admit(&row, &mut seen)? {
+                        continue;
+                    }
+                    if !matches!(row.end, End::Alive) {
+                        books.ended(&row)?;
+                        continue;
+                    }
+                    books.write_stats(stats.get(row.stats.clone()).unwrap_or_default())?;
+                    let mut wrote = false;
+                    let mut refused = false;
+                    let records = std::mem::take(&mut row.rendered);
+                    let open = sinks
+                        .iter_mut()
+                        .enumerate()
+                        .filter_map(|(i, s)| s.as_mut().map(|s| (i, s)));
+                    for ((index, sink), record) in open.zip(records) {
+                        match record {
+                            Rendered::Bytes(range) => {
+                                sink.write(rendered.get(range).unwrap_or_default())
+                                    .map_err(|e| output_error(outputs.get(index), e))?;
+                                wrote = true;
+                            }
+                            Rendered::Refused(error, verbatim) => {
+                                refused = true;
+                                books.refused(
+                                    index,
+                                    row.origin,
+                                    row.id.as_deref(),
+                                    &error,
+                                    &verbatim,
+                                )?;
+                            }
                         }
                     }
+                    if let Some(store) = &mut store {
+                        store
+                            .push(frames.get(row.frame.clone()).unwrap_or_default())
+                            .map_err(|e| write_error(spill_dir.display(), e))?;
+                        survivors.push(row.origin.offset, wrote, refused);
+                    }
+                    books.traced(&row.traces);
+                    if wrote || !sampled {
+                        let fate = if wrote {
+                            LateFate::Written
+                        } else {
+                            LateFate::Refused
+                        };
+                        books.settled(row.origin, row.id.as_deref(), fate)?;
+                    }
+                    books.reached_outputs += 1;
                 }
-                if let Some(store) = &mut store {
-                    store
-                        .push(frames.get(row.frame.clone()).unwrap_or_default())
-                        .map_err(|e| write_error(spill_dir.display(), e))?;
-                    survivors.push(row.origin.offset, wrote, refused);
-                }
-                books.traced(&row.traces);
-                if wrote || !sampled {
-                    let fate = if wrote { LateFate::Written } else { LateFate::Refused };
-                    books.settled(row.origin, row.id.as_deref(), fate)?;
-                }
-                books.reached_outputs += 1;
-            }
-            progress(&books.report);
-            Ok(())
-        })?;
+                progress(&books.report);
+                Ok(())
+            },
+        )?;
         drop(chain);
         let reached = self.books.reached_outputs;
         let mut finished = Vec::new();
@@ -411,7 +511,9 @@ impl<'a> Run<'a> {
                 finished.push(None);
                 continue;
             };
-            let complete = sink.finish().map_err(|e| output_error(outputs.get(index), e))?;
+            let complete = sink
+                .finish()
+                .map_err(|e| output_error(outputs.get(index), e))?;
             if let Some(counts) = self.books.report.outputs.get_mut(index) {
                 counts.candidates = reached;
                 counts.written = complete.written;
@@ -419,7 +521,11 @@ impl<'a> Run<'a> {
             finished.push(Some(complete));
         }
         if let Some(store) = store {
-            let store = Arc::new(store.finish().map_err(|e| write_error(self.fixed.spill_dir.display(), e))?);
+            let store = Arc::new(
+                store
+                    .finish()
+                    .map_err(|e| write_error(self.fixed.spill_dir.display(), e))?,
+            );
             for (index, spec) in outputs.iter().enumerate() {
                 if spec.sample.is_some() {
                     let complete = self.write_sample(index, spec, &store, &mut survivors)?;
@@ -431,10 +537,15 @@ impl<'a> Run<'a> {
             self.settle_survivors(&store, &survivors)?;
         }
         // All outputs are whole: now, and only now, they get their names.
-        self.books.report.check_conservation().map_err(RunError::Conservation)?;
+        self.books
+            .report
+            .check_conservation()
+            .map_err(RunError::Conservation)?;
         for (index, complete) in finished.into_iter().enumerate() {
             if let Some(complete) = complete {
-                let files = complete.commit().map_err(|e| output_error(outputs.get(index), e))?;
+                let files = complete
+                    .commit()
+                    .map_err(|e| output_error(outputs.get(index), e))?;
                 if let Some(counts) = self.books.report.outputs.get_mut(index) {
                     counts.files = files;
                 }
@@ -447,15 +558,30 @@ impl<'a> Run<'a> {
         self.books.count_rows_in();
         self.books.report.time = self.fixed.started.elapsed();
         self.books.report.peak_memory = peak_memory();
-        let Books { report, ledger, quarantine, stats, traces, .. } = self.books;
+        let Books {
+            report,
+            ledger,
+            quarantine,
+            stats,
+            traces,
+            ..
+        } = self.books;
         let quarantine_path = quarantine.path().to_owned();
-        let quarantined = quarantine.finish().map_err(|e| write_error(quarantine_path.display(), e))?;
+        let quarantined = quarantine
+            .finish()
+            .map_err(|e| write_error(quarantine_path.display(), e))?;
         if quarantined.is_none() {
             // What an earlier run left under this name would be taken for this run's.
             let _ = std::fs::remove_file(&quarantine_path);
         }
-        let ledger = ledger.map(Ledger::finish).transpose().map_err(|e| write_error("ledger", e))?;
-        let stats = stats.map(PendingFile::commit).transpose().map_err(|e| write_error("stats", e))?;
+        let ledger = ledger
+            .map(Ledger::finish)
+            .transpose()
+            .map_err(|e| write_error("ledger", e))?;
+        let stats = stats
+            .map(PendingFile::commit)
+            .transpose()
+            .map_err(|e| write_error("stats", e))?;
         for trace in traces.into_iter().flatten() {
             trace.write()?;
         }
@@ -470,11 +596,16 @@ impl<'a> Run<'a> {
                 stats: stats.as_ref(),
                 threads: self.fixed.pool.current_num_threads(),
             };
-            manifest.write(&dir.join("manifest.json")).map_err(|e| write_error(dir.display(), e))?;
+            manifest
+                .write(&dir.join("manifest.json"))
+                .map_err(|e| write_error(dir.display(), e))?;
         }
-        Ok(RunOutcome { report, run_dir: self.fixed.run_dir, quarantine: quarantined.map(|q| q.path) })
+        Ok(RunOutcome {
+            report,
+            run_dir: self.fixed.run_dir,
+            quarantine: quarantined.map(|q| q.path),
+        })
     }
-
 
     /// Draws and writes a sampled output.
     fn write_sample(
@@ -485,7 +616,10 @@ impl<'a> Run<'a> {
         survivors: &mut sample_draw::Survivors,
     ) -> Result<sinks::Complete, RunError> {
         let Some(renderer) = self.fixed.renderers.get(index) else {
-            return Err(write_error(target_name(spec), io::Error::other("no renderer")));
+            return Err(write_error(
+                target_name(spec),
+                io::Error::other("no renderer"),
+            ));
         };
         let fixed = &self.fixed;
         let chain = |validate| Chain {
@@ -496,7 +630,10 @@ impl<'a> Run<'a> {
             context: fixed.image_context(plan::output_need(validate)),
             ujson: false,
             keep_frames: false,
-            outputs: vec![OutputWork { renderer: renderer.as_ref(), validate }],
+            outputs: vec![OutputWork {
+                renderer: renderer.as_ref(),
+                validate,
+            }],
             render_stats: false,
             traced: Vec::new(),
         };
@@ -508,35 +645,55 @@ impl<'a> Run<'a> {
         // next one drawn without holding the records of the sample.
         let checking = chain(spec.validate);
         loop {
-            let missing = usize::try_from(wanted).unwrap_or(usize::MAX).saturating_sub(chosen.len());
+            let missing = usize::try_from(wanted)
+                .unwrap_or(usize::MAX)
+                .saturating_sub(chosen.len());
             let candidates = draw.next(missing);
             if candidates.is_empty() {
                 break;
             }
             let books = &mut self.books;
             let mut order = candidates.iter().copied();
-            drive(&self.fixed.pool, self.fixed.options, &checking, Source::Rows(Arc::clone(store), candidates.clone()), |batch| {
-                books.report.images.add(batch.images);
-                for row in batch.rows {
-                    let Some(ordinal) = order.next() else { break };
-                    match row.rendered.into_iter().next() {
-                        Some(Rendered::Bytes(_)) => chosen.push(ordinal),
-                        Some(Rendered::Refused(error, verbatim)) => {
-                            refused += 1;
-                            survivors.mark_refused(ordinal);
-                            books.refused(index, row.origin, row.id.as_deref(), &error, &verbatim)?;
-                        }
-                        None => {
-                            if let End::Failed(_, error, verbatim) = &row.end {
+            drive(
+                &self.fixed.pool,
+                self.fixed.options,
+                &checking,
+                Source::Rows(Arc::clone(store), candidates.clone()),
+                |batch| {
+                    books.report.images.add(batch.images);
+                    for row in batch.rows {
+                        let Some(ordinal) = order.next() else { break };
+                        match row.rendered.into_iter().next() {
+                            Some(Rendered::Bytes(_)) => chosen.push(ordinal),
+                            Some(Rendered::Refused(error, verbatim)) => {
                                 refused += 1;
                                 survivors.mark_refused(ordinal);
-                                books.refused(index, row.origin, row.id.as_deref(), error, verbatim)?;
+                                books.refused(
+                                    index,
+                                    row.origin,
+                                    row.id.as_deref(),
+                                    &error,
+                                    &verbatim,
+                                )?;
+                            }
+                            None => {
+                                if let End::Failed(_, error, verbatim) = &row.end {
+                                    refused += 1;
+                                    survivors.mark_refused(ordinal);
+                                    books.refused(
+                                        index,
+                                        row.origin,
+                                        row.id.as_deref(),
+                                        error,
+                                        verbatim,
+                                    )?;
+                                }
                             }
                         }
                     }
-                }
-                Ok(())
-            })?;
+                    Ok(())
+                },
+            )?;
         }
         drop(checking);
         if !draw.keeps_its_order() {
@@ -544,15 +701,21 @@ impl<'a> Run<'a> {
         }
         let mut sink = Sink::create(spec).map_err(|e| write_error(target_name(spec), e))?;
         let writing = chain(crate::recipe::Validation::None);
-        drive(&self.fixed.pool, self.fixed.options, &writing, Source::Rows(Arc::clone(store), chosen.clone()), |batch| {
-            for row in &batch.rows {
-                if let Some(Rendered::Bytes(range)) = row.rendered.first() {
-                    sink.write(batch.rendered.get(range.clone()).unwrap_or_default())
-                        .map_err(|e| output_error(Some(spec), e))?;
+        drive(
+            &self.fixed.pool,
+            self.fixed.options,
+            &writing,
+            Source::Rows(Arc::clone(store), chosen.clone()),
+            |batch| {
+                for row in &batch.rows {
+                    if let Some(Rendered::Bytes(range)) = row.rendered.first() {
+                        sink.write(batch.rendered.get(range.clone()).unwrap_or_default())
+                            .map_err(|e| output_error(Some(spec), e))?;
+                    }
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
         drop(writing);
         survivors.mark_written(&chosen);
         let complete = sink.finish().map_err(|e| output_error(Some(spec), e))?;
@@ -567,20 +730,36 @@ impl<'a> Run<'a> {
     }
 
     /// Records the fate of rows that no unsampled output wrote, now that all samples are drawn.
-    fn settle_survivors(&mut self, store: &Store, survivors: &sample_draw::Survivors) -> Result<(), RunError> {
+    fn settle_survivors(
+        &mut self,
+        store: &Store,
+        survivors: &sample_draw::Survivors,
+    ) -> Result<(), RunError> {
         let context = self.fixed.image_context(ImageNeed::None);
         let mut frame = Vec::new();
         for (ordinal, fate) in survivors.unsettled() {
-            store.read(ordinal, &mut frame).map_err(|e| write_error("rows set aside on disk", e))?;
-            let Ok((sample, _)) = store::decode(&frame, &context) else { continue };
-            self.books.settled(sample.origin(), sample.raw_json("id"), fate)?;
+            store
+                .read(ordinal, &mut frame)
+                .map_err(|e| write_error("rows set aside on disk", e))?;
+            let Ok((sample, _)) = store::decode(&frame, &context) else {
+                continue;
+            };
+            self.books
+                .settled(sample.origin(), sample.raw_json("id"), fate)?;
         }
         Ok(())
     }
 }
 
 impl Fixed<'_> {
-    fn chain(&self, phase: &plan::Phase, books: &Books, fresh: bool, keep_frames: bool, last: bool) -> Chain<'_> {
+    fn chain(
+        &self,
+        phase: &plan::Phase,
+        books: &Books,
+        fresh: bool,
+        keep_frames: bool,
+        last: bool,
+    ) -> Chain<'_> {
         let recipe = self.recipe;
         let outputs = if last {
             recipe
@@ -588,12 +767,23 @@ impl Fixed<'_> {
                 .iter()
                 .zip(&self.renderers)
                 .filter(|(spec, _)| spec.sample.is_none())
-                .map(|(spec, renderer)| OutputWork { renderer: renderer.as_ref(), validate: spec.validate })
+                .map(|(spec, renderer)| OutputWork {
+                    renderer: renderer.as_ref(),
+                    validate: spec.validate,
+                })
                 .collect()
         } else {
             Vec::new()
         };
-        let required = if fresh { recipe.text_keys.iter().map(|k| FieldPath::new(k.as_str())).collect() } else { Vec::new() };
+        let required = if fresh {
+            recipe
+                .text_keys
+                .iter()
+                .map(|k| FieldPath::new(k.as_str()))
+                .collect()
+        } else {
+            Vec::new()
+        };
         Chain {
             steps: &recipe.steps,
             stream: phase.stream.clone(),
@@ -621,7 +811,12 @@ impl Fixed<'_> {
                 })
                 .collect(),
         };
-        Arc::new(ImageContext { image_key: recipe.image_key.clone(), roots, confine: recipe.confine, want })
+        Arc::new(ImageContext {
+            image_key: recipe.image_key.clone(),
+            roots,
+            confine: recipe.confine,
+            want,
+        })
     }
 }
 
@@ -635,7 +830,13 @@ fn drive(
 ) -> Result<Option<Vec<InputSummary>>, RunError> {
     let (batch_rows, limit) = limits(pool.current_num_threads(), options, chain);
     let interrupted = &options.interrupted;
-    let stop = || if interrupted.load(Ordering::Relaxed) { Err(RunError::Interrupted) } else { Ok(()) };
+    let stop = || {
+        if interrupted.load(Ordering::Relaxed) {
+            Err(RunError::Interrupted)
+        } else {
+            Ok(())
+        }
+    };
     match source {
         Source::Inputs(mut lines) => {
             let next = || {
@@ -681,12 +882,26 @@ const BATCH_BYTES: usize = 1 << 20;
 fn limits(threads: usize, options: &RunOptions, chain: &Chain<'_>) -> (usize, InFlight) {
     // Rows whose images are decoded take milliseconds, others microseconds; a batch should last long
     // enough to be worth handing over, and short enough to keep the threads evenly busy.
-    let rows = options.batch_rows.unwrap_or(if chain.decodes() { 32 } else { 512 });
-    let budget = options.max_memory.map_or(256 << 20, |bytes| usize::try_from(bytes / 8).unwrap_or(usize::MAX));
-    (rows.max(1), InFlight { items: threads * 4 + 2, bytes: budget.max(BATCH_BYTES) })
+    let rows = options
+        .batch_rows
+        .unwrap_or(if chain.decodes() { 32 } else { 512 });
+    let budget = options.max_memory.map_or(256 << 20, |bytes| {
+        usize::try_from(bytes / 8).unwrap_or(usize::MAX)
+    });
+    (
+        rows.max(1),
+        InFlight {
+            items: threads * 4 + 2,
+            bytes: budget.max(BATCH_BYTES),
+        },
+    )
 }
 
-fn renderer(spec: &OutputSpec, recipe: &Recipe, options: &RunOptions) -> Result<Box<dyn Renderer>, RunError> {
+fn renderer(
+    spec: &OutputSpec,
+    recipe: &Recipe,
+    options: &RunOptions,
+) -> Result<Box<dyn Renderer>, RunError> {
     let output_dir = match &spec.target {
         Target::Stdout => options.working_dir.clone(),
         Target::File(path) => path.parent().map_or_else(PathBuf::new, Path::to_owned),
@@ -742,7 +957,10 @@ fn target_name(spec: &OutputSpec) -> String {
 }
 
 fn write_error(path: impl std::fmt::Display, error: io::Error) -> RunError {
-    RunError::Write { path: path.to_string(), error }
+    RunError::Write {
+        path: path.to_string(),
+        error,
+    }
 }
 
 fn output_error(spec: Option<&OutputSpec>, error: io::Error) -> RunError {

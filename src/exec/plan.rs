@@ -21,9 +21,16 @@ pub fn phases(steps: &[Step]) -> Vec<Phase> {
     let mut phases = Vec::new();
     let mut at = 0;
     loop {
-        let barrier = steps.iter().skip(at).position(|s| s.operator.is_barrier()).map(|i| at + i);
+        let barrier = steps
+            .iter()
+            .skip(at)
+            .position(|s| s.operator.is_barrier())
+            .map(|i| at + i);
         let Some(barrier) = barrier else {
-            phases.push(Phase { stream: at..steps.len(), group: steps.len()..steps.len() });
+            phases.push(Phase {
+                stream: at..steps.len(),
+                group: steps.len()..steps.len(),
+            });
             return phases;
         };
         let group_end = steps
@@ -31,7 +38,10 @@ pub fn phases(steps: &[Step]) -> Vec<Phase> {
             .skip(barrier)
             .position(|s| !s.operator.is_barrier() && !matches!(s.operator, Operator::Exact(_)))
             .map_or(steps.len(), |i| barrier + i);
-        phases.push(Phase { stream: at..barrier, group: barrier..group_end });
+        phases.push(Phase {
+            stream: at..barrier,
+            group: barrier..group_end,
+        });
         at = group_end;
     }
 }

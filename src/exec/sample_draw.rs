@@ -35,7 +35,12 @@ pub struct Draw {
 enum Order {
     /// Rows by priority, the next one last.
     Uniform(Vec<u32>),
-    Python { random: PythonRandom, rows: u64, first: Option<Vec<u64>>, drawn: HashSet<u64> },
+    Python {
+        random: Box<PythonRandom>,
+        rows: u64,
+        first: Option<Vec<u64>>,
+        drawn: HashSet<u64>,
+    },
 }
 
 impl Survivors {
@@ -52,10 +57,10 @@ impl Survivors {
 
     /// A sample refused the row.
     pub fn mark_refused(&mut self, ordinal: u32) {
-        if let Some(fate) = self.fates.get_mut(ordinal as usize) {
-            if *fate == LateFate::NotDrawn {
-                *fate = LateFate::Refused;
-            }
+        if let Some(fate) = self.fates.get_mut(ordinal as usize)
+            && *fate == LateFate::NotDrawn
+        {
+            *fate = LateFate::Refused;
         }
     }
 
@@ -81,7 +86,9 @@ impl Survivors {
     #[must_use]
     pub fn draw(&self, spec: &OutputSpec) -> Draw {
         let rows = self.offsets.len();
-        let wanted = usize::try_from(spec.sample.unwrap_or(0)).unwrap_or(usize::MAX).min(rows);
+        let wanted = usize::try_from(spec.sample.unwrap_or(0))
+            .unwrap_or(usize::MAX)
+            .min(rows);
         let order = match spec.sampler {
             Sampler::Uniform => {
                 let mut keyed: Vec<(u64, u64, u32)> = (0_u32..)
@@ -95,11 +102,20 @@ impl Survivors {
                 let mut random = PythonRandom::new(spec.seed);
                 let first = random.sample(rows as u64, wanted as u64);
                 let drawn = first.iter().copied().collect();
-                Order::Python { random, rows: rows as u64, first: Some(first), drawn }
+                Order::Python {
+                    random: Box::new(random),
+                    rows: rows as u64,
+                    first: Some(first),
+                    drawn,
+                }
             }
         };
         let in_input_order = spec.sampler == Sampler::Uniform && !spec.shuffle;
-        Draw { order, wanted, in_input_order }
+        Draw {
+            order,
+            wanted,
+            in_input_order,
+        }
     }
 }
 
@@ -114,7 +130,12 @@ impl Draw {
                 next.reverse();
                 next
             }
-            Order::Python { random, rows, first, drawn } => {
+            Order::Python {
+                random,
+                rows,
+                first,
+                drawn,
+            } => {
                 if count == 0 {
                     return Vec::new();
                 }
@@ -130,7 +151,10 @@ impl Draw {
                     }
                     more
                 });
-                indices.into_iter().filter_map(|index| u32::try_from(index).ok()).collect()
+                indices
+                    .into_iter()
+                    .filter_map(|index| u32::try_from(index).ok())
+                    .collect()
             }
         }
     }

@@ -18,7 +18,7 @@ pub struct Sink {
 
 enum Writer {
     Stdout(io::BufWriter<io::Stdout>),
-    File(PendingFile),
+    File(Box<PendingFile>),
 }
 
 /// An output cut into files of about equal size, named `base-00-of-12.ext` once their number is known.
@@ -40,13 +40,23 @@ impl Sink {
             Target::Stdout => Writer::Stdout(io::BufWriter::with_capacity(1 << 16, io::stdout())),
             Target::File(path) => match spec.shard_size {
                 Some(size) if size > 0 => {
-                    shards = Some(Shards { path: path.clone(), size, in_shard: 0, full: Vec::new() });
-                    Writer::File(PendingFile::create(&numbered(path, 0, None))?)
+                    shards = Some(Shards {
+                        path: path.clone(),
+                        size,
+                        in_shard: 0,
+                        full: Vec::new(),
+                    });
+                    Writer::File(Box::new(PendingFile::create(&numbered(path, 0, None))?))
                 }
-                _ => Writer::File(PendingFile::create(path)?),
+                _ => Writer::File(Box::new(PendingFile::create(path)?)),
             },
         };
-        let mut sink = Self { target, format: spec.format, shards, written: 0 };
+        let mut sink = Self {
+            target,
+            format: spec.format,
+            shards,
+            written: 0,
+        };
         if sink.format == OutputFormat::Llava {
             sink.put(b"[")?;
         }
@@ -58,18 +68,15 @@ impl Sink {
     /// # Errors
     /// If the disk is full or the pipe is closed.
     pub fn write(&mut self, record: &[u8]) -> io::Result<()> {
-        match self.format {
-            OutputFormat::Llava => {
-                self.put(if self.written == 0 { b"\n" } else { b",\n" })?;
-                self.put(record)?;
-            }
-            _ => {
-                self.next_shard()?;
-                self.put(record)?;
-                self.put(b"\n")?;
-                if let Some(shards) = &mut self.shards {
-                    shards.in_shard += record.len() as u64 + 1;
-                }
+        if self.format == OutputFormat::Llava {
+            self.put(if self.written == 0 { b"\n" } else { b",\n" })?;
+            self.put(record)?;
+        } else {
+            self.next_shard()?;
+            self.put(record)?;
+            self.put(b"\n")?;
+            if let Some(shards) = &mut self.shards {
+                shards.in_shard += record.len() as u64 + 1;
             }
         }
         self.written += 1;
@@ -85,10 +92,13 @@ impl Sink {
             self.put(b"\n]\n")?;
         }
         let written = self.written;
-        let mut files = self.shards.as_mut().map_or_else(Vec::new, |s| std::mem::take(&mut s.full));
+        let mut files = self
+            .shards
+            .as_mut()
+            .map_or_else(Vec::new, |s| std::mem::take(&mut s.full));
         match self.target {
             Writer::Stdout(mut out) => out.flush()?,
-            Writer::File(file) => files.push(file),
+            Writer::File(file) => files.push(*file),
         }
         if let Some(shards) = &self.shards {
             let count = files.len();
@@ -100,14 +110,16 @@ impl Sink {
     }
 
     fn next_shard(&mut self) -> io::Result<()> {
-        let Some(shards) = &mut self.shards else { return Ok(()) };
+        let Some(shards) = &mut self.shards else {
+            return Ok(());
+        };
         if shards.in_shard < shards.size {
             return Ok(());
         }
         shards.in_shard = 0;
         let next = PendingFile::create(&numbered(&shards.path, shards.full.len() + 1, None))?;
         if let Writer::File(file) = &mut self.target {
-            shards.full.push(std::mem::replace(file, next));
+            shards.full.push(std::mem::replace(&mut **file, next));
         }
         Ok(())
     }
@@ -140,7 +152,10 @@ impl Complete {
 /// `dir/base-03-of-12.ext`, cut at the first dot of the name as Data-Juicer does; while the count is
 /// not known, `dir/base-3.ext`.
 fn numbered(path: &Path, index: usize, count: Option<usize>) -> PathBuf {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let (base, extension) = name.split_once('.').unwrap_or((&name, ""));
     let dot = if extension.is_empty() { "" } else { "." };
     let number = match count {
@@ -159,6 +174,9 @@ mod tests {
 
     #[test]
     fn shards_are_named_as_the_peer_names_them() {
-        assert_eq!(numbered(Path::new("o/a.b.jsonl"), 3, Some(12)), Path::new("o/a-003-of-012.b.jsonl"));
+        assert_eq!(
+            numbered(Path::new("o/a.b.jsonl"), 3, Some(12)),
+            Path::new("o/a-003-of-012.b.jsonl")
+        );
     }
 }

@@ -31,7 +31,11 @@ impl StoreWriter {
     /// If the file cannot be made.
     pub fn create(directory: &Path) -> io::Result<Self> {
         let file = tempfile::tempfile_in(directory)?;
-        Ok(Self { file: BufWriter::with_capacity(1 << 18, file), ends: Vec::new(), position: 0 })
+        Ok(Self {
+            file: BufWriter::with_capacity(1 << 18, file),
+            ends: Vec::new(),
+            position: 0,
+        })
     }
 
     /// Appends the frame of one row and returns its ordinal.
@@ -58,8 +62,14 @@ impl StoreWriter {
     /// # Errors
     /// If the last bytes cannot be written.
     pub fn finish(self) -> io::Result<Store> {
-        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        Ok(Store { file, ends: self.ends })
+        let file = self
+            .file
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        Ok(Store {
+            file,
+            ends: self.ends,
+        })
     }
 }
 
@@ -69,7 +79,11 @@ impl Store {
     pub fn size(&self, ordinal: u32) -> usize {
         let index = ordinal as usize;
         let end = self.ends.get(index).copied().unwrap_or(0);
-        let start = index.checked_sub(1).and_then(|i| self.ends.get(i)).copied().unwrap_or(0);
+        let start = index
+            .checked_sub(1)
+            .and_then(|i| self.ends.get(i))
+            .copied()
+            .unwrap_or(0);
         usize::try_from(end - start).unwrap_or(usize::MAX)
     }
 
@@ -93,7 +107,10 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(&origin.file.to_le_bytes());
     out.push(if images_decode { FLAG_IMAGES_DECODE } else { 0 });
     push_block(out, sample.hashes.text.get().map_or(&[][..], |d| &d[..]));
-    push_block(out, sample.hashes.image.get().map_or(&[][..], |h| h.as_bytes()));
+    push_block(
+        out,
+        sample.hashes.image.get().map_or(&[][..], |h| h.as_bytes()),
+    );
     match sample.hashes.simhash.get() {
         Some(hash) => push_block(out, &hash.to_le_bytes()),
         None => push_block(out, &[]),
@@ -111,10 +128,18 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
 /// # Errors
 /// Never for a frame that [`encode`] wrote.
 pub fn decode(frame: &[u8], context: &Arc<ImageContext>) -> Result<(Sample, bool), RowError> {
-    restore(frame, context).unwrap_or_else(|| Err(RowError::new("store_corrupt", "a row set aside on disk cannot be read back")))
+    restore(frame, context).unwrap_or_else(|| {
+        Err(RowError::new(
+            "store_corrupt",
+            "a row set aside on disk cannot be read back",
+        ))
+    })
 }
 
-fn restore(mut frame: &[u8], context: &Arc<ImageContext>) -> Option<Result<(Sample, bool), RowError>> {
+fn restore(
+    mut frame: &[u8],
+    context: &Arc<ImageContext>,
+) -> Option<Result<(Sample, bool), RowError>> {
     let offset = u64::from_le_bytes(take(&mut frame)?);
     let line = u64::from_le_bytes(take(&mut frame)?);
     let file = u32::from_le_bytes(take(&mut frame)?);
@@ -133,7 +158,10 @@ fn restore(mut frame: &[u8], context: &Arc<ImageContext>) -> Option<Result<(Samp
         let _ = sample.hashes.text.set(digest);
     }
     if !image_hash.is_empty() {
-        let _ = sample.hashes.image.set(String::from_utf8(image_hash.to_vec()).ok()?);
+        let _ = sample
+            .hashes
+            .image
+            .set(String::from_utf8(image_hash.to_vec()).ok()?);
     }
     if let Ok(hash) = simhash.try_into() {
         let _ = sample.hashes.simhash.set(u64::from_le_bytes(hash));
@@ -199,13 +227,26 @@ mod tests {
     #[test]
     fn rows_come_back_as_they_were() {
         let context = Arc::new(ImageContext::default());
-        let origin = Origin { offset: 7, file: 2, line: 9 };
-        let mut sample = Sample::parse(r#"{"text": "a", "x": 1e-07}"#.into(), origin, Arc::clone(&context)).unwrap();
+        let origin = Origin {
+            offset: 7,
+            file: 2,
+            line: 9,
+        };
+        let mut sample = Sample::parse(
+            r#"{"text": "a", "x": 1e-07}"#.into(),
+            origin,
+            Arc::clone(&context),
+        )
+        .unwrap();
         sample.set_text(&"text".into(), "b".into()).unwrap();
         sample.stats.set("n", StatValue::Int(3));
         sample.stats.set("r", StatValue::Float(1.0));
-        sample.stats.set("w", StatValue::Ints([1, 2].into_iter().collect()));
-        sample.stats.set("e", StatValue::Ints([].into_iter().collect()));
+        sample
+            .stats
+            .set("w", StatValue::Ints([1, 2].into_iter().collect()));
+        sample
+            .stats
+            .set("e", StatValue::Ints([].into_iter().collect()));
         sample.hashes.text.set([5; 16]).unwrap();
         let mut frame = Vec::new();
         encode(&sample, true, &mut frame);

@@ -114,6 +114,10 @@ fn radix2(from: &[f64; N], to: &mut [f64; N], turns: &Turns) {
 }
 
 /// Splits each of `blocks` blocks into four.
+#[expect(
+    clippy::similar_names,
+    reason = "real and imaginary parts are told apart by their prefix"
+)]
 fn radix4(from: &[f64; N], to: &mut [f64; N], blocks: usize, turns: &Turns) {
     let len = N / (4 * blocks);
     let last = len - 1;
@@ -127,7 +131,7 @@ fn radix4(from: &[f64; N], to: &mut [f64; N], blocks: usize, turns: &Turns) {
         (to[put(0, 0)], to[put(0, 2)]) = sum_and_difference(outer, inner);
         (to[put(0, 3)], to[put(0, 1)]) = sum_and_difference(outer_diff, inner_diff);
 
-        if len % 2 == 0 {
+        if len.is_multiple_of(2) {
             let (im, im_diff) = sum_and_difference(at(0, 3), at(0, 1));
             let (re, re_diff) = sum_and_difference(at(last, 0), at(last, 2));
             to[put(last, 0)] = re + re;
@@ -157,6 +161,11 @@ fn radix4(from: &[f64; N], to: &mut [f64; N], blocks: usize, turns: &Turns) {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::float_cmp,
+    reason = "small whole numbers, and exactness is the point"
+)]
 mod tests {
     use super::*;
 

@@ -118,8 +118,8 @@ fn crate_pixels(format: Format, bytes: &[u8]) -> Result<RgbImage, ImageError> {
     // Four channels of 16 bits, and the decoder's own working memory.
     limits.max_alloc = Some(MAX_PIXELS * 8 * 2);
     decoder.set_limits(limits).map_err(fail)?;
-    let decoded = DynamicImage::from_decoder(decoder).map_err(fail)?;
-    to_rgb(format, decoded)
+    let pixels = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    to_rgb(format, pixels)
 }
 
 fn to_rgb(format: Format, decoded: DynamicImage) -> Result<RgbImage, ImageError> {

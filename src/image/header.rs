@@ -193,7 +193,7 @@ fn crate_header(format: Format, bytes: &[u8]) -> Result<Header, ImageError> {
         let orientation = match format {
             Format::Tiff => exif::meaning(exif::orientation(bytes), None),
             Format::WebP => {
-                let part = |name| riff_chunk(bytes, name);
+                let part = |name: &[u8; 4]| riff_chunk(bytes, *name);
                 exif::meaning(
                     part(b"EXIF").and_then(exif::orientation),
                     part(b"XMP ").and_then(exif::xmp_orientation),
@@ -248,9 +248,9 @@ pub(crate) fn icon_png(format: Format, bytes: &[u8]) -> Option<&[u8]> {
         (std::cmp::Reverse(area), bits)
     })?;
     let number = |at: usize| Some(u32::from_le_bytes(best.get(at..at + 4)?.try_into().ok()?));
-    let size = usize::try_from(number(8)?).ok()?;
+    let length = usize::try_from(number(8)?).ok()?;
     let start = usize::try_from(number(12)?).ok()?;
-    let picture = bytes.get(start..start.checked_add(size)?)?;
+    let picture = bytes.get(start..start.checked_add(length)?)?;
     picture.starts_with(png::MAGIC).then_some(picture)
 }
 
@@ -267,13 +267,13 @@ fn check_riff(bytes: &[u8]) -> Result<(), ImageError> {
 }
 
 /// The payload of the first chunk called `name` of a RIFF file.
-fn riff_chunk<'a>(bytes: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
+fn riff_chunk(bytes: &[u8], name: [u8; 4]) -> Option<&[u8]> {
     let mut at = 12;
     loop {
         let size: [u8; 4] = bytes.get(at + 4..at + 8)?.try_into().ok()?;
         let size = usize::try_from(u32::from_le_bytes(size)).ok()?;
         let start = at + 8;
-        if bytes.get(at..at + 4)? == name {
+        if bytes.get(at..at + 4)? == &name[..] {
             return bytes.get(start..start.checked_add(size)?);
         }
         at = start.checked_add(size)?;

@@ -387,11 +387,12 @@ unsafe fn describe(errors: &sys::jpeg_error_mgr) -> String {
             Some("s") | None => {}
             Some(letter) => {
                 let number = numbers.next().copied().unwrap_or(0);
-                text += &if letter == "x" {
+                let shown = if letter == "x" {
                     format!("{number:02x}")
                 } else {
                     number.cast_signed().to_string()
                 };
+                text += &shown;
             }
         }
         text += part.get(kind + 1..).unwrap_or_default();
@@ -415,8 +416,8 @@ mod tests {
             let mut errors: sys::jpeg_error_mgr = std::mem::zeroed();
             let mut cinfo: sys::jpeg_compress_struct = std::mem::zeroed();
             cinfo.common.err = sys::jpeg_std_error(&mut errors);
-            sys::jpeg_create_compress(&mut cinfo);
-            sys::jpeg_mem_dest(&mut cinfo, &mut out, &mut size);
+            sys::jpeg_create_compress(&raw mut cinfo);
+            sys::jpeg_mem_dest(&mut cinfo, &raw mut out, &raw mut size);
             cinfo.image_width = WIDTH;
             cinfo.image_height = HEIGHT;
             cinfo.in_color_space = space;

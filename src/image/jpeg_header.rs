@@ -71,13 +71,12 @@ impl<'a> Walker<'a> {
                 }
             };
             match marker {
-                0x00 | 0x01..=0xbf => {
-                    if marker != 0 {
-                        return Err(refuse("a JPEG marker was expected and not found"));
-                    }
+                0x01..=0xbf => {
+                    return Err(refuse("a JPEG marker was expected and not found"));
                 }
-                // No length follows: JPG, restart markers, SOI, EOI, JPG0 to JPG13.
-                0xc8 | 0xd0..=0xd9 | 0xf0..=0xfd => {}
+                // A zero is an escaped byte of data, and like the rest has no length after it:
+                // JPG, restart markers, SOI, EOI, JPG0 to JPG13.
+                0x00 | 0xc8 | 0xd0..=0xd9 | 0xf0..=0xfd | 0xff => {}
                 0xda => {
                     self.segment()?;
                     return Ok(());
@@ -97,7 +96,6 @@ impl<'a> Walker<'a> {
                     let segment = self.segment()?;
                     self.application(marker, segment)?;
                 }
-                0xff => {}
             }
         }
     }

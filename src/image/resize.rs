@@ -80,6 +80,7 @@ impl Taps {
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
         clippy::cast_sign_loss,
         reason = "sides are below 2^28, and Pillow truncates floats to int just so"
     )]
@@ -171,10 +172,10 @@ fn lanczos(x: f64) -> f64 {
     }
 }
 
+#[expect(clippy::cast_sign_loss, reason = "the value is clamped to a byte")]
 #[expect(
-    clippy::cast_sign_loss,
-    clippy::cast_possible_truncation,
-    reason = "the value is clamped to a byte"
+    clippy::inline_always,
+    reason = "it must be compiled for the caller's processor features"
 )]
 #[inline(always)]
 fn to_byte(sum: i32) -> u8 {
@@ -225,6 +226,10 @@ mod plain {
 mod blocked {
     use super::{ROUNDING, STEP, Taps, plain, to_byte};
 
+    #[expect(
+        clippy::inline_always,
+        reason = "it must be compiled for the caller's processor features"
+    )]
     #[inline(always)]
     pub fn horizontal(data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
         if taps.byte_starts.is_empty() {
@@ -291,14 +296,62 @@ mod blocked {
     }
 }
 
-/// The blocked passes compiled for AVX2.
+/// The same passes for AVX2.
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{Taps, blocked};
+    use std::arch::x86_64::{
+        _mm_loadl_epi64, _mm256_add_epi32, _mm256_cvtepu8_epi32, _mm256_loadu_si256,
+        _mm256_mullo_epi32, _mm256_setzero_si256, _mm256_storeu_si256,
+    };
 
+    use super::{ROUNDING, STEP, Taps, blocked, plain, to_byte};
+
+    /// Eight lanes a register: three registers hold eight pixels.
+    #[expect(unsafe_code, reason = "vector loads take pointers")]
     #[target_feature(enable = "avx2")]
     pub fn horizontal(data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
-        blocked::horizontal(data, stride, taps)
+        if taps.byte_starts.is_empty() {
+            return plain::horizontal(data, stride, taps);
+        }
+        let mut out = Vec::with_capacity(data.len() / stride * taps.windows.len() * 3);
+        for row in data.chunks_exact(stride) {
+            let windows = taps
+                .byte_starts
+                .iter()
+                .zip(taps.byte_weights.chunks_exact(taps.wide));
+            for (start, weights) in windows {
+                let bytes = row.get(*start..start + taps.wide).unwrap_or_default();
+                let mut lanes = [_mm256_setzero_si256(); 3];
+                let steps = bytes.as_chunks::<STEP>().0.iter();
+                for (bytes, weights) in steps.zip(weights.as_chunks::<STEP>().0) {
+                    for (i, lane) in lanes.iter_mut().enumerate() {
+                        // SAFETY: 8 bytes at 8i and 8 weights at 8i lie within the 24 of each
+                        // array, for i < 3; the loads need no alignment.
+                        let (eight, weight) = unsafe {
+                            (
+                                _mm_loadl_epi64(bytes.as_ptr().add(8 * i).cast()),
+                                _mm256_loadu_si256(weights.as_ptr().add(8 * i).cast()),
+                            )
+                        };
+                        let product = _mm256_mullo_epi32(_mm256_cvtepu8_epi32(eight), weight);
+                        *lane = _mm256_add_epi32(*lane, product);
+                    }
+                }
+                let mut values = [0_i32; STEP];
+                for (part, lane) in values.as_chunks_mut::<8>().0.iter_mut().zip(lanes) {
+                    // SAFETY: `part` has room for the 8 lanes; the store needs no alignment.
+                    unsafe { _mm256_storeu_si256(part.as_mut_ptr().cast(), lane) };
+                }
+                let mut sums = [ROUNDING; 3];
+                for pixel in values.as_chunks::<3>().0 {
+                    for (sum, value) in sums.iter_mut().zip(pixel) {
+                        *sum += value;
+                    }
+                }
+                out.extend(sums.map(to_byte));
+            }
+        }
+        out
     }
 
     #[target_feature(enable = "avx2")]

@@ -27,7 +27,14 @@ impl ElementReader {
     /// A reader over `start` followed by `reader`.
     #[must_use]
     pub fn new(reader: Box<dyn Read + Send>, start: Vec<u8>) -> Self {
-        Self { reader, buffer: start, at: 0, position: 0, number: 0, state: State::BeforeArray }
+        Self {
+            reader,
+            buffer: start,
+            at: 0,
+            position: 0,
+            number: 0,
+            state: State::BeforeArray,
+        }
     }
 
     /// Bytes consumed so far.
@@ -38,7 +45,11 @@ impl ElementReader {
 
     /// Appends the next element to `data`, line breaks replaced by spaces (JSON strings hold no
     /// raw ones); `None` after the last.
-    pub(crate) fn next(&mut self, data: &mut Vec<u8>, max_bytes: usize) -> io::Result<Option<FoundRow>> {
+    pub(crate) fn next(
+        &mut self,
+        data: &mut Vec<u8>,
+        max_bytes: usize,
+    ) -> io::Result<Option<FoundRow>> {
         if self.state == State::BeforeArray {
             // The caller saw that the first visible byte is '['.
             while let Some(byte) = self.byte()? {
@@ -85,7 +96,11 @@ impl ElementReader {
             scan.step(byte);
             length += 1;
             if length <= max_bytes as u64 {
-                data.push(if matches!(byte, b'\n' | b'\r') { b' ' } else { byte });
+                data.push(if matches!(byte, b'\n' | b'\r') {
+                    b' '
+                } else {
+                    byte
+                });
             } else {
                 keep_start(data, start);
             }
@@ -119,7 +134,10 @@ impl ElementReader {
 }
 
 fn unclosed() -> RowError {
-    RowError::new("array_unclosed", "the file ends inside the JSON array; it may be cut short")
+    RowError::new(
+        "array_unclosed",
+        "the file ends inside the JSON array; it may be cut short",
+    )
 }
 
 /// Where in nested JSON a byte stands.
@@ -159,13 +177,19 @@ mod tests {
     use super::*;
 
     fn elements(text: &str) -> Vec<(String, Option<&'static str>)> {
-        let mut reader = ElementReader::new(Box::new(io::Cursor::new(text.as_bytes().to_vec())), Vec::new());
+        let mut reader = ElementReader::new(
+            Box::new(io::Cursor::new(text.as_bytes().to_vec())),
+            Vec::new(),
+        );
         let mut out = Vec::new();
         loop {
             let mut data = Vec::new();
             match reader.next(&mut data, 1000).unwrap() {
                 None => return out,
-                Some(row) => out.push((String::from_utf8(data).unwrap(), row.problem.map(|p| p.code))),
+                Some(row) => out.push((
+                    String::from_utf8(data).unwrap(),
+                    row.problem.map(|p| p.code),
+                )),
             }
         }
     }
@@ -173,16 +197,25 @@ mod tests {
     #[test]
     fn elements_come_out_one_by_one() {
         assert_eq!(elements("[]"), []);
-        assert_eq!(elements("[1, \"a,]\\\"\", {\"x\": [2, 3]}]"), [
-            ("1".to_owned(), None),
-            ("\"a,]\\\"\"".to_owned(), None),
-            ("{\"x\": [2, 3]}".to_owned(), None),
-        ]);
+        assert_eq!(
+            elements("[1, \"a,]\\\"\", {\"x\": [2, 3]}]"),
+            [
+                ("1".to_owned(), None),
+                ("\"a,]\\\"\"".to_owned(), None),
+                ("{\"x\": [2, 3]}".to_owned(), None),
+            ]
+        );
     }
 
     #[test]
     fn a_cut_array_says_so() {
-        assert_eq!(elements("[{\"a\": 1}, {\"b\"").last().unwrap().1, Some("array_unclosed"));
-        assert_eq!(elements("[{\"a\": 1}").last().unwrap().1, Some("array_unclosed"));
+        assert_eq!(
+            elements("[{\"a\": 1}, {\"b\"").last().unwrap().1,
+            Some("array_unclosed")
+        );
+        assert_eq!(
+            elements("[{\"a\": 1}").last().unwrap().1,
+            Some("array_unclosed")
+        );
     }
 }

@@ -41,7 +41,11 @@ impl PendingFile {
         let name = target
             .file_name()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
-        let temporary = directory.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+        let temporary = directory.join(format!(
+            ".{}.{}.tmp",
+            name.to_string_lossy(),
+            std::process::id()
+        ));
         let file = File::create(&temporary)?;
         Ok(Self {
             target: target.to_owned(),
@@ -70,12 +74,18 @@ impl PendingFile {
     /// as it was.
     pub fn commit(mut self) -> io::Result<Finished> {
         if let Some(writer) = self.writer.take() {
-            let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+            let file = writer
+                .into_inner()
+                .map_err(io::IntoInnerError::into_error)?;
             file.sync_all()?;
         }
         fs::rename(&self.temporary, &self.target)?;
         if let Some(parent) = self.target.parent() {
-            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            let parent = if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            };
             // Not every file system can sync a directory; the rename itself has succeeded.
             let _ = File::open(parent).and_then(|dir| dir.sync_all());
         }

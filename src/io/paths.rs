@@ -36,7 +36,10 @@ impl PathWriter {
         match self.style {
             PathStyle::Keep => written.to_owned(),
             PathStyle::Absolute => display(&normalise(&self.working_dir.join(path))),
-            PathStyle::Relative => display(&relative(&normalise(&self.working_dir.join(path)), &self.output_dir)),
+            PathStyle::Relative => display(&relative(
+                &normalise(&self.working_dir.join(path)),
+                &self.output_dir,
+            )),
         }
     }
 }
@@ -68,7 +71,8 @@ mod tests {
     #[test]
     fn paths_are_rewritten_as_asked() {
         let rewrite = |style| {
-            PathWriter::new(style, Path::new("/w"), Path::new("out/a")).rewrite("./i/x.jpg", Path::new("data/./i/x.jpg"))
+            PathWriter::new(style, Path::new("/w"), Path::new("out/a"))
+                .rewrite("./i/x.jpg", Path::new("data/./i/x.jpg"))
         };
         assert_eq!(rewrite(PathStyle::Keep), "./i/x.jpg");
         assert_eq!(rewrite(PathStyle::Absolute), "/w/data/i/x.jpg");

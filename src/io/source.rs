@@ -124,14 +124,24 @@ impl LineSource {
     #[must_use]
     pub fn new(inputs: Vec<Input>) -> Self {
         let summaries = vec![InputSummary::default(); inputs.len()];
-        Self { inputs, current: 0, reader: None, base: 0, summaries }
+        Self {
+            inputs,
+            current: 0,
+            reader: None,
+            base: 0,
+            summaries,
+        }
     }
 
     /// The next rows, at most `max_rows` and about `max_bytes`; `None` at the end.
     ///
     /// # Errors
     /// If an input cannot be opened or read.
-    pub fn next_batch(&mut self, max_rows: usize, max_bytes: usize) -> Result<Option<RawBatch>, SourceError> {
+    pub fn next_batch(
+        &mut self,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> Result<Option<RawBatch>, SourceError> {
         let mut batch = RawBatch::default();
         while batch.lines.len() < max_rows && batch.data.len() < max_bytes {
             if !self.next_row(&mut batch)? {
@@ -152,15 +162,24 @@ impl LineSource {
             let Some(input) = self.inputs.get(self.current) else {
                 return Ok(false);
             };
-            let io_error = |error| SourceError::Io { name: input.name(), error };
+            let io_error = |error| SourceError::Io {
+                name: input.name(),
+                error,
+            };
             if self.reader.is_none() {
                 self.reader = Some(open_rows(input)?);
             }
             let (found, consumed) = match &mut self.reader {
-                Some(Rows::Lines(lines)) => (lines.next(&mut batch.data).map_err(io_error)?, lines.consumed()),
-                Some(Rows::Elements(elements)) => {
-                    (elements.next(&mut batch.data, MAX_ROW_BYTES).map_err(io_error)?, elements.consumed())
-                }
+                Some(Rows::Lines(lines)) => (
+                    lines.next(&mut batch.data).map_err(io_error)?,
+                    lines.consumed(),
+                ),
+                Some(Rows::Elements(elements)) => (
+                    elements
+                        .next(&mut batch.data, MAX_ROW_BYTES)
+                        .map_err(io_error)?,
+                    elements.consumed(),
+                ),
                 None => (None, 0),
             };
             let Some(summary) = self.summaries.get_mut(self.current) else {
@@ -207,7 +226,9 @@ pub(crate) struct FoundRow {
 pub(crate) fn too_long(bytes: u64) -> RowError {
     RowError::new(
         "row_too_long",
-        format!("the row has {bytes} bytes, more than the limit of {MAX_ROW_BYTES}; only its start is kept"),
+        format!(
+            "the row has {bytes} bytes, more than the limit of {MAX_ROW_BYTES}; only its start is kept"
+        ),
     )
 }
 
@@ -221,13 +242,18 @@ pub(crate) fn keep_start(data: &mut Vec<u8>, start: usize) {
 /// # Errors
 /// If the file cannot be opened, or its header is not that of its suffix.
 pub fn open_bytes(input: &Input) -> Result<Box<dyn Read + Send>, SourceError> {
-    let io_error = |error| SourceError::Io { name: input.name(), error };
+    let io_error = |error| SourceError::Io {
+        name: input.name(),
+        error,
+    };
     let Input::File(path) = input else {
         return Ok(Box::new(io::stdin()));
     };
     let file = File::open(path).map_err(io_error)?;
     Ok(match path.extension().and_then(|e| e.to_str()) {
-        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(READ_BLOCK, file))),
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(
+            READ_BLOCK, file,
+        ))),
         Some("zst" | "zstd") => Box::new(zstd::stream::read::Decoder::new(file).map_err(io_error)?),
         _ => Box::new(file),
     })
@@ -235,7 +261,10 @@ pub fn open_bytes(input: &Input) -> Result<Box<dyn Read + Send>, SourceError> {
 
 fn open_rows(input: &Input) -> Result<Rows, SourceError> {
     let mut bytes = open_bytes(input)?;
-    let io_error = |error| SourceError::Io { name: input.name(), error };
+    let io_error = |error| SourceError::Io {
+        name: input.name(),
+        error,
+    };
     let mut start = Vec::new();
     while start.len() < 4096 {
         let mut block = [0; 4096];
@@ -248,7 +277,11 @@ fn open_rows(input: &Input) -> Result<Rows, SourceError> {
     if start.starts_with(&[0xFF, 0xFE]) || start.starts_with(&[0xFE, 0xFF]) {
         return Err(SourceError::Utf16 { name: input.name() });
     }
-    let skip = if start.starts_with(&[0xEF, 0xBB, 0xBF]) { 3 } else { 0 };
+    let skip = if start.starts_with(&[0xEF, 0xBB, 0xBF]) {
+        3
+    } else {
+        0
+    };
     let first = start.iter().skip(skip).find(|b| !b.is_ascii_whitespace());
     if first == Some(&b'[') && !is_line_format(input) {
         return Ok(Rows::Elements(ElementReader::new(bytes, start)));
@@ -318,7 +351,9 @@ impl LineReader {
             };
             self.number += 1;
             let long = length > MAX_ROW_BYTES as u64;
-            let blank = data.get(start..).is_none_or(|l| l.iter().all(u8::is_ascii_whitespace));
+            let blank = data
+                .get(start..)
+                .is_none_or(|l| l.iter().all(u8::is_ascii_whitespace));
             if blank && !long {
                 data.truncate(start);
                 continue;
@@ -340,7 +375,9 @@ impl LineReader {
         loop {
             let rest = self.buffer.get(self.at..).unwrap_or_default();
             let newline = memchr::memchr(b'\n', rest);
-            let piece = rest.get(..newline.unwrap_or(rest.len())).unwrap_or_default();
+            let piece = rest
+                .get(..newline.unwrap_or(rest.len()))
+                .unwrap_or_default();
             if length <= MAX_ROW_BYTES as u64 {
                 data.extend_from_slice(piece);
             }
@@ -390,7 +427,10 @@ mod tests {
     }
 
     fn rows(files: &[&tempfile::NamedTempFile], max_rows: usize) -> Vec<(u64, u64, String)> {
-        let inputs = files.iter().map(|f| Input::File(f.path().to_owned())).collect();
+        let inputs = files
+            .iter()
+            .map(|f| Input::File(f.path().to_owned()))
+            .collect();
         let mut source = LineSource::new(inputs);
         let mut out = Vec::new();
         while let Some(batch) = source.next_batch(max_rows, 1 << 20).unwrap() {
@@ -408,24 +448,40 @@ mod tests {
         let first = file(".jsonl", b"{\"a\":1}\n{\"a\":2}");
         let second = file(".jsonl", b"\n{\"a\":3}\n");
         let shards = rows(&[&first, &second], 7);
-        let ids = |r: &[(u64, u64, String)]| r.iter().map(|x| (x.0, x.2.clone())).collect::<Vec<_>>();
+        let ids =
+            |r: &[(u64, u64, String)]| r.iter().map(|x| (x.0, x.2.clone())).collect::<Vec<_>>();
         assert_eq!(ids(&whole), ids(&shards));
         assert_eq!(whole.iter().map(|r| r.1).collect::<Vec<_>>(), [1, 2, 4]);
     }
 
     #[test]
     fn crlf_bom_and_arrays_are_understood() {
-        let lines = rows(&[&file(".jsonl", b"\xEF\xBB\xBF{\"a\":1}\r\n{\"a\":2}\r\n")], 9);
-        assert_eq!(lines.iter().map(|r| r.2.trim_end()).collect::<Vec<_>>(), ["{\"a\":1}", "{\"a\":2}"]);
-        let array = rows(&[&file(".json", b" [ {\"a\":\"]},\"} ,\n {\"b\":\n[1]} ]\n")], 9);
-        assert_eq!(array.iter().map(|r| r.2.as_str()).collect::<Vec<_>>(), ["{\"a\":\"]},\"}", "{\"b\": [1]}"]);
+        let lines = rows(
+            &[&file(".jsonl", b"\xEF\xBB\xBF{\"a\":1}\r\n{\"a\":2}\r\n")],
+            9,
+        );
+        assert_eq!(
+            lines.iter().map(|r| r.2.trim_end()).collect::<Vec<_>>(),
+            ["{\"a\":1}", "{\"a\":2}"]
+        );
+        let array = rows(
+            &[&file(".json", b" [ {\"a\":\"]},\"} ,\n {\"b\":\n[1]} ]\n")],
+            9,
+        );
+        assert_eq!(
+            array.iter().map(|r| r.2.as_str()).collect::<Vec<_>>(),
+            ["{\"a\":\"]},\"}", "{\"b\": [1]}"]
+        );
     }
 
     #[test]
     fn compressed_inputs_are_read() {
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(b"{\"a\":1}\n").unwrap();
-        assert_eq!(rows(&[&file(".jsonl.gz", &gz.finish().unwrap())], 9).len(), 1);
+        assert_eq!(
+            rows(&[&file(".jsonl.gz", &gz.finish().unwrap())], 9).len(),
+            1
+        );
         let zst = zstd::encode_all(&b"{\"a\":1}\n{}\n"[..], 1).unwrap();
         assert_eq!(rows(&[&file(".jsonl.zst", &zst)], 9).len(), 2);
     }
@@ -438,7 +494,10 @@ mod tests {
         let mut source = LineSource::new(vec![Input::File(big.path().to_owned())]);
         let batch = source.next_batch(9, usize::MAX).unwrap().unwrap();
         assert_eq!(batch.lines.len(), 2);
-        assert_eq!(batch.lines[0].problem.as_ref().unwrap().code, "row_too_long");
+        assert_eq!(
+            batch.lines[0].problem.as_ref().unwrap().code,
+            "row_too_long"
+        );
         assert_eq!(batch.bytes(&batch.lines[1]), b"{}");
         assert!(batch.data.len() < 10_000);
     }
@@ -447,6 +506,12 @@ mod tests {
     fn utf16_is_refused_with_what_to_do() {
         let file = file(".jsonl", b"\xFF\xFE{\0}\0");
         let mut source = LineSource::new(vec![Input::File(file.path().to_owned())]);
-        assert!(source.next_batch(9, 9).unwrap_err().to_string().contains("iconv"));
+        assert!(
+            source
+                .next_batch(9, 9)
+                .unwrap_err()
+                .to_string()
+                .contains("iconv")
+        );
     }
 }

@@ -54,13 +54,16 @@ impl Bounds {
         (max_name, max): (&'static str, Option<f64>),
         base: &BaseParams,
     ) -> Result<Self, Vec<ParamError>> {
-        if let (Some(low), Some(high), false) = (min, max, base.reversed_range) {
-            if low > high {
-                return Err(vec![
-                    ParamError::new(min_name, format!("{min_name} {low} is above {max_name} {high}: no row can pass"))
-                        .hint("swap the two bounds, or set reversed_range: true to keep what lies outside"),
-                ]);
-            }
+        if let (Some(low), Some(high), false) = (min, max, base.reversed_range)
+            && low > high
+        {
+            return Err(vec![
+                ParamError::new(
+                    min_name,
+                    format!("{min_name} {low} is above {max_name} {high}: no row can pass"),
+                )
+                .hint("swap the two bounds, or set reversed_range: true to keep what lies outside"),
+            ]);
         }
         let flip = base.reversed_range;
         Ok(Self {
@@ -164,11 +167,13 @@ impl Bounds {
         }
     }
 
+    #[expect(clippy::float_cmp, reason = "a bound is met exactly or not at all")]
     fn above_min(&self, value: f64) -> bool {
         self.min
             .is_none_or(|min| value > min || (self.min_closed && value == min))
     }
 
+    #[expect(clippy::float_cmp, reason = "a bound is met exactly or not at all")]
     fn below_max(&self, value: f64) -> bool {
         self.max
             .is_none_or(|max| value < max || (self.max_closed && value == max))

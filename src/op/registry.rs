@@ -48,8 +48,11 @@ pub struct OpDef {
     /// Reads the parameters without building: a wrong type, an unknown choice.
     pub check: fn(Map<String, Value>) -> Result<(), String>,
     /// Builds it from parameters that passed `check`.
-    pub build: fn(Map<String, Value>, &BuildContext) -> Result<Operator, Vec<ParamError>>,
+    pub build: Build,
 }
+
+/// Builds an operator from its own parameters.
+pub type Build = fn(Map<String, Value>, &BuildContext) -> Result<Operator, Vec<ParamError>>;
 
 inventory::collect!(OpDef);
 

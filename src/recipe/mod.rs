@@ -78,6 +78,13 @@ mod tests;
 /// The message and hint for an operator name that djr does not know.
 #[must_use]
 pub fn unknown_operator(name: &str) -> (String, Option<String>) {
-    let issue = process::unknown_operator(name, yaml::Pos { source: 0, line: 0, column: 0 });
+    let issue = process::unknown_operator(
+        name,
+        yaml::Pos {
+            source: 0,
+            line: 0,
+            column: 0,
+        },
+    );
     (issue.message, issue.hint)
 }

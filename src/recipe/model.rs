@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use crate::sample::ImageCheck;
 use crate::op::{BaseParams, Family, OpDef, Operator};
+use crate::sample::ImageCheck;
 
 /// A checked recipe, ready to run.
 #[derive(Debug)]

@@ -34,7 +34,12 @@ impl StepCounts {
     }
 
     /// Adds the cost of a batch.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate"
+    )]
     pub fn add_cost(&mut self, cost: &StepCost) {
         self.changed += cost.changed;
         if cost.timed > 0 {
@@ -124,7 +129,11 @@ impl RunReport {
             if output.candidates != output.written + output.refused + output.not_drawn {
                 return Err(format!(
                     "output {}: {} rows reached it, but {} written + {} refused + {} not drawn",
-                    output.name, output.candidates, output.written, output.refused, output.not_drawn
+                    output.name,
+                    output.candidates,
+                    output.written,
+                    output.refused,
+                    output.not_drawn
                 ));
             }
         }

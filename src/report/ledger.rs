@@ -60,7 +60,10 @@ impl Ledger {
     /// # Errors
     /// If the file cannot be made.
     pub fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { writer: zstd::Encoder::new(PendingFile::create(path)?, 1)?, line: Vec::new() })
+        Ok(Self {
+            writer: zstd::Encoder::new(PendingFile::create(path)?, 1)?,
+            line: Vec::new(),
+        })
     }
 
     /// Appends an entry.

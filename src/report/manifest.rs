@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::RunReport;
 use crate::exec::Stage;
-use crate::io::source::InputSummary;
 use crate::io::atomic::Finished;
+use crate::io::source::InputSummary;
 use crate::io::{Input, PendingFile};
 use crate::recipe::Recipe;
 
@@ -108,9 +108,14 @@ fn fingerprint(input: &Input, read: &InputSummary) -> Value {
         Input::File(path) => std::fs::metadata(path).ok(),
         Input::Stdin => None,
     };
-    let modified = metadata.as_ref().and_then(|m| m.modified().ok()).and_then(|t| {
-        t.duration_since(std::time::UNIX_EPOCH).ok().map(|d| d.as_secs_f64())
-    });
+    let modified = metadata
+        .as_ref()
+        .and_then(|m| m.modified().ok())
+        .and_then(|t| {
+            t.duration_since(std::time::UNIX_EPOCH)
+                .ok()
+                .map(|d| d.as_secs_f64())
+        });
     json!({
         "name": input.name(),
         "bytes": metadata.map(|m| m.len()),

@@ -25,15 +25,30 @@ impl Progress {
     pub fn new(total_bytes: Option<u64>) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = terminal.then(|| {
-            let bar = ProgressBar::with_draw_target(total_bytes, ProgressDrawTarget::stderr_with_hz(5));
-            let template = if total_bytes.is_some() { "{bar:24} {percent:>3}% {msg}" } else { "{spinner} {msg}" };
+            let bar =
+                ProgressBar::with_draw_target(total_bytes, ProgressDrawTarget::stderr_with_hz(5));
+            let template = if total_bytes.is_some() {
+                "{bar:24} {percent:>3}% {msg}"
+            } else {
+                "{spinner} {msg}"
+            };
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
             bar
         });
-        let interval = if terminal { Duration::from_millis(200) } else { Duration::from_secs(10) };
-        Self { started: Instant::now(), shown: None, interval, total_bytes, bar }
+        let interval = if terminal {
+            Duration::from_millis(200)
+        } else {
+            Duration::from_secs(10)
+        };
+        Self {
+            started: Instant::now(),
+            shown: None,
+            interval,
+            total_bytes,
+            bar,
+        }
     }
 
     fn message(&self, phase: usize, phases: usize, report: &RunReport) -> String {
@@ -48,7 +63,12 @@ impl Progress {
         }
         let mut dropping: Vec<_> = report.steps.iter().filter(|s| s.dropped > 0).collect();
         dropping.sort_by_key(|s| std::cmp::Reverse(s.dropped));
-        parts.extend(dropping.iter().take(3).map(|s| format!("{} -{}", s.name, thousands(s.dropped))));
+        parts.extend(
+            dropping
+                .iter()
+                .take(3)
+                .map(|s| format!("{} -{}", s.name, thousands(s.dropped))),
+        );
         if report.quarantined > 0 {
             parts.push(format!("{} quarantined", thousands(report.quarantined)));
         }
@@ -102,7 +122,11 @@ fn as_f64(number: u64) -> f64 {
     number as f64
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shown rounded")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "shown rounded"
+)]
 fn per_second(number: u64, time: Duration) -> u64 {
     (as_f64(number) / time.as_secs_f64().max(1e-9)) as u64
 }

@@ -67,7 +67,7 @@ impl Quarantine {
             code: error.code,
             reason: &error.message,
             row: text,
-            row_hex: text.is_none().then(|| row.iter().map(|b| format!("{b:02x}")).collect()),
+            row_hex: text.is_none().then(|| hex(row)),
         };
         let mut line = serde_json::to_vec(&record)?;
         line.push(b'\n');
@@ -85,4 +85,16 @@ impl Quarantine {
     pub fn finish(self) -> io::Result<Option<Finished>> {
         self.file.map(PendingFile::commit).transpose()
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }

@@ -11,8 +11,14 @@ use crate::exec::Stage;
 pub fn stage_name(report: &RunReport, stage: Stage) -> String {
     match stage {
         Stage::Read => "read".to_owned(),
-        Stage::Step(step) => report.steps.get(step).map_or_else(String::new, |s| s.name.clone()),
-        Stage::Output(output) => report.outputs.get(output).map_or_else(String::new, |o| o.name.clone()),
+        Stage::Step(step) => report
+            .steps
+            .get(step)
+            .map_or_else(String::new, |s| s.name.clone()),
+        Stage::Output(output) => report
+            .outputs
+            .get(output)
+            .map_or_else(String::new, |o| o.name.clone()),
     }
 }
 
@@ -20,9 +26,21 @@ pub fn stage_name(report: &RunReport, stage: Stage) -> String {
 #[must_use]
 pub fn render(report: &RunReport) -> String {
     let mut out = String::new();
-    let width = report.steps.iter().map(|s| s.name.len()).max().unwrap_or(0).max(12) + 4;
+    let width = report
+        .steps
+        .iter()
+        .map(|s| s.name.len())
+        .max()
+        .unwrap_or(0)
+        .max(12)
+        + 4;
     let line = |out: &mut String, label: &str, count: u64, note: &str| {
-        let _ = writeln!(out, "{label:<width$} {:>11}{}{note}", thousands(count), if note.is_empty() { "" } else { "   " });
+        let _ = writeln!(
+            out,
+            "{label:<width$} {:>11}{}{note}",
+            thousands(count),
+            if note.is_empty() { "" } else { "   " }
+        );
     };
     line(&mut out, "rows in", report.rows_in, "");
     for (number, step) in report.steps.iter().enumerate() {
@@ -40,14 +58,27 @@ pub fn render(report: &RunReport) -> String {
             notes.push(format!("{} repeated", thousands(step.repeated)));
         }
         let label = format!("{:>2} {}", number + 1, step.name);
-        let dropped = if step.dropped == 0 { "-".to_owned() } else { format!("-{}", thousands(step.dropped)) };
-        let _ = writeln!(out, "{}", format!("{label:<width$} {dropped:>11}   {}", notes.join(", ")).trim_end());
+        let dropped = if step.dropped == 0 {
+            "-".to_owned()
+        } else {
+            format!("-{}", thousands(step.dropped))
+        };
+        let _ = writeln!(
+            out,
+            "{}",
+            format!("{label:<width$} {dropped:>11}   {}", notes.join(", ")).trim_end()
+        );
     }
     if report.not_drawn > 0 {
         line(&mut out, "not drawn", report.not_drawn, "for any sample");
     }
     line(&mut out, "dropped", report.dropped, "");
-    line(&mut out, "quarantined", report.quarantined, &quarantine_reasons(report));
+    line(
+        &mut out,
+        "quarantined",
+        report.quarantined,
+        &quarantine_reasons(report),
+    );
     line(&mut out, "rows out", report.rows_out, "");
     for (number, output) in report.outputs.iter().enumerate() {
         let mut notes = format!("-> {} ({})", output.name, output.format);
@@ -71,7 +102,12 @@ pub fn render(report: &RunReport) -> String {
 /// Why rows were quarantined. Refusals of an output count where nothing else wrote the row.
 fn quarantine_reasons(report: &RunReport) -> String {
     let before_outputs = |stage: Stage| !matches!(stage, Stage::Output(_));
-    let counted: u64 = report.reasons.iter().filter(|(r, _)| before_outputs(r.stage)).map(|(_, n)| n).sum();
+    let counted: u64 = report
+        .reasons
+        .iter()
+        .filter(|(r, _)| before_outputs(r.stage))
+        .map(|(_, n)| n)
+        .sum();
     let refusals = report.quarantined > counted;
     reasons(report, |stage| refusals || before_outputs(stage))
 }
@@ -86,8 +122,11 @@ fn reasons(report: &RunReport, of: impl Fn(Stage) -> bool) -> String {
         }
     }
     by_code.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    let shown: Vec<String> =
-        by_code.iter().take(3).map(|(code, count)| format!("{code} {}", thousands(*count))).collect();
+    let shown: Vec<String> = by_code
+        .iter()
+        .take(3)
+        .map(|(code, count)| format!("{code} {}", thousands(*count)))
+        .collect();
     match by_code.len().saturating_sub(3) {
         0 => shown.join(", "),
         more => format!("{} and {more} more reasons", shown.join(", ")),
@@ -100,7 +139,7 @@ pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -115,7 +154,11 @@ pub fn bytes(number: u64) -> String {
     let mut value = number as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if value < 1000.0 {
-            return if unit == "B" { format!("{number} B") } else { format!("{value:.1} {unit}") };
+            return if unit == "B" {
+                format!("{number} B")
+            } else {
+                format!("{value:.1} {unit}")
+            };
         }
         value /= 1000.0;
     }
@@ -137,7 +180,12 @@ pub fn seconds(time: Duration) -> String {
 
 /// Rows a second, for people.
 #[must_use]
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shown rounded")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "shown rounded"
+)]
 pub fn rate(rows: u64, time: Duration) -> String {
     thousands((rows as f64 / time.as_secs_f64().max(1e-9)).round() as u64)
 }

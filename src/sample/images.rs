@@ -277,16 +277,16 @@ impl ImageSlot {
             self.read_up_to(&mut file, &mut head, target)?;
             let whole = head.len() < target || u64::try_from(head.len()) == Ok(size);
             match image::probe(&head) {
-                Probe::Known(result) => return result.map_err(|error| self.error(error)),
+                Probe::Known(result) => return result.map_err(|error| self.error(&error)),
                 Probe::Needs(needed) if !whole && needed <= LAST_PROBE => {
                     target = needed.next_power_of_two().max(target * 4);
                 }
-                _ if whole => return image::header(&head).map_err(|error| self.error(error)),
+                _ if whole => return image::header(&head).map_err(|error| self.error(&error)),
                 Probe::Needs(_) | Probe::NeedsAll => break,
             }
         }
         self.read_rest(&mut file, &mut head, size)?;
-        let header = image::header(&head).map_err(|error| self.error(error));
+        let header = image::header(&head).map_err(|error| self.error(&error));
         *self.bytes.borrow_mut() = Some(head);
         header
     }
@@ -338,7 +338,7 @@ impl ImageSlot {
             *self.bytes.borrow_mut() = Some(bytes);
         }
         let bytes = self.bytes.borrow();
-        work(bytes.as_deref().unwrap_or_default()).map_err(|error| self.error(error))
+        work(bytes.as_deref().unwrap_or_default()).map_err(|error| self.error(&error))
     }
 
     /// Reads until `buffer` holds `target` bytes or the file ends.
@@ -516,7 +516,7 @@ impl ImageSlot {
         self.fail("image_not_a_file", &format!("it is {kind}"))
     }
 
-    fn error(&self, error: ImageError) -> RowError {
+    fn error(&self, error: &ImageError) -> RowError {
         self.fail(error.code, &error.message)
     }
 

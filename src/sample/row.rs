@@ -259,7 +259,9 @@ impl Sample {
     pub fn image_counts(&self) -> ImageCounts {
         let mut sum = ImageCounts::default();
         if let Some(Ok(slots)) = self.images.get() {
-            slots.iter().for_each(|slot| sum.add(slot.counts()));
+            for slot in slots {
+                sum.add(slot.counts());
+            }
         }
         sum
     }
@@ -350,8 +352,9 @@ impl Sample {
             return Ok(None);
         };
         match &field.content {
-            Content::Text(text) => Ok(Some(Cow::Borrowed(text))),
-            Content::Json(Value::String(text)) => Ok(Some(Cow::Borrowed(text))),
+            Content::Text(text) | Content::Json(Value::String(text)) => {
+                Ok(Some(Cow::Borrowed(text)))
+            }
             Content::Json(Value::Null) | Content::Removed => Ok(None),
             Content::Json(other) => Err(wrong_type(name, "a string", other)),
             Content::Raw { decoded } => {
@@ -508,10 +511,10 @@ impl<'a> Splicer<'a> {
                 .iter()
                 .position(|(key, _)| *key == name)
                 .filter(|_| sample.find(&name) == Some(index));
-            if let Some(position) = replaced {
-                if let Some(flag) = used.get_mut(position) {
-                    *flag = true;
-                }
+            if let Some(position) = replaced
+                && let Some(flag) = used.get_mut(position)
+            {
+                *flag = true;
             }
             let fresh = replaced
                 .and_then(|p| overrides.get(p))
@@ -540,22 +543,19 @@ impl<'a> Splicer<'a> {
     fn member(&mut self, index: usize, field: &Field, name: &str, fresh: Option<&str>) {
         let line = self.sample.line.as_str();
         let slice = |span: Range<usize>| line.get(span).unwrap_or_default().as_bytes();
-        match (&field.member, &field.raw) {
-            (Some(member), Some(raw)) => {
-                self.separator(self.sample.separator_before(index, member.start));
-                self.out.extend_from_slice(slice(member.start..raw.start));
-            }
-            _ => {
-                self.separator(b", ");
-                self.quoted(name);
-                self.out.extend_from_slice(b": ");
-            }
+        if let (Some(member), Some(raw)) = (&field.member, &field.raw) {
+            self.separator(self.sample.separator_before(index, member.start));
+            self.out.extend_from_slice(slice(member.start..raw.start));
+        } else {
+            self.separator(b", ");
+            self.quoted(name);
+            self.out.extend_from_slice(b": ");
         }
         match (fresh, &field.content, &field.raw) {
             (Some(json), _, _) => self.out.extend_from_slice(json.as_bytes()),
             (None, Content::Text(text), _) => self.quoted(text),
             (None, Content::Json(value), _) => {
-                self.out.extend_from_slice(python_json(value).as_bytes())
+                self.out.extend_from_slice(python_json(value).as_bytes());
             }
             (None, _, Some(raw)) => self.out.extend_from_slice(slice(raw.clone())),
             (None, _, None) => self.out.extend_from_slice(b"null"),

@@ -42,12 +42,15 @@ pub fn python_float(value: f64) -> String {
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
-    reason = "the magnitudes are checked first"
+    clippy::float_cmp,
+    reason = "the magnitudes are checked first; the tie is exact, as in the peer"
 )]
 pub fn ujson_round_trip(value: f64) -> Option<f64> {
     const DECIMALS: u32 = 10;
     const SCALE: f64 = 1e10;
-    const POWERS: [f64; 11] = [1.0, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10];
+    const POWERS: [f64; 11] = [
+        1.0, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10,
+    ];
     if !value.is_finite() {
         return None;
     }
@@ -68,13 +71,17 @@ pub fn ujson_round_trip(value: f64) -> Option<f64> {
         whole += 1.0;
     }
     let mut places = DECIMALS;
-    while places > 1 && digits % 10 == 0 {
+    while places > 1 && digits.is_multiple_of(10) {
         digits /= 10;
         places -= 1;
     }
     let power = POWERS.get(places as usize).copied().unwrap_or(0.0);
     let read = whole + digits as f64 * power;
-    Some(if value.is_sign_negative() { -read } else { read })
+    Some(if value.is_sign_negative() {
+        -read
+    } else {
+        read
+    })
 }
 
 #[cfg(test)]

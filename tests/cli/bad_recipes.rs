@@ -33,8 +33,13 @@ process:
         (11, "Data-Juicer"),
     ] {
         let place = format!("bad.yaml:{line}:");
-        let at = shown.find(&place).unwrap_or_else(|| panic!("no problem at line {line}:\n{shown}"));
-        assert!(shown[at..].contains(words), "{place} does not speak of {words}:\n{shown}");
+        let at = shown
+            .find(&place)
+            .unwrap_or_else(|| panic!("no problem at line {line}:\n{shown}"));
+        assert!(
+            shown[at..].contains(words),
+            "{place} does not speak of {words}:\n{shown}"
+        );
     }
     assert!(shown.matches("hint:").count() >= 6, "{shown}");
     assert!(shown.lines().count() <= 60, "more than a screen:\n{shown}");
@@ -48,14 +53,21 @@ fn tabs_empty_lists_and_broken_yaml_are_explained() {
     let scratch = Scratch::new();
     for (recipe, words) in [
         ("process:\n\t- text_length_filter:\n", "tab"),
-        ("dataset_path: fixtures/dataset/rows.jsonl\nprocess: []\n", "process"),
+        (
+            "dataset_path: fixtures/dataset/rows.jsonl\nprocess: []\n",
+            "process",
+        ),
         ("process: {a: [\n", "bad.yaml:"),
-        ("", "process"),
+        ("", "empty"),
         ("- a\n- b\n", "bad.yaml:1"),
     ] {
         scratch.write("bad.yaml", recipe);
         let ran = scratch.djr(&["check", "bad.yaml"]).expect(2);
-        assert!(ran.stderr.contains(words), "{recipe:?} gave:\n{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(words),
+            "{recipe:?} gave:\n{}",
+            ran.stderr
+        );
     }
     scratch.djr(&["check", "absent.yaml"]).expect(2);
 }
@@ -68,17 +80,51 @@ fn an_absent_asset_is_named_before_any_row_is_read() {
         "dataset_path: fixtures/dataset/rows.jsonl\nexport_path: o.jsonl\nprocess:\n  - flagged_words_filter: {flagged_words_dir: absent_dir}\n",
     );
     let ran = scratch.djr(&["run", "r.yaml"]).expect(2);
-    assert!(ran.stderr.contains("absent_dir") && ran.stderr.contains("hint:"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("absent_dir") && ran.stderr.contains("hint:"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
 fn commands_explain_themselves() {
     let scratch = Scratch::new();
-    assert!(scratch.djr(&["run", "fixtures/demo.yaml", "--explain"]).expect(0).text().contains("barrier"));
-    assert!(scratch.djr(&["ops"]).expect(0).text().contains("text_length_filter"));
-    assert!(scratch.djr(&["ops", "text_length_filter"]).expect(0).text().contains("min_len"));
+    assert!(
+        scratch
+            .djr(&["run", "fixtures/demo.yaml", "--explain"])
+            .expect(0)
+            .text()
+            .contains("barrier")
+    );
+    assert!(
+        scratch
+            .djr(&["ops"])
+            .expect(0)
+            .text()
+            .contains("text_length_filter")
+    );
+    assert!(
+        scratch
+            .djr(&["ops", "text_length_filter"])
+            .expect(0)
+            .text()
+            .contains("min_len")
+    );
     let ran = scratch.djr(&["ops", "video_aesthetics_filter"]).expect(2);
     assert!(ran.stderr.contains("Data-Juicer"), "{}", ran.stderr);
-    assert!(scratch.djr(&["schema"]).expect(0).text().contains("$schema"));
-    assert!(scratch.djr(&["completions", "bash"]).expect(0).text().contains("djr"));
+    assert!(
+        scratch
+            .djr(&["schema"])
+            .expect(0)
+            .text()
+            .contains("$schema")
+    );
+    assert!(
+        scratch
+            .djr(&["completions", "bash"])
+            .expect(0)
+            .text()
+            .contains("djr")
+    );
 }

@@ -15,8 +15,13 @@ fn outcome(args: &[&str]) -> Vec<(String, Vec<u8>)> {
         .map(|name| {
             let bytes = scratch.read(&format!("out/{name}"));
             // Absolute paths name the scratch directory.
-            let text = String::from_utf8_lossy(&bytes).replace(scratch.path("").to_str().unwrap(), "/");
-            let same = if name.ends_with(".zst") { zstd::decode_all(&bytes[..]).unwrap() } else { text.into_bytes() };
+            let text =
+                String::from_utf8_lossy(&bytes).replace(scratch.path("").to_str().unwrap(), "/");
+            let same = if name.ends_with(".zst") {
+                zstd::decode_all(&bytes[..]).unwrap()
+            } else {
+                text.into_bytes()
+            };
             (name, same)
         })
         .collect()
@@ -25,7 +30,11 @@ fn outcome(args: &[&str]) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn threads_and_batch_sizes_change_nothing() {
     let reference = outcome(&["--threads", "1", "--batch-rows", "100000"]);
-    assert!(reference.len() >= 6, "{:?}", reference.iter().map(|f| &f.0).collect::<Vec<_>>());
+    assert!(
+        reference.len() >= 6,
+        "{:?}",
+        reference.iter().map(|f| &f.0).collect::<Vec<_>>()
+    );
     for args in [
         ["--threads", "2", "--batch-rows", "1"],
         ["--threads", "8", "--batch-rows", "7"],

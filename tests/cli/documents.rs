@@ -12,19 +12,28 @@ fn check_generated(name: &str, content: &str) {
         return;
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == content, "{name} is out of date; rewrite it with DJR_BLESS=1 cargo test");
+    assert!(
+        found == content,
+        "{name} is out of date; rewrite it with DJR_BLESS=1 cargo test"
+    );
 }
 
 #[test]
 fn operator_pages_and_schema_are_generated() {
     check_generated("recipes/OPERATORS.md", &djr::catalog::operators_markdown());
-    check_generated("recipes/recipe.schema.json", &format!("{:#}\n", djr::catalog::recipe_schema()));
+    check_generated(
+        "recipes/recipe.schema.json",
+        &format!("{:#}\n", djr::catalog::recipe_schema()),
+    );
 }
 
 #[test]
 fn the_table_in_the_readme_is_what_the_demo_prints() {
     let scratch = Scratch::new();
-    let shown = scratch.djr(&["run", "fixtures/demo.yaml", "--threads", "2"]).expect(1).stderr;
+    let shown = scratch
+        .djr(&["run", "fixtures/demo.yaml", "--threads", "2"])
+        .expect(1)
+        .stderr;
     // Times, rates and memory differ from run to run.
     let stable: Vec<String> = shown
         .lines()
@@ -34,8 +43,13 @@ fn the_table_in_the_readme_is_what_the_demo_prints() {
             let line = line.replace(scratch.path("").to_str().unwrap(), "");
             match line.rsplit_once("   ") {
                 Some((left, right)) if right.ends_with(" cpu") => {
-                    let kept: Vec<&str> = right.split(", ").filter(|part| !part.ends_with(" cpu")).collect();
-                    format!("{left}   {}", kept.join(", ")).trim_end().to_owned()
+                    let kept: Vec<&str> = right
+                        .split(", ")
+                        .filter(|part| !part.ends_with(" cpu"))
+                        .collect();
+                    format!("{left}   {}", kept.join(", "))
+                        .trim_end()
+                        .to_owned()
                 }
                 _ => line,
             }
@@ -45,13 +59,23 @@ fn the_table_in_the_readme_is_what_the_demo_prints() {
     let (before, rest) = readme.split_once("<!-- demo-table -->\n").unwrap();
     let (_, after) = rest.split_once("<!-- /demo-table -->").unwrap();
     let table = format!("```text\n{}\n```\n", stable.join("\n"));
-    check_generated("README.md", &format!("{before}<!-- demo-table -->\n{table}<!-- /demo-table -->{after}"));
+    check_generated(
+        "README.md",
+        &format!("{before}<!-- demo-table -->\n{table}<!-- /demo-table -->{after}"),
+    );
 }
 
-/// Commands shown in a document: lines of ```console blocks, after `$ `.
+/// Commands shown in a document: lines of console blocks, after the dollar sign.
 fn shown_commands(text: &str) -> Vec<String> {
-    let blocks = text.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
-    blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect()
+    let blocks = text
+        .split("```console\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    blocks
+        .flat_map(str::lines)
+        .filter_map(|line| line.strip_prefix("$ "))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A scratch directory in which the documents' file names mean the fixtures.
@@ -59,7 +83,11 @@ fn workshop() -> Scratch {
     let scratch = Scratch::new();
     let dataset = root().join("fixtures/dataset");
     std::os::unix::fs::symlink(dataset.join("images"), scratch.path("images")).unwrap();
-    for (name, file) in [("data.jsonl", "rows.jsonl"), ("rows.jsonl", "rows.jsonl"), ("stage_1.json", "stage_1.json")] {
+    for (name, file) in [
+        ("data.jsonl", "rows.jsonl"),
+        ("rows.jsonl", "rows.jsonl"),
+        ("stage_1.json", "stage_1.json"),
+    ] {
         fs::copy(dataset.join(file), scratch.path(name)).unwrap();
     }
     scratch
@@ -67,7 +95,11 @@ fn workshop() -> Scratch {
 
 fn run_shown(scratch: &Scratch, command: &str) {
     let bin = std::path::Path::new(env!("CARGO_BIN_EXE_djr"));
-    let path = format!("{}:{}", bin.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let path = format!(
+        "{}:{}",
+        bin.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
     let output = Command::new("bash")
         .args(["-o", "pipefail", "-c", command])
         .current_dir(scratch.path(""))
@@ -77,7 +109,10 @@ fn run_shown(scratch: &Scratch, command: &str) {
     let code = output.status.code();
     let stderr = String::from_utf8_lossy(&output.stderr);
     // The fixtures hold planted defects: 1 says that rows were set aside.
-    assert!(matches!(code, Some(0 | 1)), "{command}\nended with {code:?}\n{stderr}");
+    assert!(
+        matches!(code, Some(0 | 1)),
+        "{command}\nended with {code:?}\n{stderr}"
+    );
 }
 
 #[test]
@@ -89,7 +124,9 @@ fn what_the_readme_shows_works() {
     for command in commands {
         match command.as_str() {
             "cargo test" => {}
-            "cargo run --release -- run fixtures/demo.yaml" => run_shown(&scratch, "djr run fixtures/demo.yaml"),
+            "cargo run --release -- run fixtures/demo.yaml" => {
+                run_shown(&scratch, "djr run fixtures/demo.yaml");
+            }
             command => run_shown(&scratch, command),
         }
     }
@@ -98,13 +135,23 @@ fn what_the_readme_shows_works() {
 #[test]
 fn what_help_shows_works() {
     let scratch = workshop();
-    fs::copy(root().join("recipes/basic_clean.yaml"), scratch.path("recipe.yaml")).unwrap();
+    fs::copy(
+        root().join("recipes/basic_clean.yaml"),
+        scratch.path("recipe.yaml"),
+    )
+    .unwrap();
     // Files that examples read and others write.
     run_shown(&scratch, "cp data.jsonl clean.jsonl; mkdir -p data");
-    run_shown(&scratch, "djr convert --to llava data.jsonl --questions stage_1.json -o train.json");
+    run_shown(
+        &scratch,
+        "djr convert --to llava data.jsonl --questions stage_1.json -o train.json",
+    );
     let mut shown = 0;
     for command in ["", "run", "check", "subset", "convert", "ops"] {
-        let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+        let args: Vec<&str> = [command, "--help"]
+            .into_iter()
+            .filter(|a| !a.is_empty())
+            .collect();
         let help = scratch.djr(&args).expect(0).text();
         let examples = help.split("Example").nth(1).unwrap_or_default();
         for line in examples.lines().filter_map(|l| l.strip_prefix("  ")) {
@@ -113,7 +160,13 @@ fn what_help_shows_works() {
                 continue;
             }
             let line = line.replace("--image-root /data", "--image-root .");
-            run_shown(&scratch, &line.replace("djr run recipe.yaml", "djr run recipe.yaml --set dataset_path=data.jsonl --set image_root=."));
+            run_shown(
+                &scratch,
+                &line.replace(
+                    "djr run recipe.yaml",
+                    "djr run recipe.yaml --set dataset_path=data.jsonl --set image_root=.",
+                ),
+            );
             shown += 1;
         }
     }

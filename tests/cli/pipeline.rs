@@ -14,22 +14,36 @@ fn rows_stream_from_standard_input_to_standard_output() {
     let scratch = Scratch::new();
     scratch.write("r.yaml", RECIPE);
     let input = b"{\"text\": \"long enough\", \"n\": 1e-07}\n{\"text\": \"no\"}\n";
-    let ran = scratch.djr_with(&["run", "r.yaml", "--input", "-", "--output", "-"], input).expect(0);
+    let ran = scratch
+        .djr_with(&["run", "r.yaml", "--input", "-", "--output", "-"], input)
+        .expect(0);
     assert_eq!(ran.text(), "{\"text\": \"long enough\", \"n\": 1e-07}\n");
-    assert!(scratch.files("").iter().all(|f| !f.contains(".djr")), "a clean pipeline stage leaves no files");
+    assert!(
+        scratch.files("").iter().all(|f| !f.contains(".djr")),
+        "a clean pipeline stage leaves no files"
+    );
 }
 
 #[test]
 fn convert_and_subset_are_stages_too() {
     let scratch = Scratch::new();
     let row = "{\"id\": 7, \"text\": \"[[human]]: q\\n[[gpt]]: a <|__dj__eoc|>\"}\n";
-    let ran = scratch.djr_with(&["convert", "--to", "llava"], row.as_bytes()).expect(0);
+    let ran = scratch
+        .djr_with(&["convert", "--to", "llava"], row.as_bytes())
+        .expect(0);
     let records: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!(records[0]["id"], 7);
     assert_eq!(records[0]["conversations"][1]["value"], "a");
-    let back = scratch.djr_with(&["convert", "--to", "dj"], &ran.stdout).expect(0);
-    assert_eq!(rows(&back.stdout)[0]["text"], "[[human]]: q\n[[gpt]]: a <|__dj__eoc|>");
-    let ran = scratch.djr_with(&["subset", "--n", "2"], b"1\n2\n3\n").expect(0);
+    let back = scratch
+        .djr_with(&["convert", "--to", "dj"], &ran.stdout)
+        .expect(0);
+    assert_eq!(
+        rows(&back.stdout)[0]["text"],
+        "[[human]]: q\n[[gpt]]: a <|__dj__eoc|>"
+    );
+    let ran = scratch
+        .djr_with(&["subset", "--n", "2"], b"1\n2\n3\n")
+        .expect(0);
     assert_eq!(ran.text().lines().count(), 2);
 }
 
@@ -62,7 +76,10 @@ fn a_reader_that_goes_away_is_success() {
 #[test]
 fn an_interrupted_run_leaves_nothing_half_written() {
     let scratch = Scratch::new();
-    scratch.write("r.yaml", "export_path: out/o.jsonl\nprocess:\n  - text_length_filter: {min_len: 5}\n");
+    scratch.write(
+        "r.yaml",
+        "export_path: out/o.jsonl\nprocess:\n  - text_length_filter: {min_len: 5}\n",
+    );
     let mut child = Command::new(env!("CARGO_BIN_EXE_djr"))
         .args(["run", "r.yaml", "--input", "-"])
         .current_dir(scratch.path(""))
@@ -75,13 +92,18 @@ fn an_interrupted_run_leaves_nothing_half_written() {
     let pid = child.id();
     let writer = std::thread::spawn(move || {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while Instant::now() < deadline && stdin.write_all(b"{\"text\": \"long enough\"}\n").is_ok() {}
+        while Instant::now() < deadline && stdin.write_all(b"{\"text\": \"long enough\"}\n").is_ok()
+        {
+        }
     });
     // The signal handler stands before the output is opened.
     while scratch.files("out").is_empty() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap();
+    Command::new("kill")
+        .args(["-INT", &pid.to_string()])
+        .status()
+        .unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     writer.join().unwrap();
     assert_eq!(scratch.files("out"), Vec::<String>::new());
@@ -93,7 +115,11 @@ fn a_hundred_thousand_rows_stream_in_bounded_memory() {
     let fixture = scratch.read("fixtures/dataset/rows.jsonl");
     let sound: Vec<&[u8]> = fixture
         .split(|b| *b == b'\n')
-        .filter(|line| line.len() < 1000 && serde_json::from_slice::<serde_json::Value>(line).is_ok_and(|v| v["text"].is_string()))
+        .filter(|line| {
+            line.len() < 1000
+                && serde_json::from_slice::<serde_json::Value>(line)
+                    .is_ok_and(|v| v["text"].is_string())
+        })
         .collect();
     let mut rows = Vec::new();
     for index in 0..100_000 {
@@ -102,7 +128,11 @@ fn a_hundred_thousand_rows_stream_in_bounded_memory() {
     }
     scratch.write("many.jsonl", &rows);
     let mut recipe = String::from("dataset_path: many.jsonl\nexport_path: out.jsonl\nprocess:\n");
-    for step in ["text_length_filter: {min_len: 1}", "document_deduplicator:", "random_selector: {select_num: 10}"] {
+    for step in [
+        "text_length_filter: {min_len: 1}",
+        "document_deduplicator:",
+        "random_selector: {select_num: 10}",
+    ] {
         writeln!(recipe, "  - {step}").unwrap();
     }
     scratch.write("r.yaml", recipe);
@@ -110,6 +140,9 @@ fn a_hundred_thousand_rows_stream_in_bounded_memory() {
     let manifest = scratch.json("out.djr/manifest.json");
     assert_eq!(manifest["rows"]["in"], 100_000);
     let peak = manifest["peak_memory_bytes"].as_u64().unwrap();
-    assert!(rows.len() > 15_000_000, "the input is larger than what may be in flight");
+    assert!(
+        rows.len() > 15_000_000,
+        "the input is larger than what may be in flight"
+    );
     assert!(peak < 120_000_000, "peak memory {peak}");
 }

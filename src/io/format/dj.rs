@@ -29,10 +29,20 @@ struct Turn {
 impl Renderer for DjRenderer {
     fn render(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
         let id = match sample.value(&FieldPath::new("id"))? {
-            None | Some(Value::Null) => return Err(RowError::new("missing_field", "field 'id' is missing or null")),
+            None | Some(Value::Null) => {
+                return Err(RowError::new(
+                    "missing_field",
+                    "field 'id' is missing or null",
+                ));
+            }
             Some(Value::String(id)) => id,
             Some(Value::Number(number)) => number.to_string(),
-            Some(_) => return Err(RowError::new("wrong_type", "field 'id' is neither a string nor a number")),
+            Some(_) => {
+                return Err(RowError::new(
+                    "wrong_type",
+                    "field 'id' is neither a string nor a number",
+                ));
+            }
         };
         let images = sample.images()?;
         let turns = sample
@@ -53,10 +63,13 @@ impl Renderer for DjRenderer {
 
 impl DjRenderer {
     fn text(&self, turns: &[Turn], has_image: bool) -> Result<String, RowError> {
-        if turns.is_empty() || turns.len() % 2 != 0 {
+        if turns.is_empty() || !turns.len().is_multiple_of(2) {
             return Err(RowError::new(
                 "turns_unbalanced",
-                format!("{} turns; they must come in pairs of human and gpt", turns.len()),
+                format!(
+                    "{} turns; they must come in pairs of human and gpt",
+                    turns.len()
+                ),
             ));
         }
         let mut parts = Vec::with_capacity(turns.len() / 2);
@@ -73,12 +86,16 @@ impl DjRenderer {
                 question = question.replace(IMAGE_TOKEN, &self.image_token);
             }
             parts.push(if self.only_caption {
-                match has_image && round == 0 {
-                    true => format!("{}\n{}", self.image_token, robot.value),
-                    false => robot.value.clone(),
+                if has_image && round == 0 {
+                    format!("{}\n{}", self.image_token, robot.value)
+                } else {
+                    robot.value.clone()
                 }
             } else {
-                format!("[[{}]]: {question}\n[[{}]]: {}", human.from, robot.from, robot.value)
+                format!(
+                    "[[{}]]: {question}\n[[{}]]: {}",
+                    human.from, robot.from, robot.value
+                )
             });
         }
         Ok(format!("{} {}", parts.join("\n"), self.eoc_token))

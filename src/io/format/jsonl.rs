@@ -18,10 +18,11 @@ impl Renderer for JsonlRenderer {
     fn render(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
         let mut fields: Vec<(&str, String)> = Vec::new();
         let image_key = sample.image_context().image_key.clone();
-        if !self.paths.keeps() && sample.has(&image_key) {
-            if let Some(json) = self.images_json(sample)? {
-                fields.push((&image_key, json));
-            }
+        if !self.paths.keeps()
+            && sample.has(&image_key)
+            && let Some(json) = self.images_json(sample)?
+        {
+            fields.push((&image_key, json));
         }
         if self.keep_stats && !sample.stats.is_empty() {
             fields.push(("__dj__stats__", python_json(&sample.stats.to_json())));
@@ -45,7 +46,11 @@ impl JsonlRenderer {
             .iter()
             .map(|image| self.paths.rewrite(image.written(), image.path()))
             .collect();
-        if written.iter().zip(images).all(|(new, image)| new == image.written()) {
+        if written
+            .iter()
+            .zip(images)
+            .all(|(new, image)| new == image.written())
+        {
             return Ok(None);
         }
         // A single string stays a single string.
@@ -60,8 +65,8 @@ impl JsonlRenderer {
 fn push_hashes(sample: &Sample, fields: &mut Vec<(&str, String)>) {
     let hashes = &sample.hashes;
     if let Some(digest) = hashes.text.get() {
-        let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
-        fields.push(("__dj__hash", format!("\"{hex}\"")));
+        let hex = u128::from_be_bytes(*digest);
+        fields.push(("__dj__hash", format!("\"{hex:032x}\"")));
     }
     if let Some(hash) = hashes.image.get() {
         fields.push(("__dj__imagehash", format!("\"{hash}\"")));

@@ -18,11 +18,30 @@ pub const IMAGE_TOKEN: &str = "<image>";
 
 /// Markers that chat templates add themselves; inside a caption they would end or forge a turn.
 const CHAT_MARKERS: &[&str] = &[
-    "<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>", "<pad>",
-    "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|begin_of_text|>", "<|end_of_text|>",
-    "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>",
-    "<|user|>", "<|assistant|>", "<|system|>", "<|end|>",
-    "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>", "<unk>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<bos>",
+    "<eos>",
+    "<pad>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|system|>",
+    "<|end|>",
+    "[INST]",
+    "[/INST]",
+    "<<SYS>>",
+    "<</SYS>>",
+    "<s>",
+    "</s>",
+    "<unk>",
 ];
 
 /// Writes rows as LLaVA records.
@@ -86,10 +105,17 @@ impl LlavaRenderer {
         let Some(first) = images.first() else {
             return Ok(None);
         };
-        if let Some(other) = images.iter().find(|image| image.written() != first.written()) {
+        if let Some(other) = images
+            .iter()
+            .find(|image| image.written() != first.written())
+        {
             return Err(RowError::new(
                 "images_differ",
-                format!("two different images: {} and {}", first.written(), other.written()),
+                format!(
+                    "two different images: {} and {}",
+                    first.written(),
+                    other.written()
+                ),
             ));
         }
         Ok(Some(self.paths.rewrite(first.written(), first.path())))
@@ -101,13 +127,26 @@ impl LlavaRenderer {
         id: &str,
         text: &'a str,
     ) -> Result<(Vec<Turn<'a>>, String), RowError> {
-        let question = questions
-            .get(id)
-            .ok_or_else(|| RowError::new("id_unknown", format!("id {id} is not in the questions file")))?;
-        let id_json = if question.id_is_number { id.to_owned() } else { ascii(id) };
+        let question = questions.get(id).ok_or_else(|| {
+            RowError::new(
+                "id_unknown",
+                format!("id {id} is not in the questions file"),
+            )
+        })?;
+        let id_json = if question.id_is_number {
+            id.to_owned()
+        } else {
+            ascii(id)
+        };
         let turns = vec![
-            Turn { from: "human", value: Cow::Borrowed(question.text) },
-            Turn { from: "gpt", value: self.clean(text, false) },
+            Turn {
+                from: "human",
+                value: Cow::Borrowed(question.text),
+            },
+            Turn {
+                from: "gpt",
+                value: self.clean(text, false),
+            },
         ];
         Ok((turns, id_json))
     }
@@ -122,20 +161,31 @@ impl LlavaRenderer {
             ));
         };
         if *first != 0 {
-            return Err(unbalanced("the text begins before its first [[human]]: turn".into()));
+            return Err(unbalanced(
+                "the text begins before its first [[human]]: turn".into(),
+            ));
         }
-        if marks.len() % 2 != 0 {
-            return Err(unbalanced(format!("{} turns; they must come in pairs of human and gpt", marks.len())));
+        if !marks.len().is_multiple_of(2) {
+            return Err(unbalanced(format!(
+                "{} turns; they must come in pairs of human and gpt",
+                marks.len()
+            )));
         }
         let mut turns = Vec::with_capacity(marks.len());
         for (index, (_, role, start)) in marks.iter().enumerate() {
             let end = marks.get(index + 1).map_or(text.len(), |next| next.0);
             let expected = if index % 2 == 0 { "human" } else { "gpt" };
             if *role != expected {
-                return Err(unbalanced(format!("turn {} is of '{role}', expected {expected}", index + 1)));
+                return Err(unbalanced(format!(
+                    "turn {} is of '{role}', expected {expected}",
+                    index + 1
+                )));
             }
             let sentence = text.get(*start..end).unwrap_or_default();
-            turns.push(Turn { from: expected, value: self.clean(sentence, index == 0) });
+            turns.push(Turn {
+                from: expected,
+                value: self.clean(sentence, index == 0),
+            });
         }
         Ok(turns)
     }
@@ -161,7 +211,9 @@ impl LlavaRenderer {
     }
 
     fn strip_eoc<'a>(&self, text: &'a str) -> Option<&'a str> {
-        (!self.eoc_token.is_empty()).then(|| text.strip_suffix(self.eoc_token.as_str())).flatten()
+        (!self.eoc_token.is_empty())
+            .then(|| text.strip_suffix(self.eoc_token.as_str()))
+            .flatten()
     }
 
     /// Puts exactly one `<image>` at the start of the first human turn of a row with an image, and
@@ -184,20 +236,36 @@ impl LlavaRenderer {
             found = true;
         }
         if found && !has_image {
-            return Err(RowError::new("image_token_without_image", "the text speaks of an image, but the row has none"));
+            return Err(RowError::new(
+                "image_token_without_image",
+                "the text speaks of an image, but the row has none",
+            ));
         }
         if words.contains(IMAGE_TOKEN) {
-            return Err(RowError::new("image_token_left", "<image> stands in the middle of the first human turn"));
+            return Err(RowError::new(
+                "image_token_left",
+                "<image> stands in the middle of the first human turn",
+            ));
         }
-        let value = if has_image { format!("{IMAGE_TOKEN}\n{words}") } else { words.to_owned() };
+        let value = if has_image {
+            format!("{IMAGE_TOKEN}\n{words}")
+        } else {
+            words.to_owned()
+        };
         if value != first.value {
             first.value = Cow::Owned(value);
         }
         if has_image && words.is_empty() {
-            return Err(RowError::new("question_empty", "the first human turn has no words"));
+            return Err(RowError::new(
+                "question_empty",
+                "the first human turn has no words",
+            ));
         }
         if let Some(turn) = turns.iter().skip(1).find(|t| t.value.contains(IMAGE_TOKEN)) {
-            return Err(RowError::new("image_token_left", format!("<image> stands inside a {} turn", turn.from)));
+            return Err(RowError::new(
+                "image_token_left",
+                format!("<image> stands inside a {} turn", turn.from),
+            ));
         }
         Ok(())
     }
@@ -212,15 +280,29 @@ impl LlavaRenderer {
         if !turn.value.contains(['<', '[']) {
             return Ok(());
         }
-        for token in [self.image_token.as_str(), self.eoc_token.as_str(), "<__dj__", "<|__dj__"] {
+        for token in [
+            self.image_token.as_str(),
+            self.eoc_token.as_str(),
+            "<__dj__",
+            "<|__dj__",
+        ] {
             if !token.is_empty() && token != IMAGE_TOKEN && turn.value.contains(token) {
-                return Err(RowError::new("special_token_left", format!("{token} stands inside a {} turn", turn.from)));
+                return Err(RowError::new(
+                    "special_token_left",
+                    format!("{token} stands inside a {} turn", turn.from),
+                ));
             }
         }
-        match CHAT_MARKERS.iter().find(|marker| turn.value.contains(**marker)) {
+        match CHAT_MARKERS
+            .iter()
+            .find(|marker| turn.value.contains(**marker))
+        {
             Some(marker) => Err(RowError::new(
                 "chat_marker",
-                format!("the chat-template marker {marker} stands inside a {} turn", turn.from),
+                format!(
+                    "the chat-template marker {marker} stands inside a {} turn",
+                    turn.from
+                ),
             )),
             None => Ok(()),
         }
@@ -230,13 +312,19 @@ impl LlavaRenderer {
 /// The row's id as text and as ASCII JSON.
 fn row_id(sample: &Sample) -> Result<(String, String), RowError> {
     match sample.value(&FieldPath::new("id"))? {
-        None | Some(Value::Null) => Err(RowError::new("missing_field", "field 'id' is missing or null")),
+        None | Some(Value::Null) => Err(RowError::new(
+            "missing_field",
+            "field 'id' is missing or null",
+        )),
         Some(Value::String(id)) => {
             let json = ascii(&id);
             Ok((id, json))
         }
         Some(Value::Number(number)) => Ok((number.to_string(), number.to_string())),
-        Some(_) => Err(RowError::new("wrong_type", "field 'id' is neither a string nor a number")),
+        Some(_) => Err(RowError::new(
+            "wrong_type",
+            "field 'id' is neither a string nor a number",
+        )),
     }
 }
 
@@ -250,7 +338,11 @@ fn ascii(text: &str) -> String {
 fn role_marks(text: &str) -> Vec<(usize, &str, usize)> {
     let mut marks = Vec::new();
     let mut from = 0;
-    while let Some(open) = text.get(from..).and_then(|t| t.find("[[")).map(|i| from + i) {
+    while let Some(open) = text
+        .get(from..)
+        .and_then(|t| t.find("[["))
+        .map(|i| from + i)
+    {
         let rest = text.get(open + 2..).unwrap_or_default();
         let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
         if rest.get(letters..).is_some_and(|r| r.starts_with("]]: ")) {

@@ -64,11 +64,17 @@ mod tests {
     fn strings_are_escaped_as_python_does() {
         let mut out = Vec::new();
         push_ascii_json("a\"\\\n\u{7f}é中😀\u{1}", &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), r#""a\"\\\n\u007f\u00e9\u4e2d\ud83d\ude00\u0001""#);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#""a\"\\\n\u007f\u00e9\u4e2d\ud83d\ude00\u0001""#
+        );
     }
 
     #[test]
     fn strip_takes_what_python_takes() {
-        assert_eq!(strip("\u{1c}\u{85}\u{a0}\u{2028}a\u{200b} \u{1f}"), "a\u{200b}");
+        assert_eq!(
+            strip("\u{1c}\u{85}\u{a0}\u{2028}a\u{200b} \u{1f}"),
+            "a\u{200b}"
+        );
     }
 }

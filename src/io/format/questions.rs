@@ -79,7 +79,10 @@ impl Questions {
     pub fn load(input: &Input) -> Result<Self, QuestionsError> {
         let name = input.name();
         let mut bytes = open_bytes(input)?;
-        let io_error = |error| SourceError::Io { name: name.clone(), error };
+        let io_error = |error| SourceError::Io {
+            name: name.clone(),
+            error,
+        };
         let mut start = vec![0; 4096];
         let n = bytes.read(&mut start).map_err(io_error)?;
         start.truncate(n);
@@ -93,7 +96,11 @@ impl Questions {
             return Err(QuestionsError::NotAnArray { name, found });
         }
         let mut elements = ElementReader::new(bytes, start);
-        let mut questions = Self { by_id: HashMap::new(), texts: Vec::new(), unusable: 0 };
+        let mut questions = Self {
+            by_id: HashMap::new(),
+            texts: Vec::new(),
+            unusable: 0,
+        };
         let mut known: HashMap<String, u32> = HashMap::new();
         let mut data = Vec::new();
         loop {
@@ -101,7 +108,10 @@ impl Questions {
             let row = elements.next(&mut data, MAX_ROW_BYTES).map_err(io_error)?;
             let Some(row) = row else { break };
             if let Some(problem) = row.problem {
-                return Err(QuestionsError::Broken { name, reason: problem.message.into_owned() });
+                return Err(QuestionsError::Broken {
+                    name,
+                    reason: problem.message.into_owned(),
+                });
             }
             questions.add(&data, &mut known);
         }
@@ -114,7 +124,10 @@ impl Questions {
     pub fn get(&self, id: &str) -> Option<Question<'_>> {
         let entry = self.by_id.get(&xxh3_128(id.as_bytes()))?;
         let text = self.texts.get(entry.question as usize)?;
-        Some(Question { text, id_is_number: entry.id_is_number })
+        Some(Question {
+            text,
+            id_is_number: entry.id_is_number,
+        })
     }
 
     /// How many ids are known.
@@ -136,32 +149,39 @@ impl Questions {
     }
 
     fn add(&mut self, json: &[u8], known: &mut HashMap<String, u32>) {
-        let usable = serde_json::from_slice::<Record>(json).ok().and_then(|record| {
-            let raw = record.id.get();
-            let id_is_number = !raw.starts_with('"');
-            let id = if id_is_number {
-                raw.to_owned()
-            } else {
-                serde_json::from_str(raw).ok()?
-            };
-            let mut turns = record.conversations.into_iter();
-            let first = turns.next()?;
-            turns.next()?;
-            Some((id, id_is_number, first.value))
-        });
+        let usable = serde_json::from_slice::<Record>(json)
+            .ok()
+            .and_then(|record| {
+                let raw = record.id.get();
+                let id_is_number = !raw.starts_with('"');
+                let id = if id_is_number {
+                    raw.to_owned()
+                } else {
+                    serde_json::from_str(raw).ok()?
+                };
+                let mut turns = record.conversations.into_iter();
+                let first = turns.next()?;
+                turns.next()?;
+                Some((id, id_is_number, first.value))
+            });
         let Some((id, id_is_number, text)) = usable else {
             self.unusable += 1;
             return;
         };
-        let question = match known.get(&text) {
-            Some(&index) => index,
-            None => {
-                let index = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
-                self.texts.push(text.clone());
-                known.insert(text, index);
-                index
-            }
+        let question = if let Some(&index) = known.get(&text) {
+            index
+        } else {
+            let index = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+            self.texts.push(text.clone());
+            known.insert(text, index);
+            index
         };
-        self.by_id.insert(xxh3_128(id.as_bytes()), Entry { question, id_is_number });
+        self.by_id.insert(
+            xxh3_128(id.as_bytes()),
+            Entry {
+                question,
+                id_is_number,
+            },
+        );
     }
 }

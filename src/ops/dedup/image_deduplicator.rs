@@ -1,5 +1,7 @@
 //! Drops rows whose images look the same as those of an earlier row.
 
+use std::fmt::Write as _;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
@@ -113,7 +115,8 @@ impl ImageDeduplicator {
         for (slot, original) in slots.iter().zip(originals(slots)) {
             if std::ptr::eq(slot, original) {
                 let hash = perceptual_hash(slot.pixels()?, self.method);
-                digits += &format!("{hash:016x}");
+                // Writing to a string cannot fail.
+                let _ = write!(digits, "{hash:016x}");
             }
         }
         Ok(sample.hashes.image.get_or_init(|| digits))

@@ -137,12 +137,11 @@ impl Filter for ImageShape {
         }
         // The first side that fails tells why.
         let wide = widths.iter().find(|&&width| !self.width.keeps(width));
-        let (key, limit) = match wide {
-            Some(&width) => (WIDTH, self.width.limit(width)),
-            None => {
-                let high = heights.iter().find(|&&height| !self.height.keeps(height));
-                (HEIGHT, self.height.limit(high.copied().unwrap_or(f64::NAN)))
-            }
+        let (key, limit) = if let Some(&width) = wide {
+            (WIDTH, self.width.limit(width))
+        } else {
+            let high = heights.iter().find(|&&height| !self.height.keeps(height));
+            (HEIGHT, self.height.limit(high.copied().unwrap_or(f64::NAN)))
         };
         let value = stats.get(key).cloned();
         Verdict::drop(

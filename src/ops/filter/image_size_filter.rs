@@ -146,6 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "whole numbers")]
     fn only_digits_and_letters_count_in_a_size() {
         let bytes = |size| parse_size("min_size", size).unwrap();
         assert_eq!(bytes("200"), 200.0);

@@ -26,7 +26,7 @@ operator! {
     /// ```
     /// ```json
     /// {"in": {"text": "see https://example.com/a(b), or not"}, "out": {"text": "see <LINK>, or not"}}
-    /// {"in": {"text": "www.example.com and example.com/x"}, "out": {"text": "<LINK> and <LINK>"}}
+    /// {"in": {"text": "www.example.com and example.com/about"}, "out": {"text": "<LINK> and <LINK>"}}
     /// ```
     ///
     /// ## Peer
