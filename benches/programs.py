@@ -10,6 +10,7 @@ CPU (user + system) seconds, rows per second, the peak of memory, files opened a
 (to pixels / at 1/8) per row as the manifest counts them, and the exit code (1: rows with damaged
 images were set aside). --text-only makes a corpus
 without any and runs only what needs none. The first run of a case is thrown away: files are warm.
+Peaks below 20 MB may be those of this script, which started the program.
 
 Needs Python 3.9 and nothing else.
 """
