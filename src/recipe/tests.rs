@@ -659,7 +659,10 @@ fn parameters_of_the_peers_cases_are_understood() {
             }
             let source = RecipeSource::Text {
                 name: path.display().to_string(),
-                text: recipe.to_string().replace("${", "$${"),
+                text: recipe
+                    .to_string()
+                    .replace("${", "$${")
+                    .replace("{assets}", &format!("{shared}/peer/assets")),
             };
             let mut options = LoadOptions::new(std::env::temp_dir());
             let cache = format!("{shared}/peer/assets/cache");
