@@ -282,6 +282,7 @@ fn hashes(c: &mut Criterion) {
         lowercase: true,
         ignore: IgnorePattern::optional(Some(r"<__dj__image>|<\|__dj__eoc\|>|\p{P}".into()))
             .unwrap(),
+        model: None,
     };
     let shingles: Vec<_> = texts
         .iter()

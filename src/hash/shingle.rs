@@ -1,13 +1,14 @@
 //! Windows of consecutive tokens: what near-duplicate detection compares texts by.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::clean::{IgnorePattern, python_lower};
+use crate::text::SentencePiece;
 
 /// How a text is cut into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +34,8 @@ pub struct Shingler {
     pub lowercase: bool,
     /// What is then cut out.
     pub ignore: Option<IgnorePattern>,
+    /// Cuts into the pieces of this model, joined by nothing, instead.
+    pub model: Option<Arc<SentencePiece>>,
 }
 
 impl Shingler {
@@ -50,7 +53,10 @@ impl Shingler {
             Some(pattern) => pattern.cut(&lowered)?,
             None => lowered,
         };
-        Ok(Shingles::new(&cut, self.tokenization, self.window))
+        Ok(match &self.model {
+            Some(model) => Shingles::of_pieces(&cut, model, self.window),
+            None => Shingles::new(&cut, self.tokenization, self.window),
+        })
     }
 }
 
@@ -78,6 +84,19 @@ impl Shingles {
             window: window.max(1),
         };
         shingles.cut(text, tokenization);
+        shingles
+    }
+
+    fn of_pieces(text: &str, model: &SentencePiece, window: usize) -> Self {
+        let mut shingles = Self {
+            window: window.max(1),
+            ..Self::default()
+        };
+        model.pieces(text, |piece| {
+            let start = shingles.joined.len();
+            shingles.joined.push_str(piece);
+            shingles.tokens.push((start, shingles.joined.len()));
+        });
         shingles
     }
 

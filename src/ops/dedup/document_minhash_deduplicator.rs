@@ -1,5 +1,7 @@
 //! Drops rows whose text is nearly that of an earlier row, by `MinHash` and bands.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,7 @@ use crate::op::{
     operator,
 };
 use crate::sample::{FieldPath, RowError, Sample};
+use crate::text::SentencePiece;
 
 operator! {
     /// Drops rows whose text is nearly the same as that of an earlier row (`MinHash` LSH).
@@ -41,7 +44,7 @@ operator! {
     /// Data-Juicer 1.6.1 `document_minhash_deduplicator`: same rows. A band is compared by 64 bits
     /// of its values (a chance below 1 in a million of one wrong pair in 400,000 rows). Bands
     /// that lie wholly beyond the permutations are refused: they would join all rows.
-    /// `tokenization: sentencepiece` is not supported.
+    /// `tokenizer_model` is the path of a SentencePiece model.
     document_minhash_deduplicator: Deduplicator(Params) => build
 }
 
@@ -65,7 +68,7 @@ pub(super) struct Params {
     pub(super) num_bands: Option<u64>,
     /// Values in a band; used only together with `num_bands`.
     pub(super) num_rows_per_band: Option<u64>,
-    /// The model of `tokenization: sentencepiece`.
+    /// Path of the SentencePiece model of `tokenization: sentencepiece`, which needs one.
     pub(super) tokenizer_model: Option<String>,
 }
 
@@ -95,7 +98,7 @@ pub(super) enum MinhashTokenization {
     Punctuation,
     /// Each code point is a token.
     Character,
-    /// By a sentencepiece model; not supported.
+    /// Into the pieces of `tokenizer_model`.
     Sentencepiece,
 }
 
@@ -146,18 +149,16 @@ pub(super) fn build(params: Params, context: &BuildContext) -> Result<Operator, 
             );
         }
     }
+    let mut model = None;
     let tokenization = match params.tokenization {
         MinhashTokenization::Space => Tokenization::Space,
         MinhashTokenization::Punctuation => Tokenization::Punctuation,
         MinhashTokenization::Character => Tokenization::Character,
         MinhashTokenization::Sentencepiece => {
-            errors.push(
-                ParamError::new(
-                    "tokenization",
-                    "tokenization: sentencepiece is not supported",
-                )
-                .hint("use tokenization: character for text of several languages"),
-            );
+            match tokenizer(params.tokenizer_model.as_deref(), context) {
+                Ok(loaded) => model = Some(Arc::new(loaded)),
+                Err(error) => errors.push(error),
+            }
             Tokenization::Character
         }
     };
@@ -184,11 +185,32 @@ pub(super) fn build(params: Params, context: &BuildContext) -> Result<Operator, 
             window: size(params.window_size),
             lowercase: params.lowercase,
             ignore,
+            model,
         },
         permutations: Permutations::new(used),
         bands,
         rows,
     })))
+}
+
+/// Loads the model that `tokenizer_model` names.
+fn tokenizer(path: Option<&str>, context: &BuildContext) -> Result<SentencePiece, ParamError> {
+    let wrong = |message: String| {
+        ParamError::new("tokenizer_model", message)
+            .hint("give the path of a SentencePiece model, a file that ends in .model")
+    };
+    let path =
+        path.ok_or_else(|| wrong("tokenization: sentencepiece needs tokenizer_model".to_owned()))?;
+    let found = context.resolve(path).map_err(|error| {
+        let tried: Vec<String> = error
+            .tried
+            .iter()
+            .map(|p| p.display().to_string())
+            .collect();
+        wrong(format!("no model '{path}': tried {}", tried.join(", ")))
+    })?;
+    let file = std::fs::read(&found).map_err(|e| wrong(format!("{}: {e}", found.display())))?;
+    SentencePiece::parse(&file).map_err(|e| wrong(format!("{}: {e}", found.display())))
 }
 
 impl BandDeduplicator for DocumentMinhash {
@@ -290,7 +312,12 @@ mod tests {
         let names: Vec<_> = errors.iter().filter_map(|e| e.param.as_deref()).collect();
         assert_eq!(
             names,
-            ["window_size", "num_bands", "tokenization", "ignore_pattern"]
+            [
+                "window_size",
+                "num_bands",
+                "tokenizer_model",
+                "ignore_pattern"
+            ]
         );
     }
 }

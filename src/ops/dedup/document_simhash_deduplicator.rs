@@ -112,6 +112,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
             window: usize::try_from(params.window_size).unwrap_or(usize::MAX),
             lowercase: params.lowercase,
             ignore,
+            model: None,
         },
         distance: u32::try_from(params.hamming_distance).unwrap_or(u32::MAX),
     })))
