@@ -414,9 +414,15 @@ impl Loader<'_> {
 
     fn image_root(&mut self) -> Option<PathBuf> {
         let written = self.text("image_root").filter(|text| !text.is_empty())?;
-        let found = locate(&written, &self.search).filter(|path| path.is_dir());
+        let at = self.node("image_root").map_or(Pos::default(), |n| n.at);
+        // What the command line names starts at the working directory, not beside the recipe.
+        let found = if at.source == 0 {
+            locate(&written, &self.search)
+        } else {
+            locate(&written, std::slice::from_ref(&self.options.cwd))
+        };
+        let found = found.filter(|path| path.is_dir());
         if found.is_none() {
-            let at = self.node("image_root").map_or(Pos::default(), |n| n.at);
             self.issues.push(Issue::new(
                 at,
                 format!("'image_root': no such directory: {written}"),

@@ -1,6 +1,7 @@
 //! Generated documents are up to date, and what documents show is run.
 
 use std::fs;
+use std::io::Read as _;
 use std::process::Command;
 
 use crate::support::{Scratch, root};
@@ -130,6 +131,13 @@ fn what_the_readme_shows_works() {
             command => run_shown(&scratch, command),
         }
     }
+    // The pipeline found its images although the recipe lies in another directory.
+    let packed = scratch.read("clean.jsonl.gz");
+    let mut rows = String::new();
+    flate2::read::GzDecoder::new(&packed[..])
+        .read_to_string(&mut rows)
+        .unwrap();
+    assert!(rows.lines().count() > 100, "{} rows", rows.lines().count());
 }
 
 #[test]
