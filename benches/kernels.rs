@@ -154,6 +154,9 @@ fn apply(operator: &Operator, rows: &mut [Sample]) {
     for row in rows {
         match operator {
             Operator::Mapper(op) => op.apply(row).unwrap(),
+            Operator::Expander(op) => {
+                black_box(op.parts(row).unwrap());
+            }
             Operator::Filter(op) => {
                 let values = op.measure(row).unwrap();
                 for (key, value) in op.stats().iter().zip(values) {
@@ -163,6 +166,11 @@ fn apply(operator: &Operator, rows: &mut [Sample]) {
             }
             Operator::Exact(op) => {
                 black_box(op.key(row).unwrap());
+            }
+            Operator::Census(op) => {
+                let mut keys = Vec::new();
+                op.keys(row, &mut keys).unwrap();
+                black_box(keys);
             }
             Operator::Near(op) => {
                 keys.clear();

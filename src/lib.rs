@@ -5,9 +5,11 @@
 //! [`sample`] is one row; [`op`] is the contract of an operator and the registry;
 //! [`ops`] is the catalogue; [`recipe`] turns YAML into a checked plan;
 //! [`io`] reads and writes rows; [`exec`] runs a plan over them;
-//! [`report`] tells what happened; [`catalog`] documents the operators;
-//! [`cli`] is the command line. ARCHITECTURE.md holds the invariants.
+//! [`analysis`] measures a dataset before it is cut; [`report`] tells what happened;
+//! [`view`] shows what runs left; [`catalog`] documents the operators; [`cli`] is the command line.
+//! ARCHITECTURE.md holds the invariants.
 
+pub mod analysis;
 pub mod catalog;
 pub mod cli;
 pub mod exec;
@@ -20,3 +22,4 @@ pub mod recipe;
 pub mod report;
 pub mod sample;
 pub mod text;
+pub mod view;

@@ -62,6 +62,7 @@ pub fn operators_markdown() -> String {
         "\nAccepted for Data-Juicer's sake, without a meaning here: {}.",
         meaningless.join(", ")
     );
+    out.push_str(FROM_DATA);
     for def in &ops {
         out.push('\n');
         out.push_str(&page(def, "##"));
@@ -83,6 +84,37 @@ pub fn operators_markdown() -> String {
     }
     out
 }
+
+/// What bounds and `keep` may say of the data.
+const FROM_DATA: &str = "
+## Bounds from the data
+
+Every bound of a filter (`min_…`, `max_…`) may be a place in the distribution of what the filter
+measures, over all rows that reach it; with several images in a row each counts.
+
+- `p5`, `p99.5`: a percentile from `p0` to `p100`, linear between two values as numpy's.
+- `3sigma`: so many standard deviations (of the population) from the mean, on the bound's own side:
+  `max_len: 3sigma` is the mean plus three of them, `min_len: 3sigma` the mean less three, and
+  `max_len: -1sigma` the mean less one.
+
+Values that are not finite numbers do not count, and without any value a bound bounds nothing. Then
+the filter decides as with a number, ends and flags included.
+
+`keep: best 1000` keeps the rows with the greatest values among those that pass the bounds (the
+defaults too), `keep: worst 5%` the least ones, rounded down. Of equal rows the earlier goes first; a
+row without a value goes last; of several images the greatest counts, or the least with
+`any_or_all: all` (for `worst` the other way round). A filter of several stats is told which:
+`keep: best 10 by image_width`.
+
+Such a filter decides once all rows are measured; nothing is measured or decoded twice. The values
+found are in the manifest (`from_data` of the step) and in the ledger's limits.
+
+```yaml
+- text_length_filter: {min_len: p5, max_len: p99.5}
+- image_aspect_ratio_filter: {max_ratio: 3sigma}
+- image_shape_filter: {keep: best 20% by image_width}
+```
+";
 
 /// The global keys of a recipe and the keys of an output, as tables.
 #[must_use]

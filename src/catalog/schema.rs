@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::op::{self, Family, OpDef};
+use crate::op::{self, DataLimit, Family, Keep, OpDef, Side};
 use crate::recipe::{BASE_KEYS, KEYS, Kind, OUTPUT_KEYS, Role};
 
 /// The JSON Schema (draft 2020-12) of a whole recipe.
@@ -120,6 +120,13 @@ fn parameters(def: &OpDef, definitions: &mut Map<String, Value>) -> Value {
             }
         }
     }
+    if def.family == Family::Filter {
+        for (name, property) in &mut properties {
+            if Side::of(name).is_some() {
+                or_from_data(property);
+            }
+        }
+    }
     for base in BASE_KEYS {
         if (base.filters_only && def.family != Family::Filter) || properties.contains_key(base.name)
         {
@@ -127,6 +134,9 @@ fn parameters(def: &OpDef, definitions: &mut Map<String, Value>) -> Value {
         }
         let mut schema = nullable(kind_schema(base.kind));
         describe(&mut schema, base.doc);
+        if base.name == "keep" {
+            schema["pattern"] = Keep::PATTERN.into();
+        }
         properties.insert(base.name.to_owned(), schema);
     }
     json!({
@@ -135,6 +145,19 @@ fn parameters(def: &OpDef, definitions: &mut Map<String, Value>) -> Value {
         "properties": properties,
         "additionalProperties": false,
     })
+}
+
+/// A bound that is a number may also be a place in the data; one that is a text, such as a size, is
+/// not told apart here.
+fn or_from_data(property: &mut Value) {
+    let Some(Value::Array(types)) = property.get_mut("type") else {
+        return;
+    };
+    if types.iter().any(|kind| kind == "string") {
+        return;
+    }
+    types.push("string".into());
+    property["pattern"] = DataLimit::PATTERN.into();
 }
 
 fn rename(schema: &mut Value, owner: &str) {
@@ -183,6 +206,10 @@ fn kind_schema(kind: Kind) -> Value {
             {"type": "integer", "minimum": 0},
             {"type": "string", "pattern": "^[0-9][0-9._]* *([kKmMgGtT][iI]?)?[bB]?$"},
         ]}),
+        Kind::Limit => json!({"anyOf": [
+            {"type": "integer", "minimum": 0},
+            {"type": "string", "pattern": "^([0-9.]+ *%|[0-9]+|none)$"},
+        ]}),
         Kind::Word(words) => json!({"enum": words}),
         Kind::Any => json!({}),
     }
@@ -207,6 +234,7 @@ mod tests {
             json!({"np": 4, "process": [{"text_length_filter": null}, "text_length_filter"]}),
             json!({"process": [{"text_length_filter": {"min_len": 5, "num_proc": 4, "text_key": "t"}}]}),
             json!({"outputs": [{"format": "llava", "path": "o.json", "sample": 5}], "max_memory": "2GB"}),
+            json!({"process": [{"text_length_filter": {"min_len": "p5", "max_len": "-1.5sigma", "keep": "best 5%"}}]}),
             json!({"checkpoint": {"n_ops": 3}, "partition.mode": "auto", "work_dir": null}),
         ] {
             assert!(validator.is_valid(&good), "{good}");
@@ -217,6 +245,8 @@ mod tests {
             json!({"process": [{"text_lenght_filter": null}]}),
             json!({"process": [{"text_length_filter": {"min_length": 5}}]}),
             json!({"process": [{"text_length_filter": {"min_len": "5"}}]}),
+            json!({"process": [{"text_length_filter": {"min_len": "p101"}}]}),
+            json!({"process": [{"text_length_filter": {"keep": "most 5"}}]}),
             json!({"outputs": [{"format": "lava", "path": "o.json"}]}),
         ] {
             assert!(!validator.is_valid(&bad), "{bad}");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::recipe::{OnError, PathStyle, Sampler, Validation};
+use crate::recipe::{OnError, PathStyle, QuarantineLimit, Sampler, Validation};
 
 /// How a run uses the machine, and what it does with bad rows.
 #[derive(Debug, Clone, clap::Args)]
@@ -18,6 +18,18 @@ pub struct RunArgs {
     /// What becomes of rows that cannot be processed [default: quarantine].
     #[arg(long, value_name = "WHAT")]
     pub on_error: Option<OnErrorArg>,
+    /// Stop when more rows than this fail: a share such as 5%, a number, or none [default: 5%].
+    #[arg(long, value_name = "LIMIT", value_parser = parse_limit)]
+    pub max_quarantine: Option<QuarantineLimit>,
+    /// Go on with an unfinished run of the same outputs, from its last checkpoint.
+    #[arg(long, conflicts_with = "restart")]
+    pub resume: bool,
+    /// Throw away an unfinished run of the same outputs and start over.
+    #[arg(long)]
+    pub restart: bool,
+    /// Seconds between checkpoints [default: 10, less often where they would cost over 2%].
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub checkpoint_every: Option<std::time::Duration>,
     /// Where manifest, ledger and quarantine go [default: OUT.djr beside the first output].
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
@@ -99,4 +111,16 @@ choice! {
 pub fn parse_size(text: &str) -> Result<u64, String> {
     crate::recipe::parse_size(text)
         .ok_or_else(|| format!("'{text}' is not a size; write e.g. 2GB or 512MiB"))
+}
+
+fn parse_limit(text: &str) -> Result<QuarantineLimit, String> {
+    QuarantineLimit::from_text(text)
+        .ok_or_else(|| format!("'{text}' is no limit; write e.g. 5%, 1000 or none"))
+}
+
+fn parse_seconds(text: &str) -> Result<std::time::Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| format!("'{text}' is no number of seconds"))
 }

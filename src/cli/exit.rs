@@ -8,9 +8,11 @@ pub enum Exit {
     /// 0: done; every row accounted for and none set aside. A reader of the standard output that
     /// goes away early is success too.
     Success = 0,
-    /// 1: finished, but rows were quarantined or refused, or a sample fell short.
+    /// 1: finished, but rows were quarantined or refused, or a sample fell short; `verify`: something
+    /// differs; `diff`: the two differ.
     Losses = 1,
-    /// 2: the arguments, the recipe or the configuration are wrong; nothing was read or written.
+    /// 2: the arguments, the recipe or the configuration are wrong; nothing was written. `why`: there
+    /// is no such row.
     Usage = 2,
     /// 3: the run failed; no output stands under its final name.
     Failed = 3,

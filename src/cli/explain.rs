@@ -1,14 +1,15 @@
 //! `djr run --explain`: the plan of a recipe, for people.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use crate::exec::plan;
+use crate::exec::{StepProbe, plan};
 use crate::op::{ImageNeed, Operator};
 use crate::recipe::{Inputs, OutputSpec, Recipe, Step, Target, Validation};
 
-/// The plan as text.
+/// The plan as text, with what a probe of the first rows measured.
 #[must_use]
-pub fn render(recipe: &Recipe) -> String {
+pub fn render(recipe: &Recipe, probed: Option<&[Option<StepProbe>]>) -> String {
     let mut out = String::new();
     match &recipe.inputs {
         Inputs::Stdin => out.push_str("read   standard input\n"),
@@ -40,11 +41,19 @@ pub fn render(recipe: &Recipe) -> String {
             phases.len(),
             image_words(need)
         );
-        for step in recipe.steps.get(phase.stream.clone()).unwrap_or_default() {
+        let order = plan::order(recipe, &phase.stream);
+        for number in order.iter().copied().chain(phase.group.clone()) {
+            let Some(step) = recipe.steps.get(number) else {
+                continue;
+            };
             let _ = writeln!(out, "  {}", step_line(step));
+            if let Some(probed) = probed {
+                let probe = probed.get(number).copied().flatten();
+                let _ = writeln!(out, "       {}", probe_line(probe));
+            }
         }
-        for step in recipe.steps.get(phase.group.clone()).unwrap_or_default() {
-            let _ = writeln!(out, "  {}", step_line(step));
+        if !order.is_sorted() {
+            out.push_str(FUSED);
         }
         if !phase.group.is_empty() {
             out.push_str("  -- barrier: rows wait on disk until every key is known --\n");
@@ -59,15 +68,41 @@ pub fn render(recipe: &Recipe) -> String {
     out
 }
 
+const FUSED: &str =
+    "  -- op_fusion: in the order above; the same rows survive, but a row that several filters
+     would drop or fail on is charged to the first of them that runs --
+";
+
+fn probe_line(probe: Option<StepProbe>) -> String {
+    let Some(probe) = probe else {
+        return "not probed: behind a barrier".to_owned();
+    };
+    if probe.rows == 0 {
+        return "no row came here".to_owned();
+    }
+    let micros = Duration::from_nanos(probe.nanos).as_secs_f64() * 1e6;
+    let mut line = format!("{} rows, {micros:.2} µs a row", probe.rows);
+    match probe.dropped {
+        Some(0) => {}
+        Some(dropped) => {
+            let _ = write!(line, ", {dropped} dropped");
+        }
+        None => line.push_str(", what it drops is not known from a few rows"),
+    }
+    if probe.failed > 0 {
+        let _ = write!(line, ", {} cannot be processed", probe.failed);
+    }
+    line
+}
+
 fn step_line(step: &Step) -> String {
     let class = match &step.operator {
-        Operator::Mapper(_) | Operator::Filter(_) => "row by row",
-        Operator::Exact(_) => "keys in parallel, admitted in order",
-        Operator::Near(_) | Operator::Selector(_) => "decides when all rows are known",
+        Operator::Filter(_) if step.is_barrier() => from_data(step),
+        _ => class(&step.operator).to_owned(),
     };
     let params: Vec<String> = step
-        .params
-        .iter()
+        .written_params()
+        .into_iter()
         .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| format!("{name}: {value}"))
         .collect();
@@ -81,6 +116,35 @@ fn step_line(step: &Step) -> String {
         step.name,
         params.join(", ")
     )
+}
+
+/// What a filter takes from the data.
+fn from_data(step: &Step) -> String {
+    let bounds: Vec<&str> = step
+        .base
+        .from_data
+        .iter()
+        .map(|b| b.param.as_str())
+        .collect();
+    let mut parts = Vec::new();
+    if !bounds.is_empty() {
+        parts.push(format!("{} from the data", bounds.join(" and ")));
+    }
+    if step.base.keep.is_some() {
+        parts.push("ranks the rows that pass".to_owned());
+    }
+    parts.push("decides when all rows are measured".to_owned());
+    parts.join(", ")
+}
+
+fn class(operator: &Operator) -> &'static str {
+    match operator {
+        Operator::Mapper(_) | Operator::Filter(_) => "row by row",
+        Operator::Expander(_) => "row by row, may make several rows of one",
+        Operator::Exact(_) => "keys in parallel, admitted in order",
+        Operator::Near(_) | Operator::Selector(_) => "decides when all rows are known",
+        Operator::Census(_) => "counts all rows, then edits each",
+    }
 }
 
 fn output_line(output: &OutputSpec) -> String {

@@ -3,15 +3,21 @@
 //! Only this module and [`crate::report`] print. Data goes to standard output, all else to
 //! standard error.
 
+mod analyze;
 mod args;
 mod check;
 mod convert;
+mod diff;
 mod exit;
 mod explain;
 mod ops;
+mod recut;
+mod report;
 mod run;
 mod runner;
 mod subset;
+mod verify;
+mod why;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -24,8 +30,11 @@ const EXAMPLES: &str = "\
 Examples:
   djr run recipe.yaml                         run a Data-Juicer recipe
   djr run recipe.yaml --explain               show what it would do, without reading rows
+  djr analyze data.jsonl -o look              measure everything, drop nothing
   djr subset --n 10000 data.jsonl -o 10k.jsonl
   djr convert --to llava data.jsonl --questions stage_1.json -o train.json
+  djr why out/clean.jsonl 006092514           what became of a row, and why
+  djr verify out/clean.jsonl                  whether all that a run wrote is still so
   cat rows.jsonl | djr run recipe.yaml --input - --output - | gzip > out.jsonl.gz
 
 Exit codes: 0 done, 1 finished with rows set aside, 2 wrong usage or recipe, 3 failed,
@@ -46,9 +55,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
+    Analyze(analyze::Args),
+    Recut(recut::Args),
     Check(check::Args),
     Subset(subset::Args),
     Convert(convert::Args),
+    Why(why::Args),
+    Verify(verify::Args),
+    Diff(diff::Args),
+    Report(report::Args),
     Ops(ops::Args),
     /// Print the JSON Schema of a recipe, for editors and validators.
     Schema,
@@ -66,9 +81,15 @@ pub fn main() -> ExitCode {
     quiet_worker_panics();
     let exit = match Cli::parse().command {
         Command::Run(args) => run::main(&args),
+        Command::Analyze(args) => analyze::main(&args),
+        Command::Recut(args) => recut::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Subset(args) => subset::main(&args),
         Command::Convert(args) => convert::main(&args),
+        Command::Why(args) => why::main(&args),
+        Command::Verify(args) => verify::main(&args),
+        Command::Diff(args) => diff::main(&args),
+        Command::Report(args) => report::main(&args),
         Command::Ops(args) => ops::main(&args),
         Command::Schema => data(&format!("{:#}\n", crate::catalog::recipe_schema())),
         Command::Completions { shell } => {

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use super::args::RunArgs;
 use super::{Exit, data, error, explain, note, runner};
+use crate::exec::{self, StepProbe};
 use crate::recipe::{self, Inputs, LoadOptions, Recipe, RecipeSource, Target};
 
 const EXAMPLES: &str = "\
 Examples:
   djr run recipe.yaml
   djr run recipe.yaml --input data.jsonl --output out/clean.jsonl
+  djr run recipe.yaml --explain --probe
   djr run recipe.yaml --set text_length_filter.max_len=200 --set np=4
   cat rows.jsonl | djr run recipe.yaml --input - --output - | head";
 
@@ -31,6 +33,9 @@ pub struct Args {
     /// Print the plan and stop.
     #[arg(long)]
     explain: bool,
+    /// With --explain: measure on the first rows what each operator costs and how many it ends.
+    #[arg(long, value_name = "ROWS", requires = "explain", num_args = 0..=1, default_missing_value = "1000")]
+    probe: Option<usize>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -48,7 +53,11 @@ pub fn main(args: &Args) -> Exit {
         Err(exit) => return exit,
     };
     if args.explain {
-        return data(&explain::render(&recipe));
+        let probed = match args.probe.map(|rows| probe(&recipe, rows)).transpose() {
+            Ok(probed) => probed,
+            Err(exit) => return exit,
+        };
+        return data(&explain::render(&recipe, probed.as_deref()));
     }
     if !args.run.quiet {
         recipe
@@ -57,6 +66,15 @@ pub fn main(args: &Args) -> Exit {
             .for_each(|n| note(&format!("note: {n}")));
     }
     runner::run(&recipe, &args.run, false)
+}
+
+/// Measures the first rows of the inputs.
+fn probe(recipe: &Recipe, rows: usize) -> Result<Vec<Option<StepProbe>>, Exit> {
+    let working_dir = std::env::current_dir().unwrap_or_default();
+    exec::probe(recipe, &working_dir, rows).map_err(|failure| {
+        error(&failure.to_string(), None);
+        Exit::Failed
+    })
 }
 
 /// Loads a recipe and prints every problem if it is not sound.

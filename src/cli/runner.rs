@@ -8,44 +8,31 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::args::RunArgs;
 use super::{Exit, error, note};
-use crate::exec::{self, Observer, RunError, RunOptions, RunOutcome};
+use crate::exec::known::KnownStats;
+use crate::exec::{self, Observer, Resume, RunError, RunOptions, RunOutcome};
 use crate::recipe::{Inputs, Recipe};
 use crate::report::progress::Progress;
 use crate::report::table;
 
 /// Runs `recipe` and tells the user how it went.
 pub fn run(recipe: &Recipe, args: &RunArgs, only_caption: bool) -> Exit {
-    let signal = Arc::new(AtomicUsize::new(0));
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for number in [SIGINT, SIGTERM] {
-        // The first signal ends the run in order; a second one ends the process at once.
-        let _ = signal_hook::flag::register_conditional_shutdown(
-            number,
-            128 + number,
-            Arc::clone(&interrupted),
-        );
-        let _ = signal_hook::flag::register_usize(
-            number,
-            Arc::clone(&signal),
-            usize::try_from(number).unwrap_or(0),
-        );
-        let _ = signal_hook::flag::register(number, Arc::clone(&interrupted));
-    }
-    let working_dir = match std::env::current_dir() {
-        Ok(dir) => dir,
-        Err(e) => {
-            error(&format!("the working directory cannot be read: {e}"), None);
-            return Exit::Usage;
-        }
-    };
-    let options = RunOptions {
-        threads: args.threads.map(usize::from),
-        max_memory: args.max_memory.or(recipe.max_memory),
-        batch_rows: args.batch_rows,
-        run_dir: args.run_dir.clone(),
-        working_dir,
-        only_caption,
-        interrupted,
+    start(recipe, args, only_caption, None)
+}
+
+/// Runs `recipe` on stats that were measured before.
+pub fn run_known(recipe: &Recipe, args: &RunArgs, known: KnownStats) -> Exit {
+    start(recipe, args, false, Some(known))
+}
+
+fn start(recipe: &Recipe, args: &RunArgs, only_caption: bool, known: Option<KnownStats>) -> Exit {
+    let signals = Signals::watch();
+    let options = match options(recipe, args, &signals) {
+        Ok(options) => RunOptions {
+            only_caption,
+            known,
+            ..options
+        },
+        Err(exit) => return exit,
     };
     let outcome = if args.quiet {
         exec::run(recipe, &options, &mut ())
@@ -56,24 +43,122 @@ pub fn run(recipe: &Recipe, args: &RunArgs, only_caption: bool) -> Exit {
     match outcome {
         Ok(outcome) => finished(&outcome, args.quiet),
         Err(RunError::BrokenPipe) => Exit::Success,
-        Err(RunError::Interrupted) => {
-            note("interrupted: no output was written; run the same command again to start over");
-            if signal.load(Ordering::Relaxed) == usize::try_from(SIGTERM).unwrap_or(0) {
-                Exit::Terminated
-            } else {
-                Exit::Interrupted
-            }
-        }
         Err(failure) => {
-            error(
-                &failure.to_string(),
-                Some("no output was written under its final name"),
-            );
+            let hint = hint(&failure, exec::has_progress(recipe, &options));
+            if matches!(failure, RunError::Interrupted) {
+                note(&format!("interrupted: {hint}"));
+            } else {
+                error(&failure.to_string(), Some(hint));
+            }
             match failure {
-                RunError::Questions(_) => Exit::Usage,
+                RunError::Interrupted => signals.exit(),
+                RunError::Questions(_)
+                | RunError::Unfinished { .. }
+                | RunError::Changed(_)
+                | RunError::CannotResume
+                | RunError::Stored(_) => Exit::Usage,
                 _ => Exit::Failed,
             }
         }
+    }
+}
+
+/// What the command line says of a pass over `recipe`'s inputs.
+pub(super) fn options(
+    recipe: &Recipe,
+    args: &RunArgs,
+    signals: &Signals,
+) -> Result<RunOptions, Exit> {
+    let working_dir = std::env::current_dir().map_err(|e| {
+        error(&format!("the working directory cannot be read: {e}"), None);
+        Exit::Usage
+    })?;
+    Ok(RunOptions {
+        threads: args.threads.map(usize::from),
+        max_memory: args.max_memory.or(recipe.max_memory),
+        batch_rows: args.batch_rows,
+        run_dir: args.run_dir.clone(),
+        working_dir,
+        only_caption: false,
+        known: None,
+        interrupted: Arc::clone(&signals.interrupted),
+        resume: match (args.resume, args.restart) {
+            (true, _) => Resume::Continue,
+            (_, true) => Resume::Restart,
+            _ => Resume::Refuse,
+        },
+        checkpoint_every: args.checkpoint_every,
+        max_quarantine: args.max_quarantine,
+    })
+}
+
+/// Signals that ask to stop.
+pub(super) struct Signals {
+    number: Arc<AtomicUsize>,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Notes SIGINT and SIGTERM from now on: the first one ends the run in order, a second one
+    /// ends the process at once.
+    pub(super) fn watch() -> Self {
+        let signal = Arc::new(AtomicUsize::new(0));
+        let interrupted = Arc::new(AtomicBool::new(false));
+        for number in [SIGINT, SIGTERM] {
+            let _ = signal_hook::flag::register_conditional_shutdown(
+                number,
+                128 + number,
+                Arc::clone(&interrupted),
+            );
+            let _ = signal_hook::flag::register_usize(
+                number,
+                Arc::clone(&signal),
+                usize::try_from(number).unwrap_or(0),
+            );
+            let _ = signal_hook::flag::register(number, Arc::clone(&interrupted));
+        }
+        Self {
+            number: signal,
+            interrupted,
+        }
+    }
+
+    /// How a run that a signal ended exits.
+    pub(super) fn exit(&self) -> Exit {
+        if self.number.load(Ordering::Relaxed) == usize::try_from(SIGTERM).unwrap_or(0) {
+            Exit::Terminated
+        } else {
+            Exit::Interrupted
+        }
+    }
+}
+
+/// What to do about a failure.
+fn hint(failure: &RunError, has_progress: bool) -> &'static str {
+    match failure {
+        RunError::Unfinished { .. } => {
+            "go on with it by --resume, or throw it away and start over by --restart"
+        }
+        RunError::Changed(_) => {
+            "undo the change and --resume, or throw the progress away and start over by --restart"
+        }
+        RunError::Checkpoint(..) => "throw the progress away and start over by --restart",
+        RunError::CannotResume => "leave out --resume; write to files to be able to",
+        RunError::Stored(_) => {
+            "a bound can be tightened by the stats of a run; to loosen it, recut an analysis (djr analyze) or run the changed recipe"
+        }
+        RunError::Locked { .. } => "wait for it, or write somewhere else",
+        RunError::TooManyBad { .. } if has_progress => {
+            "look at the reason (are the images there?); then the same command with --resume goes on from before it, with a higher --max-quarantine if these rows are to be set aside"
+        }
+        RunError::TooManyBad { .. } => {
+            "look at the reason (are the images there?); a higher --max-quarantine sets these rows aside"
+        }
+        _ if has_progress => {
+            "no output stands under its final name; the same command with --resume goes on from the last checkpoint"
+        }
+        RunError::Interrupted => "no output was written; run the same command again to start over",
+        _ => "no output was written under its final name",
     }
 }
 
@@ -124,7 +209,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// How many bytes of rows there are to read, if that is known: compressed files and pipes are not.
-fn input_bytes(recipe: &Recipe) -> Option<u64> {
+pub(super) fn input_bytes(recipe: &Recipe) -> Option<u64> {
     let Inputs::Files(files) = &recipe.inputs else {
         return None;
     };

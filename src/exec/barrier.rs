@@ -2,23 +2,31 @@
 //!
 //! Near-duplicate keys are spilled band by band, so that only one band is in memory at a time.
 
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
-use std::path::Path;
+use std::io::{self, BufRead};
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
-use crate::op::{Clusters, FieldKey, Operator, Picked};
+use super::measured::MeasuredRows;
+use super::store::StoreWriter;
+use crate::io::workspace::{Lengths, each_record};
+use crate::io::{Log, Workspace};
+use crate::op::{Clusters, Common, Decision, FieldKey, Operator, Picked};
+use crate::recipe::Step;
+use crate::report::counts::FromData;
 
 /// The keys of one operator of a barrier group, one entry a row that reached the group.
 pub enum KeyTable {
     /// Bands of a near-duplicate detector, one file a band.
     Near(Vec<BandFile>),
     /// Keys of an exact deduplicator.
-    Exact(Vec<Option<u128>>),
+    Exact(Vec<Option<u128>>, Option<Log>),
     /// Values a selector ranks by.
-    Select(Vec<FieldKey>),
+    Select(Vec<FieldKey>, Option<Log>),
+    /// How many rows hold each key of a census, and how many rows there are.
+    Counts(HashMap<u128, u64>, u64, Option<Log>),
+    /// Stats of a filter whose bounds come from them.
+    Measured(Box<MeasuredRows>),
 }
 
 /// The key of one row for one operator.
@@ -30,44 +38,31 @@ pub enum RowKey {
     Exact(Option<u128>),
     /// See [`crate::op::Selector`].
     Select(FieldKey),
+    /// See [`crate::op::Census`].
+    Counts(Vec<u128>),
+    /// Stats of a filter, see [`super::measured`].
+    Measured(Vec<u8>),
 }
 
-/// Keys of one band in row order, spilled to a nameless file.
-pub struct BandFile {
-    writer: BufWriter<File>,
-    rows: usize,
-}
+/// Keys of one band in row order, on disk.
+pub struct BandFile(Log);
 
 impl BandFile {
-    fn create(directory: &Path) -> io::Result<Self> {
-        Ok(Self {
-            writer: BufWriter::with_capacity(1 << 15, tempfile::tempfile_in(directory)?),
-            rows: 0,
-        })
-    }
-
     fn push(&mut self, key: u64) -> io::Result<()> {
-        self.rows += 1;
-        self.writer.write_all(&key.to_le_bytes())
+        self.0.append(&key.to_le_bytes())
     }
 
     fn read(&mut self) -> io::Result<Vec<u64>> {
-        self.writer.flush()?;
-        let file = self.writer.get_mut();
-        file.rewind()?;
-        let mut reader = BufReader::with_capacity(1 << 18, file);
-        let mut keys = Vec::with_capacity(self.rows);
-        let mut word = [0; 8];
-        for _ in 0..self.rows {
-            reader.read_exact(&mut word)?;
+        let mut keys = Vec::with_capacity(usize::try_from(self.0.len() / 8).unwrap_or(0));
+        each_record(&mut self.0.replay()?, |word| {
             keys.push(u64::from_le_bytes(word));
-        }
+        })?;
         Ok(keys)
     }
 }
 
 /// What a barrier decided of the rows it was shown.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Resolution {
     /// Rows that stay, in output order.
     pub alive: Vec<u32>,
@@ -75,30 +70,81 @@ pub struct Resolution {
     pub dropped: Vec<(u32, Option<u32>)>,
     /// Further copies among `alive`: a selector may take a row more than once.
     pub repeated: u64,
+    /// What a census found common.
+    pub common: Common,
+    /// What a filter took from the data.
+    pub from_data: Vec<FromData>,
 }
 
 impl KeyTable {
-    /// An empty table for `operator`; `None` if it has no keys (a mapper or filter).
+    /// The table `name` for `operator`: empty, or with the keys that an earlier process made
+    /// durable; `None` if the operator has no keys (a mapper).
     ///
     /// # Errors
-    /// If spill files cannot be made in `directory`.
-    pub fn new(operator: &Operator, directory: &Path) -> io::Result<Option<Self>> {
+    /// If its files cannot be opened.
+    pub fn open(
+        operator: &Operator,
+        workspace: &Workspace,
+        name: &str,
+    ) -> io::Result<Option<Self>> {
         Ok(match operator {
             Operator::Near(op) => Some(Self::Near(
                 (0..op.bands())
-                    .map(|_| BandFile::create(directory))
+                    .map(|band| workspace.log(&format!("{name}.{band}")).map(BandFile))
                     .collect::<io::Result<_>>()?,
             )),
-            Operator::Exact(_) => Some(Self::Exact(Vec::new())),
-            Operator::Selector(_) => Some(Self::Select(Vec::new())),
-            Operator::Mapper(_) | Operator::Filter(_) => None,
+            Operator::Exact(_) => {
+                let mut log = workspace.log_if_kept(name)?;
+                let mut keys = Vec::new();
+                if let Some(log) = &mut log {
+                    each_record(&mut log.replay()?, |record: [u8; 17]| {
+                        keys.push(exact_from_record(record));
+                    })?;
+                }
+                Some(Self::Exact(keys, log))
+            }
+            Operator::Selector(_) => {
+                let mut log = workspace.log_if_kept(name)?;
+                let mut keys = Vec::new();
+                if let Some(log) = &mut log {
+                    for line in log.replay()?.lines() {
+                        keys.push(serde_json::from_str(&line?)?);
+                    }
+                }
+                Some(Self::Select(keys, log))
+            }
+            Operator::Census(_) => {
+                let mut log = workspace.log_if_kept(name)?;
+                let (mut counts, mut rows) = (HashMap::new(), 0);
+                if let Some(log) = &mut log {
+                    each_record(&mut log.replay()?, |record: [u8; 17]| {
+                        count(exact_from_record(record), &mut counts, &mut rows);
+                    })?;
+                }
+                Some(Self::Counts(counts, rows, log))
+            }
+            Operator::Filter(_) => Some(Self::Measured(Box::new(MeasuredRows::open(
+                workspace, name,
+            )?))),
+            Operator::Mapper(_) | Operator::Expander(_) => None,
         })
+    }
+
+    /// Removes the files of the table `name`, which nothing will read again.
+    pub fn remove(operator: &Operator, workspace: &Workspace, name: &str) {
+        match operator {
+            Operator::Near(op) => {
+                (0..op.bands()).for_each(|band| workspace.remove(&format!("{name}.{band}")));
+            }
+            Operator::Filter(_) => StoreWriter::remove(workspace, name),
+            _ => workspace.remove(name),
+        }
     }
 
     /// Appends the key of the next row; `None` for a row that ended before this operator.
     ///
     /// # Errors
-    /// If a spill file cannot be written.
+    /// If a file cannot be written.
     pub fn push(&mut self, key: Option<RowKey>) -> io::Result<()> {
         match (self, key) {
             (Self::Near(bands), Some(RowKey::Near(keys))) => bands
@@ -106,22 +152,59 @@ impl KeyTable {
                 .zip(keys)
                 .try_for_each(|(band, key)| band.push(key)),
             (Self::Near(bands), _) => bands.iter_mut().try_for_each(|band| band.push(0)),
-            (Self::Exact(keys), Some(RowKey::Exact(key))) => {
+            (Self::Exact(keys, log), key) => {
+                let key = match key {
+                    Some(RowKey::Exact(key)) => key,
+                    _ => None,
+                };
+                keys.push(key);
+                match log {
+                    Some(log) => log.append(&exact_record(key)),
+                    None => Ok(()),
+                }
+            }
+            (Self::Select(keys, log), key) => {
+                let key = match key {
+                    Some(RowKey::Select(key)) => key,
+                    _ => FieldKey::Null,
+                };
+                if let Some(log) = log {
+                    let mut line = serde_json::to_vec(&key)?;
+                    line.push(b'\n');
+                    log.append(&line)?;
+                }
                 keys.push(key);
                 Ok(())
             }
-            (Self::Exact(keys), _) => {
-                keys.push(None);
+            (Self::Counts(counts, rows, log), key) => {
+                let Some(RowKey::Counts(keys)) = key else {
+                    return Ok(());
+                };
+                // A record without a key ends a row.
+                for key in keys.into_iter().map(Some).chain([None]) {
+                    count(key, counts, rows);
+                    if let Some(log) = log {
+                        log.append(&exact_record(key))?;
+                    }
+                }
                 Ok(())
             }
-            (Self::Select(keys), Some(RowKey::Select(key))) => {
-                keys.push(key);
-                Ok(())
+            (Self::Measured(rows), Some(RowKey::Measured(stats))) => rows.push(&stats),
+            (Self::Measured(rows), _) => rows.push(b""),
+        }
+    }
+
+    /// Makes the keys durable.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        match self {
+            Self::Near(bands) => bands.iter_mut().try_for_each(|band| band.0.sync(lengths)),
+            Self::Exact(_, log) | Self::Select(_, log) | Self::Counts(_, _, log) => {
+                log.as_mut().map_or(Ok(()), |log| log.sync(lengths))
             }
-            (Self::Select(keys), _) => {
-                keys.push(FieldKey::Null);
-                Ok(())
-            }
+            Self::Measured(rows) => rows.sync(lengths),
         }
     }
 
@@ -129,14 +212,11 @@ impl KeyTable {
     ///
     /// # Errors
     /// If spilled keys cannot be read, or the operator cannot compare its keys.
-    pub fn resolve(
-        &mut self,
-        operator: &Operator,
-        alive: Vec<u32>,
-    ) -> Result<Resolution, ResolveError> {
-        match (self, operator) {
+    pub fn resolve(&mut self, step: &Step, alive: Vec<u32>) -> Result<Resolution, ResolveError> {
+        match (self, &step.operator) {
             (Self::Near(bands), Operator::Near(op)) => {
                 let mut clusters = Clusters::new(alive.len());
+                let mut parts = None;
                 for band in bands {
                     let all = band.read()?;
                     let column: Vec<u64> = alive
@@ -144,7 +224,13 @@ impl KeyTable {
                         .map(|&row| all.get(row as usize).copied().unwrap_or(0))
                         .collect();
                     drop(all);
-                    op.cluster(&column, &mut clusters);
+                    match &parts {
+                        None if op.parted() => parts = Some(column),
+                        None => op.cluster(&column, &mut clusters),
+                        Some(parts) => clusters.join_within(parts, &column, |keys, inner| {
+                            op.cluster(keys, inner);
+                        }),
+                    }
                 }
                 let mut resolution = Resolution::default();
                 for (index, &row) in (0_u32..).zip(&alive) {
@@ -159,7 +245,7 @@ impl KeyTable {
                 }
                 Ok(resolution)
             }
-            (Self::Exact(keys), _) => {
+            (Self::Exact(keys, _), _) => {
                 let mut seen: HashMap<u128, u32> = HashMap::new();
                 let mut resolution = Resolution::default();
                 for row in alive {
@@ -177,7 +263,7 @@ impl KeyTable {
                 }
                 Ok(resolution)
             }
-            (Self::Select(keys), Operator::Selector(op)) => {
+            (Self::Select(keys, _), Operator::Selector(op)) => {
                 let shown: Vec<FieldKey> = alive
                     .iter()
                     .map(|&row| keys.get(row as usize).cloned().unwrap_or(FieldKey::Null))
@@ -207,10 +293,31 @@ impl KeyTable {
                     .collect();
                 Ok(resolution)
             }
+            (Self::Counts(counts, rows, _), Operator::Census(op)) => Ok(Resolution {
+                common: std::mem::take(counts)
+                    .into_iter()
+                    .filter(|&(_, count)| op.is_common(count, *rows))
+                    .map(|(key, _)| key)
+                    .collect(),
+                alive,
+                ..Resolution::default()
+            }),
+            (Self::Measured(rows), Operator::Filter(op)) => rows.resolve(step, op.as_ref(), &alive),
             _ => Ok(Resolution {
                 alive,
                 ..Resolution::default()
             }),
+        }
+    }
+
+    /// Why a filter dropped a row, once it is resolved.
+    ///
+    /// # Errors
+    /// If what was measured cannot be read back.
+    pub fn decision(&self, row: u32) -> io::Result<Option<Box<Decision>>> {
+        match self {
+            Self::Measured(rows) => rows.decision(row),
+            _ => Ok(None),
         }
     }
 }
@@ -224,4 +331,25 @@ pub enum ResolveError {
     /// The operator refuses its keys.
     #[error("{0}")]
     Operator(String),
+}
+
+/// Enters a key of a census; none ends a row.
+fn count(key: Option<u128>, counts: &mut HashMap<u128, u64>, rows: &mut u64) {
+    match key {
+        Some(key) => *counts.entry(key).or_default() += 1,
+        None => *rows += 1,
+    }
+}
+
+fn exact_record(key: Option<u128>) -> [u8; 17] {
+    let mut record = [0; 17];
+    if let (Some(key), [flag, rest @ ..]) = (key, &mut record) {
+        *flag = 1;
+        rest.copy_from_slice(&key.to_le_bytes());
+    }
+    record
+}
+
+fn exact_from_record([flag, key @ ..]: [u8; 17]) -> Option<u128> {
+    (flag == 1).then(|| u128::from_le_bytes(key))
 }

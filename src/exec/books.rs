@@ -1,26 +1,34 @@
 //! The account of a run: every row that enters is entered here once more when it ends.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry as MapEntry;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::chain::{BatchResult, End, Rendered, RowResult, Stage, Trace};
 use super::draw::LateFate;
+use super::exact_keys::ExactKeys;
 use super::{RunError, target_name, write_error};
-use crate::io::{Input, PendingFile};
-use crate::op::Family;
-use crate::recipe::{OnError, OutputFormat, Recipe, Step, Target};
-use crate::report::counts::Reason;
-use crate::report::ledger::{Entry, Ledger};
+use crate::io::workspace::{Lengths, sync_pending};
+use crate::io::{Input, PendingFile, Workspace};
+use crate::op::{Decision, Family, Operator};
+use crate::recipe::{OnError, OutputFormat, QuarantineLimit, Recipe, Step, Target};
+use crate::report::counts::{FromData, Reason};
+use crate::report::ledger::{Entry, Ledger, PackedLog};
 use crate::report::quarantine::Quarantine;
 use crate::report::{OutputCounts, RunReport, StepCounts};
 use crate::sample::{Origin, RowError};
 
-/// Keys that exact deduplicators have seen: the identity of the first row with each, by step.
-pub type ExactKeys = HashMap<usize, HashMap<u128, u64>>;
+/// The file of a run's directory that has the stats of all rows read.
+pub const ROW_STATS: &str = "stats.jsonl.zst";
+
+/// Rows in a row that could not be processed from which on something outside the data is at
+/// fault, say an image directory that was unmounted.
+const STREAK_LIMIT: u64 = 2000;
+
+/// A share of rows is judged once this many could not be processed.
+const JUDGED_FROM: u64 = 1000;
 
 /// Counts, ledger, quarantine, stats and traces of one run.
 pub struct Books {
@@ -30,16 +38,32 @@ pub struct Books {
     pub ledger: Option<Ledger>,
     /// Rows set aside.
     pub quarantine: Quarantine,
+    /// Stats of all rows, if the run has a directory and some filter measures.
+    pub row_stats: Option<PackedLog>,
     /// Data-Juicer's stats file, if the recipe has one.
     pub stats: Option<PendingFile>,
     /// Rows traced, one entry a step.
     pub traces: Vec<Option<TraceFile>>,
     /// Rows that came as far as the outputs.
     pub reached_outputs: u64,
+    /// Rows that could not be processed, and how many of them came last without a sound one.
+    failing: u64,
+    streak: u64,
+    limit: QuarantineLimit,
     on_error: OnError,
     input_names: Vec<String>,
     step_names: Vec<String>,
     output_names: Vec<String>,
+}
+
+/// What the books hold beyond their files.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BooksState {
+    /// The numbers.
+    pub report: RunReport,
+    traces: Vec<(u64, Vec<String>)>,
+    reached_outputs: u64,
+    failing: u64,
 }
 
 /// The first rows that a step changed or dropped, as Data-Juicer's tracer writes them.
@@ -50,14 +74,17 @@ pub struct TraceFile {
 }
 
 impl Books {
-    /// Opens the books of a run.
+    /// Opens the books of a run, new or as an earlier process left them.
     ///
     /// # Errors
-    /// If a file cannot be made.
+    /// If a file cannot be opened.
     pub fn open(
         recipe: &Recipe,
         run_dir: Option<&Path>,
         inputs: &[Input],
+        limit: QuarantineLimit,
+        workspace: &Workspace,
+        before: Option<BooksState>,
     ) -> Result<Self, RunError> {
         let step_names: Vec<String> = recipe.steps.iter().map(|s| s.name.to_owned()).collect();
         let named = |name: &String| StepCounts {
@@ -80,16 +107,31 @@ impl Books {
         };
         let ledger = run_dir
             .map(|dir| dir.join("ledger.jsonl.zst"))
-            .map(|path| Ledger::create(&path).map_err(|e| write_error(path.display(), e)))
+            .map(|path| Ledger::open(&path, workspace).map_err(|e| write_error(path.display(), e)))
             .transpose()?;
-        let quarantine_dir = run_dir.map_or_else(|| PathBuf::from("stdout.djr"), Path::to_owned);
+        let row_stats = run_dir
+            .filter(|_| recipe.steps.iter().any(measures))
+            .map(|dir| dir.join(ROW_STATS))
+            .map(|path| {
+                PackedLog::open(&path, "row-stats", workspace)
+                    .map_err(|e| write_error(path.display(), e))
+            })
+            .transpose()?;
+        let path = quarantine_path(run_dir);
+        let quarantine = Quarantine::open(path.clone(), workspace)
+            .map_err(|e| write_error(path.display(), e))?;
         let stats = stats_path(recipe)
-            .map(|path| PendingFile::create(&path).map_err(|e| write_error(path.display(), e)))
+            .map(|path| {
+                workspace
+                    .pending(&path)
+                    .map_err(|e| write_error(path.display(), e))
+            })
             .transpose()?;
-        Ok(Self {
+        let mut books = Self {
             report,
             ledger,
-            quarantine: Quarantine::new(quarantine_dir.join("quarantine.jsonl")),
+            quarantine,
+            row_stats,
             stats,
             traces: recipe
                 .steps
@@ -97,23 +139,134 @@ impl Books {
                 .map(|step| TraceFile::of(recipe, step, run_dir))
                 .collect(),
             reached_outputs: 0,
+            failing: 0,
+            streak: 0,
+            limit,
             on_error: recipe.on_error,
             input_names: inputs.iter().map(Input::name).collect(),
             step_names,
             output_names: recipe.outputs.iter().map(target_name).collect(),
+        };
+        if let Some(before) = before {
+            books.report = before.report;
+            books.reached_outputs = before.reached_outputs;
+            books.failing = before.failing;
+            for (file, (left, lines)) in books.traces.iter_mut().flatten().zip(before.traces) {
+                file.left = left;
+                file.lines = lines;
+            }
+        }
+        Ok(books)
+    }
+
+    /// Makes the files durable and returns what else there is.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<BooksState> {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.sync(lengths)?;
+        }
+        self.quarantine.sync(lengths)?;
+        if let Some(row_stats) = &mut self.row_stats {
+            row_stats.sync(lengths)?;
+        }
+        if let Some(stats) = &mut self.stats {
+            let target = stats.target().to_owned();
+            sync_pending(stats, &target, lengths)?;
+        }
+        Ok(BooksState {
+            report: self.report.clone(),
+            traces: self
+                .traces
+                .iter()
+                .flatten()
+                .map(|file| (file.left, file.lines.clone()))
+                .collect(),
+            reached_outputs: self.reached_outputs,
+            failing: self.failing,
+        })
+    }
+
+    /// Whether the last row failed, perhaps for a reason outside the data: then no checkpoint is
+    /// made, so that a run that stops for it is resumed before the first row it cost.
+    #[must_use]
+    pub fn in_a_streak(&self) -> bool {
+        self.streak > 0 && self.limit != QuarantineLimit::None
+    }
+
+    /// A row was sound: no streak goes on.
+    pub fn sound(&mut self) {
+        self.streak = 0;
+    }
+
+    /// Stops the run if more rows of those read could not be processed than it allows.
+    ///
+    /// # Errors
+    /// [`RunError::TooManyBad`].
+    pub fn check_limit(&self) -> Result<(), RunError> {
+        self.check_share(self.failing, self.report.rows_in)
+    }
+
+    /// As [`Books::check_limit`], of `rows` rows of which `failing` could not be processed.
+    ///
+    /// # Errors
+    /// [`RunError::TooManyBad`].
+    pub fn check_share(&self, failing: u64, rows: u64) -> Result<(), RunError> {
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        let share = || failing as f64 / rows.max(1) as f64;
+        let broken = match self.limit {
+            QuarantineLimit::None => false,
+            QuarantineLimit::Rows(most) => failing > most,
+            QuarantineLimit::Share(most) => {
+                failing >= JUDGED_FROM && share() > most
+                    || self.streak >= STREAK_LIMIT && most < 1.0
+            }
+        };
+        if !broken {
+            return Ok(());
+        }
+        let (reason, count) = self
+            .report
+            .reasons
+            .iter()
+            .max_by_key(|(_, count)| **count)
+            .map_or(("", 0), |(reason, count)| (reason.code, *count));
+        Err(RunError::TooManyBad {
+            failing,
+            rows,
+            limit: self.limit,
+            streak: self.streak,
+            reason,
+            count,
         })
     }
 
     /// Adds what a batch of rows fresh from the input, or of a later phase, cost.
     pub fn add_batch(&mut self, batch: &BatchResult, fresh: bool) {
         if fresh {
-            self.report.rows_in += batch.rows.len() as u64;
+            self.report.rows_in += batch.read;
             self.report.bytes_in += batch.bytes;
         }
         for (step, cost) in self.report.steps.iter_mut().zip(&batch.costs) {
             step.add_cost(cost);
+            step.repeated += cost.repeated;
+            self.report.repeated += cost.repeated;
         }
         self.report.images.add(batch.images);
+    }
+
+    /// Keeps what was measured of the rows of a batch: nothing, unless they are fresh from the input.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn keep_row_stats(&mut self, batch: &BatchResult) -> Result<(), RunError> {
+        let Some(row_stats) = &mut self.row_stats else {
+            return Ok(());
+        };
+        row_stats
+            .append(&batch.row_stats)
+            .map_err(|e| write_error("stats of rows", e))
     }
 
     /// Applies the exact deduplicators of the stream to the next row; false if it is a duplicate
@@ -135,16 +288,11 @@ impl Books {
                 .all(|r| matches!(r, Rendered::Refused(..)));
         let sound = !matches!(row.end, End::Failed(..)) && !refused;
         for &(step, key) in &row.exact {
-            let first = match seen.entry(step).or_default().entry(key) {
-                MapEntry::Occupied(entry) => Some(*entry.get()),
-                MapEntry::Vacant(entry) => {
-                    if sound {
-                        entry.insert(row.origin.offset);
-                    }
-                    None
-                }
-            };
+            let first = seen
+                .first(step, key, row.origin.offset, sound)
+                .map_err(|e| write_error("keys of rows seen", e))?;
             if let Some(first) = first {
+                self.sound();
                 self.count_dropped(step, 1);
                 self.record_dropped(step, row.origin, row.id.as_deref(), Some(first))?;
                 return Ok(false);
@@ -162,17 +310,9 @@ impl Books {
         match &row.end {
             End::Alive => Ok(()),
             End::Dropped(step, decision) => {
+                self.sound();
                 self.count_dropped(*step, 1);
-                let name = self.step_names.get(*step).cloned();
-                self.record(row.origin, row.id.as_deref(), |entry| Entry {
-                    fate: "dropped",
-                    by: name.as_deref(),
-                    step: Some(*step),
-                    stat: Some(&decision.stat),
-                    value: Some(decision.value.to_json()),
-                    limit: Some(&decision.limit),
-                    ..entry
-                })
+                self.record_decided(*step, row.origin, row.id.as_deref(), decision)
             }
             End::Failed(stage, error, verbatim) => {
                 self.failed(*stage, row.origin, row.id.as_deref(), error, verbatim)
@@ -193,6 +333,7 @@ impl Books {
         row: &[u8],
     ) -> Result<(), RunError> {
         self.set_aside(stage, origin, id, error, row)?;
+        self.failing += 1;
         if self.on_error == OnError::Drop {
             self.report.dropped += 1;
         } else {
@@ -248,9 +389,11 @@ impl Books {
         let (word, by) = match fate {
             LateFate::Written => {
                 self.report.rows_out += 1;
+                self.sound();
                 ("kept", None)
             }
             LateFate::Refused => {
+                self.failing += 1;
                 if self.on_error == OnError::Drop {
                     self.report.dropped += 1;
                 } else {
@@ -306,6 +449,34 @@ impl Books {
     pub fn count_repeated(&mut self, step: usize, rows: u64) {
         self.report.repeated += rows;
         self.step(step).repeated += rows;
+    }
+
+    /// Notes what a step took from the data.
+    pub fn took_from_data(&mut self, step: usize, from_data: Vec<FromData>) {
+        self.step(step).from_data = from_data;
+    }
+
+    /// Records a row that a filter dropped.
+    ///
+    /// # Errors
+    /// If the ledger cannot be written.
+    pub fn record_decided(
+        &mut self,
+        step: usize,
+        origin: Origin,
+        id: Option<&str>,
+        decision: &Decision,
+    ) -> Result<(), RunError> {
+        let name = self.step_names.get(step).cloned();
+        self.record(origin, id, |entry| Entry {
+            fate: "dropped",
+            by: name.as_deref(),
+            step: Some(step),
+            stat: Some(&decision.stat),
+            value: Some(decision.value.to_json()),
+            limit: Some(&decision.limit),
+            ..entry
+        })
     }
 
     /// Records a row that a deduplicator or selector dropped.
@@ -380,6 +551,7 @@ impl Books {
                 error: error.clone(),
             });
         }
+        self.streak += 1;
         *self
             .report
             .reasons
@@ -411,6 +583,7 @@ impl Books {
             file: origin.file,
             line: origin.line,
             offset: origin.offset,
+            part: origin.part,
             id: raw_id(id),
             ..Entry::default()
         });
@@ -441,29 +614,53 @@ impl TraceFile {
         }
     }
 
-    /// Writes what was collected.
+    /// Writes what was collected into the file that will hold it.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn write(&self) -> Result<(), RunError> {
+    pub fn write(&self, workspace: &Workspace) -> Result<PendingFile, RunError> {
         let write = || {
-            let mut file = PendingFile::create(&self.path)?;
+            let mut file = workspace.pending(&self.path)?;
             for line in &self.lines {
                 file.write_all(line.as_bytes())?;
                 file.write_all(b"\n")?;
             }
-            file.commit().map(|_| ())
+            Ok(file)
         };
         write().map_err(|e| write_error(self.path.display(), e))
     }
 }
 
-fn raw_id(id: Option<&str>) -> Option<&RawValue> {
-    id.and_then(|id| serde_json::from_str(id).ok())
+/// Where rows are set aside.
+pub(super) fn quarantine_path(run_dir: Option<&Path>) -> PathBuf {
+    run_dir
+        .unwrap_or(Path::new("stdout.djr"))
+        .join("quarantine.jsonl")
 }
 
+/// Whether a step measures stats.
+fn measures(step: &Step) -> bool {
+    matches!(&step.operator, Operator::Filter(filter) if !filter.stats().is_empty())
+}
+
+/// The id for the ledger and the quarantine. An id that is neither a text nor a number, is no
+/// Unicode, or is longer than any id has reason to be, is left out: what reads the ledger later
+/// need not cope with it, and the row has its line and offset.
+fn raw_id(id: Option<&str>) -> Option<&RawValue> {
+    let id = id.filter(|id| id.len() <= MAX_ID_BYTES)?;
+    let sound = match id.as_bytes().first()? {
+        b'"' => !id.contains('\\') || serde_json::from_str::<String>(id).is_ok(),
+        b'-' | b'0'..=b'9' => serde_json::from_str::<f64>(id).is_ok(),
+        _ => false,
+    };
+    sound.then(|| serde_json::from_str(id).ok()).flatten()
+}
+
+/// The longest id that ledger and quarantine repeat.
+const MAX_ID_BYTES: usize = 256;
+
 /// Data-Juicer writes the survivors' stats beside its export: `clean.jsonl` → `clean_stats.jsonl`.
-fn stats_path(recipe: &Recipe) -> Option<PathBuf> {
+pub(super) fn stats_path(recipe: &Recipe) -> Option<PathBuf> {
     if !recipe.steps.iter().any(|s| s.family == Family::Filter) {
         return None;
     }

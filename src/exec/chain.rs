@@ -6,42 +6,48 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::barrier::RowKey;
+use super::known::{self, KnownRow};
+use super::measured::measured;
 use super::store::{self, Store, stats_from_json};
 use crate::io::RawBatch;
 use crate::io::format::Renderer;
-use crate::op::{Decision, ImageNeed, Operator, Verdict};
+use crate::op::{Common, Decision, ImageNeed, Operator, Part, Verdict};
 use crate::recipe::{Step, Validation};
 use crate::sample::{
-    FieldPath, ImageContext, ImageCounts, Origin, RowError, Sample, StatValue, python_json,
+    FieldPath, ImageContext, ImageCounts, JsonText as _, Origin, RowError, Sample, StatValue,
 };
 
 /// Every how many rows an operator is timed; timing each would cost as much as a text filter.
-const TIMED_EVERY: usize = 8;
+pub const TIMED_EVERY: usize = 8;
 
 /// The field Data-Juicer keeps stats in.
-const STATS_FIELD: &str = "__dj__stats__";
+pub const STATS_FIELD: &str = "__dj__stats__";
 
 /// Rows to work on.
 pub enum Work {
-    /// Fresh from the input.
-    Raw(RawBatch),
+    /// Fresh from the input, with what is known of the rows, if anything is.
+    Raw(RawBatch, Option<RawBatch>),
     /// Rows of an earlier phase.
     Stored(Arc<Store>, Vec<u32>),
 }
 
 /// What one phase does to each row.
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for apart")]
 pub struct Chain<'a> {
     /// All steps of the recipe.
     pub steps: &'a [Step],
-    /// The steps that run row by row.
-    pub stream: Range<usize>,
+    /// The steps that run row by row, in the order in which they run ([`super::plan::order`]).
+    pub stream: Vec<usize>,
     /// The steps of the barrier group behind them.
     pub group: Range<usize>,
     /// Fields that every row must have (checked on fresh rows).
     pub required: Vec<FieldPath>,
+    /// A field that fresh rows get if they lack it, and its value by input file.
+    pub suffixes: Option<(&'static str, Vec<String>)>,
     /// How images are found.
     pub context: Arc<ImageContext>,
     /// Round stats as Data-Juicer 1.6.1 does.
@@ -50,10 +56,16 @@ pub struct Chain<'a> {
     pub keep_frames: bool,
     /// Outputs that take every surviving row; empty unless this is the last phase.
     pub outputs: Vec<OutputWork<'a>>,
+    /// Whether what was measured of each row is kept, dropped rows included.
+    pub keep_row_stats: bool,
     /// Whether the stats of survivors are rendered.
     pub render_stats: bool,
     /// Steps to collect traces of.
     pub traced: Vec<bool>,
+    /// Every how many rows an operator is timed.
+    pub timed_every: usize,
+    /// What the census that the stream begins with found common.
+    pub common: Arc<Common>,
 }
 
 /// What an output asks of a row.
@@ -76,7 +88,7 @@ pub enum End {
 }
 
 /// Where a row failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Stage {
     /// While it was read.
     Read,
@@ -118,6 +130,45 @@ pub struct RowResult {
     pub traces: Vec<Trace>,
 }
 
+impl RowResult {
+    fn new(origin: Origin, sample: &Sample) -> Self {
+        Self {
+            id: sample.raw_json("id").map(Into::into),
+            ..Self::unread(origin)
+        }
+    }
+
+    /// A row of which nothing is known.
+    fn unread(origin: Origin) -> Self {
+        Self {
+            origin,
+            id: None,
+            end: End::Alive,
+            exact: SmallVec::new(),
+            keys: Vec::new(),
+            frame: 0..0,
+            stats: 0..0,
+            rendered: SmallVec::new(),
+            traces: Vec::new(),
+        }
+    }
+}
+
+/// How far a row is.
+#[derive(Clone, Copy)]
+struct Going<'k> {
+    /// The step it is in.
+    at: Stage,
+    /// Its images are known to decode.
+    images_decode: bool,
+    /// Its number in the batch.
+    index: usize,
+    /// What an earlier run measured of it.
+    known: Option<&'k KnownRow>,
+    /// An operator made it, with others, of the row that was read.
+    is_part: bool,
+}
+
 /// What a traced step did to a row.
 #[derive(Debug)]
 pub struct Trace {
@@ -125,6 +176,18 @@ pub struct Trace {
     pub step: usize,
     /// The trace entry as Data-Juicer writes it.
     pub entry: serde_json::Value,
+}
+
+impl Trace {
+    /// A row that a filter dropped, with its stats.
+    pub fn dropped(step: usize, sample: &Sample) -> Self {
+        let mut json = Vec::new();
+        sample.write_json(&[(STATS_FIELD, &sample.stats)], &mut json);
+        Self {
+            step,
+            entry: serde_json::from_slice(&json).unwrap_or_default(),
+        }
+    }
 }
 
 /// What the steps cost on a batch.
@@ -138,6 +201,8 @@ pub struct StepCost {
     pub nanos: u64,
     /// Rows that a mapper changed.
     pub changed: u64,
+    /// Rows it made beyond one of one.
+    pub repeated: u64,
 }
 
 /// The outcome of a batch, rows in order.
@@ -151,12 +216,28 @@ pub struct BatchResult {
     pub rendered: Vec<u8>,
     /// Rendered stats, one JSON object a row.
     pub stats: Vec<u8>,
+    /// What was measured of each row, one line a row in order.
+    pub row_stats: Vec<u8>,
     /// Costs, one entry a step of the recipe.
     pub costs: Vec<StepCost>,
     /// What was read of images.
     pub images: ImageCounts,
+    /// Rows read; an operator may have made several of one.
+    pub read: u64,
     /// Bytes of rows read.
     pub bytes: u64,
+    /// What is known of the rows does not fit them, or does not suffice; ends the run.
+    pub fault: Option<String>,
+    /// A row set aside cannot be read back; ends the run.
+    pub unreadable: Option<std::io::Error>,
+}
+
+/// How a row's way through the operators ended.
+enum Outcome {
+    /// It reached the end, or a filter dropped it.
+    Whole,
+    /// The step made these parts of it.
+    Parts(usize, Vec<Part>),
 }
 
 impl Chain<'_> {
@@ -168,51 +249,56 @@ impl Chain<'_> {
             ..BatchResult::default()
         };
         match work {
-            Work::Raw(batch) => {
+            Work::Raw(batch, known) => {
                 result.bytes = batch.data.len() as u64;
+                result.read = batch.lines.len() as u64;
                 for (index, line) in batch.lines.iter().enumerate() {
                     let bytes = batch.bytes(line);
+                    let known = known.as_ref().and_then(|known| {
+                        let row = known.bytes(known.lines.get(index)?);
+                        KnownRow::parse(row, line.origin)
+                            .map_err(|fault| result.fault = Some(fault))
+                            .ok()
+                    });
+                    let images_decode = known.as_ref().is_some_and(|known| known.images_decode);
                     let sample = match &line.problem {
                         Some(problem) => Err(problem.clone()),
                         None => self.parse(bytes, line.origin),
                     };
                     let verbatim = || bytes.to_vec();
-                    let row = self.row(
+                    self.row(
                         line.origin,
-                        sample.map(|s| (s, false)),
+                        sample.map(|s| (s, images_decode)),
+                        known.as_ref(),
                         &verbatim,
                         index,
                         &mut result,
                     );
-                    result.rows.push(row);
                 }
             }
             Work::Stored(store, ordinals) => {
                 let mut frame = Vec::new();
                 for (index, ordinal) in ordinals.into_iter().enumerate() {
-                    let sample = store
-                        .read(ordinal, &mut frame)
-                        .map_err(|e| {
-                            RowError::new(
-                                "store_unreadable",
-                                format!("a row set aside on disk: {e}"),
-                            )
-                        })
-                        .and_then(|()| store::decode(&frame, &self.context));
-                    let origin = sample
-                        .as_ref()
-                        .map_or(Origin::default(), |(s, _)| s.origin());
-                    let line = sample
-                        .as_ref()
-                        .map_or(String::new(), |(s, _)| s.line().to_owned());
-                    let row = self.row(
+                    let read = store.read(ordinal, &mut frame);
+                    let (sample, images_decode) =
+                        match read.and_then(|()| store::decode(&frame, &self.context)) {
+                            Ok(sample) => sample,
+                            // Not the row is bad but the disk.
+                            Err(error) => {
+                                result.unreadable = Some(error);
+                                return result;
+                            }
+                        };
+                    let origin = sample.origin();
+                    let line = sample.line().to_owned();
+                    self.row(
                         origin,
-                        sample,
+                        Ok((sample, images_decode)),
+                        None,
                         &|| line.clone().into_bytes(),
                         index,
                         &mut result,
                     );
-                    result.rows.push(row);
                 }
             }
         }
@@ -224,10 +310,11 @@ impl Chain<'_> {
     pub fn decodes(&self) -> bool {
         let steps = self
             .steps
-            .get(self.stream.start..self.group.end.max(self.stream.end))
-            .unwrap_or_default();
-        steps
             .iter()
+            .enumerate()
+            .filter(|(number, _)| self.stream.contains(number) || self.group.contains(number));
+        steps
+            .map(|(_, step)| step)
             .any(|s| s.operator.image_need() > ImageNeed::Header)
             || self
                 .outputs
@@ -248,44 +335,66 @@ impl Chain<'_> {
         Sample::parse(line.to_owned(), origin, Arc::clone(&self.context))
     }
 
-    /// Runs one row; a panic of an operator ends that row only.
+    /// Runs one row that was read, and adds what became of it to the result.
     fn row(
         &self,
         origin: Origin,
         sample: Result<(Sample, bool), RowError>,
+        known: Option<&KnownRow>,
         verbatim: &dyn Fn() -> Vec<u8>,
         index: usize,
         result: &mut BatchResult,
-    ) -> RowResult {
-        let mut row = RowResult {
-            origin,
-            id: None,
-            end: End::Alive,
-            exact: SmallVec::new(),
-            keys: Vec::new(),
-            frame: 0..0,
-            stats: 0..0,
-            rendered: SmallVec::new(),
-            traces: Vec::new(),
-        };
-        let (mut sample, images_decode) = match sample {
-            Ok(sample) => sample,
+    ) {
+        match sample {
+            Ok((sample, images_decode)) => {
+                let row = RowResult::new(origin, &sample);
+                let going = Going {
+                    at: Stage::Read,
+                    images_decode,
+                    index,
+                    known,
+                    is_part: false,
+                };
+                self.go_on(sample, row, going, verbatim, result);
+            }
             Err(error) => {
-                row.end = End::Failed(Stage::Read, error, verbatim());
-                return row;
+                let row = RowResult {
+                    end: End::Failed(Stage::Read, error, verbatim()),
+                    ..RowResult::unread(origin)
+                };
+                self.write_row_stats(None, false, &row, result);
+                result.rows.push(row);
             }
-        };
-        row.id = sample.raw_json("id").map(Into::into);
-        let mut at = Stage::Read;
+        }
+    }
+
+    /// Runs a row from where it is; a panic of an operator ends that row only.
+    fn go_on(
+        &self,
+        mut sample: Sample,
+        mut row: RowResult,
+        mut going: Going<'_>,
+        verbatim: &dyn Fn() -> Vec<u8>,
+        result: &mut BatchResult,
+    ) {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            self.steps_of(&mut sample, &mut row, &mut at, index, result)?;
-            if matches!(row.end, End::Alive) {
-                self.finish(&sample, images_decode, &mut row, verbatim, result);
+            let outcome = self.steps_of(&mut sample, &mut row, &mut going, result)?;
+            if matches!((&outcome, &row.end), (Outcome::Whole, End::Alive)) {
+                self.finish(&sample, going.images_decode, &mut row, verbatim, result);
             }
-            Ok(())
+            Ok(outcome)
         }));
+        result.images.add(sample.image_counts());
         let error = match outcome {
-            Ok(Ok(())) => None,
+            Ok(Ok(Outcome::Whole)) => None,
+            Ok(Ok(Outcome::Parts(step, parts))) => {
+                // One line a row that was read: of the whole, up to here.
+                if !going.is_part {
+                    self.write_row_stats(Some(&sample), going.images_decode, &row, result);
+                }
+                going.at = Stage::Step(step);
+                return self.parts_go_on(&sample, row, going, parts, verbatim, result);
+            }
             Ok(Err(error)) => Some(error),
             Err(panic) => Some(RowError::new(
                 "internal_panic",
@@ -293,41 +402,98 @@ impl Chain<'_> {
             )),
         };
         if let Some(error) = error {
-            row.end = End::Failed(at, error, verbatim());
+            row.end = End::Failed(going.at, error, verbatim());
         }
-        result.images.add(sample.image_counts());
-        row
+        if !going.is_part {
+            self.write_row_stats(Some(&sample), going.images_decode, &row, result);
+        }
+        result.rows.push(row);
+    }
+
+    /// Runs the parts that the step at `going.at` made of a row from the next step on. One copy of
+    /// the row is alive at a time.
+    fn parts_go_on(
+        &self,
+        sample: &Sample,
+        whole: RowResult,
+        going: Going<'_>,
+        parts: Vec<Part>,
+        verbatim: &dyn Fn() -> Vec<u8>,
+        result: &mut BatchResult,
+    ) {
+        let mut traces = whole.traces;
+        for (number, edits) in (0..).zip(parts) {
+            let origin = whole.origin.part(number);
+            let image_key = self.context.image_key.as_str();
+            let images_decode =
+                going.images_decode && edits.iter().all(|(path, _)| path.as_str() != image_key);
+            let going = Going {
+                images_decode,
+                known: None,
+                is_part: true,
+                ..going
+            };
+            match sample.part(number, edits) {
+                Ok(part) => {
+                    let mut row = RowResult::new(origin, &part);
+                    row.traces = std::mem::take(&mut traces);
+                    self.go_on(part, row, going, verbatim, result);
+                }
+                Err(error) => result.rows.push(RowResult {
+                    id: whole.id.clone(),
+                    end: End::Failed(going.at, error, verbatim()),
+                    ..RowResult::unread(origin)
+                }),
+            }
+        }
     }
 
     fn steps_of(
         &self,
         sample: &mut Sample,
         row: &mut RowResult,
-        at: &mut Stage,
-        index: usize,
+        going: &mut Going<'_>,
         result: &mut BatchResult,
-    ) -> Result<(), RowError> {
-        for key in &self.required {
-            sample.required_text(key)?;
-        }
-        if sample.has(STATS_FIELD) {
-            // Stats that came with the row count as measured, as in Data-Juicer.
-            if let Some(stats) = sample.value(&FieldPath::new(STATS_FIELD))? {
-                sample.stats = stats_from_json(stats);
-            }
-            sample.remove(STATS_FIELD);
-        }
-        for number in self.stream.clone().chain(self.group.clone()) {
+    ) -> Result<Outcome, RowError> {
+        let passed = if let Stage::Step(step) = going.at {
+            step + 1
+        } else {
+            self.enter(sample)?;
+            0
+        };
+        let measured_before = sample.stats.len();
+        let steps = self.stream.iter().copied().chain(self.group.clone());
+        for number in steps.filter(|&step| step >= passed) {
             let (Some(step), Some(cost)) = (self.steps.get(number), result.costs.get_mut(number))
             else {
                 break;
             };
-            *at = Stage::Step(number);
+            going.at = Stage::Step(number);
             cost.rows += 1;
-            let clock = index.is_multiple_of(TIMED_EVERY).then(Instant::now);
+            let clock = going
+                .index
+                .is_multiple_of(self.timed_every)
+                .then(Instant::now);
             let traced = self.traced.get(number).copied().unwrap_or(false);
             let edits = sample.edits();
-            let verdict = self.step(step, number, sample, row, traced);
+            if let Some(known) = going.known
+                && let Err(fault) = known.fill(step, &mut sample.stats)
+            {
+                let line = sample.origin().line;
+                result.fault = Some(format!(
+                    "{} asks for the row in line {line}, which ended before {fault} in the run that stored the stats",
+                    step.name
+                ));
+            }
+            let done = match &step.operator {
+                Operator::Expander(op) => op.parts(sample).map(Some),
+                _ => self.step(step, number, sample, row, traced).map(|verdict| {
+                    if let Verdict::Drop(decision) = verdict {
+                        row.end = End::Dropped(number, decision);
+                    }
+                    None
+                }),
+            };
             if sample.edits() != edits {
                 cost.changed += 1;
             }
@@ -335,10 +501,57 @@ impl Chain<'_> {
                 cost.timed += 1;
                 cost.nanos += u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
             }
-            if let Verdict::Drop(decision) = verdict? {
-                row.end = End::Dropped(number, decision);
-                return Ok(());
+            let Some(parts) = done? else {
+                if matches!(row.end, End::Dropped(..)) {
+                    return Ok(Outcome::Whole);
+                }
+                continue;
+            };
+            if parts.is_empty() {
+                let decision = Decision {
+                    stat: "parts".into(),
+                    value: StatValue::Int(0),
+                    limit: "at least 1".to_owned(),
+                };
+                row.end = End::Dropped(number, Box::new(decision));
+                return Ok(Outcome::Whole);
             }
+            cost.changed += u64::from(parts.len() > 1 || parts.iter().any(|part| !part.is_empty()));
+            cost.repeated += parts.len() as u64 - 1;
+            return Ok(Outcome::Parts(number, parts));
+        }
+        if !self.stream.is_sorted() {
+            let wrote = |number: usize, key: &str| match self.steps.get(number).map(|s| &s.operator)
+            {
+                Some(Operator::Filter(op)) => op.stats().iter().any(|stat| stat == key),
+                _ => false,
+            };
+            // The order of the recipe, whatever ran first.
+            sample.stats.sort_from(measured_before, |key| {
+                let by = self.stream.iter().copied().filter(|&n| wrote(n, key));
+                by.min().unwrap_or(usize::MAX)
+            });
+        }
+        Ok(Outcome::Whole)
+    }
+
+    /// What is done to a row before its first step.
+    fn enter(&self, sample: &mut Sample) -> Result<(), RowError> {
+        for key in &self.required {
+            sample.required_text(key)?;
+        }
+        if let Some((field, suffixes)) = &self.suffixes
+            && !sample.has(field)
+            && let Some(suffix) = suffixes.get(sample.origin().file as usize)
+        {
+            sample.set_value(field, suffix.clone().into());
+        }
+        if sample.has(STATS_FIELD) {
+            // Stats that came with the row count as measured, as in Data-Juicer.
+            if let Some(stats) = sample.value(&FieldPath::new(STATS_FIELD))? {
+                sample.stats = stats_from_json(stats);
+            }
+            sample.remove(STATS_FIELD);
         }
         Ok(())
     }
@@ -353,6 +566,7 @@ impl Chain<'_> {
     ) -> Result<Verdict, RowError> {
         let in_group = self.group.contains(&number);
         match &step.operator {
+            Operator::Expander(_) => Ok(Verdict::Keep),
             Operator::Mapper(op) => {
                 let before = if traced {
                     sample
@@ -385,16 +599,14 @@ impl Chain<'_> {
                         sample.stats.set(key.clone(), value);
                     }
                 }
+                if in_group {
+                    row.keys
+                        .push(RowKey::Measured(measured(op.stats(), sample)));
+                    return Ok(Verdict::Keep);
+                }
                 let verdict = op.decide_row(sample)?;
                 if traced && matches!(verdict, Verdict::Drop(_)) {
-                    let mut json = Vec::new();
-                    let stats = python_json(&sample.stats.to_json());
-                    sample.write_json(&[(STATS_FIELD, stats)], &mut json);
-                    let entry = serde_json::from_slice(&json).unwrap_or_default();
-                    row.traces.push(Trace {
-                        step: number,
-                        entry,
-                    });
+                    row.traces.push(Trace::dropped(number, sample));
                 }
                 Ok(verdict)
             }
@@ -413,11 +625,50 @@ impl Chain<'_> {
                 row.keys.push(RowKey::Near(keys));
                 Ok(Verdict::Keep)
             }
+            Operator::Census(op) if in_group => {
+                let mut keys = Vec::new();
+                op.keys(sample, &mut keys)?;
+                row.keys.push(RowKey::Counts(keys));
+                Ok(Verdict::Keep)
+            }
+            Operator::Census(op) => {
+                op.apply(sample, &self.common)?;
+                Ok(Verdict::Keep)
+            }
             Operator::Selector(op) => {
                 row.keys.push(RowKey::Select(op.key(sample)?));
                 Ok(Verdict::Keep)
             }
         }
+    }
+
+    /// Keeps what was measured of a row.
+    fn write_row_stats(
+        &self,
+        sample: Option<&Sample>,
+        images_decode: bool,
+        row: &RowResult,
+        result: &mut BatchResult,
+    ) {
+        if !self.keep_row_stats {
+            return;
+        }
+        let error = match &row.end {
+            End::Failed(Stage::Read, error, _) => Some(("read", None, error)),
+            End::Failed(Stage::Step(number), error, _) => {
+                let name = self.steps.get(*number).map_or("", |step| step.name);
+                Some((name, Some(*number), error))
+            }
+            _ => None,
+        };
+        let sound = images_decode || sample.is_some_and(Sample::images_known_to_decode);
+        known::write_line(
+            row.origin,
+            sample.map(|sample| &sample.stats),
+            sound,
+            error,
+            &mut result.row_stats,
+        );
     }
 
     /// Writes a row that survived into the batch's buffers.
@@ -448,9 +699,7 @@ impl Chain<'_> {
         }
         if self.render_stats {
             let start = result.stats.len();
-            result
-                .stats
-                .extend_from_slice(python_json(&sample.stats.to_json()).as_bytes());
+            sample.stats.write(&mut result.stats);
             row.stats = start..result.stats.len();
         }
         if self.keep_frames {
@@ -476,7 +725,9 @@ pub fn check_images(sample: &Sample, level: Validation) -> Result<(), RowError> 
         .try_for_each(|image| image.check(level))
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a caught panic says, for a person.
+#[must_use]
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()
         .map(|s| (*s).to_owned())
@@ -485,7 +736,9 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     format!("djr failed on this row, please report it: {text}")
 }
 
-fn ujson(value: StatValue) -> StatValue {
+/// A stat as Data-Juicer 1.6.1 has it after its way through JSON text.
+#[must_use]
+pub fn ujson(value: StatValue) -> StatValue {
     use crate::text::ujson_round_trip as round;
     match value {
         StatValue::Float(v) => {

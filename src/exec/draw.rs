@@ -1,8 +1,12 @@
 //! Fixed-size samples of the rows that reached the outputs.
 
+use std::io;
+
 use hashbrown::HashSet;
 
 use crate::hash::{PythonRandom, priority};
+use crate::io::workspace::{Lengths, each_record};
+use crate::io::{Log, Workspace};
 use crate::recipe::{OutputSpec, Sampler};
 
 /// What became of a row that reached the outputs.
@@ -17,19 +21,18 @@ pub enum LateFate {
 }
 
 /// The rows that reached the outputs, by ordinal: identity and fate so far.
-#[derive(Default)]
 pub struct Survivors {
     offsets: Vec<u64>,
     fates: Vec<LateFate>,
     /// Rows whose fate an unsampled output settled.
     settled: Vec<bool>,
+    log: Option<Log>,
 }
 
 /// The order in which rows are drawn for one sample.
 pub struct Draw {
     order: Order,
     wanted: usize,
-    in_input_order: bool,
 }
 
 enum Order {
@@ -44,8 +47,48 @@ enum Order {
 }
 
 impl Survivors {
+    /// No rows, or those that an earlier process made durable.
+    ///
+    /// # Errors
+    /// If the log cannot be opened.
+    pub fn open(workspace: &Workspace) -> io::Result<Self> {
+        let mut survivors = Self {
+            offsets: Vec::new(),
+            fates: Vec::new(),
+            settled: Vec::new(),
+            log: None,
+        };
+        if let Some(mut log) = workspace.log_if_kept("survivors")? {
+            each_record(&mut log.replay()?, |[flags, offset @ ..]: [u8; 9]| {
+                survivors.enter(u64::from_le_bytes(offset), flags & 1 != 0, flags & 2 != 0);
+            })?;
+            survivors.log = Some(log);
+        }
+        Ok(survivors)
+    }
+
     /// Adds the next row.
-    pub fn push(&mut self, offset: u64, written: bool, refused: bool) {
+    ///
+    /// # Errors
+    /// If the log cannot be written.
+    pub fn push(&mut self, offset: u64, written: bool, refused: bool) -> io::Result<()> {
+        self.enter(offset, written, refused);
+        let Some(log) = &mut self.log else {
+            return Ok(());
+        };
+        log.append(&[u8::from(written) | u8::from(refused) << 1])?;
+        log.append(&offset.to_le_bytes())
+    }
+
+    /// Makes the rows durable.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.log.as_mut().map_or(Ok(()), |log| log.sync(lengths))
+    }
+
+    fn enter(&mut self, offset: u64, written: bool, refused: bool) {
         self.offsets.push(offset);
         self.settled.push(written);
         self.fates.push(match (written, refused) {
@@ -110,12 +153,7 @@ impl Survivors {
                 }
             }
         };
-        let in_input_order = spec.sampler == Sampler::Uniform && !spec.shuffle;
-        Draw {
-            order,
-            wanted,
-            in_input_order,
-        }
+        Draw { order, wanted }
     }
 }
 
@@ -158,10 +196,10 @@ impl Draw {
             }
         }
     }
+}
 
-    /// Whether rows are written as drawn; else in input order.
-    #[must_use]
-    pub fn keeps_its_order(&self) -> bool {
-        !self.in_input_order
-    }
+/// Whether the rows of a sample are written as drawn; else in input order.
+#[must_use]
+pub fn keeps_its_order(spec: &OutputSpec) -> bool {
+    spec.sampler != Sampler::Uniform || spec.shuffle
 }

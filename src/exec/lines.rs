@@ -1,13 +1,26 @@
 //! Subsets of files whose rows nobody needs to understand: lines are drawn and copied as they are.
+//!
+//! The inputs are read twice in large blocks: once to find where rows begin and end, once to copy
+//! those that were drawn. No row is copied on its way but into the output's buffer.
 
-use std::collections::BinaryHeap;
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 
 use super::store::StoreWriter;
 use super::{RunError, write_error};
 use crate::hash::{PythonRandom, priority};
-use crate::io::{Input, LineSource, PendingFile};
+use crate::io::atomic::Keep;
+use crate::io::source::{Layout, Opened, SourceError};
+use crate::io::{Input, LineSource, OutputLock, PendingFile, Workspace};
 use crate::recipe::{Inputs, Sampler, Target};
+
+/// Bytes read at once.
+const BLOCK: usize = 1 << 20;
+
+/// Bytes written at once.
+const OUT_BLOCK: usize = 1 << 18;
+
+/// Rows that are written in random order wait in memory up to this many bytes, else on disk.
+const HELD: u64 = 64 << 20;
 
 /// What to draw.
 #[derive(Debug, Clone, Copy)]
@@ -31,9 +44,21 @@ pub struct Copied {
     pub written: u64,
 }
 
+/// Where a row lies. Sorted, rows are in input order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Span {
+    /// Index of the input.
+    file: usize,
+    /// Its first byte there, decompressed.
+    start: u64,
+    /// Bytes without a newline.
+    length: u64,
+}
+
 /// Draws rows of `inputs` and writes them to `target`, byte for byte.
 ///
-/// The inputs are read twice: once to draw, once to copy. Memory grows with the sample only.
+/// The inputs are read twice: once to draw, once to copy (and once more by Python's sampler, which
+/// needs to know how many rows there are). Memory grows with the sample only.
 ///
 /// # Errors
 /// If an input cannot be read or the output cannot be written.
@@ -49,115 +74,375 @@ pub fn copy(inputs: &Inputs, target: &Target, sample: &LineSample) -> Result<Cop
             vec![Input::File(path)]
         }
     };
-    let (rows, drawn) = draw(&files, sample)?;
+    let rows = Rows::of(files)?;
+    let (count, drawn) = draw(&rows, sample)?;
     let written = drawn.len() as u64;
     match target {
         Target::Stdout => {
-            let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
-            let outcome =
-                write(&files, drawn, &mut out).and_then(|()| out.flush().map_err(pipe_error));
-            outcome?;
+            let mut out = io::stdout().lock();
+            write(&rows, &drawn, &mut out, HELD)?;
+            out.flush().map_err(pipe_error)?;
         }
         Target::File(path) => {
             let failed = |e| write_error(path.display(), e);
-            let mut out = PendingFile::create(path).map_err(failed)?;
-            write(&files, drawn, &mut out)?;
+            let _lock = OutputLock::acquire(path).map_err(|error| RunError::Locked {
+                path: path.display().to_string(),
+                error,
+            })?;
+            let mut out = PendingFile::create_lasting(path, &Keep::default()).map_err(failed)?;
+            write(&rows, &drawn, &mut out, HELD)?;
             out.commit().map_err(failed)?;
         }
     }
     drop(spooled);
-    Ok(Copied { rows, written })
+    Ok(Copied {
+        rows: count,
+        written,
+    })
 }
 
-/// Row numbers in the order they are to be written, and how many rows there are.
-fn draw(files: &[Input], sample: &LineSample) -> Result<(u64, Vec<u64>), RunError> {
-    let wanted = usize::try_from(sample.rows).unwrap_or(usize::MAX);
-    let uniform = sample.sampler == Sampler::Uniform;
-    let mut rows = 0_u64;
-    // The rows with the smallest priorities, the largest of them on top.
-    let mut best: BinaryHeap<(u64, u64, u64)> = BinaryHeap::new();
-    each_row(files, |offset, _| {
-        if uniform && wanted > 0 {
-            let key = (priority(sample.seed, offset), offset, rows);
-            if best.len() < wanted {
-                best.push(key);
-            } else if best.peek().is_some_and(|worst| key < *worst) {
-                best.pop();
-                best.push(key);
-            }
+/// The rows drawn, in the order in which they are to be written, and how many rows there are.
+fn draw(rows: &Rows, sample: &LineSample) -> Result<(u64, Vec<Span>), RunError> {
+    match sample.sampler {
+        Sampler::Uniform => {
+            let mut best = Best::new(sample.rows);
+            let mut count = 0;
+            rows.each(|identity, span| {
+                best.offer(priority(sample.seed, identity), span);
+                count += 1;
+            })?;
+            Ok((count, best.finish(sample.shuffle)))
         }
-        rows += 1;
-        Ok(())
-    })?;
-    let drawn = if uniform {
-        let mut numbers: Vec<u64> = best
-            .into_sorted_vec()
-            .into_iter()
-            .map(|key| key.2)
-            .collect();
-        if !sample.shuffle {
-            numbers.sort_unstable();
+        Sampler::Python => {
+            let mut count = 0;
+            rows.each(|_, _| {
+                count += 1;
+            })?;
+            let numbers = PythonRandom::new(sample.seed).sample(count, sample.rows.min(count));
+            Ok((count, numbered(rows, &numbers)?))
         }
-        numbers
-    } else {
-        PythonRandom::new(sample.seed).sample(rows, sample.rows.min(rows))
-    };
-    Ok((rows, drawn))
-}
-
-fn write(files: &[Input], drawn: Vec<u64>, out: &mut impl Write) -> Result<(), RunError> {
-    let in_order = drawn.is_sorted();
-    let mut by_number: Vec<(u64, u32)> = drawn.iter().copied().zip(0_u32..).collect();
-    by_number.sort_unstable();
-    let mut next = by_number.iter().peekable();
-    let mut number = 0_u64;
-    // Out of order, rows are set aside as they come by and written in a second go.
-    let aside_error = |e| write_error(std::env::temp_dir().display(), e);
-    let mut aside = None;
-    if !in_order {
-        aside = Some(StoreWriter::create(&std::env::temp_dir()).map_err(aside_error)?);
     }
-    each_row(files, |_, bytes| {
-        if next.next_if(|(wanted, _)| *wanted == number).is_some() {
-            match &mut aside {
-                Some(store) => store.push(bytes).map(|_| ()).map_err(aside_error)?,
-                None => out
-                    .write_all(bytes)
-                    .and_then(|()| out.write_all(b"\n"))
-                    .map_err(pipe_error)?,
-            }
+}
+
+/// The rows of these numbers, in this order.
+fn numbered(rows: &Rows, numbers: &[u64]) -> Result<Vec<Span>, RunError> {
+    let mut wanted: Vec<(u64, usize)> = numbers.iter().copied().zip(0..).collect();
+    wanted.sort_unstable();
+    let mut next = wanted.into_iter().peekable();
+    let mut spans = vec![Span::default(); numbers.len()];
+    let mut number = 0;
+    rows.each(|_, span| {
+        if let Some((_, place)) = next.next_if(|(wanted, _)| *wanted == number)
+            && let Some(slot) = spans.get_mut(place)
+        {
+            *slot = span;
         }
         number += 1;
-        Ok(())
     })?;
-    if let Some(store) = aside {
-        let store = store.finish().map_err(aside_error)?;
-        let mut place = vec![0_u32; drawn.len()];
-        for (ordinal, (_, position)) in (0_u32..).zip(&by_number) {
-            if let Some(slot) = place.get_mut(*position as usize) {
-                *slot = ordinal;
-            }
-        }
-        let mut row = Vec::new();
-        for ordinal in place {
-            store.read(ordinal, &mut row).map_err(aside_error)?;
-            out.write_all(&row)
-                .and_then(|()| out.write_all(b"\n"))
-                .map_err(pipe_error)?;
-        }
-    }
-    Ok(())
+    Ok(spans)
 }
 
-/// Calls `see` with the identity and the bytes of every row.
+/// The rows with the smallest priorities so far, and some that may turn out not to be.
+struct Best {
+    wanted: usize,
+    kept: Vec<(u64, Span)>,
+    /// From this one on none can be among them.
+    limit: Option<(u64, Span)>,
+}
+
+impl Best {
+    fn new(wanted: u64) -> Self {
+        Self {
+            wanted: usize::try_from(wanted).unwrap_or(usize::MAX),
+            kept: Vec::new(),
+            limit: None,
+        }
+    }
+
+    fn offer(&mut self, priority: u64, span: Span) {
+        let candidate = (priority, span);
+        if self.wanted == 0 || self.limit.is_some_and(|limit| candidate >= limit) {
+            return;
+        }
+        self.kept.push(candidate);
+        if self.kept.len() >= self.wanted.saturating_mul(2).max(1024) {
+            self.trim();
+        }
+    }
+
+    fn trim(&mut self) {
+        if self.kept.len() > self.wanted {
+            let (_, limit, _) = self.kept.select_nth_unstable(self.wanted);
+            self.limit = Some(*limit);
+            self.kept.truncate(self.wanted);
+        }
+    }
+
+    fn finish(mut self, by_priority: bool) -> Vec<Span> {
+        self.trim();
+        if by_priority {
+            self.kept.sort_unstable();
+        }
+        let mut spans: Vec<Span> = self.kept.into_iter().map(|kept| kept.1).collect();
+        if !by_priority {
+            spans.sort_unstable();
+        }
+        spans
+    }
+}
+
+/// Writes `drawn` in its order. Out of order, rows are set aside as they come by: in memory up to
+/// `held` bytes, else on disk.
+fn write(rows: &Rows, drawn: &[Span], out: &mut impl Write, held: u64) -> Result<(), RunError> {
+    let mut out = Blocks::new(out);
+    if drawn.is_sorted() {
+        rows.fetch(drawn, |row| out.line(row).map_err(pipe_error))?;
+        return out.flush().map_err(pipe_error);
+    }
+    let mut order: Vec<u32> = (0_u32..).take(drawn.len()).collect();
+    let span_of = |at: u32| drawn.get(at as usize).copied().unwrap_or_default();
+    order.sort_unstable_by_key(|&at| span_of(at));
+    let sorted: Vec<Span> = order.iter().map(|&at| span_of(at)).collect();
+    // For each row to write, where it comes by.
+    let mut ordinals = vec![0_u32; drawn.len()];
+    for (ordinal, &at) in (0_u32..).zip(&order) {
+        if let Some(slot) = ordinals.get_mut(at as usize) {
+            *slot = ordinal;
+        }
+    }
+    if drawn.iter().map(|span| span.length).sum::<u64>() <= held {
+        let mut ends = Vec::with_capacity(drawn.len());
+        let mut bytes = Vec::new();
+        rows.fetch(&sorted, |row| {
+            bytes.extend_from_slice(row);
+            ends.push(bytes.len());
+            Ok(())
+        })?;
+        for ordinal in ordinals {
+            let ordinal = ordinal as usize;
+            let start = ordinal.checked_sub(1).and_then(|i| ends.get(i));
+            let range = start.copied().unwrap_or(0)..ends.get(ordinal).copied().unwrap_or(0);
+            out.line(bytes.get(range).unwrap_or_default())
+                .map_err(pipe_error)?;
+        }
+        return out.flush().map_err(pipe_error);
+    }
+    let failed = |e| write_error(std::env::temp_dir().display(), e);
+    let workspace = Workspace::nameless(std::env::temp_dir());
+    let mut aside = StoreWriter::open(&workspace, "drawn").map_err(failed)?;
+    rows.fetch(&sorted, |row| aside.push(row).map(drop).map_err(failed))?;
+    let aside = aside.finish().map_err(failed)?;
+    let mut row = Vec::new();
+    for ordinal in ordinals {
+        aside.read(ordinal, &mut row).map_err(failed)?;
+        out.line(&row).map_err(pipe_error)?;
+    }
+    out.flush().map_err(pipe_error)
+}
+
+/// Gathers lines into large writes.
+struct Blocks<'a, W> {
+    out: &'a mut W,
+    block: Vec<u8>,
+}
+
+impl<'a, W: Write> Blocks<'a, W> {
+    fn new(out: &'a mut W) -> Self {
+        Self {
+            out,
+            block: Vec::with_capacity(OUT_BLOCK + OUT_BLOCK / 8),
+        }
+    }
+
+    fn line(&mut self, row: &[u8]) -> io::Result<()> {
+        self.block.extend_from_slice(row);
+        self.block.push(b'\n');
+        if self.block.len() >= OUT_BLOCK {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.block)?;
+        self.block.clear();
+        Ok(())
+    }
+}
+
+/// The rows of all inputs.
+enum Rows {
+    /// All inputs hold lines.
+    Lines(Vec<Input>),
+    /// Some input holds an array: rows are found by the reader that runs use.
+    Mixed(Vec<Input>),
+}
+
+impl Rows {
+    fn of(files: Vec<Input>) -> Result<Self, RunError> {
+        for file in &files {
+            if Opened::new(file)?.layout == Layout::Array {
+                return Ok(Self::Mixed(files));
+            }
+        }
+        Ok(Self::Lines(files))
+    }
+
+    /// Calls `see` with the identity of every row, which is the offset of its first byte in all
+    /// inputs laid end to end, and where it lies.
+    fn each(&self, mut see: impl FnMut(u64, Span)) -> Result<(), RunError> {
+        match self {
+            Self::Lines(files) => {
+                let mut base = 0;
+                for (file, input) in files.iter().enumerate() {
+                    base += each_line(input, |start, length| {
+                        let span = Span {
+                            file,
+                            start,
+                            length,
+                        };
+                        see(base + start, span);
+                    })?;
+                }
+                Ok(())
+            }
+            Self::Mixed(files) => each_row(files, |span, _| {
+                see(span.start, span);
+                Ok(())
+            }),
+        }
+    }
+
+    /// Calls `see` with the bytes of `spans`, which are sorted.
+    fn fetch(
+        &self,
+        spans: &[Span],
+        mut see: impl FnMut(&[u8]) -> Result<(), RunError>,
+    ) -> Result<(), RunError> {
+        match self {
+            Self::Lines(files) => {
+                for (file, spans) in spans
+                    .chunk_by(|a, b| a.file == b.file)
+                    .filter_map(|spans| Some((files.get(spans.first()?.file)?, spans)))
+                {
+                    let mut window = Window::new(Opened::new(file)?);
+                    for span in spans {
+                        see(window.get(span).map_err(|e| read_error(file, e))?)?;
+                    }
+                }
+                Ok(())
+            }
+            Self::Mixed(files) => {
+                let mut next = spans.iter().peekable();
+                each_row(files, |span, bytes| {
+                    if next.next_if(|wanted| **wanted == span).is_some() {
+                        see(bytes)?;
+                    }
+                    Ok(())
+                })
+            }
+        }
+    }
+}
+
+/// Calls `see` with the first byte and the length of each line of `input` that is not blank, and
+/// returns how many bytes it has, a final newline counted whether it is there or not.
+fn each_line(input: &Input, mut see: impl FnMut(u64, u64)) -> Result<u64, RunError> {
+    let Opened {
+        mut reader, skip, ..
+    } = Opened::new(input)?;
+    let mut block = Vec::with_capacity(BLOCK);
+    let mut position = 0;
+    let mut last = b'\n';
+    // The line in hand: where it began, and whether it is blank so far.
+    let (mut start, mut blank) = (skip as u64, true);
+    loop {
+        block.clear();
+        let taken = reader.by_ref().take(BLOCK as u64).read_to_end(&mut block);
+        if taken.map_err(|e| read_error(input, e))? == 0 {
+            break;
+        }
+        last = block.last().copied().unwrap_or(last);
+        let mut rest = block.as_slice();
+        if position == 0 {
+            rest = rest.get(skip..).unwrap_or_default();
+        }
+        position += block.len() as u64;
+        while let Some(newline) = memchr::memchr(b'\n', rest) {
+            let (piece, after) = rest.split_at(newline);
+            let end = position - rest.len() as u64 + newline as u64;
+            if !(blank && is_blank(piece)) {
+                see(start, end - start);
+            }
+            rest = after.get(1..).unwrap_or_default();
+            (start, blank) = (end + 1, true);
+        }
+        blank = blank && is_blank(rest);
+    }
+    if !blank {
+        see(start, position - start);
+    }
+    Ok(position + u64::from(last != b'\n'))
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_whitespace)
+}
+
+/// A part of an input, moved forward as need be.
+struct Window {
+    reader: Box<dyn Read + Send>,
+    bytes: Vec<u8>,
+    start: u64,
+}
+
+impl Window {
+    fn new(opened: Opened) -> Self {
+        Self {
+            reader: opened.reader,
+            bytes: Vec::new(),
+            start: 0,
+        }
+    }
+
+    /// The bytes of `span`, which lies behind the last one asked for.
+    fn get(&mut self, span: &Span) -> io::Result<&[u8]> {
+        while self.start + (self.bytes.len() as u64) < span.start + span.length {
+            let passed = usize::try_from(span.start - self.start).unwrap_or(usize::MAX);
+            let passed = passed.min(self.bytes.len());
+            self.bytes.drain(..passed);
+            self.start += passed as u64;
+            let mut more = self.reader.by_ref().take(BLOCK as u64);
+            if more.read_to_end(&mut self.bytes)? == 0 {
+                return Err(io::Error::other(
+                    "the file became shorter while it was read",
+                ));
+            }
+        }
+        let from = usize::try_from(span.start - self.start).unwrap_or(usize::MAX);
+        let length = usize::try_from(span.length).unwrap_or(usize::MAX);
+        Ok(self
+            .bytes
+            .get(from..from.saturating_add(length))
+            .unwrap_or_default())
+    }
+}
+
+/// Calls `see` with the place and the bytes of every row, as runs read them.
 fn each_row(
     files: &[Input],
-    mut see: impl FnMut(u64, &[u8]) -> Result<(), RunError>,
+    mut see: impl FnMut(Span, &[u8]) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
     let mut source = LineSource::new(files.to_vec());
     while let Some(batch) = source.next_batch(4096, 1 << 20)? {
         for line in &batch.lines {
-            see(line.origin.offset, batch.bytes(line))?;
+            let bytes = batch.bytes(line);
+            let span = Span {
+                file: line.origin.file as usize,
+                start: line.origin.offset,
+                length: bytes.len() as u64,
+            };
+            see(span, bytes)?;
         }
     }
     Ok(())
@@ -171,10 +456,126 @@ fn spool() -> io::Result<tempfile::NamedTempFile> {
     Ok(file)
 }
 
+fn read_error(input: &Input, error: io::Error) -> RunError {
+    SourceError::Io {
+        name: input.name(),
+        error,
+    }
+    .into()
+}
+
 fn pipe_error(error: io::Error) -> RunError {
     if error.kind() == io::ErrorKind::BrokenPipe {
         RunError::BrokenPipe
     } else {
         write_error("output", error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file(suffix: &str, content: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::Builder::new().suffix(suffix).tempfile().unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    /// Identities and bytes of all rows, in blocks and as runs read them.
+    fn both(files: &[&tempfile::NamedTempFile]) -> [Vec<(u64, Vec<u8>)>; 2] {
+        let inputs: Vec<Input> = files
+            .iter()
+            .map(|f| Input::File(f.path().to_owned()))
+            .collect();
+        let mut plain = Vec::new();
+        let mut source = LineSource::new(inputs.clone());
+        while let Some(batch) = source.next_batch(7, 1 << 20).unwrap() {
+            for line in &batch.lines {
+                plain.push((line.origin.offset, batch.bytes(line).to_vec()));
+            }
+        }
+        let rows = Rows::of(inputs).unwrap();
+        let (mut identities, mut spans, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+        rows.each(|identity, span| {
+            identities.push(identity);
+            spans.push(span);
+        })
+        .unwrap();
+        rows.fetch(&spans, |row| {
+            bytes.push(row.to_vec());
+            Ok(())
+        })
+        .unwrap();
+        [plain, identities.into_iter().zip(bytes).collect()]
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_give_the_rows_that_runs_read(
+            contents in prop::collection::vec("\u{feff}?([ab]{0,4}[ \r]?\n){0,5}[ c]{0,3}", 1..4),
+        ) {
+            let files: Vec<_> = contents.iter().map(|c| file(".jsonl", c.as_bytes())).collect();
+            let [plain, fast] = both(&files.iter().collect::<Vec<_>>());
+            prop_assert_eq!(plain, fast);
+        }
+    }
+
+    #[test]
+    fn rows_longer_than_a_block_are_whole() {
+        let long = "x".repeat(BLOCK * 2 + 77);
+        let lines = file(".jsonl", format!("a\n{long}\n\nb\n{long}").as_bytes());
+        let array = file(".json", b"[{}, 1]");
+        let [plain, fast] = both(&[&lines]);
+        assert!(plain == fast && plain.len() == 4);
+        let [plain, fast] = both(&[&lines, &array, &lines]);
+        assert!(plain == fast && plain.len() == 10);
+    }
+
+    #[test]
+    fn rows_wait_in_memory_or_on_disk_alike() {
+        let mut content = String::new();
+        for i in 0..3000 {
+            let _ = writeln!(content, "{{\"n\": {i}}}");
+        }
+        let input = file(".jsonl", content.as_bytes());
+        let rows = Rows::of(vec![Input::File(input.path().to_owned())]).unwrap();
+        let sample = LineSample {
+            rows: 1000,
+            seed: 5,
+            sampler: Sampler::Uniform,
+            shuffle: true,
+        };
+        let (count, drawn) = draw(&rows, &sample).unwrap();
+        assert_eq!((count, drawn.len()), (3000, 1000));
+        let (mut memory, mut disk) = (Vec::new(), Vec::new());
+        write(&rows, &drawn, &mut memory, HELD).unwrap();
+        write(&rows, &drawn, &mut disk, 0).unwrap();
+        assert!(memory == disk && memory.len() > 10_000);
+    }
+
+    #[test]
+    fn the_best_are_the_smallest_in_any_order() {
+        let priorities = |seed| (0..5000).map(move |i| priority(seed, i) % 1000);
+        for wanted in [0, 1, 700, 4999, 5000, 6000] {
+            let mut best = Best::new(wanted);
+            let mut all = Vec::new();
+            for (priority, start) in priorities(3).zip(0..) {
+                let span = Span {
+                    start,
+                    ..Span::default()
+                };
+                best.offer(priority, span);
+                all.push((priority, span));
+            }
+            all.sort_unstable();
+            all.truncate(usize::try_from(wanted).unwrap());
+            let all: Vec<Span> = all.into_iter().map(|kept| kept.1).collect();
+            assert_eq!(best.finish(true), all);
+        }
     }
 }

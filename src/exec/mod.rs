@@ -7,27 +7,41 @@
 //! `barrier` left alive. The executor never names an operator.
 
 mod barrier;
+mod barrier_pass;
 mod books;
 mod chain;
 mod draw;
-mod driver;
+pub mod driver;
+mod exact_keys;
+mod journal;
+pub mod known;
 pub mod lines;
+mod measured;
+mod output_pass;
 pub mod plan;
+mod probe;
 mod run;
 mod samples;
+pub mod setup;
 mod sinks;
 mod store;
+mod stream;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-pub use chain::{Stage, StepCost};
+pub use books::ROW_STATS;
+pub use chain::{STATS_FIELD, Stage, StepCost, panic_message, ujson};
+pub use probe::{StepProbe, probe};
+pub use run::has_progress;
+pub use store::stats_from_json;
 
-use crate::io::SourceError;
 use crate::io::format::questions::QuestionsError;
-use crate::recipe::{OutputSpec, Recipe, Target};
+use crate::io::{LockError, SourceError};
+use crate::recipe::{OutputSpec, QuarantineLimit, Recipe, Target};
 use crate::report::RunReport;
 use crate::sample::RowError;
 
@@ -46,8 +60,29 @@ pub struct RunOptions {
     pub working_dir: PathBuf,
     /// `dj` outputs: keep only captions.
     pub only_caption: bool,
+    /// Stats that were measured before.
+    pub known: Option<known::KnownStats>,
     /// Set by a signal: the run ends after the batch in hand.
     pub interrupted: Arc<AtomicBool>,
+    /// What becomes of an unfinished run of the same outputs.
+    pub resume: Resume,
+    /// Time between checkpoints; default: ten seconds, and so seldom that they cost at most a
+    /// fiftieth of the run.
+    pub checkpoint_every: Option<Duration>,
+    /// How many rows may fail before the run stops; default: as the recipe says.
+    pub max_quarantine: Option<QuarantineLimit>,
+}
+
+/// What becomes of an unfinished run of the same outputs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// It is in the way: the run fails and says so.
+    #[default]
+    Refuse,
+    /// It is gone on with; without one, the run starts from the beginning.
+    Continue,
+    /// It is thrown away.
+    Restart,
 }
 
 /// A run that did not finish. Nothing stands under a final name.
@@ -83,15 +118,99 @@ pub enum RunError {
         /// What is wrong.
         error: RowError,
     },
+    /// Stored stats that do not fit the rows or do not suffice.
+    #[error("{0}")]
+    Stored(String),
     /// A signal asked to stop.
     #[error("interrupted; no output was written")]
     Interrupted,
+    /// An unfinished run of the same outputs is in the way.
+    #[error(
+        "an unfinished run of these outputs, started {since}, stands at {rows} rows in {directory}"
+    )]
+    Unfinished {
+        /// Its working files.
+        directory: String,
+        /// Rows it has read.
+        rows: u64,
+        /// When it was started, in UTC.
+        since: String,
+    },
+    /// What an unfinished run was made of is not what it is to go on with.
+    #[error("the unfinished run cannot go on, something has changed: {}", .0.join("; "))]
+    Changed(Vec<String>),
+    /// A run over standard input or output keeps no progress.
+    #[error(
+        "a run that reads standard input or a pipe, or writes standard output, keeps no progress to resume"
+    )]
+    CannotResume,
+    /// The checkpoint cannot be read.
+    #[error("{0}: the checkpoint cannot be read: {1}")]
+    Checkpoint(String, io::Error),
+    /// Another process writes an output.
+    #[error("{path}: {error}")]
+    Locked {
+        /// The output.
+        path: String,
+        /// Who holds it.
+        error: LockError,
+    },
+    /// An input changed while it was read.
+    #[error("{name}: the input changed while it was read: {change}")]
+    InputChanged {
+        /// The input.
+        name: String,
+        /// What is different.
+        change: String,
+    },
+    /// More rows could not be processed than `max_quarantine` allows.
+    #[error("{failing} of {rows} rows could not be processed{}, {count} times for the reason {reason}: more than max_quarantine ({limit}) allows", streak_words(*.streak))]
+    TooManyBad {
+        /// Rows that could not be processed.
+        failing: u64,
+        /// Rows read.
+        rows: u64,
+        /// What is allowed.
+        limit: QuarantineLimit,
+        /// How many of them came last, one after the other.
+        streak: u64,
+        /// The most frequent reason.
+        reason: &'static str,
+        /// How often it came up.
+        count: u64,
+    },
     /// Whoever read the standard output went away.
     #[error("the reader of the standard output went away")]
     BrokenPipe,
     /// Rows do not add up: a defect of djr.
     #[error("rows do not add up, please report this: {0}")]
     Conservation(String),
+}
+
+impl RunError {
+    /// Whether the run can go on from its last checkpoint once the cause is gone.
+    #[must_use]
+    pub fn can_be_mended(&self) -> bool {
+        matches!(
+            self,
+            Self::Source(_)
+                | Self::Write { .. }
+                | Self::Interrupted
+                | Self::TooManyBad { .. }
+                | Self::Unfinished { .. }
+                | Self::Changed(_)
+                | Self::Checkpoint(..)
+                | Self::Locked { .. }
+        )
+    }
+}
+
+fn streak_words(streak: u64) -> String {
+    if streak < 100 {
+        String::new()
+    } else {
+        format!(", the last {streak} in a row")
+    }
 }
 
 /// Hears how far a run is.
@@ -125,7 +244,7 @@ pub fn run(
     options: &RunOptions,
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, RunError> {
-    run::Run::prepare(recipe, options)?.execute(observer)
+    run::run(recipe, options, observer)
 }
 
 /// The name of an output for people.
@@ -136,7 +255,8 @@ fn target_name(spec: &OutputSpec) -> String {
     }
 }
 
-fn write_error(path: impl std::fmt::Display, error: io::Error) -> RunError {
+/// A file or directory that cannot be written.
+pub fn write_error(path: impl std::fmt::Display, error: io::Error) -> RunError {
     RunError::Write {
         path: path.to_string(),
         error,

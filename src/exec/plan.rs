@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use crate::op::{ImageNeed, Operator};
-use crate::recipe::{OutputSpec, Step, Validation};
+use crate::recipe::{OnError, OutputSpec, Recipe, Step, Validation};
+use crate::sample::StatKey;
 
 /// Steps that run in one pass over the rows: a stream of row-by-row operators, then a group of
 /// operators that decide once every row's keys are known.
@@ -11,7 +12,11 @@ use crate::recipe::{OutputSpec, Step, Validation};
 pub struct Phase {
     /// Mappers, filters and exact deduplicators.
     pub stream: Range<usize>,
-    /// Near-deduplicators, selectors, and exact deduplicators behind one; may be empty.
+    /// Near-deduplicators, selectors, filters whose bounds come from the data, and exact
+    /// deduplicators behind one of them; may be empty. An exact deduplicator before an operator
+    /// that makes several rows of one begins a group too, because the ordered step admits whole
+    /// rows only. A census is a group of its own, and the first step of the next phase: there it
+    /// edits what it counted here.
     pub group: Range<usize>,
 }
 
@@ -20,12 +25,24 @@ pub struct Phase {
 pub fn phases(steps: &[Step]) -> Vec<Phase> {
     let mut phases = Vec::new();
     let mut at = 0;
+    // Whether the step at `at` is a census that has counted.
+    let mut counted = false;
     loop {
         let barrier = steps
             .iter()
-            .skip(at)
-            .position(|s| s.operator.is_barrier())
-            .map(|i| at + i);
+            .skip(at + usize::from(counted))
+            .position(Step::is_barrier)
+            .map_or(steps.len(), |i| at + usize::from(counted) + i);
+        let stream = steps.get(at..barrier).unwrap_or_default();
+        let expands = stream
+            .iter()
+            .rposition(|s| matches!(s.operator, Operator::Expander(_)));
+        let barrier = stream
+            .iter()
+            .take(expands.unwrap_or(0))
+            .position(|s| matches!(s.operator, Operator::Exact(_)))
+            .map(|i| at + i)
+            .or_else(|| (barrier < steps.len()).then_some(barrier));
         let Some(barrier) = barrier else {
             phases.push(Phase {
                 stream: at..steps.len(),
@@ -36,13 +53,70 @@ pub fn phases(steps: &[Step]) -> Vec<Phase> {
         let group_end = steps
             .iter()
             .skip(barrier)
-            .position(|s| !s.operator.is_barrier() && !matches!(s.operator, Operator::Exact(_)))
+            .position(|s| {
+                let joins = s.is_barrier() || matches!(s.operator, Operator::Exact(_));
+                !joins || matches!(s.operator, Operator::Census(_))
+            })
             .map_or(steps.len(), |i| barrier + i);
+        // A census counts the rows that are left, and edits them before anyone else sees them.
+        let counts = group_end == barrier;
         phases.push(Phase {
             stream: at..barrier,
-            group: barrier..group_end,
+            group: barrier..group_end.max(barrier + 1),
         });
         at = group_end;
+        counted = counts;
+    }
+}
+
+/// The order in which the steps of a stream run.
+///
+/// As written; but with `op_fusion`, of filters that follow each other those run first that need
+/// less of a row's images. The same rows survive with the same stats, because such filters only
+/// measure the row, each a stat of its own, and a row stays if all of them keep it. What may differ
+/// is which of several filters a row is charged to: one that would drop it, or one that cannot
+/// measure it. Where that would show in the outputs or end the run, the order stays as written:
+/// behind an exact deduplicator (a row that failed does not stand for its duplicates, one that was
+/// dropped does), with `on_error: fail`, and with a tracer.
+#[must_use]
+pub fn order(recipe: &Recipe, stream: &Range<usize>) -> Vec<usize> {
+    let mut order: Vec<usize> = stream.clone().collect();
+    if !recipe.op_fusion || recipe.on_error == OnError::Fail || recipe.tracer.open {
+        return order;
+    }
+    let steps = &recipe.steps;
+    let is_exact = |n: &usize| matches!(operator(steps, *n), Some(Operator::Exact(_)));
+    let until = order.iter().position(is_exact).unwrap_or(order.len());
+    let before = order.get_mut(..until).unwrap_or_default();
+    let movable = |n: usize| filter_stats(steps, n).is_some();
+    for run in before.chunk_by_mut(|&a, &b| movable(a) && movable(b)) {
+        let mut stats: Vec<_> = run
+            .iter()
+            .filter_map(|&n| filter_stats(steps, n))
+            .flatten()
+            .collect();
+        let all = stats.len();
+        stats.sort_unstable();
+        stats.dedup();
+        // A stat that two filters share is measured by the one that runs first.
+        if stats.len() == all {
+            run.sort_by_key(|&n| operator(steps, n).map(Operator::image_need));
+        }
+    }
+    order
+}
+
+fn operator(steps: &[Step], number: usize) -> Option<&Operator> {
+    steps.get(number).map(|step| &step.operator)
+}
+
+/// The stats of a filter that decides by nothing else.
+fn filter_stats(steps: &[Step], number: usize) -> Option<&[StatKey]> {
+    match operator(steps, number)? {
+        Operator::Filter(op) if !op.reads_stats() => {
+            Some(op.stats()).filter(|stats| !stats.is_empty())
+        }
+        _ => None,
     }
 }
 

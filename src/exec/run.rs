@@ -3,140 +3,211 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
-use hashbrown::HashMap;
-
-use super::barrier::KeyTable;
-use super::books::{Books, ExactKeys};
-use super::chain::{BatchResult, Chain, End, OutputWork, Rendered, Stage, Work};
-use super::draw::{LateFate, Survivors};
-use super::driver::{self, InFlight};
-use super::sinks::{Complete, Sink};
-use super::store::{self, Store, StoreWriter};
+use super::barrier_pass::{self, BarrierPass};
+use super::books::{Books, quarantine_path};
+use super::chain::{BatchResult, Chain, OutputWork, TIMED_EVERY};
+use super::journal::{Journal, Left, Opened, Progress, is_unfinished};
+use super::output_pass::OutputPass;
+use super::stream::{Source, drive};
 use super::{
-    Observer, RunError, RunOptions, RunOutcome, output_error, plan, target_name, write_error,
+    Observer, RunError, RunOptions, RunOutcome, output_error, plan, setup, target_name, write_error,
 };
+use crate::io::atomic::Sealed;
 use crate::io::format::Renderer;
 use crate::io::format::dj::DjRenderer;
 use crate::io::format::jsonl::JsonlRenderer;
 use crate::io::format::llava::LlavaRenderer;
 use crate::io::format::questions::Questions;
 use crate::io::paths::PathWriter;
-use crate::io::source::InputSummary;
-use crate::io::{Input, LineSource, PendingFile};
-use crate::op::ImageNeed;
-use crate::recipe::{CompatStats, Inputs, OutputFormat, OutputSpec, Recipe, Target};
+use crate::io::workspace::Lengths;
+use crate::io::{Input, OutputLock, PendingFile, Workspace};
+use crate::op::{Common, ImageNeed, Operator};
+use crate::recipe::{CompatStats, OutputFormat, OutputSpec, Recipe, Target, Validation};
 use crate::report::RunReport;
 use crate::report::counts::peak_memory;
-use crate::report::ledger::Ledger;
 use crate::report::manifest::Manifest;
-use crate::sample::{FieldPath, ImageContext, Origin, RowError};
+use crate::sample::{FieldPath, ImageContext};
 
-/// A run: what does not change, and the account of rows.
+/// A run: what does not change, the account of rows, and how far it is.
 pub(super) struct Run<'a> {
     pub(super) fixed: Fixed<'a>,
     pub(super) books: Books,
+    pub(super) journal: Journal,
+    /// What a census found in the last phase.
+    common: Arc<Common>,
 }
 
 /// What a run holds unchanged from start to end.
 pub(super) struct Fixed<'a> {
-    recipe: &'a Recipe,
+    pub(super) recipe: &'a Recipe,
     pub(super) options: &'a RunOptions,
     pub(super) pool: rayon::ThreadPool,
+    pub(super) workspace: Workspace,
     inputs: Vec<Input>,
-    pub(super) renderers: Vec<Box<dyn Renderer>>,
-    started: Instant,
-    spill_dir: PathBuf,
+    renderers: Vec<Box<dyn Renderer>>,
     run_dir: Option<PathBuf>,
 }
 
-/// A row whose key failed inside a barrier group.
-struct FailedKey {
-    step: usize,
-    origin: Origin,
-    id: Option<Box<str>>,
-    error: RowError,
-    verbatim: Vec<u8>,
+/// What becomes of the rows of a phase.
+trait Pass {
+    /// Takes the next batch.
+    fn consume(
+        &mut self,
+        batch: BatchResult,
+        phase: &plan::Phase,
+        books: &mut Books,
+    ) -> Result<(), RunError>;
+
+    /// Makes everything durable and says what is left to do from `at` on.
+    fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Left, RunError>;
 }
 
-/// What was read of each input, if a phase read them and not rows of an earlier phase.
-pub(super) type InputsRead = Option<Vec<InputSummary>>;
-
-/// Where the next phase reads from.
-pub(super) enum Source {
-    Inputs(LineSource),
-    Rows(Arc<Store>, Vec<u32>),
-}
-
-impl<'a> Run<'a> {
-    pub(super) fn prepare(recipe: &'a Recipe, options: &'a RunOptions) -> Result<Self, RunError> {
-        let started = Instant::now();
-        let threads = options
-            .threads
-            .or(recipe.threads)
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let cores = std::thread::available_parallelism().map_or(threads, usize::from);
-        // More threads than cores only cost memory; the answer is the same.
-        let threads = if options.threads.is_some() {
-            threads
-        } else {
-            threads.min(cores)
-        };
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.max(1))
-            .thread_name(|i| format!("djr-worker-{i}"))
-            .build()
-            .map_err(|e| write_error("worker threads", io::Error::other(e)))?;
-        let inputs = match &recipe.inputs {
-            Inputs::Stdin => vec![Input::Stdin],
-            Inputs::Files(files) => files.iter().cloned().map(Input::File).collect(),
-        };
-        let run_dir = options.run_dir.clone().or_else(|| default_run_dir(recipe));
-        let spill_dir = run_dir.clone().unwrap_or_else(std::env::temp_dir);
-        if let Some(dir) = &run_dir {
-            std::fs::create_dir_all(dir).map_err(|e| write_error(dir.display(), e))?;
-        }
-        let renderers = recipe
-            .outputs
-            .iter()
-            .map(|spec| renderer(spec, recipe, options))
-            .collect::<Result<Vec<_>, _>>()?;
-        let books = Books::open(recipe, run_dir.as_deref(), &inputs)?;
-        let fixed = Fixed {
-            recipe,
-            options,
-            pool,
-            inputs,
-            renderers,
-            started,
-            spill_dir,
-            run_dir,
-        };
-        Ok(Self { fixed, books })
+impl Pass for BarrierPass {
+    fn consume(
+        &mut self,
+        batch: BatchResult,
+        phase: &plan::Phase,
+        books: &mut Books,
+    ) -> Result<(), RunError> {
+        BarrierPass::consume(self, batch, phase, books)
     }
 
-    pub(super) fn execute(mut self, observer: &mut dyn Observer) -> Result<RunOutcome, RunError> {
-        let phases = plan::phases(&self.fixed.recipe.steps);
-        let mut source = Source::Inputs(LineSource::new(self.fixed.inputs.clone()));
-        let mut summaries = None;
-        let mut outputs = Vec::new();
-        let mut left = phases.iter().enumerate();
-        if let Some((number, last)) = left.next_back() {
-            for (number, phase) in left {
-                let mut progress =
-                    |report: &RunReport| observer.progress(number, phases.len(), report);
-                let (next, read) = self.barrier_phase(phase, source, &mut progress)?;
-                source = next;
-                summaries = summaries.or(read);
-            }
-            let mut progress = |report: &RunReport| observer.progress(number, phases.len(), report);
-            let (written, read) = self.last_phase(last, source, &mut progress)?;
-            outputs = written;
-            summaries = summaries.or(read);
+    fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Left, RunError> {
+        self.sync(lengths)
+            .map_err(|e| write_error("rows set aside on disk", e))?;
+        Ok(Left::Rows(at.clone()))
+    }
+}
+
+impl Pass for OutputPass<'_> {
+    fn consume(
+        &mut self,
+        batch: BatchResult,
+        _: &plan::Phase,
+        books: &mut Books,
+    ) -> Result<(), RunError> {
+        OutputPass::consume(self, batch, books)
+    }
+
+    fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Left, RunError> {
+        OutputPass::left(self, at, lengths)
+    }
+}
+
+/// Runs `recipe`.
+///
+/// # Errors
+/// As [`super::run`].
+pub(super) fn run(
+    recipe: &Recipe,
+    options: &RunOptions,
+    observer: &mut dyn Observer,
+) -> Result<RunOutcome, RunError> {
+    let run_dir = run_dir(recipe, options);
+    // Held to the end; nobody else writes these outputs meanwhile.
+    let _locks = lock_outputs(recipe, run_dir.as_deref())?;
+    let inputs = setup::inputs(recipe);
+    let renderers = recipe
+        .outputs
+        .iter()
+        .map(|spec| renderer(spec, recipe, options))
+        .collect::<Result<Vec<_>, _>>()?;
+    let Opened {
+        journal,
+        workspace,
+        books,
+        left,
+    } = Journal::open(recipe, options, &inputs, run_dir.as_deref())?;
+    let (outcome, journal) = match (left, books) {
+        (Left::Names(files), Some(books)) => {
+            (publish(run_dir.as_deref(), &files, books.report), journal)
         }
-        self.close(&summaries.unwrap_or_default(), outputs)
+        (Left::Names(_), None) => (Err(RunError::Conservation("no books".into())), journal),
+        (Left::Rows(progress), books) => {
+            let pool = setup::pool(recipe, options)?;
+            let limit = options.max_quarantine.unwrap_or(recipe.max_quarantine);
+            let dir = run_dir.as_deref();
+            let books = Books::open(recipe, dir, &inputs, limit, &workspace, books)?;
+            let fixed = Fixed {
+                recipe,
+                options,
+                pool,
+                workspace,
+                inputs,
+                renderers,
+                run_dir: run_dir.clone(),
+            };
+            let mut run = Run {
+                fixed,
+                books,
+                journal,
+                common: Arc::default(),
+            };
+            (run.finish(progress, observer), run.journal)
+        }
+    };
+    let can_go_on = matches!(&outcome, Err(e) if e.can_be_mended());
+    let unfinished = run_dir.as_deref().is_some_and(is_unfinished);
+    if !(can_go_on && unfinished) {
+        journal.discard(recipe, run_dir.as_deref());
+    }
+    outcome
+}
+
+/// Whether there is a checkpoint from which the same run could go on.
+#[must_use]
+pub fn has_progress(recipe: &Recipe, options: &RunOptions) -> bool {
+    run_dir(recipe, options).is_some_and(|dir| is_unfinished(&dir))
+}
+
+fn lock_outputs(recipe: &Recipe, run_dir: Option<&Path>) -> Result<Vec<OutputLock>, RunError> {
+    let outputs = recipe.outputs.iter().filter_map(|o| match &o.target {
+        Target::File(path) => Some(path.clone()),
+        Target::Stdout => None,
+    });
+    outputs
+        .chain(run_dir.map(|dir| dir.join("manifest.json")))
+        .map(|path| {
+            OutputLock::acquire(&path).map_err(|error| RunError::Locked {
+                path: path.display().to_string(),
+                error,
+            })
+        })
+        .collect()
+}
+
+impl Run<'_> {
+    /// Does what is left to do.
+    fn finish(
+        &mut self,
+        mut at: Progress,
+        observer: &mut dyn Observer,
+    ) -> Result<RunOutcome, RunError> {
+        let recipe = self.fixed.recipe;
+        let phases = plan::phases(&recipe.steps);
+        let mut rows = None;
+        if let Some(before) = at.phase.checked_sub(1) {
+            rows = Some(barrier_pass::alive_rows(&self.fixed.workspace, before)?);
+        }
+        for (number, phase) in phases.iter().enumerate().skip(at.phase) {
+            let cursor = at.cursor.as_ref();
+            let source = match rows.take() {
+                None => Source::inputs(&self.fixed.inputs, cursor),
+                Some(left) => {
+                    self.common = left.common;
+                    Source::rows(left.store, left.rows, cursor)
+                }
+            };
+            let mut heard = |books: &Books| observer.progress(number, phases.len(), &books.report);
+            if phase.group.is_empty() {
+                return self.output_phase(phase, source, at, &mut heard);
+            }
+            let (alive, after) = self.barrier_phase(phase, source, at, &mut heard)?;
+            rows = Some(alive);
+            at = after;
+        }
+        Err(RunError::Conservation("the plan has no last phase".into()))
     }
 
     /// Runs the stream of a phase, sets the rows that reach its barrier aside and lets the barrier
@@ -145,507 +216,330 @@ impl<'a> Run<'a> {
         &mut self,
         phase: &plan::Phase,
         source: Source,
-        progress: &mut dyn FnMut(&RunReport),
-    ) -> Result<(Source, InputsRead), RunError> {
-        let spill = |error| write_error(self.fixed.spill_dir.display(), error);
-        let mut writer = StoreWriter::create(&self.fixed.spill_dir).map_err(spill)?;
-        let group: Vec<usize> = phase.group.clone().collect();
-        let mut tables = Vec::new();
-        for &step in &group {
-            if let Some(step) = self.fixed.recipe.steps.get(step) {
-                let table = KeyTable::new(&step.operator, &self.fixed.spill_dir).map_err(spill)?;
-                tables.extend(table);
+        mut at: Progress,
+        heard: &mut dyn FnMut(&Books),
+    ) -> Result<(barrier_pass::Alive, Progress), RunError> {
+        let mut pass = BarrierPass::open(
+            &self.fixed.workspace,
+            at.phase,
+            phase,
+            &self.fixed.recipe.steps,
+            self.fixed.key_budget(),
+        )
+        .map_err(|e| write_error(self.fixed.workspace.directory().display(), e))?;
+        self.read(&mut pass, phase, source, &mut at, true, heard)?;
+        let Self {
+            fixed,
+            books,
+            journal,
+            ..
+        } = self;
+        let steps = &fixed.recipe.steps;
+        let workspace = &fixed.workspace;
+        let mut settled = Lengths::new();
+        let alive = pass.resolve(workspace, steps, books, &mut settled)?;
+        let done = at.phase;
+        let after = Progress {
+            phase: done + 1,
+            cursor: None,
+            ..at
+        };
+        journal.save(books, |lengths| {
+            lengths.extend(settled);
+            Ok(Left::Rows(after.clone()))
+        })?;
+        barrier_pass::remove_keys(workspace, done, phase, steps);
+        if let Some(before) = done.checked_sub(1) {
+            barrier_pass::remove_rows(workspace, before);
+        }
+        Ok((alive, after))
+    }
+
+    /// Runs the last stream and writes the outputs.
+    fn output_phase(
+        &mut self,
+        phase: &plan::Phase,
+        source: Source,
+        mut at: Progress,
+        heard: &mut dyn FnMut(&Books),
+    ) -> Result<RunOutcome, RunError> {
+        let fixed = &self.fixed;
+        let specs = &fixed.recipe.outputs;
+        let mut pass = OutputPass::open(&fixed.workspace, specs, &at.sinks, fixed.key_budget())?;
+        let sampled = pass.rows.is_some();
+        self.read(&mut pass, phase, source, &mut at, sampled, heard)?;
+        let reached = self.books.reached_outputs;
+        for (counts, sink) in self.books.report.outputs.iter_mut().zip(&pass.sinks) {
+            if let Some(sink) = sink {
+                counts.candidates = reached;
+                counts.written = sink.written;
             }
         }
-        // Rows whose key failed in the middle of the group: they count for the operators before.
-        let mut failed: HashMap<u32, FailedKey> = HashMap::new();
-        let fresh = matches!(source, Source::Inputs(_));
-        let chain = self.fixed.chain(phase, &self.books, fresh, true, false);
-        let mut seen = ExactKeys::default();
-        let spill_dir = self.fixed.spill_dir.clone();
-        let books = &mut self.books;
-        let read = drive(
-            &self.fixed.pool,
-            self.fixed.options,
+        self.write_samples(&mut pass, &at)?;
+        self.close(pass, &at)
+    }
+
+    /// Reads the rows of a phase to their end into `pass`, with checkpoints on the way and one
+    /// behind the last row: what was set aside is read from there on, by this process or a later
+    /// one.
+    fn read(
+        &mut self,
+        pass: &mut dyn Pass,
+        phase: &plan::Phase,
+        source: Source,
+        at: &mut Progress,
+        keep_frames: bool,
+        heard: &mut dyn FnMut(&Books),
+    ) -> Result<(), RunError> {
+        let Self {
+            fixed,
+            books,
+            journal,
+            common,
+        } = self;
+        let fresh = source.is_fresh();
+        let chain = fixed.chain(phase, books, common, fresh, keep_frames);
+        let passed = drive(
+            &fixed.pool,
+            fixed.options,
             &chain,
             source,
-            |batch| {
+            |batch, cursor| {
                 books.add_batch(&batch, fresh);
-                let BatchResult { rows, frames, .. } = batch;
-                for mut row in rows {
-                    let reached = match &row.end {
-                        End::Failed(Stage::Step(step), ..) => phase.group.contains(step),
-                        End::Alive => true,
-                        _ => false,
-                    };
-                    if !books.admit(&row, &mut seen)? {
-                        continue;
-                    }
-                    if !reached {
-                        books.ended(&row)?;
-                        continue;
-                    }
-                    let frame = frames.get(row.frame.clone()).unwrap_or_default();
-                    let ordinal = writer
-                        .push(frame)
-                        .map_err(|e| write_error(spill_dir.display(), e))?;
-                    let mut keys = std::mem::take(&mut row.keys).into_iter();
-                    for table in &mut tables {
-                        table
-                            .push(keys.next())
-                            .map_err(|e| write_error(spill_dir.display(), e))?;
-                    }
-                    if let End::Failed(Stage::Step(step), error, verbatim) = row.end {
-                        failed.insert(
-                            ordinal,
-                            FailedKey {
-                                step,
-                                origin: row.origin,
-                                id: row.id,
-                                error,
-                                verbatim,
-                            },
-                        );
-                    }
-                }
+                books.keep_row_stats(&batch)?;
+                pass.consume(batch, phase, books)?;
                 books.count_rows_in();
-                progress(&books.report);
+                heard(books);
+                books.check_limit()?;
+                at.cursor = Some(cursor);
+                if journal.is_due() && !books.in_a_streak() {
+                    journal.save(books, |lengths| pass.left(at, lengths))?;
+                }
                 Ok(())
             },
         )?;
-        drop(chain);
-        let rows = u32::try_from(writer.len()).unwrap_or(u32::MAX);
-        let store = Arc::new(
-            writer
-                .finish()
-                .map_err(|e| write_error(self.fixed.spill_dir.display(), e))?,
-        );
-        let mut alive: Vec<u32> = (0..rows).collect();
-        for (&number, table) in group.iter().zip(&mut tables) {
-            let Some(step) = self.fixed.recipe.steps.get(number) else {
-                continue;
-            };
-            if failed.values().any(|f| f.step == number) {
-                let mut ended: Vec<u32> = failed
-                    .iter()
-                    .filter(|(_, f)| f.step == number)
-                    .map(|(&o, _)| o)
-                    .collect();
-                ended.sort_unstable();
-                alive.retain(|ordinal| ended.binary_search(ordinal).is_err());
-                for ordinal in ended {
-                    if let Some(row) = failed.remove(&ordinal) {
-                        self.books.failed(
-                            Stage::Step(number),
-                            row.origin,
-                            row.id.as_deref(),
-                            &row.error,
-                            &row.verbatim,
-                        )?;
-                    }
-                }
-            }
-            let resolution =
-                table
-                    .resolve(&step.operator, alive)
-                    .map_err(|e| RunError::Barrier {
-                        operator: step.name.to_owned(),
-                        message: e.to_string(),
-                    })?;
-            self.drop_rows(number, &resolution.dropped, &store)?;
-            self.books.count_repeated(number, resolution.repeated);
-            alive = resolution.alive;
+        if !passed.interrupted && at.summaries.is_none() {
+            at.summaries = passed.summaries;
         }
-        Ok((Source::Rows(store, alive), read))
-    }
-
-    /// Records rows that a barrier dropped, in input order.
-    fn drop_rows(
-        &mut self,
-        step: usize,
-        dropped: &[(u32, Option<u32>)],
-        store: &Store,
-    ) -> Result<(), RunError> {
-        let context = Arc::new(ImageContext::default());
-        let mut frame = Vec::new();
-        let mut origin_of = |ordinal: u32| -> Result<(Origin, Option<Box<str>>), RunError> {
-            store
-                .read(ordinal, &mut frame)
-                .map_err(|e| write_error("rows set aside on disk", e))?;
-            let sample = store::decode(&frame, &context);
-            Ok(sample.map_or((Origin::default(), None), |(s, _)| {
-                (s.origin(), s.raw_json("id").map(Into::into))
-            }))
-        };
-        self.books.count_dropped(step, dropped.len() as u64);
-        if self.books.ledger.is_none() {
-            return Ok(());
-        }
-        for &(ordinal, first) in dropped {
-            let (origin, id) = origin_of(ordinal)?;
-            let duplicate_of = first
-                .map(&mut origin_of)
-                .transpose()?
-                .map(|(origin, _)| origin.offset);
-            self.books
-                .record_dropped(step, origin, id.as_deref(), duplicate_of)?;
+        journal.save(books, |lengths| pass.left(at, lengths))?;
+        if passed.interrupted {
+            return Err(RunError::Interrupted);
         }
         Ok(())
     }
 
-    /// Runs the last stream and writes the outputs.
-    fn last_phase(
-        &mut self,
-        phase: &plan::Phase,
-        source: Source,
-        progress: &mut dyn FnMut(&RunReport),
-    ) -> Result<(Vec<Option<Complete>>, InputsRead), RunError> {
-        let outputs = &self.fixed.recipe.outputs;
-        let sampled = outputs.iter().any(|o| o.sample.is_some());
-        let mut sinks = Vec::new();
-        for spec in outputs {
-            let sink = match spec.sample {
-                None => Some(Sink::create(spec).map_err(|e| write_error(target_name(spec), e))?),
-                Some(_) => None,
-            };
-            sinks.push(sink);
-        }
-        let mut store = None;
-        if sampled {
-            store = Some(
-                StoreWriter::create(&self.fixed.spill_dir)
-                    .map_err(|e| write_error(self.fixed.spill_dir.display(), e))?,
-            );
-        }
-        let mut survivors = Survivors::default();
-        let fresh = matches!(source, Source::Inputs(_));
-        let chain = self.fixed.chain(phase, &self.books, fresh, sampled, true);
-        let mut seen = ExactKeys::default();
-        let spill_dir = self.fixed.spill_dir.clone();
-        let books = &mut self.books;
-        let read = drive(
-            &self.fixed.pool,
-            self.fixed.options,
-            &chain,
-            source,
-            |batch| {
-                books.add_batch(&batch, fresh);
-                let BatchResult {
-                    rows,
-                    frames,
-                    rendered,
-                    stats,
-                    ..
-                } = batch;
-                for mut row in rows {
-                    if !books.admit(&row, &mut seen)? {
-                        continue;
-                    }
-                    if !matches!(row.end, End::Alive) {
-                        books.ended(&row)?;
-                        continue;
-                    }
-                    books.write_stats(stats.get(row.stats.clone()).unwrap_or_default())?;
-                    let mut wrote = false;
-                    let mut refused = false;
-                    let records = std::mem::take(&mut row.rendered);
-                    let open = sinks
-                        .iter_mut()
-                        .enumerate()
-                        .filter_map(|(i, s)| s.as_mut().map(|s| (i, s)));
-                    for ((index, sink), record) in open.zip(records) {
-                        match record {
-                            Rendered::Bytes(range) => {
-                                sink.write(rendered.get(range).unwrap_or_default())
-                                    .map_err(|e| output_error(outputs.get(index), e))?;
-                                wrote = true;
-                            }
-                            Rendered::Refused(error, verbatim) => {
-                                refused = true;
-                                books.refused(
-                                    index,
-                                    row.origin,
-                                    row.id.as_deref(),
-                                    &error,
-                                    &verbatim,
-                                )?;
-                            }
-                        }
-                    }
-                    if let Some(store) = &mut store {
-                        store
-                            .push(frames.get(row.frame.clone()).unwrap_or_default())
-                            .map_err(|e| write_error(spill_dir.display(), e))?;
-                        survivors.push(row.origin.offset, wrote, refused);
-                    }
-                    books.traced(&row.traces);
-                    if wrote || !sampled {
-                        let fate = if wrote {
-                            LateFate::Written
-                        } else {
-                            LateFate::Refused
-                        };
-                        books.settled(row.origin, row.id.as_deref(), fate)?;
-                    }
-                    books.reached_outputs += 1;
-                }
-                books.count_rows_in();
-                progress(&books.report);
-                Ok(())
-            },
-        )?;
-        drop(chain);
-        let reached = self.books.reached_outputs;
-        let mut finished = Vec::new();
-        for (index, sink) in sinks.into_iter().enumerate() {
-            let Some(sink) = sink else {
-                finished.push(None);
-                continue;
-            };
-            let complete = sink
-                .finish()
-                .map_err(|e| output_error(outputs.get(index), e))?;
-            if let Some(counts) = self.books.report.outputs.get_mut(index) {
-                counts.candidates = reached;
-                counts.written = complete.written;
-            }
-            finished.push(Some(complete));
-        }
-        if let Some(store) = store {
-            let store = Arc::new(
-                store
-                    .finish()
-                    .map_err(|e| write_error(self.fixed.spill_dir.display(), e))?,
-            );
-            for (index, spec) in outputs.iter().enumerate() {
-                if spec.sample.is_some() {
-                    let complete = self.write_sample(index, spec, &store, &mut survivors)?;
-                    if let Some(slot) = finished.get_mut(index) {
-                        *slot = Some(complete);
-                    }
-                }
-            }
-            self.settle_survivors(&store, &survivors)?;
-        }
-        Ok((finished, read))
-    }
-
-    /// Makes everything durable, then gives the outputs their names, then writes the manifest.
-    fn close(
-        mut self,
-        summaries: &[InputSummary],
-        outputs: Vec<Option<Complete>>,
-    ) -> Result<RunOutcome, RunError> {
-        self.books.count_rows_in();
-        self.books
+    /// Makes everything durable, then gives the files their names, the manifest last.
+    fn close(&mut self, pass: OutputPass<'_>, at: &Progress) -> Result<RunOutcome, RunError> {
+        self.journal.check_inputs()?;
+        let Self {
+            fixed,
+            books,
+            journal,
+            ..
+        } = self;
+        books.count_rows_in();
+        books
             .report
             .check_conservation()
             .map_err(RunError::Conservation)?;
-        self.books.report.time = self.fixed.started.elapsed();
-        self.books.report.peak_memory = peak_memory();
-        let Books {
-            mut report,
-            ledger,
-            quarantine,
-            stats,
-            traces,
-            ..
-        } = self.books;
-        let quarantine_path = quarantine.path().to_owned();
-        let quarantined = quarantine
-            .finish()
-            .map_err(|e| write_error(quarantine_path.display(), e))?;
-        if quarantined.is_none() {
-            // What an earlier run left under this name would be taken for this run's.
-            let _ = std::fs::remove_file(&quarantine_path);
-        }
-        let ledger = ledger
-            .map(Ledger::finish)
+        books.report.time = journal.elapsed();
+        books.report.peak_memory = peak_memory();
+        let workspace = &fixed.workspace;
+        let mut pending = Vec::new();
+        let mut seal = |mut file: PendingFile| -> Result<Sealed, RunError> {
+            let sealed = file
+                .seal()
+                .map_err(|e| write_error(file.target().display(), e))?;
+            // It would be removed if it were dropped before it has its name.
+            pending.push(file);
+            Ok(sealed)
+        };
+        let mut files = Vec::new();
+        let ledger = books
+            .ledger
+            .take()
+            .map(|ledger| ledger.finish(workspace))
             .transpose()
-            .map_err(|e| write_error("ledger", e))?;
-        let stats = stats
-            .map(PendingFile::commit)
+            .map_err(|e| write_error("ledger", e))?
+            .map(&mut seal)
+            .transpose()?;
+        let row_stats = books
+            .row_stats
+            .take()
+            .map(|stats| stats.finish(workspace))
             .transpose()
-            .map_err(|e| write_error("stats", e))?;
-        for trace in traces.into_iter().flatten() {
-            trace.write()?;
+            .map_err(|e| write_error("stats of rows", e))?
+            .map(&mut seal)
+            .transpose()?;
+        let quarantine = books.quarantine.take().map(&mut seal).transpose()?;
+        let stats = books.stats.take().map(&mut seal).transpose()?;
+        files.extend(
+            [&ledger, &row_stats, &quarantine, &stats]
+                .into_iter()
+                .flatten()
+                .cloned(),
+        );
+        for trace in books.traces.iter().flatten() {
+            files.push(seal(trace.write(workspace)?)?);
         }
-        for (index, complete) in outputs.into_iter().enumerate() {
-            let Some(complete) = complete else { continue };
-            let files = complete
-                .commit()
-                .map_err(|e| output_error(self.fixed.recipe.outputs.get(index), e))?;
-            if let Some(counts) = report.outputs.get_mut(index) {
-                counts.files = files;
+        for (index, sink) in pass.sinks.into_iter().enumerate() {
+            let spec = fixed.recipe.outputs.get(index);
+            let Some(sink) = sink else { continue };
+            let parts = sink.finish().map_err(|e| output_error(spec, e))?;
+            let sealed: Vec<Sealed> = parts.into_iter().map(&mut seal).collect::<Result<_, _>>()?;
+            if let Some(counts) = books.report.outputs.get_mut(index) {
+                counts.files = sealed.iter().map(Sealed::finished).collect();
             }
+            files.extend(sealed);
         }
-        if let Some(dir) = &self.fixed.run_dir {
+        if let Some(dir) = &fixed.run_dir {
+            let finished = |file: Option<Sealed>| file.map(|f| f.finished());
+            let (ledger, row_stats) = (finished(ledger), finished(row_stats));
+            let (quarantine, stats) = (finished(quarantine), finished(stats));
             let manifest = Manifest {
-                recipe: self.fixed.recipe,
-                report: &report,
-                inputs: &self.fixed.inputs,
-                summaries,
+                recipe: fixed.recipe,
+                report: &books.report,
+                inputs: &fixed.inputs,
+                fingerprints: journal.fingerprints(),
+                summaries: at.summaries.as_deref().unwrap_or_default(),
                 ledger: ledger.as_ref(),
-                quarantine: quarantined.as_ref(),
+                row_stats: row_stats.as_ref(),
+                quarantine: quarantine.as_ref(),
                 stats: stats.as_ref(),
-                threads: self.fixed.pool.current_num_threads(),
+                threads: fixed.pool.current_num_threads(),
             };
-            manifest
-                .write(&dir.join("manifest.json"))
+            let file = manifest
+                .write(&dir.join("manifest.json"), workspace)
                 .map_err(|e| write_error(dir.display(), e))?;
+            files.push(seal(file)?);
         }
-        Ok(RunOutcome {
-            report,
-            run_dir: self.fixed.run_dir,
-            quarantine: quarantined.map(|q| q.path),
-        })
+        journal.save(books, |_| Ok(Left::Names(files.clone())))?;
+        publish(fixed.run_dir.as_deref(), &files, books.report.clone())
     }
 }
 
+/// Gives complete files their names.
+fn publish(
+    run_dir: Option<&Path>,
+    files: &[Sealed],
+    report: RunReport,
+) -> Result<RunOutcome, RunError> {
+    let quarantine = quarantine_path(run_dir);
+    let quarantine = if files.iter().any(|file| file.target == quarantine) {
+        Some(quarantine)
+    } else {
+        // What an earlier run left under this name would be taken for this run's.
+        let _ = std::fs::remove_file(quarantine);
+        None
+    };
+    for file in files {
+        file.publish()
+            .map_err(|e| write_error(file.target.display(), e))?;
+    }
+    Ok(RunOutcome {
+        report,
+        run_dir: run_dir.map(Path::to_owned),
+        quarantine,
+    })
+}
+
 impl Fixed<'_> {
+    /// The share of the memory budget for keys that exact deduplicators have seen, in bytes.
+    fn key_budget(&self) -> Option<u64> {
+        self.options.max_memory.map(|bytes| bytes / 4)
+    }
+
+    /// What a phase does to each row; only the last one writes outputs.
     fn chain(
         &self,
         phase: &plan::Phase,
         books: &Books,
+        common: &Arc<Common>,
         fresh: bool,
         keep_frames: bool,
-        last: bool,
     ) -> Chain<'_> {
         let recipe = self.recipe;
-        let outputs = if last {
-            recipe
-                .outputs
-                .iter()
-                .zip(&self.renderers)
-                .filter(|(spec, _)| spec.sample.is_none())
-                .map(|(spec, renderer)| OutputWork {
-                    renderer: renderer.as_ref(),
-                    validate: spec.validate,
-                })
-                .collect()
-        } else {
-            Vec::new()
-        };
-        let required = if fresh {
-            recipe
-                .text_keys
-                .iter()
-                .map(|k| FieldPath::new(k.as_str()))
-                .collect()
-        } else {
-            Vec::new()
-        };
+        let last = phase.group.is_empty();
+        let outputs = recipe
+            .outputs
+            .iter()
+            .zip(&self.renderers)
+            .filter(|(spec, _)| last && spec.sample.is_none())
+            .map(|(spec, renderer)| OutputWork {
+                renderer: renderer.as_ref(),
+                validate: spec.validate,
+            })
+            .collect();
+        let required = if fresh { required(recipe) } else { Vec::new() };
+        let suffixes = suffixes(recipe, &self.inputs).filter(|_| fresh);
         Chain {
             steps: &recipe.steps,
-            stream: phase.stream.clone(),
+            suffixes,
+            stream: plan::order(recipe, &phase.stream),
             group: phase.group.clone(),
             required,
             context: self.image_context(plan::image_need(&recipe.steps, phase, &recipe.outputs)),
             ujson: recipe.compat_stats == CompatStats::Ujson,
             keep_frames,
             outputs,
+            keep_row_stats: fresh && books.row_stats.is_some(),
             render_stats: last && books.stats.is_some(),
             traced: books.traces.iter().map(Option::is_some).collect(),
+            timed_every: TIMED_EVERY,
+            common: Arc::clone(common),
         }
+    }
+
+    /// Renders rows for one sampled output, its images checked as far as `validate` asks.
+    pub(super) fn sample_chain(
+        &self,
+        index: usize,
+        spec: &OutputSpec,
+        validate: Validation,
+    ) -> Result<Chain<'_>, RunError> {
+        let renderer = self
+            .renderers
+            .get(index)
+            .ok_or_else(|| write_error(target_name(spec), io::Error::other("no renderer")))?;
+        Ok(Chain {
+            steps: &[],
+            stream: Vec::new(),
+            group: 0..0,
+            required: Vec::new(),
+            suffixes: None,
+            context: self.image_context(plan::output_need(validate)),
+            ujson: false,
+            keep_frames: false,
+            outputs: vec![OutputWork {
+                renderer: renderer.as_ref(),
+                validate,
+            }],
+            keep_row_stats: false,
+            render_stats: false,
+            traced: Vec::new(),
+            timed_every: TIMED_EVERY,
+            common: Arc::default(),
+        })
     }
 
     pub(super) fn image_context(&self, want: ImageNeed) -> Arc<ImageContext> {
-        let recipe = self.recipe;
-        let roots = match &recipe.image_root {
-            Some(root) => vec![root.clone()],
-            None => self
-                .inputs
-                .iter()
-                .map(|input| match input {
-                    Input::Stdin => self.options.working_dir.clone(),
-                    Input::File(_) => input.directory(),
-                })
-                .collect(),
-        };
-        Arc::new(ImageContext {
-            image_key: recipe.image_key.clone(),
-            roots,
-            confine: recipe.confine,
-            want,
-        })
+        setup::image_context(self.recipe, &self.inputs, &self.options.working_dir, want)
     }
 }
 
-/// Reads `source` to its end through `chain`; `consume` gets the batches in order.
-pub(super) fn drive(
-    pool: &rayon::ThreadPool,
-    options: &RunOptions,
-    chain: &Chain<'_>,
-    source: Source,
-    mut consume: impl FnMut(BatchResult) -> Result<(), RunError>,
-) -> Result<InputsRead, RunError> {
-    let (batch_rows, limit) = limits(pool.current_num_threads(), options, chain);
-    let interrupted = &options.interrupted;
-    let stop = || {
-        if interrupted.load(Ordering::Relaxed) {
-            Err(RunError::Interrupted)
-        } else {
-            Ok(())
-        }
-    };
-    match source {
-        Source::Inputs(mut lines) => {
-            let next = || {
-                stop()?;
-                let batch = lines.next_batch(batch_rows, BATCH_BYTES)?;
-                Ok(batch.map(|batch| {
-                    let size = batch.data.len();
-                    (Work::Raw(batch), size)
-                }))
-            };
-            driver::ordered(pool, limit, next, |work| chain.run(work), &mut consume)?;
-            Ok(Some(lines.summaries().to_vec()))
-        }
-        Source::Rows(store, ordinals) => {
-            let mut at = 0;
-            let next = || {
-                stop()?;
-                let rest = ordinals.get(at..).unwrap_or_default();
-                let mut size = 0;
-                let count = rest
-                    .iter()
-                    .take(batch_rows)
-                    .take_while(|&&ordinal| {
-                        let fits = size < BATCH_BYTES;
-                        size += store.size(ordinal);
-                        fits
-                    })
-                    .count();
-                at += count;
-                let batch = rest.get(..count).unwrap_or_default().to_vec();
-                Ok((!batch.is_empty()).then(|| (Work::Stored(Arc::clone(&store), batch), size)))
-            };
-            driver::ordered(pool, limit, next, |work| chain.run(work), &mut consume)?;
-            Ok(None)
-        }
-    }
+/// The field that names the suffix of a row's input, and the suffix of each, if a step asks for it.
+pub(super) fn suffixes(recipe: &Recipe, inputs: &[Input]) -> Option<(&'static str, Vec<String>)> {
+    let field = recipe.steps.iter().find_map(|step| match &step.operator {
+        Operator::Filter(op) => op.suffix_field(),
+        _ => None,
+    })?;
+    Some((field, inputs.iter().map(Input::suffix).collect()))
 }
 
-/// About how many bytes of rows a batch has at most.
-const BATCH_BYTES: usize = 1 << 20;
-
-/// Rows a batch, and how much may be in flight.
-fn limits(threads: usize, options: &RunOptions, chain: &Chain<'_>) -> (usize, InFlight) {
-    // Rows whose images are decoded take milliseconds, others microseconds; a batch should last long
-    // enough to be worth handing over, and short enough to keep the threads evenly busy.
-    let rows = options
-        .batch_rows
-        .unwrap_or(if chain.decodes() { 32 } else { 512 });
-    let budget = options.max_memory.map_or(256 << 20, |bytes| {
-        usize::try_from(bytes / 8).unwrap_or(usize::MAX)
-    });
-    (
-        rows.max(1),
-        InFlight {
-            items: threads * 4 + 2,
-            bytes: budget.max(BATCH_BYTES),
-        },
-    )
+/// The fields that every row must have.
+pub(super) fn required(recipe: &Recipe) -> Vec<FieldPath> {
+    let keys = recipe.text_keys.iter();
+    keys.map(|key| FieldPath::new(key.as_str())).collect()
 }
 
 fn renderer(
@@ -685,6 +579,11 @@ fn renderer(
             paths,
         }),
     })
+}
+
+/// Where manifest, ledger and quarantine go, if there is a place for them.
+fn run_dir(recipe: &Recipe, options: &RunOptions) -> Option<PathBuf> {
+    options.run_dir.clone().or_else(|| default_run_dir(recipe))
 }
 
 /// `<name>.djr` beside the first output that is a file.

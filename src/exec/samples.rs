@@ -3,116 +3,221 @@
 use std::io;
 use std::sync::Arc;
 
-use super::chain::{Chain, End, OutputWork, Rendered};
-use super::draw::Survivors;
-use super::run::{Run, Source, drive};
-use super::sinks::{Complete, Sink};
+use super::books::Books;
+use super::chain::{End, Rendered};
+use super::draw;
+use super::journal::Progress;
+use super::output_pass::OutputPass;
+use super::run::Run;
+use super::sinks::Sink;
 use super::store::{self, Store};
-use super::{RunError, output_error, plan, target_name, write_error};
+use super::stream::{Source, drive};
+use super::{RunError, output_error, target_name, write_error};
+use crate::io::workspace::{Lengths, each_record};
+use crate::io::{Log, Workspace};
 use crate::op::ImageNeed;
-use crate::recipe::OutputSpec;
+use crate::recipe::{OutputSpec, Validation};
+
+/// Rows drawn for one sample that were checked, in the order they were drawn.
+struct Checked {
+    sound: Vec<(u32, bool)>,
+    log: Option<Log>,
+}
+
+impl Checked {
+    /// None, or those that an earlier process made durable.
+    fn open(workspace: &Workspace, index: usize) -> io::Result<Self> {
+        let mut log = workspace.log_if_kept(&format!("checked-{index}"))?;
+        let mut sound = Vec::new();
+        if let Some(log) = &mut log {
+            each_record(&mut log.replay()?, |[a, b, c, d, flag]: [u8; 5]| {
+                sound.push((u32::from_le_bytes([a, b, c, d]), flag == 1));
+            })?;
+        }
+        Ok(Self { sound, log })
+    }
+
+    fn push(&mut self, ordinal: u32, sound: bool) -> io::Result<()> {
+        self.sound.push((ordinal, sound));
+        let Some(log) = &mut self.log else {
+            return Ok(());
+        };
+        let [a, b, c, d] = ordinal.to_le_bytes();
+        log.append(&[a, b, c, d, u8::from(sound)])
+    }
+
+    fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.log.as_mut().map_or(Ok(()), |log| log.sync(lengths))
+    }
+
+    fn chosen(&self) -> impl Iterator<Item = u32> {
+        self.sound.iter().filter(|(_, ok)| *ok).map(|(row, _)| *row)
+    }
+
+    fn refused(&self) -> u64 {
+        self.sound.iter().filter(|(_, ok)| !*ok).count() as u64
+    }
+}
 
 impl Run<'_> {
-    /// Draws and writes a sampled output.
-    pub(super) fn write_sample(
+    /// Draws and writes all sampled outputs of the last phase.
+    pub(super) fn write_samples(
+        &mut self,
+        pass: &mut OutputPass<'_>,
+        progress: &Progress,
+    ) -> Result<(), RunError> {
+        let Some(rows) = pass.rows.take() else {
+            return Ok(());
+        };
+        let failed = |e| write_error("rows set aside on disk", e);
+        let store = Arc::new(rows.finish().map_err(failed)?);
+        let recipe = self.fixed.recipe;
+        for (index, spec) in recipe.outputs.iter().enumerate() {
+            if spec.sample.is_some() {
+                self.write_sample(index, spec, &store, pass, progress)?;
+            }
+        }
+        self.settle_survivors(&store, pass)
+    }
+
+    fn write_sample(
         &mut self,
         index: usize,
         spec: &OutputSpec,
         store: &Arc<Store>,
-        survivors: &mut Survivors,
-    ) -> Result<Complete, RunError> {
-        let Some(renderer) = self.fixed.renderers.get(index) else {
-            return Err(write_error(
-                target_name(spec),
-                io::Error::other("no renderer"),
-            ));
-        };
-        let fixed = &self.fixed;
-        let chain = |validate| Chain {
-            steps: &[],
-            stream: 0..0,
-            group: 0..0,
-            required: Vec::new(),
-            context: fixed.image_context(plan::output_need(validate)),
-            ujson: false,
-            keep_frames: false,
-            outputs: vec![OutputWork {
-                renderer: renderer.as_ref(),
-                validate,
-            }],
-            render_stats: false,
-            traced: Vec::new(),
-        };
-        let wanted = spec.sample.unwrap_or(0);
-        let mut draw = survivors.draw(spec);
-        let mut chosen: Vec<u32> = Vec::new();
-        let mut refused = 0;
-        // The draw is checked first and written second, so that a refused row can be replaced by the
-        // next one drawn without holding the records of the sample.
-        let checking = chain(spec.validate);
-        loop {
-            let missing = usize::try_from(wanted)
-                .unwrap_or(usize::MAX)
-                .saturating_sub(chosen.len());
-            let candidates = draw.next(missing);
-            if candidates.is_empty() {
-                break;
+        pass: &mut OutputPass<'_>,
+        progress: &Progress,
+    ) -> Result<(), RunError> {
+        let failed = |e| write_error("rows set aside on disk", e);
+        let mut checked = Checked::open(&self.fixed.workspace, index).map_err(failed)?;
+        if pass.sinks.get(index).is_none_or(Option::is_none) {
+            self.check_sample(index, spec, store, pass, &mut checked, progress)?;
+            let sink = self.fill_sample(index, spec, store, &checked)?;
+            if let Some(slot) = pass.sinks.get_mut(index) {
+                *slot = Some(sink);
             }
-            let books = &mut self.books;
-            let mut order = candidates.iter().copied();
-            drive(
-                &self.fixed.pool,
-                self.fixed.options,
-                &checking,
-                Source::Rows(Arc::clone(store), candidates.clone()),
-                |batch| {
-                    books.report.images.add(batch.images);
-                    for row in batch.rows {
-                        let Some(ordinal) = order.next() else { break };
-                        match row.rendered.into_iter().next() {
-                            Some(Rendered::Bytes(_)) => chosen.push(ordinal),
-                            Some(Rendered::Refused(error, verbatim)) => {
-                                refused += 1;
-                                survivors.mark_refused(ordinal);
-                                books.refused(
-                                    index,
-                                    row.origin,
-                                    row.id.as_deref(),
-                                    &error,
-                                    &verbatim,
-                                )?;
-                            }
-                            None => {
-                                if let End::Failed(_, error, verbatim) = &row.end {
-                                    refused += 1;
-                                    survivors.mark_refused(ordinal);
-                                    books.refused(
-                                        index,
-                                        row.origin,
-                                        row.id.as_deref(),
-                                        error,
-                                        verbatim,
-                                    )?;
-                                }
-                            }
-                        }
-                    }
-                    Ok(())
-                },
-            )?;
+            // Later checkpoints take the sample for done: which rows it has must be durable first.
+            self.journal.save(&mut self.books, |lengths| {
+                checked.sync(lengths).map_err(failed)?;
+                pass.left(progress, lengths)
+            })?;
         }
-        drop(checking);
-        if !draw.keeps_its_order() {
+        let chosen: Vec<u32> = checked.chosen().collect();
+        for &(ordinal, sound) in &checked.sound {
+            if !sound {
+                pass.survivors.mark_refused(ordinal);
+            }
+        }
+        pass.survivors.mark_written(&chosen);
+        let reached = self.books.reached_outputs;
+        if let Some(counts) = self.books.report.outputs.get_mut(index) {
+            counts.candidates = reached;
+            counts.written = chosen.len() as u64;
+            counts.refused = checked.refused();
+            counts.not_drawn = reached - counts.written - counts.refused;
+        }
+        Ok(())
+    }
+
+    /// Draws rows until enough of them are sound. They are checked first and written second, so
+    /// that a refused row can be replaced by the next one drawn without holding the records of the
+    /// sample.
+    fn check_sample(
+        &mut self,
+        index: usize,
+        spec: &OutputSpec,
+        store: &Arc<Store>,
+        pass: &mut OutputPass<'_>,
+        checked: &mut Checked,
+        progress: &Progress,
+    ) -> Result<(), RunError> {
+        let failed = |e| write_error("rows set aside on disk", e);
+        let wanted = usize::try_from(spec.sample.unwrap_or(0)).unwrap_or(usize::MAX);
+        let mut draw = pass.survivors.draw(spec);
+        let mut sound = 0;
+        let mut known = 0;
+        let Self {
+            fixed,
+            books,
+            journal,
+            ..
+        } = self;
+        let checking = fixed.sample_chain(index, spec, spec.validate)?;
+        loop {
+            let candidates = draw.next(wanted.saturating_sub(sound));
+            if candidates.is_empty() {
+                return Ok(());
+            }
+            // An earlier process drew the same rows in the same order and checked some of them.
+            let again = (checked.sound.len() - known).min(candidates.len());
+            let (_, rest) = candidates.split_at(again);
+            let mut order = rest.iter().copied();
+            let source = Source::rows(Arc::clone(store), Arc::new(rest.to_vec()), None);
+            let mut save =
+                |pass: &mut OutputPass<'_>, checked: &mut Checked, books: &mut Books, now: bool| {
+                    if !now && (!journal.is_due() || books.in_a_streak()) {
+                        return Ok(());
+                    }
+                    journal.save(books, |lengths| {
+                        checked.sync(lengths).map_err(failed)?;
+                        pass.left(progress, lengths)
+                    })
+                };
+            let passed = drive(&fixed.pool, fixed.options, &checking, source, |batch, _| {
+                books.report.images.add(batch.images);
+                for row in batch.rows {
+                    let Some(ordinal) = order.next() else { break };
+                    let error = match (row.rendered.into_iter().next(), row.end) {
+                        (Some(Rendered::Refused(error, verbatim)), _)
+                        | (None, End::Failed(_, error, verbatim)) => Some((error, verbatim)),
+                        _ => None,
+                    };
+                    checked.push(ordinal, error.is_none()).map_err(failed)?;
+                    match error {
+                        None => books.sound(),
+                        Some((error, verbatim)) => books.refused(
+                            index,
+                            row.origin,
+                            row.id.as_deref(),
+                            &error,
+                            &verbatim,
+                        )?,
+                    }
+                }
+                books.check_share(checked.refused(), checked.sound.len() as u64)?;
+                save(pass, checked, books, false)
+            })?;
+            if passed.interrupted {
+                save(pass, checked, books, true)?;
+                return Err(RunError::Interrupted);
+            }
+            known += candidates.len();
+            sound = checked.chosen().count();
+        }
+    }
+
+    /// Writes the rows that were found sound.
+    fn fill_sample(
+        &mut self,
+        index: usize,
+        spec: &OutputSpec,
+        store: &Arc<Store>,
+        checked: &Checked,
+    ) -> Result<Sink, RunError> {
+        let fixed = &self.fixed;
+        let mut chosen: Vec<u32> = checked.chosen().collect();
+        if !draw::keeps_its_order(spec) {
             chosen.sort_unstable();
         }
-        let mut sink = Sink::create(spec).map_err(|e| write_error(target_name(spec), e))?;
-        let writing = chain(crate::recipe::Validation::None);
-        drive(
-            &self.fixed.pool,
-            self.fixed.options,
+        let mut sink = Sink::open(spec, &fixed.workspace, None)
+            .map_err(|e| write_error(target_name(spec), e))?;
+        let writing = fixed.sample_chain(index, spec, Validation::None)?;
+        let passed = drive(
+            &fixed.pool,
+            fixed.options,
             &writing,
-            Source::Rows(Arc::clone(store), chosen.clone()),
-            |batch| {
+            Source::rows(Arc::clone(store), Arc::new(chosen), None),
+            |batch, _| {
                 for row in &batch.rows {
                     if let Some(Rendered::Bytes(range)) = row.rendered.first() {
                         sink.write(batch.rendered.get(range.clone()).unwrap_or_default())
@@ -122,34 +227,22 @@ impl Run<'_> {
                 Ok(())
             },
         )?;
-        drop(writing);
-        survivors.mark_written(&chosen);
-        let complete = sink.finish().map_err(|e| output_error(Some(spec), e))?;
-        let reached = self.books.reached_outputs;
-        if let Some(counts) = self.books.report.outputs.get_mut(index) {
-            counts.candidates = reached;
-            counts.written = complete.written;
-            counts.refused = refused;
-            counts.not_drawn = reached - complete.written - refused;
+        if passed.interrupted {
+            return Err(RunError::Interrupted);
         }
-        Ok(complete)
+        Ok(sink)
     }
 
     /// Records the fate of rows that no unsampled output wrote, now that all samples are drawn.
-    pub(super) fn settle_survivors(
-        &mut self,
-        store: &Store,
-        survivors: &Survivors,
-    ) -> Result<(), RunError> {
+    fn settle_survivors(&mut self, store: &Store, pass: &OutputPass<'_>) -> Result<(), RunError> {
         let context = self.fixed.image_context(ImageNeed::None);
         let mut frame = Vec::new();
-        for (ordinal, fate) in survivors.unsettled() {
+        for (ordinal, fate) in pass.survivors.unsettled() {
             store
                 .read(ordinal, &mut frame)
                 .map_err(|e| write_error("rows set aside on disk", e))?;
-            let Ok((sample, _)) = store::decode(&frame, &context) else {
-                continue;
-            };
+            let (sample, _) = store::decode(&frame, &context)
+                .map_err(|e| write_error("rows set aside on disk", e))?;
             self.books
                 .settled(sample.origin(), sample.raw_json("id"), fate)?;
         }

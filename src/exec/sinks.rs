@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::io::PendingFile;
-use crate::io::atomic::Finished;
+use serde::{Deserialize, Serialize};
+
+use crate::io::workspace::{Lengths, sync_pending};
+use crate::io::{PendingFile, Workspace};
 use crate::recipe::{OutputFormat, OutputSpec, Target};
 
 /// Writes the records of one output.
@@ -27,40 +29,82 @@ struct Shards {
     size: u64,
     in_shard: u64,
     full: Vec<PendingFile>,
+    workspace: Workspace,
+}
+
+/// What a sink has written, beyond the bytes in its files.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SinkState {
+    written: u64,
+    full_shards: usize,
+    in_shard: u64,
 }
 
 impl Sink {
-    /// Starts writing `spec`.
+    /// Starts writing `spec`, or goes on after `state`.
     ///
     /// # Errors
-    /// If the file cannot be made.
-    pub fn create(spec: &OutputSpec) -> io::Result<Self> {
+    /// If a file cannot be opened.
+    pub fn open(
+        spec: &OutputSpec,
+        workspace: &Workspace,
+        state: Option<&SinkState>,
+    ) -> io::Result<Self> {
+        let before = state.cloned().unwrap_or_default();
         let mut shards = None;
         let target = match &spec.target {
             Target::Stdout => Writer::Stdout(io::BufWriter::with_capacity(1 << 16, io::stdout())),
             Target::File(path) => match spec.shard_size {
                 Some(size) if size > 0 => {
+                    let shard = |index| workspace.pending(&numbered(path, index, None));
                     shards = Some(Shards {
                         path: path.clone(),
                         size,
-                        in_shard: 0,
-                        full: Vec::new(),
+                        in_shard: before.in_shard,
+                        full: (0..before.full_shards)
+                            .map(shard)
+                            .collect::<io::Result<_>>()?,
+                        workspace: workspace.clone(),
                     });
-                    Writer::File(Box::new(PendingFile::create(&numbered(path, 0, None))?))
+                    Writer::File(Box::new(shard(before.full_shards)?))
                 }
-                _ => Writer::File(Box::new(PendingFile::create(path)?)),
+                _ => Writer::File(Box::new(workspace.pending(path)?)),
             },
         };
         let mut sink = Self {
             target,
             format: spec.format,
             shards,
-            written: 0,
+            written: before.written,
         };
-        if sink.format == OutputFormat::Llava {
+        if sink.format == OutputFormat::Llava && state.is_none() {
             sink.put(b"[")?;
         }
         Ok(sink)
+    }
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<SinkState> {
+        let mut state = SinkState {
+            written: self.written,
+            ..SinkState::default()
+        };
+        if let Some(shards) = &mut self.shards {
+            state.full_shards = shards.full.len();
+            state.in_shard = shards.in_shard;
+            for shard in &mut shards.full {
+                let name = shard.target().to_owned();
+                sync_pending(shard, &name, lengths)?;
+            }
+        }
+        if let Writer::File(file) = &mut self.target {
+            let name = file.target().to_owned();
+            sync_pending(file, &name, lengths)?;
+        }
+        Ok(state)
     }
 
     /// Writes one record.
@@ -83,15 +127,14 @@ impl Sink {
         Ok(())
     }
 
-    /// Ends the output; files are durable but not yet under their names.
+    /// Ends the output; its files have all their bytes but not yet their names.
     ///
     /// # Errors
     /// If the last bytes cannot be written.
-    pub fn finish(mut self) -> io::Result<Complete> {
+    pub fn finish(mut self) -> io::Result<Vec<PendingFile>> {
         if self.format == OutputFormat::Llava {
             self.put(b"\n]\n")?;
         }
-        let written = self.written;
         let mut files = self
             .shards
             .as_mut()
@@ -106,7 +149,7 @@ impl Sink {
                 file.rename_target(numbered(&shards.path, index, Some(count)));
             }
         }
-        Ok(Complete { files, written })
+        Ok(files)
     }
 
     fn next_shard(&mut self) -> io::Result<()> {
@@ -117,7 +160,8 @@ impl Sink {
             return Ok(());
         }
         shards.in_shard = 0;
-        let next = PendingFile::create(&numbered(&shards.path, shards.full.len() + 1, None))?;
+        let next = numbered(&shards.path, shards.full.len() + 1, None);
+        let next = shards.workspace.pending(&next)?;
         if let Writer::File(file) = &mut self.target {
             shards.full.push(std::mem::replace(&mut **file, next));
         }
@@ -132,26 +176,9 @@ impl Sink {
     }
 }
 
-/// An output that is written and waits for its name.
-pub struct Complete {
-    files: Vec<PendingFile>,
-    /// Records written.
-    pub written: u64,
-}
-
-impl Complete {
-    /// Gives the files their names.
-    ///
-    /// # Errors
-    /// If a file cannot be synced or renamed.
-    pub fn commit(self) -> io::Result<Vec<Finished>> {
-        self.files.into_iter().map(PendingFile::commit).collect()
-    }
-}
-
 /// `dir/base-03-of-12.ext`, cut at the first dot of the name as Data-Juicer does; while the count is
 /// not known, `dir/base-3.ext`.
-fn numbered(path: &Path, index: usize, count: Option<usize>) -> PathBuf {
+pub(super) fn numbered(path: &Path, index: usize, count: Option<usize>) -> PathBuf {
     let name = path
         .file_name()
         .map(|n| n.to_string_lossy().into_owned())

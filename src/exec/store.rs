@@ -1,41 +1,56 @@
 //! Rows set aside on disk between phases: written once in order, read back in any order.
+//!
+//! Eight bytes a row are resident: where its frame ends.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::io;
 use std::sync::Arc;
 
+use crate::io::workspace::{Lengths, each_record};
+use crate::io::{Log, Workspace};
 use crate::sample::{ImageContext, Origin, RowError, Sample, StatValue, Stats};
 
 /// A row is known to have images that decode, so that nothing needs to check them again.
 const FLAG_IMAGES_DECODE: u8 = 1;
 
-/// Appends rows to a nameless temporary file.
+/// Appends rows to a log.
 pub struct StoreWriter {
-    file: BufWriter<File>,
+    frames: Log,
     ends: Vec<u64>,
-    position: u64,
+    /// `ends` on disk, if another process could go on with them.
+    ends_log: Option<Log>,
 }
 
 /// Rows that were set aside; shared by worker threads.
 pub struct Store {
-    file: File,
+    frames: Log,
     ends: Vec<u64>,
 }
 
 impl StoreWriter {
-    /// A store in `directory`; its space is freed when it is dropped, however the process ends.
+    /// The store `name`: empty, or with the rows that an earlier process made durable.
     ///
     /// # Errors
-    /// If the file cannot be made.
-    pub fn create(directory: &Path) -> io::Result<Self> {
-        let file = tempfile::tempfile_in(directory)?;
+    /// If its files cannot be opened.
+    pub fn open(workspace: &Workspace, name: &str) -> io::Result<Self> {
+        let frames = workspace.log(&format!("{name}.rows"))?;
+        let mut ends_log = workspace.log_if_kept(&format!("{name}.ends"))?;
+        let mut ends = Vec::new();
+        if let Some(log) = &mut ends_log {
+            each_record(&mut log.replay()?, |word| {
+                ends.push(u64::from_le_bytes(word));
+            })?;
+        }
         Ok(Self {
-            file: BufWriter::with_capacity(1 << 18, file),
-            ends: Vec::new(),
-            position: 0,
+            frames,
+            ends,
+            ends_log,
         })
+    }
+
+    /// Removes the store `name`, which nothing will read again.
+    pub fn remove(workspace: &Workspace, name: &str) {
+        workspace.remove(&format!("{name}.rows"));
+        workspace.remove(&format!("{name}.ends"));
     }
 
     /// Appends the frame of one row and returns its ordinal.
@@ -45,9 +60,12 @@ impl StoreWriter {
     pub fn push(&mut self, frame: &[u8]) -> io::Result<u32> {
         let ordinal = u32::try_from(self.ends.len())
             .map_err(|_| io::Error::other("more than 2^32 rows before a barrier"))?;
-        self.file.write_all(frame)?;
-        self.position += frame.len() as u64;
-        self.ends.push(self.position);
+        self.frames.append(frame)?;
+        let end = self.frames.len();
+        self.ends.push(end);
+        if let Some(log) = &mut self.ends_log {
+            log.append(&end.to_le_bytes())?;
+        }
         Ok(ordinal)
     }
 
@@ -57,17 +75,25 @@ impl StoreWriter {
         self.ends.len()
     }
 
+    /// Makes the rows durable.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.frames.sync(lengths)?;
+        self.ends_log
+            .as_mut()
+            .map_or(Ok(()), |log| log.sync(lengths))
+    }
+
     /// Ends writing.
     ///
     /// # Errors
     /// If the last bytes cannot be written.
-    pub fn finish(self) -> io::Result<Store> {
-        let file = self
-            .file
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
+    pub fn finish(mut self) -> io::Result<Store> {
+        self.frames.flush()?;
         Ok(Store {
-            file,
+            frames: self.frames,
             ends: self.ends,
         })
     }
@@ -95,7 +121,7 @@ impl Store {
         let size = self.size(ordinal);
         let end = self.ends.get(ordinal as usize).copied().unwrap_or(0);
         buffer.resize(size, 0);
-        self.file.read_exact_at(buffer, end - size as u64)
+        self.frames.read_exact_at(buffer, end - size as u64)
     }
 }
 
@@ -105,6 +131,7 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(&origin.offset.to_le_bytes());
     out.extend_from_slice(&origin.line.to_le_bytes());
     out.extend_from_slice(&origin.file.to_le_bytes());
+    out.extend_from_slice(&origin.part.to_le_bytes());
     out.push(if images_decode { FLAG_IMAGES_DECODE } else { 0 });
     push_block(out, sample.hashes.text.get().map_or(&[][..], |d| &d[..]));
     push_block(
@@ -127,13 +154,12 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// Never for a frame that [`encode`] wrote.
-pub fn decode(frame: &[u8], context: &Arc<ImageContext>) -> Result<(Sample, bool), RowError> {
-    restore(frame, context).unwrap_or_else(|| {
-        Err(RowError::new(
-            "store_corrupt",
-            "a row set aside on disk cannot be read back",
-        ))
-    })
+pub fn decode(frame: &[u8], context: &Arc<ImageContext>) -> io::Result<(Sample, bool)> {
+    match restore(frame, context) {
+        Some(Ok(restored)) => Ok(restored),
+        Some(Err(error)) => Err(io::Error::other(error.to_string())),
+        None => Err(io::Error::other("a row cannot be read back")),
+    }
 }
 
 fn restore(
@@ -143,13 +169,19 @@ fn restore(
     let offset = u64::from_le_bytes(take(&mut frame)?);
     let line = u64::from_le_bytes(take(&mut frame)?);
     let file = u32::from_le_bytes(take(&mut frame)?);
+    let part = u64::from_le_bytes(take(&mut frame)?);
     let [flags] = take::<1>(&mut frame)?;
     let text_hash = take_block(&mut frame)?;
     let image_hash = take_block(&mut frame)?;
     let simhash = take_block(&mut frame)?;
     let stats = take_block(&mut frame)?;
     let json = String::from_utf8(frame.to_vec()).ok()?;
-    let origin = Origin { offset, file, line };
+    let origin = Origin {
+        offset,
+        file,
+        line,
+        part,
+    };
     let mut sample = match Sample::parse(json, origin, Arc::clone(context)) {
         Ok(sample) => sample,
         Err(error) => return Some(Err(error)),
@@ -231,6 +263,7 @@ mod tests {
             offset: 7,
             file: 2,
             line: 9,
+            part: 3,
         };
         let mut sample = Sample::parse(
             r#"{"text": "a", "x": 1e-07}"#.into(),
@@ -250,7 +283,8 @@ mod tests {
         sample.hashes.text.set([5; 16]).unwrap();
         let mut frame = Vec::new();
         encode(&sample, true, &mut frame);
-        let mut writer = StoreWriter::create(Path::new(".")).unwrap();
+        let workspace = Workspace::nameless(std::env::temp_dir());
+        let mut writer = StoreWriter::open(&workspace, "store").unwrap();
         writer.push(b"other").unwrap();
         let ordinal = writer.push(&frame).unwrap();
         let store = writer.finish().unwrap();

@@ -11,6 +11,8 @@
 //!   compression are refused (`image_unsupported_format`).
 //! - `float-pnm`: portable float maps (`Pf`) are refused as unknown.
 //! - `bmp-padding`: a BMP whose last padding bytes are missing is refused; Pillow takes it.
+//! - `jpeg-scans`: a JPEG of more than 500 scans is refused if it is not small; Pillow would take
+//!   hours.
 //! - `file-size`: files above 1 GiB are refused unread (by the row's image slot, not here).
 
 use std::io::Cursor;
@@ -18,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
-use super::{Format, Header, ImageError, MAX_PIXELS, RgbImage, gif, header, jpeg, png};
+use super::{Format, Header, ImageError, RgbImage, gif, header, jpeg, png};
 
 /// A decoded image.
 #[derive(Debug)]
@@ -45,7 +47,10 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ImageError> {
         }
         Format::Png => (guarded(header.format, || png::decode_rgb(bytes))?, false),
         Format::Gif => (guarded(header.format, || gif::decode_rgb(bytes))?, false),
-        format => (guarded(format, || crate_pixels(format, bytes))?, false),
+        _ => (
+            guarded(header.format, || crate_pixels(header, bytes))?,
+            false,
+        ),
     };
     let image = image.oriented(header.orientation);
     Ok(Decoded {
@@ -100,7 +105,11 @@ pub fn crate_error(format: Format, error: &image::ImageError) -> ImageError {
     }
 }
 
-fn crate_pixels(format: Format, bytes: &[u8]) -> Result<RgbImage, ImageError> {
+/// What a decoder may use besides the pixels, in bytes.
+const DECODER_MEMORY: u64 = 64 << 20;
+
+fn crate_pixels(header: Header, bytes: &[u8]) -> Result<RgbImage, ImageError> {
+    let format = header.format;
     if let Some(picture) = super::header::icon_png(format, bytes) {
         return png::decode_rgb(picture);
     }
@@ -115,8 +124,10 @@ fn crate_pixels(format: Format, bytes: &[u8]) -> Result<RgbImage, ImageError> {
         .into_decoder()
         .map_err(fail)?;
     let mut limits = Limits::no_limits();
-    // Four channels of 16 bits, and the decoder's own working memory.
-    limits.max_alloc = Some(MAX_PIXELS * 8 * 2);
+    // Four channels of 16 bits twice, and the decoder's own working memory: a file that claims a
+    // small picture of huge tiles gets no more than the small picture needs.
+    let pixels = u64::from(header.width) * u64::from(header.height);
+    limits.max_alloc = Some(pixels * 8 * 2 + DECODER_MEMORY);
     decoder.set_limits(limits).map_err(fail)?;
     let pixels = DynamicImage::from_decoder(decoder).map_err(fail)?;
     to_rgb(format, pixels)

@@ -18,9 +18,17 @@ pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, ImageError> {
     check_size(canvas.width, canvas.height)?;
     let palette: Vec<u8> = decoder.palette().map(<[u8]>::to_vec).unwrap_or_default();
     let mut indices = vec![0; decoder.buffer_size()];
-    decoder
-        .read_into_buffer(&mut indices)
-        .map_err(|error| failure(&error))?;
+    // The frame at once and as it lies in the file: where a run of pixels crosses rows at the very
+    // end of an interlaced frame, `read_into_buffer`, which goes row by row, calls it truncated.
+    if !indices.is_empty()
+        && !decoder
+            .fill_buffer(&mut indices)
+            .map_err(|error| failure(&error))?
+    {
+        return Err(ImageError::truncated(
+            "the GIF ends before its first frame is whole",
+        ));
+    }
     let color = |index: u8| -> [u8; 3] {
         let at = usize::from(index) * 3;
         if palette.is_empty() {
@@ -35,9 +43,12 @@ pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, ImageError> {
     let mut data = color(canvas.background).repeat(canvas.width as usize * canvas.height as usize);
     if canvas.frame_width > 0 {
         let rows = indices.chunks_exact(canvas.frame_width);
-        let shown = data.chunks_exact_mut(stride).skip(canvas.top);
-        for (row, out) in rows.zip(shown) {
-            let out = out.get_mut(canvas.left * 3..).unwrap_or_default();
+        let order = row_order(rows.len(), canvas.interlaced);
+        for (row, at) in rows.zip(order) {
+            let start = (canvas.top + at) * stride;
+            let out = data
+                .get_mut(start + canvas.left * 3..start + stride)
+                .unwrap_or_default();
             for (index, pixel) in row.iter().zip(out.chunks_exact_mut(3)) {
                 pixel.copy_from_slice(&color(*index));
             }
@@ -47,12 +58,28 @@ pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, ImageError> {
         .ok_or_else(|| ImageError::corrupt("the GIF has an impossible size"))
 }
 
+/// Where each row of a frame belongs: an interlaced one has every eighth row first, then those
+/// between them, three times over.
+fn row_order(rows: usize, interlaced: bool) -> Box<dyn Iterator<Item = usize>> {
+    if interlaced {
+        let passes = [(0, 8), (4, 8), (2, 4), (1, 2)];
+        Box::new(
+            passes
+                .into_iter()
+                .flat_map(move |(first, step)| (first..rows).step_by(step)),
+        )
+    } else {
+        Box::new(0..rows)
+    }
+}
+
 struct Canvas {
     width: u32,
     height: u32,
     left: usize,
     top: usize,
     frame_width: usize,
+    interlaced: bool,
     background: u8,
 }
 
@@ -78,6 +105,7 @@ fn canvas(decoder: &mut gif::Decoder<Cursor<&[u8]>>) -> Result<Canvas, ImageErro
         left: frame.left.into(),
         top: frame.top.into(),
         frame_width: frame.width.into(),
+        interlaced: frame.interlaced,
         background: frame.transparent.unwrap_or(0),
     })
 }
@@ -97,6 +125,22 @@ fn failure(error: &gif::DecodingError) -> ImageError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flat_interlaced_frame_is_whole() {
+        // 31 x 19 pixels of one colour, as Pillow writes them.
+        let mut bytes = b"GIF87a\x1f\0\x13\0\x81\0\0lll".to_vec();
+        bytes.extend([0; 9]);
+        bytes.extend(b",\0\0\0\0\x1f\0\x13\0\x40\x08\x29");
+        bytes.extend(b"\x00\x01\x08\x1c\x48\xb0\xa0\xc1\x83\x08\x13\x2a\x5c\xc8\xb0\xa1");
+        bytes.extend(b"\xc3\x87\x10\x23\x4a\x9c\x48\xb1\xa2\xc5\x8b\x18\x33\x6a\xdc\xc8");
+        bytes.extend(b"\xb1\xa3\xc7\x8f\x20\x43\x72\x0c\x08\0;");
+        let image = decode_rgb(&bytes).unwrap();
+        assert_eq!((image.width(), image.height()), (31, 19));
+        assert!(image.data().iter().all(|&level| level == 0x6c));
+        let order: Vec<_> = row_order(10, true).collect();
+        assert_eq!(order, [0, 8, 4, 2, 6, 1, 3, 5, 7, 9]);
+    }
 
     #[test]
     fn a_small_frame_lies_on_the_canvas() {

@@ -25,6 +25,14 @@ use super::{ImageError, RgbImage, check_size};
 /// `jpeg_read_header` found an image (and did not run out of input).
 const HEADER_OK: i32 = 1;
 
+/// As many scans as libjpeg-turbo's own tools take of files they do not trust. An encoder makes
+/// about ten; each scan may be a few bytes and still costs a walk over all blocks of the picture.
+const MAX_SCANS: i32 = 500;
+
+/// More scans than [`MAX_SCANS`] are read of a picture so small that they cost little: this many
+/// pixels times scans take a few seconds. Pillow has no limit and takes hours for a bad file.
+const MAX_SCANNED_PIXELS: u64 = 1 << 33;
+
 /// What a decode noticed besides its pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Notes {
@@ -106,6 +114,7 @@ struct Inner {
     cinfo: sys::jpeg_decompress_struct,
     errors: sys::jpeg_error_mgr,
     source: sys::jpeg_source_mgr,
+    progress: sys::jpeg_progress_mgr,
     notes: Notes,
 }
 
@@ -117,6 +126,9 @@ struct Session<'a> {
 
 /// The payload of the unwinding that carries a fatal error out of libjpeg.
 struct Fatal(String);
+
+/// The payload of the unwinding that ends a picture of too many scans.
+struct TooManyScans;
 
 impl<'a> Session<'a> {
     fn open(bytes: &'a [u8]) -> Self {
@@ -160,6 +172,8 @@ impl<'a> Session<'a> {
             sys::jpeg_create_decompress(addr_of_mut!((*inner).cinfo));
             // Creation clears the struct except for `err` and `client_data`; set it now anyway.
             (*inner).cinfo.common.client_data = addr_of_mut!((*inner).notes).cast();
+            (*inner).progress.progress_monitor = Some(on_progress);
+            (*inner).cinfo.common.progress = addr_of_mut!((*inner).progress);
             (*inner).source = sys::jpeg_source_mgr {
                 next_input_byte: self.bytes.as_ptr(),
                 bytes_in_buffer: self.bytes.len(),
@@ -300,6 +314,12 @@ impl Drop for Session<'_> {
 }
 
 fn fatal_error(payload: &(dyn Any + Send)) -> ImageError {
+    if payload.is::<TooManyScans>() {
+        return ImageError::new(
+            "image_too_large",
+            format!("the JPEG has more than {MAX_SCANS} scans of many pixels, to no good end"),
+        );
+    }
     let reason = payload
         .downcast_ref::<Fatal>()
         .map_or("the decoder failed", |fatal| fatal.0.as_str());
@@ -311,6 +331,24 @@ unsafe extern "C-unwind" fn on_error(cinfo: &mut sys::jpeg_common_struct) {
     // SAFETY: libjpeg passes the struct that `create` gave an error table.
     let message = unsafe { describe(&*cinfo.err) };
     resume_unwind(Box::new(Fatal(message)));
+}
+
+/// Called for each row of blocks while scans are read.
+unsafe extern "C-unwind" fn on_progress(cinfo: &mut sys::jpeg_common_struct) {
+    // SAFETY: only decompressors are given this function, and the common fields are the first of
+    // theirs; plain reads of live fields.
+    let (scans, pixels) = unsafe {
+        let cinfo = std::ptr::from_mut(cinfo).cast::<sys::jpeg_decompress_struct>();
+        let (width, height) = ((*cinfo).image_width, (*cinfo).image_height);
+        (
+            (*cinfo).input_scan_number,
+            u64::from(width) * u64::from(height),
+        )
+    };
+    let scanned = u64::try_from(scans).unwrap_or(0).saturating_mul(pixels);
+    if scans > MAX_SCANS && scanned > MAX_SCANNED_PIXELS {
+        resume_unwind(Box::new(TooManyScans));
+    }
 }
 
 /// A warning (level -1) or a trace message.
@@ -482,6 +520,41 @@ mod tests {
                 assert_eq!(validate(part).unwrap_err().code, "image_truncated", "{cut}");
             }
         }
+    }
+
+    /// A grey progressive picture whose scans are three bytes each and say nothing.
+    fn scans(side: u16, count: usize) -> Vec<u8> {
+        let mut jpeg = b"\xff\xd8\xff\xdb\0\x43\0".to_vec();
+        jpeg.extend([1; 64]);
+        jpeg.extend(b"\xff\xc2\0\x0b\x08");
+        jpeg.extend([side.to_be_bytes(), side.to_be_bytes()].concat());
+        jpeg.extend(b"\x01\x01\x11\0");
+        // One code of one bit in each table: no difference, and a run of 2^14 empty blocks.
+        for (table, symbol) in [(0x00, 0x00), (0x10, 0xe0)] {
+            jpeg.extend([0xff, 0xc4, 0, 20, table, 1]);
+            jpeg.extend([0; 15]);
+            jpeg.push(symbol);
+        }
+        jpeg.extend(b"\xff\xda\0\x08\x01\x01\0\0\0\0\0");
+        for _ in 1..count {
+            jpeg.extend(b"\xff\xda\0\x08\x01\x01\0\x01\x3f\0\0\0\0");
+        }
+        jpeg.extend(b"\xff\xd9");
+        jpeg
+    }
+
+    #[test]
+    fn scans_without_end_are_refused_where_they_cost_much() {
+        assert!(decode_rgb(&scans(4096, 10)).is_ok());
+        for jpeg in [scans(4096, 3000), scans(16_000, 3000)] {
+            assert_eq!(validate(&jpeg).unwrap_err().code, "image_too_large");
+        }
+        assert_eq!(
+            decode_rgb(&scans(4096, 3000)).unwrap_err().code,
+            "image_too_large"
+        );
+        // A small picture of as many scans is as odd, but does no harm.
+        assert!(decode_rgb(&scans(64, 3000)).is_ok());
     }
 
     #[test]

@@ -4,10 +4,15 @@
 //! pass rounded and clipped to 8 bits. The order of the passes shows in the last bit, and Pillow
 //! 13 chooses it by shape (see [`vertical_first`]); Pillow 12 always began horizontally.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+
 use super::RgbImage;
 
 /// Bits after the point of a coefficient.
-const PRECISION: u32 = 22;
+const PRECISION: i32 = 22;
 
 /// Half, so that the final shift rounds.
 const ROUNDING: i32 = 1 << (PRECISION - 1);
@@ -18,20 +23,20 @@ pub fn resize_lanczos(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     let (w, h) = (image.width() as usize, image.height() as usize);
     let (out_w, out_h) = (width.max(1) as usize, height.max(1) as usize);
     let passes = Passes::pick();
-    let horizontal = (w != out_w).then(|| Taps::new(w, out_w));
-    let vertical = (h != out_h).then(|| Taps::new(h, out_h));
+    let horizontal = (w != out_w).then(|| Taps::remembered(w, out_w));
+    let vertical = (h != out_h).then(|| Taps::remembered(h, out_h));
     let data = if vertical_first((w, h), (out_w, out_h)) {
-        let narrow = run(vertical.as_ref(), image.data(), |taps, data| {
+        let narrow = run(vertical.as_deref(), image.data(), |taps, data| {
             passes.vertical(data, w * 3, taps)
         });
-        run(horizontal.as_ref(), &narrow, |taps, data| {
+        run(horizontal.as_deref(), &narrow, |taps, data| {
             passes.horizontal(data, w * 3, taps)
         })
     } else {
-        let narrow = run(horizontal.as_ref(), image.data(), |taps, data| {
+        let narrow = run(horizontal.as_deref(), image.data(), |taps, data| {
             passes.horizontal(data, w * 3, taps)
         });
-        run(vertical.as_ref(), &narrow, |taps, data| {
+        run(vertical.as_deref(), &narrow, |taps, data| {
             passes.vertical(data, out_w * 3, taps)
         })
     };
@@ -61,11 +66,10 @@ struct Taps {
     /// The weights of all windows, each padded with zeros to `stride`.
     weights: Vec<i32>,
     stride: usize,
-    /// The same for interleaved bytes: each weight three times, in windows of `wide` bytes that
-    /// all fit into a row; empty if the row is shorter than that.
-    byte_starts: Vec<usize>,
-    byte_weights: Vec<i32>,
-    wide: usize,
+    /// The same weights in halves, each window padded with zeros to whole blocks.
+    halves: Vec<Halves>,
+    /// Blocks a window.
+    blocks: usize,
 }
 
 struct Window {
@@ -73,10 +77,52 @@ struct Window {
     len: usize,
 }
 
-/// Bytes a step of the fast horizontal pass: eight pixels.
-const STEP: usize = 24;
+/// Pixels a step of the fast horizontal pass.
+const BLOCK: usize = 16;
+
+/// A block of weights as `upper * 2^15 + lower`. Products of 16-bit numbers can be added in pairs
+/// by one instruction, those of 32-bit numbers cannot; two of the former cost less than one of the
+/// latter.
+#[derive(Clone, Copy)]
+struct Halves {
+    upper: [i16; BLOCK],
+    lower: [i16; BLOCK],
+}
+
+/// Bits of the lower half of a weight.
+const LOWER: i32 = 15;
+
+/// About how many bytes of weights a thread remembers.
+const REMEMBERED: usize = 8 << 20;
+
+thread_local! {
+    static TAPS: RefCell<HashMap<(usize, usize), Rc<Taps>>> = RefCell::default();
+}
 
 impl Taps {
+    /// [`Taps::new`], remembered: pictures of one set share their sides, and weights take a sine
+    /// or two each.
+    fn remembered(from: usize, to: usize) -> Rc<Self> {
+        TAPS.with_borrow_mut(|taps| {
+            if let Some(known) = taps.get(&(from, to)) {
+                return Rc::clone(known);
+            }
+            let new = Rc::new(Self::new(from, to));
+            if new.size() > REMEMBERED / 8 {
+                return new;
+            }
+            if taps.values().map(|t| t.size()).sum::<usize>() + new.size() > REMEMBERED {
+                taps.clear();
+            }
+            taps.insert((from, to), Rc::clone(&new));
+            new
+        })
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(&*self.weights) + size_of_val(&*self.halves) + size_of_val(&*self.windows)
+    }
+
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -111,40 +157,13 @@ impl Taps {
             }
             windows.push(Window { start, len });
         }
-        let mut taps = Self {
+        let (halves, blocks) = halves(&windows, &weights, stride);
+        Self {
             windows,
             weights,
             stride,
-            byte_starts: Vec::new(),
-            byte_weights: Vec::new(),
-            wide: 0,
-        };
-        taps.widen(from * 3);
-        taps
-    }
-
-    fn widen(&mut self, row: usize) {
-        let longest = self.windows.iter().map(|w| w.len * 3).max().unwrap_or(0);
-        self.wide = longest.next_multiple_of(STEP);
-        if self.wide > row {
-            return;
-        }
-        self.byte_weights = vec![0; self.wide * self.windows.len()];
-        let outputs = self.byte_weights.chunks_exact_mut(self.wide);
-        for ((window, weights), out) in self
-            .windows
-            .iter()
-            .zip(self.weights.chunks_exact(self.stride))
-            .zip(outputs)
-        {
-            // The last windows begin earlier, with zeros, so as not to reach past the row.
-            let start = (window.start * 3).min(row - self.wide);
-            let lead = window.start * 3 - start;
-            self.byte_starts.push(start);
-            let slots = out.get_mut(lead..).unwrap_or_default().chunks_exact_mut(3);
-            for (slot, weight) in slots.zip(weights.iter().take(window.len)) {
-                slot.fill(*weight);
-            }
+            halves,
+            blocks,
         }
     }
 
@@ -154,6 +173,33 @@ impl Taps {
             .zip(self.weights.chunks_exact(self.stride))
             .map(|(window, weights)| (window, weights.get(..window.len).unwrap_or(weights)))
     }
+}
+
+/// The weights of each window in blocks, and how many blocks each has.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a weight has at most 25 bits, so its halves fit into 16"
+)]
+fn halves(windows: &[Window], weights: &[i32], stride: usize) -> (Vec<Halves>, usize) {
+    let longest = windows.iter().map(|w| w.len).max().unwrap_or(0);
+    let blocks = longest.div_ceil(BLOCK).max(1);
+    let empty = Halves {
+        upper: [0; BLOCK],
+        lower: [0; BLOCK],
+    };
+    let mut out = vec![empty; blocks * windows.len()];
+    for (weights, out) in weights
+        .chunks_exact(stride)
+        .zip(out.chunks_exact_mut(blocks))
+    {
+        for (weights, half) in weights.chunks(BLOCK).zip(out) {
+            for (i, weight) in weights.iter().enumerate() {
+                half.upper[i] = (weight >> LOWER) as i16;
+                half.lower[i] = (weight & ((1 << LOWER) - 1)) as i16;
+            }
+        }
+    }
+    (out, blocks)
 }
 
 /// The windowed sinc of radius 3.
@@ -182,7 +228,25 @@ fn to_byte(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
+/// Writes the red, the green and the blue of a row into planes of `plane` numbers each.
+#[expect(
+    clippy::inline_always,
+    reason = "it must be compiled for the caller's processor features"
+)]
+#[inline(always)]
+fn take_apart(row: &[u8], planes: &mut [i16], plane: usize) {
+    let (red, rest) = planes.split_at_mut(plane);
+    let (green, blue) = rest.split_at_mut(plane);
+    let channels = red.iter_mut().zip(green).zip(blue);
+    for (pixel, ((r, g), b)) in row.as_chunks::<3>().0.iter().zip(channels) {
+        *r = i16::from(pixel[0]);
+        *g = i16::from(pixel[1]);
+        *b = i16::from(pixel[2]);
+    }
+}
+
 /// The specification: one multiplication a tap.
+#[cfg(test)]
 mod plain {
     use super::{ROUNDING, Taps, to_byte};
 
@@ -205,7 +269,6 @@ mod plain {
     }
 
     /// Shortens or lengthens the columns of rows of `stride` bytes.
-    #[cfg(test)]
     pub fn vertical(data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
         let mut out = Vec::with_capacity(stride * taps.windows.len());
         for (window, weights) in taps.iter() {
@@ -222,45 +285,22 @@ mod plain {
     }
 }
 
-/// The same sums in blocks that compilers turn into vector code.
+/// The same sums in loops that compilers turn into vector code.
 mod blocked {
-    use super::{ROUNDING, STEP, Taps, plain, to_byte};
+    use super::{ROUNDING, Taps, take_apart, to_byte};
 
-    #[expect(
-        clippy::inline_always,
-        reason = "it must be compiled for the caller's processor features"
-    )]
-    #[inline(always)]
     pub fn horizontal(data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
-        if taps.byte_starts.is_empty() {
-            return plain::horizontal(data, stride, taps);
-        }
         let mut out = Vec::with_capacity(data.len() / stride * taps.windows.len() * 3);
+        let plane = stride / 3;
+        let mut planes = vec![0_i16; plane * 3];
         for row in data.chunks_exact(stride) {
-            let windows = taps
-                .byte_starts
-                .iter()
-                .zip(taps.byte_weights.chunks_exact(taps.wide));
-            for (start, weights) in windows {
-                let mut lanes = [0_i32; STEP];
-                let bytes = row.get(*start..start + taps.wide).unwrap_or_default();
-                for (bytes, weights) in bytes
-                    .as_chunks::<STEP>()
-                    .0
-                    .iter()
-                    .zip(weights.as_chunks::<STEP>().0)
-                {
-                    for i in 0..STEP {
-                        lanes[i] += i32::from(bytes[i]) * weights[i];
-                    }
+            take_apart(row, &mut planes, plane);
+            for (window, weights) in taps.iter() {
+                for values in planes.chunks_exact(plane) {
+                    let values = values.get(window.start..).unwrap_or_default();
+                    let products = values.iter().zip(weights).map(|(v, w)| i32::from(*v) * w);
+                    out.push(to_byte(ROUNDING + products.sum::<i32>()));
                 }
-                let mut sums = [ROUNDING; 3];
-                for lane in lanes.as_chunks::<3>().0 {
-                    for i in 0..3 {
-                        sums[i] += lane[i];
-                    }
-                }
-                out.extend(sums.map(to_byte));
             }
         }
         out
@@ -300,58 +340,109 @@ mod blocked {
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::{
-        _mm_loadl_epi64, _mm256_add_epi32, _mm256_cvtepu8_epi32, _mm256_loadu_si256,
-        _mm256_mullo_epi32, _mm256_setzero_si256, _mm256_storeu_si256,
+        __m128i, __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_packs_epi32, _mm_packus_epi16,
+        _mm_set1_epi32, _mm_srai_epi32, _mm256_add_epi32, _mm256_castsi256_si128,
+        _mm256_extracti128_si256, _mm256_hadd_epi32, _mm256_loadu_si256, _mm256_madd_epi16,
+        _mm256_setzero_si256, _mm256_slli_epi32,
     };
 
-    use super::{ROUNDING, STEP, Taps, blocked, plain, to_byte};
+    use super::{BLOCK, Halves, LOWER, PRECISION, ROUNDING, Taps, blocked, take_apart};
 
-    /// Eight lanes a register: three registers hold eight pixels.
-    #[expect(unsafe_code, reason = "vector loads take pointers")]
+    /// The number of rows that share the loads of weights: as many as registers allow.
+    const ROWS: usize = 2;
+
+    /// Rows are first taken apart into red, green and blue numbers of 16 bits.
     #[target_feature(enable = "avx2")]
     pub fn horizontal(data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
-        if taps.byte_starts.is_empty() {
-            return plain::horizontal(data, stride, taps);
-        }
-        let mut out = Vec::with_capacity(data.len() / stride * taps.windows.len() * 3);
-        for row in data.chunks_exact(stride) {
+        let out_stride = taps.windows.len() * 3;
+        let mut out = vec![0; data.len() / stride * out_stride];
+        // Zeros behind each row, so that a last block may reach past it.
+        let plane = stride / 3 + taps.blocks * BLOCK;
+        let mut planes = vec![0_i16; plane * 3 * ROWS];
+        for (rows, out) in data
+            .chunks(stride * ROWS)
+            .zip(out.chunks_mut(out_stride * ROWS))
+        {
+            let each = rows
+                .chunks_exact(stride)
+                .zip(planes.chunks_exact_mut(plane * 3));
+            for (row, planes) in each {
+                take_apart(row, planes, plane);
+            }
+            // Of an odd last row the second half of the planes holds an earlier one; what comes
+            // of it has no place to go.
+            let (first, second) = out.split_at_mut(out_stride);
+            let first = first.as_chunks_mut::<3>().0.iter_mut();
+            let mut second = second.as_chunks_mut::<3>().0.iter_mut();
             let windows = taps
-                .byte_starts
+                .windows
                 .iter()
-                .zip(taps.byte_weights.chunks_exact(taps.wide));
-            for (start, weights) in windows {
-                let bytes = row.get(*start..start + taps.wide).unwrap_or_default();
-                let mut lanes = [_mm256_setzero_si256(); 3];
-                let steps = bytes.as_chunks::<STEP>().0.iter();
-                for (bytes, weights) in steps.zip(weights.as_chunks::<STEP>().0) {
-                    for (i, lane) in lanes.iter_mut().enumerate() {
-                        // SAFETY: 8 bytes at 8i and 8 weights at 8i lie within the 24 of each
-                        // array, for i < 3; the loads need no alignment.
-                        let (eight, weight) = unsafe {
-                            (
-                                _mm_loadl_epi64(bytes.as_ptr().add(8 * i).cast()),
-                                _mm256_loadu_si256(weights.as_ptr().add(8 * i).cast()),
-                            )
-                        };
-                        let product = _mm256_mullo_epi32(_mm256_cvtepu8_epi32(eight), weight);
-                        *lane = _mm256_add_epi32(*lane, product);
-                    }
+                .zip(taps.halves.chunks_exact(taps.blocks));
+            for ((window, halves), first) in windows.zip(first) {
+                let pixels = sums(&planes, plane, window.start, halves);
+                *first = pixels[0];
+                if let Some(second) = second.next() {
+                    *second = pixels[1];
                 }
-                let mut values = [0_i32; STEP];
-                for (part, lane) in values.as_chunks_mut::<8>().0.iter_mut().zip(lanes) {
-                    // SAFETY: `part` has room for the 8 lanes; the store needs no alignment.
-                    unsafe { _mm256_storeu_si256(part.as_mut_ptr().cast(), lane) };
-                }
-                let mut sums = [ROUNDING; 3];
-                for pixel in values.as_chunks::<3>().0 {
-                    for (sum, value) in sums.iter_mut().zip(pixel) {
-                        *sum += value;
-                    }
-                }
-                out.extend(sums.map(to_byte));
             }
         }
         out
+    }
+
+    /// The pixels of two rows whose window begins at `start`.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn sums(planes: &[i16], plane: usize, start: usize, halves: &[Halves]) -> [[u8; 3]; ROWS] {
+        const PLANES: usize = 3 * ROWS;
+        // What follows reads this much of each plane.
+        assert!(start + halves.len() * BLOCK <= plane && plane * PLANES <= planes.len());
+        let zero = _mm256_setzero_si256();
+        let (mut upper, mut lower) = ([zero; PLANES], [zero; PLANES]);
+        for (block, half) in halves.iter().enumerate() {
+            let (high, low) = (load(&half.upper), load(&half.lower));
+            let at = start + block * BLOCK;
+            for i in 0..PLANES {
+                // SAFETY: the sixteen numbers from `at` on lie in the plane, by the assertion.
+                #[expect(unsafe_code, reason = "the bounds were checked once")]
+                let values =
+                    unsafe { _mm256_loadu_si256(planes.as_ptr().add(i * plane + at).cast()) };
+                upper[i] = _mm256_add_epi32(upper[i], _mm256_madd_epi16(values, high));
+                lower[i] = _mm256_add_epi32(lower[i], _mm256_madd_epi16(values, low));
+            }
+        }
+        // Modulo 2^32 nothing is lost: the whole sum fits.
+        let whole: [__m256i; PLANES] = std::array::from_fn(|i| {
+            _mm256_add_epi32(_mm256_slli_epi32::<LOWER>(upper[i]), lower[i])
+        });
+        [
+            pixel([whole[0], whole[1], whole[2]]),
+            pixel([whole[3], whole[4], whole[5]]),
+        ]
+    }
+
+    /// Adds up the lanes of each channel, rounds and clips.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn pixel([red, green, blue]: [__m256i; 3]) -> [u8; 3] {
+        let lanes = _mm256_hadd_epi32(_mm256_hadd_epi32(red, green), _mm256_hadd_epi32(blue, blue));
+        let sums: __m128i = _mm_add_epi32(
+            _mm256_castsi256_si128(lanes),
+            _mm256_extracti128_si256::<1>(lanes),
+        );
+        let rounded = _mm_add_epi32(sums, _mm_set1_epi32(ROUNDING));
+        let shifted = _mm_srai_epi32::<PRECISION>(rounded);
+        // Both packings clip: to 16 bits, then to a byte.
+        let words = _mm_packs_epi32(shifted, shifted);
+        let [r, g, b, _] = _mm_cvtsi128_si32(_mm_packus_epi16(words, words)).to_le_bytes();
+        [r, g, b]
+    }
+
+    #[expect(unsafe_code, reason = "vector loads take pointers")]
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn load(block: &[i16; BLOCK]) -> __m256i {
+        // SAFETY: the array has the 32 bytes; the load needs no alignment.
+        unsafe { _mm256_loadu_si256(block.as_ptr().cast()) }
     }
 
     #[target_feature(enable = "avx2")]
@@ -417,6 +508,8 @@ impl Passes {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn noise(width: u32, height: u32) -> RgbImage {
@@ -442,23 +535,35 @@ mod tests {
             (300, 256),
             (9, 256),
             (64, 63),
+            (5000, 9),
         ] {
-            let taps = Taps::new(from, to);
-            let side = u32::try_from(from).unwrap();
-            let wide = noise(side, 7);
-            let tall = noise(23, side);
-            for fast in [Passes::Blocked, Passes::pick()] {
-                assert_eq!(
-                    fast.horizontal(wide.data(), from * 3, &taps),
-                    Passes::Plain.horizontal(wide.data(), from * 3, &taps),
-                    "{from} to {to}"
-                );
-                assert_eq!(
-                    fast.vertical(tall.data(), 69, &taps),
-                    Passes::Plain.vertical(tall.data(), 69, &taps),
-                    "{from} to {to}"
-                );
-            }
+            equal_passes(from, to);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_fast_passes_equal_the_plain_ones_on_any_side(from in 1_usize..900, to in 1_usize..70) {
+            equal_passes(from, to);
+        }
+    }
+
+    fn equal_passes(from: usize, to: usize) {
+        let taps = Taps::new(from, to);
+        let side = u32::try_from(from).unwrap();
+        let wide = noise(side, 7);
+        let tall = noise(23, side);
+        for fast in [Passes::Blocked, Passes::pick()] {
+            assert_eq!(
+                fast.horizontal(wide.data(), from * 3, &taps),
+                Passes::Plain.horizontal(wide.data(), from * 3, &taps),
+                "{from} to {to}"
+            );
+            assert_eq!(
+                fast.vertical(tall.data(), 69, &taps),
+                Passes::Plain.vertical(tall.data(), 69, &taps),
+                "{from} to {to}"
+            );
         }
     }
 

@@ -43,6 +43,12 @@ impl ElementReader {
         self.position
     }
 
+    /// Elements read so far.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Appends the next element to `data`, line breaks replaced by spaces (JSON strings hold no
     /// raw ones); `None` after the last.
     pub(crate) fn next(

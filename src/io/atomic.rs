@@ -1,23 +1,43 @@
 //! Files that appear under their names only when they are complete.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-/// A file being written beside its final name. Dropping it without [`PendingFile::commit`]
-/// removes it; the final name is never touched before.
+/// Whether unfinished files stay when their writers are dropped: set once a run that ends early
+/// can be resumed.
+#[derive(Debug, Clone, Default)]
+pub struct Keep(Arc<AtomicBool>);
+
+impl Keep {
+    /// From now on unfinished files stay.
+    pub fn set(&self, keep: bool) {
+        self.0.store(keep, Ordering::Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A file being written beside its final name. Dropping it before it is published removes it
+/// (unless its run can be resumed); the final name is never touched before.
 pub struct PendingFile {
     target: PathBuf,
-    temporary: PathBuf,
+    part: PathBuf,
     writer: Option<BufWriter<File>>,
     digest: Xxh3,
     bytes: u64,
+    keep: Keep,
 }
 
 /// What a finished file holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     /// The final path.
     pub path: PathBuf,
@@ -27,32 +47,91 @@ pub struct Finished {
     pub xxh3_128: String,
 }
 
+/// A file that is complete and durable and waits for its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// Where it is now.
+    pub part: PathBuf,
+    /// Its final path.
+    pub target: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// XXH3-128 of its content, 32 hexadecimal digits.
+    pub xxh3_128: String,
+}
+
 impl PendingFile {
-    /// Starts writing what will become `target`, creating its directory if need be.
+    /// Starts writing what will become `target`, creating its directory if need be. The part is
+    /// named after this process, so that two of them never write into one.
     ///
     /// # Errors
     /// If the directory cannot be made or written to.
     pub fn create(target: &Path) -> io::Result<Self> {
-        let directory = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        fs::create_dir_all(directory)?;
-        let name = target
-            .file_name()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
-        let temporary = directory.join(format!(
-            ".{}.{}.tmp",
-            name.to_string_lossy(),
-            std::process::id()
-        ));
-        let file = File::create(&temporary)?;
+        let part = part_path(target, &format!("{}.tmp", std::process::id()))?;
+        Self::open_new(target, part, &Keep::default())
+    }
+
+    /// Starts writing a part whose name a later process finds again; whoever calls this holds the
+    /// [`super::OutputLock`] of `target`.
+    ///
+    /// # Errors
+    /// If the directory cannot be made or written to.
+    pub fn create_lasting(target: &Path, keep: &Keep) -> io::Result<Self> {
+        let part = Self::lasting_part(target)?;
+        Self::open_new(target, part, keep)
+    }
+
+    /// Goes on with a part of an earlier process after its first `length` bytes; the rest is cut
+    /// off.
+    ///
+    /// # Errors
+    /// If the part cannot be opened or is shorter.
+    pub fn reopen(target: &Path, length: u64, keep: &Keep) -> io::Result<Self> {
+        let part = Self::lasting_part(target)?;
+        let mut file = reopen(&part, length)?;
+        let mut digest = Xxh3::new();
+        file.rewind()?;
+        let mut block = vec![0; 1 << 18];
+        loop {
+            let n = file.read(&mut block)?;
+            if n == 0 {
+                break;
+            }
+            digest.update(block.get(..n).unwrap_or_default());
+        }
         Ok(Self {
             target: target.to_owned(),
-            temporary,
+            part,
+            writer: Some(BufWriter::with_capacity(1 << 18, file)),
+            digest,
+            bytes: length,
+            keep: keep.clone(),
+        })
+    }
+
+    /// Where [`PendingFile::create_lasting`] writes what will become `target`.
+    ///
+    /// # Errors
+    /// If `target` names no file.
+    pub fn lasting_part(target: &Path) -> io::Result<PathBuf> {
+        part_path(target, "djr-part")
+    }
+
+    fn open_new(target: &Path, part: PathBuf, keep: &Keep) -> io::Result<Self> {
+        fs::create_dir_all(directory(target))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&part)?;
+        Ok(Self {
+            target: target.to_owned(),
+            part,
             writer: Some(BufWriter::with_capacity(1 << 18, file)),
             digest: Xxh3::new(),
             bytes: 0,
+            keep: keep.clone(),
         })
     }
 
@@ -62,9 +141,45 @@ impl PendingFile {
         &self.target
     }
 
+    /// Where it is written.
+    #[must_use]
+    pub fn part(&self) -> &Path {
+        &self.part
+    }
+
     /// Changes the name it will have, in the same directory.
     pub fn rename_target(&mut self, target: PathBuf) {
         self.target = target;
+    }
+
+    /// Makes what was written so far durable and returns its length in bytes.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn sync(&mut self) -> io::Result<u64> {
+        if let Some(writer) = &mut self.writer {
+            writer.flush()?;
+            writer.get_ref().sync_data()?;
+        }
+        Ok(self.bytes)
+    }
+
+    /// Ends writing and makes the whole file durable. It still goes away with `self`, unless it
+    /// is published first.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn seal(&mut self) -> io::Result<Sealed> {
+        if let Some(mut writer) = self.writer.take() {
+            writer.flush()?;
+            writer.get_ref().sync_all()?;
+        }
+        Ok(Sealed {
+            part: self.part.clone(),
+            target: self.target.clone(),
+            bytes: self.bytes,
+            xxh3_128: format!("{:032x}", self.digest.digest128()),
+        })
     }
 
     /// Makes it durable and gives it its name.
@@ -73,28 +188,105 @@ impl PendingFile {
     /// If the data cannot be written out or the file cannot be renamed; the final name is then
     /// as it was.
     pub fn commit(mut self) -> io::Result<Finished> {
-        if let Some(writer) = self.writer.take() {
-            let file = writer
-                .into_inner()
-                .map_err(io::IntoInnerError::into_error)?;
-            file.sync_all()?;
+        self.seal()?.publish()
+    }
+}
+
+impl Sealed {
+    /// Gives the file its name. If an earlier process did so already, the file under the final
+    /// name is checked to be this one.
+    ///
+    /// # Errors
+    /// If the file cannot be renamed; the final name is then as it was.
+    pub fn publish(&self) -> io::Result<Finished> {
+        match fs::rename(&self.part, &self.target) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                if digest_of(&self.target).ok() != Some((self.bytes, self.xxh3_128.clone())) {
+                    return Err(e);
+                }
+            }
+            other => other?,
         }
-        fs::rename(&self.temporary, &self.target)?;
-        if let Some(parent) = self.target.parent() {
-            let parent = if parent.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                parent
-            };
-            // Not every file system can sync a directory; the rename itself has succeeded.
-            let _ = File::open(parent).and_then(|dir| dir.sync_all());
-        }
-        Ok(Finished {
+        // Not every file system can sync a directory; the rename itself has succeeded.
+        let _ = sync_directory(directory(&self.target));
+        Ok(self.finished())
+    }
+
+    /// What the file will hold under its name.
+    #[must_use]
+    pub fn finished(&self) -> Finished {
+        Finished {
             path: self.target.clone(),
             bytes: self.bytes,
-            xxh3_128: format!("{:032x}", self.digest.digest128()),
-        })
+            xxh3_128: self.xxh3_128.clone(),
+        }
     }
+}
+
+/// Size and XXH3-128 of a file, in the form of [`Finished`].
+///
+/// # Errors
+/// If it cannot be read.
+pub fn digest_of(path: &Path) -> io::Result<(u64, String)> {
+    let mut file = File::open(path)?;
+    let mut digest = Xxh3::new();
+    let mut bytes = 0;
+    let mut block = vec![0; 1 << 18];
+    loop {
+        let n = file.read(&mut block)?;
+        if n == 0 {
+            return Ok((bytes, format!("{:032x}", digest.digest128())));
+        }
+        bytes += n as u64;
+        digest.update(block.get(..n).unwrap_or_default());
+    }
+}
+
+/// Opens an unfinished file for appending after its first `length` bytes.
+///
+/// # Errors
+/// If it cannot be opened, or is shorter.
+pub fn reopen(path: &Path, length: u64) -> io::Result<File> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let found = file.metadata()?.len();
+    if found < length {
+        return Err(io::Error::other(format!(
+            "{} has {found} bytes, but {length} were written before the run ended",
+            path.display()
+        )));
+    }
+    file.set_len(length)?;
+    file.seek(SeekFrom::Start(length))?;
+    Ok(file)
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// If the file system cannot.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// The directory that holds `path`.
+#[must_use]
+pub fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// `dir/.name.suffix`
+pub(super) fn part_path(target: &Path, suffix: &str) -> io::Result<PathBuf> {
+    let name = target
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(".");
+    hidden.push(suffix);
+    Ok(directory(target).join(hidden))
 }
 
 impl Write for PendingFile {
@@ -115,8 +307,11 @@ impl Write for PendingFile {
 
 impl Drop for PendingFile {
     fn drop(&mut self) {
-        // After a commit the temporary name is gone and this does nothing.
-        let _ = fs::remove_file(&self.temporary);
+        if self.keep.is_set() {
+            return;
+        }
+        // Once it is published the part is gone and this does nothing.
+        let _ = fs::remove_file(&self.part);
     }
 }
 
@@ -137,5 +332,33 @@ mod tests {
         file.write_all(b"{}\n").unwrap();
         assert_eq!(file.commit().unwrap().bytes, 3);
         assert_eq!(fs::read(&target).unwrap(), b"{}\n");
+    }
+
+    #[test]
+    fn a_part_is_gone_on_with_and_published_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out.jsonl");
+        let keep = Keep::default();
+        keep.set(true);
+        let mut file = PendingFile::create_lasting(&target, &keep).unwrap();
+        file.write_all(b"one\n").unwrap();
+        assert_eq!(file.sync().unwrap(), 4);
+        file.write_all(b"torn").unwrap();
+        drop(file);
+        assert!(PendingFile::reopen(&target, 400, &keep).is_err());
+        let mut file = PendingFile::reopen(&target, 4, &keep).unwrap();
+        file.write_all(b"two\n").unwrap();
+        let sealed = file.seal().unwrap();
+        assert!(!target.exists());
+        let finished = sealed.publish().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"one\ntwo\n");
+        assert_eq!(
+            digest_of(&target).unwrap(),
+            (finished.bytes, finished.xxh3_128.clone())
+        );
+        // A process that was killed right after the rename publishes again.
+        assert_eq!(sealed.publish().unwrap(), finished);
+        fs::write(&target, b"other").unwrap();
+        assert!(sealed.publish().is_err());
     }
 }

@@ -2,11 +2,15 @@
 
 pub mod array;
 pub mod atomic;
-
+pub mod fingerprint;
 pub mod format;
+pub mod lock;
 pub mod paths;
-
 pub mod source;
+pub mod workspace;
 
 pub use atomic::PendingFile;
-pub use source::{Input, LineSource, RawBatch, RawLine, SourceError};
+pub use fingerprint::Fingerprint;
+pub use lock::{LockError, OutputLock};
+pub use source::{Input, LineSource, Position, RawBatch, RawLine, SourceError};
+pub use workspace::{Log, Workspace};

@@ -1,9 +1,10 @@
 //! How image paths are written: as they were, absolute, or relative to the output.
 
+use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
 use crate::recipe::PathStyle;
-use crate::sample::normalise;
+use crate::sample::{join, normalise};
 
 /// Writes image paths in one style.
 #[derive(Debug, Clone)]
@@ -20,7 +21,7 @@ impl PathWriter {
         Self {
             style,
             working_dir: working_dir.to_owned(),
-            output_dir: normalise(&working_dir.join(output_dir)),
+            output_dir: normalise(working_dir.join(output_dir)),
         }
     }
 
@@ -32,21 +33,26 @@ impl PathWriter {
 
     /// The path to write for an image that the row calls `written` and that lies at `path`.
     #[must_use]
-    pub fn rewrite(&self, written: &str, path: &Path) -> String {
+    pub fn rewrite<'a>(&self, written: &'a str, path: &Path) -> Cow<'a, str> {
         match self.style {
-            PathStyle::Keep => written.to_owned(),
-            PathStyle::Absolute => display(&normalise(&self.working_dir.join(path))),
-            PathStyle::Relative => display(&relative(
-                &normalise(&self.working_dir.join(path)),
-                &self.output_dir,
-            )),
+            PathStyle::Keep => Cow::Borrowed(written),
+            PathStyle::Absolute => Cow::Owned(display(self.absolute(path))),
+            PathStyle::Relative => {
+                Cow::Owned(display(relative(&self.absolute(path), &self.output_dir)))
+            }
         }
+    }
+
+    fn absolute(&self, path: &Path) -> PathBuf {
+        normalise(join(&self.working_dir, path))
     }
 }
 
-fn display(path: &Path) -> String {
-    // Paths come from JSON text, so they are Unicode.
-    path.to_string_lossy().into_owned()
+fn display(path: PathBuf) -> String {
+    // Paths come from JSON text, so they are Unicode, unless the folder's name is not.
+    path.into_os_string()
+        .into_string()
+        .unwrap_or_else(|path| path.to_string_lossy().into_owned())
 }
 
 /// `path` as seen from `base`; both absolute and normalised.

@@ -4,8 +4,10 @@
 //! of its first byte in all inputs laid end to end, decompressed, each ended by a newline.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::array::ElementReader;
 use crate::sample::{Origin, RowError};
@@ -34,6 +36,25 @@ impl Input {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Stdin => "<stdin>".into(),
+        }
+    }
+
+    /// The suffix of its name in lower case, as Data-Juicer's reader gives it to rows: of packed
+    /// files the last two (`.jsonl.gz`). The standard input counts as `.jsonl`.
+    #[must_use]
+    pub fn suffix(&self) -> String {
+        let Self::File(path) = self else {
+            return ".jsonl".into();
+        };
+        let suffix_of = |path: &Path| match path.extension() {
+            Some(extension) => format!(".{}", extension.to_string_lossy().to_lowercase()),
+            None => String::new(),
+        };
+        let last = suffix_of(path);
+        match last.as_str() {
+            ".gz" | ".zst" => suffix_of(Path::new(path.file_stem().unwrap_or_default())) + &last,
+            "" => ".".into(),
+            _ => last,
         }
     }
 
@@ -97,12 +118,27 @@ impl RawBatch {
 }
 
 /// What was read of one input, for the manifest.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputSummary {
     /// Rows (blank lines are not rows).
     pub rows: u64,
     /// Decompressed bytes.
     pub bytes: u64,
+}
+
+/// How far a [`LineSource`] has read: enough to go on from there in another process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Index of the input that is being read.
+    pub file: usize,
+    /// Bytes of it that were consumed, decompressed.
+    pub bytes: u64,
+    /// Lines of it that were consumed, blank ones too (elements of a JSON array).
+    pub lines: u64,
+    /// Identity of its first byte.
+    pub base: u64,
+    /// What was read of each input so far.
+    pub summaries: Vec<InputSummary>,
 }
 
 /// Reads inputs one after the other.
@@ -112,6 +148,8 @@ pub struct LineSource {
     reader: Option<Rows>,
     base: u64,
     summaries: Vec<InputSummary>,
+    /// Where in the current input to begin: bytes and lines to pass over.
+    begin: Option<(u64, u64)>,
 }
 
 enum Rows {
@@ -130,6 +168,39 @@ impl LineSource {
             reader: None,
             base: 0,
             summaries,
+            begin: None,
+        }
+    }
+
+    /// A source over `inputs` that goes on from `position`.
+    #[must_use]
+    pub fn resume(inputs: Vec<Input>, position: Position) -> Self {
+        let mut summaries = position.summaries;
+        summaries.resize_with(inputs.len(), InputSummary::default);
+        Self {
+            inputs,
+            current: position.file,
+            reader: None,
+            base: position.base,
+            summaries,
+            begin: Some((position.bytes, position.lines)),
+        }
+    }
+
+    /// How far it has read.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let (bytes, lines) = match &self.reader {
+            Some(Rows::Lines(lines)) => (lines.position, lines.number),
+            Some(Rows::Elements(elements)) => (elements.consumed(), elements.number()),
+            None => self.begin.unwrap_or_default(),
+        };
+        Position {
+            file: self.current,
+            bytes,
+            lines,
+            base: self.base,
+            summaries: self.summaries.clone(),
         }
     }
 
@@ -167,7 +238,11 @@ impl LineSource {
                 error,
             };
             if self.reader.is_none() {
-                self.reader = Some(open_rows(input)?);
+                let rows = match self.begin.take() {
+                    Some((bytes, lines)) if bytes > 0 => open_rows_at(input, bytes, lines)?,
+                    _ => open_rows(input)?,
+                };
+                self.reader = Some(rows);
             }
             let (found, consumed) = match &mut self.reader {
                 Some(Rows::Lines(lines)) => (
@@ -194,6 +269,7 @@ impl LineSource {
                         offset: self.base + row.offset,
                         file: u32::try_from(self.current).unwrap_or(u32::MAX),
                         line: row.number,
+                        part: 0,
                     },
                     problem: row.problem,
                 });
@@ -259,7 +335,49 @@ pub fn open_bytes(input: &Input) -> Result<Box<dyn Read + Send>, SourceError> {
     })
 }
 
+/// How rows lie in an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// One a line.
+    Lines,
+    /// In a top-level array.
+    Array,
+}
+
+/// An input whose first bytes were looked at.
+pub struct Opened {
+    /// Its decompressed bytes, from the first one on.
+    pub reader: Box<dyn Read + Send>,
+    /// How many bytes before the rows to pass over (a byte order mark).
+    pub skip: usize,
+    /// How its rows lie.
+    pub layout: Layout,
+}
+
+impl Opened {
+    /// Opens `input`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not UTF-8.
+    pub fn new(input: &Input) -> Result<Self, SourceError> {
+        let (rest, start) = look(input)?;
+        Ok(Self {
+            reader: Box::new(io::Cursor::new(start).chain(rest.reader)),
+            ..rest
+        })
+    }
+}
+
 fn open_rows(input: &Input) -> Result<Rows, SourceError> {
+    let (rest, start) = look(input)?;
+    Ok(match rest.layout {
+        Layout::Array => Rows::Elements(ElementReader::new(rest.reader, start)),
+        Layout::Lines => Rows::Lines(LineReader::new(rest.reader, start, rest.skip)),
+    })
+}
+
+/// Opens an input and reads a little of it: gives what follows, and what was read.
+fn look(input: &Input) -> Result<(Opened, Vec<u8>), SourceError> {
     let mut bytes = open_bytes(input)?;
     let io_error = |error| SourceError::Io {
         name: input.name(),
@@ -283,10 +401,75 @@ fn open_rows(input: &Input) -> Result<Rows, SourceError> {
         0
     };
     let first = start.iter().skip(skip).find(|b| !b.is_ascii_whitespace());
-    if first == Some(&b'[') && !is_line_format(input) {
-        return Ok(Rows::Elements(ElementReader::new(bytes, start)));
+    let layout = if first == Some(&b'[') && !is_line_format(input) {
+        Layout::Array
+    } else {
+        Layout::Lines
+    };
+    let rest = Opened {
+        reader: bytes,
+        skip,
+        layout,
+    };
+    Ok((rest, start))
+}
+
+/// Opens an input behind its first `bytes`, which hold `lines`: plain lines by seeking, all else
+/// by reading up to there again.
+fn open_rows_at(input: &Input, bytes: u64, lines: u64) -> Result<Rows, SourceError> {
+    let io_error = |error| SourceError::Io {
+        name: input.name(),
+        error,
+    };
+    let mut rows = open_rows(input)?;
+    if let (Rows::Lines(_), Some(path)) = (&rows, plain_file(input)) {
+        let mut file = File::open(path).map_err(io_error)?;
+        file.seek(SeekFrom::Start(bytes - 1)).map_err(io_error)?;
+        let mut last = [0];
+        file.read_exact(&mut last).map_err(io_error)?;
+        let [last] = last;
+        return Ok(Rows::Lines(LineReader {
+            reader: Box::new(file),
+            buffer: Vec::new(),
+            at: 0,
+            position: bytes,
+            number: lines,
+            eof: false,
+            last_byte: Some(last),
+        }));
     }
-    Ok(Rows::Lines(LineReader::new(bytes, start, skip)))
+    let mut skipped = Vec::new();
+    loop {
+        let consumed = match &rows {
+            Rows::Lines(lines) => lines.consumed(),
+            Rows::Elements(elements) => elements.consumed(),
+        };
+        if consumed >= bytes {
+            return Ok(rows);
+        }
+        skipped.clear();
+        let found = match &mut rows {
+            Rows::Lines(lines) => lines.next(&mut skipped),
+            Rows::Elements(elements) => elements.next(&mut skipped, MAX_ROW_BYTES),
+        };
+        if found.map_err(io_error)?.is_none() {
+            return Ok(rows);
+        }
+    }
+}
+
+/// The path of an input whose bytes are read as they are.
+fn plain_file(input: &Input) -> Option<&Path> {
+    match input {
+        Input::File(path) if !is_packed(path) => Some(path),
+        _ => None,
+    }
+}
+
+fn is_packed(path: &Path) -> bool {
+    path.extension()
+        .and_then(|e| e.to_str())
+        .is_some_and(|e| matches!(e, "gz" | "zst" | "zstd"))
 }
 
 /// Files named `.jsonl` hold lines whatever their first byte; other inputs may hold an array.
@@ -472,6 +655,43 @@ mod tests {
             array.iter().map(|r| r.2.as_str()).collect::<Vec<_>>(),
             ["{\"a\":\"]},\"}", "{\"b\": [1]}"]
         );
+    }
+
+    #[test]
+    fn reading_goes_on_where_it_stopped() {
+        let plain = file(".jsonl", b"\n{\"a\":1}\n\n{\"a\":2}\n{\"a\":3}");
+        let packed = file(
+            ".jsonl.zst",
+            &zstd::encode_all(&b"{\"b\":1}\n{\"b\":2}\n"[..], 1).unwrap(),
+        );
+        let array = file(".json", b" [ {\"c\":1} , {\"c\":2},{\"c\":3} ]\n");
+        let last = file(".jsonl", b"{\"d\":1}\n");
+        let inputs: Vec<Input> = [&plain, &packed, &array, &last]
+            .iter()
+            .map(|f| Input::File(f.path().to_owned()))
+            .collect();
+        let rest = |source: &mut LineSource| {
+            let mut out = Vec::new();
+            while let Some(batch) = source.next_batch(1, 1 << 20).unwrap() {
+                for line in &batch.lines {
+                    out.push((line.origin, batch.bytes(line).to_vec()));
+                }
+            }
+            (out, source.summaries().to_vec())
+        };
+        let (all, totals) = rest(&mut LineSource::new(inputs.clone()));
+        assert_eq!(all.len(), 9);
+        for stop in 0..=9 {
+            let mut source = LineSource::new(inputs.clone());
+            for _ in 0..stop {
+                source.next_batch(1, 1 << 20).unwrap();
+            }
+            let json = serde_json::to_string(&source.position()).unwrap();
+            let position = serde_json::from_str(&json).unwrap();
+            let (left, summaries) = rest(&mut LineSource::resume(inputs.clone(), position));
+            assert_eq!(left, all[stop..], "after {stop}");
+            assert_eq!(summaries, totals);
+        }
     }
 
     #[test]

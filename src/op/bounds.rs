@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BaseParams, ParamError, Verdict};
+use super::{BaseParams, DataLimit, ParamError, Verdict};
 use crate::sample::{StatValue, Stats};
 
 /// With several images in a row, whether one or all must pass.
@@ -37,6 +37,8 @@ impl AnyOrAll {
 pub struct Bounds {
     min: Option<f64>,
     max: Option<f64>,
+    min_from: Option<DataLimit>,
+    max_from: Option<DataLimit>,
     min_closed: bool,
     max_closed: bool,
     reversed: bool,
@@ -45,7 +47,8 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// A range between two optional ends, named as the recipe names them.
+    /// A range between two optional ends, named as the recipe names them. A bound from the data
+    /// that the recipe gives by such a name takes the place of the end.
     ///
     /// # Errors
     /// If it can keep nothing because the lower end lies above the upper one.
@@ -54,6 +57,12 @@ impl Bounds {
         (max_name, max): (&'static str, Option<f64>),
         base: &BaseParams,
     ) -> Result<Self, Vec<ParamError>> {
+        let end = |name, given| match base.data_bound(name) {
+            Some(bound) => (bound.value, Some(bound.limit)),
+            None => (given, None),
+        };
+        let (min, min_from) = end(min_name, min);
+        let (max, max_from) = end(max_name, max);
         if let (Some(low), Some(high), false) = (min, max, base.reversed_range)
             && low > high
         {
@@ -69,6 +78,8 @@ impl Bounds {
         Ok(Self {
             min,
             max,
+            min_from,
+            max_from,
             min_closed: base.min_closed_interval != flip,
             max_closed: base.max_closed_interval != flip,
             reversed: flip,
@@ -149,22 +160,17 @@ impl Bounds {
     /// The bound that `value` breaks, as the recipe says it: `min_len: 10`.
     #[must_use]
     pub fn limit(&self, value: f64) -> String {
-        let shown = |name: &str, bound: Option<f64>| match bound {
-            Some(bound) => format!("{name}: {bound}"),
-            None => format!("{name}: none"),
+        let shown = |name: &str, bound: Option<f64>, from: Option<DataLimit>| match (bound, from) {
+            (Some(bound), Some(from)) => format!("{name}: {bound} ({from})"),
+            (Some(bound), None) => format!("{name}: {bound}"),
+            (None, _) => format!("{name}: none"),
         };
+        let min = || shown(self.min_name, self.min, self.min_from);
+        let max = || shown(self.max_name, self.max, self.max_from);
         if self.reversed {
-            return format!(
-                "outside of {}, {}",
-                shown(self.min_name, self.min),
-                shown(self.max_name, self.max)
-            );
+            return format!("outside of {}, {}", min(), max());
         }
-        if self.above_min(value) {
-            shown(self.max_name, self.max)
-        } else {
-            shown(self.min_name, self.min)
-        }
+        if self.above_min(value) { max() } else { min() }
     }
 
     #[expect(clippy::float_cmp, reason = "a bound is met exactly or not at all")]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::from_data::{DataBound, Keep};
 use crate::sample::FieldPath;
 
 /// Parameters that every operator accepts, already merged with the recipe's global keys.
@@ -17,6 +18,24 @@ pub struct BaseParams {
     pub max_closed_interval: bool,
     /// Filters: keep what lies outside of the range.
     pub reversed_range: bool,
+    /// Filters: bounds that come from the data, in place of the parameters of their names.
+    pub from_data: Vec<DataBound>,
+    /// Filters: keep only the best of the rows that pass.
+    pub keep: Option<Keep>,
+}
+
+impl BaseParams {
+    /// The bound from the data that stands for `param`.
+    #[must_use]
+    pub fn data_bound(&self, param: &str) -> Option<&DataBound> {
+        self.from_data.iter().find(|bound| bound.param == param)
+    }
+
+    /// Whether a filter with these parameters must see every row before it can decide.
+    #[must_use]
+    pub fn sees_all_rows(&self) -> bool {
+        self.keep.is_some() || !self.from_data.is_empty()
+    }
 }
 
 impl Default for BaseParams {
@@ -27,6 +46,8 @@ impl Default for BaseParams {
             min_closed_interval: true,
             max_closed_interval: true,
             reversed_range: false,
+            from_data: Vec::new(),
+            keep: None,
         }
     }
 }

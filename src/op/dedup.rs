@@ -1,6 +1,7 @@
 //! Deduplicators: keep the first row of each group, in input order.
 
 use super::ImageNeed;
+use crate::hash::pairs_within;
 use crate::sample::{RowError, Sample};
 
 /// Drops a row whose key an earlier row had. Keys are computed in parallel and admitted in input
@@ -29,6 +30,17 @@ pub trait BandDeduplicator: Send + Sync {
     /// # Errors
     /// Whatever makes the row impossible to hash; it is quarantined (and `out` is discarded).
     fn keys(&self, sample: &Sample, out: &mut Vec<u64>) -> Result<(), RowError>;
+
+    /// How far it needs images decoded.
+    fn image_need(&self) -> ImageNeed {
+        ImageNeed::None
+    }
+
+    /// Whether band 0 only parts the rows: rows are joined by the other bands, within those that
+    /// have the same key there; a row with 0 there is always kept.
+    fn parted(&self) -> bool {
+        false
+    }
 
     /// Joins rows one band at a time. `column` holds the keys of one band, one a row, in row
     /// order; it is called for band 0, 1, … and all joins go to the same `clusters`.
@@ -96,6 +108,48 @@ impl Clusters {
         }
     }
 
+    /// Joins the rows whose keys in `column` differ in at most `distance` of their 64 bits, directly
+    /// or through others.
+    pub fn join_near(&mut self, column: &[u64], distance: u32) {
+        self.join_equal(column);
+        let mut firsts: Vec<(u64, u32)> = column.iter().copied().zip(0..).collect();
+        firsts.sort_unstable();
+        firsts.dedup_by_key(|(key, _)| *key);
+        let keys: Vec<u64> = firsts.iter().map(|(key, _)| *key).collect();
+        pairs_within(&keys, distance, |a, b| {
+            if let (Some((_, a)), Some((_, b))) = (firsts.get(a), firsts.get(b)) {
+                self.join(*a, *b);
+            }
+        });
+    }
+
+    /// Lets `join` work on the rows of each part by themselves; 0 in `parts` is no part.
+    pub fn join_within(
+        &mut self,
+        parts: &[u64],
+        column: &[u64],
+        mut join: impl FnMut(&[u64], &mut Self),
+    ) {
+        let mut rows: Vec<(u64, u64, u32)> = parts
+            .iter()
+            .zip(column)
+            .zip(0..)
+            .filter(|((part, _), _)| **part != 0)
+            .map(|((part, key), row)| (*part, *key, row))
+            .collect();
+        rows.sort_unstable_by_key(|(part, _, row)| (*part, *row));
+        for part in rows.chunk_by(|(a, ..), (b, ..)| a == b) {
+            let keys: Vec<u64> = part.iter().map(|(_, key, _)| *key).collect();
+            let mut inner = Self::new(keys.len());
+            join(&keys, &mut inner);
+            for ((_, _, row), at) in part.iter().zip(0..) {
+                if let Some((_, _, first)) = part.get(inner.find(at) as usize) {
+                    self.join(*first, *row);
+                }
+            }
+        }
+    }
+
     /// Puts the sets of `a` and `b` together.
     pub fn join(&mut self, a: u32, b: u32) {
         let (a, b) = (self.find(a), self.find(b));
@@ -134,6 +188,36 @@ mod tests {
             assert_eq!((clusters.find(row), clusters.find(row + 500)), (row, row));
         }
         clusters.join_equal(&[]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn near_keys_join_within_their_part_as_when_all_are_compared(
+            rows in proptest::collection::vec((0u64..3, 0u64..3, proptest::collection::vec(0u32..64, 0..6)), 0..40),
+            distance in 1u32..=12,
+        ) {
+            let parts: Vec<u64> = rows.iter().map(|(part, ..)| *part).collect();
+            let column: Vec<u64> = rows
+                .iter()
+                .map(|(_, base, flips)| {
+                    let base = base.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    flips.iter().fold(base, |key, bit| key ^ (1 << bit))
+                })
+                .collect();
+            let mut fast = Clusters::new(column.len());
+            fast.join_within(&parts, &column, |keys, inner| inner.join_near(keys, distance));
+            let mut plain = Clusters::new(column.len());
+            for (a, (part, key)) in (0..).zip(parts.iter().zip(&column)) {
+                for (b, (other_part, other)) in (0..).zip(parts.iter().zip(&column)) {
+                    if *part != 0 && part == other_part && (key ^ other).count_ones() <= distance {
+                        plain.join(a, b);
+                    }
+                }
+            }
+            for row in (0..).take(column.len()) {
+                proptest::prop_assert_eq!(fast.find(row), plain.find(row));
+            }
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Filters: measure a row, then keep or drop it by what was measured.
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
-use super::ImageNeed;
+use super::{ImageNeed, Side};
 use crate::sample::{RowError, Sample, StatKey, StatValue, Stats};
 
 /// The values a filter measured, in the order of [`Filter::stats`].
@@ -63,6 +63,38 @@ pub trait Filter: Send + Sync {
     /// Whatever makes the row impossible to judge; it is quarantined.
     fn decide_row(&self, sample: &Sample) -> Result<Verdict, RowError> {
         Ok(self.decide(&sample.stats))
+    }
+
+    /// Whether measuring looks at stats that other filters wrote, so that it must come after them.
+    fn reads_stats(&self) -> bool {
+        false
+    }
+
+    /// The field of the row that names its input's suffix, if it asks for one: rows that lack it get
+    /// it before the first step.
+    fn suffix_field(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The stat that the bound `param` is held against; `None` if the filter has no such bound. One
+    /// that measures a single stat holds all its bounds against it.
+    fn bound_stat(&self, param: &str) -> Option<&StatKey> {
+        match self.stats() {
+            [only] => Side::of(param).map(|_| only),
+            _ => None,
+        }
+    }
+
+    /// The numbers that the stat `key` of a row counts as where bounds are concerned: one, or one
+    /// an image.
+    fn numbers(&self, stats: &Stats, key: &str) -> SmallVec<[f64; 2]> {
+        let Some(value) = stats.get(key) else {
+            return SmallVec::new();
+        };
+        match value.as_f64() {
+            Some(number) => smallvec![number],
+            None => value.as_list().unwrap_or_default(),
+        }
     }
 
     /// How far it needs images decoded.

@@ -1,8 +1,10 @@
-//! Mappers: change a row in place.
+//! Mappers: change a row in place, or make several of it.
 
 use std::borrow::Cow;
 
 use super::ImageNeed;
+use serde_json::Value;
+
 use crate::sample::{FieldPath, RowError, Sample};
 
 /// Changes one row.
@@ -17,6 +19,19 @@ pub trait Mapper: Send + Sync {
     fn image_need(&self) -> ImageNeed {
         ImageNeed::None
     }
+}
+
+/// The fields in which a part differs from the row it is made of.
+pub type Part = Vec<(FieldPath, Value)>;
+
+/// Makes any number of rows of one: its parts take its place, in order, and run through the
+/// operators behind. All but the first count as repeated; a row without parts counts as dropped.
+pub trait Expander: Send + Sync {
+    /// The parts of the row; a part without edits is the row as it is.
+    ///
+    /// # Errors
+    /// Whatever makes the row impossible to process; it is quarantined.
+    fn parts(&self, sample: &Sample) -> Result<Vec<Part>, RowError>;
 }
 
 /// A mapper that is a pure function of the row's text; most are.

@@ -8,27 +8,33 @@
 mod assets;
 mod bounds;
 mod build;
+mod census;
 mod dedup;
 mod field;
 mod filter;
+mod from_data;
 mod mapper;
 mod nested;
 mod one_or_many;
 mod registry;
 mod selector;
+mod size;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use bounds::{AnyOrAll, Bounds};
 pub use build::{AssetError, BaseParams, BuildContext, ParamError, Problems, positive};
+pub use census::{Census, Common};
 pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};
 pub use field::{field_value, rank_number};
 pub use filter::{Decision, Filter, Measured, Verdict};
-pub use mapper::{Mapper, TextMapper, TextMapperAdapter};
+pub use from_data::{Amount, DataBound, DataLimit, Keep, Side};
+pub use mapper::{Expander, Mapper, Part, TextMapper, TextMapperAdapter};
 pub use nested::specified_value;
 pub use one_or_many::OneOrMany;
 pub use registry::{Family, OpDef, all, find, operator};
 pub use selector::{FieldKey, Order, Picked, Quota, Selector, check_number, check_share, share_of};
+pub use size::size_param;
 
 pub use crate::sample::ImageNeed;
 
@@ -36,12 +42,16 @@ pub use crate::sample::ImageNeed;
 pub enum Operator {
     /// Changes a row.
     Mapper(Box<dyn Mapper>),
+    /// Makes several rows of one.
+    Expander(Box<dyn Expander>),
     /// Measures a row and keeps or drops it.
     Filter(Box<dyn Filter>),
     /// Drops rows whose key an earlier row had.
     Exact(Box<dyn ExactDeduplicator>),
     /// Drops rows that are near an earlier row; must see every row before it can decide.
     Near(Box<dyn BandDeduplicator>),
+    /// Counts keys over all rows, then edits each row by what is common.
+    Census(Box<dyn Census>),
     /// Picks rows out of all rows; must see every row before it can decide.
     Selector(Box<dyn Selector>),
 }
@@ -54,13 +64,14 @@ impl Operator {
             Self::Mapper(op) => op.image_need(),
             Self::Filter(op) => op.image_need(),
             Self::Exact(op) => op.image_need(),
-            Self::Near(_) | Self::Selector(_) => ImageNeed::None,
+            Self::Near(op) => op.image_need(),
+            Self::Expander(_) | Self::Census(_) | Self::Selector(_) => ImageNeed::None,
         }
     }
 
     /// Whether it must see every row before it can decide.
     #[must_use]
     pub fn is_barrier(&self) -> bool {
-        matches!(self, Self::Near(_) | Self::Selector(_))
+        matches!(self, Self::Near(_) | Self::Census(_) | Self::Selector(_))
     }
 }

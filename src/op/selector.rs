@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ParamError;
@@ -9,18 +10,35 @@ use crate::sample::{FieldPath, RowError, Sample};
 
 /// The value a selector ranks or groups a row by. Two keys are equal exactly if Python calls the
 /// values equal: 1, 1.0 and true are the same integer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FieldKey {
     /// Missing or null.
     Null,
     /// A whole number of 64 bits, whether written with a decimal point or not, or a boolean.
     Integer(i64),
     /// Any other number.
-    Number(f64),
+    Number(#[serde(with = "number_bits")] f64),
     /// A string.
     Text(String),
     /// A list or an object, as decoded.
     Other(Value),
+}
+
+/// Numbers as their bits: JSON has no infinities.
+mod number_bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the signature serde asks for"
+    )]
+    pub fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(number.to_bits())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        u64::deserialize(deserializer).map(f64::from_bits)
+    }
 }
 
 /// 2^63, the first whole number that is not an `i64`.

@@ -84,3 +84,29 @@ pub(crate) fn check_mapper(name: &str, params: &str, text: &str, expected: &str)
         "{name} {params} {text:?}"
     );
 }
+
+/// Makes parts of a row with this text and compares their texts, or the code of the error.
+#[track_caller]
+pub(crate) fn check_parts(name: &str, params: &str, text: &str, expected: Result<&[&str], &str>) {
+    let def = find(name).unwrap();
+    let given: serde_json::Map<_, _> = serde_json::from_str(params).unwrap();
+    let Operator::Expander(op) = (def.build)(given, &BuildContext::default()).unwrap() else {
+        panic!("{name} does not make several rows of one");
+    };
+    let line = serde_json::json!({ "text": text }).to_string();
+    let context = Arc::new(ImageContext::default());
+    let row = Sample::parse(line, Origin::default(), context).unwrap();
+    let texts: Result<Vec<String>, _> = op.parts(&row).map(|parts| {
+        let part_of = |edits| row.part(0, edits).unwrap();
+        let text_of = |part: Sample| part.required_text(&"text".into()).unwrap().into_owned();
+        parts
+            .into_iter()
+            .map(|edits| text_of(part_of(edits)))
+            .collect()
+    });
+    match (&texts, expected) {
+        (Ok(texts), Ok(expected)) => assert_eq!(texts, expected, "{name} {params} {text:?}"),
+        (Err(e), Err(code)) => assert_eq!(e.code, code),
+        _ => panic!("{name} {params} {text:?}: {texts:?}"),
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! One table serves the loader, the JSON Schema and the documentation.
 
+use super::model::QuarantineLimit;
 use super::yaml::{Node, Value, resolve};
 
 /// What a value may be.
@@ -35,6 +36,8 @@ pub enum Kind {
     MapOrList,
     /// A number of bytes: `512`, `2GB`, `1.5GiB`.
     Bytes,
+    /// A number of rows, a percentage such as `5%`, or `none`.
+    Limit,
     /// One of these words.
     Word(&'static [&'static str]),
     /// Checked elsewhere.
@@ -252,6 +255,13 @@ pub const KEYS: &[KeyDef] = &[
         "",
         Role::Own,
         "The memory budget: `2GB` (10^9 bytes), `512MiB` (2^20 bytes), or a number of bytes.",
+    ),
+    key(
+        "max_quarantine",
+        Kind::Limit,
+        "5%",
+        Role::Own,
+        "The run stops when more rows than this could not be processed: a share of the rows read (judged from 1,000 such rows on, or when 2,000 come in a row), a number of rows, or `none`.",
     ),
     key(
         "on_error",
@@ -952,6 +962,13 @@ pub const BASE_KEYS: &[BaseKey] = &[
         true,
         "Keep what lies outside of the range, its ends included (default false).",
     ),
+    base(
+        "keep",
+        Kind::Text,
+        true,
+        true,
+        "Of the rows that pass, keep only so many: `best 1000`, `worst 5%`, `best 10 by image_width`.",
+    ),
     base("stats_export_path", Kind::Any, true, false, MEANINGLESS),
     base("audio_key", Kind::Any, false, false, MEANINGLESS),
     base("video_key", Kind::Any, false, false, MEANINGLESS),
@@ -1003,6 +1020,7 @@ impl Kind {
             Self::Map => "a mapping".into(),
             Self::MapOrList => "a mapping or a list".into(),
             Self::Bytes => "a number of bytes such as 2GB or 512MiB".into(),
+            Self::Limit => "a percentage such as 5%, a number of rows, or none".into(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
             Self::Any => "a value".into(),
         }
@@ -1040,6 +1058,7 @@ impl Kind {
                 items.iter().all(|i| matches!(i.value, Value::Map(_)))
             }
             (Self::Bytes, _) => bytes(node).is_some(),
+            (Self::Limit, _) => limit(node).is_some(),
             (Self::Word(words), Value::Str(s)) => words.contains(&s.as_str()),
             _ => false,
         };
@@ -1065,7 +1084,18 @@ impl Kind {
     }
 }
 
+/// The limit that `node` says.
+#[must_use]
+pub fn limit(node: &Node) -> Option<QuarantineLimit> {
+    match &node.value {
+        Value::Int(rows) => u64::try_from(*rows).ok().map(QuarantineLimit::Rows),
+        Value::Str(text) => QuarantineLimit::from_text(text),
+        _ => None,
+    }
+}
+
 /// A number of bytes, as [`parse_size`] reads it.
+#[must_use]
 pub fn bytes(node: &Node) -> Option<u64> {
     match &node.value {
         Value::Int(int) => u64::try_from(*int).ok(),

@@ -28,7 +28,10 @@ pub const MAX_ISSUES: usize = 1000;
 /// All problems at once, sorted by place.
 pub fn load(source: &RecipeSource, options: &LoadOptions) -> Result<Recipe, Problems> {
     let (name, text, dir) = match source {
-        RecipeSource::Text { name, text } => (name.clone(), text.clone(), options.cwd.clone()),
+        RecipeSource::Text { name, text } => {
+            let dir = options.dir.clone().unwrap_or_else(|| options.cwd.clone());
+            (name.clone(), text.clone(), dir)
+        }
         RecipeSource::File(path) => {
             let name = path.display().to_string();
             let path = options.cwd.join(path);
@@ -384,6 +387,10 @@ impl Loader<'_> {
             confine: self.flag("confine").unwrap_or(false),
             on_error,
             max_memory: self.max_memory(),
+            max_quarantine: self
+                .node("max_quarantine")
+                .and_then(keys::limit)
+                .unwrap_or_default(),
             compat_stats: self
                 .text("compat_stats")
                 .and_then(|word| CompatStats::from_word(&word))

@@ -20,8 +20,8 @@ use std::path::PathBuf;
 pub use keys::{BASE_KEYS, BaseKey, KEYS, KeyDef, Kind, Role, parse_size};
 pub use load::load;
 pub use model::{
-    CompatStats, Inputs, OnError, OutputFormat, OutputSpec, PathStyle, Recipe, Sampler, Step,
-    Target, Tracer, Validation,
+    CompatStats, Inputs, OnError, OutputFormat, OutputSpec, PathStyle, QuarantineLimit, Recipe,
+    Sampler, Step, Target, Tracer, Validation,
 };
 pub use outputs::{OUTPUT_KEYS, OutputKey};
 pub use problem::{Problem, Problems};
@@ -54,6 +54,8 @@ pub struct LoadOptions {
     pub output: Option<Target>,
     /// The working directory.
     pub cwd: PathBuf,
+    /// The directory that a recipe given as text stands in; by default the working directory.
+    pub dir: Option<PathBuf>,
     /// Looks a variable up for `${NAME}`.
     pub env: Lookup,
 }
@@ -67,9 +69,22 @@ impl LoadOptions {
             input: None,
             output: None,
             cwd: cwd.into(),
+            dir: None,
             env: Box::new(|name| std::env::var(name).ok()),
         }
     }
+}
+
+/// The keys of a resolved recipe that says nothing, as [`Recipe::to_json`] has them.
+#[must_use]
+pub fn default_keys() -> serde_json::Value {
+    let source = RecipeSource::Text {
+        name: String::new(),
+        text: "dataset_path: '-'\nexport_path: '-'\nprocess: [fix_unicode_mapper: ]".into(),
+    };
+    load(&source, &LoadOptions::new("/"))
+        .map(|recipe| recipe.to_json())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

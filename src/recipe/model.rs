@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use crate::op::{BaseParams, Family, OpDef, Operator};
+use crate::op::{BaseParams, BuildContext, Family, OpDef, Operator, ParamError};
 use crate::sample::ImageCheck;
 
 /// A checked recipe, ready to run.
@@ -44,6 +44,8 @@ pub struct Recipe {
     pub on_error: OnError,
     /// `max_memory` in bytes.
     pub max_memory: Option<u64>,
+    /// `max_quarantine`: how many rows may fail before the run stops.
+    pub max_quarantine: QuarantineLimit,
     /// `compat_stats`: how stats are rounded before a filter decides.
     pub compat_stats: CompatStats,
     /// `seed` of sampled outputs that name none.
@@ -68,10 +70,13 @@ pub struct Step {
     pub family: Family,
     /// 1-based line in the recipe; 0 if it comes from the command line.
     pub line: usize,
-    /// Its own parameters with all defaults filled in.
+    /// Its own parameters with all defaults filled in. One that a bound from the data stands for
+    /// has its default.
     pub params: Map<String, Value>,
     /// The parameters that every operator has.
     pub base: BaseParams,
+    /// What it was built with beside its parameters.
+    pub context: BuildContext,
     /// Its catalogue entry.
     pub def: &'static OpDef,
     /// The operator itself.
@@ -247,6 +252,54 @@ words! {
     }
 }
 
+/// How many rows may fail before a run stops, since something outside the data must be wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum QuarantineLimit {
+    /// This share of the rows read, from 0 to 1.
+    Share(f64),
+    /// This many rows.
+    Rows(u64),
+    /// Any number.
+    None,
+}
+
+impl Default for QuarantineLimit {
+    /// 5%
+    fn default() -> Self {
+        Self::Share(0.05)
+    }
+}
+
+impl QuarantineLimit {
+    /// The limit written as `5%`, `1000` or `none`.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text == "none" {
+            return Some(Self::None);
+        }
+        match text.strip_suffix('%') {
+            Some(percent) => {
+                let percent: f64 = percent.trim().parse().ok()?;
+                (0.0..=100.0)
+                    .contains(&percent)
+                    .then_some(Self::Share(percent / 100.0))
+            }
+            None => text.parse().ok().map(Self::Rows),
+        }
+    }
+}
+
+impl fmt::Display for QuarantineLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Share(share) => write!(f, "{}%", share * 100.0),
+            Self::Rows(rows) => write!(f, "{rows} rows"),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
 /// The tracer's options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tracer {
@@ -292,6 +345,7 @@ impl Recipe {
             confine: false,
             on_error: OnError::Quarantine,
             max_memory: None,
+            max_quarantine: QuarantineLimit::default(),
             compat_stats: CompatStats::Exact,
             seed: 42,
             op_fusion: false,
@@ -322,6 +376,7 @@ impl Recipe {
             "confine": self.confine,
             "on_error": self.on_error.word(),
             "max_memory": self.max_memory,
+            "max_quarantine": self.max_quarantine.to_string(),
             "compat_stats": self.compat_stats.word(),
             "seed": self.seed,
             "op_fusion": self.op_fusion,
@@ -336,10 +391,41 @@ impl Recipe {
 }
 
 impl Step {
+    /// Whether it must see every row before it can decide.
+    #[must_use]
+    pub fn is_barrier(&self) -> bool {
+        self.operator.is_barrier() || self.base.sees_all_rows()
+    }
+
+    /// The operator built again, once its bounds from the data are known.
+    ///
+    /// # Errors
+    /// If the operator refuses the bounds, or an asset went away.
+    pub fn with_base(&self, base: BaseParams) -> Result<Operator, Vec<ParamError>> {
+        let context = BuildContext {
+            base,
+            ..self.context.clone()
+        };
+        (self.def.build)(self.params.clone(), &context)
+    }
+
+    /// Its own parameters as the recipe writes them, defaults included.
+    #[must_use]
+    pub fn written_params(&self) -> Map<String, Value> {
+        let mut params = self.params.clone();
+        for bound in &self.base.from_data {
+            params.insert(bound.param.clone(), bound.limit.to_string().into());
+        }
+        if let Some(keep) = &self.base.keep {
+            params.insert("keep".into(), keep.to_string().into());
+        }
+        params
+    }
+
     /// The step as it would be written with nothing left to defaults.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let mut params = self.params.clone();
+        let mut params = self.written_params();
         params.insert("text_key".into(), self.base.text_key.as_str().into());
         params.insert("image_key".into(), self.base.image_key.as_str().into());
         if self.family == Family::Filter {

@@ -11,7 +11,9 @@ use super::nearest::{did_you_mean, score};
 use super::peer_ops;
 use super::schema::ParamSchema;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
-use crate::op::{self, BaseParams, BuildContext, Family, OpDef};
+use crate::op::{
+    self, BaseParams, BuildContext, DataBound, DataLimit, Family, Keep, OpDef, Operator, Side,
+};
 
 /// What the recipe gives to every operator.
 pub struct Surroundings {
@@ -165,6 +167,21 @@ fn step(
     let mut given = Map::new();
     for entry in entries {
         if let Some(property) = schema.property(&entry.key) {
+            match data_limit(def, entry) {
+                Some(Ok(limit)) => {
+                    base.from_data.push(DataBound {
+                        param: entry.key.clone(),
+                        limit,
+                        value: None,
+                    });
+                    continue;
+                }
+                Some(Err(issue)) => {
+                    issues.push(issue);
+                    continue;
+                }
+                None => {}
+            }
             match read_param(def, &schema, property, entry) {
                 Ok(value) => {
                     given.insert(entry.key.clone(), value);
@@ -174,7 +191,12 @@ fn step(
         } else if let Some(key) = base_key(def, &entry.key) {
             match key.kind.fit(&entry.node) {
                 Ok(node) => {
-                    if key.used {
+                    if key.name == "keep" {
+                        match keep(def, &node) {
+                            Ok(keep) => base.keep = keep,
+                            Err(issue) => issues.push(issue),
+                        }
+                    } else if key.used {
                         set_base(&mut base, key.name, &node.value);
                     } else if !entry.node.is_null() {
                         note(
@@ -209,16 +231,24 @@ fn step(
         cache: around.cache.clone(),
     };
     match (def.build)(params.clone(), &context) {
-        Ok(operator) => Some(Step {
-            index,
-            name: def.name,
-            family: def.family,
-            line: if at.source == 0 { at.line } else { 0 },
-            params,
-            base,
-            def,
-            operator,
-        }),
+        Ok(operator) => {
+            let wrong = unmeasured(def, &operator, &base, entries, at);
+            if !wrong.is_empty() {
+                issues.extend(wrong);
+                return None;
+            }
+            Some(Step {
+                index,
+                name: def.name,
+                family: def.family,
+                line: if at.source == 0 { at.line } else { 0 },
+                params,
+                base,
+                context,
+                def,
+                operator,
+            })
+        }
         Err(errors) => {
             for error in errors {
                 let entry = error
@@ -236,6 +266,86 @@ fn step(
             None
         }
     }
+}
+
+/// A bound that is written as a place in the distribution of what the filter measures.
+fn data_limit(def: &OpDef, entry: &Entry) -> Option<Result<DataLimit, Issue>> {
+    let Value::Str(text) = &entry.node.value else {
+        return None;
+    };
+    if def.family != Family::Filter || Side::of(&entry.key).is_none() {
+        return None;
+    }
+    Some(DataLimit::parse(text)?.map_err(|problem| {
+        Issue::new(
+            entry.node.at,
+            format!("'{}' of {}: {problem}", entry.key, def.name),
+        )
+        .hint("a bound from the data is a percentile (p5, p99.5) or a distance from the mean (3sigma)")
+    }))
+}
+
+/// Reads `keep`.
+fn keep(def: &OpDef, node: &Node) -> Result<Option<Keep>, Issue> {
+    let Value::Str(text) = &node.value else {
+        return Ok(None);
+    };
+    Keep::parse(text).map(Some).map_err(|problem| {
+        Issue::new(node.at, format!("'keep' of {}: {problem}", def.name))
+            .hint("write `best 1000`, `worst 5%` or, with several stats, `best 10 by STAT`")
+    })
+}
+
+/// What a filter's parameters ask of the data that it does not measure.
+fn unmeasured(
+    def: &OpDef,
+    operator: &Operator,
+    base: &BaseParams,
+    entries: &[Entry],
+    at: Pos,
+) -> Vec<Issue> {
+    let Operator::Filter(filter) = operator else {
+        return Vec::new();
+    };
+    let place = |param: &str| {
+        let entry = entries.iter().find(|entry| entry.key == param);
+        entry.map_or(at, |entry| entry.node.at)
+    };
+    let stats: Vec<&str> = filter.stats().iter().map(AsRef::as_ref).collect();
+    let mut issues: Vec<Issue> = base
+        .from_data
+        .iter()
+        .filter(|bound| filter.bound_stat(&bound.param).is_none())
+        .map(|bound| {
+            let what = format!("'{}' of {} bounds no stat", bound.param, def.name);
+            Issue::new(place(&bound.param), what).hint("give it a number")
+        })
+        .collect();
+    if let Some(keep) = &base.keep {
+        let wrong = match (&keep.by, stats.as_slice()) {
+            (_, []) => Some(format!("{} measures nothing to rank rows by", def.name)),
+            (None, [_]) => None,
+            (None, _) => Some(format!("{} measures several stats", def.name)),
+            (Some(by), known) if known.contains(&by.as_str()) => None,
+            (Some(by), _) => Some(format!("{} measures no '{by}'", def.name)),
+        };
+        if let Some(wrong) = wrong {
+            let issue = Issue::new(place("keep"), format!("'keep': {wrong}"));
+            issues.push(if stats.is_empty() {
+                issue.hint("use topk_specified_field_selector to rank by a field")
+            } else {
+                issue.hint(format!(
+                    "write `{keep_text} by {}`",
+                    stats.join("` or `by "),
+                    keep_text = Keep {
+                        by: None,
+                        ..keep.clone()
+                    }
+                ))
+            });
+        }
+    }
+    issues
 }
 
 /// Reads one parameter and checks it alone, so that each wrong one is reported.
@@ -274,6 +384,10 @@ fn read_param(
             (!matches!(bare.value, Value::Str(_)) && schema.accepts(property, &bare.to_json()))
                 .then(|| format!("write it without quotes: {text}"))
                 .or_else(|| did_you_mean(text, choices(&expected)))
+                .or_else(|| {
+                    let bound = def.family == Family::Filter && Side::of(name).is_some();
+                    bound.then(|| "a bound from the data is written p5 or 3sigma".to_owned())
+                })
         }
         _ => None,
     };

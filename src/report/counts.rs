@@ -3,12 +3,28 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize};
+
 use crate::exec::{Stage, StepCost};
 use crate::io::atomic::Finished;
 use crate::sample::ImageCounts;
 
+/// A word of the program. (An alias, since serde takes a plain reference for a borrow.)
+pub type Word = &'static str;
+
+/// A parameter that took its value from the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FromData {
+    /// The parameter, or `keep`.
+    pub param: String,
+    /// What the recipe says: `p99.5`.
+    pub from: String,
+    /// The bound, or the value of the last row kept; `None` if there was none to take it from.
+    pub value: Option<f64>,
+}
+
 /// What one step did.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct StepCounts {
     /// The operator's name.
     pub name: String,
@@ -22,6 +38,8 @@ pub struct StepCounts {
     pub changed: u64,
     /// Further copies it made: a selector may take a row more than once.
     pub repeated: u64,
+    /// Bounds that came from the data.
+    pub from_data: Vec<FromData>,
     /// Its time over all threads, estimated from every eighth row.
     pub time: Duration,
 }
@@ -50,12 +68,13 @@ impl StepCounts {
 }
 
 /// What one output received.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct OutputCounts {
     /// Its path, or `<stdout>`.
     pub name: String,
     /// Its format.
-    pub format: &'static str,
+    #[serde(deserialize_with = "lasting")]
+    pub format: Word,
     /// Rows that reached the outputs.
     pub candidates: u64,
     /// Rows written.
@@ -66,21 +85,22 @@ pub struct OutputCounts {
     pub not_drawn: u64,
     /// How many rows the sample was to have, if it is one.
     pub wanted: Option<u64>,
-    /// The files.
+    /// The files, once they are complete.
     pub files: Vec<Finished>,
 }
 
 /// One reason for quarantine and how often it came up.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reason {
     /// Where: while reading, in a step, in an output.
     pub stage: Stage,
     /// The stable word.
-    pub code: &'static str,
+    #[serde(deserialize_with = "lasting")]
+    pub code: Word,
 }
 
 /// The outcome of a run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct RunReport {
     /// Rows read.
     pub rows_in: u64,
@@ -101,6 +121,7 @@ pub struct RunReport {
     /// One entry an output.
     pub outputs: Vec<OutputCounts>,
     /// Reasons of quarantine and refusal.
+    #[serde(with = "pairs")]
     pub reasons: BTreeMap<Reason, u64>,
     /// What was read of images.
     pub images: ImageCounts,
@@ -110,6 +131,36 @@ pub struct RunReport {
     pub time: Duration,
     /// Largest resident memory of the process in bytes.
     pub peak_memory: u64,
+}
+
+/// A word of a checkpoint as the program's own words are kept. There are few, and a process reads
+/// one checkpoint, so what is leaked is nothing.
+pub(crate) fn lasting<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+    Ok(Box::leak(
+        String::deserialize(deserializer)?.into_boxed_str(),
+    ))
+}
+
+/// Reasons as a list of pairs: JSON keys are strings.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Reason;
+
+    pub fn serialize<S: Serializer>(
+        reasons: &BTreeMap<Reason, u64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(reasons)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Reason, u64>, D::Error> {
+        Vec::<(Reason, u64)>::deserialize(deserializer).map(|pairs| pairs.into_iter().collect())
+    }
 }
 
 impl RunReport {

@@ -1,15 +1,15 @@
 //! The ledger: one record a row about its fate, compressed JSON Lines.
 //!
-//! `DuckDB` reads it with `read_json('….djr/ledger.jsonl.zst')`, pandas with
-//! `read_json(…, lines=True)`.
+//! `DuckDB` reads it with `read_json('….djr/ledger.jsonl.zst')`, pandas (with the package
+//! zstandard) with `read_json(…, lines=True, dtype={'id': 'string'})`.
 
-use std::io::{self, Write};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::io::PendingFile;
-use crate::io::atomic::Finished;
+use crate::io::workspace::Lengths;
+use crate::io::{Log, PendingFile, Workspace};
 
 /// The fate of one row.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -20,6 +20,9 @@ pub struct Entry<'a> {
     pub line: u64,
     /// Global byte offset: the row's identity.
     pub offset: u64,
+    /// Which part of the line's row, if an operator made several of it.
+    #[serde(skip_serializing_if = "is_whole")]
+    pub part: u64,
     /// The row's `id` as JSON text, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<&'a serde_json::value::RawValue>,
@@ -48,20 +51,71 @@ pub struct Entry<'a> {
     pub reason: Option<&'a str>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
+pub(crate) fn is_whole(part: &u64) -> bool {
+    *part == 0
+}
+
+/// Records of one line each: plain while a run goes on, so that they can be cut back to a
+/// checkpoint, compressed when it ends.
+pub struct PackedLog {
+    path: PathBuf,
+    records: Log,
+}
+
+impl PackedLog {
+    /// Opens the log `name` of the run, which will stand at `path`.
+    ///
+    /// # Errors
+    /// If its working file cannot be opened.
+    pub fn open(path: &Path, name: &str, workspace: &Workspace) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            records: workspace.log(name)?,
+        })
+    }
+
+    /// Appends records, each ended by a newline.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn append(&mut self, records: &[u8]) -> io::Result<()> {
+        self.records.append(records)
+    }
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.records.sync(lengths)
+    }
+
+    /// Compresses the records into the file that will stand in their place.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn finish(mut self, workspace: &Workspace) -> io::Result<PendingFile> {
+        let mut packed = zstd::Encoder::new(workspace.pending(&self.path)?, 1)?;
+        io::copy(&mut self.records.replay()?, &mut packed)?;
+        packed.finish()
+    }
+}
+
 /// Writes the ledger.
 pub struct Ledger {
-    writer: zstd::Encoder<'static, PendingFile>,
+    records: PackedLog,
     line: Vec<u8>,
 }
 
 impl Ledger {
-    /// Starts the ledger at `path`.
+    /// Opens the ledger that will stand at `path`.
     ///
     /// # Errors
-    /// If the file cannot be made.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    /// If its working file cannot be opened.
+    pub fn open(path: &Path, workspace: &Workspace) -> io::Result<Self> {
         Ok(Self {
-            writer: zstd::Encoder::new(PendingFile::create(path)?, 1)?,
+            records: PackedLog::open(path, "ledger", workspace)?,
             line: Vec::new(),
         })
     }
@@ -74,14 +128,22 @@ impl Ledger {
         self.line.clear();
         serde_json::to_writer(&mut self.line, entry)?;
         self.line.push(b'\n');
-        self.writer.write_all(&self.line)
+        self.records.append(&self.line)
     }
 
-    /// Ends the ledger and gives it its name.
+    /// Makes what was written durable.
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn finish(self) -> io::Result<Finished> {
-        self.writer.finish()?.commit()
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.records.sync(lengths)
+    }
+
+    /// Compresses the records into the file that will be the ledger.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn finish(self, workspace: &Workspace) -> io::Result<PendingFile> {
+        self.records.finish(workspace)
     }
 }

@@ -9,7 +9,7 @@ use super::RunReport;
 use crate::exec::Stage;
 use crate::io::atomic::Finished;
 use crate::io::source::InputSummary;
-use crate::io::{Input, PendingFile};
+use crate::io::{Fingerprint, Input, PendingFile, Workspace};
 use crate::recipe::Recipe;
 
 /// Everything the manifest is made of.
@@ -20,10 +20,14 @@ pub struct Manifest<'a> {
     pub report: &'a RunReport,
     /// The inputs.
     pub inputs: &'a [Input],
+    /// What identified each, where it is a file.
+    pub fingerprints: &'a [Option<Fingerprint>],
     /// What was read of each.
     pub summaries: &'a [InputSummary],
     /// The ledger.
     pub ledger: Option<&'a Finished>,
+    /// The stats of all rows.
+    pub row_stats: Option<&'a Finished>,
     /// The quarantine.
     pub quarantine: Option<&'a Finished>,
     /// The stats file.
@@ -33,15 +37,15 @@ pub struct Manifest<'a> {
 }
 
 impl Manifest<'_> {
-    /// Writes it to `path`.
+    /// Writes what will stand at `path`.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
-        let mut file = PendingFile::create(path)?;
+    pub fn write(&self, path: &Path, workspace: &Workspace) -> io::Result<PendingFile> {
+        let mut file = workspace.pending(path)?;
         serde_json::to_writer_pretty(&mut file, &self.to_json())?;
         file.write_all(b"\n")?;
-        file.commit().map(|_| ())
+        Ok(file)
     }
 
     fn to_json(&self) -> Value {
@@ -49,9 +53,10 @@ impl Manifest<'_> {
         json!({
             "djr": env!("CARGO_PKG_VERSION"),
             "recipe_file": self.recipe.name,
+            "recipe_dir": self.recipe.search.first(),
             "recipe": self.recipe.to_json(),
             "threads": self.threads,
-            "inputs": self.inputs.iter().zip(self.summaries).map(|(input, read)| fingerprint(input, read)).collect::<Vec<_>>(),
+            "inputs": self.inputs.iter().zip(self.fingerprints).zip(self.summaries).map(|((i, print), read)| input(i, print.as_ref(), read)).collect::<Vec<_>>(),
             "rows": {
                 "in": report.rows_in,
                 "out": report.rows_out,
@@ -68,6 +73,11 @@ impl Manifest<'_> {
                 "quarantined": step.quarantined,
                 "changed": step.changed,
                 "repeated": step.repeated,
+                "from_data": step.from_data.iter().map(|bound| json!({
+                    "param": bound.param,
+                    "from": bound.from,
+                    "value": bound.value,
+                })).collect::<Vec<_>>(),
                 "seconds": step.time.as_secs_f64(),
             })).collect::<Vec<_>>(),
             "reasons": report.reasons.iter().map(|(reason, count)| json!({
@@ -85,6 +95,7 @@ impl Manifest<'_> {
                 "files": output.files.iter().map(finished).collect::<Vec<_>>(),
             })).collect::<Vec<_>>(),
             "ledger": self.ledger.map(finished),
+            "row_stats": self.row_stats.map(finished),
             "quarantine": self.quarantine.map(finished),
             "stats": self.stats.map(finished),
             "images": report.images.to_json(),
@@ -103,23 +114,15 @@ fn finished(file: &Finished) -> Value {
 }
 
 /// What identifies an input: its size and time, and what was read of it.
-fn fingerprint(input: &Input, read: &InputSummary) -> Value {
-    let metadata = match input {
-        Input::File(path) => std::fs::metadata(path).ok(),
-        Input::Stdin => None,
-    };
-    let modified = metadata
-        .as_ref()
-        .and_then(|m| m.modified().ok())
-        .and_then(|t| {
-            t.duration_since(std::time::UNIX_EPOCH)
-                .ok()
-                .map(|d| d.as_secs_f64())
-        });
+#[must_use]
+pub fn input(input: &Input, print: Option<&Fingerprint>, read: &InputSummary) -> Value {
+    #[expect(clippy::cast_precision_loss, reason = "a time, for people")]
+    let seconds = |ns: u64| ns as f64 / 1e9;
     json!({
         "name": input.name(),
-        "bytes": metadata.map(|m| m.len()),
-        "modified_unix": modified,
+        "bytes": print.map(|p| p.bytes),
+        "modified_unix": print.map(|p| seconds(p.modified_ns)),
+        "ends_xxh3_128": print.map(|p| &p.ends),
         "rows": read.rows,
         "bytes_read": read.bytes,
     })

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::io::PendingFile;
-use crate::io::atomic::Finished;
+use crate::io::workspace::{Lengths, sync_pending};
+use crate::io::{PendingFile, Workspace};
+use crate::report::ledger::is_whole;
 use crate::sample::{Origin, RowError};
 
 /// Writes rows that could not be processed; the file exists only if there is one.
 pub struct Quarantine {
     path: PathBuf,
+    workspace: Workspace,
     file: Option<PendingFile>,
 }
 
@@ -20,6 +22,8 @@ struct Record<'a> {
     input: &'a str,
     line: u64,
     offset: u64,
+    #[serde(skip_serializing_if = "is_whole")]
+    part: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a serde_json::value::RawValue>,
     stage: &'a str,
@@ -33,9 +37,19 @@ struct Record<'a> {
 
 impl Quarantine {
     /// A quarantine that will be written to `path`.
-    #[must_use]
-    pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None }
+    ///
+    /// # Errors
+    /// If an earlier process wrote to it and its part cannot be opened.
+    pub fn open(path: PathBuf, workspace: &Workspace) -> io::Result<Self> {
+        let file = workspace
+            .has_pending(&path)
+            .then(|| workspace.pending(&path))
+            .transpose()?;
+        Ok(Self {
+            path,
+            workspace: workspace.clone(),
+            file,
+        })
     }
 
     /// Where it is (or would be).
@@ -62,6 +76,7 @@ impl Quarantine {
             input,
             line: origin.line,
             offset: origin.offset,
+            part: origin.part,
             id,
             stage,
             code: error.code,
@@ -73,17 +88,26 @@ impl Quarantine {
         line.push(b'\n');
         let file = match &mut self.file {
             Some(file) => file,
-            empty => empty.insert(PendingFile::create(&self.path)?),
+            empty => empty.insert(self.workspace.pending(&self.path)?),
         };
         file.write_all(&line)
     }
 
-    /// Ends it and gives it its name; `None` if no row was set aside.
+    /// Makes what was written durable.
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn finish(self) -> io::Result<Option<Finished>> {
-        self.file.map(PendingFile::commit).transpose()
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        match &mut self.file {
+            Some(file) => sync_pending(file, &self.path, lengths),
+            None => Ok(()),
+        }
+    }
+
+    /// The file, if a row was set aside; nothing can be set aside any more.
+    #[must_use]
+    pub fn take(&mut self) -> Option<PendingFile> {
+        self.file.take()
     }
 }
 

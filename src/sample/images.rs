@@ -2,8 +2,8 @@
 //!
 //! The ladder is path, file size, header, scaled decode, full decode. Each step is taken on
 //! first use and its outcome, an error included, is remembered for the row's whole way through
-//! the plan. A directory, a device or a pipe is never opened, and with `confine` nothing that
-//! lies outside the row's root is, whatever links say and whenever they change.
+//! the plan. A directory, a device or a pipe is never read, and with `confine` nothing is opened
+//! that lies outside the row's root, whatever links say and whenever they change.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::{File, Metadata, OpenOptions};
@@ -102,7 +102,7 @@ impl ImageContext {
 }
 
 /// What reading images cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct ImageCounts {
     /// Files opened.
     pub opened: u64,
@@ -173,7 +173,7 @@ impl ImageSlot {
     /// The image that the row calls `written`, of a row of input `file`.
     #[must_use]
     pub fn new(written: String, file: u32, context: Arc<ImageContext>) -> Self {
-        let path = normalise(&context.root(file).join(&written));
+        let path = normalise(join(context.root(file), Path::new(&written)));
         Self {
             written,
             path,
@@ -249,6 +249,14 @@ impl ImageSlot {
     #[must_use]
     pub fn known_to_decode(&self) -> bool {
         matches!(self.sound.get(), Some(Ok(())))
+    }
+
+    /// XXH3 of the file's bytes; the file is read as a whole.
+    ///
+    /// # Errors
+    /// Those of [`ImageSlot::file_size`], `image_too_large` and `image_unreadable`.
+    pub fn digest(&self) -> Result<u64, RowError> {
+        self.with_bytes(|bytes| Ok(xxhash_rust::xxh3::xxh3_64(bytes)))
     }
 
     /// What this image cost so far.
@@ -375,19 +383,33 @@ impl ImageSlot {
     }
 
     fn open(&self) -> Result<(File, u64), RowError> {
-        let found = self.locate()?;
-        let size = found.metadata.len();
-        let _ = self.size.set(Ok(size));
-        let file = found
-            .open(&self.path)
-            .map_err(|error| self.io_error(&error))?;
-        // Between the look and the opening another file may have taken the name.
+        let file = match self.open_unseen() {
+            Some(file) => file,
+            None => self
+                .locate()?
+                .open(&self.path)
+                .map_err(|error| self.io_error(&error))?,
+        };
+        // Between a look and the opening another file may have taken the name.
         let opened = file.metadata().map_err(|error| self.io_error(&error))?;
         if !opened.is_file() {
             return Err(self.not_a_file(&opened));
         }
+        let _ = self.size.set(Ok(opened.len()));
         self.count(|counts| counts.opened += 1);
         Ok((file, opened.len()))
+    }
+
+    /// Opens the file without a look at what it is, which saves a call to the system. `None` if
+    /// that may not be done or fails; a look then says why.
+    fn open_unseen(&self) -> Option<File> {
+        // To open a device may set it going.
+        let devices = ["/dev", "/proc", "/sys"];
+        if self.context.confine || devices.iter().any(|dir| self.path.starts_with(dir)) {
+            return None;
+        }
+        self.check_path().ok()?;
+        open_for_reading(&self.path).ok()
     }
 
     /// Finds the file without opening it, and refuses what is not a regular file.
@@ -570,22 +592,52 @@ struct Located {
 
 impl Located {
     fn open(&self, path: &Path) -> std::io::Result<File> {
-        let path = self.handle.as_ref().map_or(path, |(_, link)| link);
-        let mut options = OpenOptions::new();
-        options.read(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
-            // A pipe that took the file's place must not hold us up.
-            options.custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
-        }
-        options.open(path)
+        open_for_reading(self.handle.as_ref().map_or(path, |(_, link)| link))
     }
+}
+
+fn open_for_reading(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        // A pipe must not hold us up, nor a terminal become ours.
+        options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC);
+    }
+    options.open(path)
+}
+
+/// [`Path::join`] with one allocation.
+#[must_use]
+pub fn join(base: &Path, path: &Path) -> PathBuf {
+    let length = base.as_os_str().len() + path.as_os_str().len();
+    let mut joined = PathBuf::with_capacity(length + 1);
+    joined.push(base);
+    joined.push(path);
+    joined
 }
 
 /// Resolves `.` and `..` without asking the file system, as Python's `os.path.normpath`.
 #[must_use]
-pub fn normalise(path: &Path) -> PathBuf {
+pub fn normalise(path: PathBuf) -> PathBuf {
+    if is_normal(&path) {
+        return path;
+    }
+    resolve(&path)
+}
+
+/// Whether resolving surely changes nothing: the path neither begins with a dot nor ends with a
+/// slash, and after each slash comes something else than a slash or a dot.
+fn is_normal(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let goes_on = |at: usize| bytes.get(at).is_some_and(|b| !matches!(b, b'/' | b'.'));
+    cfg!(unix)
+        && bytes.first() != Some(&b'.')
+        && memchr::memchr_iter(b'/', bytes).all(|slash| goes_on(slash + 1))
+}
+
+fn resolve(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
         match part {
@@ -605,6 +657,8 @@ pub fn normalise(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A sound 3 × 2 PNG.
@@ -623,6 +677,16 @@ mod tests {
         };
         change(&mut context);
         ImageSlot::new(written.into(), 0, Arc::new(context))
+    }
+
+    proptest! {
+        #[test]
+        fn a_normal_path_is_left_as_it_is(path in "(/|\\./|a|b\\.|\\.\\.|é){0,8}") {
+            let path = PathBuf::from(path);
+            prop_assert_eq!(normalise(path.clone()).into_os_string(), resolve(&path).into_os_string());
+            let base = Path::new("a/b");
+            prop_assert_eq!(join(base, &path).into_os_string(), base.join(&path).into_os_string());
+        }
     }
 
     #[test]
@@ -707,6 +771,71 @@ mod tests {
                 .unwrap_err()
                 .code,
             "image_outside_root"
+        );
+    }
+
+    /// Somebody swaps links, of the file itself and of a directory above it, as fast as he can
+    /// while rows are read: what is read is what lies inside, or nothing.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_link_swapped_meanwhile_never_leads_outside() {
+        use std::os::unix::fs::symlink;
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+        for (place, width) in [(&root.join("real"), 3), (&outside, 5)] {
+            std::fs::create_dir_all(place).unwrap();
+            ::image::RgbImage::new(width, 2)
+                .save_with_format(place.join("a.png"), ::image::ImageFormat::Png)
+                .unwrap();
+        }
+        let done = AtomicBool::new(false);
+        let swap = || {
+            let targets = [root.join("real"), outside.clone()];
+            for target in targets.iter().cycle() {
+                for (link, target) in [("dir", target.clone()), ("link.png", target.join("a.png"))]
+                {
+                    let next = root.join(format!("{link}.next"));
+                    symlink(target, &next).unwrap();
+                    std::fs::rename(&next, root.join(link)).unwrap();
+                }
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        };
+        let (mut inside, mut refused) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(swap);
+            let started = std::time::Instant::now();
+            let mut rounds = 0;
+            while rounds < 2000 || inside.min(refused) < 50 {
+                rounds += 1;
+                for written in ["link.png", "dir/a.png"] {
+                    let image = slot(&root, written, |c| {
+                        c.confine = true;
+                        c.want = ImageNeed::Pixels;
+                    });
+                    match image.pixels() {
+                        Ok(pixels) => {
+                            assert_eq!(pixels.width(), 3, "the picture outside was read");
+                            inside += 1;
+                        }
+                        Err(e) if e.code == "image_outside_root" => refused += 1,
+                        // The links are not there yet.
+                        Err(e) => assert_eq!(e.code, "image_missing"),
+                    }
+                }
+                if started.elapsed().as_secs() > 60 {
+                    break;
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert!(
+            inside > 0 && refused > 0,
+            "{inside} inside, {refused} refused"
         );
     }
 

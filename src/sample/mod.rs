@@ -6,14 +6,16 @@
 
 mod error;
 mod images;
+mod json;
 mod path;
 mod row;
 mod stats;
 
 pub use error::RowError;
 pub use images::{
-    ImageCheck, ImageContext, ImageCounts, ImageNeed, ImageSlot, normalise, originals,
+    ImageCheck, ImageContext, ImageCounts, ImageNeed, ImageSlot, join, normalise, originals,
 };
+pub use json::{JsonText, RawJson, push_string, python_json};
 pub use path::FieldPath;
-pub use row::{HashColumns, Origin, Sample, python_json};
+pub use row::{HashColumns, Origin, Sample};
 pub use stats::{StatKey, StatValue, Stats};

@@ -11,13 +11,27 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+use super::json::{JsonText, push_string};
 use super::{FieldPath, ImageContext, ImageCounts, ImageSlot, RowError, Stats};
 use crate::text::{WordCutter, Words};
 
 /// Where a row came from. `offset` is its identity: the offset in bytes of its line in the
 /// (decompressed) inputs laid end to end, each ended by a newline. It does not change when the
-/// same rows are cut into other files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+/// same rows are cut into other files. The parts that an operator made of a row share it and are
+/// told apart by `part`.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Origin {
     /// Global byte offset of the line.
     pub offset: u64,
@@ -25,7 +39,37 @@ pub struct Origin {
     pub file: u32,
     /// Line number in that file, from 1.
     pub line: u64,
+    /// Which part of the line's row it is; 0 for the row itself and for the first of its parts.
+    pub part: u64,
 }
+
+impl Origin {
+    /// The same line's part `number` (from 0) of this row. Parts of parts count on in the bits
+    /// above, so that no two rows that exist at one time share a number.
+    #[must_use]
+    pub fn part(self, number: u64) -> Self {
+        Self {
+            part: (self.part << PART_BITS) | number,
+            ..self
+        }
+    }
+
+    /// The identity that draws go by: the offset, for a further part mixed with its number.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        if self.part == 0 {
+            return self.offset;
+        }
+        let mut bytes = [0; 16];
+        let (offset, part) = bytes.split_at_mut(8);
+        offset.copy_from_slice(&self.offset.to_le_bytes());
+        part.copy_from_slice(&self.part.to_le_bytes());
+        xxhash_rust::xxh3::xxh3_64(&bytes)
+    }
+}
+
+/// A row has fewer than a million parts; more would only share a number.
+const PART_BITS: u32 = 20;
 
 /// Hashes that deduplicators computed, shared between them as Data-Juicer's hash columns are: a
 /// second deduplicator of the same kind reuses the first one's value.
@@ -57,7 +101,7 @@ pub struct Sample {
     pub hashes: HashColumns,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Field {
     key: Key,
     /// Where the member (`"key": value`) lies in the line; `None` for an added field.
@@ -75,13 +119,13 @@ struct CutText {
     words: Arc<Words>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Key {
     Span(Range<usize>),
     Owned(Box<str>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Content {
     /// As read. `decoded` holds the text once somebody asked for it and it had escapes.
     Raw { decoded: OnceCell<Box<str>> },
@@ -121,6 +165,32 @@ impl Sample {
             stats: Stats::default(),
             hashes: HashColumns::default(),
         })
+    }
+
+    /// A copy of the row that is its part `number`, with other values in some fields. It opens its
+    /// images anew.
+    ///
+    /// # Errors
+    /// Those of [`Sample::set_text`].
+    pub fn part(&self, number: u64, edits: Vec<(FieldPath, Value)>) -> Result<Self, RowError> {
+        let mut part = Self {
+            line: self.line.clone(),
+            fields: self.fields.clone(),
+            origin: self.origin.part(number),
+            images: OnceCell::new(),
+            words: RefCell::default(),
+            context: Arc::clone(&self.context),
+            edits: self.edits,
+            stats: self.stats.clone(),
+            hashes: self.hashes.clone(),
+        };
+        for (path, value) in edits {
+            match value {
+                Value::String(text) => part.set_text(&path, text)?,
+                other => part.set_value(path.as_str(), other),
+            }
+        }
+        Ok(part)
     }
 
     /// Where the row came from.
@@ -244,13 +314,16 @@ impl Sample {
     }
 
     /// Whether the image field is a list (and not a single path).
-    ///
-    /// # Errors
-    /// If the field cannot be decoded.
-    pub fn image_field_is_list(&self) -> Result<bool, RowError> {
-        match self.find(&self.context.image_key) {
-            Some(index) => Ok(self.value_of(index)?.is_array()),
-            None => Ok(false),
+    #[must_use]
+    pub fn image_field_is_list(&self) -> bool {
+        let index = self.find(&self.context.image_key);
+        let Some(field) = index.and_then(|index| self.fields.get(index)) else {
+            return false;
+        };
+        match &field.content {
+            Content::Raw { .. } => self.raw_of(field).starts_with('['),
+            Content::Json(value) => value.is_array(),
+            Content::Text(_) | Content::Removed => false,
         }
     }
 
@@ -316,8 +389,8 @@ impl Sample {
     }
 
     /// Appends the row as one JSON object without a newline. Untouched parts of the line are
-    /// copied byte for byte; `overrides` replaces (or adds) top-level fields with ready JSON.
-    pub fn write_json(&self, overrides: &[(&str, String)], out: &mut Vec<u8>) {
+    /// copied byte for byte; `overrides` replaces (or adds) top-level fields.
+    pub fn write_json(&self, overrides: &[(&str, &dyn JsonText)], out: &mut Vec<u8>) {
         if overrides.is_empty() && !self.is_edited() {
             out.extend_from_slice(self.line.trim_matches(JSON_SPACE).as_bytes());
             return;
@@ -452,6 +525,13 @@ impl Sample {
         let Some(index) = self.find(key) else {
             return Ok(Vec::new());
         };
+        if let Some(list) = self
+            .fields
+            .get(index)
+            .and_then(|field| self.raw_list(field))
+        {
+            return Ok(self.slots(list));
+        }
         let paths = match self.value_of(index)? {
             Value::Null => Vec::new(),
             Value::String(path) => vec![path],
@@ -464,10 +544,21 @@ impl Sample {
                 .collect::<Result<_, _>>()?,
             other => return Err(wrong_type(key, "a list of paths, a path or null", &other)),
         };
-        Ok(paths
+        Ok(self.slots(paths))
+    }
+
+    /// A field as it was read, if it is a list of strings. The usual case, without a [`Value`].
+    fn raw_list(&self, field: &Field) -> Option<Vec<String>> {
+        let raw = matches!(field.content, Content::Raw { .. }).then(|| self.raw_of(field))?;
+        raw.starts_with('[')
+            .then(|| serde_json::from_str(raw).ok())?
+    }
+
+    fn slots(&self, paths: Vec<String>) -> Vec<ImageSlot> {
+        paths
             .into_iter()
             .map(|path| ImageSlot::new(path, self.origin.file, Arc::clone(&self.context)))
-            .collect())
+            .collect()
     }
 }
 
@@ -490,7 +581,7 @@ impl<'a> Splicer<'a> {
         }
     }
 
-    fn run(mut self, overrides: &[(&str, String)]) {
+    fn run(mut self, overrides: &[(&str, &dyn JsonText)]) {
         let sample = self.sample;
         let head = sample
             .fields
@@ -518,15 +609,15 @@ impl<'a> Splicer<'a> {
             }
             let fresh = replaced
                 .and_then(|p| overrides.get(p))
-                .map(|(_, json)| json.as_str());
+                .map(|(_, json)| *json);
             self.member(index, field, &name, fresh);
         }
         for ((key, json), used) in overrides.iter().zip(used) {
             if !used {
                 self.separator(b", ");
-                self.quoted(key);
+                push_string(key, self.out);
                 self.out.extend_from_slice(b": ");
-                self.out.extend_from_slice(json.as_bytes());
+                json.write(self.out);
             }
         }
         let tail = sample
@@ -540,7 +631,7 @@ impl<'a> Splicer<'a> {
             .extend_from_slice(tail.trim_end_matches(JSON_SPACE).as_bytes());
     }
 
-    fn member(&mut self, index: usize, field: &Field, name: &str, fresh: Option<&str>) {
+    fn member(&mut self, index: usize, field: &Field, name: &str, fresh: Option<&dyn JsonText>) {
         let line = self.sample.line.as_str();
         let slice = |span: Range<usize>| line.get(span).unwrap_or_default().as_bytes();
         if let (Some(member), Some(raw)) = (&field.member, &field.raw) {
@@ -548,15 +639,13 @@ impl<'a> Splicer<'a> {
             self.out.extend_from_slice(slice(member.start..raw.start));
         } else {
             self.separator(b", ");
-            self.quoted(name);
+            push_string(name, self.out);
             self.out.extend_from_slice(b": ");
         }
         match (fresh, &field.content, &field.raw) {
-            (Some(json), _, _) => self.out.extend_from_slice(json.as_bytes()),
-            (None, Content::Text(text), _) => self.quoted(text),
-            (None, Content::Json(value), _) => {
-                self.out.extend_from_slice(python_json(value).as_bytes());
-            }
+            (Some(json), _, _) => json.write(self.out),
+            (None, Content::Text(text), _) => push_string(text, self.out),
+            (None, Content::Json(value), _) => value.write(self.out),
             (None, _, Some(raw)) => self.out.extend_from_slice(slice(raw.clone())),
             (None, _, None) => self.out.extend_from_slice(b"null"),
         }
@@ -568,11 +657,6 @@ impl<'a> Splicer<'a> {
         }
         self.any = true;
     }
-
-    fn quoted(&mut self, text: &str) {
-        // Writing a str to a Vec cannot fail.
-        let _ = serde_json::to_writer(&mut *self.out, text);
-    }
 }
 
 impl Sample {
@@ -583,47 +667,6 @@ impl Sample {
             .and_then(|previous| self.fields.get(previous)?.raw.as_ref())
             .and_then(|raw| self.line.get(raw.end..start))
             .map_or(b", ", str::as_bytes)
-    }
-}
-
-/// JSON as Python's `json.dumps(ensure_ascii=False)` spaces it: `", "` and `": "`.
-#[must_use]
-pub fn python_json(value: &Value) -> String {
-    let mut out = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, PythonFormatter);
-    let _ = serde::Serialize::serialize(value, &mut serializer);
-    String::from_utf8(out).unwrap_or_default()
-}
-
-struct PythonFormatter;
-
-impl serde_json::ser::Formatter for PythonFormatter {
-    fn begin_array_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        w: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        if first { Ok(()) } else { w.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + std::io::Write>(
-        &mut self,
-        w: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        if first { Ok(()) } else { w.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, w: &mut W) -> std::io::Result<()> {
-        w.write_all(b": ")
-    }
-
-    fn write_f64<W: ?Sized + std::io::Write>(
-        &mut self,
-        w: &mut W,
-        value: f64,
-    ) -> std::io::Result<()> {
-        w.write_all(crate::text::python_float(value).as_bytes())
     }
 }
 
@@ -762,6 +805,7 @@ fn wrong_type(name: &str, expected: &str, found: &Value) -> RowError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::RawJson;
 
     fn sample(line: &str) -> Sample {
         Sample::parse(
@@ -772,7 +816,7 @@ mod tests {
         .unwrap()
     }
 
-    fn written(sample: &Sample, overrides: &[(&str, String)]) -> String {
+    fn written(sample: &Sample, overrides: &[(&str, &dyn JsonText)]) -> String {
         let mut out = Vec::new();
         sample.write_json(overrides, &mut out);
         String::from_utf8(out).unwrap()
@@ -794,7 +838,7 @@ mod tests {
             r#"{"id":"7" , "text": "né\n", "x":1e-07}"#
         );
         assert_eq!(
-            written(&row, &[("x", "2".into()), ("y", "3".into())]),
+            written(&row, &[("x", &2), ("y", &RawJson("3".into()))]),
             r#"{"id":"7" , "text": "né\n", "x":2, "y": 3}"#
         );
         row.remove("id");

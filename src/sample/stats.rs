@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 use smallvec::SmallVec;
 
+use super::json::{JsonText, push_string};
+
 /// The name of a statistic, e.g. `text_len`.
 pub type StatKey = Cow<'static, str>;
 
@@ -51,6 +53,18 @@ impl StatValue {
         }
     }
 
+    /// Appends the value as JSON, as [`StatValue::to_json`] has it.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        // Writing to a Vec cannot fail; what is not finite is written as null.
+        let _ = match self {
+            Self::Int(value) => serde_json::to_writer(out, value),
+            Self::Float(value) => serde_json::to_writer(out, value),
+            Self::Ints(list) => serde_json::to_writer(out, list.as_slice()),
+            Self::Floats(list) => serde_json::to_writer(out, list.as_slice()),
+            Self::Json(value) => serde_json::to_writer(out, value),
+        };
+    }
+
     /// The value as JSON. A float that is not finite becomes null.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -60,6 +74,18 @@ impl StatValue {
             Self::Ints(v) => Value::from(v.to_vec()),
             Self::Floats(v) => Value::from(v.to_vec()),
             Self::Json(v) => v.clone(),
+        }
+    }
+}
+
+impl JsonText for StatValue {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Int(v) => v.write(out),
+            Self::Float(v) => v.write(out),
+            Self::Ints(v) => v.as_slice().write(out),
+            Self::Floats(v) => v.as_slice().write(out),
+            Self::Json(v) => v.write(out),
         }
     }
 }
@@ -88,6 +114,19 @@ impl Stats {
         }
     }
 
+    /// Sorts the stats from the `first` one on by `rank`.
+    pub fn sort_from(&mut self, first: usize, rank: impl Fn(&str) -> usize) {
+        if let Some(later) = self.entries.get_mut(first..) {
+            later.sort_by_key(|(key, _)| rank(key));
+        }
+    }
+
+    /// How many stats there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The stats in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &StatValue)> {
         self.entries.iter().map(|(k, v)| (k.as_ref(), v))
@@ -99,7 +138,7 @@ impl Stats {
         self.entries.is_empty()
     }
 
-    /// The stats as a JSON object in order.
+    /// The stats as a JSON object in order. [`JsonText::write`] writes the same faster.
     #[must_use]
     pub fn to_json(&self) -> Value {
         Value::Object(
@@ -107,5 +146,59 @@ impl Stats {
                 .map(|(k, v)| (k.to_owned(), v.to_json()))
                 .collect(),
         )
+    }
+}
+
+impl JsonText for Stats {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        for (index, (key, value)) in self.iter().enumerate() {
+            if index > 0 {
+                out.extend_from_slice(b", ");
+            }
+            push_string(key, out);
+            out.extend_from_slice(b": ");
+            value.write(out);
+        }
+        out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sample::python_json;
+
+    fn value() -> impl Strategy<Value = StatValue> {
+        let float = || prop_oneof![any::<f64>(), 0.0..1.0, Just(f64::NAN), Just(1.0)];
+        let json = prop_oneof![
+            Just(Value::Null),
+            ".{0,9}".prop_map(Value::from),
+            float().prop_map(|v| serde_json::json!({"a": [v, true], "b\n": "\u{1}é"})),
+        ];
+        prop_oneof![
+            any::<i64>().prop_map(StatValue::Int),
+            float().prop_map(StatValue::Float),
+            prop::collection::vec(any::<i64>(), 0..4).prop_map(|v| StatValue::Ints(v.into())),
+            prop::collection::vec(float(), 0..4).prop_map(|v| StatValue::Floats(v.into())),
+            json.prop_map(StatValue::Json),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn stats_are_written_as_their_json(
+            entries in prop::collection::vec(("[a-z\"é]{1,5}", value()), 0..6),
+        ) {
+            let mut stats = Stats::default();
+            for (key, value) in entries {
+                stats.set(key, value);
+            }
+            let mut out = Vec::new();
+            stats.write(&mut out);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), python_json(&stats.to_json()));
+        }
     }
 }

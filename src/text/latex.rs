@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use hashbrown::HashMap;
 use memchr::memmem;
 
 /// From the first heading on: a sectioning command from `\chapter` to `\subparagraph`, perhaps
@@ -18,26 +19,31 @@ pub fn from_first_heading(text: &str) -> Option<&str> {
         "paragraph",
         "subparagraph",
     ];
+    // A title ends at any brace further on. Positions are found once: a text of nothing but
+    // headings must not be searched to its end for each of them.
+    let last_brace = text.rfind('}')?;
+    let mut short_end = memmem::find(text.as_bytes(), b"]{");
     memchr::memchr_iter(b'\\', text.as_bytes()).find_map(|at| {
         let heading = text.get(at..)?;
         let command = heading.strip_prefix('\\')?;
-        let is_heading = COMMANDS.iter().any(|name| {
-            command
-                .strip_prefix(name)
-                .is_some_and(has_heading_arguments)
-        });
-        is_heading.then_some(heading)
+        let after = COMMANDS.iter().find_map(|name| {
+            let after = command.strip_prefix(name)?;
+            let after = after.strip_prefix('*').unwrap_or(after);
+            after.starts_with(['[', '{']).then_some(after)
+        })?;
+        let start = text.len() - after.len() + 1;
+        let title = if after.starts_with('{') {
+            start
+        } else {
+            // The short title ends where braces follow a bracket, wherever that is.
+            while let Some(end) = short_end.filter(|end| *end < start) {
+                let rest = text.as_bytes().get(end + 1..).unwrap_or_default();
+                short_end = memmem::find(rest, b"]{").map(|next| end + 1 + next);
+            }
+            short_end? + 2
+        };
+        (title <= last_brace).then_some(heading)
     })
-}
-
-fn has_heading_arguments(after: &str) -> bool {
-    let after = after.strip_prefix('*').unwrap_or(after);
-    let title = match after.strip_prefix('[') {
-        // The short title ends where braces follow a bracket, wherever that is.
-        Some(short) => memmem::find(short.as_bytes(), b"]{").and_then(|end| short.get(end + 2..)),
-        None => after.strip_prefix('{'),
-    };
-    title.is_some_and(|title| title.contains('}'))
 }
 
 /// What comes before the bibliography or the appendix.
@@ -49,12 +55,11 @@ pub fn before_bibliography(text: &str) -> &str {
         "\\begin{REFERENCES}",
         "\\begin{thebibliography}",
     ];
+    let last_brace = text.rfind('}');
     let end = memchr::memchr_iter(b'\\', text.as_bytes()).find(|&at| {
         let rest = text.get(at..).unwrap_or_default();
         STARTS.iter().any(|start| rest.starts_with(start))
-            || rest
-                .strip_prefix("\\bibliography{")
-                .is_some_and(|files| files.contains('}'))
+            || rest.starts_with("\\bibliography{") && last_brace > Some(at)
     });
     end.and_then(|end| text.get(..end)).unwrap_or(text)
 }
@@ -104,26 +109,48 @@ pub fn without_comment_lines(text: &str) -> Cow<'_, str> {
 /// `\newcommand`s (`\newcommand{\name}{value}`, perhaps starred), then all `\def`s
 /// (`\def\name{value}`). A value ends with the last brace of its line. A macro is replaced where
 /// no letter or digit follows its name, in definitions as well.
-#[must_use]
-pub fn with_macros_expanded(text: &str) -> Cow<'_, str> {
+///
+/// # Errors
+/// [`Explosion`] for a text that is made to have no end.
+pub fn with_macros_expanded(text: &str) -> Result<Cow<'_, str>, Explosion> {
     let mut macros: Vec<(&str, &str)> = Vec::new();
+    let mut index: HashMap<&str, usize> = HashMap::new();
     let found = definitions(text, "\\newcommand", newcommand)
         .into_iter()
         .chain(definitions(text, "\\def", def));
     for (name, value) in found {
-        match macros.iter_mut().find(|known| known.0 == name) {
+        let known = index.entry(name).or_insert(macros.len());
+        match macros.get_mut(*known) {
             Some(known) => known.1 = value,
             None => macros.push((name, value)),
         }
     }
     let mut expanded = Cow::Borrowed(text);
+    let mut searched = 0_u64;
     for (name, value) in macros {
-        if let Some(next) = expand(&expanded, name, value) {
+        searched += expanded.len() as u64;
+        if searched > MAX_SEARCHED {
+            return Err(Explosion);
+        }
+        if let Some(next) = expand(&expanded, name, value)? {
             expanded = Cow::Owned(next);
         }
     }
-    expanded
+    Ok(expanded)
 }
+
+/// The macros of a text double it again and again, or are so many that looking for each of them
+/// takes longer than any text is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("writing its macros out makes the text too long, or takes too long")]
+pub struct Explosion;
+
+/// The longest text that macros are written out to, in bytes: as long as a row may be.
+const MAX_EXPANDED: usize = 64 << 20;
+
+/// The most bytes that are searched for macros in one text: a second or two. A thousand macros in
+/// a text of a megabyte take a quarter of it.
+const MAX_SEARCHED: u64 = 4 << 30;
 
 /// A definition's name and value, and the text after its line.
 type Definition<'t> = (&'t str, &'t str, &'t str);
@@ -180,7 +207,7 @@ fn line_value(text: &str) -> Option<(&str, &str)> {
 }
 
 /// `None` if `name` does not occur.
-fn expand(text: &str, name: &str, value: &str) -> Option<String> {
+fn expand(text: &str, name: &str, value: &str) -> Result<Option<String>, Explosion> {
     let mut out = String::new();
     let mut done = 0;
     while let Some(at) = text
@@ -202,12 +229,15 @@ fn expand(text: &str, name: &str, value: &str) -> Option<String> {
             _ => out.push_str(name),
         }
         done = after;
+        if out.len() > MAX_EXPANDED {
+            return Err(Explosion);
+        }
     }
     if done == 0 {
-        return None;
+        return Ok(None);
     }
     out.push_str(text.get(done..).unwrap_or_default());
-    Some(out)
+    Ok(Some(out))
 }
 
 #[cfg(test)]
@@ -227,6 +257,22 @@ mod tests {
     }
 
     #[test]
+    fn short_titles_end_at_the_first_bracket_with_a_brace() {
+        assert_eq!(from_first_heading("\\part[a]{b}"), Some("\\part[a]{b}"));
+        assert_eq!(from_first_heading("\\part[a]{b"), None);
+        assert_eq!(
+            from_first_heading("]{ \\part[a} ]{b \\section{c}"),
+            Some("\\part[a} ]{b \\section{c}")
+        );
+        assert_eq!(from_first_heading("\\part[a} ]{b"), None);
+        assert_eq!(
+            from_first_heading("\\part{a} \\section{"),
+            Some("\\part{a} \\section{")
+        );
+        assert_eq!(from_first_heading("a } \\section{"), None);
+    }
+
+    #[test]
     fn bibliographies_end_the_text() {
         assert_eq!(before_bibliography("a \\bibliography{b} c"), "a ");
         assert_eq!(
@@ -242,10 +288,24 @@ mod tests {
     }
 
     #[test]
+    fn macros_that_double_the_text_end() {
+        use std::fmt::Write as _;
+        let (mut doubling, mut many) = (String::new(), String::new());
+        for n in 0..60 {
+            let _ = writeln!(doubling, "\\def\\m{n}x{{\\m{0}x \\m{0}x }}", n + 1);
+        }
+        for n in 0..100_000 {
+            let _ = writeln!(many, "\\def\\m{n}x{{}}");
+        }
+        assert_eq!(with_macros_expanded(&(doubling + "\\m0x ")), Err(Explosion));
+        assert_eq!(with_macros_expanded(&many), Err(Explosion));
+    }
+
+    #[test]
     fn macros_are_expanded_once_each() {
         let text = "\\newcommand{\\a}{x}\n\\def\\b{\\a}\n\\a\\a \\b, \\ab";
         assert_eq!(
-            with_macros_expanded(text),
+            with_macros_expanded(text).unwrap(),
             "\\newcommand{x}{x}\n\\def\\a{x}\nx\\a \\a, \\ab"
         );
     }

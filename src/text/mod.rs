@@ -1,6 +1,7 @@
 //! Pure text kernels: character classes, words, n-grams, lines. They know no rows.
 
 mod case;
+pub mod chunk;
 mod class;
 pub mod contacts;
 mod fasttext;
@@ -8,8 +9,10 @@ pub mod ftfy;
 pub mod html;
 mod kenlm;
 pub mod latex;
+pub mod latex_figures;
 mod lines;
 mod listed;
+pub mod markup;
 mod ngram;
 pub mod normal;
 mod number;
@@ -37,7 +40,7 @@ pub use kenlm::{KenLm, KenLmError, perplexity};
 pub use lines::{Lines, line_count, lines, longest_line};
 pub use listed::{Augmentation, WordSet, listed_share};
 pub use ngram::{char_repetition, ratio, word_repetition};
-pub use number::{parse_python_float, python_float, ujson_round_trip};
+pub use number::{parse_python_float, python_float, ujson_round_trip, write_python_float};
 pub use python_value::{PyValue, TypeMismatch};
 pub use sentencepiece::{ModelError, SentencePiece};
 pub use words::{WordCutter, Words, split_words, strip_special, word_count};

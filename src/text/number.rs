@@ -1,35 +1,59 @@
 //! Numbers as Python prints them.
 
+use std::io;
+
 /// `repr(float)`: the shortest digits that read back, fixed notation from 1e-4 up to below 1e16,
 /// else an exponent of two digits or more; whole numbers end in `.0`.
 #[must_use]
 pub fn python_float(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".into();
+    let mut out = Vec::new();
+    // Writing to a Vec cannot fail.
+    let _ = write_python_float(value, &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Writes what [`python_float`] returns.
+///
+/// The digits are those of the JSON library: of two that are equally near it takes the even one,
+/// as Python does and the standard library does not (770895462634846.25 is …846.2).
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_python_float(value: f64, mut out: impl io::Write) -> io::Result<()> {
+    if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
+        return Ok(serde_json::to_writer(out, &value)?);
     }
-    if value.is_infinite() {
-        return if value > 0.0 {
-            "Infinity".into()
-        } else {
-            "-Infinity".into()
-        };
+    if value.is_finite() {
+        return out.write_all(scientific(&serde_json::to_string(&value)?).as_bytes());
     }
-    let magnitude = value.abs();
-    if value == 0.0 || (1e-4..1e16).contains(&magnitude) {
-        let text = value.to_string();
-        return if text.contains('.') {
-            text
-        } else {
-            text + ".0"
-        };
-    }
-    let text = format!("{value:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, exponent) = match exponent.strip_prefix('-') {
-        Some(rest) => ('-', rest),
-        None => ('+', exponent),
+    out.write_all(match value {
+        f64::INFINITY => b"Infinity",
+        f64::NEG_INFINITY => b"-Infinity",
+        _ => b"NaN",
+    })
+}
+
+/// A decimal number, with or without an exponent, as Python writes one with an exponent.
+fn scientific(text: &str) -> String {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text),
     };
-    format!("{digits}e{sign}{exponent:0>2}")
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_start_matches('0');
+    let zeros = all.len() - digits.len();
+    // Where the point is, counted from the first digit that is not zero.
+    let point = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
+    let exponent = exponent.parse().unwrap_or(0) + point(whole.len()) - point(zeros) - 1;
+    let (first, rest) = digits
+        .trim_end_matches('0')
+        .split_at_checked(1)
+        .unwrap_or(("0", ""));
+    let dot = if rest.is_empty() { "" } else { "." };
+    let direction = if exponent < 0 { '-' } else { '+' };
+    format!("{sign}{first}{dot}{rest}e{direction}{:02}", exponent.abs())
 }
 
 /// A double printed with ten decimals and read back as pandas' ujson does both: Data-Juicer 1.6.1
@@ -107,7 +131,43 @@ pub fn parse_python_float(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The same from the digits of the standard library.
+    fn plain(value: f64) -> String {
+        if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
+            let text = value.to_string();
+            return if text.contains('.') {
+                text
+            } else {
+                text + ".0"
+            };
+        }
+        scientific(&format!("{value:e}"))
+    }
+
+    proptest! {
+        #[test]
+        fn floats_have_the_shortest_digits(
+            any in any::<f64>().prop_filter("NaN is no number", |value| value.is_finite()),
+            (part, whole) in (0_u32..5000, 1_u32..5000),
+            digits in 0_u32..100_000_000,
+            shift in -40..40_i32,
+        ) {
+            let near = f64::from(digits) * 10_f64.powi(shift);
+            for value in [any, f64::from(part) / f64::from(whole), near, -near, near.round()] {
+                let text = python_float(value);
+                let plain = plain(value);
+                // Of two that are as short and as near the even one is right.
+                let digits = text.split('e').next().unwrap_or_default();
+                let even = digits.ends_with(['0', '2', '4', '6', '8']);
+                prop_assert!(text == plain || (even && text.len() == plain.len()), "{text} {plain}");
+                prop_assert_eq!(text.parse(), Ok(value));
+            }
+        }
+    }
 
     #[test]
     fn stats_round_as_in_the_peer() {
@@ -137,6 +197,15 @@ mod tests {
             (0.0001, "0.0001"),
             (2.5e-300, "2.5e-300"),
             (-1.5, "-1.5"),
+            (770_895_462_634_846.2, "770895462634846.2"),
+            (524_288.000_488_281_2, "524288.0004882812"),
+            (0.062_503_814_697_265_62, "0.06250381469726562"),
+            (1e-5, "1e-05"),
+            (0.000_012_5, "1.25e-05"),
+            (-1.25e22, "-1.25e+22"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (f64::NEG_INFINITY, "-Infinity"),
         ] {
             assert_eq!(python_float(value), text);
         }

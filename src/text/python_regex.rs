@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// A compiled pattern. The dot matches line feeds, as Data-Juicer compiles its users' patterns.
+/// A compiled pattern.
 #[derive(Debug)]
 pub struct Pattern {
     engine: Engine,
@@ -84,20 +84,39 @@ impl Substitution {
     }
 }
 
-/// One match: its span, and those of its groups.
-struct Found {
-    start: usize,
-    end: usize,
-    groups: Vec<Option<(usize, usize)>>,
+/// One match: its span, and those of its groups, the whole match being the first.
+#[derive(Debug)]
+pub struct Found {
+    /// Where it starts, in bytes.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// Its groups; empty if they were not asked for.
+    pub groups: Vec<Option<(usize, usize)>>,
 }
 
 impl Pattern {
-    /// Compiles `python`.
+    /// Compiles `python`. The dot matches line feeds, as in most patterns of Data-Juicer's users.
     ///
     /// # Errors
     /// What is wrong with it, for a person.
     pub fn new(python: &str) -> Result<Self, String> {
-        let translated = Translator::new(python).translate()?;
+        Self::compile(Translator::new(python, "s"))
+    }
+
+    /// Compiles `python` as Python's own module `re` does, without any flag.
+    ///
+    /// # Errors
+    /// As [`Pattern::new`].
+    pub fn of_re(python: &str) -> Result<Self, String> {
+        Self::compile(Translator {
+            classes: Classes::Re,
+            ..Translator::new(python, "")
+        })
+    }
+
+    fn compile(translator: Translator<'_>) -> Result<Self, String> {
+        let translated = translator.translate()?;
         if !translated.needs_backtracking
             && let Ok(regex) = regex::Regex::new(&translated.pattern)
         {
@@ -136,11 +155,33 @@ impl Pattern {
         text: &'t str,
         template: &Template,
     ) -> Result<Cow<'t, str>, String> {
-        let wants_groups = template.literal().is_none();
         let mut out = String::new();
         let mut done = 0;
-        let mut at = 0;
         let mut any = false;
+        self.each_match(text, template.literal().is_none(), |found| {
+            any = true;
+            out.push_str(text.get(done..found.start).unwrap_or_default());
+            template.expand(text, &found, &mut out);
+            done = found.end;
+        })?;
+        if !any {
+            return Ok(Cow::Borrowed(text));
+        }
+        out.push_str(text.get(done..).unwrap_or_default());
+        Ok(Cow::Owned(out))
+    }
+
+    /// Calls `each` with every match in `text`, as Python's `finditer` finds them.
+    ///
+    /// # Errors
+    /// As [`Pattern::replace_all`].
+    pub fn each_match(
+        &self,
+        text: &str,
+        wants_groups: bool,
+        mut each: impl FnMut(Found),
+    ) -> Result<(), String> {
+        let mut at = 0;
         // Python lets an empty match follow another match at once, but not at the place of an
         // empty one.
         let mut empty_at = None;
@@ -153,18 +194,11 @@ impl Pattern {
                 empty_at = None;
                 continue;
             }
-            any = true;
-            out.push_str(text.get(done..found.start).unwrap_or_default());
-            template.expand(text, &found, &mut out);
-            done = found.end;
             at = found.end;
             empty_at = (found.start == found.end).then_some(found.end);
+            each(found);
         }
-        if !any {
-            return Ok(Cow::Borrowed(text));
-        }
-        out.push_str(text.get(done..).unwrap_or_default());
-        Ok(Cow::Owned(out))
+        Ok(())
     }
 
     fn find_at(&self, text: &str, at: usize, wants_groups: bool) -> Result<Option<Found>, String> {
@@ -392,6 +426,22 @@ fn simple_escape(letter: char, chars: &mut Peekable<Chars<'_>>) -> Result<Option
         .ok_or_else(|| format!("\\{letter}{digits} is not a character"))
 }
 
+/// Whose classes `\s` and `\w` are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Classes {
+    /// Those of the `regex` module.
+    Regex,
+    /// Those of Python's own `re`: white space has four separators more, and words no combining
+    /// marks.
+    Re,
+}
+
+/// White space of Python's own `re`.
+const OWN_SPACE: &str = r"[\s\x1c-\x1f]";
+
+/// Characters of words of Python's own `re`.
+const OWN_WORD: &str = r"[\p{L}\p{N}_]";
+
 struct Translated {
     pattern: String,
     needs_backtracking: bool,
@@ -404,18 +454,20 @@ struct Translator<'p> {
     flags: String,
     multiline: bool,
     needs_backtracking: bool,
+    classes: Classes,
     /// Whether something stands before that a quantifier may repeat.
     repeatable: bool,
 }
 
 impl<'p> Translator<'p> {
-    fn new(python: &'p str) -> Self {
+    fn new(python: &'p str, flags: &str) -> Self {
         Self {
             chars: python.chars().peekable(),
             out: String::new(),
-            flags: "s".into(),
+            flags: flags.into(),
             multiline: has_multiline_flag(python),
             needs_backtracking: false,
+            classes: Classes::Regex,
             repeatable: false,
         }
     }
@@ -445,8 +497,12 @@ impl<'p> Translator<'p> {
                 _ => self.literal(c),
             }
         }
+        let flags = match self.flags.as_str() {
+            "" => String::new(),
+            flags => format!("(?{flags})"),
+        };
         Ok(Translated {
-            pattern: format!("(?{}){}", self.flags, self.out),
+            pattern: flags + &self.out,
             needs_backtracking: self.needs_backtracking,
         })
     }
@@ -472,6 +528,16 @@ impl<'p> Translator<'p> {
             'Z' => self.out.push_str(r"\z"),
             'm' => self.out.push_str(r"\b(?=\w)"),
             'M' => self.out.push_str(r"\b(?<=\w)"),
+            'b' | 'B' if self.classes == Classes::Re => {
+                let (same, other) = if c == 'b' { ('!', '=') } else { ('=', '!') };
+                let word = OWN_WORD;
+                let _ = write!(
+                    self.out,
+                    "(?:(?<={word})(?{same}{word})|(?<!{word})(?{other}{word}))"
+                );
+                self.needs_backtracking = true;
+            }
+            's' | 'S' | 'w' | 'W' if self.classes == Classes::Re => self.own_class(c),
             'A' | 'b' | 'B' | 'd' | 'D' | 's' | 'S' | 'w' | 'W' | 'K' | 'G' => {
                 self.out.extend(['\\', c]);
             }
@@ -485,6 +551,16 @@ impl<'p> Translator<'p> {
             },
         }
         Ok(())
+    }
+
+    /// `\s`, `\w` and their opposites as `re` has them.
+    fn own_class(&mut self, c: char) {
+        self.out.push_str(match c {
+            's' => OWN_SPACE,
+            'S' => r"[^\s\x1c-\x1f]",
+            'w' => OWN_WORD,
+            _ => r"[^\p{L}\p{N}_]",
+        });
     }
 
     /// `\p{..}`, copied as it is.
@@ -564,6 +640,10 @@ impl<'p> Translator<'p> {
             return Err("a [ has no closing ]".into());
         };
         match c {
+            's' | 'S' | 'w' | 'W' if self.classes == Classes::Re => {
+                self.own_class(c);
+                Ok(None)
+            }
             'd' | 'D' | 's' | 'S' | 'w' | 'W' => {
                 self.out.extend(['\\', c]);
                 Ok(None)
@@ -747,6 +827,23 @@ mod tests {
     fn empty_matches_follow_python() {
         check("x*", "-", "abxd", "-a-b--d-");
         check("$", "-", "a\n", "a-\n-");
+    }
+
+    #[test]
+    fn classes_of_re_are_those_of_str() {
+        let starts = |pattern: &str, text: &str| {
+            let mut found = Vec::new();
+            let pattern = Pattern::of_re(pattern).unwrap();
+            pattern
+                .each_match(text, false, |m| found.push(m.start))
+                .unwrap();
+            found
+        };
+        assert_eq!(starts(r"\s", "a\u{1c} \u{85}"), [1, 2, 3]);
+        assert_eq!(starts(r"[^\S\n]", "a\n \u{1f}"), [2, 3]);
+        assert_eq!(starts(r"\b", "e\u{301}x"), [0, 1, 3, 4]);
+        assert_eq!(starts(r"\w\B", "ab c"), [0]);
+        assert_eq!(starts("a.", "a\nab"), [2]);
     }
 
     #[test]

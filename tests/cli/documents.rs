@@ -154,8 +154,20 @@ fn what_help_shows_works() {
         &scratch,
         "djr convert --to llava data.jsonl --questions stage_1.json -o train.json",
     );
+    let recipe = "djr run recipe.yaml --set dataset_path=data.jsonl --set image_root=.";
+    run_shown(&scratch, &format!("{recipe} --output out/clean.jsonl"));
+    run_shown(
+        &scratch,
+        "cp data.jsonl old.jsonl; cp clean.jsonl new.jsonl; cp train.json a.json; cp a.json b.json;
+        for name in before after; do djr run recipe.yaml --set dataset_path=data.jsonl \
+            --set image_root=. --output $name.jsonl; done; cp -r after.djr clean.djr; true",
+    );
+    crate::report::little_analysis(&scratch);
     let mut shown = 0;
-    for command in ["", "run", "check", "subset", "convert", "ops"] {
+    for command in [
+        "", "run", "check", "analyze", "recut", "subset", "convert", "why", "verify", "diff",
+        "report", "ops",
+    ] {
         let args: Vec<&str> = [command, "--help"]
             .into_iter()
             .filter(|a| !a.is_empty())
@@ -167,16 +179,13 @@ fn what_help_shows_works() {
             if !(line.starts_with("djr ") || line.starts_with("cat ")) {
                 continue;
             }
-            let line = line.replace("--image-root /data", "--image-root .");
-            run_shown(
-                &scratch,
-                &line.replace(
-                    "djr run recipe.yaml",
-                    "djr run recipe.yaml --set dataset_path=data.jsonl --set image_root=.",
-                ),
-            );
+            // An id that the fixtures have.
+            let line = line
+                .replace("--image-root /data", "--image-root .")
+                .replace("006092514", "001206");
+            run_shown(&scratch, &line.replace("djr run recipe.yaml", recipe));
             shown += 1;
         }
     }
-    assert!(shown >= 12, "only {shown} examples");
+    assert!(shown >= 18, "only {shown} examples");
 }

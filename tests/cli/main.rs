@@ -7,12 +7,23 @@
     reason = "a test that cannot go on stops, and says what it skips"
 )]
 
+mod analyze;
 mod bad_recipes;
 mod determinism;
+mod diff;
 mod documents;
+mod executor;
+mod from_data;
+mod fusion;
+mod fuzzed;
+mod hostile;
 mod ledger;
+mod parts;
 mod pipeline;
+mod provenance;
 mod real;
+mod report;
+mod resume;
 mod subset;
 mod support;
 mod tidy;

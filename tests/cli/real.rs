@@ -70,7 +70,7 @@ fn every_recipe_runs_on_real_rows() {
 fn normalised(mut row: Value) -> Value {
     if let Some(images) = row.get_mut("images").and_then(Value::as_array_mut) {
         for image in images {
-            let path = djr::sample::normalise(Path::new(image.as_str().unwrap()));
+            let path = djr::sample::normalise(image.as_str().unwrap().into());
             *image = Value::from(path.to_str().unwrap());
         }
     }

@@ -12,7 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("image", &[]),
     ("hash", &["text"]),
     ("sample", &["image", "text"]),
-    ("op", &["sample", "text"]),
+    ("op", &["hash", "sample", "text"]),
     ("ops", &["op", "sample", "text", "image", "hash"]),
     ("recipe", &["op", "sample", "io"]),
     ("io", &["sample", "recipe", "text"]),
@@ -20,7 +20,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "exec",
         &["op", "sample", "io", "recipe", "report", "hash", "text"],
     ),
+    (
+        "analysis",
+        &[
+            "exec", "image", "io", "op", "recipe", "report", "sample", "text",
+        ],
+    ),
     ("report", &["exec", "io", "recipe", "sample", "cli"]),
+    ("view", &["report", "op", "sample", "io", "recipe", "image"]),
     ("catalog", &["op", "recipe"]),
 ];
 
@@ -134,4 +141,29 @@ fn every_reason_is_explained() {
         missing.is_empty(),
         "docs/REASONS.md does not explain {missing:?}"
     );
+}
+
+#[test]
+fn every_fault_has_its_test() {
+    let page = fs::read_to_string(root().join("docs/FAULTS.md")).unwrap();
+    let files = [root().join("src"), root().join("tests")];
+    let code: String = files
+        .iter()
+        .flat_map(|dir| sources(dir))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let named: Vec<&str> = page
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.contains("::"))
+        .collect();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        let function = name.rsplit("::").next().unwrap();
+        assert!(
+            code.contains(&format!("fn {function}(")),
+            "{name} is no test"
+        );
+    }
 }

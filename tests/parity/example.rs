@@ -1,7 +1,7 @@
 //! Runs the `## Example` of an operator's page: a YAML block with one step, then a JSON block.
 //!
 //! The JSON block holds either lines `{"in": row, "out": row or null, "stats": {…}?}` (mappers
-//! and filters; `null` means dropped) or `{"rows": [rows], "out": [rows]}` (operators that see
+//! and filters; `null` means dropped; `out` is a list for mappers that make several rows of one) or `{"rows": [rows], "out": [rows]}` (operators that see
 //! all rows). Paths start at the repository's root.
 
 use djr::op::{OpDef, Operator};
@@ -93,10 +93,15 @@ fn check(
     let out = line.get("out").ok_or("it has no \"out\"")?;
     if let Some(Value::Array(input)) = line.get("rows") {
         let rows = Rows { input, context };
-        let left: Vec<_> = replay::survivors(operator, &rows)?
-            .into_iter()
-            .filter_map(|row| input.get(row).cloned())
-            .collect();
+        let left: Vec<_> = match operator {
+            Operator::Census(op) => {
+                replay::edited(op.as_ref(), &rows).map_err(|e| e.to_string())?
+            }
+            _ => replay::survivors(operator, &rows)?
+                .into_iter()
+                .filter_map(|row| input.get(row).cloned())
+                .collect(),
+        };
         let left = Value::Array(left);
         return if left == *out {
             Ok(())
@@ -107,6 +112,14 @@ fn check(
     let input = std::slice::from_ref(line.get("in").ok_or("it has neither \"in\" nor \"rows\"")?);
     let rows = Rows { input, context };
     let mut sample = rows.sample(0).map_err(|e| e.to_string())?;
+    if let Operator::Expander(op) = operator {
+        let made = replay::parts(op.as_ref(), &sample).map_err(|e| e.to_string())?;
+        return if Value::Array(made.clone()) == *out {
+            Ok(())
+        } else {
+            Err(format!("gives {}", replay::visible(&Value::Array(made))))
+        };
+    }
     let kept = match operator {
         Operator::Mapper(op) => op.apply(&mut sample).map(|()| true),
         Operator::Filter(op) => replay::filter_row(op.as_ref(), &mut sample),

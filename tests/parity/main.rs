@@ -15,6 +15,7 @@
 )]
 
 mod case;
+mod contract;
 mod example;
 mod known;
 mod replay;

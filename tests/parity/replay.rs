@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use djr::op::{
-    BandDeduplicator, Clusters, ExactDeduplicator, Filter, Mapper, OpDef, Operator, Picked,
-    Selector, Verdict,
+    BandDeduplicator, Census, Clusters, Common, ExactDeduplicator, Expander, Filter, Mapper, OpDef,
+    Operator, Picked, Selector, Verdict,
 };
 use djr::sample::{ImageContext, Origin, RowError, Sample, StatValue};
 use serde_json::{Map, Value};
@@ -80,8 +80,10 @@ pub fn run(def: &OpDef, suite: &Suite, case: &Case) -> Result<(), Difference> {
     let mut difference = match operator {
         Operator::Filter(op) => filter(op.as_ref(), &rows, case),
         Operator::Mapper(op) => mapper(op.as_ref(), &rows, case),
+        Operator::Expander(op) => expander(op.as_ref(), &rows, case),
         Operator::Exact(op) => exact(op.as_ref(), &rows, case),
         Operator::Near(op) => near(op.as_ref(), &rows, case),
+        Operator::Census(op) => census(op.as_ref(), &rows, case),
         Operator::Selector(op) => selector(op.as_ref(), &rows, case),
     };
     difference.rows.retain(|row, _| !case.damaged.contains(row));
@@ -115,6 +117,7 @@ impl Rows<'_> {
             offset: index as u64,
             file: 0,
             line: index as u64 + 1,
+            part: 0,
         };
         let mut sample = Sample::parse(row.to_string(), origin, Arc::clone(&self.context))?;
         if let Some(Value::Object(stats)) = row.get("__dj__stats__") {
@@ -246,6 +249,44 @@ fn mapper(op: &dyn Mapper, rows: &Rows, case: &Case) -> Difference {
     difference
 }
 
+/// The rows that an expander makes of one.
+pub fn parts(op: &dyn Expander, sample: &Sample) -> Result<Vec<Value>, RowError> {
+    (0..)
+        .zip(op.parts(sample)?)
+        .map(|(number, edits)| sample.part(number, edits).map(|part| written(&part)))
+        .collect()
+}
+
+fn expander(op: &dyn Expander, rows: &Rows, case: &Case) -> Difference {
+    let mut difference = Difference::default();
+    let Some(output) = &case.output else {
+        return Difference::default();
+    };
+    let mut expected = output.iter();
+    for index in 0..case.input.len() {
+        match rows.sample(index).and_then(|sample| parts(op, &sample)) {
+            Ok(made) => {
+                for row in made {
+                    match expected.next() {
+                        Some(next) if without_nulls(&row) == without_nulls(next) => {}
+                        Some(next) => difference.row(
+                            index,
+                            format!("{}\n      recorded {}", visible(&row), visible(next)),
+                        ),
+                        None => difference.row(index, format!("one more: {}", visible(&row))),
+                    }
+                }
+            }
+            Err(e) => difference.row(index, e.to_string()),
+        }
+    }
+    let missing = expected.count();
+    if missing > 0 {
+        difference.whole.push(format!("{missing} rows too few"));
+    }
+    difference
+}
+
 fn exact(op: &dyn ExactDeduplicator, rows: &Rows, case: &Case) -> Difference {
     let mut difference = Difference::default();
     let mut seen = HashSet::new();
@@ -328,6 +369,52 @@ fn near(op: &dyn BandDeduplicator, rows: &Rows, case: &Case) -> Difference {
     difference
 }
 
+/// The rows as a census leaves them.
+pub fn edited(op: &dyn Census, rows: &Rows) -> Result<Vec<Value>, RowError> {
+    let mut counts: HashMap<u128, u64> = HashMap::new();
+    for index in 0..rows.input.len() {
+        let mut keys = Vec::new();
+        op.keys(&rows.sample(index)?, &mut keys)?;
+        for key in keys {
+            *counts.entry(key).or_default() += 1;
+        }
+    }
+    let all = rows.input.len() as u64;
+    let common: Common = counts
+        .into_iter()
+        .filter(|&(_, count)| op.is_common(count, all))
+        .map(|(key, _)| key)
+        .collect();
+    (0..rows.input.len())
+        .map(|index| {
+            let mut sample = rows.sample(index)?;
+            op.apply(&mut sample, &common)?;
+            Ok(written(&sample))
+        })
+        .collect()
+}
+
+fn census(op: &dyn Census, rows: &Rows, case: &Case) -> Difference {
+    let mut difference = Difference::default();
+    let ours = match edited(op, rows) {
+        Ok(ours) => ours,
+        Err(e) => return Difference::whole(e.to_string()),
+    };
+    let recorded = case.output.as_deref().unwrap_or_default();
+    if ours.len() != recorded.len() {
+        return Difference::whole(format!("{} rows, recorded {}", ours.len(), recorded.len()));
+    }
+    for (index, (row, expected)) in ours.iter().zip(recorded).enumerate() {
+        if without_nulls(row) != without_nulls(expected) {
+            difference.row(
+                index,
+                format!("{}\n      recorded {}", visible(row), visible(expected)),
+            );
+        }
+    }
+    difference
+}
+
 fn selector(op: &dyn Selector, rows: &Rows, case: &Case) -> Difference {
     match picked(op, rows) {
         Ok(picked) if case.kept.as_ref().is_none_or(|kept| *kept == picked) => {
@@ -390,7 +477,10 @@ pub fn survivors(operator: &Operator, rows: &Rows) -> Result<Vec<usize>, String>
                 .collect())
         }
         Operator::Selector(op) => picked(op.as_ref(), rows),
-        Operator::Mapper(_) | Operator::Filter(_) => Err("works on one row at a time".to_owned()),
+        Operator::Census(_) => Err("edits rows".to_owned()),
+        Operator::Mapper(_) | Operator::Expander(_) | Operator::Filter(_) => {
+            Err("works on one row at a time".to_owned())
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! LLaVA records as Data-Juicer rows: the way back.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -51,7 +53,7 @@ impl Renderer for DjRenderer {
         let turns: Vec<Turn> = serde_json::from_value(turns)
             .map_err(|e| RowError::new("wrong_type", format!("field 'conversations': {e}")))?;
         let text = self.text(&turns, !images.is_empty())?;
-        let paths: Vec<String> = images
+        let paths: Vec<Cow<str>> = images
             .iter()
             .map(|image| self.paths.rewrite(image.written(), image.path()))
             .collect();

@@ -1,8 +1,12 @@
 //! Rows as JSON Lines: the bytes they came with, but for what operators and path rewriting changed.
 
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
 use super::Renderer;
 use crate::io::paths::PathWriter;
-use crate::sample::{RowError, Sample, python_json};
+use crate::sample::{JsonText, RawJson, RowError, Sample, push_string};
 
 /// Writes rows as one JSON object a line.
 pub struct JsonlRenderer {
@@ -16,19 +20,26 @@ pub struct JsonlRenderer {
 
 impl Renderer for JsonlRenderer {
     fn render(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
-        let mut fields: Vec<(&str, String)> = Vec::new();
-        let image_key = sample.image_context().image_key.clone();
-        if !self.paths.keeps()
-            && sample.has(&image_key)
-            && let Some(json) = self.images_json(sample)?
-        {
-            fields.push((&image_key, json));
+        let image_key = sample.image_context().image_key.as_str();
+        let paths = if self.paths.keeps() || !sample.has(image_key) {
+            None
+        } else {
+            self.image_paths(sample)?
+        };
+        let hashes = if self.keep_hashes {
+            hashes(sample)
+        } else {
+            SmallVec::new()
+        };
+        let mut fields: SmallVec<[(&str, &dyn JsonText); 5]> = SmallVec::new();
+        if let Some(paths) = &paths {
+            fields.push((image_key, paths));
         }
         if self.keep_stats && !sample.stats.is_empty() {
-            fields.push(("__dj__stats__", python_json(&sample.stats.to_json())));
+            fields.push(("__dj__stats__", &sample.stats));
         }
-        if self.keep_hashes {
-            push_hashes(sample, &mut fields);
+        for (name, json) in &hashes {
+            fields.push((name, json));
         }
         sample.write_json(&fields, out);
         Ok(())
@@ -37,41 +48,49 @@ impl Renderer for JsonlRenderer {
 
 impl JsonlRenderer {
     /// The image field with rewritten paths in its own shape; `None` if nothing changes.
-    fn images_json(&self, sample: &Sample) -> Result<Option<String>, RowError> {
+    fn image_paths<'a>(&self, sample: &'a Sample) -> Result<Option<ImagePaths<'a>>, RowError> {
         let images = sample.images()?;
-        if images.is_empty() {
-            return Ok(None);
-        }
-        let written: Vec<String> = images
+        let paths: SmallVec<[Cow<'a, str>; 1]> = images
             .iter()
             .map(|image| self.paths.rewrite(image.written(), image.path()))
             .collect();
-        if written
+        let changes = paths
             .iter()
             .zip(images)
-            .all(|(new, image)| new == image.written())
-        {
-            return Ok(None);
-        }
-        // A single string stays a single string.
-        let value = match (sample.image_field_is_list()?, written.first()) {
-            (false, Some(only)) => serde_json::Value::from(only.as_str()),
-            _ => serde_json::Value::from(written),
-        };
-        Ok(Some(python_json(&value)))
+            .any(|(new, image)| new != image.written());
+        let list = sample.image_field_is_list();
+        Ok(changes.then_some(ImagePaths { paths, list }))
     }
 }
 
-fn push_hashes(sample: &Sample, fields: &mut Vec<(&str, String)>) {
+struct ImagePaths<'a> {
+    paths: SmallVec<[Cow<'a, str>; 1]>,
+    list: bool,
+}
+
+impl JsonText for ImagePaths<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self.paths.as_slice() {
+            // A single string stays a single string.
+            [only] if !self.list => push_string(only, out),
+            paths => paths.write(out),
+        }
+    }
+}
+
+/// The hash columns that the row has, by name.
+fn hashes(sample: &Sample) -> SmallVec<[(&'static str, RawJson); 3]> {
+    let mut fields = SmallVec::new();
     let hashes = &sample.hashes;
     if let Some(digest) = hashes.text.get() {
         let hex = u128::from_be_bytes(*digest);
-        fields.push(("__dj__hash", format!("\"{hex:032x}\"")));
+        fields.push(("__dj__hash", RawJson(format!("\"{hex:032x}\""))));
     }
     if let Some(hash) = hashes.image.get() {
-        fields.push(("__dj__imagehash", format!("\"{hash}\"")));
+        fields.push(("__dj__imagehash", RawJson(format!("\"{hash}\""))));
     }
     if let Some(hash) = hashes.simhash.get() {
-        fields.push(("__dj__simhash", format!("\"{hash}\"")));
+        fields.push(("__dj__simhash", RawJson(format!("\"{hash}\""))));
     }
+    fields
 }

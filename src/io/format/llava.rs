@@ -100,7 +100,7 @@ impl Renderer for LlavaRenderer {
 
 impl LlavaRenderer {
     /// The row's one image; several mentions of the same path count once.
-    fn image(&self, sample: &Sample) -> Result<Option<String>, RowError> {
+    fn image<'a>(&self, sample: &'a Sample) -> Result<Option<Cow<'a, str>>, RowError> {
         let images = sample.images()?;
         let Some(first) = images.first() else {
             return Ok(None);

@@ -4,7 +4,7 @@ use md5::{Digest as _, Md5};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::hash::{IgnorePattern, Shingler, Tokenization, pairs_within, simhash};
+use crate::hash::{IgnorePattern, Shingler, Tokenization, simhash};
 use crate::op::{
     BandDeduplicator, BuildContext, Clusters, Operator, ParamError, check_number, operator,
 };
@@ -155,16 +155,7 @@ impl BandDeduplicator for DocumentSimhash {
     }
 
     fn cluster(&self, column: &[u64], clusters: &mut Clusters) {
-        clusters.join_equal(column);
-        let mut firsts: Vec<(u64, u32)> = column.iter().copied().zip(0..).collect();
-        firsts.sort_unstable();
-        firsts.dedup_by_key(|(print, _)| *print);
-        let prints: Vec<u64> = firsts.iter().map(|(print, _)| *print).collect();
-        pairs_within(&prints, self.distance, |a, b| {
-            if let (Some((_, a)), Some((_, b))) = (firsts.get(a), firsts.get(b)) {
-                clusters.join(*a, *b);
-            }
-        });
+        clusters.join_near(column, self.distance);
     }
 }
 

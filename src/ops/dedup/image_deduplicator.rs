@@ -4,11 +4,14 @@ use std::fmt::Write as _;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::hash::text_digest;
 use crate::image::{HashMethod, perceptual_hash};
-use crate::op::{BuildContext, ExactDeduplicator, ImageNeed, Operator, ParamError, operator};
+use crate::op::{
+    BandDeduplicator, BuildContext, Clusters, ExactDeduplicator, ImageNeed, Operator, ParamError,
+    operator,
+};
 use crate::sample::{FieldPath, RowError, Sample, originals};
 
 operator! {
@@ -20,6 +23,11 @@ operator! {
     /// `consider_text` is set: then rows are the same if images and text are, and rows without
     /// images are compared by text alone. The text counts without white space at its ends.
     /// Pictures of one flat colour all have the same hash.
+    ///
+    /// With a `threshold`, rows of one picture whose hashes differ in at most so many bits are
+    /// joined; of all rows joined, directly or through others, the first one stays. A row of
+    /// several different pictures is still compared by equality. Every pair within the threshold is
+    /// found, without comparing all pairs. Such a step decides once all rows are known.
     ///
     /// ## Stats
     /// None.
@@ -33,6 +41,7 @@ operator! {
     /// ```
     ///
     /// ## Peer
+    /// `threshold` is djr's own; 0 is Data-Juicer's answer.
     /// Data-Juicer 1.6.1 `image_deduplicator` with Pillow 13.0.0 (Pillow 12 and older resize tall
     /// pictures in another order, which changes some hashes): same bits. A truncated image, which
     /// Data-Juicer hashes with a grey rest, is quarantined with its row. Columns
@@ -76,19 +85,88 @@ struct Params {
     method: Method,
     /// Compare the text too.
     consider_text: bool,
+    /// Most bits, of 64, in which the hashes of near pictures differ, inclusive; at most 12.
+    threshold: u32,
 }
+
+/// The greatest threshold: beyond it unlike pictures are joined, and the search gets slow.
+const MAX_THRESHOLD: u32 = 12;
 
 struct ImageDeduplicator {
     method: HashMethod,
     text_key: Option<FieldPath>,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "every operator is built alike")]
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
-    Ok(Operator::Exact(Box::new(ImageDeduplicator {
+    let exact = ImageDeduplicator {
         method: params.method.into(),
         text_key: params.consider_text.then(|| context.base.text_key.clone()),
-    })))
+    };
+    match params.threshold {
+        0 => Ok(Operator::Exact(Box::new(exact))),
+        1..=MAX_THRESHOLD => Ok(Operator::Near(Box::new(NearImages {
+            exact,
+            threshold: params.threshold,
+        }))),
+        other => Err(vec![
+            ParamError::new(
+                "threshold",
+                format!("threshold is {other}, more than {MAX_THRESHOLD} of 64 bits"),
+            )
+            .hint("4 to 8 finds recompressed and resized copies"),
+        ]),
+    }
+}
+
+/// The same with a threshold.
+struct NearImages {
+    exact: ImageDeduplicator,
+    threshold: u32,
+}
+
+impl BandDeduplicator for NearImages {
+    fn bands(&self) -> usize {
+        2
+    }
+
+    fn parted(&self) -> bool {
+        true
+    }
+
+    fn image_need(&self) -> ImageNeed {
+        ImageNeed::Pixels
+    }
+
+    /// First what must be equal (the text if it counts, and all hashes but a single one), then the
+    /// hash of a single picture.
+    fn keys(&self, sample: &Sample, out: &mut Vec<u64>) -> Result<(), RowError> {
+        let text = self
+            .exact
+            .text_key
+            .as_ref()
+            .map(|key| text_hash(sample, key))
+            .transpose()?;
+        let images = self.exact.image_hash(sample)?;
+        let single = (images.len() == 16)
+            .then(|| u64::from_str_radix(images, 16).ok())
+            .flatten();
+        let (equal, near) = match single {
+            Some(hash) => ("one", hash),
+            None if images.is_empty() && text.is_none() => {
+                out.extend([0, 0]);
+                return Ok(());
+            }
+            None => (images, 0),
+        };
+        let text = text.as_ref().map_or(&[][..], |text| &text[..]);
+        let part = xxh3_64(&[equal.as_bytes(), b"|", text].concat());
+        out.extend([part.max(1), near]);
+        Ok(())
+    }
+
+    fn cluster(&self, column: &[u64], clusters: &mut Clusters) {
+        clusters.join_near(column, self.threshold);
+    }
 }
 
 impl ExactDeduplicator for ImageDeduplicator {
@@ -198,6 +276,59 @@ mod tests {
             key(true, r#"{"text": "1", "images": ["a"]}"#),
             key(true, r#"{"text": "2", "images": ["a"]}"#)
         );
+    }
+
+    #[test]
+    fn a_threshold_joins_single_pictures_and_parts_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, level) in [("a", 0), ("b", 3)] {
+            let gradient = image::RgbImage::from_fn(40, 30, |x, y| {
+                let bright = u8::try_from((x * x * 3 + y * y * 5 + x * y) % 200).unwrap();
+                image::Rgb([bright, bright.saturating_add(level), 0])
+            });
+            let path = dir.path().join(name);
+            gradient
+                .save_with_format(path, image::ImageFormat::Png)
+                .unwrap();
+        }
+        let keys = |consider_text: bool, line: &str| {
+            let params = Params {
+                consider_text,
+                threshold: 8,
+                ..Params::default()
+            };
+            let Ok(Operator::Near(op)) = build(params, &BuildContext::default()) else {
+                panic!("a near deduplicator");
+            };
+            let context = ImageContext {
+                roots: vec![dir.path().to_owned()],
+                ..ImageContext::default()
+            };
+            let row = Sample::parse(line.to_owned(), Origin::default(), Arc::new(context)).unwrap();
+            let mut keys = Vec::new();
+            op.keys(&row, &mut keys).unwrap();
+            <[u64; 2]>::try_from(keys).unwrap()
+        };
+        let [part, a] = keys(false, r#"{"images": ["a"]}"#);
+        let [same_part, b] = keys(false, r#"{"images": ["b", "b"]}"#);
+        assert!(part == same_part && (a ^ b).count_ones() <= 8);
+        assert_ne!(part, keys(false, r#"{"images": ["a", "b"]}"#)[0]);
+        assert_eq!(keys(false, r#"{"images": []}"#), [0, 0]);
+        let text = |line| keys(true, line)[0];
+        assert_eq!(
+            text(r#"{"text": "x", "images": ["a"]}"#),
+            text(r#"{"text": " x", "images": ["b"]}"#)
+        );
+        assert_ne!(
+            text(r#"{"text": "x", "images": ["a"]}"#),
+            text(r#"{"text": "y", "images": ["a"]}"#)
+        );
+        assert_ne!(text(r#"{"text": "x"}"#), 0);
+        let too_much = Params {
+            threshold: 13,
+            ..Params::default()
+        };
+        assert!(build(too_much, &BuildContext::default()).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Deduplicators, one file each.
 
 mod document_deduplicator;
+mod document_line_deduplicator;
 mod document_minhash_deduplicator;
 mod document_minhash_deduplicator_with_uid;
 mod document_simhash_deduplicator;

@@ -83,6 +83,10 @@ impl From<TypeMismatch> for RowError {
 }
 
 impl Filter for GeneralField {
+    fn reads_stats(&self) -> bool {
+        true
+    }
+
     fn stats(&self) -> &[StatKey] {
         if self.condition.is_some() {
             &STATS

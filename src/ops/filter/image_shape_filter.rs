@@ -151,6 +151,15 @@ impl Filter for ImageShape {
         )
     }
 
+    fn bound_stat(&self, param: &str) -> Option<&StatKey> {
+        let [width, height] = &STATS;
+        match param {
+            "min_width" | "max_width" => Some(width),
+            "min_height" | "max_height" => Some(height),
+            _ => None,
+        }
+    }
+
     fn image_need(&self) -> ImageNeed {
         ImageNeed::Header
     }

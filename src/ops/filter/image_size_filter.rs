@@ -6,7 +6,7 @@ use smallvec::smallvec;
 
 use crate::op::{
     AnyOrAll, Bounds, BuildContext, Filter, ImageNeed, Measured, Operator, ParamError, Verdict,
-    operator,
+    operator, size_param,
 };
 use crate::sample::{RowError, Sample, StatKey, StatValue, Stats, originals};
 
@@ -67,8 +67,8 @@ struct ImageSize {
 }
 
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
-    let min = parse_size("min_size", &params.min_size);
-    let max = parse_size("max_size", &params.max_size);
+    let min = size_param("min_size", &params.min_size);
+    let max = size_param("max_size", &params.max_size);
     match (min, max) {
         (Ok(min), Ok(max)) => Ok(Operator::Filter(Box::new(ImageSize {
             bounds: Bounds::new(
@@ -108,39 +108,6 @@ impl Filter for ImageSize {
     }
 }
 
-/// Bytes of a size as Data-Juicer reads it: its digits make the number, its letters the unit.
-fn parse_size(param: &'static str, size: &str) -> Result<f64, ParamError> {
-    let hint = "write a whole number and a unit, such as 120KB or 20MB";
-    let digits: String = size.chars().filter(char::is_ascii_digit).collect();
-    let unit: String = size
-        .chars()
-        .filter(|c| c.is_alphabetic())
-        .flat_map(char::to_lowercase)
-        .collect();
-    let number: f64 = digits.parse().map_err(|_| {
-        ParamError::new(param, format!("{param} '{size}' has no number")).hint(hint)
-    })?;
-    let power = match unit.as_str() {
-        "" => 0,
-        "kb" | "kib" => 1,
-        "mb" | "mib" => 2,
-        "gb" | "gib" => 3,
-        "tb" | "tib" => 4,
-        "pb" | "pib" => 5,
-        "eb" | "eib" => 6,
-        "zb" | "zib" => 7,
-        "yb" | "yib" => 8,
-        other => {
-            return Err(ParamError::new(
-                param,
-                format!("{param} '{size}' has an unknown unit '{other}'"),
-            )
-            .hint(hint));
-        }
-    };
-    Ok(number * 1024_f64.powi(power))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,15 +115,15 @@ mod tests {
     #[test]
     #[expect(clippy::float_cmp, reason = "whole numbers")]
     fn only_digits_and_letters_count_in_a_size() {
-        let bytes = |size| parse_size("min_size", size).unwrap();
+        let bytes = |size| size_param("min_size", size).unwrap();
         assert_eq!(bytes("200"), 200.0);
         assert_eq!(bytes("120 KiB"), 122_880.0);
         assert_eq!(bytes("1.5MB"), 15_728_640.0);
         assert_eq!(bytes("-5kb"), 5_120.0);
         assert_eq!(bytes("0.01mb"), 1_048_576.0);
         assert_eq!(bytes("1YB"), 2_f64.powi(80));
-        assert!(parse_size("min_size", "MB").is_err());
-        assert!(parse_size("min_size", "5 bytes").is_err());
+        assert!(size_param("min_size", "MB").is_err());
+        assert!(size_param("min_size", "5 bytes").is_err());
     }
 
     #[test]

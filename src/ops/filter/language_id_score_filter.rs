@@ -94,6 +94,11 @@ impl Filter for LanguageIdScore {
         &STATS
     }
 
+    fn bound_stat(&self, param: &str) -> Option<&StatKey> {
+        let [_, score] = &STATS;
+        (param == "min_score").then_some(score)
+    }
+
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let text = sample.required_text(&self.text_key)?;
         let line = crate::text::lower(&text).replace('\n', " ");

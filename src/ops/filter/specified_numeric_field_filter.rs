@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::op::{
     Bounds, BuildContext, Filter, Measured, Operator, ParamError, Problems, Verdict, operator,
@@ -115,6 +115,11 @@ impl Filter for SpecifiedNumericField {
             return Err(RowError::new("wrong_type", message));
         }
         Ok(smallvec![StatValue::Json(value)])
+    }
+
+    fn numbers(&self, stats: &Stats, key: &str) -> SmallVec<[f64; 2]> {
+        let value = stats.get(key).map(StatValue::to_json).unwrap_or_default();
+        number(&value).into_iter().collect()
     }
 
     fn decide(&self, stats: &Stats) -> Verdict {

@@ -12,10 +12,10 @@ use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
 operator! {
     /// Keeps rows whose field `__dj__suffix__` is one of `suffixes`.
     ///
-    /// The field names the suffix of the file that a row came from, with its dot (`.txt`); suffixes
-    /// are compared as they are written, so `txt` is not `.txt`. With `reversed_range` the other
-    /// rows are kept. Without any suffix all rows are kept; otherwise a row without the field is
-    /// refused.
+    /// The field names the suffix of the file that a row came from, in lower case with its dot
+    /// (`.txt`, `.jsonl.gz`); rows that lack it get it before the first step. Suffixes are compared as
+    /// they are written, so `txt` is not `.txt`. With `reversed_range` the other rows are kept. Without
+    /// any suffix all rows are kept.
     ///
     /// ## Stats
     /// None.
@@ -30,8 +30,8 @@ operator! {
     /// ```
     ///
     /// ## Peer
-    /// Data-Juicer 1.6.1 `suffix_filter`: same for rows that have the field. There, while it reads
-    /// files, it adds the field to rows that lack it; here it is not added, so such rows are refused.
+    /// Data-Juicer 1.6.1 `suffix_filter`: same. Rows of the standard input, which there is none
+    /// there, count as `.jsonl`.
     suffix_filter: Filter(Params) => build
 }
 
@@ -81,6 +81,10 @@ impl Filter for Suffix {
 
     fn measure(&self, _: &Sample) -> Result<Measured, RowError> {
         Ok(SmallVec::new())
+    }
+
+    fn suffix_field(&self) -> Option<&'static str> {
+        Some(FIELD)
     }
 
     fn decide(&self, _: &Stats) -> Verdict {

@@ -27,7 +27,8 @@ operator! {
     /// ```
     ///
     /// ## Peer
-    /// Data-Juicer 1.6.1 `expand_macro_mapper`: same.
+    /// Data-Juicer 1.6.1 `expand_macro_mapper`: same, but a row whose macros double each other
+    /// without end is refused (`text_explodes`) where Data-Juicer runs out of memory.
     expand_macro_mapper: Mapper(Params) => build
 }
 
@@ -51,7 +52,8 @@ fn build(_params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamE
 
 impl TextMapper for ExpandMacro {
     fn map_text<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, RowError> {
-        Ok(with_macros_expanded(text))
+        with_macros_expanded(text)
+            .map_err(|explosion| RowError::new("text_explodes", explosion.to_string()))
     }
 }
 

@@ -112,7 +112,6 @@ fn is_kept_punctuation(c: char) -> bool {
             | '—'
             | '（'
             | '）'
-            | '＋'
             | '：'
             | '？'
             | '！'
@@ -133,6 +132,11 @@ mod tests {
             input,
             expected,
         );
+    }
+
+    #[test]
+    fn a_wide_plus_is_no_punctuation() {
+        check("{}", "1\u{ff0b}1+1", "11+1");
     }
 
     #[test]

@@ -1,0 +1,382 @@
+//! What fuzzing calls: a function a target, each given arbitrary bytes. They must neither panic
+//! nor hang nor take memory out of proportion, and what they check must hold for any input.
+//!
+//! The program's tests include this file to replay the seeds and every input that once failed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use djr::image::{self, Format, Probe};
+use djr::io::format::Renderer;
+use djr::io::format::dj::DjRenderer;
+use djr::io::format::llava::LlavaRenderer;
+use djr::io::format::questions::Questions;
+use djr::io::paths::PathWriter;
+use djr::io::{Input, LineSource};
+use djr::op::{BuildContext, Operator};
+use djr::recipe::{LoadOptions, PathStyle, RecipeSource};
+use djr::sample::{FieldPath, ImageContext, Origin, Sample};
+use djr::text::python_expr::Condition;
+use djr::text::python_regex::{Pattern, Substitution};
+use djr::text::{FastText, KenLm, SentencePiece, perplexity};
+use serde_json::Value;
+
+/// What a target does with its input.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("rows", rows),
+    ("row", row),
+    ("recipe", recipe),
+    ("jpeg", jpeg),
+    ("png", png),
+    ("gif", gif),
+    ("webp", webp),
+    ("tiff", tiff),
+    ("bitmaps", bitmaps),
+    ("llava", llava),
+    ("questions", questions),
+    ("operators", operators),
+    ("patterns", patterns),
+    ("fasttext", fasttext),
+    ("kenlm", kenlm),
+    ("sentencepiece", sentencepiece),
+];
+
+/// A file of this process's own that holds `bytes`, for what reads files only.
+fn with_file(suffix: &str, bytes: &[u8], work: impl FnOnce(&Path)) {
+    thread_local! {
+        static DIR: RefCell<tempfile::TempDir> = RefCell::new(tempfile::tempdir().unwrap());
+    }
+    let path = DIR.with_borrow(|dir| dir.path().join(format!("input{suffix}")));
+    std::fs::write(&path, bytes).unwrap();
+    work(&path);
+}
+
+/// The readers of lines, arrays and compressed files: rows come out the same for any batch size.
+pub fn rows(bytes: &[u8]) {
+    let Some((&kind, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let suffix = [".jsonl", ".json", ".jsonl.gz", ".jsonl.zst"][usize::from(kind % 4)];
+    with_file(suffix, bytes, |path| {
+        let read = |max_rows, max_bytes| {
+            let mut source = LineSource::new(vec![Input::File(path.to_owned())]);
+            let mut found = Vec::new();
+            let mut at = None;
+            while let Some(batch) = source.next_batch(max_rows, max_bytes)? {
+                for line in &batch.lines {
+                    assert!(at < Some(line.origin.offset), "identities must grow");
+                    at = Some(line.origin.offset);
+                    let problem = line.problem.as_ref().map(|p| p.code);
+                    found.push((line.origin, batch.bytes(line).to_vec(), problem));
+                }
+            }
+            Ok::<_, djr::io::SourceError>(found)
+        };
+        let (all, single) = (read(1000, 1 << 20), read(1, 1));
+        match (all, single) {
+            (Ok(all), Ok(single)) => assert_eq!(all, single),
+            (Err(_), Err(_)) => {}
+            (all, single) => panic!("{all:?} but one by one {single:?}"),
+        }
+    });
+}
+
+fn parse(bytes: &[u8]) -> Option<Sample> {
+    let line = std::str::from_utf8(bytes).ok()?;
+    let context = Arc::new(ImageContext::default());
+    Sample::parse(line.to_owned(), Origin::default(), context).ok()
+}
+
+/// The row parser: what it takes is JSON, what nobody changed is written as it was read, and a
+/// changed field changes nothing else.
+pub fn row(bytes: &[u8]) {
+    let Some(mut sample) = parse(bytes) else {
+        return;
+    };
+    let line = sample.line().to_owned();
+    let mut out = Vec::new();
+    sample.write_json(&[], &mut out);
+    let space: &[char] = &[' ', '\t', '\r', '\n'];
+    assert_eq!(out, line.trim_matches(space).as_bytes());
+    let before: Option<serde_json::Map<String, Value>> = serde_json::from_str(&line).ok();
+    for name in ["text", "id", "images", "a.b", "__dj__stats__"] {
+        let path = FieldPath::new(name);
+        let _ = sample.text(&path);
+        let _ = sample.value(&path);
+        let _ = sample.raw_json(name);
+    }
+    let _ = sample.images().map(<[_]>::len);
+    let _ = sample.image_field_is_list();
+    assert!(sample.keys().count() <= line.len());
+    let _ = sample.set_text(&FieldPath::new("a.b"), "nested \u{1}".into());
+    sample
+        .set_text(&FieldPath::new("text"), "new \"text\"".into())
+        .unwrap();
+    sample.remove("images");
+    out.clear();
+    sample.write_json(&[("extra", &serde_json::json!([1]))], &mut out);
+    let Some(before) = before else { return };
+    let after: serde_json::Map<String, Value> = serde_json::from_slice(&out)
+        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out)));
+    assert_eq!(after["text"], "new \"text\"");
+    assert_eq!(after["extra"], serde_json::json!([1]));
+    assert!(!after.contains_key("images"));
+    for (key, value) in &before {
+        if !["text", "images", "extra", "a", "a.b"].contains(&key.as_str()) {
+            assert_eq!(after.get(key), Some(value), "{key}");
+        }
+    }
+}
+
+/// The recipe parser: a recipe, or its problems.
+pub fn recipe(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let options = LoadOptions {
+        env: Box::new(|name| (name.len() < 3).then(|| "v: 1".to_owned())),
+        ..LoadOptions::new("/nonexistent")
+    };
+    let source = RecipeSource::Text {
+        name: "fuzz.yaml".into(),
+        text: text.to_owned(),
+    };
+    match djr::recipe::load(&source, &options) {
+        Ok(recipe) => drop(recipe.to_json().to_string()),
+        Err(problems) => assert!(!problems.to_string().is_empty()),
+    }
+}
+
+/// Pixels that a fuzzer may ask for; more only takes time.
+const PIXELS: u64 = 1 << 20;
+
+/// Header, probe, verdict and pixels of a file agree with each other.
+fn picture(bytes: &[u8], formats: &[Format]) {
+    let header = image::header(bytes);
+    if let Ok(header) = &header {
+        if !formats.contains(&header.format) {
+            return;
+        }
+        assert!(header.width > 0 && header.height > 0);
+        if u64::from(header.width) * u64::from(header.height) > PIXELS {
+            return;
+        }
+    }
+    for cut in [16, 64, 1024] {
+        let Some(start) = bytes.get(..cut) else { break };
+        match image::probe(start) {
+            // What unknown bytes look like may change as more of them are seen.
+            Probe::Known(known) => {
+                assert_eq!(
+                    known.map_err(|e| e.code),
+                    header.clone().map_err(|e| e.code)
+                );
+            }
+            Probe::Needs(more) => assert!(more > cut),
+            Probe::NeedsAll => {}
+        }
+    }
+    let verdict = image::validate(bytes);
+    match (image::decode(bytes), header) {
+        (Ok(decoded), Ok(header)) => {
+            assert_eq!(decoded.header, header);
+            assert_eq!(verdict, Ok((header, decoded.suspect)));
+            assert_eq!(
+                (decoded.image.width(), decoded.image.height()),
+                (header.width, header.height)
+            );
+        }
+        (Ok(_), Err(error)) => panic!("pixels without a header: {error}"),
+        (Err(error), _) => assert_eq!(verdict.map_err(|e| e.code), Err(error.code)),
+    }
+}
+
+pub fn jpeg(bytes: &[u8]) {
+    picture(bytes, &[Format::Jpeg]);
+}
+
+pub fn png(bytes: &[u8]) {
+    picture(bytes, &[Format::Png]);
+}
+
+pub fn gif(bytes: &[u8]) {
+    picture(bytes, &[Format::Gif]);
+}
+
+pub fn webp(bytes: &[u8]) {
+    picture(bytes, &[Format::WebP]);
+}
+
+pub fn tiff(bytes: &[u8]) {
+    picture(bytes, &[Format::Tiff]);
+}
+
+pub fn bitmaps(bytes: &[u8]) {
+    use Format::{Avif, Bmp, Ico, Jpeg2000, Pnm, Qoi};
+    picture(bytes, &[Bmp, Ico, Pnm, Qoi, Avif, Jpeg2000]);
+}
+
+/// A LLaVA record is ASCII JSON with one image token at most and no foreign one; a record turns
+/// into a row, or says why not.
+pub fn llava(bytes: &[u8]) {
+    static QUESTIONS: LazyLock<Arc<Questions>> = LazyLock::new(|| {
+        let path = root().join("fixtures/dataset/stage_1.json");
+        Arc::new(Questions::load(&Input::File(path)).unwrap())
+    });
+    let Some(sample) = parse(bytes) else { return };
+    let paths = || PathWriter::new(PathStyle::Absolute, Path::new("/w"), Path::new("out"));
+    let (image_token, eoc_token) = ("<__dj__image>".to_owned(), "<|__dj__eoc|>".to_owned());
+    for questions in [None, Some(Arc::clone(&QUESTIONS))] {
+        let renderer = LlavaRenderer {
+            text_key: FieldPath::new("text"),
+            image_token: image_token.clone(),
+            eoc_token: eoc_token.clone(),
+            questions,
+            paths: paths(),
+        };
+        let mut out = Vec::new();
+        if renderer.render(&sample, &mut out).is_ok() {
+            assert!(out.is_ascii());
+            let record: Value = serde_json::from_slice(&out).unwrap();
+            let turns = record["conversations"].as_array().unwrap();
+            let mut images = 0;
+            for turn in turns {
+                let value = turn["value"].as_str().unwrap();
+                images += value.matches("<image>").count();
+                assert!(!value.contains(&image_token) && !value.contains(&eoc_token));
+            }
+            assert_eq!(images, usize::from(record.get("image").is_some()));
+        }
+    }
+    for only_caption in [false, true] {
+        let renderer = DjRenderer {
+            image_token: image_token.clone(),
+            eoc_token: eoc_token.clone(),
+            only_caption,
+            paths: paths(),
+        };
+        let mut out = Vec::new();
+        if renderer.render(&sample, &mut out).is_ok() {
+            let _: Value = serde_json::from_slice(&out).unwrap();
+        }
+    }
+}
+
+/// The reader of questions files.
+pub fn questions(bytes: &[u8]) {
+    with_file(".json", bytes, |path| {
+        if let Ok(questions) = Questions::load(&Input::File(path.to_owned())) {
+            let _ = questions.get("000000001");
+            assert!(questions.len() as u64 <= bytes.len() as u64);
+        }
+    });
+}
+
+/// Every operator that its defaults can build, on a row with this text.
+pub fn operators(bytes: &[u8]) {
+    static OPERATORS: LazyLock<Vec<(&str, Operator)>> = LazyLock::new(|| {
+        let context = BuildContext {
+            cache: Some(root().join("fixtures/cache")),
+            search: vec![root()],
+            ..BuildContext::default()
+        };
+        djr::op::all()
+            .into_iter()
+            .filter_map(|def| {
+                let Value::Object(params) = (def.defaults)() else {
+                    return None;
+                };
+                Some((def.name, (def.build)(params, &context).ok()?))
+            })
+            .collect()
+    });
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    assert!(OPERATORS.len() > 40, "{}", OPERATORS.len());
+    let line = serde_json::json!({"id": 1, "text": text, "images": []}).to_string();
+    for (name, operator) in &*OPERATORS {
+        let mut sample = parse(line.as_bytes()).unwrap();
+        match operator {
+            Operator::Mapper(mapper) => {
+                let _ = mapper.apply(&mut sample);
+                let mut out = Vec::new();
+                sample.write_json(&[], &mut out);
+                assert!(serde_json::from_slice::<Value>(&out).is_ok(), "{name}");
+            }
+            Operator::Filter(filter) => {
+                if let Ok(measured) = filter.measure(&sample) {
+                    assert_eq!(measured.len(), filter.stats().len(), "{name}");
+                    for (key, value) in filter.stats().iter().zip(measured) {
+                        sample.stats.set(key.clone(), value);
+                    }
+                    let _ = filter.decide_row(&sample);
+                }
+            }
+            Operator::Expander(expander) => drop(expander.parts(&sample)),
+            Operator::Census(census) => drop(census.keys(&sample, &mut Vec::new())),
+            Operator::Exact(exact) => drop(exact.key(&sample)),
+            Operator::Near(near) => {
+                let mut keys = Vec::new();
+                if near.keys(&sample, &mut keys).is_ok() {
+                    assert_eq!(keys.len(), near.bands(), "{name}");
+                }
+            }
+            Operator::Selector(selector) => drop(selector.key(&sample)),
+        }
+    }
+}
+
+/// Patterns, templates and conditions of recipes, on a text; the parts are cut at NUL bytes.
+pub fn patterns(bytes: &[u8]) {
+    let Ok(all) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let mut parts = all.splitn(3, '\0');
+    let (pattern, template) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let text = parts.next().unwrap_or("The <b>quick</b> brown fox\n");
+    if let Ok(substitution) = Substitution::from_recipe(pattern, template) {
+        let _ = substitution.apply(text);
+    }
+    let _ = Pattern::new(pattern);
+    let _ = Condition::parse(pattern);
+}
+
+pub fn fasttext(bytes: &[u8]) {
+    if let Ok(model) = FastText::parse(bytes) {
+        let _ = model.predict("the quick brown fox");
+        let _ = model.predict("");
+    }
+}
+
+pub fn kenlm(bytes: &[u8]) {
+    if let Ok(model) = KenLm::parse(bytes.to_vec()) {
+        let _ = model.score("the quick brown fox");
+        let _ = perplexity(&model, "one two\nthree");
+    }
+}
+
+pub fn sentencepiece(bytes: &[u8]) {
+    if let Ok(model) = SentencePiece::parse(bytes) {
+        for text in ["the quick brown fox", "", " \u{4e2d}\u{6587} \u{1f600}"] {
+            let mut pieces = 0;
+            model.pieces(text, |_| pieces += 1);
+            assert!(pieces <= 8 * (text.len() + 2));
+        }
+    }
+}
+
+/// The repository: this file is compiled by the program's tests and by the fuzzers' package in it.
+fn root() -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if dir.join("fixtures").is_dir() {
+        return dir.to_owned();
+    }
+    dir.parent().unwrap_or(dir).to_owned()
+}

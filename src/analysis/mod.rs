@@ -1,0 +1,441 @@
+//! Looking at a dataset before it is cut: every stat of every row in one pass, nothing dropped.
+//!
+//! Worker threads measure batches (`pass`), the ordered step writes a line of stats for each
+//! row and sets numbers aside on disk (`column`), and at the end each column is read back on
+//! its own and summarised. `docs/ANALYSIS.md` describes the files.
+
+pub mod column;
+mod default;
+mod groups;
+mod parquet;
+mod pass;
+pub mod recut;
+pub mod resolved;
+pub mod stat;
+pub mod stored;
+pub mod suggest;
+mod tally;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use serde_json::{Map, Value, json};
+
+pub use default::default_recipe;
+pub use pass::StepMeasures;
+
+use self::column::Column;
+use self::groups::Groups;
+use self::pass::{Measures, Pass};
+use self::stat::{Shape, Stat, bounds_json, stats_of};
+use self::tally::Tally;
+use crate::exec::{Observer, RunError, RunOptions, driver, setup, write_error};
+use crate::io::{Fingerprint, Input, LineSource, PendingFile, SourceError};
+use crate::op::{ImageNeed, Operator};
+use crate::recipe::{CompatStats, Recipe};
+use crate::report::RunReport;
+use crate::report::manifest;
+use crate::sample::{FieldPath, ImageCheck};
+
+/// How many words, templates and values are shown.
+const SHOWN: usize = 50;
+
+/// What is written where.
+#[derive(Debug, Clone)]
+pub struct AnalysisFiles {
+    /// The directory.
+    pub dir: PathBuf,
+}
+
+impl AnalysisFiles {
+    /// The files of an analysis in `dir`.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// The analysis.
+    #[must_use]
+    pub fn json(&self) -> PathBuf {
+        self.dir.join("analysis.json")
+    }
+
+    /// One line of stats a row.
+    #[must_use]
+    pub fn jsonl(&self) -> PathBuf {
+        self.dir.join("stats.jsonl")
+    }
+
+    /// The same in columns.
+    #[must_use]
+    pub fn parquet(&self) -> PathBuf {
+        self.dir.join("stats.parquet")
+    }
+}
+
+/// Measures every row of the inputs of `recipe` by its filters, looks at images as far as
+/// `images`, and writes the analysis, which it returns as well.
+///
+/// # Errors
+/// If an input cannot be read, a file cannot be written, or a signal says stop.
+pub fn analyze(
+    recipe: &Recipe,
+    options: &RunOptions,
+    images: ImageCheck,
+    files: &AnalysisFiles,
+    observer: &mut dyn Observer,
+) -> Result<Value, RunError> {
+    let failed = |e| write_error(files.dir.display(), e);
+    std::fs::create_dir_all(&files.dir).map_err(failed)?;
+    let pool = setup::pool(recipe, options)?;
+    let inputs = setup::inputs(recipe);
+    let prints = inputs
+        .iter()
+        .map(|input| match input {
+            Input::Stdin => Ok(None),
+            Input::File(path) => Fingerprint::of(path).map_err(|error| SourceError::Io {
+                name: input.name(),
+                error,
+            }),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let names: Vec<String> = inputs.iter().map(Input::name).collect();
+    let stats = stats_of(&recipe.steps);
+    let of_steps = recipe.steps.iter().map(|step| step.operator.image_need());
+    let want = of_steps.chain([need_of(images)]).max().unwrap_or_default();
+    let pass = Pass {
+        steps: &recipe.steps,
+        stats: &stats,
+        inputs: &names,
+        text_key: FieldPath::new(recipe.text_keys.first().map_or("text", String::as_str)),
+        tokens: [&recipe.image_special_token, &recipe.eoc_special_token],
+        context: setup::image_context(recipe, &inputs, &options.working_dir, want),
+        images,
+        ujson: recipe.compat_stats == CompatStats::Ujson,
+    };
+    let (batch_rows, limit) = setup::limits(
+        pool.current_num_threads(),
+        options,
+        want > ImageNeed::Header,
+    );
+    let mut book = Book::create(recipe, &stats, files).map_err(failed)?;
+    let mut lines = LineSource::new(inputs.clone());
+    let mut report = RunReport::default();
+    driver::ordered(
+        &pool,
+        limit,
+        || {
+            if options.interrupted.load(Ordering::Relaxed) {
+                return Err(RunError::Interrupted);
+            }
+            let batch = lines.next_batch(batch_rows, setup::BATCH_BYTES)?;
+            Ok(batch.map(|batch| {
+                let size = batch.data.len();
+                (batch, size)
+            }))
+        },
+        |batch| pass.run(&batch),
+        |measures| {
+            book.add(&measures).map_err(failed)?;
+            report.rows_in += measures.rows;
+            report.bytes_in += measures.bytes;
+            observer.progress(0, 1, &report);
+            Ok(())
+        },
+    )?;
+    let inputs: Vec<Value> = inputs
+        .iter()
+        .zip(&prints)
+        .zip(lines.summaries())
+        .map(|((input, print), read)| manifest::input(input, print.as_ref(), read))
+        .collect();
+    book.finish(recipe, &stats, &inputs, images, files)
+        .map_err(failed)
+}
+
+fn need_of(check: ImageCheck) -> ImageNeed {
+    match check {
+        ImageCheck::None => ImageNeed::None,
+        ImageCheck::Exists => ImageNeed::FileSize,
+        ImageCheck::Header => ImageNeed::Header,
+        ImageCheck::Decode => ImageNeed::Scaled,
+    }
+}
+
+/// The account of an analysis.
+struct Book {
+    rows: u64,
+    unreadable: BTreeMap<&'static str, u64>,
+    errors: BTreeMap<(usize, &'static str), u64>,
+    lines: PendingFile,
+    stats: Vec<StatBook>,
+    steps: Vec<StepMeasures>,
+    images: ImageBook,
+    captions: CaptionBook,
+    groups: Groups,
+}
+
+struct StatBook {
+    rows: u64,
+    would_drop: u64,
+    numbers: Column,
+    others: Tally,
+    other_values: u64,
+    shape: Shape,
+}
+
+struct ImageBook {
+    references: u64,
+    rows_without: u64,
+    bad_fields: BTreeMap<&'static str, u64>,
+    broken: BTreeMap<&'static str, u64>,
+    formats: BTreeMap<&'static str, u64>,
+    width: Column,
+    height: Column,
+    aspect: Column,
+    bytes: Column,
+}
+
+struct CaptionBook {
+    empty: u64,
+    missing: u64,
+    characters: Column,
+    words: Column,
+    word_count: u64,
+    vocabulary: Tally,
+    templates: Tally,
+}
+
+impl Book {
+    fn create(recipe: &Recipe, stats: &[Stat], files: &AnalysisFiles) -> io::Result<Self> {
+        let dir = files.dir.as_path();
+        let column = || Column::create(dir);
+        Ok(Self {
+            rows: 0,
+            unreadable: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            lines: PendingFile::create(&files.jsonl())?,
+            stats: stats
+                .iter()
+                .map(|_| {
+                    Ok(StatBook {
+                        rows: 0,
+                        would_drop: 0,
+                        numbers: column()?,
+                        others: Tally::default(),
+                        other_values: 0,
+                        shape: Shape::default(),
+                    })
+                })
+                .collect::<io::Result<_>>()?,
+            steps: vec![StepMeasures::default(); recipe.steps.len()],
+            images: ImageBook {
+                references: 0,
+                rows_without: 0,
+                bad_fields: BTreeMap::new(),
+                broken: BTreeMap::new(),
+                formats: BTreeMap::new(),
+                width: column()?,
+                height: column()?,
+                aspect: column()?,
+                bytes: column()?,
+            },
+            captions: CaptionBook {
+                empty: 0,
+                missing: 0,
+                characters: column()?,
+                words: column()?,
+                word_count: 0,
+                vocabulary: Tally::default(),
+                templates: Tally::default(),
+            },
+            groups: Groups::create(dir)?,
+        })
+    }
+
+    fn add(&mut self, batch: &Measures) -> io::Result<()> {
+        self.rows += batch.rows;
+        add_counts(&mut self.unreadable, &batch.unreadable);
+        add_counts(&mut self.errors, &batch.errors);
+        self.lines.write_all(&batch.lines)?;
+        for (stat, found) in self.stats.iter_mut().zip(&batch.stats) {
+            stat.rows += found.rows;
+            stat.would_drop += found.would_drop;
+            stat.numbers.extend(&found.numbers)?;
+            stat.other_values += found.others.len() as u64;
+            found.others.iter().for_each(|value| stat.others.add(value));
+            stat.shape.add(found.shape);
+        }
+        for (step, found) in self.steps.iter_mut().zip(&batch.steps) {
+            step.alone += found.alone;
+            step.in_sequence += found.in_sequence;
+        }
+        let (images, found) = (&mut self.images, &batch.images);
+        images.references += found.references;
+        images.rows_without += found.rows_without;
+        add_counts(&mut images.bad_fields, &found.bad_fields);
+        add_counts(&mut images.broken, &found.broken);
+        add_counts(&mut images.formats, &found.formats);
+        images.width.extend(&found.width)?;
+        images.height.extend(&found.height)?;
+        images.aspect.extend(&found.aspect)?;
+        images.bytes.extend(&found.bytes)?;
+        let (captions, found) = (&mut self.captions, &batch.captions);
+        captions.empty += found.empty;
+        captions.missing += found.missing;
+        captions.characters.extend(&found.characters)?;
+        captions.words.extend(&found.words)?;
+        for word in found.vocabulary.split(' ').filter(|word| !word.is_empty()) {
+            captions.word_count += 1;
+            captions.vocabulary.add(word);
+        }
+        found
+            .templates
+            .lines()
+            .for_each(|template| captions.templates.add(template));
+        self.groups.add(batch)
+    }
+
+    fn finish(
+        self,
+        recipe: &Recipe,
+        stats: &[Stat],
+        inputs: &[Value],
+        images: ImageCheck,
+        files: &AnalysisFiles,
+    ) -> io::Result<Value> {
+        // An older analysis must not be taken for one of the new rows of stats.
+        match std::fs::remove_file(files.json()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.lines.commit()?;
+        let shapes: Vec<(String, Shape)> = stats
+            .iter()
+            .zip(&self.stats)
+            .map(|(stat, book)| (stat.name.clone().into_owned(), book.shape))
+            .collect();
+        parquet::write(&files.jsonl(), &files.parquet(), &shapes)?;
+        let measured = self.rows - self.unreadable.values().sum::<u64>();
+        let mut of_stats = Map::new();
+        for (stat, book) in stats.iter().zip(self.stats) {
+            of_stats.insert(stat.name.clone().into_owned(), book.json(stat, self.rows)?);
+        }
+        let filters: Vec<Value> = recipe
+            .steps
+            .iter()
+            .zip(&self.steps)
+            .filter_map(|(step, counts)| match &step.operator {
+                Operator::Filter(filter) => Some(json!({
+                    "op": step.name,
+                    "step": step.index,
+                    "stats": filter.stats(),
+                    "would_drop": counts.alone,
+                    "would_drop_in_sequence": counts.in_sequence,
+                })),
+                _ => None,
+            })
+            .collect();
+        let errors: Vec<Value> = self
+            .errors
+            .iter()
+            .map(|((step, code), rows)| {
+                let op = recipe.steps.get(*step).map_or("", |step| step.name);
+                json!({"op": op, "step": step, "code": code, "rows": rows})
+            })
+            .collect();
+        let (duplicates, paths) = self.groups.finish()?;
+        let analysis = json!({
+            "djr": env!("CARGO_PKG_VERSION"),
+            "kind": "analysis",
+            "inputs": inputs,
+            "rows": {"in": self.rows, "measured": measured, "unreadable": self.rows - measured},
+            "unreadable": self.unreadable,
+            "errors": errors,
+            "recipe_file": recipe.name,
+            "recipe_dir": recipe.search.first(),
+            "recipe": recipe.to_json(),
+            "images_checked": images,
+            "stats": of_stats,
+            "filters": filters,
+            "images": self.images.json(paths)?,
+            "text": self.captions.json(measured)?,
+            "duplicates": duplicates,
+        });
+        let mut out = PendingFile::create(&files.json())?;
+        serde_json::to_writer_pretty(&mut out, &analysis)?;
+        out.write_all(b"\n")?;
+        out.commit()?;
+        Ok(analysis)
+    }
+}
+
+impl StatBook {
+    fn json(mut self, stat: &Stat, rows: u64) -> io::Result<Value> {
+        let mut out = Map::new();
+        out.insert("op".into(), stat.op.into());
+        out.insert("step".into(), stat.step.into());
+        out.insert("rows".into(), self.rows.into());
+        out.insert("missing".into(), (rows - self.rows).into());
+        if self.other_values > 0 {
+            out.insert("values".into(), self.other_values.into());
+            out.insert("distinct".into(), self.others.distinct().into());
+            out.insert("top".into(), json!(self.others.top(SHOWN)));
+        } else {
+            out.extend(self.numbers.sorted()?.summary());
+        }
+        if let Some(bounds) = bounds_json(stat) {
+            out.insert("bounds".into(), bounds);
+        }
+        out.insert("would_drop".into(), self.would_drop.into());
+        Ok(Value::Object(out))
+    }
+}
+
+impl ImageBook {
+    fn json(mut self, paths: u64) -> io::Result<Value> {
+        let missing = self.broken.remove("image_missing").unwrap_or(0);
+        Ok(json!({
+            "references": self.references,
+            "distinct_paths": paths,
+            "rows_without": self.rows_without,
+            "bad_fields": self.bad_fields,
+            "missing": missing,
+            "broken": self.broken,
+            "formats": self.formats,
+            "width": self.width.sorted()?.summary(),
+            "height": self.height.sorted()?.summary(),
+            "aspect_ratio": self.aspect.sorted()?.summary(),
+            "bytes": self.bytes.sorted()?.summary(),
+        }))
+    }
+}
+
+impl CaptionBook {
+    fn json(mut self, measured: u64) -> io::Result<Value> {
+        let distinct = self.vocabulary.distinct();
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53 words")]
+        let ratio = (self.word_count > 0).then(|| distinct as f64 / self.word_count as f64);
+        Ok(json!({
+            "rows": measured - self.missing,
+            "missing": self.missing,
+            "empty": self.empty,
+            "characters": self.characters.sorted()?.summary(),
+            "words": self.words.sorted()?.summary(),
+            "total_words": self.word_count,
+            "distinct_words": distinct,
+            "distinct_words_exact": self.vocabulary.is_exact(),
+            "type_token_ratio": ratio,
+            "top_words": self.vocabulary.top(SHOWN),
+            "templates": self.templates.top(SHOWN),
+        }))
+    }
+}
+
+fn add_counts<K: Ord + Copy>(sum: &mut BTreeMap<K, u64>, more: &BTreeMap<K, u64>) {
+    for (key, count) in more {
+        *sum.entry(*key).or_default() += count;
+    }
+}

@@ -1,0 +1,510 @@
+//! What a worker thread does with a batch of an analysis: every row is measured by every filter,
+//! none is dropped, and its images and its caption are looked at.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::stat::{Shape, Stat, numbers_of};
+use crate::exec::{STATS_FIELD, panic_message, stats_from_json, ujson};
+use crate::io::RawBatch;
+use crate::op::{Operator, Verdict};
+use crate::recipe::Step;
+use crate::sample::{
+    FieldPath, ImageCheck, ImageContext, ImageSlot, Origin, RowError, Sample, StatValue,
+    python_json,
+};
+use crate::text::Words;
+
+/// How many characters of a text an example shows.
+const EXAMPLE_CHARS: usize = 300;
+
+/// How many words of a caption its template keeps.
+const TEMPLATE_WORDS: usize = 3;
+
+/// What is done with each row.
+pub struct Pass<'a> {
+    /// The steps of the recipe.
+    pub steps: &'a [Step],
+    /// The stats of its filters, each once.
+    pub stats: &'a [Stat],
+    /// Names of the inputs.
+    pub inputs: &'a [String],
+    /// The text field, if rows have one.
+    pub text_key: FieldPath,
+    /// Tokens that are no part of a caption.
+    pub tokens: [&'a str; 2],
+    /// How images are found.
+    pub context: Arc<ImageContext>,
+    /// How far images are looked at.
+    pub images: ImageCheck,
+    /// Round stats as Data-Juicer 1.6.1 does.
+    pub ujson: bool,
+}
+
+/// What a batch showed; columns hold rows in order.
+#[derive(Debug, Default)]
+pub struct Measures {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of rows.
+    pub bytes: u64,
+    /// Rows that could not be read, by reason.
+    pub unreadable: BTreeMap<&'static str, u64>,
+    /// Steps that could not measure or change a row, by step and reason.
+    pub errors: BTreeMap<(usize, &'static str), u64>,
+    /// One line of `stats.jsonl` a row.
+    pub lines: Vec<u8>,
+    /// One entry a stat.
+    pub stats: Vec<StatMeasures>,
+    /// One entry a step.
+    pub steps: Vec<StepMeasures>,
+    /// The images.
+    pub images: ImageMeasures,
+    /// The captions.
+    pub captions: CaptionMeasures,
+    /// For each row: an example of it as JSON, ended by a newline.
+    pub examples: Vec<u8>,
+}
+
+/// A stat over the rows of a batch.
+#[derive(Debug, Default)]
+pub struct StatMeasures {
+    /// Rows that have it.
+    pub rows: u64,
+    /// Rows that the filter drops because of it.
+    pub would_drop: u64,
+    /// Its numbers.
+    pub numbers: Vec<f64>,
+    /// Its values that are no numbers.
+    pub others: Vec<String>,
+    /// What its values look like.
+    pub shape: Shape,
+}
+
+/// A step over the rows of a batch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StepMeasures {
+    /// Rows that it would drop if it was the only one.
+    pub alone: u64,
+    /// Rows that it would drop of those the filters before it keep.
+    pub in_sequence: u64,
+}
+
+/// The images of a batch.
+#[derive(Debug, Default)]
+pub struct ImageMeasures {
+    /// Images of rows, repetitions included.
+    pub references: u64,
+    /// Rows without images.
+    pub rows_without: u64,
+    /// Rows whose image field is not understood, by reason.
+    pub bad_fields: BTreeMap<&'static str, u64>,
+    /// Images that are no files or do not decode, by reason.
+    pub broken: BTreeMap<&'static str, u64>,
+    /// Formats by content.
+    pub formats: BTreeMap<&'static str, u64>,
+    /// Widths in pixels.
+    pub width: Vec<f64>,
+    /// Heights in pixels.
+    pub height: Vec<f64>,
+    /// Width by height.
+    pub aspect: Vec<f64>,
+    /// Sizes of files.
+    pub bytes: Vec<f64>,
+    /// For each reference: the row in the batch, a hash of its path, and of its content if that
+    /// was read.
+    pub hashes: Vec<(u32, u64, Option<u64>)>,
+}
+
+/// The captions of a batch.
+#[derive(Debug, Default)]
+pub struct CaptionMeasures {
+    /// Rows with an empty caption.
+    pub empty: u64,
+    /// Rows without a text.
+    pub missing: u64,
+    /// Characters.
+    pub characters: Vec<f64>,
+    /// Words.
+    pub words: Vec<f64>,
+    /// All words in order, a space between two.
+    pub vocabulary: String,
+    /// One template a caption, a newline behind each.
+    pub templates: String,
+    /// For each row: a hash of its text, if it has one.
+    pub hashes: Vec<Option<u64>>,
+}
+
+/// What one row showed.
+struct Row {
+    /// The stats as they were measured, one entry a stat.
+    stats: Vec<Option<StatValue>>,
+    errors: Vec<(usize, RowError)>,
+    /// For each step: which stat made its filter drop the row.
+    drops: Vec<(usize, Option<usize>)>,
+    first_drop: Option<usize>,
+    text: Option<String>,
+    images: Vec<Seen>,
+    image_field: Result<(), RowError>,
+    id: Option<Value>,
+}
+
+/// What was seen of an image.
+struct Seen {
+    written: String,
+    path: u64,
+    content: Option<u64>,
+    size: Option<u64>,
+    header: Option<crate::image::Header>,
+    problem: Option<RowError>,
+}
+
+impl Pass<'_> {
+    /// Measures the rows of a batch.
+    #[must_use]
+    pub fn run(&self, batch: &RawBatch) -> Measures {
+        let mut out = Measures {
+            stats: self.stats.iter().map(|_| StatMeasures::default()).collect(),
+            steps: vec![StepMeasures::default(); self.steps.len()],
+            bytes: batch.data.len() as u64,
+            ..Measures::default()
+        };
+        for line in &batch.lines {
+            let row = match &line.problem {
+                Some(problem) => Err(problem.clone()),
+                None => catch_unwind(AssertUnwindSafe(|| {
+                    self.row(batch.bytes(line), line.origin)
+                }))
+                .unwrap_or_else(|panic| {
+                    Err(RowError::new(
+                        "internal_panic",
+                        panic_message(panic.as_ref()),
+                    ))
+                }),
+            };
+            self.enter(line.origin, row, &mut out);
+        }
+        out
+    }
+
+    fn row(&self, bytes: &[u8], origin: Origin) -> Result<Row, RowError> {
+        let line = simdutf8::compat::from_utf8(bytes)
+            .map_err(|_| RowError::new("utf8_invalid", "the row is not UTF-8"))?;
+        let mut sample = Sample::parse(line.to_owned(), origin, Arc::clone(&self.context))?;
+        if sample.has(STATS_FIELD) {
+            if let Some(stats) = sample.value(&FieldPath::new(STATS_FIELD))? {
+                sample.stats = stats_from_json(stats);
+            }
+            sample.remove(STATS_FIELD);
+        }
+        let mut row = Row {
+            stats: Vec::new(),
+            errors: Vec::new(),
+            drops: Vec::new(),
+            first_drop: None,
+            text: None,
+            images: Vec::new(),
+            image_field: Ok(()),
+            id: sample.value(&FieldPath::new("id")).ok().flatten(),
+        };
+        // Images come first: a filter that takes pixels gives the file's bytes back.
+        match sample.images() {
+            Ok(slots) => row.images = slots.iter().map(|slot| self.look_at(slot)).collect(),
+            Err(error) => row.image_field = Err(error),
+        }
+        self.measure(&mut sample, &mut row);
+        row.text = sample
+            .text(&self.text_key)
+            .ok()
+            .flatten()
+            .map(std::borrow::Cow::into_owned);
+        row.stats = self
+            .stats
+            .iter()
+            .map(|stat| sample.stats.get(&stat.name).cloned())
+            .collect();
+        Ok(row)
+    }
+
+    /// Runs the mappers and measures by the filters, all of them.
+    fn measure(&self, sample: &mut Sample, row: &mut Row) {
+        for (number, step) in self.steps.iter().enumerate() {
+            let failed = match &step.operator {
+                Operator::Mapper(op) => match op.apply(sample) {
+                    Ok(()) => None,
+                    Err(error) => {
+                        // What stands behind would measure a text that the recipe never sees.
+                        row.errors.push((number, error));
+                        return;
+                    }
+                },
+                Operator::Filter(op) => {
+                    let known = op.stats();
+                    let measured = if known.iter().any(|key| sample.stats.get(key).is_none()) {
+                        op.measure(sample).map(|values| {
+                            for (key, value) in known.iter().zip(values) {
+                                let value = if self.ujson { ujson(value) } else { value };
+                                sample.stats.set(key.clone(), value);
+                            }
+                        })
+                    } else {
+                        Ok(())
+                    };
+                    match measured.and_then(|()| op.decide_row(sample)) {
+                        Ok(Verdict::Keep) => None,
+                        Ok(Verdict::Drop(decision)) => {
+                            let stat = self.stats.iter().position(|s| s.name == decision.stat);
+                            row.drops.push((number, stat));
+                            if row.first_drop.is_none() && row.errors.is_empty() {
+                                row.first_drop = Some(number);
+                            }
+                            None
+                        }
+                        Err(error) => Some(error),
+                    }
+                }
+                // What decides among rows measures none; the rest was refused.
+                Operator::Exact(_)
+                | Operator::Near(_)
+                | Operator::Selector(_)
+                | Operator::Expander(_)
+                | Operator::Census(_) => None,
+            };
+            row.errors.extend(failed.map(|error| (number, error)));
+        }
+    }
+
+    fn look_at(&self, slot: &ImageSlot) -> Seen {
+        let mut seen = Seen {
+            written: slot.written().to_owned(),
+            path: xxhash_rust::xxh3::xxh3_64(slot.path().as_os_str().as_encoded_bytes()),
+            content: None,
+            size: None,
+            header: None,
+            problem: None,
+        };
+        let outcome = (|| {
+            if self.images >= ImageCheck::Exists {
+                seen.size = Some(slot.file_size()?);
+            }
+            if self.images >= ImageCheck::Decode {
+                seen.content = Some(slot.digest()?);
+            }
+            if self.images >= ImageCheck::Header {
+                seen.header = Some(slot.header()?);
+            }
+            slot.check(self.images)
+        })();
+        seen.problem = outcome.err();
+        seen
+    }
+
+    fn enter(&self, origin: Origin, row: Result<Row, RowError>, out: &mut Measures) {
+        let index = u32::try_from(out.rows).unwrap_or(u32::MAX);
+        out.rows += 1;
+        match row {
+            Ok(row) => {
+                self.write_line(origin, &row, &mut out.lines);
+                self.write_example(origin, &row, &mut out.examples);
+                Self::enter_stats(&row, out);
+                enter_images(index, &row, &mut out.images);
+                self.enter_caption(&row, &mut out.captions);
+            }
+            Err(error) => {
+                *out.unreadable.entry(error.code).or_default() += 1;
+                let place = self.place(origin);
+                let line = json!({
+                    "file": place, "line": origin.line, "offset": origin.offset, "id": null,
+                    "errors": [{"stage": "read", "code": error.code}],
+                });
+                out.lines.extend_from_slice(line.to_string().as_bytes());
+                out.lines.push(b'\n');
+                let example = json!({"file": place, "line": origin.line, "offset": origin.offset});
+                out.examples
+                    .extend_from_slice(example.to_string().as_bytes());
+                out.examples.push(b'\n');
+                out.captions.hashes.push(None);
+            }
+        }
+    }
+
+    fn enter_stats(row: &Row, out: &mut Measures) {
+        for (stat, value) in out.stats.iter_mut().zip(&row.stats) {
+            let Some(value) = value else { continue };
+            stat.rows += 1;
+            stat.shape.see(value);
+            match numbers_of(value) {
+                Some(numbers) => stat
+                    .numbers
+                    .extend(numbers.into_iter().filter(|n| n.is_finite())),
+                None => stat.others.push(match value.to_json() {
+                    Value::String(text) => text,
+                    other => python_json(&other),
+                }),
+            }
+        }
+        for (step, error) in &row.errors {
+            *out.errors.entry((*step, error.code)).or_default() += 1;
+        }
+        for &(step, stat) in &row.drops {
+            if let Some(step) = out.steps.get_mut(step) {
+                step.alone += 1;
+            }
+            if let Some(stat) = stat.and_then(|stat| out.stats.get_mut(stat)) {
+                stat.would_drop += 1;
+            }
+        }
+        if let Some(step) = row.first_drop.and_then(|step| out.steps.get_mut(step)) {
+            step.in_sequence += 1;
+        }
+    }
+
+    fn enter_caption(&self, row: &Row, out: &mut CaptionMeasures) {
+        let Some(text) = &row.text else {
+            out.missing += 1;
+            out.hashes.push(None);
+            return;
+        };
+        out.hashes
+            .push(Some(xxhash_rust::xxh3::xxh3_64(text.as_bytes())));
+        let caption = self.caption(text);
+        let caption = caption.trim();
+        if caption.is_empty() {
+            out.empty += 1;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        let number = |count: i64| count as f64;
+        out.characters
+            .push(number(crate::text::char_count(caption)));
+        let words = Words::of(caption);
+        out.words
+            .push(number(i64::try_from(words.len()).unwrap_or(i64::MAX)));
+        for word in words.iter() {
+            out.vocabulary.push_str(word);
+            out.vocabulary.push(' ');
+        }
+        if words.len() > TEMPLATE_WORDS {
+            let opening = words.runs(TEMPLATE_WORDS).next().unwrap_or_default();
+            out.templates.push_str(opening);
+            out.templates.push_str(" …\n");
+        }
+    }
+
+    /// The text without special tokens.
+    fn caption(&self, text: &str) -> String {
+        let mut caption = text.to_owned();
+        for token in self.tokens {
+            if !token.is_empty() && caption.contains(token) {
+                caption = caption.replace(token, " ");
+            }
+        }
+        caption
+    }
+
+    fn place(&self, origin: Origin) -> &str {
+        self.inputs
+            .get(origin.file as usize)
+            .map_or("", String::as_str)
+    }
+
+    /// One line of `stats.jsonl`: where the row is, then its stats in the order of the recipe.
+    fn write_line(&self, origin: Origin, row: &Row, out: &mut Vec<u8>) {
+        let put = |out: &mut Vec<u8>, value: &Value| {
+            // Writing to a Vec cannot fail.
+            let _ = serde_json::to_writer(&mut *out, value);
+        };
+        out.extend_from_slice(b"{\"file\":");
+        put(out, &self.place(origin).into());
+        out.extend_from_slice(
+            format!(",\"line\":{},\"offset\":{}", origin.line, origin.offset).as_bytes(),
+        );
+        out.extend_from_slice(b",\"id\":");
+        put(out, row.id.as_ref().unwrap_or(&Value::Null));
+        for (stat, value) in self.stats.iter().zip(&row.stats) {
+            if let Some(value) = value {
+                out.push(b',');
+                put(out, &stat.name.as_ref().into());
+                out.push(b':');
+                value.write_json(out);
+            }
+        }
+        if self.images == ImageCheck::Decode {
+            let sound = row.image_field.is_ok() && row.images.iter().all(|i| i.problem.is_none());
+            out.extend_from_slice(if sound {
+                b",\"images_decode\":true"
+            } else {
+                b",\"images_decode\":false"
+            });
+        }
+        let mut errors: Vec<Value> = row
+            .errors
+            .iter()
+            .map(|(step, error)| json!({"stage": self.step_name(*step), "step": step, "code": error.code}))
+            .collect();
+        let images = row.images.iter().filter_map(|image| image.problem.as_ref());
+        errors.extend(
+            row.image_field
+                .as_ref()
+                .err()
+                .into_iter()
+                .chain(images)
+                .map(|error| json!({"stage": "images", "code": error.code})),
+        );
+        if !errors.is_empty() {
+            out.extend_from_slice(b",\"errors\":");
+            put(out, &Value::Array(errors));
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn write_example(&self, origin: Origin, row: &Row, out: &mut Vec<u8>) {
+        let text = row.text.as_ref().map(|text| {
+            let mut short: String = text.chars().take(EXAMPLE_CHARS).collect();
+            if short.len() < text.len() {
+                short.push('…');
+            }
+            short
+        });
+        let images: Vec<&str> = row.images.iter().map(|i| i.written.as_str()).collect();
+        let example = json!({
+            "file": self.place(origin),
+            "line": origin.line,
+            "offset": origin.offset,
+            "id": row.id,
+            "text": text,
+            "images": images,
+        });
+        out.extend_from_slice(example.to_string().as_bytes());
+        out.push(b'\n');
+    }
+
+    fn step_name(&self, step: usize) -> &'static str {
+        self.steps.get(step).map_or("", |step| step.name)
+    }
+}
+
+fn enter_images(index: u32, row: &Row, out: &mut ImageMeasures) {
+    if let Err(error) = &row.image_field {
+        *out.bad_fields.entry(error.code).or_default() += 1;
+    }
+    out.rows_without += u64::from(row.image_field.is_ok() && row.images.is_empty());
+    for image in &row.images {
+        out.references += 1;
+        out.hashes.push((index, image.path, image.content));
+        if let Some(problem) = &image.problem {
+            *out.broken.entry(problem.code).or_default() += 1;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "no file has 2^53 bytes")]
+        out.bytes.extend(image.size.map(|size| size as f64));
+        if let Some(header) = &image.header {
+            *out.formats.entry(header.format.name()).or_default() += 1;
+            let (width, height) = (f64::from(header.width), f64::from(header.height));
+            out.width.push(width);
+            out.height.push(height);
+            out.aspect.push(width / height);
+        }
+    }
+}

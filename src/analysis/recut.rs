@@ -1,0 +1,563 @@
+//! New bounds for stats that are stored already: the recipe that says so, and what makes it sound.
+//!
+//! The changed recipe is run by the ordinary executor over the same rows; only that a stat that
+//! is stored is not measured again, and that images known to decode are not decoded again. So
+//! the outcome is that of a fresh run by construction, and all that must be decided here is when
+//! the stored stats are those that a fresh run would measure.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::resolved::{Resolved, scalar};
+use super::stat::{Bound, Stat, numbers_of, stats_of};
+use super::stored::{cascade, each_row, judge};
+use crate::exec::ROW_STATS;
+use crate::exec::known::KnownStats;
+use crate::exec::plan;
+use crate::io::source::InputSummary;
+use crate::io::{Fingerprint, Input};
+use crate::op::{ImageNeed, Operator, Verdict};
+use crate::recipe::{self, Inputs, LoadOptions, Problems, Recipe, RecipeSource, Step, Validation};
+use crate::report::manifest;
+
+/// Parameters of every filter that say which values are kept, besides `min_…` and `max_…`.
+const DECIDING: [&str; 4] = [
+    "any_or_all",
+    "min_closed_interval",
+    "max_closed_interval",
+    "reversed_range",
+];
+
+/// Why there is nothing to recut.
+#[derive(Debug, thiserror::Error)]
+pub enum RecutError {
+    /// It would not be what a fresh run gives, or not without images.
+    #[error("{message}")]
+    Refused {
+        /// Why.
+        message: String,
+        /// What to do instead.
+        hint: String,
+    },
+    /// A file cannot be read.
+    #[error("{path}: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The changed recipe is not sound.
+    #[error("{0}")]
+    Recipe(Problems),
+}
+
+/// Where the outputs of a recut go.
+#[derive(Debug, Clone)]
+pub enum RecutOutput {
+    /// One JSONL file.
+    File(PathBuf),
+    /// All outputs of the recipe that are files, under their names, in a directory.
+    Directory(PathBuf),
+}
+
+/// The changed recipe and the stats to run it with.
+pub struct Recut {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// The stored stats.
+    pub known: KnownStats,
+    /// What the user should know.
+    pub notes: Vec<String>,
+    stats: Vec<Stat>,
+}
+
+/// What an analysis or a run in `dir` says of itself, and where its stats are.
+fn load(dir: &Path) -> Result<(Value, KnownStats), RecutError> {
+    let files = super::AnalysisFiles::new(dir);
+    let (path, stats) = if files.json().exists() {
+        (files.json(), files.jsonl())
+    } else {
+        (dir.join("manifest.json"), dir.join(ROW_STATS))
+    };
+    let read =
+        |path: &Path| -> io::Result<Value> { Ok(serde_json::from_slice(&std::fs::read(path)?)?) };
+    let stored = read(&path).map_err(|error| RecutError::Read { path, error })?;
+    if !stats.exists() {
+        return Err(refused(
+            format!("{}: there are no stats of rows", stats.display()),
+            "no filter of the recipe measures anything: run the changed recipe",
+        ));
+    }
+    Ok((stored, KnownStats { path: stats }))
+}
+
+/// Changes bounds of the recipe of the analysis or run in `dir`.
+///
+/// # Errors
+/// [`RecutError`].
+pub fn prepare(
+    dir: &Path,
+    sets: Vec<(String, String)>,
+    output: &RecutOutput,
+    cwd: &Path,
+) -> Result<Recut, RecutError> {
+    let (stored, known) = load(dir)?;
+    let version = stored.get("djr").and_then(Value::as_str).unwrap_or("");
+    if version != env!("CARGO_PKG_VERSION") {
+        return Err(refused(
+            format!("the stats were measured by djr {version}, this is another version"),
+            "measure the rows again",
+        ));
+    }
+    check_inputs(&stored)?;
+    let json = stored.get("recipe").cloned().unwrap_or_default();
+    let search: Vec<PathBuf> = stored
+        .get("recipe_dir")
+        .and_then(Value::as_str)
+        .map(PathBuf::from)
+        .into_iter()
+        .collect();
+    let resolved = Resolved {
+        recipe: &json,
+        search: search.clone(),
+        brief: false,
+    };
+    let mut text = resolved.globals();
+    text.push_str(&resolved.inputs());
+    text.push_str(&outputs(&json, output)?);
+    text.push_str("process:\n");
+    for (name, params) in resolved.steps() {
+        text.push_str(&resolved.step(name, params));
+    }
+    let source = RecipeSource::Text {
+        name: "stored recipe".into(),
+        text,
+    };
+    let options = |sets| LoadOptions {
+        sets,
+        dir: search.first().cloned(),
+        ..LoadOptions::new(cwd)
+    };
+    let before = recipe::load(&source, &options(Vec::new())).map_err(RecutError::Recipe)?;
+    check_stored(&before, &json)?;
+    let stats = stats_of(&before.steps);
+    for (key, _) in &sets {
+        check_set(key, &before.steps)?;
+    }
+    let recipe = recipe::load(&source, &options(sets)).map_err(RecutError::Recipe)?;
+    check_steps(&recipe)?;
+    let mut notes = Vec::new();
+    let checked = stored.get("images_checked").and_then(Value::as_str);
+    // A run says of each row whether its images decode.
+    let decoded = checked.is_none_or(|level| level == "decode");
+    let validates = |o: &recipe::OutputSpec| o.validate != Validation::None;
+    if !decoded && recipe.outputs.iter().any(validates) {
+        notes.push("the stats do not say which images decode: outputs check them again".into());
+    }
+    Ok(Recut {
+        recipe,
+        known,
+        notes,
+        stats,
+    })
+}
+
+impl Recut {
+    /// The value that opens the bound `param` of the filter `op`, so that it drops nothing: what a
+    /// search starts from.
+    ///
+    /// # Errors
+    /// If it is no bound of a filter of the recipe.
+    pub fn open(&self, op: &str, param: &str) -> Result<&'static str, RecutError> {
+        let (_, _, bound) = self.bound(op, param)?;
+        Ok(match (bound.is_size, param.starts_with("max_")) {
+            (false, _) => "null",
+            (true, true) => "1YB",
+            (true, false) => "'0'",
+        })
+    }
+
+    /// The value of `param` of the filter `op` that leaves `target` rows: the tightest that leaves
+    /// at least so many. The bound must be open.
+    ///
+    /// # Errors
+    /// If rows are not decided by their stats alone, or no value leaves so many.
+    pub fn search(&self, op: &str, param: &str, target: u64) -> Result<String, RecutError> {
+        let steps = &self.recipe.steps;
+        let (step, stat, bound) = self.bound(op, param)?;
+        for step in steps {
+            let by_stats = match &step.operator {
+                Operator::Mapper(_) => true,
+                Operator::Filter(filter) => !filter.stats().is_empty(),
+                _ => false,
+            };
+            if !by_stats {
+                return Err(refused(
+                    format!(
+                        "--target counts rows by their stats, and {} does not decide by them",
+                        step.name
+                    ),
+                    "try bounds with --set, and look at the rows that each leaves",
+                ));
+            }
+        }
+        let base = &step.base;
+        if base.reversed_range || !base.min_closed_interval || !base.max_closed_interval {
+            return Err(refused(
+                format!("the range of {op} is reversed or open at an end"),
+                "try bounds with --set, and look at the rows that each leaves",
+            ));
+        }
+        let upper = param.starts_with("max_");
+        let critical = self.critical(step, stat, upper)?;
+        let wanted = usize::try_from(target).unwrap_or(usize::MAX);
+        let index = wanted.saturating_sub(1);
+        let Some(value) = critical.get(index).copied().filter(|_| wanted > 0) else {
+            return Err(refused(
+                format!(
+                    "without {param} of {op} {} rows are left, so that no value leaves {target}",
+                    critical.len()
+                ),
+                "loosen other bounds with --set, or ask for another number of rows",
+            ));
+        };
+        let whole = if upper { value.ceil() } else { value.floor() };
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "stats are below 2^53 and the bound is whole"
+        )]
+        let written = if value.is_infinite() {
+            // Only rows without images: any bound leaves them.
+            Value::from(0)
+        } else if bound.is_size {
+            Value::from(format!("{}", whole as i64))
+        } else if bound.is_whole {
+            Value::from(whole as i64)
+        } else {
+            Value::from(value)
+        };
+        Ok(scalar(&written))
+    }
+
+    /// How many rows its filters leave, by their stats.
+    ///
+    /// # Errors
+    /// If the stats cannot be read.
+    pub fn left(&self) -> Result<u64, RecutError> {
+        cascade(&self.known.path, &self.stats, &self.recipe.steps)
+            .map(|(_, left)| left)
+            .map_err(|error| self.unreadable(error))
+    }
+
+    fn unreadable(&self, error: io::Error) -> RecutError {
+        RecutError::Read {
+            path: self.known.path.clone(),
+            error,
+        }
+    }
+
+    fn bound(&self, op: &str, param: &str) -> Result<(&Step, &Stat, &Bound), RecutError> {
+        let (number, step) = self
+            .recipe
+            .steps
+            .iter()
+            .enumerate()
+            .find(|(_, step)| step.name == op)
+            .ok_or_else(|| no_step(op, &self.recipe.steps))?;
+        self.stats
+            .iter()
+            .filter(|stat| stat.step == number)
+            .flat_map(|stat| stat.bounds.iter().flatten().map(move |bound| (stat, bound)))
+            .find(|(_, bound)| bound.param == param)
+            .map(|(stat, bound)| (step, stat, bound))
+            .ok_or_else(|| {
+                refused(
+                    format!("'{op}.{param}' is no bound of that filter"),
+                    "name a parameter that begins with min_ or max_",
+                )
+            })
+    }
+
+    /// For each row that all filters keep, the tightest bound that keeps it still; the row that
+    /// is kept longest first.
+    fn critical(&self, step: &Step, stat: &Stat, upper: bool) -> Result<Vec<f64>, RecutError> {
+        let mut critical = Vec::new();
+        let all = step.params.get("any_or_all").and_then(Value::as_str) == Some("all");
+        // With several images a row needs its best one, or its worst one.
+        let pick = if upper == all { f64::max } else { f64::min };
+        let any_bound = if upper {
+            f64::NEG_INFINITY
+        } else {
+            f64::INFINITY
+        };
+        let (mut unknown, mut first) = (0_u64, 0);
+        each_row(&self.known.path, &self.stats, |row| {
+            let mut steps = self.recipe.steps.iter();
+            let undecided = steps.find_map(|step| match judge(step, &row.stats) {
+                Some(Verdict::Keep) => None,
+                Some(Verdict::Drop(_)) => Some(false),
+                None => Some(!row.failed),
+            });
+            match undecided {
+                None => {
+                    let numbers = row.stats.get(&stat.name).and_then(numbers_of);
+                    let numbers = numbers.unwrap_or_default().into_iter();
+                    critical.push(numbers.reduce(pick).unwrap_or(any_bound));
+                }
+                Some(true) => {
+                    unknown += 1;
+                    if unknown == 1 {
+                        first = row.line;
+                    }
+                }
+                Some(false) => {}
+            }
+            Ok(())
+        })
+        .map_err(|error| self.unreadable(error))?;
+        if unknown > 0 {
+            return Err(refused(
+                format!(
+                    "{unknown} rows, the first in line {first}, ended before all of their stats were measured"
+                ),
+                "recut an analysis (djr analyze), which measures all of them",
+            ));
+        }
+        critical.sort_unstable_by(f64::total_cmp);
+        if !upper {
+            critical.reverse();
+        }
+        Ok(critical)
+    }
+}
+
+fn no_step(op: &str, steps: &[Step]) -> RecutError {
+    let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
+    refused(
+        format!("the recipe has no step '{op}'"),
+        format!("its steps are {}", names.join(", ")),
+    )
+}
+
+fn refused(message: impl Into<String>, hint: impl Into<String>) -> RecutError {
+    RecutError::Refused {
+        message: message.into(),
+        hint: hint.into(),
+    }
+}
+
+/// The inputs must be those that were measured.
+fn check_inputs(stored: &Value) -> Result<(), RecutError> {
+    let inputs = stored.get("inputs").and_then(Value::as_array);
+    for input in inputs.into_iter().flatten() {
+        let name = input.get("name").and_then(Value::as_str).unwrap_or("");
+        if name == "<stdin>" {
+            return Err(refused(
+                "the rows came from standard input and cannot be read again",
+                "analyze a file",
+            ));
+        }
+        let path = PathBuf::from(name);
+        let print = Fingerprint::of(&path).map_err(|error| RecutError::Read {
+            path: path.clone(),
+            error,
+        })?;
+        let now = manifest::input(&Input::File(path), print.as_ref(), &InputSummary::default());
+        for (key, what) in [
+            ("bytes", "size"),
+            ("ends_xxh3_128", "content"),
+            ("modified_unix", "time"),
+        ] {
+            if now.get(key) != input.get(key) {
+                return Err(refused(
+                    format!("{name}: its {what} is not what it was when the stats were measured"),
+                    "measure the rows again",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the stored recipe says must be what it said then.
+fn check_stored(recipe: &Recipe, stored: &Value) -> Result<(), RecutError> {
+    let now = recipe.to_json();
+    for (step, was) in recipe.steps.iter().zip(
+        stored
+            .get("process")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten(),
+    ) {
+        let json = step.to_json();
+        if !same_step(&json, was) {
+            return Err(refused(
+                format!(
+                    "{} is no longer read as it was: {json} for {was}",
+                    step.name
+                ),
+                "measure the rows again",
+            ));
+        }
+    }
+    if now.get("process").and_then(Value::as_array).map(Vec::len)
+        == stored
+            .get("process")
+            .and_then(Value::as_array)
+            .map(Vec::len)
+    {
+        Ok(())
+    } else {
+        Err(refused(
+            "the stored recipe has other steps",
+            "measure the rows again",
+        ))
+    }
+}
+
+/// Equal but for relative paths, which are written as they were found.
+fn same_step(now: &Value, was: &Value) -> bool {
+    let params = |step: &Value| -> Option<(String, Map<String, Value>)> {
+        let (name, params) = step.as_object()?.iter().next()?;
+        Some((name.clone(), params.as_object()?.clone()))
+    };
+    let (Some((name, now)), Some((old_name, was))) = (params(now), params(was)) else {
+        return false;
+    };
+    let is_path = |param: &str| param.ends_with("_dir") || param.ends_with("_path");
+    name == old_name
+        && now.len() == was.len()
+        && now
+            .iter()
+            .all(|(param, value)| is_path(param) || was.get(param) == Some(value))
+}
+
+/// Only what decides about stats may change, not what they measure.
+fn check_set(key: &str, steps: &[Step]) -> Result<(), RecutError> {
+    let Some((op, param)) = key.split_once('.') else {
+        return Err(refused(
+            format!("'{key}' is no bound of a filter"),
+            "recut changes bounds: --set FILTER.max_…=…; for anything else run the recipe again",
+        ));
+    };
+    let mut found = steps.iter().filter(|step| step.name == op).peekable();
+    if found.peek().is_none() {
+        return Err(no_step(op, steps));
+    }
+    let filter = found.all(|step| matches!(step.operator, Operator::Filter(_)));
+    let bounds = param.starts_with("min_") || param.starts_with("max_");
+    if filter && (bounds || DECIDING.contains(&param)) {
+        return Ok(());
+    }
+    let why = if filter {
+        "changes what the filter measures, not what it keeps"
+    } else {
+        "is no bound of a filter"
+    };
+    Err(refused(
+        format!("'{key}' {why}"),
+        "run or analyze with the changed recipe",
+    ))
+}
+
+/// Whatever needs images and is not stored makes a fresh run necessary.
+fn check_steps(recipe: &Recipe) -> Result<(), RecutError> {
+    let barrier = plan::phases(&recipe.steps)
+        .into_iter()
+        .map(|phase| phase.group.start)
+        .min()
+        .unwrap_or(recipe.steps.len());
+    for (number, step) in recipe.steps.iter().enumerate() {
+        if matches!(step.operator, Operator::Expander(_)) {
+            return Err(refused(
+                format!(
+                    "{} makes several rows of one, and the stats of those are not stored",
+                    step.name
+                ),
+                "run the changed recipe",
+            ));
+        }
+        if step.operator.image_need() == ImageNeed::None {
+            continue;
+        }
+        let stored =
+            matches!(&step.operator, Operator::Filter(filter) if !filter.stats().is_empty());
+        if !stored {
+            return Err(refused(
+                format!(
+                    "{} looks at the images of the rows that reach it, and what it finds is not stored",
+                    step.name
+                ),
+                "run the changed recipe",
+            ));
+        }
+        if number >= barrier {
+            let decider = recipe.steps.get(barrier).map_or("", |step| step.name);
+            return Err(refused(
+                format!(
+                    "{} stands behind {decider}, which decides among all rows: its stats do not get past it",
+                    step.name
+                ),
+                format!(
+                    "put {} before {decider}, or run the changed recipe",
+                    step.name
+                ),
+            ));
+        }
+    }
+    if recipe.inputs == Inputs::Stdin {
+        return Err(refused(
+            "standard input cannot be read again",
+            "analyze a file",
+        ));
+    }
+    Ok(())
+}
+
+/// The `outputs` of the changed recipe as YAML.
+fn outputs(recipe: &Value, output: &RecutOutput) -> Result<String, RecutError> {
+    let all = recipe.get("outputs").and_then(Value::as_array);
+    let all = all.map(Vec::as_slice).unwrap_or_default();
+    let written = |mut spec: Map<String, Value>, path: &Path| {
+        spec.insert("path".into(), path.display().to_string().into());
+        if spec.get("sample").is_none_or(Value::is_null) {
+            spec.retain(|key, _| key != "sampler" && key != "shuffle");
+        }
+        spec.retain(|_, value| !value.is_null());
+        format!("  - {}\n", scalar(&Value::Object(spec)))
+    };
+    let mut out = String::from("export_path: null\noutputs:\n");
+    match output {
+        RecutOutput::File(path) => {
+            // What goes to the main output of the recipe goes here, in its way.
+            let main = all.iter().filter_map(Value::as_object).find(|spec| {
+                spec.get("format").is_some_and(|format| format == "jsonl")
+                    && spec.get("sample").is_none_or(Value::is_null)
+            });
+            let mut spec = main.cloned().unwrap_or_default();
+            spec.insert("format".into(), "jsonl".into());
+            spec.shift_remove("shard_size");
+            out.push_str(&written(spec, path));
+        }
+        RecutOutput::Directory(dir) => {
+            let mut any = false;
+            for spec in all.iter().filter_map(Value::as_object) {
+                let path = spec.get("path").and_then(Value::as_str).unwrap_or("-");
+                if let Some(name) = Path::new(path).file_name().filter(|_| path != "-") {
+                    any = true;
+                    out.push_str(&written(spec.clone(), &dir.join(name)));
+                }
+            }
+            if !any {
+                return Err(refused(
+                    "the recipe has no outputs that are files",
+                    "name a file: -o out.jsonl",
+                ));
+            }
+        }
+    }
+    Ok(out)
+}

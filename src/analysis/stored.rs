@@ -1,0 +1,107 @@
+//! Stats that an analysis or a run kept, and what filters say of them.
+
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::pass::StepMeasures;
+use super::stat::Stat;
+use crate::exec::stats_from_json;
+use crate::io::Input;
+use crate::io::source::open_bytes;
+use crate::op::{Operator, Verdict};
+use crate::recipe::Step;
+use crate::sample::Stats;
+
+/// One row of stored stats.
+pub struct StoredRow {
+    /// Its line in its input.
+    pub line: u64,
+    /// It could not be read, or some step could not process it.
+    pub failed: bool,
+    /// Its stats.
+    pub stats: Stats,
+}
+
+/// Calls `see` with every row of a file of stored stats, in order.
+///
+/// # Errors
+/// If the file cannot be read, or `see` says stop.
+pub fn each_row(
+    path: &Path,
+    stats: &[Stat],
+    mut see: impl FnMut(StoredRow) -> io::Result<()>,
+) -> io::Result<()> {
+    let bytes = open_bytes(&Input::File(path.to_owned())).map_err(io::Error::other)?;
+    let mut lines = BufReader::with_capacity(1 << 18, bytes);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if lines.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let mut row: Map<String, Value> = serde_json::from_str(&line)?;
+        let failed = row
+            .get("errors")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .any(|error| error.get("stage").is_some_and(|stage| stage != "images"));
+        let mut found = Map::new();
+        for stat in stats {
+            if let Some(value) = row.swap_remove(stat.name.as_ref()) {
+                found.insert(stat.name.clone().into_owned(), value);
+            }
+        }
+        see(StoredRow {
+            line: row.get("line").and_then(Value::as_u64).unwrap_or(0),
+            failed,
+            stats: stats_from_json(Value::Object(found)),
+        })?;
+    }
+}
+
+/// What each filter of `steps` would drop of the rows of stored stats, and how many rows all
+/// of them leave. A filter without stats of its own is passed over; a row that lacks a stat is
+/// left to no filter behind the one that asks for it, as in a run.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn cascade(
+    jsonl: &Path,
+    stats: &[Stat],
+    steps: &[Step],
+) -> io::Result<(Vec<StepMeasures>, u64)> {
+    let mut counts = vec![StepMeasures::default(); steps.len()];
+    let mut left = 0;
+    each_row(jsonl, stats, |row| {
+        let mut alive = true;
+        for (step, count) in steps.iter().zip(&mut counts) {
+            match judge(step, &row.stats) {
+                Some(Verdict::Keep) => {}
+                Some(Verdict::Drop(_)) => {
+                    count.alone += 1;
+                    count.in_sequence += u64::from(alive);
+                    alive = false;
+                }
+                None => alive = false,
+            }
+        }
+        left += u64::from(alive);
+        Ok(())
+    })?;
+    Ok((counts, left))
+}
+
+/// What a filter says of stored stats; `None` if a stat is missing.
+#[must_use]
+pub fn judge(step: &Step, stats: &Stats) -> Option<Verdict> {
+    match &step.operator {
+        Operator::Filter(filter) if !filter.stats().is_empty() => {
+            let complete = filter.stats().iter().all(|key| stats.get(key).is_some());
+            complete.then(|| filter.decide(stats))
+        }
+        _ => Some(Verdict::Keep),
+    }
+}

@@ -1,0 +1,249 @@
+//! A recipe whose bounds come from what an analysis found.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::AnalysisFiles;
+use super::resolved::{Resolved, scalar};
+use super::stat::{Bound, Stat, stats_of};
+use super::stored::cascade;
+use crate::recipe::{self, LoadOptions, Problems, Recipe, RecipeSource};
+use crate::report::table::thousands;
+
+/// How bounds are taken from the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// The 1st and the 99th percentile.
+    Percentiles,
+    /// Three standard deviations below and above the mean.
+    ThreeSigma,
+}
+
+/// Why no recipe could be suggested.
+#[derive(Debug, thiserror::Error)]
+pub enum SuggestError {
+    /// The stored stats cannot be read.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The recipe made of them is not sound: a defect of djr, or an asset that is gone.
+    #[error("{0}")]
+    Recipe(Problems),
+}
+
+/// What is suggested for one stat.
+struct Advice<'a> {
+    stat: &'a Stat,
+    /// What the data say, for the comment.
+    facts: String,
+    /// The lower and the upper bound, if they would drop something.
+    bounds: [Option<f64>; 2],
+}
+
+/// The text of a recipe like `recipe`, with bounds for its filters from `analysis`. Relative
+/// paths of the recipe are written as they were found; `stem` names its output.
+///
+/// # Errors
+/// If the stats cannot be read back, or the result is no sound recipe.
+pub fn suggest(
+    recipe: &Recipe,
+    analysis: &Value,
+    files: &AnalysisFiles,
+    rule: Rule,
+    stem: &str,
+    cwd: &Path,
+) -> Result<String, SuggestError> {
+    let stats = stats_of(&recipe.steps);
+    let advice: Vec<Advice> = stats
+        .iter()
+        .filter_map(|stat| advise(stat, analysis, rule))
+        .collect();
+    let json = recipe.to_json();
+    let resolved = Resolved {
+        recipe: &json,
+        search: recipe.search.clone(),
+        brief: true,
+    };
+    let bare = render(&resolved, &advice, stem, &[], None);
+    let built = load(&bare, cwd, recipe.search.first())?;
+    let (counts, left) = cascade(&files.jsonl(), &stats, &built.steps)?;
+    let rows = analysis
+        .pointer("/rows/in")
+        .and_then(Value::as_u64)
+        .unwrap_or(0);
+    let told: Vec<String> = built
+        .steps
+        .iter()
+        .zip(&counts)
+        .map(|(step, count)| match &step.operator {
+            crate::op::Operator::Filter(filter) if filter.stats().is_empty() => {
+                "What it drops is not known from stats alone.".to_owned()
+            }
+            crate::op::Operator::Filter(_) => format!(
+                "Drops {} rows ({}) alone, {} ({}) in sequence.",
+                thousands(count.alone),
+                share(count.alone, rows),
+                thousands(count.in_sequence),
+                share(count.in_sequence, rows)
+            ),
+            _ => String::new(),
+        })
+        .collect();
+    let text = render(&resolved, &advice, stem, &told, Some((left, rows, rule)));
+    load(&text, cwd, recipe.search.first())?;
+    Ok(text)
+}
+
+fn load(text: &str, cwd: &Path, dir: Option<&PathBuf>) -> Result<Recipe, SuggestError> {
+    let source = RecipeSource::Text {
+        name: "suggested recipe".into(),
+        text: text.into(),
+    };
+    let options = LoadOptions {
+        dir: dir.cloned(),
+        ..LoadOptions::new(cwd)
+    };
+    recipe::load(&source, &options).map_err(SuggestError::Recipe)
+}
+
+/// Bounds of a stat, if its filter has any to set and the analysis has numbers.
+fn advise<'a>(stat: &'a Stat, analysis: &Value, rule: Rule) -> Option<Advice<'a>> {
+    if stat.bounds.iter().all(Option::is_none) {
+        return None;
+    }
+    let found = analysis.get("stats")?.get(stat.name.as_ref())?;
+    let number = |pointer: &str| found.pointer(pointer).and_then(Value::as_f64);
+    let (min, max) = (number("/min")?, number("/max")?);
+    let (mean, std) = (number("/mean")?, number("/std")?);
+    let percentiles = [number("/percentiles/1")?, number("/percentiles/99")?];
+    let sigmas = [mean - 3.0 * std, mean + 3.0 * std];
+    let facts = format!(
+        "{}: {} to {}, median {}; 1% to 99%: {} to {}; three sigma: {} to {}",
+        stat.name,
+        shown(min),
+        shown(max),
+        shown(number("/percentiles/50")?),
+        shown(percentiles[0]),
+        shown(percentiles[1]),
+        shown(sigmas[0]),
+        shown(sigmas[1]),
+    );
+    let [low, high] = match rule {
+        Rule::Percentiles => percentiles,
+        Rule::ThreeSigma => sigmas,
+    };
+    let [lower, upper] = &stat.bounds;
+    let low = lower.as_ref().map(|bound| outward(low, bound, false));
+    let high = upper.as_ref().map(|bound| outward(high, bound, true));
+    Some(Advice {
+        stat,
+        facts,
+        bounds: [
+            low.filter(|low| *low > min),
+            high.filter(|high| *high < max),
+        ],
+    })
+}
+
+/// A bound rounded away from the data: to a whole number, or to four digits.
+fn outward(number: f64, bound: &Bound, up: bool) -> f64 {
+    let round = |number: f64| if up { number.ceil() } else { number.floor() };
+    if bound.is_whole || bound.is_size {
+        return round(number);
+    }
+    if number == 0.0 || !number.is_finite() {
+        return number;
+    }
+    let digits = 3.0 - number.abs().log10().floor();
+    let scale = 10_f64.powf(digits.clamp(-300.0, 300.0));
+    // Dividing by a power of ten gives the nearest float; multiplying by its inverse may not.
+    round(number * scale) / scale
+}
+
+fn render(
+    resolved: &Resolved<'_>,
+    advice: &[Advice<'_>],
+    stem: &str,
+    told: &[String],
+    summary: Option<(u64, u64, Rule)>,
+) -> String {
+    let mut out = String::new();
+    if let Some((left, rows, rule)) = summary {
+        let rule = match rule {
+            Rule::Percentiles => "the 1st and the 99th percentile",
+            Rule::ThreeSigma => "three standard deviations around the mean",
+        };
+        let _ = writeln!(
+            out,
+            "# Suggested by djr analyze: bounds are {rule}, where they drop something.\n\
+             # Its filters leave {} of {} rows ({}); deduplicators and selectors are not counted.\n\
+             # Bounds from data are a start: look at the rows beside them before you trust them.\n",
+            thousands(left),
+            thousands(rows),
+            share(left, rows)
+        );
+    }
+    out.push_str(&resolved.globals());
+    out.push_str(&resolved.inputs());
+    let _ = writeln!(
+        out,
+        "export_path: {}\n\nprocess:",
+        scalar(&format!("{stem}_clean.jsonl").into())
+    );
+    for (number, (name, params)) in resolved.steps().enumerate() {
+        let mut params = params.clone();
+        for advice in advice.iter().filter(|a| a.stat.step == number) {
+            let _ = writeln!(out, "  # {}", advice.facts);
+            set_bounds(&mut params, advice);
+        }
+        if let Some(line) = told.get(number).filter(|line| !line.is_empty()) {
+            let _ = writeln!(out, "  # {line}");
+        }
+        out.push_str(&resolved.step(name, &params));
+    }
+    out
+}
+
+fn set_bounds(params: &mut Map<String, Value>, advice: &Advice<'_>) {
+    for (bound, limit) in advice.stat.bounds.iter().zip(advice.bounds) {
+        let Some(bound) = bound else { continue };
+        let value = match limit {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "stats are below 2^53 and the bound is whole"
+            )]
+            Some(limit) if bound.is_size => Value::from(format!("{}", limit as i64)),
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "stats are below 2^53 and the bound is whole"
+            )]
+            Some(limit) if bound.is_whole => Value::from(limit as i64),
+            Some(limit) => Value::from(limit),
+            // A size cannot be left open.
+            None if bound.is_size && bound.param.starts_with("min") => Value::from("0"),
+            None if bound.is_size => Value::from("1YB"),
+            None => Value::Null,
+        };
+        params.insert(bound.param.clone(), value);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown rounded")]
+fn share(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "0%".into();
+    }
+    format!("{:.1}%", 100.0 * part as f64 / whole as f64)
+}
+
+/// A number with at most four decimals.
+fn shown(number: f64) -> String {
+    let text = format!("{number:.4}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}

@@ -1,0 +1,160 @@
+//! `djr diff`: how two runs, or two outputs, differ.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::{Exit, data, error, note};
+use crate::io::PendingFile;
+use crate::report::table::thousands;
+use crate::view::diff::{self, Kind, Options, Summary};
+use crate::view::{RunDir, ViewError};
+
+const EXAMPLES: &str = "\
+Examples:
+  djr diff before.djr after.djr                       two runs: what each dropped, and why
+  djr diff old.jsonl new.jsonl --output diff.jsonl    two files: one record a row that differs
+  djr diff a.json b.json --ignore image --output -    LLaVA records, wherever their images lie
+
+Rows of two runs are matched by their place in the input, rows of two files by id.
+Exit codes: 0 nothing differs, 1 something does, 2 wrong usage, 3 something cannot be read.";
+
+/// Show how two runs, or two outputs, differ, row by row.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A run directory (NAME.djr), or a JSONL or JSON file of rows.
+    a: PathBuf,
+    /// What to hold against it, of the same kind.
+    b: PathBuf,
+    /// Write one JSON record a row that differs; - is standard output.
+    #[arg(long, short, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// A field that does not count; repeatable.
+    #[arg(long, value_name = "FIELD")]
+    ignore: Vec<String>,
+    /// Print no summary.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Runs the command.
+pub fn main(args: &Args) -> Exit {
+    for path in [&args.a, &args.b] {
+        if let Some(problem) = problem(path) {
+            error(
+                &format!("{}: {problem}", path.display()),
+                Some("name two run directories (they hold a manifest.json), or two files of rows"),
+            );
+            return Exit::Usage;
+        }
+    }
+    if RunDir::is_one(&args.a) != RunDir::is_one(&args.b) {
+        error(
+            "one is a run directory and the other a file",
+            Some("compare two runs, or two outputs"),
+        );
+        return Exit::Usage;
+    }
+    let options = Options {
+        ignore: args.ignore.clone(),
+    };
+    let to_stdout = args.output.as_deref() == Some(Path::new("-"));
+    let compared = match &args.output {
+        None => diff::compare(&args.a, &args.b, &options, None),
+        Some(_) if to_stdout => {
+            let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+            diff::compare(&args.a, &args.b, &options, Some(&mut out)).and_then(|summary| {
+                out.flush()
+                    .map_err(|e| ViewError::write("standard output", e))?;
+                Ok(summary)
+            })
+        }
+        Some(path) => to_file(args, path, &options),
+    };
+    let summary = match compared {
+        Ok(summary) => summary,
+        Err(ViewError::Write { error, .. })
+            if to_stdout && error.kind() == std::io::ErrorKind::BrokenPipe =>
+        {
+            return Exit::Success;
+        }
+        Err(failure) => {
+            error(&failure.to_string(), None);
+            return Exit::Failed;
+        }
+    };
+    if !args.quiet {
+        let table = table(&summary, args);
+        if to_stdout {
+            note(table.trim_end());
+        } else if data(&table) == Exit::Failed {
+            return Exit::Failed;
+        }
+    }
+    if summary.is_same() {
+        Exit::Success
+    } else {
+        Exit::Losses
+    }
+}
+
+fn problem(path: &Path) -> Option<String> {
+    match std::fs::metadata(path) {
+        Err(e) => Some(e.to_string()),
+        Ok(m) if m.is_dir() && !RunDir::is_one(path) => Some("is not a run directory".into()),
+        Ok(_) => None,
+    }
+}
+
+fn to_file(args: &Args, path: &Path, options: &Options) -> Result<Summary, ViewError> {
+    let fail = |e| ViewError::write(path.display(), e);
+    let mut file = PendingFile::create(path).map_err(fail)?;
+    let summary = diff::compare(&args.a, &args.b, options, Some(&mut file))?;
+    file.commit().map_err(fail)?;
+    Ok(summary)
+}
+
+fn table(summary: &Summary, args: &Args) -> String {
+    let mut out = String::new();
+    let mut line = |label: &str, count: u64, note: &str| {
+        let _ = writeln!(
+            out,
+            "{}",
+            format!("{label:<28} {:>11}   {note}", thousands(count)).trim_end()
+        );
+    };
+    line("rows in A", summary.rows_a, &args.a.display().to_string());
+    line("rows in B", summary.rows_b, &args.b.display().to_string());
+    line("the same in both", summary.same, "");
+    for kind in [Kind::OnlyA, Kind::OnlyB, Kind::Changed, Kind::Decided] {
+        let (label, place) = match kind {
+            Kind::OnlyA => ("only in A", "B: "),
+            Kind::OnlyB => ("only in B", "A: "),
+            Kind::Changed => ("changed", ""),
+            Kind::Decided => ("lost in both, otherwise", "B: "),
+        };
+        let rows = summary.differing.get(&kind).copied().unwrap_or(0);
+        if rows == 0 && kind == Kind::Decided {
+            continue;
+        }
+        line(label, rows, "");
+        for ((_, why), reason) in summary.reasons.iter().filter(|((k, _), _)| *k == kind) {
+            let values = match reason.values {
+                Some((low, high)) if low < high => format!(" (values {low} to {high})"),
+                Some((low, _)) => format!(" (value {low})"),
+                None => String::new(),
+            };
+            line("", reason.rows, &format!("{place}{why}{values}"));
+        }
+        if kind == Kind::Changed {
+            for (field, rows) in &summary.fields {
+                line("", *rows, &format!("in field {field}"));
+            }
+        }
+    }
+    for note in &summary.notes {
+        let _ = writeln!(out, "note: {note}");
+    }
+    out
+}

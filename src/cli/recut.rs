@@ -1,0 +1,115 @@
+//! `djr recut`: new bounds for stats that are stored already.
+
+use std::path::PathBuf;
+
+use super::args::RunArgs;
+use super::{Exit, error, note, run, runner};
+use crate::analysis::recut::{self, Recut, RecutError, RecutOutput};
+use crate::report::table::thousands;
+
+const EXAMPLES: &str = "\
+Examples:
+  djr recut look --set text_length_filter.max_len=120 -o short.jsonl
+  djr recut out/clean.djr --set text_length_filter.max_len=90 -o shorter.jsonl
+  djr recut look --target 100 --by words_num_filter.max_num -o 100.jsonl
+
+The outcome is that of the changed recipe run afresh, without measuring again: no image is decoded
+whose stats are stored. Where that cannot be had, it says why and writes nothing.";
+
+/// Apply new bounds to the stats that an analysis or a run stored.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The directory of an analysis, or of a run (OUT.djr).
+    stats: PathBuf,
+    /// A new bound, e.g. `text_length_filter.max_len=120`; repeatable.
+    #[arg(long, value_name = "FILTER.BOUND=VALUE", value_parser = run::parse_set)]
+    set: Vec<(String, String)>,
+    /// Find the value of the bound --by that leaves this many rows, or as few more as there must be.
+    #[arg(long, value_name = "ROWS", requires = "by")]
+    target: Option<u64>,
+    /// The bound to find, e.g. `text_length_filter.max_len`.
+    #[arg(long, value_name = "FILTER.BOUND", requires = "target")]
+    by: Option<String>,
+    /// A JSONL file to write; or a directory, ending in /, for all outputs of the recipe.
+    #[arg(long, short, value_name = "OUT")]
+    output: PathBuf,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Runs the command.
+pub fn main(args: &Args) -> Exit {
+    match prepare(args) {
+        Ok(recut) => {
+            if !args.run.quiet {
+                recut.notes.iter().for_each(|n| note(&format!("note: {n}")));
+            }
+            runner::run_known(&recut.recipe, &args.run, recut.known)
+        }
+        Err(failure) => {
+            match &failure {
+                RecutError::Refused { message, hint } => error(message, Some(hint)),
+                RecutError::Read { .. } => {
+                    error(
+                        &failure.to_string(),
+                        Some("name the directory of an analysis or a run"),
+                    );
+                }
+                RecutError::Recipe(problems) => note(problems.to_string().trim_end()),
+            }
+            Exit::Usage
+        }
+    }
+}
+
+fn prepare(args: &Args) -> Result<Recut, RecutError> {
+    let refused = |message: &str, hint: &str| RecutError::Refused {
+        message: message.into(),
+        hint: hint.into(),
+    };
+    let cwd = std::env::current_dir()
+        .map_err(|e| refused(&format!("the working directory cannot be read: {e}"), ""))?;
+    if args.set.is_empty() && args.target.is_none() {
+        return Err(refused(
+            "no new bound is given",
+            "give --set FILTER.BOUND=VALUE, or --target ROWS --by FILTER.BOUND",
+        ));
+    }
+    let path = args.output.as_path();
+    let output = if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        RecutOutput::Directory(path.to_owned())
+    } else {
+        RecutOutput::File(path.to_owned())
+    };
+    let mut sets = args.set.clone();
+    let recut = recut::prepare(&args.stats, sets.clone(), &output, &cwd)?;
+    let (Some(target), Some(by)) = (args.target, &args.by) else {
+        return Ok(recut);
+    };
+    let (op, param) = by
+        .split_once('.')
+        .ok_or_else(|| refused(&format!("--by {by} names no bound"), "write FILTER.BOUND"))?;
+    let mut open = sets.clone();
+    open.push((by.clone(), recut.open(op, param)?.into()));
+    let open = recut::prepare(&args.stats, open, &output, &cwd)?;
+    let value = open.search(op, param, target)?;
+    sets.push((by.clone(), value.clone()));
+    let recut = recut::prepare(&args.stats, sets, &output, &cwd)?;
+    let left = recut.left()?;
+    if left < target {
+        return Err(refused(
+            &format!(
+                "no value of {by} leaves {target} rows: rows of several images depend on more than it"
+            ),
+            "try bounds with --set, and look at the rows that each leaves",
+        ));
+    }
+    if !args.run.quiet {
+        note(&format!(
+            "{by}={value} leaves {} rows to the outputs",
+            thousands(left)
+        ));
+    }
+    Ok(recut)
+}

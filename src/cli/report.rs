@@ -1,0 +1,79 @@
+//! `djr report`: one HTML page about a run or an analysis.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::{Exit, data, error, note};
+use crate::io::PendingFile;
+use crate::report::table::bytes;
+use crate::view::{RunDir, ViewError, html};
+
+const EXAMPLES: &str = "\
+Examples:
+  djr report clean.djr -o report.html      a run: what each operator did, and to which rows
+  djr report look -o report.html           an analysis: what was measured, duplicates
+
+The page is one file: it loads nothing, holds no script, and shows pictures made small.";
+
+/// Write one HTML page that shows what a run did, or what an analysis found.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A run directory (NAME.djr), or the directory of an analysis.
+    what: PathBuf,
+    /// The page to write; - or nothing is standard output.
+    #[arg(long, short, value_name = "PATH")]
+    output: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn main(args: &Args) -> Exit {
+    let is_analysis = args.what.join("analysis.json").is_file()
+        || args.what.extension().is_some_and(|e| e == "json");
+    if !is_analysis && !RunDir::is_one(&args.what) {
+        error(
+            &format!(
+                "{}: is neither a run directory nor an analysis",
+                args.what.display()
+            ),
+            Some("name the directory that a run left beside its first output (NAME.djr)"),
+        );
+        return Exit::Usage;
+    }
+    let page = if is_analysis {
+        html::analysis_page(&args.what)
+    } else {
+        RunDir::open(&args.what).and_then(|run| html::run_page(&run))
+    };
+    let page = match page {
+        Ok(page) => page,
+        Err(failure) => {
+            error(&failure.to_string(), None);
+            return Exit::Failed;
+        }
+    };
+    match args
+        .output
+        .as_deref()
+        .filter(|path| *path != Path::new("-"))
+    {
+        None => data(&page),
+        Some(path) => match write(path, &page) {
+            Ok(()) => {
+                note(&format!("{}: {}", path.display(), bytes(page.len() as u64)));
+                Exit::Success
+            }
+            Err(failure) => {
+                error(&failure.to_string(), None);
+                Exit::Failed
+            }
+        },
+    }
+}
+
+fn write(path: &Path, page: &str) -> Result<(), ViewError> {
+    let fail = |e| ViewError::write(path.display(), e);
+    let mut file = PendingFile::create(path).map_err(fail)?;
+    file.write_all(page.as_bytes()).map_err(fail)?;
+    file.commit().map(drop).map_err(fail)
+}

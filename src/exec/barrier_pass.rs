@@ -1,0 +1,378 @@
+//! The pass in front of a barrier: rows are set aside with their keys, then the barrier decides.
+
+use std::io::{self, BufRead};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+
+use super::barrier::KeyTable;
+use super::books::Books;
+use super::chain::{BatchResult, End, RowResult, Stage, Trace};
+use super::exact_keys::ExactKeys;
+use super::plan::Phase;
+use super::store::{self, Store, StoreWriter};
+use super::{RunError, write_error};
+use crate::io::workspace::{Lengths, each_record};
+use crate::io::{Log, Workspace};
+use crate::op::Common;
+use crate::recipe::Step;
+use crate::report::counts::{Word, lasting};
+use crate::sample::{ImageContext, Origin, RowError};
+
+/// Rows, keys and failures that a phase has set aside so far.
+pub struct BarrierPass {
+    names: Names,
+    rows: StoreWriter,
+    /// The keys of each step of the group.
+    tables: Vec<(usize, KeyTable)>,
+    failed: HashMap<u32, FailedKey>,
+    failed_log: Option<Log>,
+    seen: ExactKeys,
+}
+
+/// A row whose key failed inside the barrier group: it counts for the operators before.
+#[derive(Debug, Serialize, Deserialize)]
+struct FailedKey {
+    ordinal: u32,
+    step: usize,
+    origin: Origin,
+    id: Option<Box<str>>,
+    #[serde(deserialize_with = "lasting")]
+    code: Word,
+    message: String,
+    verbatim: Vec<u8>,
+}
+
+/// The names of a phase's working files.
+struct Names(usize);
+
+impl Names {
+    fn rows(&self) -> String {
+        format!("rows-{}", self.0)
+    }
+
+    fn alive(&self) -> String {
+        format!("alive-{}", self.0)
+    }
+
+    fn common(&self) -> String {
+        format!("common-{}", self.0)
+    }
+
+    fn failed(&self) -> String {
+        format!("failed-{}", self.0)
+    }
+
+    fn seen(&self) -> String {
+        format!("seen-{}", self.0)
+    }
+
+    fn table(&self, step: usize) -> String {
+        format!("keys-{}-{step}", self.0)
+    }
+}
+
+/// Rows that a barrier left alive, in their order.
+pub struct Alive {
+    /// All rows that reached the barrier.
+    pub store: Arc<Store>,
+    /// Those that are left.
+    pub rows: Arc<Vec<u32>>,
+    /// What a census found common among them.
+    pub common: Arc<Common>,
+}
+
+/// The rows that the barrier of phase `phase` left alive when an earlier process ran it.
+///
+/// # Errors
+/// If the working files cannot be read.
+pub fn alive_rows(workspace: &Workspace, phase: usize) -> Result<Alive, RunError> {
+    let names = Names(phase);
+    let read = || {
+        let store = StoreWriter::open(workspace, &names.rows())?.finish()?;
+        let mut alive = Vec::new();
+        each_record(&mut workspace.log(&names.alive())?.replay()?, |word| {
+            alive.push(u32::from_le_bytes(word));
+        })?;
+        let mut common = Common::new();
+        each_record(&mut workspace.log(&names.common())?.replay()?, |key| {
+            common.insert(u128::from_le_bytes(key));
+        })?;
+        Ok(Alive {
+            store: Arc::new(store),
+            rows: Arc::new(alive),
+            common: Arc::new(common),
+        })
+    };
+    read().map_err(|e| write_error(workspace.directory().display(), e))
+}
+
+/// Removes the rows of phase `phase`, which nothing will read again.
+pub fn remove_rows(workspace: &Workspace, phase: usize) {
+    let names = Names(phase);
+    StoreWriter::remove(workspace, &names.rows());
+    workspace.remove(&names.alive());
+    workspace.remove(&names.common());
+}
+
+impl BarrierPass {
+    /// Opens the pass of phase `number`, new or as an earlier process left it. At most
+    /// `key_budget` bytes of keys that exact deduplicators have seen are held in memory.
+    ///
+    /// # Errors
+    /// If a working file cannot be opened.
+    pub fn open(
+        workspace: &Workspace,
+        number: usize,
+        phase: &Phase,
+        steps: &[Step],
+        key_budget: Option<u64>,
+    ) -> io::Result<Self> {
+        let names = Names(number);
+        let rows = StoreWriter::open(workspace, &names.rows())?;
+        let mut tables = Vec::new();
+        for step in phase.group.clone() {
+            if let Some(of) = steps.get(step)
+                && let Some(table) = KeyTable::open(&of.operator, workspace, &names.table(step))?
+            {
+                tables.push((step, table));
+            }
+        }
+        let mut failed_log = workspace.log_if_kept(&names.failed())?;
+        let mut failed = HashMap::new();
+        if let Some(log) = &mut failed_log {
+            for line in log.replay()?.lines() {
+                let row: FailedKey = serde_json::from_str(&line?)?;
+                failed.insert(row.ordinal, row);
+            }
+        }
+        let seen = ExactKeys::open(workspace, &names.seen(), key_budget)?;
+        Ok(Self {
+            names,
+            rows,
+            tables,
+            failed,
+            failed_log,
+            seen,
+        })
+    }
+
+    /// Enters a batch.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn consume(
+        &mut self,
+        batch: BatchResult,
+        phase: &Phase,
+        books: &mut Books,
+    ) -> Result<(), RunError> {
+        let BatchResult { rows, frames, .. } = batch;
+        for mut row in rows {
+            let reached = match &row.end {
+                End::Failed(Stage::Step(step), ..) => phase.group.contains(step),
+                End::Alive => true,
+                _ => false,
+            };
+            if !books.admit(&row, &mut self.seen)? {
+                continue;
+            }
+            if !reached {
+                books.ended(&row)?;
+                continue;
+            }
+            if matches!(row.end, End::Alive) {
+                books.sound();
+            }
+            let frame = frames.get(row.frame.clone()).unwrap_or_default();
+            self.set_aside(&mut row, frame)
+                .map_err(|e| write_error("rows set aside on disk", e))?;
+        }
+        Ok(())
+    }
+
+    fn set_aside(&mut self, row: &mut RowResult, frame: &[u8]) -> io::Result<()> {
+        let ordinal = self.rows.push(frame)?;
+        let mut keys = std::mem::take(&mut row.keys).into_iter();
+        for (_, table) in &mut self.tables {
+            table.push(keys.next())?;
+        }
+        if let End::Failed(Stage::Step(step), error, verbatim) = &mut row.end {
+            let failed = FailedKey {
+                ordinal,
+                step: *step,
+                origin: row.origin,
+                id: row.id.take(),
+                code: error.code,
+                message: error.message.to_string(),
+                verbatim: std::mem::take(verbatim),
+            };
+            if let Some(log) = &mut self.failed_log {
+                let mut line = serde_json::to_vec(&failed)?;
+                line.push(b'\n');
+                log.append(&line)?;
+            }
+            self.failed.insert(ordinal, failed);
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.rows.sync(lengths)?;
+        for (_, table) in &mut self.tables {
+            table.sync(lengths)?;
+        }
+        if let Some(log) = &mut self.failed_log {
+            log.sync(lengths)?;
+        }
+        self.seen.sync(lengths)
+    }
+
+    /// Lets the barrier decide, once every row is in. The rows left alive are durable if
+    /// `lengths` is given.
+    ///
+    /// # Errors
+    /// If an operator cannot decide, or a file cannot be read or written.
+    pub fn resolve(
+        self,
+        workspace: &Workspace,
+        steps: &[Step],
+        books: &mut Books,
+        lengths: &mut Lengths,
+    ) -> Result<Alive, RunError> {
+        let failed = |e| write_error(workspace.directory().display(), e);
+        let rows = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        let store = Arc::new(self.rows.finish().map_err(failed)?);
+        let mut alive: Vec<u32> = (0..rows).collect();
+        let mut common = Common::new();
+        for (number, mut table) in self.tables {
+            let Some(step) = steps.get(number) else {
+                continue;
+            };
+            // Of the rows that came this far, those whose key failed end here.
+            let is_bad = |row: &FailedKey| row.step == number;
+            let mut shown = Vec::with_capacity(alive.len());
+            for ordinal in alive {
+                match self.failed.get(&ordinal).filter(|row| is_bad(row)) {
+                    None => shown.push(ordinal),
+                    Some(row) => {
+                        let error = RowError::new(row.code, row.message.clone());
+                        books.failed(
+                            Stage::Step(number),
+                            row.origin,
+                            row.id.as_deref(),
+                            &error,
+                            &row.verbatim,
+                        )?;
+                    }
+                }
+            }
+            let resolution = table.resolve(step, shown).map_err(|e| RunError::Barrier {
+                operator: step.name.to_owned(),
+                message: e.to_string(),
+            })?;
+            books.took_from_data(number, resolution.from_data);
+            record_dropped(
+                number,
+                &resolution.dropped,
+                &table,
+                &store,
+                &self.failed,
+                books,
+            )?;
+            books.count_repeated(number, resolution.repeated);
+            alive = resolution.alive;
+            common.extend(resolution.common);
+        }
+        let mut log = workspace.log_if_kept(&self.names.alive()).map_err(failed)?;
+        if let Some(log) = &mut log {
+            alive
+                .iter()
+                .try_for_each(|row| log.append(&row.to_le_bytes()))
+                .and_then(|()| log.sync(lengths))
+                .map_err(failed)?;
+        }
+        if let Some(mut log) = workspace
+            .log_if_kept(&self.names.common())
+            .map_err(failed)?
+        {
+            common
+                .iter()
+                .try_for_each(|key| log.append(&key.to_le_bytes()))
+                .and_then(|()| log.sync(lengths))
+                .map_err(failed)?;
+        }
+        Ok(Alive {
+            store,
+            rows: Arc::new(alive),
+            common: Arc::new(common),
+        })
+    }
+}
+
+/// Removes the keys of phase `number`, whose barrier has decided.
+pub fn remove_keys(workspace: &Workspace, number: usize, phase: &Phase, steps: &[Step]) {
+    let names = Names(number);
+    for step in phase.group.clone() {
+        if let Some(of) = steps.get(step) {
+            KeyTable::remove(&of.operator, workspace, &names.table(step));
+        }
+    }
+    workspace.remove(&names.failed());
+    workspace.remove(&names.seen());
+}
+
+/// What is told of a row: where it is from, its `id`, and its trace if one is wanted.
+type Told = (Origin, Option<Box<str>>, Option<Trace>);
+
+/// Records rows that a barrier dropped, in input order.
+fn record_dropped(
+    step: usize,
+    dropped: &[(u32, Option<u32>)],
+    table: &KeyTable,
+    store: &Store,
+    failed: &HashMap<u32, FailedKey>,
+    books: &mut Books,
+) -> Result<(), RunError> {
+    let context = Arc::new(ImageContext::default());
+    let mut frame = Vec::new();
+    let unreadable = |e| write_error("rows set aside on disk", e);
+    let traced = books.traces.get(step).is_some_and(Option::is_some);
+    let mut row_of = |ordinal: u32| -> Result<Told, RunError> {
+        // A row whose key fails further on in the group was not stored.
+        if let Some(row) = failed.get(&ordinal) {
+            return Ok((row.origin, row.id.clone(), None));
+        }
+        store.read(ordinal, &mut frame).map_err(unreadable)?;
+        let (sample, _) = store::decode(&frame, &context).map_err(unreadable)?;
+        let trace = traced.then(|| Trace::dropped(step, &sample));
+        Ok((
+            sample.origin(),
+            sample.raw_json("id").map(Into::into),
+            trace,
+        ))
+    };
+    books.count_dropped(step, dropped.len() as u64);
+    if books.ledger.is_none() {
+        return Ok(());
+    }
+    for &(ordinal, first) in dropped {
+        let (origin, id, trace) = row_of(ordinal)?;
+        books.traced(trace.as_slice());
+        if let Some(decision) = table.decision(ordinal).map_err(unreadable)? {
+            books.record_decided(step, origin, id.as_deref(), &decision)?;
+            continue;
+        }
+        let duplicate_of = first
+            .map(&mut row_of)
+            .transpose()?
+            .map(|(origin, ..)| origin.offset);
+        books.record_dropped(step, origin, id.as_deref(), duplicate_of)?;
+    }
+    Ok(())
+}

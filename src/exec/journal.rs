@@ -1,0 +1,461 @@
+//! Checkpoints: durable progress of a run, from which a later process goes on.
+//!
+//! Everything a run writes is append-only. A checkpoint makes all of it durable and then replaces
+//! one small file, `checkpoint/state.json` in the run directory, that says how long each file was
+//! and how far the inputs were read. Going on means cutting every file back to that length.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::books::{Books, BooksState, ROW_STATS, stats_path};
+use super::sinks::{SinkState, numbered};
+use super::{Resume, RunError, RunOptions, write_error};
+use crate::io::atomic::{Keep, Sealed, sync_directory};
+use crate::io::lock::{unix_now, utc};
+use crate::io::source::InputSummary;
+use crate::io::workspace::Lengths;
+use crate::io::{Fingerprint, Input, PendingFile, Position, Workspace};
+use crate::recipe::{Recipe, Target};
+
+/// Time between checkpoints, unless the user says otherwise.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// A checkpoint may cost at most one part in this many of the time since the last one.
+const SHARE: u32 = 50;
+
+/// How far a phase has got.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Cursor {
+    /// It reads the inputs.
+    Inputs(Position),
+    /// It reads rows of the phase before, and this many of them are done.
+    Rows(usize),
+}
+
+/// How far a run has got.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// The phase it is in.
+    pub phase: usize,
+    /// How far that has read; nothing yet if absent.
+    pub cursor: Option<Cursor>,
+    /// What was read of the inputs, once a phase has read them all.
+    pub summaries: Option<Vec<InputSummary>>,
+    /// Outputs that are open or complete, in the last phase.
+    pub sinks: Vec<Option<SinkState>>,
+}
+
+/// What is left to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Left {
+    /// Rows.
+    Rows(Progress),
+    /// Everything is written; files wait for their names.
+    Names(Vec<Sealed>),
+}
+
+/// What a run must find unchanged to be gone on with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Identity {
+    djr: String,
+    recipe: Value,
+    working_dir: PathBuf,
+    only_caption: bool,
+    inputs: Vec<Option<Fingerprint>>,
+    questions: Vec<Option<Fingerprint>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    identity: Identity,
+    started_unix: u64,
+    saved_unix: u64,
+    elapsed: Duration,
+    lengths: Lengths,
+    books: BooksState,
+    left: Left,
+}
+
+/// Keeps the progress of one run.
+pub struct Journal {
+    /// Where the working files are; `None` if the run cannot be resumed.
+    directory: Option<PathBuf>,
+    keep: Keep,
+    identity: Identity,
+    lengths: Lengths,
+    started_unix: u64,
+    started: Instant,
+    before: Duration,
+    every: Option<Duration>,
+    saved: Instant,
+    cost: Duration,
+}
+
+/// A run opened: its journal, its working files and, if it goes on, where.
+pub struct Opened {
+    pub journal: Journal,
+    pub workspace: Workspace,
+    pub books: Option<BooksState>,
+    pub left: Left,
+}
+
+impl Journal {
+    /// Opens the journal of a run.
+    ///
+    /// # Errors
+    /// If an unfinished run of the same outputs is in the way, or has changed, or an input cannot
+    /// be read.
+    pub fn open(
+        recipe: &Recipe,
+        options: &RunOptions,
+        inputs: &[Input],
+        run_dir: Option<&Path>,
+    ) -> Result<Opened, RunError> {
+        let identity = Identity::of(recipe, options, inputs)?;
+        let directory = run_dir
+            .filter(|_| identity.inputs.iter().all(Option::is_some))
+            .filter(|_| recipe.outputs.iter().all(|o| o.target != Target::Stdout))
+            .map(|dir| dir.join("checkpoint"));
+        let keep = Keep::default();
+        let mut journal = Self {
+            directory,
+            keep: keep.clone(),
+            identity,
+            lengths: Lengths::new(),
+            started_unix: unix_now(),
+            started: Instant::now(),
+            before: Duration::ZERO,
+            every: options.checkpoint_every,
+            saved: Instant::now(),
+            cost: Duration::ZERO,
+        };
+        let Some(directory) = journal.directory.clone() else {
+            if options.resume == Resume::Continue {
+                return Err(RunError::CannotResume);
+            }
+            if let Some(dir) = run_dir.filter(|dir| is_unfinished(dir)) {
+                let checkpoint = dir.join("checkpoint");
+                if options.resume == Resume::Refuse {
+                    return Err(match read_state(&checkpoint) {
+                        Ok(state) => unfinished(&checkpoint, state.as_ref()),
+                        Err(e) => RunError::Checkpoint(checkpoint.display().to_string(), e),
+                    });
+                }
+                remove_leftovers(recipe, run_dir);
+            }
+            let directory = run_dir.map_or_else(std::env::temp_dir, Path::to_owned);
+            return Ok(Opened {
+                journal,
+                workspace: Workspace::nameless(directory),
+                books: None,
+                left: Left::Rows(Progress::default()),
+            });
+        };
+        let state = match (read_state(&directory), options.resume) {
+            (Ok(None), _) | (_, Resume::Restart) => None,
+            (Err(e), _) => return Err(RunError::Checkpoint(directory.display().to_string(), e)),
+            (Ok(Some(state)), Resume::Continue) => Some(state),
+            (Ok(Some(state)), Resume::Refuse) => return Err(unfinished(&directory, Some(&state))),
+        };
+        let Some(state) = state else {
+            remove_leftovers(recipe, run_dir);
+            fs::create_dir_all(&directory).map_err(|e| write_error(directory.display(), e))?;
+            return Ok(Opened {
+                journal,
+                workspace: Workspace::kept(directory, Lengths::new(), keep),
+                books: None,
+                left: Left::Rows(Progress::default()),
+            });
+        };
+        let changes = state.identity.differences(&journal.identity);
+        if !changes.is_empty() {
+            return Err(RunError::Changed(changes));
+        }
+        keep.set(true);
+        journal.lengths = state.lengths.clone();
+        journal.started_unix = state.started_unix;
+        journal.before = state.elapsed;
+        Ok(Opened {
+            journal,
+            workspace: Workspace::kept(directory, state.lengths, keep),
+            books: Some(state.books),
+            left: state.left,
+        })
+    }
+
+    /// What identified the inputs when the run began.
+    #[must_use]
+    pub fn fingerprints(&self) -> &[Option<Fingerprint>] {
+        &self.identity.inputs
+    }
+
+    /// Time spent on the run, in earlier processes too.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.before + self.started.elapsed()
+    }
+
+    /// Whether it is time for a checkpoint.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        let every = self.every.unwrap_or_else(|| EVERY.max(self.cost * SHARE));
+        self.directory.is_some() && self.saved.elapsed() >= every
+    }
+
+    /// Makes the run's progress durable: `sync` does so for what it has open, and says what is
+    /// left to do.
+    ///
+    /// # Errors
+    /// If the disk is full or fails; the checkpoint before is then still there.
+    pub fn save(
+        &mut self,
+        books: &mut Books,
+        sync: impl FnOnce(&mut Lengths) -> Result<Left, RunError>,
+    ) -> Result<(), RunError> {
+        let Some(directory) = self.directory.clone() else {
+            return Ok(());
+        };
+        let failed = |e| write_error(directory.display(), e);
+        let began = Instant::now();
+        let mut lengths = self.lengths.clone();
+        let left = sync(&mut lengths)?;
+        let books = books.sync(&mut lengths).map_err(failed)?;
+        let state = State {
+            identity: self.identity.clone(),
+            started_unix: self.started_unix,
+            saved_unix: unix_now(),
+            elapsed: self.elapsed(),
+            lengths,
+            books,
+            left,
+        };
+        // Before the state has its name: even if making that durable fails, it may be found.
+        self.keep.set(true);
+        write_state(&directory, &state).map_err(failed)?;
+        self.lengths = state.lengths;
+        self.saved = Instant::now();
+        self.cost = began.elapsed();
+        Ok(())
+    }
+
+    /// Ends the run's working files: it is finished, or it failed in a way that going on cannot
+    /// mend.
+    pub fn discard(&self, recipe: &Recipe, run_dir: Option<&Path>) {
+        if self.directory.is_some() {
+            remove_leftovers(recipe, run_dir);
+        }
+    }
+
+    /// Makes sure that no input has changed since the run began.
+    ///
+    /// # Errors
+    /// [`RunError::InputChanged`].
+    pub fn check_inputs(&self) -> Result<(), RunError> {
+        for print in self.identity.inputs.iter().flatten() {
+            let change = match Fingerprint::of(Path::new(&print.name)) {
+                Ok(Some(now)) => print.difference(&now),
+                Ok(None) => Some("it is no regular file any more".to_owned()),
+                Err(e) => Some(e.to_string()),
+            };
+            if let Some(change) = change {
+                return Err(RunError::InputChanged {
+                    name: print.name.clone(),
+                    change,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unfinished(directory: &Path, state: Option<&State>) -> RunError {
+    RunError::Unfinished {
+        directory: directory.display().to_string(),
+        rows: state.map_or(0, |s| s.books.report.rows_in),
+        since: state.map_or_else(String::new, |s| utc(s.started_unix)),
+    }
+}
+
+/// Whether an unfinished run in `run_dir` can be gone on with.
+#[must_use]
+pub fn is_unfinished(run_dir: &Path) -> bool {
+    state_path(&run_dir.join("checkpoint")).exists()
+}
+
+impl Identity {
+    fn of(recipe: &Recipe, options: &RunOptions, inputs: &[Input]) -> Result<Self, RunError> {
+        let print = |path: &Path| {
+            Fingerprint::of(path).map_err(|error| crate::io::SourceError::Io {
+                name: path.display().to_string(),
+                error,
+            })
+        };
+        let inputs = inputs
+            .iter()
+            .map(|input| match input {
+                Input::File(path) => print(path),
+                Input::Stdin => Ok(None),
+            })
+            .collect::<Result<_, _>>()?;
+        let questions = recipe
+            .outputs
+            .iter()
+            .filter_map(|o| o.questions.as_deref())
+            .map(print)
+            .collect::<Result<_, _>>()?;
+        let mut json = recipe.to_json();
+        if let Value::Object(map) = &mut json {
+            // They change how fast the answer comes, not the answer.
+            map.remove("threads");
+            map.remove("max_memory");
+        }
+        Ok(Self {
+            djr: env!("CARGO_PKG_VERSION").to_owned(),
+            recipe: json,
+            working_dir: options.working_dir.clone(),
+            only_caption: options.only_caption,
+            inputs,
+            questions,
+        })
+    }
+
+    /// What is different in `now`, in words.
+    fn differences(&self, now: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.djr != now.djr {
+            found.push(format!("djr was {} and is {}", self.djr, now.djr));
+        }
+        if self.working_dir != now.working_dir {
+            found.push(format!(
+                "the working directory was {}",
+                self.working_dir.display()
+            ));
+        }
+        if self.only_caption != now.only_caption {
+            found.push("--only-caption".to_owned());
+        }
+        json_differences("recipe", &self.recipe, &now.recipe, &mut found);
+        let files = self.inputs.iter().chain(&self.questions);
+        for (before, now) in files.zip(now.inputs.iter().chain(&now.questions)) {
+            if let (Some(before), Some(now)) = (before, now)
+                && let Some(change) = before.difference(now)
+            {
+                found.push(format!("{}: {change}", now.name));
+            }
+        }
+        found
+    }
+}
+
+fn json_differences(at: &str, before: &Value, now: &Value, found: &mut Vec<String>) {
+    match (before, now) {
+        (Value::Object(a), Value::Object(b)) => {
+            let absent = Value::Null;
+            for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+                json_differences(
+                    &format!("{at}.{key}"),
+                    a.get(key).unwrap_or(&absent),
+                    b.get(key).unwrap_or(&absent),
+                    found,
+                );
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (index, (a, b)) in a.iter().zip(b).enumerate() {
+                json_differences(&format!("{at}[{index}]"), a, b, found);
+            }
+        }
+        (a, b) if a != b => found.push(format!("{at} was {a} and is {b}")),
+        _ => {}
+    }
+}
+
+fn state_path(directory: &Path) -> PathBuf {
+    directory.join("state.json")
+}
+
+fn read_state(directory: &Path) -> Result<Option<State>, io::Error> {
+    match fs::read(state_path(directory)) {
+        Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn write_state(directory: &Path, state: &State) -> io::Result<()> {
+    let path = state_path(directory);
+    let new = path.with_extension("new");
+    let mut file = fs::File::create(&new)?;
+    file.write_all(&serde_json::to_vec(state)?)?;
+    file.sync_all()?;
+    fs::rename(&new, &path)?;
+    sync_directory(directory)
+}
+
+/// Removes what an unfinished run of `recipe` left: its working files and the parts of its outputs.
+fn remove_leftovers(recipe: &Recipe, run_dir: Option<&Path>) {
+    let remove = |target: &Path| {
+        PendingFile::lasting_part(target)
+            .and_then(fs::remove_file)
+            .is_ok()
+    };
+    for spec in &recipe.outputs {
+        if let Target::File(path) = &spec.target {
+            remove(path);
+            let mut shard = 0;
+            while spec.shard_size.is_some() && remove(&numbered(path, shard, None)) {
+                shard += 1;
+            }
+        }
+    }
+    if let Some(stats) = stats_path(recipe) {
+        remove(&stats);
+    }
+    if let Some(dir) = run_dir {
+        for name in [
+            "quarantine.jsonl",
+            "ledger.jsonl.zst",
+            ROW_STATS,
+            "manifest.json",
+        ] {
+            remove(&dir.join(name));
+        }
+        let checkpoint = dir.join("checkpoint");
+        // The state first: without it the rest means nothing.
+        let _ = fs::remove_file(state_path(&checkpoint));
+        let _ = fs::remove_dir_all(checkpoint);
+        // Goes only if the run left nothing else there.
+        let _ = fs::remove_dir(dir);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn changes_of_a_recipe_are_named() {
+        let mut found = Vec::new();
+        json_differences(
+            "recipe",
+            &json!({"process": [{"a": {"min": 1}}, {"b": {}}], "seed": 1, "old": 2}),
+            &json!({"process": [{"a": {"min": 5}}, {"b": {}}], "seed": 1, "new": []}),
+            &mut found,
+        );
+        assert_eq!(
+            found,
+            [
+                "recipe.process[0].a.min was 1 and is 5",
+                "recipe.old was 2 and is null",
+                "recipe.new was null and is []"
+            ]
+        );
+    }
+}

@@ -1,0 +1,267 @@
+//! Filters that decide once all rows are measured: bounds that come from the data, and the best
+//! rows of all.
+//!
+//! What a row measured waits on disk, so that nothing is measured twice; the numbers alone are in
+//! memory while a bound is looked up among them.
+
+use std::cmp::Ordering;
+use std::io;
+
+use super::barrier::{Resolution, ResolveError};
+use super::store::{Store, StoreWriter, stats_from_json};
+use crate::io::Workspace;
+use crate::io::workspace::Lengths;
+use crate::op::{Decision, Filter, Keep, Operator, Side, Verdict};
+use crate::recipe::Step;
+use crate::report::counts::FromData;
+use crate::sample::{Sample, StatKey, StatValue, Stats};
+
+/// The stats of one filter, one entry a row that reached its barrier group.
+pub struct MeasuredRows {
+    writer: Option<StoreWriter>,
+    judge: Option<Judge>,
+}
+
+/// The stats `keys` of a row, to be pushed to [`MeasuredRows`].
+pub fn measured(keys: &[StatKey], sample: &Sample) -> Vec<u8> {
+    let mut own = Stats::default();
+    for key in keys {
+        if let Some(value) = sample.stats.get(key) {
+            own.set(key.clone(), value.clone());
+        }
+    }
+    own.to_json().to_string().into_bytes()
+}
+
+impl MeasuredRows {
+    /// The table `name`: empty, or with the rows that an earlier process made durable.
+    ///
+    /// # Errors
+    /// If its files cannot be opened.
+    pub fn open(workspace: &Workspace, name: &str) -> io::Result<Self> {
+        Ok(Self {
+            writer: Some(StoreWriter::open(workspace, name)?),
+            judge: None,
+        })
+    }
+
+    /// Appends what [`measured`] made of the next row; nothing for one that ended before.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn push(&mut self, stats: &[u8]) -> io::Result<()> {
+        match &mut self.writer {
+            Some(writer) => writer.push(stats).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the rows durable.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.writer
+            .as_mut()
+            .map_or(Ok(()), |writer| writer.sync(lengths))
+    }
+
+    /// Looks the bounds of `step` up in what the rows `alive` measured, and decides by them.
+    ///
+    /// # Errors
+    /// If what was measured cannot be read back, or the bounds leave no range.
+    pub fn resolve(
+        &mut self,
+        step: &Step,
+        filter: &dyn Filter,
+        alive: &[u32],
+    ) -> Result<Resolution, ResolveError> {
+        let Some(writer) = self.writer.take() else {
+            return Ok(Resolution::default());
+        };
+        let store = writer.finish()?;
+        let mut base = step.base.clone();
+        let mut from_data = Vec::new();
+        for bound in &mut base.from_data {
+            let stat = filter.bound_stat(&bound.param).cloned().unwrap_or_default();
+            let side = Side::of(&bound.param).unwrap_or(Side::Max);
+            let values = all_numbers(filter, &stat, &store, alive)?;
+            bound.value = bound.limit.resolve(side, &values);
+            from_data.push(FromData {
+                param: bound.param.clone(),
+                from: bound.limit.to_string(),
+                value: bound.value,
+            });
+        }
+        let built = step.with_base(base).map_err(|errors| {
+            let messages: Vec<String> = errors.into_iter().map(|e| e.message).collect();
+            ResolveError::Operator(format!(
+                "with bounds from the data, {}",
+                messages.join("; ")
+            ))
+        })?;
+        let Operator::Filter(filter) = built else {
+            return Ok(Resolution::default());
+        };
+        let mut judge = Judge {
+            store,
+            filter,
+            last: None,
+        };
+        let mut resolution = Resolution::default();
+        for &row in alive {
+            if judge.bounds_keep(row)? {
+                resolution.alive.push(row);
+            } else {
+                resolution.dropped.push((row, None));
+            }
+        }
+        if let Some(keep) = &step.base.keep {
+            let cut = judge.cut(step, keep, &resolution.alive)?;
+            from_data.push(FromData {
+                param: "keep".to_owned(),
+                from: keep.to_string(),
+                value: cut.value,
+            });
+            let mut ranked = Vec::new();
+            for (row, kept) in resolution.alive.into_iter().zip(cut.kept) {
+                if kept {
+                    ranked.push(row);
+                } else {
+                    resolution.dropped.push((row, None));
+                }
+            }
+            resolution.alive = ranked;
+            judge.last = Some((
+                cut.stat,
+                format!("keep: {keep}, the last of them {}", shown(cut.value)),
+            ));
+        }
+        resolution.dropped.sort_unstable();
+        resolution.from_data = from_data;
+        self.judge = Some(judge);
+        Ok(resolution)
+    }
+
+    /// Why `row` was dropped, if it is not one that passes.
+    ///
+    /// # Errors
+    /// If what was measured cannot be read back.
+    pub fn decision(&self, row: u32) -> io::Result<Option<Box<Decision>>> {
+        match &self.judge {
+            Some(judge) => judge.decision(row).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Decides once more about single rows, so that no decision of millions has to be kept.
+struct Judge {
+    store: Store,
+    filter: Box<dyn Filter>,
+    /// Why rows go that the bounds keep: the stat they are ranked by, and the limit.
+    last: Option<(StatKey, String)>,
+}
+
+/// Which rows are among the best.
+struct Cut {
+    stat: StatKey,
+    kept: Vec<bool>,
+    /// The value of the last one that is kept.
+    value: Option<f64>,
+}
+
+impl Judge {
+    fn bounds_keep(&self, row: u32) -> io::Result<bool> {
+        Ok(self.filter.decide(&read(&self.store, row)?) == Verdict::Keep)
+    }
+
+    fn decision(&self, row: u32) -> io::Result<Box<Decision>> {
+        let stats = read(&self.store, row)?;
+        if let Verdict::Drop(decision) = self.filter.decide(&stats) {
+            return Ok(decision);
+        }
+        let (stat, limit) = self.last.clone().unwrap_or_default();
+        let value = stats.get(&stat).cloned();
+        Ok(Box::new(Decision {
+            value: value.unwrap_or(StatValue::Json(serde_json::Value::Null)),
+            stat,
+            limit,
+        }))
+    }
+
+    /// Ranks `rows`; the earlier of two equal ones goes before.
+    fn cut(&self, step: &Step, keep: &Keep, rows: &[u32]) -> io::Result<Cut> {
+        let stat = match (&keep.by, self.filter.stats()) {
+            (Some(by), _) => StatKey::from(by.clone()),
+            (None, [only, ..]) => only.clone(),
+            (None, []) => StatKey::default(),
+        };
+        // With several images, the one that counts for `any_or_all` counts here.
+        let all = step.params.get("any_or_all").and_then(|mode| mode.as_str()) == Some("all");
+        let least = all != keep.worst;
+        let mut ranked = Vec::with_capacity(rows.len());
+        for (&row, position) in rows.iter().zip(0_u32..) {
+            let numbers = self.filter.numbers(&read(&self.store, row)?, &stat);
+            let numbers = numbers.into_iter().filter(|number| !number.is_nan());
+            let number = if least {
+                numbers.min_by(f64::total_cmp)
+            } else {
+                numbers.max_by(f64::total_cmp)
+            };
+            ranked.push((number, row, position));
+        }
+        ranked.sort_unstable_by(|(a, row_a, at_a), (b, row_b, at_b)| {
+            let values = match (a, b) {
+                (Some(a), Some(b)) if keep.worst => a.total_cmp(b),
+                (Some(a), Some(b)) => b.total_cmp(a),
+                // Rows without a value come last.
+                (None, Some(_)) => Ordering::Greater,
+                (Some(_), None) => Ordering::Less,
+                (None, None) => Ordering::Equal,
+            };
+            values.then((row_a, at_a).cmp(&(row_b, at_b)))
+        });
+        ranked.truncate(keep.of(rows.len()));
+        let mut kept = vec![false; rows.len()];
+        for (_, _, position) in &ranked {
+            if let Some(flag) = kept.get_mut(*position as usize) {
+                *flag = true;
+            }
+        }
+        Ok(Cut {
+            stat,
+            kept,
+            value: ranked.last().and_then(|(number, ..)| *number),
+        })
+    }
+}
+
+fn shown(value: Option<f64>) -> String {
+    value.map_or_else(|| "without a value".to_owned(), |value| value.to_string())
+}
+
+fn read(store: &Store, row: u32) -> io::Result<Stats> {
+    let mut frame = Vec::new();
+    store.read(row, &mut frame)?;
+    if frame.is_empty() {
+        return Ok(Stats::default());
+    }
+    Ok(stats_from_json(serde_json::from_slice(&frame)?))
+}
+
+/// The finite numbers of a stat over all `rows`, in order of size.
+fn all_numbers(
+    filter: &dyn Filter,
+    stat: &StatKey,
+    store: &Store,
+    rows: &[u32],
+) -> io::Result<Vec<f64>> {
+    let mut values = Vec::with_capacity(rows.len());
+    for &row in rows {
+        let numbers = filter.numbers(&read(store, row)?, stat);
+        values.extend(numbers.into_iter().filter(|number| number.is_finite()));
+    }
+    values.sort_unstable_by(f64::total_cmp);
+    Ok(values)
+}

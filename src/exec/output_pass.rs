@@ -1,0 +1,171 @@
+//! The last pass: rows go to the outputs, or are set aside to be drawn from.
+
+use super::books::Books;
+use super::chain::{BatchResult, End, Rendered, RowResult};
+use super::draw::{LateFate, Survivors};
+use super::exact_keys::ExactKeys;
+use super::journal::{Left, Progress};
+use super::sinks::{Sink, SinkState};
+use super::store::StoreWriter;
+use super::{RunError, output_error, target_name, write_error};
+use crate::io::Workspace;
+use crate::io::workspace::Lengths;
+use crate::recipe::OutputSpec;
+
+/// The outputs of a run and what their samples will be drawn from.
+pub struct OutputPass<'a> {
+    specs: &'a [OutputSpec],
+    /// Open or complete outputs; samples get theirs when they are drawn.
+    pub sinks: Vec<Option<Sink>>,
+    /// Rows that samples are drawn from; `None` without samples, or once all rows are in.
+    pub rows: Option<StoreWriter>,
+    /// What became of each row so far, if there are samples.
+    pub survivors: Survivors,
+    seen: ExactKeys,
+}
+
+impl<'a> OutputPass<'a> {
+    /// Opens the outputs, new or as an earlier process left them. At most `key_budget` bytes of
+    /// keys that exact deduplicators have seen are held in memory.
+    ///
+    /// # Errors
+    /// If a file cannot be opened.
+    pub fn open(
+        workspace: &Workspace,
+        specs: &'a [OutputSpec],
+        states: &[Option<SinkState>],
+        key_budget: Option<u64>,
+    ) -> Result<Self, RunError> {
+        let failed = |e| write_error(workspace.directory().display(), e);
+        let mut sinks = Vec::new();
+        for (index, spec) in specs.iter().enumerate() {
+            let state = states.get(index).and_then(Option::as_ref);
+            let open = spec.sample.is_none() || state.is_some();
+            let sink = open
+                .then(|| Sink::open(spec, workspace, state))
+                .transpose()
+                .map_err(|e| write_error(target_name(spec), e))?;
+            sinks.push(sink);
+        }
+        let sampled = specs.iter().any(|o| o.sample.is_some());
+        Ok(Self {
+            specs,
+            sinks,
+            rows: sampled
+                .then(|| StoreWriter::open(workspace, "survivors-rows"))
+                .transpose()
+                .map_err(failed)?,
+            survivors: Survivors::open(workspace).map_err(failed)?,
+            seen: ExactKeys::open(workspace, "seen-last", key_budget).map_err(failed)?,
+        })
+    }
+
+    /// Writes a batch.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn consume(&mut self, batch: BatchResult, books: &mut Books) -> Result<(), RunError> {
+        let BatchResult {
+            rows,
+            frames,
+            rendered,
+            stats,
+            ..
+        } = batch;
+        for mut row in rows {
+            if !books.admit(&row, &mut self.seen)? {
+                continue;
+            }
+            if !matches!(row.end, End::Alive) {
+                books.ended(&row)?;
+                continue;
+            }
+            books.write_stats(stats.get(row.stats.clone()).unwrap_or_default())?;
+            self.write(&mut row, &rendered, &frames, books)?;
+        }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        row: &mut RowResult,
+        rendered: &[u8],
+        frames: &[u8],
+        books: &mut Books,
+    ) -> Result<(), RunError> {
+        let mut wrote = false;
+        let mut refused = false;
+        let records = std::mem::take(&mut row.rendered);
+        let unsampled = self
+            .sinks
+            .iter_mut()
+            .zip(self.specs)
+            .enumerate()
+            .filter(|(_, (_, spec))| spec.sample.is_none());
+        for ((index, (sink, spec)), record) in unsampled.zip(records) {
+            match (record, sink) {
+                (Rendered::Bytes(range), Some(sink)) => {
+                    sink.write(rendered.get(range).unwrap_or_default())
+                        .map_err(|e| output_error(Some(spec), e))?;
+                    wrote = true;
+                }
+                (Rendered::Refused(error, verbatim), _) => {
+                    refused = true;
+                    books.refused(index, row.origin, row.id.as_deref(), &error, &verbatim)?;
+                }
+                (Rendered::Bytes(_), None) => {}
+            }
+        }
+        let sampled = self.rows.is_some();
+        if let Some(store) = &mut self.rows {
+            let frame = frames.get(row.frame.clone()).unwrap_or_default();
+            store
+                .push(frame)
+                .and_then(|_| self.survivors.push(row.origin.identity(), wrote, refused))
+                .map_err(|e| write_error("rows set aside on disk", e))?;
+        }
+        books.traced(&row.traces);
+        if wrote || !sampled {
+            let fate = if wrote {
+                LateFate::Written
+            } else {
+                LateFate::Refused
+            };
+            books.settled(row.origin, row.id.as_deref(), fate)?;
+        } else if !refused {
+            books.sound();
+        }
+        books.reached_outputs += 1;
+        Ok(())
+    }
+
+    /// Makes everything durable and says what is left to do from `at` on.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Left, RunError> {
+        Ok(Left::Rows(Progress {
+            sinks: self.sync(lengths)?,
+            ..at.clone()
+        }))
+    }
+
+    fn sync(&mut self, lengths: &mut Lengths) -> Result<Vec<Option<SinkState>>, RunError> {
+        let failed = |e| write_error("rows set aside on disk", e);
+        if let Some(rows) = &mut self.rows {
+            rows.sync(lengths).map_err(failed)?;
+        }
+        self.survivors.sync(lengths).map_err(failed)?;
+        self.seen.sync(lengths).map_err(failed)?;
+        self.sinks
+            .iter_mut()
+            .zip(self.specs)
+            .map(|(sink, spec)| {
+                sink.as_mut()
+                    .map(|sink| sink.sync(lengths))
+                    .transpose()
+                    .map_err(|e| output_error(Some(spec), e))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,99 @@
+//! What the operators of a recipe cost and how many rows they end, measured on the first rows.
+
+use std::sync::Arc;
+
+use super::chain::{Chain, End, Stage, Work};
+use super::{RunError, plan, run, setup};
+use crate::io::LineSource;
+use crate::op::{Family, ImageNeed};
+use crate::recipe::{CompatStats, Recipe};
+
+/// What one step did to the rows of a probe.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StepProbe {
+    /// Rows that it was shown.
+    pub rows: u64,
+    /// Rows that it dropped. A deduplicator's are not known from a few rows.
+    pub dropped: Option<u64>,
+    /// Rows that it could not process.
+    pub failed: u64,
+    /// Nanoseconds a row.
+    pub nanos: u64,
+}
+
+/// Runs the first rows of a recipe's inputs, at most `rows`, through its steps up to the first
+/// barrier, and writes nothing. One entry a step; `None` for those behind the barrier.
+///
+/// # Errors
+/// If an input cannot be read.
+pub fn probe(
+    recipe: &Recipe,
+    working_dir: &std::path::Path,
+    rows: usize,
+) -> Result<Vec<Option<StepProbe>>, RunError> {
+    let mut probes: Vec<Option<StepProbe>> = vec![None; recipe.steps.len()];
+    let Some(phase) = plan::phases(&recipe.steps).into_iter().next() else {
+        return Ok(probes);
+    };
+    let shown = phase.stream.start..phase.stream.end.max(phase.group.end);
+    for (slot, step) in probes.iter_mut().zip(&recipe.steps).take(shown.end) {
+        let decides = matches!(step.family, Family::Filter | Family::Mapper);
+        *slot = Some(StepProbe {
+            dropped: decides.then_some(0),
+            ..StepProbe::default()
+        });
+    }
+    let inputs = setup::inputs(recipe);
+    let need = |phase| plan::image_need(&recipe.steps, phase, &[]);
+    let chain = Chain {
+        steps: &recipe.steps,
+        suffixes: run::suffixes(recipe, &inputs),
+        stream: plan::order(recipe, &phase.stream),
+        group: phase.group.clone(),
+        required: run::required(recipe),
+        context: setup::image_context(recipe, &inputs, working_dir, need(&phase)),
+        ujson: recipe.compat_stats == CompatStats::Ujson,
+        keep_frames: false,
+        outputs: Vec::new(),
+        keep_row_stats: false,
+        render_stats: false,
+        traced: Vec::new(),
+        timed_every: 1,
+        common: Arc::default(),
+    };
+    let batch_rows = if need(&phase) > ImageNeed::Header {
+        32
+    } else {
+        512
+    };
+    let mut source = LineSource::new(inputs);
+    let mut left = rows;
+    while left > 0 {
+        let Some(batch) = source.next_batch(left.min(batch_rows), 1 << 20)? else {
+            break;
+        };
+        left = left.saturating_sub(batch.lines.len());
+        let result = chain.run(Work::Raw(batch, None));
+        for (slot, cost) in probes.iter_mut().zip(&result.costs) {
+            if let Some(probe) = slot {
+                probe.rows += cost.rows;
+                probe.nanos += cost.nanos;
+            }
+        }
+        for row in &result.rows {
+            let (End::Dropped(step, _) | End::Failed(Stage::Step(step), ..)) = &row.end else {
+                continue;
+            };
+            if let Some(Some(probe)) = probes.get_mut(*step) {
+                match (&row.end, &mut probe.dropped) {
+                    (End::Dropped(..), Some(dropped)) => *dropped += 1,
+                    _ => probe.failed += 1,
+                }
+            }
+        }
+    }
+    for probe in probes.iter_mut().flatten() {
+        probe.nanos /= probe.rows.max(1);
+    }
+    Ok(probes)
+}

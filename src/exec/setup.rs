@@ -1,0 +1,86 @@
+//! What every pass over inputs needs before it starts: threads, inputs, where images are, limits.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::driver::InFlight;
+use super::{RunError, RunOptions, write_error};
+use crate::io::Input;
+use crate::op::ImageNeed;
+use crate::recipe::{Inputs, Recipe};
+use crate::sample::ImageContext;
+
+/// About how many bytes of rows a batch has at most.
+pub const BATCH_BYTES: usize = 1 << 20;
+
+/// The inputs of a recipe as sources.
+#[must_use]
+pub fn inputs(recipe: &Recipe) -> Vec<Input> {
+    match &recipe.inputs {
+        Inputs::Stdin => vec![Input::Stdin],
+        Inputs::Files(files) => files.iter().cloned().map(Input::File).collect(),
+    }
+}
+
+/// The worker threads that options and recipe ask for.
+///
+/// # Errors
+/// If threads cannot be started.
+pub fn pool(recipe: &Recipe, options: &RunOptions) -> Result<rayon::ThreadPool, RunError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = match (options.threads, recipe.threads) {
+        (Some(threads), _) => threads,
+        // More threads than cores only cost memory; the answer is the same.
+        (None, Some(threads)) => threads.min(cores),
+        (None, None) => cores,
+    };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.max(1))
+        .thread_name(|i| format!("djr-worker-{i}"))
+        .build()
+        .map_err(|e| write_error("worker threads", std::io::Error::other(e)))
+}
+
+/// How images of the rows of `inputs` are found, when they are read as far as `want`.
+#[must_use]
+pub fn image_context(
+    recipe: &Recipe,
+    inputs: &[Input],
+    working_dir: &Path,
+    want: ImageNeed,
+) -> Arc<ImageContext> {
+    let roots: Vec<PathBuf> = match &recipe.image_root {
+        Some(root) => vec![root.clone()],
+        None => inputs
+            .iter()
+            .map(|input| match input {
+                Input::Stdin => working_dir.to_owned(),
+                Input::File(_) => input.directory(),
+            })
+            .collect(),
+    };
+    Arc::new(ImageContext {
+        image_key: recipe.image_key.clone(),
+        roots,
+        confine: recipe.confine,
+        want,
+    })
+}
+
+/// Rows a batch, and how much may be in flight; `decodes` says that images of rows are decoded.
+#[must_use]
+pub fn limits(threads: usize, options: &RunOptions, decodes: bool) -> (usize, InFlight) {
+    // Rows whose images are decoded take milliseconds, others microseconds; a batch should last long
+    // enough to be worth handing over, and short enough to keep the threads evenly busy.
+    let rows = options.batch_rows.unwrap_or(if decodes { 32 } else { 512 });
+    let budget = options.max_memory.map_or(256 << 20, |bytes| {
+        usize::try_from(bytes / 8).unwrap_or(usize::MAX)
+    });
+    (
+        rows.max(1),
+        InFlight {
+            items: threads * 4 + 2,
+            bytes: budget.max(BATCH_BYTES),
+        },
+    )
+}

@@ -1,0 +1,141 @@
+//! One pass over rows: from their source through the chain to whoever consumes them in order.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::chain::{BatchResult, Chain, Work};
+use super::driver;
+use super::journal::Cursor;
+use super::known::KnownStats;
+use super::setup::{BATCH_BYTES, limits};
+use super::store::Store;
+use super::{RunError, RunOptions, write_error};
+use crate::io::source::InputSummary;
+use crate::io::{Input, LineSource};
+
+/// Where a phase reads from.
+pub enum Source {
+    /// The inputs.
+    Inputs(LineSource),
+    /// These rows of an earlier phase, from an index on.
+    Rows(Arc<Store>, Arc<Vec<u32>>, usize),
+}
+
+/// How a pass ended.
+pub struct Passed {
+    /// What was read of each input, if inputs were read.
+    pub summaries: Option<Vec<InputSummary>>,
+    /// A signal ended it early; what was read until then is consumed.
+    pub interrupted: bool,
+}
+
+impl Source {
+    /// The inputs, from `cursor` on.
+    #[must_use]
+    pub fn inputs(inputs: &[Input], cursor: Option<&Cursor>) -> Self {
+        Self::Inputs(match cursor {
+            Some(Cursor::Inputs(position)) => LineSource::resume(inputs.to_vec(), position.clone()),
+            _ => LineSource::new(inputs.to_vec()),
+        })
+    }
+
+    /// Rows of an earlier phase, from `cursor` on.
+    #[must_use]
+    pub fn rows(store: Arc<Store>, rows: Arc<Vec<u32>>, cursor: Option<&Cursor>) -> Self {
+        let at = match cursor {
+            Some(Cursor::Rows(at)) => *at,
+            _ => 0,
+        };
+        Self::Rows(store, rows, at)
+    }
+
+    /// Whether rows come from the inputs.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        matches!(self, Self::Inputs(_))
+    }
+}
+
+/// Reads `source` to its end through `chain`; `consume` gets the batches in order, each with the
+/// place behind it.
+///
+/// # Errors
+/// If an input cannot be read, or whatever `consume` says.
+pub fn drive(
+    pool: &rayon::ThreadPool,
+    options: &RunOptions,
+    chain: &Chain<'_>,
+    source: Source,
+    mut consume: impl FnMut(BatchResult, Cursor) -> Result<(), RunError>,
+) -> Result<Passed, RunError> {
+    let (batch_rows, limit) = limits(pool.current_num_threads(), options, chain.decodes());
+    let mut interrupted = false;
+    let mut stop = || {
+        interrupted = options.interrupted.load(Ordering::Relaxed);
+        interrupted
+    };
+    let work = |(work, cursor)| (chain.run(work), cursor);
+    let consume = |(mut batch, cursor): (BatchResult, Cursor)| {
+        if let Some(fault) = batch.fault.take() {
+            return Err(RunError::Stored(fault));
+        }
+        if let Some(error) = batch.unreadable.take() {
+            return Err(write_error("rows set aside on disk", error));
+        }
+        consume(batch, cursor)
+    };
+    let summaries = match source {
+        Source::Inputs(mut lines) => {
+            let mut known = options.known.as_ref().map(KnownStats::open);
+            if let Some(known) = &mut known {
+                known.skip(lines.summaries().iter().map(|read| read.rows).sum())?;
+            }
+            let next = || {
+                if stop() {
+                    return Ok(None);
+                }
+                let batch = lines.next_batch(batch_rows, BATCH_BYTES)?;
+                let Some(batch) = batch else {
+                    return Ok(None);
+                };
+                let rows = batch.lines.len();
+                let known = known.as_mut().map(|known| known.next(rows)).transpose()?;
+                let size = batch.data.len();
+                let work = Work::Raw(batch, known);
+                Ok(Some(((work, Cursor::Inputs(lines.position())), size)))
+            };
+            driver::ordered(pool, limit, next, work, consume)?;
+            Some(lines.summaries().to_vec())
+        }
+        Source::Rows(store, ordinals, mut at) => {
+            let next = || {
+                if stop() {
+                    return Ok(None);
+                }
+                let rest = ordinals.get(at..).unwrap_or_default();
+                let mut size = 0;
+                let count = rest
+                    .iter()
+                    .take(batch_rows)
+                    .take_while(|&&ordinal| {
+                        let fits = size < BATCH_BYTES;
+                        size += store.size(ordinal);
+                        fits
+                    })
+                    .count();
+                at += count;
+                let batch = rest.get(..count).unwrap_or_default().to_vec();
+                Ok((!batch.is_empty()).then(|| {
+                    let work = Work::Stored(Arc::clone(&store), batch);
+                    ((work, Cursor::Rows(at)), size)
+                }))
+            };
+            driver::ordered(pool, limit, next, work, consume)?;
+            None
+        }
+    };
+    Ok(Passed {
+        summaries,
+        interrupted,
+    })
+}

@@ -1,0 +1,285 @@
+//! The working files of a run: append-only logs that it reads back, and outputs that wait for
+//! their names.
+//!
+//! A run that can be resumed keeps them by name, and opens each at the length that its last
+//! checkpoint made durable; other runs use nameless files, which vanish with the process.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::PendingFile;
+use super::atomic::{Keep, reopen};
+
+/// Durable lengths of files in bytes, by name.
+pub type Lengths = BTreeMap<String, u64>;
+
+/// Where a run keeps its working files.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    directory: PathBuf,
+    kept: Option<Kept>,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    committed: Lengths,
+    keep: Keep,
+}
+
+impl Workspace {
+    /// A workspace of nameless files in `directory`.
+    #[must_use]
+    pub fn nameless(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            kept: None,
+        }
+    }
+
+    /// A workspace of files by name in `directory`; those named in `committed` are gone on with
+    /// after that many bytes. Outputs stay unfinished as long as `keep` says so.
+    #[must_use]
+    pub fn kept(directory: PathBuf, committed: Lengths, keep: Keep) -> Self {
+        Self {
+            directory,
+            kept: Some(Kept { committed, keep }),
+        }
+    }
+
+    /// Where the files are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Whether a later process can go on with the files.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Opens the log `name`.
+    ///
+    /// # Errors
+    /// If its file cannot be opened, or has lost bytes.
+    pub fn log(&self, name: &str) -> io::Result<Log> {
+        let Some(kept) = &self.kept else {
+            return Ok(Log::over(name, tempfile::tempfile_in(&self.directory)?, 0));
+        };
+        let path = self.directory.join(name);
+        if let Some(&length) = kept.committed.get(name) {
+            return Ok(Log::over(name, reopen(&path, length)?, length));
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
+        Ok(Log::over(name, file, 0))
+    }
+
+    /// Opens the log `name` if a later process could go on with it: for what this process has in
+    /// memory anyway.
+    ///
+    /// # Errors
+    /// As [`Workspace::log`].
+    pub fn log_if_kept(&self, name: &str) -> io::Result<Option<Log>> {
+        self.is_kept().then(|| self.log(name)).transpose()
+    }
+
+    /// Removes logs that nothing will read again.
+    pub fn remove(&self, name: &str) {
+        if self.is_kept() {
+            let _ = fs::remove_file(self.directory.join(name));
+        }
+    }
+
+    /// Opens the output that will become `target`, whose lock the run holds.
+    ///
+    /// # Errors
+    /// If its part cannot be opened, or has lost bytes.
+    pub fn pending(&self, target: &Path) -> io::Result<PendingFile> {
+        let Some(kept) = &self.kept else {
+            return PendingFile::create_lasting(target, &Keep::default());
+        };
+        match kept.committed.get(&output_name(target)) {
+            Some(&length) => PendingFile::reopen(target, length, &kept.keep),
+            None => PendingFile::create_lasting(target, &kept.keep),
+        }
+    }
+
+    /// Whether an earlier process wrote to `target`.
+    #[must_use]
+    pub fn has_pending(&self, target: &Path) -> bool {
+        self.kept
+            .as_ref()
+            .is_some_and(|kept| kept.committed.contains_key(&output_name(target)))
+    }
+}
+
+/// Makes `file` durable and enters its length.
+///
+/// # Errors
+/// If the disk is full or fails.
+pub fn sync_pending(
+    file: &mut PendingFile,
+    target: &Path,
+    lengths: &mut Lengths,
+) -> io::Result<()> {
+    lengths.insert(output_name(target), file.sync()?);
+    Ok(())
+}
+
+fn output_name(target: &Path) -> String {
+    format!("output {}", target.display())
+}
+
+/// An append-only file that is read back from its start.
+pub struct Log {
+    name: String,
+    writer: BufWriter<File>,
+    length: u64,
+}
+
+impl Log {
+    fn over(name: &str, file: File, length: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            writer: BufWriter::with_capacity(1 << 16, file),
+            length,
+        }
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether nothing was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.length += bytes.len() as u64;
+        self.writer.write_all(bytes)
+    }
+
+    /// Makes it durable and enters its length.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.writer.flush()?;
+        self.writer.get_ref().sync_data()?;
+        lengths.insert(self.name.clone(), self.length);
+        Ok(())
+    }
+
+    /// Reads it from the start; appending may go on afterwards.
+    ///
+    /// # Errors
+    /// If the last bytes cannot be written.
+    pub fn replay(&mut self) -> io::Result<Replay<'_>> {
+        self.writer.flush()?;
+        Ok(BufReader::with_capacity(
+            1 << 18,
+            Positioned {
+                file: self.writer.get_ref(),
+                at: 0,
+            },
+        ))
+    }
+
+    /// Reads exactly `buffer` from byte `at` on.
+    ///
+    /// # Errors
+    /// If the file is shorter or cannot be read.
+    pub fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        self.writer.get_ref().read_exact_at(buffer, at)
+    }
+
+    /// Hands what was appended to the system, so that [`Log::read_exact_at`] sees it.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// A log being read.
+pub type Replay<'a> = BufReader<Positioned<'a>>;
+
+/// Reads a file without moving its write position.
+pub struct Positioned<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for Positioned<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buffer, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+/// Reads records of `N` bytes until the end.
+///
+/// # Errors
+/// If the file cannot be read or ends inside a record.
+pub fn each_record<const N: usize>(
+    replay: &mut impl Read,
+    mut see: impl FnMut([u8; N]),
+) -> io::Result<()> {
+    let mut record = [0; N];
+    loop {
+        let n = replay.read(&mut record)?;
+        if n == 0 {
+            return Ok(());
+        }
+        if let Some(rest) = record.get_mut(n..) {
+            replay.read_exact(rest)?;
+        }
+        see(record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_are_gone_on_with_where_they_were_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let keep = Keep::default();
+        let fresh = Workspace::kept(dir.path().into(), Lengths::new(), keep.clone());
+        let mut log = fresh.log("keys").unwrap();
+        log.append(b"abcd").unwrap();
+        let mut lengths = Lengths::new();
+        log.sync(&mut lengths).unwrap();
+        log.append(b"torn").unwrap();
+        drop(log);
+        let resumed = Workspace::kept(dir.path().into(), lengths, keep);
+        let mut log = resumed.log("keys").unwrap();
+        log.append(b"ef").unwrap();
+        let mut pairs = Vec::new();
+        each_record::<2>(&mut log.replay().unwrap(), |pair| pairs.push(pair)).unwrap();
+        assert_eq!(pairs, [*b"ab", *b"cd", *b"ef"]);
+        log.append(b"gh").unwrap();
+        let mut all = String::new();
+        log.replay().unwrap().read_to_string(&mut all).unwrap();
+        assert_eq!(all, "abcdefgh");
+    }
+}

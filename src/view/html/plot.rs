@@ -1,0 +1,405 @@
+//! Charts: bars in SVG that stretches, labels in HTML that does not, so that both read well at
+//! any width. Every number is on the page as text as well: in a bar's title and in a table.
+
+use std::fmt::Write as _;
+
+use super::text::{count, esc, number, percent};
+use crate::report::table::{bytes, thousands};
+use crate::view::histogram::{Histogram, round_up, tidy};
+
+/// The height of the drawing in CSS pixels; the bars are as high in their own units.
+const HEIGHT: f64 = 150.0;
+
+/// The share of the width that the bar of what lies beyond the range takes, in percent.
+const TAIL: f64 = 5.0;
+
+/// What a chart shows.
+pub(super) struct Plot<'a> {
+    /// The values.
+    pub histogram: &'a Histogram,
+    /// What is measured.
+    pub stat: &'a str,
+    /// What the two kinds of values are called.
+    pub kinds: [&'a str; 2],
+    /// Bounds: name, value, whether it is the upper one.
+    pub marks: Vec<(&'a str, f64, bool)>,
+    /// Draw shares of two sets over each other instead of counts upon each other.
+    pub compare: bool,
+}
+
+/// A value of `stat` with its unit.
+pub(super) fn value_of(stat: &str, value: f64) -> String {
+    let is_size = stat == "image_sizes" || stat == "bytes";
+    if is_size && value >= 0.0 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "shown rounded"
+        )]
+        return bytes(value.round() as u64);
+    }
+    number(value)
+}
+
+/// Where things are, in percent of the width.
+struct Scale {
+    first: f64,
+    last: f64,
+    left: f64,
+    right: f64,
+}
+
+impl Scale {
+    fn x(&self, value: f64) -> f64 {
+        let share = (value - self.first) / (self.last - self.first);
+        self.left + share * (100.0 - self.left - self.right)
+    }
+}
+
+struct Bar {
+    x: f64,
+    width: f64,
+    label: String,
+    from: Option<f64>,
+    to: Option<f64>,
+    counts: [u64; 2],
+}
+
+impl Plot<'_> {
+    /// The chart.
+    #[expect(clippy::cast_precision_loss, reason = "heights of bars")]
+    pub(super) fn draw(&self) -> String {
+        let histogram = self.histogram;
+        let (Some(&first), Some(&last)) = (histogram.edges.first(), histogram.edges.last()) else {
+            return String::new();
+        };
+        let tail = |counts: [u64; 2]| if counts == [0, 0] { 0.0 } else { TAIL };
+        let scale = Scale {
+            first,
+            last: if last > first { last } else { first + 1.0 },
+            left: tail(histogram.below),
+            right: tail(histogram.above),
+        };
+        let bars = self.bars(&scale);
+        let totals = [histogram.total(0), histogram.total(1)];
+        let height_of = |counts: [u64; 2], kind: usize| {
+            let count = counts.get(kind).copied().unwrap_or(0) as f64;
+            let total = totals.get(kind).copied().unwrap_or(0).max(1) as f64;
+            if self.compare {
+                count / total * 100.0
+            } else {
+                count
+            }
+        };
+        let tallest = bars
+            .iter()
+            .map(|bar| {
+                let (a, b) = (height_of(bar.counts, 0), height_of(bar.counts, 1));
+                if self.compare { a.max(b) } else { a + b }
+            })
+            .fold(0.0, f64::max);
+        let step = round_up(tallest / 3.0).max(if self.compare { 0.1 } else { 1.0 });
+        let top = (tallest / step).ceil().max(1.0) * step;
+        let mut out = String::new();
+        let low = if self.marks.is_empty() { " low" } else { "" };
+        let _ = write!(
+            out,
+            "<div class=\"plot\"><div class=\"frame{low}\">{}",
+            y_axis(step, top, self.compare)
+        );
+        let _ = write!(
+            out,
+            "<svg viewBox=\"0 0 1000 {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" \
+             aria-label=\"{}\" data-stat=\"{}\">",
+            esc(&self.summary(totals)),
+            esc(self.stat)
+        );
+        for bar in &bars {
+            self.draw_bar(bar, top, &height_of, &mut out);
+        }
+        if self.compare {
+            outline(&bars, top, &height_of, &mut out);
+        }
+        out.push_str("</svg>");
+        for (name, value, upper) in &self.marks {
+            if (first..=last).contains(value) {
+                let x = scale.x(*value);
+                let side = if x > 50.0 { "before" } else { "after" };
+                let row = if *upper { " second" } else { "" };
+                let _ = write!(
+                    out,
+                    "<div class=\"mark {side}{row}\" style=\"left:{x:.2}%\" data-bound=\"{value}\">\
+                     <span>{} {}</span></div>",
+                    esc(name),
+                    value_of(self.stat, *value)
+                );
+            }
+        }
+        out.push_str("</div>");
+        self.x_axis(&scale, &mut out);
+        out.push_str("</div>");
+        for (name, value, upper) in &self.marks {
+            if !(first..=last).contains(value) {
+                let arrow = if *upper { "right" } else { "left" };
+                let _ = write!(
+                    out,
+                    "<p class=\"beyond\">{} {} lies far to the {arrow} of the values.</p>",
+                    esc(name),
+                    value_of(self.stat, *value)
+                );
+            }
+        }
+        self.table(&bars, totals, &mut out);
+        out
+    }
+
+    fn bars(&self, scale: &Scale) -> Vec<Bar> {
+        let histogram = self.histogram;
+        let show = |value| value_of(self.stat, value);
+        let mut bars = Vec::new();
+        if let (false, Some(&first)) = (histogram.below == [0, 0], histogram.edges.first()) {
+            bars.push(Bar {
+                x: 0.0,
+                width: TAIL - 1.2,
+                label: format!("below {}", show(first)),
+                from: histogram.min,
+                to: Some(first),
+                counts: histogram.below,
+            });
+        }
+        for (edges, counts) in histogram.edges.windows(2).zip(&histogram.bars) {
+            let &[from, to] = edges else { continue };
+            let (left, right) = (scale.x(from), scale.x(to));
+            let label = if (to - from - 1.0).abs() < 1e-9 && from.fract() == 0.0 {
+                show(from)
+            } else {
+                format!("{} to {}", show(from), show(to))
+            };
+            bars.push(Bar {
+                x: left,
+                width: if from < to { right - left } else { 100.0 },
+                label,
+                from: Some(from),
+                to: Some(to),
+                counts: *counts,
+            });
+        }
+        if let (false, Some(&last)) = (histogram.above == [0, 0], histogram.edges.last()) {
+            bars.push(Bar {
+                x: 100.0 - TAIL + 1.2,
+                width: TAIL - 1.2,
+                label: format!("above {}", show(last)),
+                from: Some(last),
+                to: histogram.max,
+                counts: histogram.above,
+            });
+        }
+        bars
+    }
+
+    fn draw_bar(
+        &self,
+        bar: &Bar,
+        top: f64,
+        height_of: &impl Fn([u64; 2], usize) -> f64,
+        out: &mut String,
+    ) {
+        if bar.counts == [0, 0] {
+            return;
+        }
+        // Room between bars, but not at the cost of thin ones.
+        let gap = (bar.width * 0.12).min(0.25);
+        let (x, width) = (bar.x * 10.0, (bar.width - gap).max(0.05) * 10.0);
+        let edge = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
+        let _ = write!(
+            out,
+            "<g data-from=\"{}\" data-to=\"{}\" data-a=\"{}\" data-b=\"{}\"><title>{}</title>\
+             <rect class=\"hit\" x=\"{x:.1}\" y=\"0\" width=\"{width:.1}\" height=\"{HEIGHT}\"/>",
+            edge(bar.from),
+            edge(bar.to),
+            bar.counts[0],
+            bar.counts[1],
+            esc(&self.told(bar))
+        );
+        let mut base = HEIGHT;
+        for (kind, count) in bar.counts.iter().enumerate() {
+            if *count == 0 || (self.compare && kind == 1) {
+                continue;
+            }
+            // Even one row among many is to be seen.
+            let height = (height_of(bar.counts, kind) / top * HEIGHT).max(2.0);
+            base -= height;
+            let _ = write!(
+                out,
+                "<rect class=\"k{kind}\" x=\"{x:.1}\" y=\"{base:.1}\" width=\"{width:.1}\" \
+                 height=\"{height:.1}\"/>"
+            );
+        }
+        out.push_str("</g>");
+    }
+
+    fn told(&self, bar: &Bar) -> String {
+        let [a, b] = bar.counts;
+        let [first, second] = self.kinds;
+        if second.is_empty() {
+            return format!("{}: {}", bar.label, thousands(a));
+        }
+        format!(
+            "{}: {} {first}, {} {second}",
+            bar.label,
+            thousands(a),
+            thousands(b)
+        )
+    }
+
+    fn summary(&self, totals: [u64; 2]) -> String {
+        let range = match (self.histogram.min, self.histogram.max) {
+            (Some(min), Some(max)) => format!(
+                ", from {} to {}",
+                value_of(self.stat, min),
+                value_of(self.stat, max)
+            ),
+            _ => String::new(),
+        };
+        let [first, second] = self.kinds;
+        let kinds = if second.is_empty() {
+            count(totals[0], "value")
+        } else {
+            format!(
+                "{} {first}, {} {second}",
+                thousands(totals[0]),
+                thousands(totals[1])
+            )
+        };
+        format!("Histogram of {}: {kinds}{range}", self.stat)
+    }
+
+    fn x_axis(&self, scale: &Scale, out: &mut String) {
+        out.push_str("<div class=\"xaxis\" aria-hidden=\"true\">");
+        let histogram = self.histogram;
+        let step = round_up((scale.last - scale.first) / 7.0);
+        if step > 0.0 {
+            let mut at = (scale.first / step).ceil();
+            let mut odd = false;
+            while at * step <= scale.last * (1.0 + 1e-12) + 1e-300 {
+                let value = tidy(at * step, step);
+                let class = if odd { " class=\"minor\"" } else { "" };
+                let _ = write!(
+                    out,
+                    "<span{class} style=\"left:{:.2}%\">{}</span>",
+                    scale.x(value).clamp(0.0, 100.0),
+                    value_of(self.stat, value)
+                );
+                at += 1.0;
+                odd = !odd;
+            }
+        }
+        out.push_str("</div>");
+        let mut tails = Vec::new();
+        if let (false, Some(min)) = (histogram.below == [0, 0], histogram.min) {
+            tails.push(format!(
+                "first bar: {} down to {}",
+                thousands(histogram.below.iter().sum()),
+                value_of(self.stat, min)
+            ));
+        }
+        if let (false, Some(max)) = (histogram.above == [0, 0], histogram.max) {
+            tails.push(format!(
+                "last bar: {} beyond, up to {}",
+                thousands(histogram.above.iter().sum()),
+                value_of(self.stat, max)
+            ));
+        }
+        if !tails.is_empty() {
+            let _ = write!(out, "<p class=\"tails\">{}</p>", esc(&tails.join(" · ")));
+        }
+    }
+
+    fn table(&self, bars: &[Bar], totals: [u64; 2], out: &mut String) {
+        let [first, second] = self.kinds;
+        let _ = write!(
+            out,
+            "<details class=\"numbers\"><summary>Numbers</summary><div class=\"scroll\"><table>\
+             <thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{}</th>",
+            esc(self.stat),
+            esc(first)
+        );
+        if !second.is_empty() {
+            let _ = write!(out, "<th scope=\"col\">{}</th>", esc(second));
+        }
+        out.push_str("</tr></thead><tbody>");
+        for bar in bars.iter().filter(|bar| bar.counts != [0, 0]) {
+            let _ = write!(out, "<tr><th scope=\"row\">{}</th>", esc(&bar.label));
+            let columns = if second.is_empty() { 1 } else { 2 };
+            for (count, total) in bar.counts.iter().zip(totals).take(columns) {
+                let share = if self.compare {
+                    format!(" ({})", percent(*count, total))
+                } else {
+                    String::new()
+                };
+                let _ = write!(out, "<td>{}{}</td>", thousands(*count), esc(&share));
+            }
+            out.push_str("</tr>");
+        }
+        out.push_str("</tbody></table></div></details>");
+    }
+}
+
+/// The second set as a line over the bars of the first.
+fn outline(bars: &[Bar], top: f64, height_of: &impl Fn([u64; 2], usize) -> f64, out: &mut String) {
+    let mut path = String::new();
+    for bar in bars {
+        let y = HEIGHT - height_of(bar.counts, 1) / top * HEIGHT;
+        let command = if path.is_empty() { 'M' } else { 'L' };
+        let _ = write!(
+            path,
+            "{command}{:.1} {y:.1}H{:.1}",
+            bar.x * 10.0,
+            (bar.x + bar.width) * 10.0
+        );
+    }
+    let _ = write!(out, "<path class=\"outline\" d=\"{path}\"/>");
+}
+
+fn y_axis(step: f64, top: f64, shares: bool) -> String {
+    let mut out = String::from("<div class=\"yaxis\" aria-hidden=\"true\">");
+    let mut at = step;
+    while at <= top * (1.0 + 1e-9) {
+        let value = tidy(at, step);
+        let _ = write!(
+            out,
+            "<span style=\"bottom:{:.2}%\">{}{}</span>",
+            at / top * 100.0,
+            number(value),
+            if shares { " %" } else { "" }
+        );
+        at += step;
+    }
+    out.push_str("</div>");
+    out
+}
+
+/// One bar of a waterfall: what is left, what goes, as parts of the rows of the whole run.
+#[expect(clippy::cast_precision_loss, reason = "widths of bars")]
+pub(super) fn bar(parts: &[(&str, u64)], whole: u64) -> String {
+    let mut out = String::from(
+        "<svg class=\"flow\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
+    );
+    let unit = 1000.0 / whole.max(1) as f64;
+    let mut x = 0.0_f64;
+    for (class, rows) in parts {
+        let width = *rows as f64 * unit;
+        if *rows > 0 {
+            // Even one row is to be seen.
+            let shown = width.max(2.5);
+            let from = x.min(1000.0 - shown);
+            let _ = write!(
+                out,
+                "<rect class=\"{class}\" x=\"{from:.2}\" y=\"0\" width=\"{shown:.2}\" height=\"10\"/>"
+            );
+        }
+        x += width;
+    }
+    out.push_str("</svg>");
+    out
+}

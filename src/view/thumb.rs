@@ -1,0 +1,122 @@
+//! Small pictures for a page: decoded as strictly as everywhere, made small, encoded anew, so
+//! that nothing of the original file (its metadata, its bytes) gets into the page.
+
+use fast_image_resize as fir;
+use image::ExtendedColorType;
+use image::codecs::jpeg::JpegEncoder;
+
+use crate::image::RgbImage;
+
+/// The box that a picture has to fit, in pixels.
+const BOX: (u32, u32) = (224, 168);
+
+const QUALITY: u8 = 72;
+
+/// A picture as a `data:` address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thumb {
+    /// Its width in pixels.
+    pub width: u32,
+    /// Its height in pixels.
+    pub height: u32,
+    /// `data:image/jpeg;base64,…`.
+    pub address: String,
+}
+
+/// `picture`, made to fit the box; one that fits is not enlarged. `None` if it cannot be encoded.
+#[must_use]
+pub fn thumb(picture: &RgbImage) -> Option<Thumb> {
+    let (width, height) = fit(picture.width(), picture.height());
+    let small;
+    let pixels = if (width, height) == (picture.width(), picture.height()) {
+        picture.data()
+    } else {
+        let source = fir::images::ImageRef::new(
+            picture.width(),
+            picture.height(),
+            picture.data(),
+            fir::PixelType::U8x3,
+        )
+        .ok()?;
+        let mut target = fir::images::Image::new(width, height, fir::PixelType::U8x3);
+        fir::Resizer::new()
+            .resize(&source, &mut target, None)
+            .ok()?;
+        small = target.into_vec();
+        &small
+    };
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
+        .encode(pixels, width, height, ExtendedColorType::Rgb8)
+        .ok()?;
+    Some(Thumb {
+        width,
+        height,
+        address: format!("data:image/jpeg;base64,{}", base64(&jpeg)),
+    })
+}
+
+/// The size that fits the box in the same proportions, at least one pixel.
+fn fit(width: u32, height: u32) -> (u32, u32) {
+    let (w, h) = (u64::from(width.max(1)), u64::from(height.max(1)));
+    let (box_w, box_h) = (u64::from(BOX.0), u64::from(BOX.1));
+    if w <= box_w && h <= box_h {
+        return (width, height);
+    }
+    let (new_w, new_h) = if w * box_h >= h * box_w {
+        (box_w, (h * box_w + w / 2) / w)
+    } else {
+        ((w * box_h + h / 2) / h, box_h)
+    };
+    let side = |n: u64| u32::try_from(n.max(1)).unwrap_or(1);
+    (side(new_w), side(new_h))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
+        let word = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4_u32 {
+            let index = (word >> (18 - 6 * digit)) & 63;
+            out.push(if digit as usize <= chunk.len() {
+                DIGITS.get(index as usize).map_or('=', |d| char::from(*d))
+            } else {
+                '='
+            });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_standard() {
+        let pairs = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ];
+        for (text, expected) in pairs {
+            assert_eq!(base64(text.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn pictures_fit_the_box_and_are_not_enlarged() {
+        assert_eq!(fit(30, 20), (30, 20));
+        assert_eq!(fit(448, 168), (224, 84));
+        assert_eq!(fit(336, 1000), (56, 168));
+        assert_eq!(fit(12_192, 1), (224, 1));
+        let picture = RgbImage::new(600, 300, vec![200; 600 * 300 * 3]).unwrap();
+        let thumb = thumb(&picture).unwrap();
+        assert_eq!((thumb.width, thumb.height), (224, 112));
+        assert!(thumb.address.len() < 2000);
+    }
+}

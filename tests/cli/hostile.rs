@@ -1,0 +1,539 @@
+//! Input that means harm: each is capped, set aside or refused by its reason, and costs no other
+//! row anything; memory stays in bounds. `docs/FAULTS.md` lists them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::Scratch;
+
+const GOOD: &[u8] = b"{\"id\": \"good\", \"text\": \"a sound row\"}\n";
+
+const RECIPE: &str =
+    "dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess: [text_length_filter: {min_len: 1}]\n";
+
+/// Runs `RECIPE` over the rows, a good one after each, and gives the reason for every one that
+/// was set aside, in order. Each good row must come through.
+fn reasons(scratch: &Scratch, lines: &[Vec<u8>]) -> Vec<(u64, String)> {
+    let mut input = Vec::new();
+    for line in lines {
+        input.extend_from_slice(line);
+        input.push(b'\n');
+        input.extend_from_slice(GOOD);
+    }
+    scratch.write("in.jsonl", input);
+    scratch.write("r.yaml", RECIPE);
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(1);
+    let out = scratch.read("o.jsonl");
+    let whole = out.windows(GOOD.len()).filter(|w| *w == GOOD).count();
+    assert_eq!(whole, lines.len());
+    scratch
+        .rows("o.djr/quarantine.jsonl")
+        .iter()
+        .map(|r| {
+            (
+                r["line"].as_u64().unwrap(),
+                r["code"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect()
+}
+
+fn peak_memory(scratch: &Scratch, run_dir: &str) -> u64 {
+    let manifest = scratch.json(&format!("{run_dir}/manifest.json"));
+    manifest["peak_memory_bytes"].as_u64().unwrap()
+}
+
+#[test]
+fn rows_that_are_no_rows_are_set_aside_by_their_reasons() {
+    let nested = |open: &str, close: &str| -> String {
+        format!("{}1{}", open.repeat(100_000), close.repeat(100_000))
+    };
+    let cases: &[(String, Option<&str>)] = &[
+        (nested("[", "]"), Some("json_not_object")),
+        (nested("{\"text\":", "}"), Some("wrong_type")),
+        (
+            format!("{{\"text\": {}", "[".repeat(100_000)),
+            Some("json_invalid"),
+        ),
+        // Depth in a field that nobody asks for does no harm.
+        (
+            format!("{{\"text\": \"deep\", \"x\": {}}}", nested("[", "]")),
+            None,
+        ),
+        ("{\"text\": \"a\u{0}b\"}".into(), Some("json_invalid")),
+        ("\u{0}\u{0}\u{0}".into(), Some("json_invalid")),
+        ("{\"text\": \"a\\u0000b\"}".into(), None),
+        (
+            "{\"text\": \"\\ud83d alone\"}".into(),
+            Some("lone_surrogate"),
+        ),
+        (
+            "{\"text\": \"\\ude00\\ud83d\"}".into(),
+            Some("lone_surrogate"),
+        ),
+        ("{\"text\": \"first\", \"text\": \"second\"}".into(), None),
+        ("{\"text\": \"number\", \"n\": 1e999999}".into(), None),
+        (
+            format!("{{\"text\": \"number\", \"n\": -{}}}", "9".repeat(100_000)),
+            None,
+        ),
+        ("{\"text\": 1e999}".into(), Some("wrong_type")),
+        (
+            "{\"text\": \"nan\", \"n\": NaN}".into(),
+            Some("json_invalid"),
+        ),
+        (
+            "{\"text\": \"nan\", \"n\": -Infinity}".into(),
+            Some("json_invalid"),
+        ),
+        ("{\"text\": \"crlf\"}\r".into(), None),
+        (
+            "\u{feff}{\"text\": \"a mark inside\"}".into(),
+            Some("json_invalid"),
+        ),
+        ("{'text': 'python'}".into(), Some("json_invalid")),
+    ];
+    let mut lines: Vec<Vec<u8>> = cases.iter().map(|c| c.0.clone().into_bytes()).collect();
+    let mut expected: Vec<(u64, String)> = (0..)
+        .zip(cases)
+        .filter_map(|(n, case)| Some((2 * n + 1, case.1?.to_owned())))
+        .collect();
+    lines.push(b"\xff\xfe{\0}\0".to_vec());
+    expected.push((2 * cases.len() as u64 + 1, "utf8_invalid".into()));
+    let scratch = Scratch::new();
+    assert_eq!(reasons(&scratch, &lines), expected);
+    // Of duplicate keys the last counts, and the row is written as it was.
+    let out = String::from_utf8(scratch.read("o.jsonl")).unwrap();
+    assert!(out.contains("{\"text\": \"first\", \"text\": \"second\"}\n"));
+    assert!(peak_memory(&scratch, "o.djr") < 100 << 20);
+}
+
+#[test]
+fn ids_that_no_reader_could_cope_with_stay_out_of_the_ledger() {
+    let scratch = Scratch::new();
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let long = format!("\"{}\"", "x".repeat(100_000));
+    let ids = [
+        deep.as_str(),
+        &long,
+        "\"\\ud83d\"",
+        "{\"a\": 1}",
+        "null",
+        "1e999",
+        "true",
+    ];
+    let mut input = String::new();
+    for id in ids {
+        input += &["{\"id\": ", id, ", \"text\": \"some text\"}\n"].concat();
+    }
+    input +=
+        "{\"id\": \"\\u00e9-1\", \"text\": \"some text\"}\n{\"id\": 12, \"text\": \"some text\"}\n";
+    scratch.write("in.jsonl", &input);
+    scratch.write("r.yaml", RECIPE);
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+    let known: Vec<Value> = scratch
+        .ledger("o.djr")
+        .into_iter()
+        .filter_map(|entry| entry.get("id").cloned())
+        .collect();
+    // 1e999 is a number, though none that a double holds.
+    assert_eq!(known, [json!("é-1"), json!(12)]);
+    assert_eq!(scratch.read("o.jsonl"), input.as_bytes());
+}
+
+#[test]
+fn a_line_of_any_length_costs_no_more_than_the_cap() {
+    let scratch = Scratch::new();
+    // A hole of 600 MB in the file: zeros that take no space.
+    let path = scratch.write("in.jsonl", GOOD);
+    let file = fs::File::options().append(true).open(&path).unwrap();
+    file.set_len(600 << 20).unwrap();
+    drop(file);
+    let mut file = fs::File::options().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, &[b"\n", GOOD].concat()).unwrap();
+    drop(file);
+    scratch.write("r.yaml", RECIPE);
+    scratch
+        .djr(&["run", "r.yaml", "-q", "--threads", "2"])
+        .expect(1);
+    let aside = scratch.rows("o.djr/quarantine.jsonl");
+    assert_eq!(aside.len(), 1);
+    assert_eq!(aside[0]["code"], "row_too_long");
+    assert!(aside[0]["row"].as_str().unwrap().len() <= 4096);
+    assert_eq!(scratch.read("o.jsonl"), [GOOD, GOOD].concat());
+    let peak = peak_memory(&scratch, "o.djr");
+    assert!(peak < 250 << 20, "{peak}");
+}
+
+#[test]
+fn a_file_in_utf16_is_refused_with_what_to_do() {
+    let scratch = Scratch::new();
+    for order in [u16::to_le_bytes, u16::to_be_bytes] {
+        let text = "\u{feff}{\"text\": \"x\"}\n";
+        let bytes: Vec<u8> = text.encode_utf16().flat_map(order).collect();
+        scratch.write("in.jsonl", bytes);
+        scratch.write("r.yaml", RECIPE);
+        let ran = scratch.djr(&["run", "r.yaml"]).expect(3);
+        assert!(
+            ran.stderr.contains("UTF-16") && ran.stderr.contains("iconv"),
+            "{}",
+            ran.stderr
+        );
+        assert!(!scratch.path("o.jsonl").exists());
+    }
+}
+
+fn png_chunk(name: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut out = u32::try_from(data.len()).unwrap().to_be_bytes().to_vec();
+    let body = [name, data].concat();
+    let mut sum = flate2::Crc::new();
+    sum.update(&body);
+    out.extend(body);
+    out.extend(sum.sum().to_be_bytes());
+    out
+}
+
+fn png(side: u32) -> Vec<u8> {
+    let mut header = [side.to_be_bytes(), side.to_be_bytes()].concat();
+    header.extend([8, 2, 0, 0, 0]);
+    let mut pixels = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut pixels, &[0; 100]).unwrap();
+    [
+        b"\x89PNG\r\n\x1a\n".to_vec(),
+        png_chunk(b"IHDR", &header),
+        png_chunk(b"IDAT", &pixels.finish().unwrap()),
+        png_chunk(b"IEND", b""),
+    ]
+    .concat()
+}
+
+fn gif(screen: u16, frame: u16) -> Vec<u8> {
+    let sizes = |side: u16| [side.to_le_bytes(), side.to_le_bytes()].concat();
+    [
+        b"GIF89a".to_vec(),
+        sizes(screen),
+        b"\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0".to_vec(),
+        sizes(frame),
+        b"\0\x02\x02\x44\x01\0;".to_vec(),
+    ]
+    .concat()
+}
+
+fn bmp(side: u32) -> Vec<u8> {
+    let mut out = b"BM\x64\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec();
+    out.extend([side.to_le_bytes(), side.to_le_bytes()].concat());
+    out.extend(b"\x01\0\x18\0");
+    out.resize(100, 0);
+    out
+}
+
+fn webp(side: u32) -> Vec<u8> {
+    let side = side - 1;
+    let mut canvas = vec![0; 4];
+    canvas.extend([&side.to_le_bytes()[..3], &side.to_le_bytes()[..3]].concat());
+    let lossless = [&b"\x2f\x07\xc0\x01\0"[..], &[0; 20]].concat();
+    let chunk = |name: &[u8], data: &[u8]| {
+        let length = u32::try_from(data.len()).unwrap().to_le_bytes();
+        let mut out = [name, &length, data].concat();
+        out.resize(out.len().next_multiple_of(2), 0);
+        out
+    };
+    let body = [
+        &b"WEBP"[..],
+        &chunk(b"VP8X", &canvas),
+        &chunk(b"VP8L", &lossless),
+    ]
+    .concat();
+    chunk(b"RIFF", &body)
+}
+
+/// A grey TIFF of one strip; its LZW data is junk.
+fn tiff(side: u32, rows_per_strip: u32) -> Vec<u8> {
+    let entries = [
+        (256, 4, side),
+        (257, 4, side),
+        (258, 3, 8),
+        (259, 3, 5),
+        (262, 3, 1),
+        (273, 4, 8),
+        (277, 3, 1),
+        (278, 4, rows_per_strip),
+        (279, 4, 100),
+    ];
+    let mut out = b"II*\0\x08\0\0\0".to_vec();
+    out.extend(u16::try_from(entries.len()).unwrap().to_le_bytes());
+    for (tag, kind, value) in entries {
+        out.extend(u16::to_le_bytes(tag));
+        out.extend(u16::to_le_bytes(kind));
+        out.extend(1_u32.to_le_bytes());
+        out.extend(value.to_le_bytes());
+    }
+    out.resize(out.len() + 100, 0);
+    out
+}
+
+/// What `djr` says of each image when it must decode them all.
+fn verdicts(scratch: &Scratch, paths: &[&str], recipe: &str) -> BTreeMap<String, String> {
+    let rows: String = paths
+        .iter()
+        .map(|path| json!({"id": path, "text": "t", "images": [path]}).to_string() + "\n")
+        .collect();
+    scratch.write("in.jsonl", rows);
+    scratch.write(
+        "r.yaml",
+        format!("dataset_path: in.jsonl\noutputs: [{{format: jsonl, path: o.jsonl, validate: decode}}]\nprocess: []\n{recipe}"),
+    );
+    let ran = scratch.djr(&["run", "r.yaml", "-q", "--threads", "2"]);
+    assert!(ran.code <= 1, "{}", ran.stderr);
+    let aside = scratch.rows("o.djr/quarantine.jsonl");
+    (1_u64..)
+        .zip(paths)
+        .map(|(line, path)| {
+            let record = aside.iter().find(|r| r["line"] == line);
+            let code = record.map_or("sound", |r| r["code"].as_str().unwrap());
+            ((*path).to_owned(), code.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn image_bombs_are_refused_by_their_headers() {
+    let scratch = Scratch::new();
+    let bombs: &[(&str, Vec<u8>, &str)] = &[
+        ("a.png", png(60_000), "image_too_large"),
+        ("b.png", png(9_000), "image_corrupt"),
+        ("a.gif", gif(60_000, 60_000), "image_too_large"),
+        ("b.gif", gif(10, 60_000), "image_too_large"),
+        ("a.bmp", bmp(60_000), "image_too_large"),
+        ("b.bmp", bmp(9_000), "image_truncated"),
+        ("a.webp", webp(60_000), "image_too_large"),
+        ("a.tiff", tiff(60_000, 60_000), "image_too_large"),
+        ("b.tiff", tiff(100, u32::MAX), "image_corrupt"),
+        ("a.ppm", b"P6 60000 60000 255\n".to_vec(), "image_too_large"),
+        (
+            "b.ppm",
+            b"P6 9000 9000 255\nabc".to_vec(),
+            "image_truncated",
+        ),
+        (
+            "a.qoi",
+            b"qoif\0\0\xea\x60\0\0\xea\x60\x03\0\xfd\xfd".to_vec(),
+            "image_corrupt",
+        ),
+    ];
+    let mut expected = BTreeMap::new();
+    for (name, bytes, code) in bombs {
+        assert!(bytes.len() < 400);
+        scratch.write(name, bytes);
+        expected.insert((*name).to_owned(), (*code).to_owned());
+    }
+    let names: Vec<&str> = bombs.iter().map(|b| b.0).collect();
+    assert_eq!(verdicts(&scratch, &names, ""), expected);
+    // The largest that is decoded at all, 9,000 pixels a side, has 243 MB of pixels.
+    let peak = peak_memory(&scratch, "o.djr");
+    assert!(peak < 800 << 20, "{peak}");
+}
+
+#[cfg(unix)]
+#[test]
+fn paths_that_are_no_image_files_are_never_opened() {
+    use std::os::unix::ffi::OsStrExt;
+    let scratch = Scratch::new();
+    let image = scratch.read("fixtures/dataset/images/00000/000003.jpg");
+    scratch.write("a b.jpg", &image);
+    fs::create_dir(scratch.path("dir")).unwrap();
+    let status = std::process::Command::new("mkfifo")
+        .arg(scratch.path("fifo"))
+        .status();
+    assert!(status.unwrap().success());
+    std::os::unix::fs::symlink("loop", scratch.path("loop")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", scratch.path("zeros")).unwrap();
+    let odd = std::ffi::OsStr::from_bytes(b"odd\xff.jpg");
+    fs::write(scratch.path("").join(odd), &image).unwrap();
+    let (long, many) = ("x".repeat(5000), "a/".repeat(3000));
+    let cases = [
+        ("a b.jpg", "sound"),
+        ("./dir/../a b.jpg", "sound"),
+        ("/dev/zero", "image_not_a_file"),
+        ("zeros", "image_not_a_file"),
+        ("fifo", "image_not_a_file"),
+        ("dir", "image_not_a_file"),
+        ("..", "image_not_a_file"),
+        ("loop", "image_path_invalid"),
+        ("loop/a.jpg", "image_path_invalid"),
+        ("file:///a%20b.jpg", "image_path_invalid"),
+        ("https://a.example/a.jpg", "image_path_invalid"),
+        ("a%20b.jpg", "image_missing"),
+        ("odd\u{fffd}.jpg", "image_missing"),
+        ("a b.jpg/", "sound"),
+        ("a b.jpg/x", "image_missing"),
+        ("a\u{0}b", "image_path_invalid"),
+        ("", "image_path_invalid"),
+        (long.as_str(), "image_path_invalid"),
+        (many.as_str(), "image_path_invalid"),
+        ("/proc/self/mem", "image_unreadable"),
+        ("/etc/passwd", "image_unknown_format"),
+    ];
+    let paths: Vec<&str> = cases.iter().map(|c| c.0).collect();
+    let expected: BTreeMap<String, String> = cases
+        .iter()
+        .map(|(path, code)| ((*path).to_owned(), (*code).to_owned()))
+        .collect();
+    assert_eq!(verdicts(&scratch, &paths, ""), expected);
+    let aside = scratch.rows("o.djr/quarantine.jsonl");
+    assert!(
+        aside
+            .iter()
+            .all(|r| r["reason"].as_str().unwrap().len() < 12_500)
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_confined_run_stays_below_its_root() {
+    let scratch = Scratch::new();
+    let image = scratch.read("fixtures/dataset/images/00000/000003.jpg");
+    fs::create_dir(scratch.path("root")).unwrap();
+    scratch.write("root/in.jpg", &image);
+    let outside = scratch.write("out.jpg", &image);
+    std::os::unix::fs::symlink(&outside, scratch.path("root/link.jpg")).unwrap();
+    std::os::unix::fs::symlink("..", scratch.path("root/up")).unwrap();
+    let outside = outside.to_str().unwrap().to_owned();
+    let cases = [
+        ("in.jpg", "sound"),
+        ("../root/in.jpg", "sound"),
+        ("up/root/in.jpg", "sound"),
+        ("link.jpg", "image_outside_root"),
+        ("../out.jpg", "image_outside_root"),
+        ("up/out.jpg", "image_outside_root"),
+        (outside.as_str(), "image_outside_root"),
+        ("/etc/passwd", "image_outside_root"),
+        ("/proc/self/cwd/out.jpg", "image_outside_root"),
+    ];
+    let paths: Vec<&str> = cases.iter().map(|c| c.0).collect();
+    let expected: BTreeMap<String, String> = cases
+        .iter()
+        .map(|(path, code)| ((*path).to_owned(), (*code).to_owned()))
+        .collect();
+    let found = verdicts(&scratch, &paths, "image_root: root\nconfine: true\n");
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn recipes_that_expand_without_end_are_refused() {
+    let scratch = Scratch::new();
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    let mut merges = "a0: &a0 {x: 1}\n".to_owned();
+    for n in 1..60 {
+        let before = n - 1;
+        let _ = writeln!(
+            laughs,
+            "a{n}: &a{n} [{}]",
+            vec![format!("*a{before}"); 9].join(", ")
+        );
+        let _ = writeln!(
+            merges,
+            "a{n}: &a{n} {{<<: [*a{before}, *a{before}], b: *a{before}, c: *a{before}}}"
+        );
+    }
+    let deep = format!("process: {}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep_maps = format!("process: {}1{}", "{a: ".repeat(50_000), "}".repeat(50_000));
+    let cases = [
+        (laughs, "aliases"),
+        (merges, "aliases"),
+        ("np: &a [*a]\n".to_owned(), "refers to itself"),
+        (deep, "nest"),
+        (deep_maps, "nest"),
+    ];
+    for (text, word) in cases {
+        scratch.write("r.yaml", &text);
+        let ran = scratch.djr(&["check", "r.yaml"]).expect(2);
+        assert!(ran.stderr.contains(word), "{}", ran.stderr);
+        assert!(ran.stderr.len() < 10_000);
+    }
+}
+
+#[test]
+fn patterns_that_blow_up_give_up_on_the_row() {
+    let scratch = Scratch::new();
+    let text = "a".repeat(3000);
+    scratch.write(
+        "in.jsonl",
+        format!("{{\"id\": 1, \"text\": \"{text}\"}}\n{{\"id\": 2, \"text\": \"short\"}}\n"),
+    );
+    let run = |pattern: &str, code| {
+        scratch.write(
+            "r.yaml",
+            format!("dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess: [replace_content_mapper: {{pattern: '{pattern}', repl: ''}}]\n"),
+        );
+        scratch.djr(&["run", "r.yaml", "-q"]).expect(code)
+    };
+    // Exponential in Python's engine, linear here.
+    run("(a+)+b", 0);
+    run("(a|a)*$", 0);
+    // Needs backtracking: the row is set aside, the other one is not.
+    run("((a+)+)+(?!x)b", 1);
+    let aside = scratch.rows("o.djr/quarantine.jsonl");
+    assert_eq!(aside.len(), 1);
+    assert_eq!(aside[0]["code"], "pattern_failed");
+    assert_eq!(scratch.rows("o.jsonl")[0]["id"], 2);
+    // Too large to be compiled: a problem of the recipe.
+    let told = run("(((a{100}){100}){100}){100}", 2).stderr;
+    assert!(told.contains("regular expression"), "{told}");
+}
+
+/// Each text would take hours if its length counted twice; the test would not come to an end.
+#[test]
+fn texts_made_to_be_slow_are_not() {
+    const BYTES: usize = 400_000;
+    let scratch = Scratch::new();
+    let parts = [
+        "\\section{",
+        "\\part[",
+        "\\part[a]{",
+        "\\bibliography{",
+        "\\begin{",
+        "%\n",
+        "<div",
+        "<!--",
+        "&#",
+        "a@",
+        "a.",
+        "http://",
+        "www.",
+        "/*",
+        "| a |\n",
+        "a\tb\n",
+        " ",
+        "(",
+        "1.",
+        "// \n",
+    ];
+    let input: String = parts
+        .iter()
+        .map(|part| json!({"text": part.repeat(BYTES / part.len())}).to_string() + "\n")
+        .collect();
+    scratch.write("in.jsonl", input);
+    for op in [
+        "remove_header_mapper",
+        "remove_bibliography_mapper",
+        "remove_comments_mapper",
+        "clean_html_mapper",
+        "clean_links_mapper",
+        "clean_email_mapper",
+        "clean_ip_mapper",
+        "clean_copyright_mapper",
+        "remove_table_text_mapper",
+        "expand_macro_mapper",
+    ] {
+        scratch.write(
+            "r.yaml",
+            format!("dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess: [{op}]\n"),
+        );
+        scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+        assert_eq!(scratch.ledger("o.djr").len(), parts.len());
+    }
+}
