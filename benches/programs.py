@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """Whole programs on a generated corpus: every recipe of recipes/ and benches/recipes/, convert, subset.
 
-    cargo build --release --example corpus && cargo build --release
+    cargo build --release --example corpus --example ideal && cargo build --release
     benches/programs.py [ROWS ...] [--distinct 3000] [--threads 1,2] [--runs 3] [--only text,convert]
-                        [--work DIR] [--djr PATH] [--text-only]
+                        [--work DIR] [--corpus-dir DIR] [--djr PATH] [--text-only] [--ideal] [--cold]
 
 ROWS: 10000 unless given. For each row count and number of threads it prints medians of wall and
 CPU (user + system) seconds, rows per second, the peak of memory, files opened and images decoded
 (to pixels / at 1/8) per row as the manifest counts them, and the exit code (1: rows with damaged
 images were set aside). --text-only makes a corpus
 without any and runs only what needs none. The first run of a case is thrown away: files are warm.
+--ideal runs benches/ideal.rs, the kernels alone on the same files, before each run of a case that
+has such a part, and prints the median of its wall seconds and djr's rate as a share of its rate.
+--cold empties the system's caches before each run (as root, on Linux); kernels then get 8 threads.
 Peaks below 20 MB may be those of this script, which started the program.
 
 Needs Python 3.9 and nothing else.
@@ -26,6 +29,8 @@ import time
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
+# What benches/ideal.rs does in place of a case.
+IDEAL = {"header": "header", "phash": "phash", "near": "near", "convert": "validate", "subset": "read", "subset python": "read"}
 TEXT_ONLY = ("text", "minhash", "caption_quality", "subset", "subset python")
 
 
@@ -39,7 +44,21 @@ def measured(command, folder):
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, process.returncode
 
 
+def forget(args):
+    if args.cold:
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+def ideal(args, work, data, threads):
+    forget(args)
+    command = [args.kernels, work, data, "--threads", 8 if args.cold else threads]
+    return float(subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True).stdout)
+
+
 def corpus(args, rows):
+    if args.corpus_dir:
+        return args.corpus_dir
     out = args.work / f"rows-{rows}-{'text' if args.text_only else min(args.distinct, rows)}"
     if not (out / "ledger.json").exists():
         shutil.rmtree(out, ignore_errors=True)
@@ -93,11 +112,17 @@ def main():
     parser.add_argument("--djr", type=Path, default=REPO / "target/release/djr")
     parser.add_argument("--corpus", type=Path, default=REPO / "target/release/examples/corpus")
     parser.add_argument("--work", type=Path, default=REPO / "target/programs")
+    parser.add_argument("--corpus-dir", type=Path, help="a corpus that is there, of as many rows as given")
+    parser.add_argument("--kernels", type=Path, default=REPO / "target/release/examples/ideal")
+    parser.add_argument("--ideal", action="store_true", help="run the kernels alone beside each case")
+    parser.add_argument("--cold", action="store_true", help="empty the system's caches before each run")
     args = parser.parse_args()
+    args.kernels = args.kernels.resolve()
+    args.corpus_dir = args.corpus_dir and args.corpus_dir.resolve()
     args.work, args.djr, args.corpus = args.work.resolve(), args.djr.resolve(), args.corpus.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
-    print("| case | rows | threads | wall s | CPU s | rows/s | peak MB | opened, decoded, 1/8 a row | exit |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| case | rows | threads | wall s | CPU s | rows/s | peak MB | opened, decoded, 1/8 a row | exit | kernels alone, wall s (rate reached) |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for rows in args.rows:
         data = corpus(args, rows)
         for name, command in cases(args, data).items():
@@ -107,8 +132,11 @@ def main():
                 if "subset" in name and threads != args.threads.split(",")[0]:
                     continue
                 option = [] if "subset" in name else ["--threads", threads]
-                runs = []
+                runs, alone = [], []
                 for _ in range(args.runs + 1):
+                    if args.ideal and name in IDEAL:
+                        alone.append(ideal(args, IDEAL[name], data, threads))
+                    forget(args)
                     folder = args.work / "run"
                     shutil.rmtree(folder, ignore_errors=True)
                     (folder / "out").mkdir(parents=True)
@@ -117,9 +145,11 @@ def main():
                         sys.exit(f"{name}: exit {runs[-1][3]}\n{(folder / 'log').read_text()}")
                 wall, cpu, peak, code = (statistics.median(r[i] for r in runs[1:]) for i in range(4))
                 counts = images(folder)
+                beside = statistics.median(alone[1:]) if alone else None
+                beside = f"{beside:.3f} ({beside / wall:.0%})" if beside else "-"
                 shown = ", ".join(f"{c / rows:.2f}" for c in counts) if counts else "-"
                 print(f"| {name} | {rows:,} | {'-' if 'subset' in name else threads} | {wall:.3f} | {cpu:.3f} "
-                      f"| {rows / wall:,.0f} | {peak:.0f} | {shown} | {code:.0f} |", flush=True)
+                      f"| {rows / wall:,.0f} | {peak:.0f} | {shown} | {code:.0f} | {beside} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -127,7 +127,8 @@ class Bench:
                    for who, of in runs.items()}
         self.results.append({"case": name, "rows": rows, "verdict": verdict, "runs": runs, "medians": medians})
 
-    def recipe(self, name, recipe, rows, images):
+    def recipe(self, name, recipe, rows, images, mine=None, same=None):
+        """Runs `recipe` in both, or `mine` in djr."""
         data = self.corpus(rows, images) / "rows.jsonl"
 
         def peer(out):
@@ -135,9 +136,9 @@ class Bench:
                     "--export_path", out / "rows.jsonl", "--np", 2, "--use_cache", "false"]
 
         def djr(out):
-            return [self.djr, "run", recipe, "--input", data, "--output", out / "rows.jsonl", "--quiet"]
+            return [self.djr, "run", mine or recipe, "--input", data, "--output", out / "rows.jsonl", "--quiet"]
 
-        self.alternate(name, rows, peer, djr, same_rows)
+        self.alternate(name, rows, peer, djr, same or same_rows)
 
     def subset(self, lines):
         data = self.corpus(lines, False) / "rows.jsonl"
@@ -238,7 +239,7 @@ def main():
     parser.add_argument("--corpus", default=REPO / "target/release/examples/corpus")
     parser.add_argument("--work", default=REPO / "target/versus_peer")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", default="one,text,header,phash,full,minhash,subset,convert")
+    parser.add_argument("--only", default="one,text,header,phash,near,full,minhash,subset,convert")
     parser.add_argument("--text-rows", type=int, default=20_000)
     parser.add_argument("--image-rows", type=int, default=3_000)
     parser.add_argument("--lines", type=int, default=400_000)
@@ -251,6 +252,9 @@ def main():
         "text": lambda: bench.recipe("text, 8 operators", recipes / "text.yaml", args.text_rows, False),
         "header": lambda: bench.recipe("image headers, 3 filters", recipes / "header.yaml", args.image_rows, True),
         "phash": lambda: bench.recipe("exact pHash", recipes / "phash.yaml", args.image_rows, True),
+        "near": lambda: bench.recipe("near images on scaled decode, peer: exact pHash", recipes / "phash.yaml",
+                                     args.image_rows, True, recipes / "near.yaml",
+                                     lambda peer, djr: f"{len(load(djr)):,} rows, exact: {len(load(peer)):,}"),
         "full": lambda: bench.recipe("full_clean.yaml", REPO / "recipes/full_clean.yaml", args.image_rows, True),
         "minhash": lambda: bench.recipe("minhash", recipes / "minhash.yaml", args.text_rows, False),
         "subset": lambda: bench.subset(args.lines),

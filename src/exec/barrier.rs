@@ -2,16 +2,15 @@
 //!
 //! Near-duplicate keys are spilled band by band, so that only one band is in memory at a time.
 
-use std::io::{self, BufRead};
+use std::io;
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
-
+use super::digests::Digests;
 use super::measured::MeasuredRows;
+use super::selector_keys::SelectorKeys;
 use super::store::StoreWriter;
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
-use crate::op::{Clusters, Common, Decision, FieldKey, Operator, Picked};
+use crate::op::{Clusters, Common, Decision, FieldKey, Operator, PickError, Picked};
 use crate::recipe::Step;
 use crate::report::counts::FromData;
 
@@ -20,11 +19,11 @@ pub enum KeyTable {
     /// Bands of a near-duplicate detector, one file a band.
     Near(Vec<BandFile>),
     /// Keys of an exact deduplicator.
-    Exact(Vec<Option<u128>>, Option<Log>),
-    /// Values a selector ranks by.
-    Select(Vec<FieldKey>, Option<Log>),
-    /// How many rows hold each key of a census, and how many rows there are.
-    Counts(HashMap<u128, u64>, u64, Option<Log>),
+    Exact(Digests),
+    /// Values a selector picks by.
+    Select(SelectorKeys),
+    /// The keys of a census, each row's followed by a record without one.
+    Counts(Digests),
     /// Stats of a filter whose bounds come from them.
     Measured(Box<MeasuredRows>),
 }
@@ -78,7 +77,8 @@ pub struct Resolution {
 
 impl KeyTable {
     /// The table `name` for `operator`: empty, or with the keys that an earlier process made
-    /// durable; `None` if the operator has no keys (a mapper).
+    /// durable; `None` if the operator has no keys (a mapper). About `budget` bytes of keys are
+    /// held in memory at once.
     ///
     /// # Errors
     /// If its files cannot be opened.
@@ -86,6 +86,7 @@ impl KeyTable {
         operator: &Operator,
         workspace: &Workspace,
         name: &str,
+        budget: Option<u64>,
     ) -> io::Result<Option<Self>> {
         Ok(match operator {
             Operator::Near(op) => Some(Self::Near(
@@ -93,36 +94,11 @@ impl KeyTable {
                     .map(|band| workspace.log(&format!("{name}.{band}")).map(BandFile))
                     .collect::<io::Result<_>>()?,
             )),
-            Operator::Exact(_) => {
-                let mut log = workspace.log_if_kept(name)?;
-                let mut keys = Vec::new();
-                if let Some(log) = &mut log {
-                    each_record(&mut log.replay()?, |record: [u8; 17]| {
-                        keys.push(exact_from_record(record));
-                    })?;
-                }
-                Some(Self::Exact(keys, log))
-            }
+            Operator::Exact(_) => Some(Self::Exact(Digests::open(workspace, name, budget)?)),
             Operator::Selector(_) => {
-                let mut log = workspace.log_if_kept(name)?;
-                let mut keys = Vec::new();
-                if let Some(log) = &mut log {
-                    for line in log.replay()?.lines() {
-                        keys.push(serde_json::from_str(&line?)?);
-                    }
-                }
-                Some(Self::Select(keys, log))
+                Some(Self::Select(SelectorKeys::open(workspace, name, budget)?))
             }
-            Operator::Census(_) => {
-                let mut log = workspace.log_if_kept(name)?;
-                let (mut counts, mut rows) = (HashMap::new(), 0);
-                if let Some(log) = &mut log {
-                    each_record(&mut log.replay()?, |record: [u8; 17]| {
-                        count(exact_from_record(record), &mut counts, &mut rows);
-                    })?;
-                }
-                Some(Self::Counts(counts, rows, log))
-            }
+            Operator::Census(_) => Some(Self::Counts(Digests::open(workspace, name, budget)?)),
             Operator::Filter(_) => Some(Self::Measured(Box::new(MeasuredRows::open(
                 workspace, name,
             )?))),
@@ -152,43 +128,15 @@ impl KeyTable {
                 .zip(keys)
                 .try_for_each(|(band, key)| band.push(key)),
             (Self::Near(bands), _) => bands.iter_mut().try_for_each(|band| band.push(0)),
-            (Self::Exact(keys, log), key) => {
-                let key = match key {
-                    Some(RowKey::Exact(key)) => key,
-                    _ => None,
-                };
-                keys.push(key);
-                match log {
-                    Some(log) => log.append(&exact_record(key)),
-                    None => Ok(()),
-                }
+            (Self::Exact(keys), Some(RowKey::Exact(key))) => keys.push(key),
+            (Self::Exact(keys), _) => keys.push(None),
+            (Self::Select(keys), Some(RowKey::Select(key))) => keys.push(&key),
+            (Self::Select(keys), _) => keys.push(&FieldKey::Null),
+            (Self::Counts(all), Some(RowKey::Counts(keys))) => {
+                let mut keys = keys.into_iter().map(Some).chain([None]);
+                keys.try_for_each(|key| all.push(key))
             }
-            (Self::Select(keys, log), key) => {
-                let key = match key {
-                    Some(RowKey::Select(key)) => key,
-                    _ => FieldKey::Null,
-                };
-                if let Some(log) = log {
-                    let mut line = serde_json::to_vec(&key)?;
-                    line.push(b'\n');
-                    log.append(&line)?;
-                }
-                keys.push(key);
-                Ok(())
-            }
-            (Self::Counts(counts, rows, log), key) => {
-                let Some(RowKey::Counts(keys)) = key else {
-                    return Ok(());
-                };
-                // A record without a key ends a row.
-                for key in keys.into_iter().map(Some).chain([None]) {
-                    count(key, counts, rows);
-                    if let Some(log) = log {
-                        log.append(&exact_record(key))?;
-                    }
-                }
-                Ok(())
-            }
+            (Self::Counts(_), _) => Ok(()),
             (Self::Measured(rows), Some(RowKey::Measured(stats))) => rows.push(&stats),
             (Self::Measured(rows), _) => rows.push(b""),
         }
@@ -201,9 +149,8 @@ impl KeyTable {
     pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
         match self {
             Self::Near(bands) => bands.iter_mut().try_for_each(|band| band.0.sync(lengths)),
-            Self::Exact(_, log) | Self::Select(_, log) | Self::Counts(_, _, log) => {
-                log.as_mut().map_or(Ok(()), |log| log.sync(lengths))
-            }
+            Self::Exact(keys) | Self::Counts(keys) => keys.sync(lengths),
+            Self::Select(keys) => keys.sync(lengths),
             Self::Measured(rows) => rows.sync(lengths),
         }
     }
@@ -245,30 +192,21 @@ impl KeyTable {
                 }
                 Ok(resolution)
             }
-            (Self::Exact(keys, _), _) => {
-                let mut seen: HashMap<u128, u32> = HashMap::new();
+            (Self::Exact(keys), _) => {
                 let mut resolution = Resolution::default();
-                for row in alive {
-                    let key = keys.get(row as usize).copied().flatten();
-                    match key.map(|key| seen.entry(key)) {
-                        Some(Entry::Occupied(first)) => {
-                            resolution.dropped.push((row, Some(*first.get())));
-                        }
-                        Some(Entry::Vacant(free)) => {
-                            free.insert(row);
-                            resolution.alive.push(row);
-                        }
+                for (&row, first) in alive.iter().zip(keys.firsts(&alive)?) {
+                    match first {
                         None => resolution.alive.push(row),
+                        Some(first) => {
+                            let first = alive.get(first as usize).copied();
+                            resolution.dropped.push((row, first));
+                        }
                     }
                 }
                 Ok(resolution)
             }
-            (Self::Select(keys, _), Operator::Selector(op)) => {
-                let shown: Vec<FieldKey> = alive
-                    .iter()
-                    .map(|&row| keys.get(row as usize).cloned().unwrap_or(FieldKey::Null))
-                    .collect();
-                let Picked::Rows(picked) = op.pick(&shown).map_err(ResolveError::Operator)? else {
+            (Self::Select(keys), Operator::Selector(op)) => {
+                let Picked::Rows(picked) = op.pick(&mut keys.shown(&alive))? else {
                     return Ok(Resolution {
                         alive,
                         ..Resolution::default()
@@ -293,11 +231,10 @@ impl KeyTable {
                     .collect();
                 Ok(resolution)
             }
-            (Self::Counts(counts, rows, _), Operator::Census(op)) => Ok(Resolution {
-                common: std::mem::take(counts)
+            (Self::Counts(keys), Operator::Census(op)) => Ok(Resolution {
+                common: keys
+                    .common(|count, rows| op.is_common(count, rows))?
                     .into_iter()
-                    .filter(|&(_, count)| op.is_common(count, *rows))
-                    .map(|(key, _)| key)
                     .collect(),
                 alive,
                 ..Resolution::default()
@@ -333,23 +270,11 @@ pub enum ResolveError {
     Operator(String),
 }
 
-/// Enters a key of a census; none ends a row.
-fn count(key: Option<u128>, counts: &mut HashMap<u128, u64>, rows: &mut u64) {
-    match key {
-        Some(key) => *counts.entry(key).or_default() += 1,
-        None => *rows += 1,
+impl From<PickError> for ResolveError {
+    fn from(error: PickError) -> Self {
+        match error {
+            PickError::Io(error) => Self::Io(error),
+            PickError::Keys(message) => Self::Operator(message),
+        }
     }
-}
-
-fn exact_record(key: Option<u128>) -> [u8; 17] {
-    let mut record = [0; 17];
-    if let (Some(key), [flag, rest @ ..]) = (key, &mut record) {
-        *flag = 1;
-        rest.copy_from_slice(&key.to_le_bytes());
-    }
-    record
-}
-
-fn exact_from_record([flag, key @ ..]: [u8; 17]) -> Option<u128> {
-    (flag == 1).then(|| u128::from_le_bytes(key))
 }

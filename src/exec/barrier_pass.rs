@@ -118,7 +118,7 @@ pub fn remove_rows(workspace: &Workspace, phase: usize) {
 
 impl BarrierPass {
     /// Opens the pass of phase `number`, new or as an earlier process left it. At most
-    /// `key_budget` bytes of keys that exact deduplicators have seen are held in memory.
+    /// `key_budget` bytes of keys of each operator are held in memory.
     ///
     /// # Errors
     /// If a working file cannot be opened.
@@ -134,7 +134,8 @@ impl BarrierPass {
         let mut tables = Vec::new();
         for step in phase.group.clone() {
             if let Some(of) = steps.get(step)
-                && let Some(table) = KeyTable::open(&of.operator, workspace, &names.table(step))?
+                && let Some(table) =
+                    KeyTable::open(&of.operator, workspace, &names.table(step), key_budget)?
             {
                 tables.push((step, table));
             }

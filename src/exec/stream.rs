@@ -7,6 +7,7 @@ use super::chain::{BatchResult, Chain, Work};
 use super::driver;
 use super::journal::Cursor;
 use super::known::KnownStats;
+use super::readahead::Readahead;
 use super::setup::{BATCH_BYTES, limits};
 use super::store::Store;
 use super::{RunError, RunOptions, write_error};
@@ -90,6 +91,7 @@ pub fn drive(
             if let Some(known) = &mut known {
                 known.skip(lines.summaries().iter().map(|read| read.rows).sum())?;
             }
+            let readahead = Readahead::start(&chain.context);
             let next = || {
                 if stop() {
                     return Ok(None);
@@ -98,6 +100,9 @@ pub fn drive(
                 let Some(batch) = batch else {
                     return Ok(None);
                 };
+                if let Some(readahead) = &readahead {
+                    readahead.offer(&batch);
+                }
                 let rows = batch.lines.len();
                 let known = known.as_mut().map(|known| known.next(rows)).transpose()?;
                 let size = batch.data.len();

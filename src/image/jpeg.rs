@@ -83,7 +83,7 @@ pub fn validate(bytes: &[u8]) -> Result<Notes, ImageError> {
             } else {
                 J_COLOR_SPACE::JCS_GRAYSCALE
             });
-            session.set_eighth();
+            session.set_scale(1);
             session.start()?;
             let (width, _) = session.output_size();
             let mut row = vec![0; width as usize * 4];
@@ -92,6 +92,40 @@ pub fn validate(bytes: &[u8]) -> Result<Notes, ImageError> {
             Ok(())
         })
         .map(|((), notes)| notes)
+}
+
+/// The picture in grey at the smallest of the scales 1/8, 1/4, 1/2 and 1 at which both sides have
+/// `side` pixels or more (at 1 if they never have), as equal channels and not yet oriented. The
+/// verdict is that of [`decode_rgb`]. Four inks are decoded as they are there.
+///
+/// # Errors
+/// As [`decode_rgb`].
+pub fn decode_reduced(bytes: &[u8], side: u32) -> Result<(RgbImage, Notes), ImageError> {
+    let (grey, notes) = Session::open(bytes).run(|session| {
+        session.read_header()?;
+        if session.components() == 4 {
+            return Ok(None);
+        }
+        session.set_output(J_COLOR_SPACE::JCS_GRAYSCALE);
+        let (width, height) = session.size();
+        let shorter = u64::from(width.min(height));
+        let eighths = [1, 2, 4, 8]
+            .into_iter()
+            .find(|eighths| shorter * u64::from(*eighths) / 8 >= u64::from(side));
+        session.set_scale(eighths.unwrap_or(8));
+        session.start()?;
+        let (width, height) = session.output_size();
+        let stride = width as usize;
+        let mut grey = vec![0; stride * height as usize];
+        session.read_rows(&mut grey, stride)?;
+        session.finish();
+        let data = grey.into_iter().flat_map(|level| [level; 3]).collect();
+        Ok(RgbImage::new(width, height, data))
+    })?;
+    match grey {
+        Some(grey) => Ok((grey, notes)),
+        None => decode_rgb(bytes),
+    }
 }
 
 /// Pillow's conversion: ink is inverted (Adobe's habit), then scaled by the black channel.
@@ -193,14 +227,18 @@ impl<'a> Session<'a> {
         if status != HEADER_OK {
             return Err(self.ran_out());
         }
+        let (width, height) = self.size();
+        check_size(width, height)
+    }
+
+    fn size(&self) -> (u32, u32) {
         // SAFETY: plain reads of fields that reading the header has filled in.
-        let (width, height) = unsafe {
+        unsafe {
             (
                 (*self.inner).cinfo.image_width,
                 (*self.inner).cinfo.image_height,
             )
-        };
-        check_size(width, height)
+        }
     }
 
     fn components(&self) -> i32 {
@@ -216,10 +254,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn set_eighth(&self) {
+    /// Lets only so many eighths of the rows and columns be made.
+    fn set_scale(&self, eighths: u32) {
         // SAFETY: as in `set_output`.
         unsafe {
-            (*self.inner).cinfo.scale_num = 1;
+            (*self.inner).cinfo.scale_num = eighths;
             (*self.inner).cinfo.scale_denom = 8;
             (*self.inner).cinfo.do_fancy_upsampling = 0;
         }
@@ -518,6 +557,23 @@ mod tests {
                     "{cut}"
                 );
                 assert_eq!(validate(part).unwrap_err().code, "image_truncated", "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reduced_picture_keeps_the_sides_asked_for_and_the_verdict() {
+        for jpeg in kinds() {
+            let sizes = [1, 3, 4, 12, 13, 100].map(|side| {
+                let (image, _) = decode_reduced(&jpeg, side).unwrap();
+                (image.width(), image.height())
+            });
+            let four_inks = jpeg == *kinds().last().unwrap();
+            let reduced = [(5, 3), (5, 3), (10, 6), (20, 12), (40, 24), (40, 24)];
+            assert_eq!(sizes, if four_inks { [(40, 24); 6] } else { reduced });
+            for cut in [jpeg.len() / 2, jpeg.len() - 1] {
+                let error = decode_reduced(&jpeg[..cut], 4).unwrap_err();
+                assert_eq!(error.code, "image_truncated", "{cut}");
             }
         }
     }

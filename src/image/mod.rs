@@ -19,7 +19,7 @@ mod sniff;
 use std::borrow::Cow;
 use std::fmt;
 
-pub use decode::{Decoded, decode, validate};
+pub use decode::{Decoded, decode, decode_reduced, validate};
 pub use header::{Format, Header, Probe, header, probe};
 pub use phash::{HashMethod, perceptual_hash};
 pub use resize::resize_lanczos;

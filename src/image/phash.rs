@@ -16,14 +16,35 @@ pub enum HashMethod {
     Whash,
 }
 
+impl HashMethod {
+    /// Width and height of the miniature that is looked at, in pixels.
+    const fn miniature(self) -> (u32, u32) {
+        match self {
+            Self::Phash => (32, 32),
+            Self::Dhash => (9, 8),
+            Self::Ahash => (8, 8),
+            Self::Whash => (256, 256),
+        }
+    }
+
+    /// The least side, in pixels, that a picture reduced by a decoder should have.
+    #[must_use]
+    pub const fn least_side(self) -> u32 {
+        let (width, height) = self.miniature();
+        if width > height { width } else { height }
+    }
+}
+
 /// The hash: the bit of the top left cell is the highest.
 #[must_use]
 pub fn perceptual_hash(image: &RgbImage, method: HashMethod) -> u64 {
+    let (width, height) = method.miniature();
+    let grey = miniature(image, width, height);
     match method {
-        HashMethod::Phash => phash(&miniature(image, 32, 32)),
-        HashMethod::Dhash => dhash(&miniature(image, 9, 8)),
-        HashMethod::Ahash => ahash(&miniature(image, 8, 8)),
-        HashMethod::Whash => whash(&miniature(image, 256, 256)),
+        HashMethod::Phash => phash(&grey),
+        HashMethod::Dhash => dhash(&grey),
+        HashMethod::Ahash => ahash(&grey),
+        HashMethod::Whash => whash(&grey),
     }
 }
 

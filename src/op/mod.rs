@@ -33,7 +33,10 @@ pub use mapper::{Expander, Mapper, Part, TextMapper, TextMapperAdapter};
 pub use nested::specified_value;
 pub use one_or_many::OneOrMany;
 pub use registry::{Family, OpDef, all, find, operator};
-pub use selector::{FieldKey, Order, Picked, Quota, Selector, check_number, check_share, share_of};
+pub use selector::{
+    FieldKey, KeyList, Keys, Order, PickError, Picked, Quota, Selector, check_number, check_share,
+    ranked, share_of,
+};
 pub use size::size_param;
 
 pub use crate::sample::ImageNeed;

@@ -1,6 +1,7 @@
 //! Selectors: pick rows out of all rows, by a field or at random.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
+use std::io;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -85,41 +86,26 @@ impl FieldKey {
         }
     }
 
-    /// The indices of `keys` in ascending or descending order of the keys; equal keys stay in
-    /// input order both ways, as with Python's `heapq.nsmallest` and `nlargest`.
+    /// Makes sure that `key`, of row `row`, can be ranked among others of which this is the first:
+    /// keys are comparable if each is comparable with itself and with the first.
     ///
     /// # Errors
-    /// If two keys cannot be compared; names a row of each kind by its index, from 0.
-    pub fn ranked(keys: &[Self], order: Order) -> Result<Vec<u32>, String> {
-        // Keys are comparable if each is comparable with itself and with the first; and sorting
-        // is safe only once that is known.
-        if let Some(first) = keys.first() {
-            for (row, key) in keys.iter().enumerate() {
-                if key.compare(key).is_none() {
-                    return Err(format!(
-                        "row {row} holds {}, which has no order",
-                        key.kind()
-                    ));
-                }
-                if first.compare(key).is_none() {
-                    return Err(format!(
-                        "row 0 holds {} and row {row} holds {}: they cannot be compared",
-                        first.kind(),
-                        key.kind()
-                    ));
-                }
-            }
+    /// If it cannot; names the row.
+    pub fn check_comparable(&self, key: &Self, row: u32) -> Result<(), String> {
+        if key.compare(key).is_none() {
+            return Err(format!(
+                "row {row} holds {}, which has no order",
+                key.kind()
+            ));
         }
-        let mut rows: Vec<(&Self, u32)> = keys.iter().zip(0..).collect();
-        rows.sort_unstable_by(|(a, row_a), (b, row_b)| {
-            let keys = a.compare(b).unwrap_or(Ordering::Equal);
-            let keys = match order {
-                Order::Ascending => keys,
-                Order::Descending => keys.reverse(),
-            };
-            keys.then(row_a.cmp(row_b))
-        });
-        Ok(rows.into_iter().map(|(_, row)| row).collect())
+        if self.compare(key).is_none() {
+            return Err(format!(
+                "row 0 holds {} and row {row} holds {}: they cannot be compared",
+                self.kind(),
+                key.kind()
+            ));
+        }
+        Ok(())
     }
 
     /// The key of a value that must be a text, a number, a boolean, null or missing.
@@ -268,6 +254,94 @@ pub enum Picked {
     Rows(Vec<u32>),
 }
 
+/// The rows with these `ranks` in ascending or descending order of them; equal ranks stay in input
+/// order both ways, as with Python's `heapq.nsmallest` and `nlargest`.
+#[must_use]
+pub fn ranked(ranks: &[u32], order: Order) -> Vec<u32> {
+    let mut rows: Vec<u32> = (0..).take(ranks.len()).collect();
+    let rank = |row: &u32| ranks.get(*row as usize).copied().unwrap_or(u32::MAX);
+    match order {
+        Order::Ascending => rows.sort_unstable_by_key(|row| (rank(row), *row)),
+        Order::Descending => rows.sort_unstable_by_key(|row| (Reverse(rank(row)), *row)),
+    }
+    rows
+}
+
+/// The keys of all rows that a selector is shown; a row is known by its number among them, in
+/// input order.
+pub trait Keys {
+    /// How many rows there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Shows every row with its key, in any order.
+    ///
+    /// # Errors
+    /// If the keys cannot be read back.
+    fn each(&mut self, see: &mut dyn FnMut(u32, &FieldKey)) -> Result<(), PickError>;
+
+    /// For each row the first one with an equal key.
+    ///
+    /// # Errors
+    /// If the keys cannot be read back.
+    fn firsts(&mut self) -> Result<Vec<u32>, PickError>;
+
+    /// For each row the rank of its key among the different keys, from 0 for the least.
+    ///
+    /// # Errors
+    /// If the keys cannot be read back, or two of them cannot be compared.
+    fn ranks(&mut self) -> Result<Vec<u32>, PickError>;
+}
+
+/// Keys in memory, compared one by one: the plain way, which the executor's is tested against.
+#[derive(Debug, Clone)]
+pub struct KeyList(pub Vec<FieldKey>);
+
+impl Keys for KeyList {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn each(&mut self, see: &mut dyn FnMut(u32, &FieldKey)) -> Result<(), PickError> {
+        (0..).zip(&self.0).for_each(|(row, key)| see(row, key));
+        Ok(())
+    }
+
+    fn firsts(&mut self) -> Result<Vec<u32>, PickError> {
+        let first = |key| (0..).zip(&self.0).find(|(_, other)| *other == key);
+        let firsts = self.0.iter().filter_map(first);
+        Ok(firsts.map(|(row, _)| row).collect())
+    }
+
+    fn ranks(&mut self) -> Result<Vec<u32>, PickError> {
+        for (row, key) in (0..).zip(&self.0) {
+            let first = self.0.first().unwrap_or(key);
+            first.check_comparable(key, row).map_err(PickError::Keys)?;
+        }
+        let mut sorted = self.0.clone();
+        sorted.sort_by(|a, b| a.compare(b).unwrap_or(Ordering::Equal));
+        sorted.dedup();
+        let rank = |key| (0..).zip(&sorted).find(|(_, other)| *other == key);
+        let ranks = self.0.iter().filter_map(rank);
+        Ok(ranks.map(|(rank, _)| rank).collect())
+    }
+}
+
+/// Why a selector could not pick.
+#[derive(Debug, thiserror::Error)]
+pub enum PickError {
+    /// The keys cannot be read back.
+    #[error("cannot read back keys set aside on disk: {0}")]
+    Io(#[from] io::Error),
+    /// The keys cannot be compared (numbers and texts mixed, say).
+    #[error("{0}")]
+    Keys(String),
+}
+
 /// Picks rows once all rows' keys are known.
 pub trait Selector: Send + Sync {
     /// The value the row is picked by.
@@ -276,11 +350,11 @@ pub trait Selector: Send + Sync {
     /// Whatever makes the value impossible to read; the row is quarantined.
     fn key(&self, sample: &Sample) -> Result<FieldKey, RowError>;
 
-    /// Picks among `keys.len()` rows, given in input order.
+    /// Picks among all rows.
     ///
     /// # Errors
-    /// If the keys cannot be compared (numbers and texts mixed, say): the run fails with this.
-    fn pick(&self, keys: &[FieldKey]) -> Result<Picked, String>;
+    /// Those of [`Keys`]: the run fails with them.
+    fn pick(&self, keys: &mut dyn Keys) -> Result<Picked, PickError>;
 }
 
 #[cfg(test)]
@@ -288,32 +362,29 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn keys(values: Value) -> Vec<FieldKey> {
+    fn keys(values: Value) -> KeyList {
         let Value::Array(values) = values else {
             panic!("a list of values");
         };
-        values.into_iter().map(FieldKey::from).collect()
+        KeyList(values.into_iter().map(FieldKey::from).collect())
     }
 
     #[test]
     fn equal_keys_keep_their_order_both_ways() {
-        let keys = keys(json!([2, 3, 2.0, 2.5, true, 3]));
-        let ranked = |order| FieldKey::ranked(&keys, order).unwrap();
-        assert_eq!(ranked(Order::Ascending), [4, 0, 2, 3, 1, 5]);
-        assert_eq!(ranked(Order::Descending), [1, 5, 3, 0, 2, 4]);
+        let ranks = keys(json!([2, 3, 2.0, 2.5, true, 3])).ranks().unwrap();
+        assert_eq!(ranks, [1, 3, 1, 2, 0, 3]);
+        assert_eq!(ranked(&ranks, Order::Ascending), [4, 0, 2, 3, 1, 5]);
+        assert_eq!(ranked(&ranks, Order::Descending), [1, 5, 3, 0, 2, 4]);
     }
 
     #[test]
     fn great_whole_numbers_stay_apart() {
-        let keys = keys(json!([
+        let mut keys = keys(json!([
             9_007_199_254_740_993_i64,
             9_007_199_254_740_992_i64,
             1e300
         ]));
-        assert_eq!(
-            FieldKey::ranked(&keys, Order::Ascending).unwrap(),
-            [1, 0, 2]
-        );
+        assert_eq!(keys.ranks().unwrap(), [1, 0, 2]);
         assert_eq!(
             FieldKey::Integer(5).compare(&FieldKey::Number(5.5)),
             Some(Ordering::Less)
@@ -326,7 +397,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compared_is_named() {
-        let problem = |values| FieldKey::ranked(&keys(values), Order::Ascending).unwrap_err();
+        let problem = |values| keys(values).ranks().unwrap_err().to_string();
         assert_eq!(
             problem(json!([1, 2, "x"])),
             "row 0 holds a number and row 2 holds a text: they cannot be compared"

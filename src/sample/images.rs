@@ -5,6 +5,7 @@
 //! the plan. A directory, a device or a pipe is never read, and with `confine` nothing is opened
 //! that lies outside the row's root, whatever links say and whenever they change.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::RowError;
-use crate::image::{self, Header, ImageError, Probe, RgbImage};
+use crate::image::{self, Decoded, Format, Header, ImageError, Probe, RgbImage};
 
 /// How far an operator needs a row's images decoded. Ordered: each level includes the former.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -232,6 +233,24 @@ impl ImageSlot {
             .map_err(Clone::clone)
     }
 
+    /// The picture upright and in grey, at a reduced scale at which both sides still have `side`
+    /// pixels, if the picture's have; formats without such scales as [`ImageSlot::pixels`]. It
+    /// depends on the file alone, not on what else was decoded, and is not kept.
+    ///
+    /// # Errors
+    /// Those of [`ImageSlot::pixels`].
+    pub fn reduced(&self, side: u32) -> Result<Cow<'_, RgbImage>, RowError> {
+        if self.header()?.format != Format::Jpeg {
+            return self.pixels().map(Cow::Borrowed);
+        }
+        let decoded = self.with_bytes(|bytes| {
+            self.count(|counts| counts.scaled_decodes += 1);
+            image::decode_reduced(bytes, side)
+        });
+        self.learn(&decoded);
+        decoded.map(|decoded| Cow::Owned(decoded.image))
+    }
+
     /// Checks the image; free where an earlier step has already answered.
     ///
     /// # Errors
@@ -257,6 +276,18 @@ impl ImageSlot {
     /// Those of [`ImageSlot::file_size`], `image_too_large` and `image_unreadable`.
     pub fn digest(&self) -> Result<u64, RowError> {
         self.with_bytes(|bytes| Ok(xxhash_rust::xxh3::xxh3_64(bytes)))
+    }
+
+    /// Asks the system to bring into memory what will be read of the file, without waiting for
+    /// it. Whether it was not there already; false too if the system cannot tell, or the file cannot
+    /// be opened.
+    #[must_use]
+    pub fn read_ahead(&self) -> bool {
+        self.open().is_ok_and(|(file, size)| {
+            let whole = self.context.want > ImageNeed::Header;
+            let length = if whole { size } else { FIRST_READ as u64 };
+            read_ahead(&file, length)
+        })
     }
 
     /// What this image cost so far.
@@ -309,14 +340,20 @@ impl ImageSlot {
         });
         // The file has told all it can.
         *self.bytes.borrow_mut() = None;
+        self.learn(&decoded);
+        decoded.map(|decoded| decoded.image)
+    }
+
+    /// Remembers what a decode told of the file.
+    fn learn(&self, decoded: &Result<Decoded, RowError>) {
         let outcome = decoded.as_ref().map(drop).map_err(Clone::clone);
         let first = self.sound.set(outcome).is_ok();
-        let decoded = decoded?;
-        let _ = self.header.set(Ok(decoded.header));
-        if first && decoded.suspect {
-            self.count(|counts| counts.suspect += 1);
+        if let Ok(decoded) = decoded {
+            let _ = self.header.set(Ok(decoded.header));
+            if first && decoded.suspect {
+                self.count(|counts| counts.suspect += 1);
+            }
         }
-        Ok(decoded.image)
     }
 
     fn validate(&self) -> Result<(), RowError> {
@@ -596,6 +633,27 @@ impl Located {
     }
 }
 
+/// Asks for the first `length` bytes of `file`; whether they were not in memory.
+#[cfg(target_os = "linux")]
+fn read_ahead(file: &File, length: u64) -> bool {
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+    let mut byte = [0];
+    let mut buffers = [std::io::IoSliceMut::new(&mut byte)];
+    let there = preadv2(file, &mut buffers, 0, ReadWriteFlags::NOWAIT);
+    if there != Err(Errno::AGAIN) {
+        return false;
+    }
+    let advice = rustix::fs::Advice::WillNeed;
+    rustix::fs::fadvise(file, 0, std::num::NonZeroU64::new(length), advice).is_ok()
+}
+
+/// Other systems do not tell what is in memory.
+#[cfg(not(target_os = "linux"))]
+fn read_ahead(_: &File, _: u64) -> bool {
+    false
+}
+
 fn open_for_reading(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -837,6 +895,27 @@ mod tests {
             inside > 0 && refused > 0,
             "{inside} inside, {refused} refused"
         );
+    }
+
+    /// Says nothing where the system keeps the file in memory whatever it is told (tmpfs).
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_is_read_ahead_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.bin");
+        std::fs::write(&path, vec![7; 300_000]).unwrap();
+        let file = File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let image = slot(dir.path(), "a.bin", |c| c.want = ImageNeed::Pixels);
+        if image.read_ahead() {
+            let started = std::time::Instant::now();
+            while image.read_ahead() {
+                assert!(started.elapsed().as_secs() < 60, "it never came");
+            }
+        }
+        assert!(!image.read_ahead());
+        assert!(!slot(dir.path(), "none.bin", |_| ()).read_ahead());
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use djr::op::{
-    BandDeduplicator, Census, Clusters, Common, ExactDeduplicator, Expander, Filter, Mapper, OpDef,
-    Operator, Picked, Selector, Verdict,
+    BandDeduplicator, Census, Clusters, Common, ExactDeduplicator, Expander, Filter, KeyList,
+    Mapper, OpDef, Operator, Picked, Selector, Verdict,
 };
 use djr::sample::{ImageContext, Origin, RowError, Sample, StatValue};
 use serde_json::{Map, Value};
@@ -434,8 +434,10 @@ pub fn picked(op: &dyn Selector, rows: &Rows) -> Result<Vec<usize>, String> {
         .map(|index| rows.sample(index).and_then(|sample| op.key(&sample)))
         .collect::<Result<_, _>>()
         .map_err(|e| e.to_string())?;
-    Ok(match op.pick(&keys)? {
-        Picked::All => (0..keys.len()).collect(),
+    let total = keys.len();
+    let picked = op.pick(&mut KeyList(keys)).map_err(|e| e.to_string())?;
+    Ok(match picked {
+        Picked::All => (0..total).collect(),
         Picked::Rows(rows) => rows.into_iter().map(|row| row as usize).collect(),
     })
 }

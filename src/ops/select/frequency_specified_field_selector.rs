@@ -1,11 +1,11 @@
 //! Picks the rows with the most or least frequent values of a field.
 
-use hashbrown::HashMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::op::{
-    BuildContext, FieldKey, Operator, ParamError, Picked, Quota, Selector, field_value, operator,
+    BuildContext, FieldKey, Keys, Operator, ParamError, PickError, Picked, Quota, Selector,
+    field_value, operator,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -90,58 +90,39 @@ impl Selector for FrequencySelector {
         }
     }
 
-    fn pick(&self, keys: &[FieldKey]) -> Result<Picked, String> {
+    fn pick(&self, keys: &mut dyn Keys) -> Result<Picked, PickError> {
         if self.field.is_none() || keys.len() <= 1 {
             return Ok(Picked::All);
         }
-        let mut groups = groups(keys);
-        let Some(number) = self.quota.of(groups.len()) else {
+        // A group is known by its first row.
+        let firsts = keys.firsts()?;
+        let mut sizes = vec![0_u32; firsts.len()];
+        for &first in &firsts {
+            if let Some(size) = sizes.get_mut(first as usize) {
+                *size += 1;
+            }
+        }
+        let groups = sizes.iter().filter(|size| **size > 0).count();
+        let Some(number) = self.quota.of(groups) else {
             return Ok(Picked::All);
         };
-        // Both sorts are stable: groups of one size stay in order of their first row.
-        if self.most_first {
-            groups.sort_by_key(|rows| std::cmp::Reverse(rows.len()));
-        } else {
-            groups.sort_by_key(Vec::len);
-        }
+        let of = |list: &[u32], at: u32| list.get(at as usize).copied().unwrap_or_default();
+        let mut rows: Vec<u32> = (0..).take(firsts.len()).collect();
+        // Groups of one size stay in order of their first row.
+        rows.sort_unstable_by_key(|&row| {
+            let first = of(&firsts, row);
+            let size = of(&sizes, first);
+            let place = if self.most_first {
+                u32::MAX - size
+            } else {
+                size
+            };
+            (place, first, row)
+        });
+        let groups = rows.chunk_by(|a, b| of(&firsts, *a) == of(&firsts, *b));
         Ok(Picked::Rows(
-            groups.into_iter().take(number).flatten().collect(),
+            groups.take(number).flatten().copied().collect(),
         ))
-    }
-}
-
-/// The rows of each value, in order of their first rows.
-fn groups(keys: &[FieldKey]) -> Vec<Vec<u32>> {
-    let mut places: HashMap<Name<'_>, usize> = HashMap::new();
-    let mut groups: Vec<Vec<u32>> = Vec::new();
-    for (key, row) in keys.iter().zip(0..) {
-        let place = *places.entry(Name::from(key)).or_insert(groups.len());
-        match groups.get_mut(place) {
-            Some(rows) => rows.push(row),
-            None => groups.push(vec![row]),
-        }
-    }
-    groups
-}
-
-/// A key that can be hashed.
-#[derive(PartialEq, Eq, Hash)]
-enum Name<'k> {
-    Null,
-    Integer(i64),
-    Number(u64),
-    Text(&'k str),
-}
-
-impl<'k> From<&'k FieldKey> for Name<'k> {
-    fn from(key: &'k FieldKey) -> Self {
-        match key {
-            // `Other` cannot occur: such rows got no key.
-            FieldKey::Null | FieldKey::Other(_) => Self::Null,
-            FieldKey::Integer(integer) => Self::Integer(*integer),
-            FieldKey::Number(number) => Self::Number(number.to_bits()),
-            FieldKey::Text(text) => Self::Text(text),
-        }
     }
 }
 
@@ -150,14 +131,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::op::KeyList;
 
     fn check(params: serde_json::Value, values: serde_json::Value) -> Picked {
         let mut params: Params = serde_json::from_value(params).unwrap();
         params.field_key = "k".into();
         let values: Vec<serde_json::Value> = serde_json::from_value(values).unwrap();
-        let keys: Vec<FieldKey> = values.into_iter().map(FieldKey::from).collect();
+        let mut keys = KeyList(values.into_iter().map(FieldKey::from).collect());
         match build(params, &BuildContext::default()) {
-            Ok(Operator::Selector(op)) => op.pick(&keys).unwrap(),
+            Ok(Operator::Selector(op)) => op.pick(&mut keys).unwrap(),
             _ => panic!("a selector"),
         }
     }

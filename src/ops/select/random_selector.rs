@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::NumpyGenerator;
-use crate::op::{BuildContext, FieldKey, Operator, ParamError, Picked, Quota, Selector, operator};
+use crate::op::{
+    BuildContext, FieldKey, Keys, Operator, ParamError, PickError, Picked, Quota, Selector,
+    operator,
+};
 use crate::sample::{RowError, Sample};
 
 operator! {
@@ -75,13 +78,14 @@ impl Selector for RandomSelector {
         Ok(FieldKey::Null)
     }
 
-    fn pick(&self, keys: &[FieldKey]) -> Result<Picked, String> {
+    fn pick(&self, keys: &mut dyn Keys) -> Result<Picked, PickError> {
         let total = keys.len();
         let number = match self.quota.of(total) {
             Some(number) if total > 1 && number > 0 && number != total => number,
             _ => return Ok(Picked::All),
         };
-        let total = u32::try_from(total).map_err(|_| "more than 2^32 rows".to_owned())?;
+        let total =
+            u32::try_from(total).map_err(|_| PickError::Keys("more than 2^32 rows".to_owned()))?;
         let order = NumpyGenerator::new(SEED).permutation(total);
         Ok(Picked::Rows(
             order.into_iter().cycle().take(number).collect(),
@@ -92,6 +96,7 @@ impl Selector for RandomSelector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::op::KeyList;
 
     fn pick(share: Option<f64>, number: Option<u64>, rows: usize) -> Picked {
         let params = Params {
@@ -99,7 +104,9 @@ mod tests {
             select_num: number,
         };
         match build(params, &BuildContext::default()) {
-            Ok(Operator::Selector(op)) => op.pick(&vec![FieldKey::Null; rows]).unwrap(),
+            Ok(Operator::Selector(op)) => {
+                op.pick(&mut KeyList(vec![FieldKey::Null; rows])).unwrap()
+            }
             _ => panic!("a selector"),
         }
     }

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::op::{
-    BuildContext, FieldKey, Operator, Order, ParamError, Picked, Selector, check_number,
-    check_share, field_value, operator, rank_number, share_of,
+    BuildContext, FieldKey, Keys, Operator, Order, ParamError, PickError, Picked, Selector,
+    check_number, check_share, field_value, operator, rank_number, ranked, share_of,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -115,18 +115,19 @@ impl Selector for RangeSelector {
         Ok(number.map_or(FieldKey::Integer(-i64::MAX), FieldKey::from))
     }
 
-    fn pick(&self, keys: &[FieldKey]) -> Result<Picked, String> {
+    fn pick(&self, keys: &mut dyn Keys) -> Result<Picked, PickError> {
         let (lower, upper) = match (&self.field, self.bounds(keys.len())) {
             (Some(_), Some(bounds)) if keys.len() > 1 => bounds,
             _ => return Ok(Picked::All),
         };
-        let mut least = vec![false; keys.len()];
-        for &row in FieldKey::ranked(keys, Order::Ascending)?.iter().take(upper) {
+        let ranks = keys.ranks()?;
+        let mut least = vec![false; ranks.len()];
+        for &row in ranked(&ranks, Order::Ascending).iter().take(upper) {
             if let Some(slot) = least.get_mut(row as usize) {
                 *slot = true;
             }
         }
-        let mut rows = FieldKey::ranked(keys, Order::Descending)?;
+        let mut rows = ranked(&ranks, Order::Descending);
         rows.retain(|&row| least.get(row as usize).copied().unwrap_or_default());
         rows.truncate(upper - lower);
         Ok(Picked::Rows(rows))
@@ -138,13 +139,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::op::KeyList;
 
     fn check(params: serde_json::Value, values: &[i64]) -> Picked {
         let mut params: Params = serde_json::from_value(params).unwrap();
         params.field_key = "k".into();
-        let keys: Vec<FieldKey> = values.iter().map(|&v| FieldKey::Integer(v)).collect();
+        let mut keys = KeyList(values.iter().map(|&v| FieldKey::Integer(v)).collect());
         match build(params, &BuildContext::default()) {
-            Ok(Operator::Selector(op)) => op.pick(&keys).unwrap(),
+            Ok(Operator::Selector(op)) => op.pick(&mut keys).unwrap(),
             _ => panic!("a selector"),
         }
     }

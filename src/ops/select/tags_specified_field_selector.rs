@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::op::{
-    BuildContext, FieldKey, Operator, ParamError, Picked, Selector, field_value, operator,
+    BuildContext, FieldKey, Keys, Operator, ParamError, PickError, Picked, Selector, field_value,
+    operator,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -86,16 +87,18 @@ impl Selector for TagsSelector {
         }
     }
 
-    fn pick(&self, keys: &[FieldKey]) -> Result<Picked, String> {
+    fn pick(&self, keys: &mut dyn Keys) -> Result<Picked, PickError> {
         if self.field.is_none() || keys.len() <= 1 {
             return Ok(Picked::All);
         }
-        let rows = keys.iter().zip(0..);
-        Ok(Picked::Rows(
-            rows.filter(|(key, _)| self.tags.contains(key))
-                .map(|(_, row)| row)
-                .collect(),
-        ))
+        let mut rows = Vec::new();
+        keys.each(&mut |row, key| {
+            if self.tags.contains(key) {
+                rows.push(row);
+            }
+        })?;
+        rows.sort_unstable();
+        Ok(Picked::Rows(rows))
     }
 }
 
@@ -106,6 +109,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::op::KeyList;
     use crate::sample::{ImageContext, Origin};
 
     fn op(tags: &Value) -> Box<dyn Selector> {
@@ -122,13 +126,14 @@ mod tests {
             .into_iter()
             .map(FieldKey::from)
             .collect();
-        assert_eq!(op(&json!([1.0])).pick(&keys), Ok(Picked::Rows(vec![1, 2])));
-        assert_eq!(
-            op(&json!(["1", null])).pick(&keys),
-            Ok(Picked::Rows(vec![0, 3]))
-        );
-        assert_eq!(op(&json!([])).pick(&keys), Ok(Picked::Rows(vec![])));
-        assert_eq!(op(&json!([])).pick(keys.get(..1).unwrap()), Ok(Picked::All));
+        let pick = |tags, rows| {
+            let mut keys = KeyList(keys[..rows].to_vec());
+            op(&tags).pick(&mut keys).unwrap()
+        };
+        assert_eq!(pick(json!([1.0]), 5), Picked::Rows(vec![1, 2]));
+        assert_eq!(pick(json!(["1", null]), 5), Picked::Rows(vec![0, 3]));
+        assert_eq!(pick(json!([]), 5), Picked::Rows(vec![]));
+        assert_eq!(pick(json!([]), 1), Picked::All);
     }
 
     #[test]

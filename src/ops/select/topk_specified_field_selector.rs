@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::op::{
-    BuildContext, FieldKey, Operator, Order, ParamError, Picked, Quota, Selector, field_value,
-    operator, rank_number,
+    BuildContext, FieldKey, Keys, Operator, Order, ParamError, PickError, Picked, Quota, Selector,
+    field_value, operator, rank_number, ranked,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -109,7 +109,7 @@ impl Selector for TopkSelector {
         Ok(number.map_or_else(|| self.last(), FieldKey::from))
     }
 
-    fn pick(&self, keys: &[FieldKey]) -> Result<Picked, String> {
+    fn pick(&self, keys: &mut dyn Keys) -> Result<Picked, PickError> {
         let number = match (&self.field, self.quota.of(keys.len())) {
             (Some(_), Some(number)) if keys.len() > 1 => number,
             _ => return Ok(Picked::All),
@@ -117,7 +117,7 @@ impl Selector for TopkSelector {
         if number == 0 {
             return Ok(Picked::Rows(Vec::new()));
         }
-        let mut rows = FieldKey::ranked(keys, self.order)?;
+        let mut rows = ranked(&keys.ranks()?, self.order);
         rows.truncate(number);
         Ok(Picked::Rows(rows))
     }
@@ -130,6 +130,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::op::KeyList;
     use crate::sample::{ImageContext, Origin, StatValue};
 
     fn check(params: serde_json::Value, values: &[serde_json::Value]) -> Result<Picked, String> {
@@ -150,7 +151,7 @@ mod tests {
                 op.key(&sample).unwrap()
             })
             .collect();
-        op.pick(&keys)
+        op.pick(&mut KeyList(keys)).map_err(|e| e.to_string())
     }
 
     #[test]
