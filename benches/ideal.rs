@@ -9,6 +9,7 @@
 //! perceptual hash). It prints the seconds; `benches/programs.py --ideal` sets them beside djr's.
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a tool that measures: it may stop at the first surprise"
 )]
 

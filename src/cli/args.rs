@@ -12,7 +12,7 @@ pub struct RunArgs {
     /// Worker threads [default: all cores]. The outcome is the same for any number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Memory to stay within, e.g. 2GB or 512MiB.
+    /// Memory to stay within, e.g. 2GB or 512MiB [default: half of the machine's, or of a container's].
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_memory: Option<u64>,
     /// What becomes of rows that cannot be processed [default: quarantine].

@@ -18,6 +18,7 @@ mod journal;
 pub mod known;
 pub mod lines;
 mod measured;
+mod memory;
 mod output_pass;
 pub mod plan;
 mod probe;
@@ -53,7 +54,7 @@ use crate::sample::RowError;
 pub struct RunOptions {
     /// Worker threads; default: all cores.
     pub threads: Option<usize>,
-    /// Memory the run should stay within, in bytes.
+    /// Memory the run should stay within, in bytes; default: half of what there is.
     pub max_memory: Option<u64>,
     /// Rows a batch; default: by how dear a row is. Never changes the outcome.
     pub batch_rows: Option<usize>,
@@ -74,6 +75,14 @@ pub struct RunOptions {
     pub checkpoint_every: Option<Duration>,
     /// How many rows may fail before the run stops; default: as the recipe says.
     pub max_quarantine: Option<QuarantineLimit>,
+}
+
+impl RunOptions {
+    /// Memory the run stays within, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.max_memory.unwrap_or_else(memory::default_budget)
+    }
 }
 
 /// What becomes of an unfinished run of the same outputs.

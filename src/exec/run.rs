@@ -444,9 +444,9 @@ fn publish(
 }
 
 impl Fixed<'_> {
-    /// The share of the memory budget for keys that exact deduplicators have seen, in bytes.
+    /// The share of the memory budget for keys of deduplicators and selectors, in bytes.
     fn key_budget(&self) -> Option<u64> {
-        self.options.max_memory.map(|bytes| bytes / 4)
+        Some(self.options.memory() / 4)
     }
 
     /// What a phase does to each row; only the last one writes outputs.

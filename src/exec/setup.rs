@@ -73,9 +73,12 @@ pub fn limits(threads: usize, options: &RunOptions, decodes: bool) -> (usize, In
     // Rows whose images are decoded take milliseconds, others microseconds; a batch should last long
     // enough to be worth handing over, and short enough to keep the threads evenly busy.
     let rows = options.batch_rows.unwrap_or(if decodes { 32 } else { 512 });
-    let budget = options.max_memory.map_or(256 << 20, |bytes| {
-        usize::try_from(bytes / 8).unwrap_or(usize::MAX)
-    });
+    let budget = usize::try_from(options.memory() / 8).unwrap_or(usize::MAX);
+    // More in flight would not make a run faster.
+    let budget = match options.max_memory {
+        Some(_) => budget,
+        None => budget.min(256 << 20),
+    };
     (
         rows.max(1),
         InFlight {

@@ -254,7 +254,7 @@ pub const KEYS: &[KeyDef] = &[
         Kind::Bytes,
         "",
         Role::Own,
-        "The memory budget: `2GB` (10^9 bytes), `512MiB` (2^20 bytes), or a number of bytes.",
+        "The memory budget: `2GB` (10^9 bytes), `512MiB` (2^20 bytes), or a number of bytes; half of the machine's or container's by default.",
     ),
     key(
         "max_quarantine",

@@ -52,3 +52,45 @@ fn threads_and_batch_sizes_change_nothing() {
 fn a_tight_memory_budget_changes_nothing() {
     assert!(outcome(&[]) == outcome(&["--max-memory", "1MB"]));
 }
+
+/// Keys that do not fit are compared on disk: five kilobytes for thousands of them.
+#[test]
+fn keys_beyond_the_budget_change_nothing() {
+    let rows: String = (0..3000_u64)
+        .map(|number| {
+            let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+            serde_json::json!({
+                "text": format!("common line\nline {} of some length", mixed % 2500),
+                "group": format!("group {}", mixed % 700),
+                "title": format!("title {}", mixed % 2900),
+                "weight": mixed % 1000,
+            })
+            .to_string()
+                + "\n"
+        })
+        .collect();
+    let recipe = "\
+dataset_path: rows.jsonl
+export_path: out/clean.jsonl
+process:
+  - document_line_deduplicator: {frequency_threshold: 3}
+  - document_minhash_deduplicator: {num_permutations: 16}
+  - document_deduplicator:
+  - frequency_specified_field_selector: {field_key: group, top_ratio: 0.9}
+  - topk_specified_field_selector: {field_key: title, top_ratio: 0.9}
+  - range_specified_field_selector: {field_key: weight, lower_percentile: 0.05, upper_percentile: 0.9}
+  - random_selector: {select_ratio: 0.9}
+";
+    let outcome = |args: &[&str]| {
+        let scratch = Scratch::new();
+        scratch.write("rows.jsonl", &rows);
+        scratch.write("r.yaml", recipe);
+        let mut all = vec!["run", "r.yaml"];
+        all.extend(args);
+        scratch.djr(&all).expect(0);
+        scratch.read("out/clean.jsonl")
+    };
+    let plenty = outcome(&[]);
+    assert!(plenty.len() > 10_000);
+    assert!(plenty == outcome(&["--max-memory", "20KB"]));
+}
