@@ -120,7 +120,12 @@ fn caption_lines() -> Vec<String> {
                 &caption::caption(&mut random),
                 &format!("{}.jpg", i % PICTURES),
             );
-            format!("{}, \"number\": {i}}}", &row[..row.len() - 1])
+            let archive = concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/fixtures/golden/_archives/paper.zip"
+            );
+            let more = format!("\"number\": {i}, \"compressed_file\": \"{archive}\"");
+            format!("{}, {more}}}", &row[..row.len() - 1])
         })
         .collect()
 }

@@ -132,6 +132,8 @@ def main() -> None:
     put("operators", "english", "The quick <b>brown</b> fox&amp; jumps. See http://a.example/x?y, mail bob@a.example or 10.0.0.1!\n\n\\section{One} % note\n\\begin{thebibliography}")
     put("operators", "chinese", "今天天气很好，我们去公园。Ｆｕｌｌ　ｗｉｄｔｈ “quotes” … caf\u00c3\u00a9")
     put("operators", "macros", "\\newcommand{\\x}[1]{y} \\x \\def\\z{w} \\z | a | b |\n|---|---|\n| 1 | 2 |\n/* copyright */ 123-45-6789 4111 1111 1111 1111")
+    for path in sorted((FIXTURES / "golden/_archives").iterdir()):
+        put("archives", path.name, path.read_bytes())
     models = FIXTURES / "cache/models"
     put("sentencepiece", "model", (models / "en.sp.model").read_bytes())
     put("kenlm", "en", (models / "en.arpa.bin").read_bytes())

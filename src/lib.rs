@@ -1,7 +1,7 @@
 //! djr: a streaming multimodal dataset processor that runs Data-Juicer recipes.
 //!
 //! Modules in reading order, from the pure kernels to the command line:
-//! [`text`], [`image`] and [`hash`] compute and know nothing of rows;
+//! [`text`], [`image`], [`archive`] and [`hash`] compute and know nothing of rows;
 //! [`sample`] is one row; [`op`] is the contract of an operator and the registry;
 //! [`ops`] is the catalogue; [`recipe`] turns YAML into a checked plan;
 //! [`io`] reads and writes rows; [`exec`] runs a plan over them;
@@ -10,6 +10,7 @@
 //! ARCHITECTURE.md holds the invariants.
 
 pub mod analysis;
+pub mod archive;
 pub mod catalog;
 pub mod cli;
 pub mod exec;

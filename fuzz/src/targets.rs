@@ -6,9 +6,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::cell::RefCell;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
+use djr::archive::{self, Limits, Packing};
 use djr::image::{self, Format, Probe};
 use djr::io::format::Renderer;
 use djr::io::format::dj::DjRenderer;
@@ -38,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("webp", webp),
     ("tiff", tiff),
     ("bitmaps", bitmaps),
+    ("archives", archives),
     ("llava", llava),
     ("questions", questions),
     ("operators", operators),
@@ -220,6 +223,20 @@ pub fn tiff(bytes: &[u8]) {
 pub fn bitmaps(bytes: &[u8]) {
     use Format::{Avif, Bmp, Ico, Jpeg2000, Pnm, Qoi};
     picture(bytes, &[Bmp, Ico, Pnm, Qoi, Avif, Jpeg2000]);
+}
+
+/// What is taken out of an archive stays within the limits.
+pub fn archives(bytes: &[u8]) {
+    let limits = Limits {
+        member: Some(1 << 20),
+        total: Some(3 << 20),
+    };
+    for packing in [Packing::Tar, Packing::Zip] {
+        if let Ok(members) = archive::members(Cursor::new(bytes), packing, ".tex", limits) {
+            assert!(members.iter().all(|member| member.len() <= 1 << 20));
+            assert!(members.iter().map(Vec::len).sum::<usize>() <= 3 << 20);
+        }
+    }
 }
 
 /// A LLaVA record is ASCII JSON with one image token at most and no foreign one; a record turns

@@ -185,6 +185,7 @@ impl BarrierPass {
             }
             if matches!(row.end, End::Alive) {
                 books.sound();
+                books.write_produced(row.origin, &row.produced)?;
             }
             let frame = frames.get(row.frame.clone()).unwrap_or_default();
             self.set_aside(&mut row, frame)

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -11,14 +12,14 @@ use super::draw::LateFate;
 use super::exact_keys::ExactKeys;
 use super::{RunError, target_name, write_error};
 use crate::io::workspace::{Lengths, sync_pending};
-use crate::io::{Input, PendingFile, Workspace};
+use crate::io::{Input, PendingFile, ProducedFiles, Workspace};
 use crate::op::{Decision, Family, Operator};
 use crate::recipe::{OnError, OutputFormat, QuarantineLimit, Recipe, Step, Target};
 use crate::report::counts::{FromData, Reason};
 use crate::report::ledger::{Entry, Ledger, PackedLog};
 use crate::report::quarantine::Quarantine;
 use crate::report::{OutputCounts, RunReport, StepCounts};
-use crate::sample::{Origin, RowError};
+use crate::sample::{Origin, Produced, RowError};
 
 /// The file of a run's directory that has the stats of all rows read.
 pub const ROW_STATS: &str = "stats.jsonl.zst";
@@ -54,6 +55,7 @@ pub struct Books {
     input_names: Vec<String>,
     step_names: Vec<String>,
     output_names: Vec<String>,
+    produced: ProducedFiles,
 }
 
 /// What the books hold beyond their files.
@@ -146,6 +148,7 @@ impl Books {
             input_names: inputs.iter().map(Input::name).collect(),
             step_names,
             output_names: recipe.outputs.iter().map(target_name).collect(),
+            produced: ProducedFiles::default(),
         };
         if let Some(before) = before {
             books.report = before.report;
@@ -171,6 +174,7 @@ impl Books {
         if let Some(row_stats) = &mut self.row_stats {
             row_stats.sync(lengths)?;
         }
+        self.produced.sync()?;
         if let Some(stats) = &mut self.stats {
             let target = stats.target().to_owned();
             sync_pending(stats, &target, lengths)?;
@@ -267,6 +271,38 @@ impl Books {
         row_stats
             .append(&batch.row_stats)
             .map_err(|e| write_error("stats of rows", e))
+    }
+
+    /// Writes files that operators made of a row that goes on.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn write_produced(
+        &mut self,
+        origin: Origin,
+        files: &[Arc<Produced>],
+    ) -> Result<(), RunError> {
+        for file in files {
+            let is_new = self
+                .produced
+                .write(origin, file)
+                .map_err(|e| write_error(file.path.display(), e))?;
+            if is_new {
+                self.report.produced.files += 1;
+                self.report.produced.bytes += file.bytes.len() as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes durable what operators made.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn sync_produced(&mut self) -> Result<(), RunError> {
+        self.produced
+            .sync()
+            .map_err(|e| write_error("files that operators made", e))
     }
 
     /// Applies the exact deduplicators of the stream to the next row; false if it is a duplicate

@@ -18,7 +18,8 @@ use crate::io::format::Renderer;
 use crate::op::{Common, Decision, ImageNeed, Operator, Part, Verdict};
 use crate::recipe::{Step, Validation};
 use crate::sample::{
-    FieldPath, ImageContext, ImageCounts, JsonText as _, Origin, RowError, Sample, StatValue,
+    FieldPath, ImageContext, ImageCounts, JsonText as _, Origin, Produced, RowError, Sample,
+    StatValue,
 };
 
 /// Every how many rows an operator is timed; timing each would cost as much as a text filter.
@@ -128,6 +129,8 @@ pub struct RowResult {
     pub rendered: SmallVec<[Rendered; 1]>,
     /// What traced steps did to it.
     pub traces: Vec<Trace>,
+    /// Files that operators made of it, to be written if it lives.
+    pub produced: Vec<Arc<Produced>>,
 }
 
 impl RowResult {
@@ -150,6 +153,7 @@ impl RowResult {
             stats: 0..0,
             rendered: SmallVec::new(),
             traces: Vec::new(),
+            produced: Vec::new(),
         }
     }
 }
@@ -381,6 +385,7 @@ impl Chain<'_> {
             let outcome = self.steps_of(&mut sample, &mut row, &mut going, result)?;
             if matches!((&outcome, &row.end), (Outcome::Whole, End::Alive)) {
                 self.finish(&sample, going.images_decode, &mut row, verbatim, result);
+                row.produced = sample.produced().to_vec();
             }
             Ok(outcome)
         }));

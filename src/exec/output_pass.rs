@@ -117,6 +117,9 @@ impl<'a> OutputPass<'a> {
             }
         }
         let sampled = self.rows.is_some();
+        if wrote || sampled {
+            books.write_produced(row.origin, &row.produced)?;
+        }
         if let Some(store) = &mut self.rows {
             let frame = frames.get(row.frame.clone()).unwrap_or_default();
             store

@@ -338,6 +338,7 @@ impl Run<'_> {
             ..
         } = self;
         books.count_rows_in();
+        books.sync_produced()?;
         books
             .report
             .check_conservation()

@@ -4,13 +4,16 @@
 //! uses it (EXIF orientation applied, then converted to RGB), except that a file which Pillow's
 //! own strict `load()` refuses is refused here too, where Data-Juicer fills the rest with grey.
 
+mod blur;
 mod dct;
 mod decode;
+mod encode;
 mod exif;
 mod gif;
 mod header;
 mod jpeg;
 mod jpeg_header;
+mod jpeg_write;
 mod phash;
 mod png;
 mod resize;
@@ -19,7 +22,9 @@ mod sniff;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use blur::Blur;
 pub use decode::{Decoded, decode, decode_reduced, validate};
+pub use encode::FileFormat;
 pub use header::{Format, Header, Probe, header, probe};
 pub use phash::{HashMethod, perceptual_hash};
 pub use resize::resize_lanczos;

@@ -6,11 +6,13 @@ pub mod fingerprint;
 pub mod format;
 pub mod lock;
 pub mod paths;
+pub mod produced;
 pub mod source;
 pub mod workspace;
 
 pub use atomic::PendingFile;
 pub use fingerprint::Fingerprint;
 pub use lock::{LockError, OutputLock};
+pub use produced::ProducedFiles;
 pub use source::{Input, LineSource, Position, RawBatch, RawLine, SourceError};
 pub use workspace::{Log, Workspace};

@@ -22,6 +22,9 @@ pub struct BaseParams {
     pub from_data: Vec<DataBound>,
     /// Filters: keep only the best of the rows that pass.
     pub keep: Option<Keep>,
+    /// What random draws of this step start from: the recipe's `seed`, mixed with the operator's
+    /// name and how many steps of that name stand before it.
+    pub draw: u64,
 }
 
 impl BaseParams {
@@ -48,6 +51,7 @@ impl Default for BaseParams {
             reversed_range: false,
             from_data: Vec::new(),
             keep: None,
+            draw: 42,
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! An operator is one file in [`crate::ops`]. It declares its parameters as a struct, checks them
 //! once when it is built, and then answers for one row at a time. Operators never touch files
-//! (but for assets that the [`BuildContext`] opens while a plan is built, and images through a
-//! row's slots), threads, clocks, the environment or each other.
+//! (but for assets that the [`BuildContext`] opens while a plan is built, and images and files
+//! that a row names through the row), threads, clocks, the environment or each other. Files that
+//! they make they hand to the row; the executor writes them.
 
 mod assets;
 mod bounds;

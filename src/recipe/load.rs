@@ -576,6 +576,7 @@ impl Loader<'_> {
         let base = BaseParams {
             text_key: text_keys.first().map_or("text", String::as_str).into(),
             image_key: image_key.into(),
+            draw: self.seed(),
             ..BaseParams::default()
         };
         let env = &self.options.env;

@@ -46,17 +46,31 @@ pub fn steps(
         return Vec::new();
     };
     let mut steps = Vec::with_capacity(items.len());
+    let mut named: Vec<&str> = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         if issues.len() > MAX_ISSUES {
             break;
         }
-        if let Some((name, at, params)) = operator_and_params(item, issues)
-            && let Some(step) = step(index, name, at, params, around, issues, notes)
-        {
+        let Some((name, at, params)) = operator_and_params(item, issues) else {
+            continue;
+        };
+        let before = named.iter().filter(|other| **other == name).count() as u64;
+        named.push(name);
+        let mut base = around.base.clone();
+        base.draw = draw_seed(base.draw, name, before);
+        if let Some(step) = step(index, name, at, params, base, around, issues, notes) {
             steps.push(step);
         }
     }
     steps
+}
+
+/// What the random draws of a step start from, so that steps draw apart and other operators that
+/// come or go change nothing.
+fn draw_seed(seed: u64, name: &str, before: u64) -> u64 {
+    let mut bytes = before.to_le_bytes().to_vec();
+    bytes.extend_from_slice(name.as_bytes());
+    xxhash_rust::xxh3::xxh3_64_with_seed(&bytes, seed)
 }
 
 /// Takes an item of the list apart.
@@ -148,11 +162,13 @@ pub fn unknown_operator(name: &str, at: Pos) -> Issue {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is of another kind")]
 fn step(
     index: usize,
     name: &str,
     at: Pos,
     entries: &[Entry],
+    mut base: BaseParams,
     around: &Surroundings,
     issues: &mut Vec<Issue>,
     notes: &mut Vec<String>,
@@ -163,7 +179,6 @@ fn step(
     };
     let before = issues.len();
     let schema = ParamSchema::of(def);
-    let mut base = around.base.clone();
     let mut given = Map::new();
     for entry in entries {
         if let Some(property) = schema.property(&entry.key) {

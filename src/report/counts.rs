@@ -99,6 +99,15 @@ pub struct Reason {
     pub code: Word,
 }
 
+/// Files that operators made of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProducedCounts {
+    /// How many were written.
+    pub files: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+}
+
 /// The outcome of a run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct RunReport {
@@ -125,6 +134,8 @@ pub struct RunReport {
     pub reasons: BTreeMap<Reason, u64>,
     /// What was read of images.
     pub images: ImageCounts,
+    /// What operators made.
+    pub produced: ProducedCounts,
     /// Bytes of rows read.
     pub bytes_in: u64,
     /// Wall time.

@@ -99,6 +99,7 @@ impl Manifest<'_> {
             "quarantine": self.quarantine.map(finished),
             "stats": self.stats.map(finished),
             "images": report.images.to_json(),
+            "produced": {"files": report.produced.files, "bytes": report.produced.bytes},
             "seconds": report.time.as_secs_f64(),
             "peak_memory_bytes": report.peak_memory,
         })

@@ -2,13 +2,12 @@
 //!
 //! The ladder is path, file size, header, scaled decode, full decode. Each step is taken on
 //! first use and its outcome, an error included, is remembered for the row's whole way through
-//! the plan. A directory, a device or a pipe is never read, and with `confine` nothing is opened
-//! that lies outside the row's root, whatever links say and whenever they change.
+//! the plan. An image that an operator made is read from memory: its file may not be there yet.
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::RowError;
+use super::file::{IMAGE, MAX_FILE, Place};
+use super::{Produced, RowError};
 use crate::image::{self, Decoded, Format, Header, ImageError, Probe, RgbImage};
 
 /// How far an operator needs a row's images decoded. Ordered: each level includes the former.
@@ -150,16 +150,12 @@ const FIRST_READ: usize = 1024;
 /// The most bytes read in search of a JPEG's header before the whole file is read.
 const LAST_PROBE: usize = 1 << 20;
 
-/// The largest file read, in bytes.
-const MAX_FILE: u64 = 1 << 30;
-
 /// One image of a row.
 #[derive(Debug)]
 pub struct ImageSlot {
-    written: String,
-    path: PathBuf,
-    file: u32,
-    context: Arc<ImageContext>,
+    place: Place,
+    /// The image, if an operator made it.
+    produced: Option<Arc<Produced>>,
     size: OnceCell<Result<u64, RowError>>,
     header: OnceCell<Result<Header, RowError>>,
     pixels: OnceCell<Result<RgbImage, RowError>>,
@@ -174,12 +170,9 @@ impl ImageSlot {
     /// The image that the row calls `written`, of a row of input `file`.
     #[must_use]
     pub fn new(written: String, file: u32, context: Arc<ImageContext>) -> Self {
-        let path = normalise(join(context.root(file), Path::new(&written)));
         Self {
-            written,
-            path,
-            file,
-            context,
+            place: Place::new(written, file, context, &IMAGE),
+            produced: None,
             size: OnceCell::new(),
             header: OnceCell::new(),
             pixels: OnceCell::new(),
@@ -189,16 +182,28 @@ impl ImageSlot {
         }
     }
 
+    /// An image of the row that an operator made, whose file is not read.
+    #[must_use]
+    pub(super) fn of_produced(
+        produced: Arc<Produced>,
+        file: u32,
+        context: Arc<ImageContext>,
+    ) -> Self {
+        let mut slot = Self::new(produced.written.clone(), file, context);
+        slot.produced = Some(produced);
+        slot
+    }
+
     /// The path as the row has it.
     #[must_use]
     pub fn written(&self) -> &str {
-        &self.written
+        self.place.written()
     }
 
     /// The path to open: joined with the root, `.` and `..` resolved by name, links untouched.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.place.path()
     }
 
     /// The file's size in bytes. The file is not opened.
@@ -208,7 +213,10 @@ impl ImageSlot {
     /// `image_unreadable`.
     pub fn file_size(&self) -> Result<u64, RowError> {
         self.size
-            .get_or_init(|| self.locate().map(|found| found.metadata.len()))
+            .get_or_init(|| match &self.produced {
+                Some(produced) => Ok(produced.bytes.len() as u64),
+                None => self.place.size(),
+            })
             .clone()
     }
 
@@ -284,7 +292,7 @@ impl ImageSlot {
     #[must_use]
     pub fn read_ahead(&self) -> bool {
         self.open().is_ok_and(|(file, size)| {
-            let whole = self.context.want > ImageNeed::Header;
+            let whole = self.place.context().want > ImageNeed::Header;
             let length = if whole { size } else { FIRST_READ as u64 };
             read_ahead(&file, length)
         })
@@ -306,7 +314,9 @@ impl ImageSlot {
 
     fn read_header(&self) -> Result<Header, RowError> {
         self.count(|counts| counts.header_reads += 1);
-        if self.context.want > ImageNeed::Header || self.bytes.borrow().is_some() {
+        let want = self.place.context().want;
+        let here = self.produced.is_some() || self.bytes.borrow().is_some();
+        if want > ImageNeed::Header || here {
             return self.with_bytes(image::header);
         }
         let (mut file, size) = self.open()?;
@@ -376,6 +386,9 @@ impl ImageSlot {
         &self,
         work: impl FnOnce(&[u8]) -> Result<T, ImageError>,
     ) -> Result<T, RowError> {
+        if let Some(produced) = &self.produced {
+            return work(&produced.bytes).map_err(|error| self.error(&error));
+        }
         if self.bytes.borrow().is_none() {
             let (mut file, size) = self.open()?;
             let mut bytes = Vec::new();
@@ -397,18 +410,13 @@ impl ImageSlot {
         let read = file
             .take(missing as u64)
             .read_to_end(buffer)
-            .map_err(|error| self.io_error(&error))?;
+            .map_err(|error| self.place.io_error(&error))?;
         self.count(|counts| counts.bytes_read += read as u64);
         Ok(())
     }
 
     fn read_rest(&self, file: &mut File, buffer: &mut Vec<u8>, size: u64) -> Result<(), RowError> {
-        if size > MAX_FILE {
-            return Err(self.fail(
-                "image_too_large",
-                &format!("the file has {size} bytes, more than the limit of {MAX_FILE}"),
-            ));
-        }
+        self.place.check_size(size)?;
         // One byte more than the file has lets the last read see its end.
         let more = usize::try_from(size)
             .unwrap_or(0)
@@ -420,137 +428,10 @@ impl ImageSlot {
     }
 
     fn open(&self) -> Result<(File, u64), RowError> {
-        let file = match self.open_unseen() {
-            Some(file) => file,
-            None => self
-                .locate()?
-                .open(&self.path)
-                .map_err(|error| self.io_error(&error))?,
-        };
-        // Between a look and the opening another file may have taken the name.
-        let opened = file.metadata().map_err(|error| self.io_error(&error))?;
-        if !opened.is_file() {
-            return Err(self.not_a_file(&opened));
-        }
-        let _ = self.size.set(Ok(opened.len()));
+        let (file, size) = self.place.open()?;
+        let _ = self.size.set(Ok(size));
         self.count(|counts| counts.opened += 1);
-        Ok((file, opened.len()))
-    }
-
-    /// Opens the file without a look at what it is, which saves a call to the system. `None` if
-    /// that may not be done or fails; a look then says why.
-    fn open_unseen(&self) -> Option<File> {
-        // To open a device may set it going.
-        let devices = ["/dev", "/proc", "/sys"];
-        if self.context.confine || devices.iter().any(|dir| self.path.starts_with(dir)) {
-            return None;
-        }
-        self.check_path().ok()?;
-        open_for_reading(&self.path).ok()
-    }
-
-    /// Finds the file without opening it, and refuses what is not a regular file.
-    fn locate(&self) -> Result<Located, RowError> {
-        self.check_path()?;
-        let found = if self.context.confine {
-            self.locate_confined()?
-        } else {
-            Located {
-                handle: None,
-                metadata: std::fs::metadata(&self.path).map_err(|error| self.io_error(&error))?,
-            }
-        };
-        if !found.metadata.is_file() {
-            return Err(self.not_a_file(&found.metadata));
-        }
-        Ok(found)
-    }
-
-    fn check_path(&self) -> Result<(), RowError> {
-        let invalid = |why: &str| Err(self.fail("image_path_invalid", why));
-        if self.written.is_empty() {
-            return invalid("the path is empty");
-        }
-        if self.written.contains('\0') {
-            return invalid("the path has a NUL byte");
-        }
-        if let Some((scheme, _)) = self.written.split_once("://") {
-            let mut letters = scheme.chars();
-            if letters.next().is_some_and(|c| c.is_ascii_alphabetic())
-                && letters.all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-            {
-                return invalid("it is a URL, not the path of a file");
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes hold of the file by a handle that cannot be read from, asks where that handle
-    /// really lies, and only then lets it be opened. The handle stays on the same file whatever
-    /// happens to the links that led to it.
-    #[cfg(target_os = "linux")]
-    fn locate_confined(&self) -> Result<Located, RowError> {
-        use std::os::fd::AsRawFd;
-        use std::os::unix::fs::OpenOptionsExt;
-
-        let root = self.real_root()?;
-        let handle = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
-            .open(&self.path)
-            .map_err(|error| self.io_error(&error))?;
-        let link = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
-        let real = std::fs::read_link(&link).map_err(|error| self.io_error(&error))?;
-        if !real.starts_with(&root) {
-            return Err(self.outside(&root));
-        }
-        Ok(Located {
-            metadata: handle.metadata().map_err(|error| self.io_error(&error))?,
-            handle: Some((handle, link)),
-        })
-    }
-
-    /// Resolves all links and checks where they end. A link that is swapped after the check is
-    /// not noticed on systems other than Linux.
-    #[cfg(not(target_os = "linux"))]
-    fn locate_confined(&self) -> Result<Located, RowError> {
-        let root = self.real_root()?;
-        let real = std::fs::canonicalize(&self.path).map_err(|error| self.io_error(&error))?;
-        if !real.starts_with(&root) {
-            return Err(self.outside(&root));
-        }
-        Ok(Located {
-            handle: None,
-            metadata: std::fs::metadata(&real).map_err(|error| self.io_error(&error))?,
-        })
-    }
-
-    /// The row's root with all links resolved; the last one is remembered by each thread.
-    fn real_root(&self) -> Result<PathBuf, RowError> {
-        thread_local! {
-            static LAST: RefCell<Option<(PathBuf, PathBuf)>> = const { RefCell::new(None) };
-        }
-        let root = self.context.root(self.file);
-        let known = LAST.with_borrow(|last| match last {
-            Some((from, real)) if from == root => Some(real.clone()),
-            _ => None,
-        });
-        if let Some(real) = known {
-            return Ok(real);
-        }
-        let asked = if root.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            root
-        };
-        let real = std::fs::canonicalize(asked).map_err(|error| {
-            self.fail(
-                "image_unreadable",
-                &format!("its root {} cannot be resolved: {error}", root.display()),
-            )
-        })?;
-        LAST.set(Some((root.to_owned(), real.clone())));
-        Ok(real)
+        Ok((file, size))
     }
 
     fn count(&self, change: impl FnOnce(&mut ImageCounts)) {
@@ -559,50 +440,8 @@ impl ImageSlot {
         self.counts.set(counts);
     }
 
-    fn outside(&self, root: &Path) -> RowError {
-        self.fail(
-            "image_outside_root",
-            &format!("it lies outside of {}", root.display()),
-        )
-    }
-
-    fn not_a_file(&self, metadata: &Metadata) -> RowError {
-        let kind = if metadata.is_dir() {
-            "a directory"
-        } else {
-            "a device, pipe or socket"
-        };
-        self.fail("image_not_a_file", &format!("it is {kind}"))
-    }
-
     fn error(&self, error: &ImageError) -> RowError {
-        self.fail(error.code, &error.message)
-    }
-
-    fn io_error(&self, error: &std::io::Error) -> RowError {
-        match error.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => self.fail(
-                "image_missing",
-                &format!("no such file: {}", self.path.display()),
-            ),
-            ErrorKind::InvalidFilename | ErrorKind::InvalidInput => self.fail(
-                "image_path_invalid",
-                "no file can have this path (too long?)",
-            ),
-            _ if error.raw_os_error() == Some(libc::ELOOP) => {
-                self.fail("image_path_invalid", "its symbolic links lead in a circle")
-            }
-            _ => self.fail("image_unreadable", &error.to_string()),
-        }
-    }
-
-    /// An error that begins with the path as the row has it, cut if it is very long.
-    fn fail(&self, code: &'static str, why: &str) -> RowError {
-        let mut shown: String = self.written.chars().take(200).collect();
-        if shown.len() < self.written.len() {
-            shown.push('…');
-        }
-        RowError::new(code, format!("image '{}': {why}", shown.escape_debug()))
+        self.place.fail(error.code, &error.message)
     }
 }
 
@@ -618,19 +457,6 @@ pub fn originals(slots: &[ImageSlot]) -> SmallVec<[&ImageSlot; 2]> {
         .iter()
         .map(|slot| *first.entry(slot.written()).or_insert(slot))
         .collect()
-}
-
-/// A file that was looked at and not opened.
-struct Located {
-    metadata: Metadata,
-    /// A handle on the very file, and the path that opens it.
-    handle: Option<(File, PathBuf)>,
-}
-
-impl Located {
-    fn open(&self, path: &Path) -> std::io::Result<File> {
-        open_for_reading(self.handle.as_ref().map_or(path, |(_, link)| link))
-    }
 }
 
 /// Asks for the first `length` bytes of `file`; whether they were not in memory.
@@ -652,18 +478,6 @@ fn read_ahead(file: &File, length: u64) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn read_ahead(_: &File, _: u64) -> bool {
     false
-}
-
-fn open_for_reading(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        // A pipe must not hold us up, nor a terminal become ours.
-        options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC);
-    }
-    options.open(path)
 }
 
 /// [`Path::join`] with one allocation.

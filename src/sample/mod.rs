@@ -5,17 +5,21 @@
 //! duplicate keys and spacing survive. Operators see rows only through this module.
 
 mod error;
+mod file;
 mod images;
 mod json;
 mod path;
+mod produced;
 mod row;
 mod stats;
 
 pub use error::RowError;
+pub use file::{RowFile, lies_below};
 pub use images::{
     ImageCheck, ImageContext, ImageCounts, ImageNeed, ImageSlot, join, normalise, originals,
 };
 pub use json::{JsonText, RawJson, push_string, python_json};
 pub use path::FieldPath;
-pub use row::{HashColumns, Origin, Sample};
+pub use produced::Produced;
+pub use row::{HashColumns, NewImage, Origin, Sample};
 pub use stats::{StatKey, StatValue, Stats};

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, Visitor};
@@ -11,8 +12,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+use super::file::{FILE, IMAGE, Place};
 use super::json::{JsonText, push_string};
-use super::{FieldPath, ImageContext, ImageCounts, ImageSlot, RowError, Stats};
+use super::{FieldPath, ImageContext, ImageCounts, ImageSlot, Produced, RowError, RowFile, Stats};
 use crate::text::{WordCutter, Words};
 
 /// Where a row came from. `offset` is its identity: the offset in bytes of its line in the
@@ -85,6 +87,17 @@ pub struct HashColumns {
     pub simhash: OnceCell<u64>,
 }
 
+/// An image that takes the place of others of a row.
+#[derive(Debug)]
+pub struct NewImage {
+    /// Its path as the row will have it.
+    pub written: String,
+    /// The content of its file.
+    pub file: Vec<u8>,
+    /// The numbers, from 0, of the images that it replaces.
+    pub places: Vec<usize>,
+}
+
 /// One row: an ordered JSON object that remembers the bytes it was read from.
 #[derive(Debug)]
 pub struct Sample {
@@ -94,6 +107,9 @@ pub struct Sample {
     images: OnceCell<Result<Vec<ImageSlot>, RowError>>,
     words: RefCell<Vec<CutText>>,
     context: Arc<ImageContext>,
+    produced: Vec<Arc<Produced>>,
+    /// What images cost that the row no longer has.
+    spent: ImageCounts,
     edits: u32,
     /// What filters measured so far.
     pub stats: Stats,
@@ -161,6 +177,8 @@ impl Sample {
             images: OnceCell::new(),
             words: RefCell::default(),
             context,
+            produced: Vec::new(),
+            spent: ImageCounts::default(),
             edits: 0,
             stats: Stats::default(),
             hashes: HashColumns::default(),
@@ -180,6 +198,8 @@ impl Sample {
             images: OnceCell::new(),
             words: RefCell::default(),
             context: Arc::clone(&self.context),
+            produced: self.produced.clone(),
+            spent: ImageCounts::default(),
             edits: self.edits,
             stats: self.stats.clone(),
             hashes: self.hashes.clone(),
@@ -288,8 +308,85 @@ impl Sample {
     pub fn set_value(&mut self, name: &str, value: Value) {
         self.put(name, Content::Json(value));
         if name == self.context.image_key {
+            self.spent = self.image_counts();
             self.images = OnceCell::new();
         }
+    }
+
+    /// Opens the file that the text at `path` names, found as images are.
+    ///
+    /// # Errors
+    /// Those of [`Sample::required_text`], and `file_missing`, `file_not_a_file`,
+    /// `file_path_invalid`, `file_outside_root`, `file_unreadable`, `file_too_large`.
+    pub fn file(&self, path: &FieldPath) -> Result<RowFile, RowError> {
+        let written = self.required_text(path)?.into_owned();
+        let context = Arc::clone(&self.context);
+        RowFile::open(Place::new(written, self.origin.file, context, &FILE))
+    }
+
+    /// Where the file lies that the row calls `written`: joined with the root, `.` and `..`
+    /// resolved by name.
+    #[must_use]
+    pub fn path_of(&self, written: &str) -> PathBuf {
+        let context = Arc::clone(&self.context);
+        let place = Place::new(written.to_owned(), self.origin.file, context, &IMAGE);
+        place.path().to_owned()
+    }
+
+    /// Replaces images by new ones: for each, its number in the row's list and the image that takes
+    /// its place, as a path and the content of a file. The files are written if the row lives; until
+    /// then the row has them in memory. An image may take several places.
+    ///
+    /// # Errors
+    /// Those of [`Sample::images`], `image_path_invalid`, and with `confine` `image_outside_root`.
+    pub fn replace_images(&mut self, new: Vec<NewImage>) -> Result<(), RowError> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.images()?;
+        let mut made = Vec::with_capacity(new.len());
+        for image in new {
+            let context = Arc::clone(&self.context);
+            let place = Place::new(image.written, self.origin.file, context, &IMAGE);
+            let produced = Produced {
+                root: place.check_new()?,
+                written: place.written().to_owned(),
+                path: place.path().to_owned(),
+                bytes: image.file,
+            };
+            made.push((Arc::new(produced), image.places));
+        }
+        let list = self.image_field_is_list();
+        let mut slots = match self.images.take() {
+            Some(slots) => slots?,
+            None => Vec::new(),
+        };
+        for (produced, places) in made {
+            for number in places {
+                if let Some(slot) = slots.get_mut(number) {
+                    self.spent.add(slot.counts());
+                    let context = Arc::clone(&self.context);
+                    let made = Arc::clone(&produced);
+                    *slot = ImageSlot::of_produced(made, self.origin.file, context);
+                }
+            }
+            self.produced.push(produced);
+        }
+        let mut paths: Vec<Value> = slots.iter().map(|slot| slot.written().into()).collect();
+        let value = match (list, paths.pop()) {
+            (false, Some(only)) => only,
+            (_, end) => paths.into_iter().chain(end).collect(),
+        };
+        let key = self.context.image_key.clone();
+        self.put(&key, Content::Json(value));
+        let _ = self.images.set(Ok(slots));
+        Ok(())
+    }
+
+    /// The files that operators made of the row.
+    #[must_use]
+    pub fn produced(&self) -> &[Arc<Produced>] {
+        &self.produced
     }
 
     /// Removes a top-level field, if there.
@@ -330,7 +427,7 @@ impl Sample {
     /// What was read of the row's images so far.
     #[must_use]
     pub fn image_counts(&self) -> ImageCounts {
-        let mut sum = ImageCounts::default();
+        let mut sum = self.spent;
         if let Some(Ok(slots)) = self.images.get() {
             for slot in slots {
                 sum.add(slot.counts());
@@ -557,7 +654,14 @@ impl Sample {
     fn slots(&self, paths: Vec<String>) -> Vec<ImageSlot> {
         paths
             .into_iter()
-            .map(|path| ImageSlot::new(path, self.origin.file, Arc::clone(&self.context)))
+            .map(|path| {
+                let context = Arc::clone(&self.context);
+                let made = self.produced.iter().find(|made| made.written == path);
+                match made.map(Arc::clone) {
+                    Some(made) => ImageSlot::of_produced(made, self.origin.file, context),
+                    None => ImageSlot::new(path, self.origin.file, context),
+                }
+            })
             .collect()
     }
 }

@@ -422,6 +422,72 @@ fn a_confined_run_stays_below_its_root() {
     assert_eq!(found, expected);
 }
 
+#[cfg(unix)]
+#[test]
+fn archives_are_read_by_the_rules_of_images_and_capped() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("root")).unwrap();
+    for name in ["paper.zip", "gnu.tar.gz"] {
+        let archive = scratch.read(&format!("fixtures/golden/_archives/{name}"));
+        scratch.write(&format!("root/{name}"), &archive);
+        scratch.write(&format!("root/cut.{name}"), &archive[..archive.len() - 30]);
+    }
+    scratch.write("root/text.zip", "no archive");
+    scratch.write("root/a.rar", "Rar!");
+    scratch.write("outside.zip", scratch.read("root/paper.zip"));
+    std::os::unix::fs::symlink("../outside.zip", scratch.path("root/link.zip")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", scratch.path("root/zero.tar")).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(scratch.path("root/pipe.zip"))
+        .status();
+    assert!(made.unwrap().success());
+    let huge = fs::File::create(scratch.path("root/huge.tar")).unwrap();
+    huge.set_len((1 << 30) + 1).unwrap();
+    // A member that nobody wants, of zeros without end.
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let tar = scratch.read("fixtures/golden/_archives/sizes.tar");
+    std::io::Write::write_all(&mut bomb, &tar[..1024]).unwrap();
+    let bomb = bomb.finish().unwrap();
+    scratch.write("root/bomb.tgz", &bomb[..bomb.len() - 9]);
+    let cases = [
+        ("paper.zip", "sound"),
+        ("gnu.tar.gz", "sound"),
+        ("cut.paper.zip", "archive_corrupt"),
+        ("cut.gnu.tar.gz", "archive_corrupt"),
+        ("bomb.tgz", "archive_corrupt"),
+        ("text.zip", "archive_corrupt"),
+        ("a.rar", "archive_unsupported"),
+        ("none.zip", "file_missing"),
+        ("", "file_path_invalid"),
+        ("http://example.org/a.zip", "file_path_invalid"),
+        ("link.zip", "file_outside_root"),
+        ("../outside.zip", "file_outside_root"),
+        ("zero.tar", "file_outside_root"),
+        ("pipe.zip", "file_not_a_file"),
+        ("huge.tar", "file_too_large"),
+        (".", "file_not_a_file"),
+    ];
+    let rows = cases.map(|(path, _)| format!("{}\n", json!({"compressed_file": path})));
+    scratch.write("in.jsonl", rows.concat());
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nexport_path: o.jsonl\nimage_root: root\nconfine: true\n\
+         max_quarantine: none\ntext_keys: compressed_file\n\
+         process: [latex_merge_tex_mapper: {text_key: text}]\n",
+    );
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(1);
+    let aside = scratch.rows("o.djr/quarantine.jsonl");
+    for (line, (path, expected)) in (1..).zip(cases) {
+        let reason = aside.iter().find(|row| row["line"] == line);
+        let found = reason.map_or("sound", |row| row["code"].as_str().unwrap());
+        assert_eq!(found, expected, "{path}");
+    }
+    assert_eq!(scratch.rows("o.jsonl").len(), 2);
+    let manifest = scratch.json("o.djr/manifest.json");
+    assert_eq!(manifest["rows"]["quarantined"], 14);
+    assert_eq!(manifest["rows"]["conserved"], true);
+}
+
 #[test]
 fn recipes_that_expand_without_end_are_refused() {
     let scratch = Scratch::new();

@@ -20,6 +20,7 @@ mod hostile;
 mod ledger;
 mod parts;
 mod pipeline;
+mod produced;
 mod provenance;
 mod real;
 mod report;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::produced;
 use crate::support::{Ran, Scratch};
 
 /// A recipe with a barrier, an exact deduplicator, shards, a LLaVA file and two samples.
@@ -181,6 +182,47 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
             fs::remove_dir_all(scratch.path("out")).unwrap();
         }
     }
+}
+
+#[test]
+fn killed_runs_leave_the_same_files_that_operators_made() {
+    let scratch = produced::scene(140);
+    let library = faults(&scratch);
+    scratch.write("r.yaml", produced::BARRIER);
+    let found = |scratch: &Scratch| (results(scratch), produced::made(scratch, "pics"));
+    let clean = |scratch: &Scratch| {
+        fs::remove_dir_all(scratch.path("out")).unwrap();
+        for name in ["pics", "pics/deep"] {
+            let made = scratch.path(&format!("{name}/__dj__produced_data__"));
+            let _ = fs::remove_dir_all(made);
+        }
+    };
+    run(&scratch, "r.yaml", &[]).expect(1);
+    let expected = found(&scratch);
+    clean(&scratch);
+    for kills in [
+        &[("rename", "5")][..],
+        &[("rename", "17"), ("write", "3")],
+        &[("write", "40"), ("rename", "3"), ("fsync", "9")],
+        &[("fsync", "30"), ("rename", "30")],
+    ] {
+        let mut more: &[&str] = &[];
+        for (call, at) in kills {
+            let output = broken(&scratch, &library, ("r.yaml", more), (call, at, "kill"));
+            assert_eq!(output.status.signal(), Some(9), "{kills:?}");
+            more = &["--resume"];
+        }
+        run(&scratch, "r.yaml", more).expect(1);
+        let (results, made) = found(&scratch);
+        assert_same(&results, &expected.0, &format!("{kills:?}"));
+        assert!(made == expected.1, "{kills:?}");
+        clean(&scratch);
+    }
+    // A full disk while such a file is written.
+    let output = broken(&scratch, &library, ("r.yaml", &[]), ("write", "12", "28"));
+    assert!(!output.status.success());
+    run(&scratch, "r.yaml", &["--resume"]).expect(1);
+    assert!(found(&scratch).1 == expected.1);
 }
 
 #[test]

@@ -10,10 +10,11 @@ use crate::support::root;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("image", &[]),
+    ("archive", &[]),
     ("hash", &["text"]),
     ("sample", &["image", "text"]),
     ("op", &["hash", "sample", "text"]),
-    ("ops", &["op", "sample", "text", "image", "hash"]),
+    ("ops", &["op", "sample", "text", "image", "archive", "hash"]),
     ("recipe", &["op", "sample", "io"]),
     ("io", &["sample", "recipe", "text"]),
     (
@@ -113,13 +114,13 @@ fn operator_files_modules_and_registry_agree() {
     }
 }
 
-/// Codes given to `RowError::new` and `ImageError::new` anywhere in the source.
+/// Codes given to the constructors of errors of a row anywhere in the source.
 fn reason_codes() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
     for file in sources(&root().join("src")) {
         let text = fs::read_to_string(&file).unwrap();
         let text = text.split("#[cfg(test)]").next().unwrap();
-        for constructor in ["RowError::new(", "ImageError::new("] {
+        for constructor in ["RowError::new(", "ImageError::new(", "ArchiveError::new("] {
             for call in text.split(constructor).skip(1) {
                 if let Some(rest) = call.trim_start().strip_prefix('"') {
                     codes.extend(rest.split('"').next().map(str::to_owned));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use djr::op::{BaseParams, BuildContext, Family};
 use djr::sample::ImageContext;
+use md5::{Digest as _, Md5};
 use serde_json::{Map, Value};
 
 /// The root of the repository.
@@ -103,10 +104,35 @@ impl Suite {
         let Value::Object(fields) = value else {
             return Err("a case is a JSON object".to_owned());
         };
+        let copies = fields.get("output_files").cloned();
         let mut case = Case::new(fields)?;
+        if let Some(copies) = copies {
+            case.produced = Some(self.produced(&copies, case.output.as_deref())?);
+        }
         case.replayable &= case.input.is_empty() || damaged.len() < case.input.len();
         case.damaged = damaged;
         Ok(case)
+    }
+
+    /// Digests of files that an operator made, from copies of them.
+    fn produced(&self, copies: &Value, output: Option<&[Value]>) -> Result<Vec<Vec<Made>>, String> {
+        let made = |image: &Value| {
+            let copy = copies.get(image.as_str()?)?.get("copy")?.as_str()?;
+            Some(self.folder.join("image_blur_mapper").join(copy))
+        };
+        let of_row = |row: &Value| {
+            let images = row.get("images").and_then(Value::as_array);
+            let copies = images.into_iter().flatten().filter_map(made);
+            copies
+                .map(|path| Made::of(&std::fs::read(&path).map_err(|e| e.to_string())?))
+                .collect()
+        };
+        output.unwrap_or_default().iter().map(of_row).collect()
+    }
+
+    /// A path as it is recorded: below the suite's root it is relative.
+    pub fn recorded_path(&self, text: &str) -> String {
+        text.replace(&format!("{}/", self.root.display()), "")
     }
 
     /// What operators are built with.
@@ -143,6 +169,33 @@ impl Suite {
     }
 }
 
+/// A file that an operator made.
+#[derive(Debug, PartialEq, serde::Deserialize)]
+pub struct Made {
+    /// MD5 of the file in hexadecimal.
+    pub file: String,
+    /// MD5 of `WIDTHxHEIGHT:` and the pixels as RGB.
+    pub pixels: String,
+}
+
+impl Made {
+    /// Of the content of an image file.
+    pub fn of(file: &[u8]) -> Result<Self, String> {
+        let decoded = djr::image::decode(file).map_err(|e| e.to_string())?;
+        let image = decoded.image;
+        let mut pixels = format!("{}x{}:", image.width(), image.height()).into_bytes();
+        pixels.extend_from_slice(image.data());
+        let digest = |bytes: &[u8]| {
+            let digest: [u8; 16] = Md5::digest(bytes).into();
+            format!("{:032x}", u128::from_be_bytes(digest))
+        };
+        Ok(Self {
+            file: digest(file),
+            pixels: digest(&pixels),
+        })
+    }
+}
+
 /// One recorded case.
 pub struct Case {
     /// Parameters as a recipe would give them.
@@ -155,6 +208,8 @@ pub struct Case {
     pub kept: Option<Vec<usize>>,
     /// The rows afterwards.
     pub output: Option<Vec<Value>>,
+    /// For each row the files that the operator made.
+    pub produced: Option<Vec<Vec<Made>>>,
     /// Hash columns, one object a row.
     pub hashes: Option<Vec<Value>>,
     /// For each row and band, the first row with the same value.
@@ -193,6 +248,10 @@ impl Case {
             stats: stats.map(rows).transpose()?,
             kept,
             output: take("output").map(rows).transpose()?,
+            produced: take("produced")
+                .map(serde_json::from_value)
+                .transpose()
+                .map_err(|e| e.to_string())?,
             hashes,
             bands,
             damaged: BTreeSet::new(),

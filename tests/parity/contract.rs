@@ -47,6 +47,10 @@ fn telling(name: &str) -> Value {
         "range_specified_field_selector" => {
             json!({"field_key": "n", "lower_rank": 2, "upper_rank": 9})
         }
+        "image_blur_mapper" => json!({
+            "p": 0.5,
+            "save_dir": concat!(env!("CARGO_TARGET_TMPDIR"), "/blurred"),
+        }),
         "general_field_filter" => json!({"filter_condition": "n > 1"}),
         "suffix_filter" => json!({"suffixes": [".txt"]}),
         other => needed(other),

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::Renderer;
 use crate::io::paths::PathWriter;
-use crate::sample::{JsonText, RawJson, RowError, Sample, push_string};
+use crate::sample::{FieldPath, JsonText, RawJson, RowError, Sample, push_string};
 
 /// Writes rows as one JSON object a line.
 pub struct JsonlRenderer {
@@ -26,14 +27,22 @@ impl Renderer for JsonlRenderer {
         } else {
             self.image_paths(sample)?
         };
+        let sources = if paths.is_some() {
+            self.source_files(sample)?
+        } else {
+            None
+        };
         let hashes = if self.keep_hashes {
             hashes(sample)
         } else {
             SmallVec::new()
         };
-        let mut fields: SmallVec<[(&str, &dyn JsonText); 5]> = SmallVec::new();
+        let mut fields: SmallVec<[(&str, &dyn JsonText); 6]> = SmallVec::new();
         if let Some(paths) = &paths {
             fields.push((image_key, paths));
+        }
+        if let Some(sources) = &sources {
+            fields.push((SOURCE_FILE, sources));
         }
         if self.keep_stats && !sample.stats.is_empty() {
             fields.push(("__dj__stats__", &sample.stats));
@@ -46,7 +55,25 @@ impl Renderer for JsonlRenderer {
     }
 }
 
+/// Where operators that make images note what they made them of.
+const SOURCE_FILE: &str = "__dj__source_file__";
+
 impl JsonlRenderer {
+    /// The files that images were made of, with paths written as those of the images are.
+    fn source_files(&self, sample: &Sample) -> Result<Option<ImagePaths<'static>>, RowError> {
+        let Some(Value::Array(sources)) = sample.value(&FieldPath::new(SOURCE_FILE))? else {
+            return Ok(None);
+        };
+        let paths = sources.iter().map(|source| {
+            let written = source.as_str()?;
+            let path = sample.path_of(written);
+            Some(Cow::Owned(self.paths.rewrite(written, &path).into_owned()))
+        });
+        Ok(paths
+            .collect::<Option<_>>()
+            .map(|paths| ImagePaths { paths, list: true }))
+    }
+
     /// The image field with rewritten paths in its own shape; `None` if nothing changes.
     fn image_paths<'a>(&self, sample: &'a Sample) -> Result<Option<ImagePaths<'a>>, RowError> {
         let images = sample.images()?;
