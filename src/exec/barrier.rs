@@ -19,7 +19,7 @@ use crate::report::counts::FromData;
 pub enum KeyTable {
     /// Bands of a near-duplicate detector, one file a band.
     Near(Vec<BandFile>),
-    /// Keys of an exact deduplicator.
+    /// Keys of an exact deduplicator or a grouper.
     Exact(Vec<Option<u128>>, Option<Log>),
     /// Values a selector ranks by.
     Select(Vec<FieldKey>, Option<Log>),
@@ -70,6 +70,8 @@ pub struct Resolution {
     pub dropped: Vec<(u32, Option<u32>)>,
     /// Further copies among `alive`: a selector may take a row more than once.
     pub repeated: u64,
+    /// How many of `alive`, one after the other, make each group of a grouper.
+    pub groups: Option<Vec<u32>>,
     /// What a census found common.
     pub common: Common,
     /// What a filter took from the data.
@@ -93,7 +95,7 @@ impl KeyTable {
                     .map(|band| workspace.log(&format!("{name}.{band}")).map(BandFile))
                     .collect::<io::Result<_>>()?,
             )),
-            Operator::Exact(_) => {
+            Operator::Exact(_) | Operator::Grouper(_) => {
                 let mut log = workspace.log_if_kept(name)?;
                 let mut keys = Vec::new();
                 if let Some(log) = &mut log {
@@ -245,6 +247,7 @@ impl KeyTable {
                 }
                 Ok(resolution)
             }
+            (Self::Exact(keys, _), Operator::Grouper(_)) => Ok(grouped(keys, alive)),
             (Self::Exact(keys, _), _) => {
                 let mut seen: HashMap<u128, u32> = HashMap::new();
                 let mut resolution = Resolution::default();
@@ -331,6 +334,29 @@ pub enum ResolveError {
     /// The operator refuses its keys.
     #[error("{0}")]
     Operator(String),
+}
+
+/// Puts rows with equal keys beside each other, the groups in the order of their first rows.
+fn grouped(keys: &[Option<u128>], alive: Vec<u32>) -> Resolution {
+    let mut numbers: HashMap<Option<u128>, usize> = HashMap::new();
+    let mut sizes: Vec<u32> = Vec::new();
+    let mut rows: Vec<(usize, u32)> = Vec::with_capacity(alive.len());
+    for row in alive {
+        let key = keys.get(row as usize).copied().flatten();
+        let number = *numbers.entry(key).or_insert(sizes.len());
+        match sizes.get_mut(number) {
+            Some(size) => *size += 1,
+            None => sizes.push(1),
+        }
+        rows.push((number, row));
+    }
+    // Stable: rows of a group stay in their order.
+    rows.sort_by_key(|(number, _)| *number);
+    Resolution {
+        alive: rows.into_iter().map(|(_, row)| row).collect(),
+        groups: Some(sizes),
+        ..Resolution::default()
+    }
 }
 
 /// Enters a key of a census; none ends a row.

@@ -17,6 +17,7 @@ mod journal;
 pub mod known;
 pub mod lines;
 mod measured;
+mod merging;
 mod output_pass;
 pub mod plan;
 mod probe;

@@ -13,6 +13,7 @@ mod dedup;
 mod field;
 mod filter;
 mod from_data;
+mod grouper;
 mod mapper;
 mod nested;
 mod one_or_many;
@@ -29,6 +30,7 @@ pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};
 pub use field::{field_value, rank_number};
 pub use filter::{Decision, Filter, Measured, Verdict};
 pub use from_data::{Amount, DataBound, DataLimit, Keep, Side};
+pub use grouper::{Grouper, group_key};
 pub use mapper::{Expander, Mapper, Part, TextMapper, TextMapperAdapter};
 pub use nested::specified_value;
 pub use one_or_many::OneOrMany;
@@ -54,6 +56,8 @@ pub enum Operator {
     Census(Box<dyn Census>),
     /// Picks rows out of all rows; must see every row before it can decide.
     Selector(Box<dyn Selector>),
+    /// Makes one row of all rows with equal keys; must see every row before it can.
+    Grouper(Box<dyn Grouper>),
 }
 
 impl Operator {
@@ -65,13 +69,18 @@ impl Operator {
             Self::Filter(op) => op.image_need(),
             Self::Exact(op) => op.image_need(),
             Self::Near(op) => op.image_need(),
-            Self::Expander(_) | Self::Census(_) | Self::Selector(_) => ImageNeed::None,
+            Self::Expander(_) | Self::Census(_) | Self::Selector(_) | Self::Grouper(_) => {
+                ImageNeed::None
+            }
         }
     }
 
     /// Whether it must see every row before it can decide.
     #[must_use]
     pub fn is_barrier(&self) -> bool {
-        matches!(self, Self::Near(_) | Self::Census(_) | Self::Selector(_))
+        matches!(
+            self,
+            Self::Near(_) | Self::Census(_) | Self::Selector(_) | Self::Grouper(_)
+        )
     }
 }

@@ -5,6 +5,7 @@
 //! duplicate keys and spacing survive. Operators see rows only through this module.
 
 mod error;
+mod group;
 mod images;
 mod json;
 mod path;
@@ -12,6 +13,7 @@ mod row;
 mod stats;
 
 pub use error::RowError;
+pub use group::Group;
 pub use images::{
     ImageCheck, ImageContext, ImageCounts, ImageNeed, ImageSlot, join, normalise, originals,
 };
