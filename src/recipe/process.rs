@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json};
 
+use super::fused::unfold;
 use super::keys::{BASE_KEYS, BaseKey};
 use super::load::MAX_ISSUES;
 use super::model::Step;
@@ -46,24 +47,27 @@ pub fn steps(
         return Vec::new();
     };
     let mut steps = Vec::with_capacity(items.len());
-    for (index, item) in items.iter().enumerate() {
+    let mut index = 0;
+    for item in items {
         if issues.len() > MAX_ISSUES {
             break;
         }
-        if let Some((name, at, params)) = operator_and_params(item, issues)
-            && let Some(step) = step(index, name, at, params, around, issues, notes)
-        {
-            steps.push(step);
+        let Some(found) = operator_and_params(item, issues) else {
+            continue;
+        };
+        for (name, at, params) in unfold(found, issues, notes) {
+            steps.extend(step(index, name, at, params, around, issues, notes));
+            index += 1;
         }
     }
     steps
 }
 
+/// An operator of the list: its name, where it is written, and its parameters.
+pub type Found<'n> = (&'n str, Pos, &'n [Entry]);
+
 /// Takes an item of the list apart.
-fn operator_and_params<'n>(
-    item: &'n Node,
-    issues: &mut Vec<Issue>,
-) -> Option<(&'n str, Pos, &'n [Entry])> {
+pub fn operator_and_params<'n>(item: &'n Node, issues: &mut Vec<Issue>) -> Option<Found<'n>> {
     let (name, at, node) = match &item.value {
         Value::Str(name) => return Some((name, item.at, &[])),
         Value::Map(entries) => match entries.as_slice() {
