@@ -3,10 +3,11 @@
 
 use std::sync::LazyLock;
 
+use hashbrown::HashSet;
 use serde_json::{Map, Value};
 
 use super::python_regex::Pattern;
-use super::{PyValue, TypeMismatch, is_true, lower, python_str, strip};
+use super::{TypeMismatch, is_true, lower, python_int, python_str, strip};
 
 /// How a dialogue is made of messages.
 #[derive(Debug, Clone)]
@@ -163,14 +164,26 @@ fn calls_summary(calls: &Value) -> Result<String, TypeMismatch> {
 
 /// Each value once, at its first place.
 fn unlike<'v>(values: impl Iterator<Item = &'v Value>) -> Vec<&'v Value> {
-    let mut found: Vec<(&Value, PyValue)> = Vec::new();
-    for value in values {
-        let python = PyValue::from(value);
-        if !found.iter().any(|(_, other)| other.equals(&python)) {
-            found.push((value, python));
-        }
+    let mut known = HashSet::new();
+    values
+        .filter(|value| known.insert(identity(value)))
+        .collect()
+}
+
+/// A text that is the same for values that Python calls equal: numbers by value, `True` as 1.
+fn identity(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("s{text}"),
+        Value::Bool(flag) => format!("i{}", u8::from(*flag)),
+        Value::Number(_) => match python_int(value) {
+            #[expect(clippy::cast_precision_loss, reason = "compared with a float")]
+            Some(whole) if value.is_i64() || value.as_f64() == Some(whole as f64) => {
+                format!("i{whole}")
+            }
+            _ => format!("f{value}"),
+        },
+        other => format!("j{other}"),
     }
-    found.into_iter().map(|(value, _)| value).collect()
 }
 
 /// The names of the tools that messages call, each once.
@@ -211,6 +224,7 @@ static SKILLS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
 /// If a message is no object, or a pattern takes too many steps.
 pub fn skill_types(messages: &[Value]) -> Result<Vec<String>, TypeMismatch> {
     let mut names: Vec<String> = Vec::new();
+    let mut known = HashSet::new();
     for value in messages {
         let text = content_text(message(value)?.get("content"));
         for pattern in SKILLS.iter() {
@@ -219,7 +233,7 @@ pub fn skill_types(messages: &[Value]) -> Result<Vec<String>, TypeMismatch> {
                     let group = found.groups.get(1).copied().flatten();
                     let name = group.and_then(|(start, end)| text.get(start..end));
                     if let Some(name) = name
-                        && !names.iter().any(|known| known == name)
+                        && known.insert(name.to_owned())
                     {
                         names.push(name.to_owned());
                     }
@@ -259,16 +273,14 @@ pub fn dialog(messages: &[Value], rules: &DialogRules) -> Result<Dialog, TypeMis
                     Some(calls) if text.is_empty() => calls_summary(calls)?,
                     _ => text,
                 };
-                dialog.answer(&piece, rules);
+                if dialog.turns.is_empty() {
+                    dialog.turns.push(Default::default());
+                }
+                dialog.append("\n\n", &piece, rules);
             }
             "tool" => {
                 let result = dialog.capped(text, rules.tool_chars, rules);
-                if let Some((_, response)) = dialog.turns.last_mut() {
-                    let before = std::mem::take(response);
-                    let gap = if before.is_empty() { "" } else { "\n" };
-                    let whole = format!("{before}{gap}[Tool result]\n{result}");
-                    dialog.set_response(whole, rules);
-                }
+                dialog.append("\n", &format!("[Tool result]\n{result}"), rules);
             }
             _ => {}
         }
@@ -290,24 +302,16 @@ impl Dialog {
         lines.join("\n\n")
     }
 
-    fn answer(&mut self, piece: &str, rules: &DialogRules) {
-        if self.turns.is_empty() {
-            self.turns.push(Default::default());
-        }
-        let before = self
-            .turns
-            .last_mut()
-            .map(|(_, response)| std::mem::take(response))
-            .unwrap_or_default();
-        let gap = if before.is_empty() || piece.is_empty() {
-            ""
-        } else {
-            "\n\n"
+    /// Appends to the last response, if there is a turn, behind `gap` if neither is empty.
+    fn append(&mut self, gap: &str, piece: &str, rules: &DialogRules) {
+        let Some((_, response)) = self.turns.last_mut() else {
+            return;
         };
-        self.set_response(format!("{before}{gap}{piece}"), rules);
-    }
-
-    fn set_response(&mut self, response: String, rules: &DialogRules) {
+        if !response.is_empty() && !piece.is_empty() {
+            response.push_str(gap);
+        }
+        response.push_str(piece);
+        let response = std::mem::take(response);
         let response = self.capped(response, rules.assistant_chars, rules);
         if let Some(turn) = self.turns.last_mut() {
             turn.1 = response;
@@ -316,7 +320,7 @@ impl Dialog {
 
     fn capped(&mut self, text: String, most: i64, rules: &DialogRules) -> String {
         match usize::try_from(most) {
-            Ok(most) if most > 0 && text.chars().nth(most).is_some() => {
+            Ok(most) if most > 0 && text.len() > most && text.chars().nth(most).is_some() => {
                 self.cut = true;
                 head_and_tail(&text, most, rules.head_ratio)
             }
@@ -454,6 +458,18 @@ mod tests {
         }
         assert!(skill_types(&[json!(1)]).is_err());
         assert!(reply(&[json!({"message": "text"})]).is_err());
+    }
+
+    #[test]
+    fn names_that_python_calls_equal_are_one() {
+        let names = json!([
+            1, true, 1.0, "1", 0.5, 0.5, 0, false, "a", "a", 1e300, 1e300
+        ]);
+        let kept: Vec<Value> = unlike(names.as_array().unwrap().iter())
+            .into_iter()
+            .cloned()
+            .collect();
+        assert_eq!(json!(kept), json!([1, "1", 0.5, 0, "a", 1e300]));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Adds up the tokens that an agent's calls took.
 
+use hashbrown::HashSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -92,15 +93,8 @@ impl Mapper for UsageCounter {
     fn apply(&self, sample: &mut Sample) -> Result<(), RowError> {
         let mut usages = self.usages(sample)?;
         if self.0.dedupe_identical_usage {
-            let mut seen: Vec<[i64; 3]> = Vec::new();
-            usages.retain(|usage| {
-                let key = usage.key();
-                let is_new = !seen.contains(&key);
-                if is_new {
-                    seen.push(key);
-                }
-                is_new
-            });
+            let mut seen = HashSet::new();
+            usages.retain(|usage| seen.insert(usage.key()));
         }
         let mut meta = meta_of(sample)?;
         let prompt = sum(usages.iter().map(|u| &u.prompt)).map_err(wrong_type)?;
