@@ -185,6 +185,9 @@ fn apply(operator: &Operator, rows: &mut [Sample]) {
             Operator::Selector(op) => {
                 black_box(op.key(row).unwrap());
             }
+            Operator::Grouper(op) => {
+                black_box(op.key(row).unwrap());
+            }
         }
     }
 }

@@ -346,6 +346,7 @@ pub fn operators(bytes: &[u8]) {
                 }
             }
             Operator::Selector(selector) => drop(selector.key(&sample)),
+            Operator::Grouper(grouper) => drop(grouper.key(&sample)),
         }
     }
 }

@@ -270,6 +270,7 @@ impl Pass<'_> {
                 Operator::Exact(_)
                 | Operator::Near(_)
                 | Operator::Selector(_)
+                | Operator::Grouper(_)
                 | Operator::Expander(_)
                 | Operator::Census(_) => None,
             };

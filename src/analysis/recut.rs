@@ -471,10 +471,10 @@ fn check_steps(recipe: &Recipe) -> Result<(), RecutError> {
         .min()
         .unwrap_or(recipe.steps.len());
     for (number, step) in recipe.steps.iter().enumerate() {
-        if matches!(step.operator, Operator::Expander(_)) {
+        if matches!(step.operator, Operator::Expander(_) | Operator::Grouper(_)) {
             return Err(refused(
                 format!(
-                    "{} makes several rows of one, and the stats of those are not stored",
+                    "{} makes other rows of those it reads, and the stats of those are not stored",
                     step.name
                 ),
                 "run the changed recipe",

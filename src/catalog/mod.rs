@@ -7,5 +7,5 @@ mod pages;
 mod schema;
 
 pub use crate::recipe::peer_ops;
-pub use pages::{keys_markdown, operator_page, operators_markdown};
+pub use pages::{FUSED_PAGE, keys_markdown, operator_page, operators_markdown};
 pub use schema::recipe_schema;

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::peer_ops::PEER_OPS;
+use super::peer_ops::{PEER_OPS, PeerOp};
 use crate::op::{self, OpDef};
-use crate::recipe::{BASE_KEYS, KEYS, OUTPUT_KEYS, ParamSchema, Role};
+use crate::recipe::{BASE_KEYS, FUSED, KEYS, OUTPUT_KEYS, ParamSchema, Role};
 
 /// The page of one operator: its definition, parameters, stats, example and peer.
 #[must_use]
@@ -63,6 +63,7 @@ pub fn operators_markdown() -> String {
         meaningless.join(", ")
     );
     out.push_str(FROM_DATA);
+    out.push_str(FUSED_PAGE);
     for def in &ops {
         out.push('\n');
         out.push_str(&page(def, "##"));
@@ -71,7 +72,8 @@ pub fn operators_markdown() -> String {
         "\n## Operators of Data-Juicer 1.6.1 that djr does not have\n\n\
          | operator | kind | works on | needs |\n|---|---|---|---|\n",
     );
-    for peer in PEER_OPS.iter().filter(|peer| op::find(peer.name).is_none()) {
+    let lacking = |peer: &&PeerOp| op::find(peer.name).is_none() && peer.name != FUSED;
+    for peer in PEER_OPS.iter().filter(lacking) {
         row(
             &mut out,
             &[
@@ -114,6 +116,16 @@ found are in the manifest (`from_data` of the step) and in the ledger's limits.
 - image_aspect_ratio_filter: {max_ratio: 3sigma}
 - image_shape_filter: {keep: best 20% by image_width}
 ```
+";
+
+/// The step that stands for several.
+pub const FUSED_PAGE: &str = "
+## Several operators in one step
+
+`general_fused_op: {fused_op_list: [...]}` of Data-Juicer is read as the mappers and filters that it
+lists, one after the other in its place: the same rows come out. Its other parameters have no effect.
+Operators in it that name no `text_key` take the recipe's, where Data-Juicer takes `text`; what else
+it lists is refused, as there.
 ";
 
 /// The global keys of a recipe and the keys of an output, as tables.

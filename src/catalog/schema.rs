@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::op::{self, DataLimit, Family, Keep, OpDef, Side};
-use crate::recipe::{BASE_KEYS, KEYS, Kind, OUTPUT_KEYS, Role};
+use crate::recipe::{BASE_KEYS, FUSED, FUSED_LIST, KEYS, Kind, OUTPUT_KEYS, Role};
 
 /// The JSON Schema (draft 2020-12) of a whole recipe.
 #[must_use]
@@ -15,6 +15,7 @@ pub fn recipe_schema() -> Value {
         names.push(def.name);
         steps.insert(def.name.to_owned(), parameters(def, &mut definitions));
     }
+    steps.insert(FUSED.to_owned(), fused());
 
     let mut properties = Map::new();
     let mut groups: Map<String, Value> = Map::new();
@@ -80,6 +81,29 @@ fn process(steps: &Map<String, Value>, names: &[&str]) -> Value {
                 },
             ]
         },
+    })
+}
+
+/// The step that stands for several.
+fn fused() -> Value {
+    let mut properties = Map::new();
+    for base in BASE_KEYS.iter().filter(|base| !base.filters_only) {
+        let mut schema = nullable(kind_schema(base.kind));
+        describe(&mut schema, "Accepted and without effect.");
+        properties.insert(base.name.to_owned(), schema);
+    }
+    properties.insert(
+        FUSED_LIST.to_owned(),
+        json!({
+            "$ref": "#/properties/process",
+            "description": "Mappers and filters that run one after the other.",
+        }),
+    );
+    json!({
+        "description": "Runs the mappers and filters that it lists, as if they stood in its place.",
+        "type": ["object", "null"],
+        "properties": properties,
+        "additionalProperties": false,
     })
 }
 

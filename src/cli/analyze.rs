@@ -227,7 +227,12 @@ fn load(args: &Args) -> Result<Recipe, Exit> {
         note(problems.to_string().trim_end());
         Exit::Usage
     })?;
-    let edits = |step: &&Step| matches!(step.operator, Operator::Expander(_) | Operator::Census(_));
+    let edits = |step: &&Step| {
+        matches!(
+            step.operator,
+            Operator::Expander(_) | Operator::Census(_) | Operator::Grouper(_)
+        )
+    };
     if let Some(step) = recipe.steps.iter().find(edits) {
         error(
             &format!(

@@ -144,6 +144,7 @@ fn class(operator: &Operator) -> &'static str {
         Operator::Exact(_) => "keys in parallel, admitted in order",
         Operator::Near(_) | Operator::Selector(_) => "decides when all rows are known",
         Operator::Census(_) => "counts all rows, then edits each",
+        Operator::Grouper(_) => "makes one row of each group when all rows are known",
     }
 }
 

@@ -38,6 +38,9 @@ pub fn main(args: &Args) -> Exit {
     if let Some(def) = op::find(name) {
         return data(&catalog::operator_page(def));
     }
+    if name == recipe::FUSED {
+        return data(catalog::FUSED_PAGE.trim_start());
+    }
     let (message, hint) = recipe::unknown_operator(name);
     error(&message, hint.as_deref());
     Exit::Usage

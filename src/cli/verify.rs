@@ -231,15 +231,17 @@ fn digest(path: &Path) -> io::Result<(u64, String)> {
     }
 }
 
+/// What is counted of rows, in the manifest.
+const COUNTS: [&str; 6] = ["in", "out", "dropped", "quarantined", "repeated", "merged"];
+
 /// The manifest's own numbers: every row accounted for.
 fn counts(run: &PastRun) -> Kind {
     let mut kind = Kind::new("counts");
     let rows = &run.manifest["rows"];
-    let [read, out, dropped, aside, repeated] =
-        ["in", "out", "dropped", "quarantined", "repeated"].map(|name| number(&rows[name]));
-    if read + repeated != out + dropped + aside {
+    let [read, out, dropped, aside, repeated, merged] = COUNTS.map(|name| number(&rows[name]));
+    if read + repeated != out + dropped + aside + merged {
         kind.differs(format!(
-            "rows in {read} + repeated {repeated} are not rows out {out} + dropped {dropped} + quarantined {aside}"
+            "rows in {read} + repeated {repeated} are not rows out {out} + dropped {dropped} + quarantined {aside} + merged {merged}"
         ));
     }
     let from_inputs: u64 = run
@@ -250,10 +252,9 @@ fn counts(run: &PastRun) -> Kind {
     kind.same("rows of all inputs", from_inputs, read);
     let mut shown: Option<u64> = None;
     for step in run.list("steps") {
-        let [came, went, dropped, aside, repeated] =
-            ["in", "out", "dropped", "quarantined", "repeated"].map(|name| number(&step[name]));
+        let [came, went, dropped, aside, repeated, merged] = COUNTS.map(|name| number(&step[name]));
         let name = step["op"].as_str().unwrap_or("?");
-        if came + repeated != went + dropped + aside {
+        if came + repeated != went + dropped + aside + merged {
             kind.differs(format!("the rows of {name} do not add up"));
         }
         if let Some(before) = shown {
@@ -270,11 +271,16 @@ fn counts(run: &PastRun) -> Kind {
         }
     }
     kind.looked_at = format!(
-        "{} rows in = {} out + {} dropped + {} quarantined{}",
+        "{} rows in = {} out + {} dropped + {} quarantined{}{}",
         thousands(read),
         thousands(out),
         thousands(dropped),
         thousands(aside),
+        if merged > 0 {
+            format!(" + {} merged", thousands(merged))
+        } else {
+            String::new()
+        },
         if repeated > 0 {
             format!(" - {} repeated", thousands(repeated))
         } else {
@@ -298,8 +304,8 @@ fn ledger(run: &PastRun) -> Kind {
         "there is none".clone_into(&mut kind.looked_at);
         return kind;
     }
-    let (mut kept, mut dropped, mut aside) = (0, 0, 0);
-    let mut by_step = vec![(0, 0); run.list("steps").len()];
+    let (mut kept, mut dropped, mut aside, mut merged) = (0, 0, 0, 0);
+    let mut by_step = vec![(0, 0, 0); run.list("steps").len()];
     let mut by_input = vec![0_u64; run.inputs().len()];
     let mut line_number = 0_u64;
     let read = run.each_entry(|line| {
@@ -320,6 +326,12 @@ fn ledger(run: &PastRun) -> Kind {
                 aside += 1;
                 if let Some(step) = step {
                     step.1 += 1;
+                }
+            }
+            ("merged", step) => {
+                merged += 1;
+                if let Some(step) = step {
+                    step.2 += 1;
                 }
             }
             (other, _) => return Err(io::Error::other(format!("unknown fate '{other}'"))),
@@ -344,8 +356,9 @@ fn ledger(run: &PastRun) -> Kind {
     kind.same("rows kept", kept, number(&rows["out"]));
     kind.same("rows dropped", dropped, number(&rows["dropped"]));
     kind.same("rows quarantined", aside, number(&rows["quarantined"]));
+    kind.same("rows merged", merged, number(&rows["merged"]));
     let dropping = run.manifest["recipe"]["on_error"] == "drop";
-    for (step, (dropped, aside)) in run.list("steps").iter().zip(by_step) {
+    for (step, (dropped, aside, merged)) in run.list("steps").iter().zip(by_step) {
         let name = step["op"].as_str().unwrap_or("?");
         let said = (number(&step["dropped"]), number(&step["quarantined"]));
         // With `on_error: drop` rows that failed in a step are among the dropped.
@@ -356,6 +369,11 @@ fn ledger(run: &PastRun) -> Kind {
         };
         kind.same(&format!("rows dropped by {name}"), found.0, said.0);
         kind.same(&format!("rows quarantined by {name}"), found.1, said.1);
+        kind.same(
+            &format!("rows merged by {name}"),
+            merged,
+            number(&step["merged"]),
+        );
     }
     if number(&rows["repeated"]) == 0 {
         for (input, found) in run.inputs().iter().zip(by_input) {
@@ -627,9 +645,14 @@ fn look(output: &Output<'_>, row: &[u8], known: &HashSet<u128>) -> RowFound {
             return found;
         }
     };
-    let images = match sample.images() {
-        Ok(images) => images,
-        Err(problem) => {
+    let group;
+    let images = match (sample.images(), sample.group_images()) {
+        (Ok(images), _) => images,
+        (Err(_), Some((images, _))) => {
+            group = images;
+            &group
+        }
+        (Err(problem), None) => {
             found.problem = Some(problem.to_string());
             return found;
         }

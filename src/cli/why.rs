@@ -68,7 +68,7 @@ pub fn main(args: &Args) -> Exit {
             run: &run,
             row,
             times,
-            duplicated: row.duplicate_of.and_then(|offset| origins.get(&offset)),
+            duplicated: row.other().and_then(|offset| origins.get(&offset)),
             set_aside: set_aside.get(&row.offset).map_or(&[], Vec::as_slice),
         };
         if args.json {
@@ -97,12 +97,18 @@ struct Entry {
     value: Option<Value>,
     limit: Option<String>,
     duplicate_of: Option<u64>,
+    merged_into: Option<u64>,
     reason: Option<String>,
 }
 
 impl Entry {
     fn read(line: &[u8]) -> io::Result<Self> {
         Ok(serde_json::from_slice(line)?)
+    }
+
+    /// The row that stands for it: the one it duplicates, or the first of its group.
+    fn other(&self) -> Option<u64> {
+        self.duplicate_of.or(self.merged_into)
     }
 
     /// The id as people write it: a string without its quotes.
@@ -232,9 +238,9 @@ fn files_called(run: &PastRun, name: &str) -> Vec<u64> {
         .collect()
 }
 
-/// The rows that `rows` duplicate, by their identities.
+/// The rows that `rows` duplicate or are merged into, by their identities.
 fn duplicated(run: &PastRun, rows: &[Entry]) -> io::Result<BTreeMap<u64, Entry>> {
-    let wanted: Vec<u64> = rows.iter().filter_map(|row| row.duplicate_of).collect();
+    let wanted: Vec<u64> = rows.iter().filter_map(Entry::other).collect();
     let mut found = BTreeMap::new();
     if wanted.is_empty() {
         return Ok(found);
@@ -336,10 +342,15 @@ impl Answer<'_> {
             let limit = row.limit.as_deref().unwrap_or("?");
             let _ = writeln!(out, "  {stat} is {value}; the limit is {limit}");
         }
+        let relation = if row.merged_into.is_some() {
+            "part of the group of"
+        } else {
+            "duplicate of"
+        };
         if let Some(first) = self.duplicated {
-            let _ = writeln!(out, "  duplicate of {}", self.place(first));
-        } else if let Some(offset) = row.duplicate_of {
-            let _ = writeln!(out, "  duplicate of the row at byte {offset} of the inputs");
+            let _ = writeln!(out, "  {relation} {}", self.place(first));
+        } else if let Some(offset) = row.other() {
+            let _ = writeln!(out, "  {relation} the row at byte {offset} of the inputs");
         }
         for record in self.set_aside {
             let who = if Some(record.stage.as_str()) == by || record.stage == "read" {
@@ -374,8 +385,13 @@ impl Answer<'_> {
             "limit": row.limit,
             "reason": row.reason,
         });
-        if let Some(offset) = row.duplicate_of {
-            out["duplicate_of"] =
+        let relation = if row.merged_into.is_some() {
+            "merged_into"
+        } else {
+            "duplicate_of"
+        };
+        if let Some(offset) = row.other() {
+            out[relation] =
                 self.duplicated
                     .map_or(serde_json::json!({"offset": offset}), |first| {
                         serde_json::json!({

@@ -18,7 +18,7 @@ use crate::report::counts::FromData;
 pub enum KeyTable {
     /// Bands of a near-duplicate detector, one file a band.
     Near(Vec<BandFile>),
-    /// Keys of an exact deduplicator.
+    /// Keys of an exact deduplicator or a grouper.
     Exact(Digests),
     /// Values a selector picks by.
     Select(SelectorKeys),
@@ -69,6 +69,8 @@ pub struct Resolution {
     pub dropped: Vec<(u32, Option<u32>)>,
     /// Further copies among `alive`: a selector may take a row more than once.
     pub repeated: u64,
+    /// How many of `alive`, one after the other, make each group of a grouper.
+    pub groups: Option<Vec<u32>>,
     /// What a census found common.
     pub common: Common,
     /// What a filter took from the data.
@@ -94,7 +96,9 @@ impl KeyTable {
                     .map(|band| workspace.log(&format!("{name}.{band}")).map(BandFile))
                     .collect::<io::Result<_>>()?,
             )),
-            Operator::Exact(_) => Some(Self::Exact(Digests::open(workspace, name, budget)?)),
+            Operator::Exact(_) | Operator::Grouper(_) => {
+                Some(Self::Exact(Digests::open(workspace, name, budget)?))
+            }
             Operator::Selector(_) => {
                 Some(Self::Select(SelectorKeys::open(workspace, name, budget)?))
             }
@@ -192,6 +196,7 @@ impl KeyTable {
                 }
                 Ok(resolution)
             }
+            (Self::Exact(keys), Operator::Grouper(_)) => Ok(grouped(&keys.firsts(&alive)?, &alive)),
             (Self::Exact(keys), _) => {
                 let mut resolution = Resolution::default();
                 for (&row, first) in alive.iter().zip(keys.firsts(&alive)?) {
@@ -276,5 +281,25 @@ impl From<PickError> for ResolveError {
             PickError::Io(error) => Self::Io(error),
             PickError::Keys(message) => Self::Operator(message),
         }
+    }
+}
+
+/// Puts rows with equal keys beside each other, the groups in the order of their first rows;
+/// `firsts` has the place of the first row with the same key for each but that one.
+fn grouped(firsts: &[Option<u32>], alive: &[u32]) -> Resolution {
+    let mut places: Vec<(u32, u32)> = (0..)
+        .zip(firsts)
+        .map(|(place, first)| (first.unwrap_or(place), place))
+        .collect();
+    places.sort_unstable();
+    let groups = places.chunk_by(|(a, _), (b, _)| a == b);
+    let sizes = groups.map(|group| u32::try_from(group.len()).unwrap_or(u32::MAX));
+    Resolution {
+        groups: Some(sizes.collect()),
+        alive: places
+            .iter()
+            .filter_map(|&(_, place)| alive.get(place as usize).copied())
+            .collect(),
+        ..Resolution::default()
     }
 }

@@ -10,6 +10,7 @@ use super::barrier::KeyTable;
 use super::books::Books;
 use super::chain::{BatchResult, End, RowResult, Stage, Trace};
 use super::exact_keys::ExactKeys;
+use super::merging::{GroupImages, Merging};
 use super::plan::Phase;
 use super::store::{self, Store, StoreWriter};
 use super::{RunError, write_error};
@@ -52,6 +53,10 @@ impl Names {
         format!("rows-{}", self.0)
     }
 
+    fn groups(&self) -> String {
+        format!("groups-{}", self.0)
+    }
+
     fn alive(&self) -> String {
         format!("alive-{}", self.0)
     }
@@ -75,7 +80,7 @@ impl Names {
 
 /// Rows that a barrier left alive, in their order.
 pub struct Alive {
-    /// All rows that reached the barrier.
+    /// All rows that reached the barrier, or the groups that a grouper made of them.
     pub store: Arc<Store>,
     /// Those that are left.
     pub rows: Arc<Vec<u32>>,
@@ -83,14 +88,16 @@ pub struct Alive {
     pub common: Arc<Common>,
 }
 
-/// The rows that the barrier of phase `phase` left alive when an earlier process ran it.
+/// The rows that the barrier of phase `phase` left alive when an earlier process ran it; `merged`
+/// says that it ended with a grouper.
 ///
 /// # Errors
 /// If the working files cannot be read.
-pub fn alive_rows(workspace: &Workspace, phase: usize) -> Result<Alive, RunError> {
+pub fn alive_rows(workspace: &Workspace, phase: usize, merged: bool) -> Result<Alive, RunError> {
     let names = Names(phase);
     let read = || {
-        let store = StoreWriter::open(workspace, &names.rows())?.finish()?;
+        let rows = if merged { names.groups() } else { names.rows() };
+        let store = StoreWriter::open(workspace, &rows)?.finish()?;
         let mut alive = Vec::new();
         each_record(&mut workspace.log(&names.alive())?.replay()?, |word| {
             alive.push(u32::from_le_bytes(word));
@@ -112,6 +119,7 @@ pub fn alive_rows(workspace: &Workspace, phase: usize) -> Result<Alive, RunError
 pub fn remove_rows(workspace: &Workspace, phase: usize) {
     let names = Names(phase);
     StoreWriter::remove(workspace, &names.rows());
+    StoreWriter::remove(workspace, &names.groups());
     workspace.remove(&names.alive());
     workspace.remove(&names.common());
 }
@@ -244,6 +252,7 @@ impl BarrierPass {
         self,
         workspace: &Workspace,
         steps: &[Step],
+        images: &GroupImages,
         books: &mut Books,
         lengths: &mut Lengths,
     ) -> Result<Alive, RunError> {
@@ -252,6 +261,7 @@ impl BarrierPass {
         let store = Arc::new(self.rows.finish().map_err(failed)?);
         let mut alive: Vec<u32> = (0..rows).collect();
         let mut common = Common::new();
+        let mut groups = None;
         for (number, mut table) in self.tables {
             let Some(step) = steps.get(number) else {
                 continue;
@@ -289,8 +299,29 @@ impl BarrierPass {
             )?;
             books.count_repeated(number, resolution.repeated);
             alive = resolution.alive;
+            groups = resolution.groups.map(|sizes| (number, sizes));
             common.extend(resolution.common);
         }
+        let (store, alive) = match groups {
+            None => (store, alive),
+            Some((step, sizes)) => {
+                let name = self.names.groups();
+                let mut merged = StoreWriter::open(workspace, &name).map_err(failed)?;
+                Merging {
+                    step,
+                    store: &store,
+                    images,
+                    books,
+                }
+                .merge(&alive, &sizes, &mut merged)?;
+                if workspace.is_kept() {
+                    merged.sync(lengths).map_err(failed)?;
+                }
+                let count = u32::try_from(merged.len()).unwrap_or(u32::MAX);
+                let merged = merged.finish().map_err(failed)?;
+                (Arc::new(merged), (0..count).collect())
+            }
+        };
         let mut log = workspace.log_if_kept(&self.names.alive()).map_err(failed)?;
         if let Some(log) = &mut log {
             alive
@@ -317,13 +348,17 @@ impl BarrierPass {
     }
 }
 
-/// Removes the keys of phase `number`, whose barrier has decided.
+/// Removes the keys of phase `number`, whose barrier has decided, and rows that groups were made of.
 pub fn remove_keys(workspace: &Workspace, number: usize, phase: &Phase, steps: &[Step]) {
     let names = Names(number);
     for step in phase.group.clone() {
         if let Some(of) = steps.get(step) {
             KeyTable::remove(&of.operator, workspace, &names.table(step));
         }
+    }
+    if phase.grouper(steps).is_some() {
+        // The groups hold what is left of them.
+        StoreWriter::remove(workspace, &names.rows());
     }
     workspace.remove(&names.failed());
     workspace.remove(&names.seen());

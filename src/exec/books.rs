@@ -11,6 +11,7 @@ use super::chain::{BatchResult, End, Rendered, RowResult, Stage, Trace};
 use super::draw::LateFate;
 use super::exact_keys::ExactKeys;
 use super::{RunError, target_name, write_error};
+use crate::io::source::MAX_ROW_BYTES;
 use crate::io::workspace::{Lengths, sync_pending};
 use crate::io::{Input, PendingFile, ProducedFiles, Workspace};
 use crate::op::{Decision, Family, Operator};
@@ -485,6 +486,44 @@ impl Books {
     pub fn count_repeated(&mut self, step: usize, rows: u64) {
         self.report.repeated += rows;
         self.step(step).repeated += rows;
+    }
+
+    /// Records a row that `step` made part of the group whose first row has the identity `into`.
+    ///
+    /// # Errors
+    /// If the ledger cannot be written.
+    pub fn merged(
+        &mut self,
+        step: usize,
+        origin: Origin,
+        id: Option<&str>,
+        into: u64,
+    ) -> Result<(), RunError> {
+        self.report.merged += 1;
+        self.step(step).merged += 1;
+        let name = self.step_names.get(step).cloned();
+        self.record(origin, id, |entry| Entry {
+            fate: "merged",
+            by: name.as_deref(),
+            step: Some(step),
+            merged_into: Some(into),
+            ..entry
+        })
+    }
+
+    /// That the group which `step` makes of the row from `first` and others is too long.
+    #[must_use]
+    pub fn too_long(&self, step: usize, first: Origin) -> RunError {
+        let input = self.input_names.get(first.file as usize);
+        RunError::Barrier {
+            operator: self.step_names.get(step).cloned().unwrap_or_default(),
+            message: format!(
+                "the group that begins with {}:{} is longer than {} MiB, the most that one row may be",
+                input.map_or("", String::as_str),
+                first.line,
+                MAX_ROW_BYTES >> 20
+            ),
+        }
     }
 
     /// Notes what a step took from the data.

@@ -18,8 +18,8 @@ use crate::io::format::Renderer;
 use crate::op::{Common, Decision, ImageNeed, Operator, Part, Verdict};
 use crate::recipe::{Step, Validation};
 use crate::sample::{
-    FieldPath, ImageContext, ImageCounts, JsonText as _, Origin, Produced, RowError, Sample,
-    StatValue,
+    FieldPath, ImageContext, ImageCounts, ImageSlot, JsonText as _, Origin, Produced, RowError,
+    Sample, StatValue,
 };
 
 /// Every how many rows an operator is timed; timing each would cost as much as a text filter.
@@ -427,18 +427,16 @@ impl Chain<'_> {
         result: &mut BatchResult,
     ) {
         let mut traces = whole.traces;
-        for (number, edits) in (0..).zip(parts) {
+        for (number, part) in (0..).zip(parts) {
             let origin = whole.origin.part(number);
-            let image_key = self.context.image_key.as_str();
-            let images_decode =
-                going.images_decode && edits.iter().all(|(path, _)| path.as_str() != image_key);
+            let images_decode = going.images_decode && !part.writes(&self.context.image_key);
             let going = Going {
                 images_decode,
                 known: None,
                 is_part: true,
                 ..going
             };
-            match sample.part(number, edits) {
+            match part.of(sample, number) {
                 Ok(part) => {
                     let mut row = RowResult::new(origin, &part);
                     row.traces = std::mem::take(&mut traces);
@@ -521,7 +519,7 @@ impl Chain<'_> {
                 row.end = End::Dropped(number, Box::new(decision));
                 return Ok(Outcome::Whole);
             }
-            cost.changed += u64::from(parts.len() > 1 || parts.iter().any(|part| !part.is_empty()));
+            cost.changed += u64::from(parts.len() > 1 || parts.iter().any(|part| !part.is_same()));
             cost.repeated += parts.len() as u64 - 1;
             return Ok(Outcome::Parts(number, parts));
         }
@@ -598,6 +596,12 @@ impl Chain<'_> {
             Operator::Filter(op) => {
                 let known = op.stats();
                 if known.iter().any(|key| sample.stats.get(key).is_none()) {
+                    if !sample.stats.members().is_empty() {
+                        return Err(RowError::new(
+                            "wrong_type",
+                            "the row is a group: its stats are those of its rows",
+                        ));
+                    }
                     let values = op.measure(sample)?;
                     for (key, value) in known.iter().zip(values) {
                         let value = if self.ujson { ujson(value) } else { value };
@@ -642,6 +646,10 @@ impl Chain<'_> {
             }
             Operator::Selector(op) => {
                 row.keys.push(RowKey::Select(op.key(sample)?));
+                Ok(Verdict::Keep)
+            }
+            Operator::Grouper(op) => {
+                row.keys.push(RowKey::Exact(Some(op.key(sample)?)));
                 Ok(Verdict::Keep)
             }
         }
@@ -724,10 +732,11 @@ pub fn check_images(sample: &Sample, level: Validation) -> Result<(), RowError> 
     if level == Validation::None {
         return Ok(());
     }
-    sample
-        .images()?
-        .iter()
-        .try_for_each(|image| image.check(level))
+    let each = |images: &[ImageSlot]| images.iter().try_for_each(|image| image.check(level));
+    match sample.images() {
+        Ok(images) => each(images),
+        Err(error) => each(&sample.group_images().ok_or(error)?.0),
+    }
 }
 
 /// What a caught panic says, for a person.

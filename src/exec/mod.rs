@@ -19,6 +19,7 @@ pub mod known;
 pub mod lines;
 mod measured;
 mod memory;
+mod merging;
 mod output_pass;
 pub mod plan;
 mod probe;

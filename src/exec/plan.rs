@@ -15,7 +15,7 @@ pub struct Phase {
     /// Near-deduplicators, selectors, filters whose bounds come from the data, and exact
     /// deduplicators behind one of them; may be empty. An exact deduplicator before an operator
     /// that makes several rows of one begins a group too, because the ordered step admits whole
-    /// rows only. A census is a group of its own, and the first step of the next phase: there it
+    /// rows only. A grouper ends its group: what comes behind sees other rows. A census is a group of its own, and the first step of the next phase: there it
     /// edits what it counted here.
     pub group: Range<usize>,
 }
@@ -50,12 +50,15 @@ pub fn phases(steps: &[Step]) -> Vec<Phase> {
             });
             return phases;
         };
+        let mut merged = false;
         let group_end = steps
             .iter()
             .skip(barrier)
             .position(|s| {
                 let joins = s.is_barrier() || matches!(s.operator, Operator::Exact(_));
-                !joins || matches!(s.operator, Operator::Census(_))
+                let ends = merged || !joins || matches!(s.operator, Operator::Census(_));
+                merged = matches!(s.operator, Operator::Grouper(_));
+                ends
             })
             .map_or(steps.len(), |i| barrier + i);
         // A census counts the rows that are left, and edits them before anyone else sees them.
@@ -66,6 +69,15 @@ pub fn phases(steps: &[Step]) -> Vec<Phase> {
         });
         at = group_end;
         counted = counts;
+    }
+}
+
+impl Phase {
+    /// The grouper that its group ends with, if it does.
+    #[must_use]
+    pub fn grouper<'s>(&self, steps: &'s [Step]) -> Option<&'s Step> {
+        let last = steps.get(self.group.clone())?.last()?;
+        matches!(last.operator, Operator::Grouper(_)).then_some(last)
     }
 }
 

@@ -8,6 +8,7 @@ use super::barrier_pass::{self, BarrierPass};
 use super::books::{Books, quarantine_path};
 use super::chain::{BatchResult, Chain, OutputWork, TIMED_EVERY};
 use super::journal::{Journal, Left, Opened, Progress, is_unfinished};
+use super::merging::GroupImages;
 use super::output_pass::OutputPass;
 use super::stream::{Source, drive};
 use super::{
@@ -23,7 +24,7 @@ use crate::io::paths::PathWriter;
 use crate::io::workspace::Lengths;
 use crate::io::{Input, OutputLock, PendingFile, Workspace};
 use crate::op::{Common, ImageNeed, Operator};
-use crate::recipe::{CompatStats, OutputFormat, OutputSpec, Recipe, Target, Validation};
+use crate::recipe::{CompatStats, OutputFormat, OutputSpec, PathStyle, Recipe, Target, Validation};
 use crate::report::RunReport;
 use crate::report::counts::peak_memory;
 use crate::report::manifest::Manifest;
@@ -188,7 +189,14 @@ impl Run<'_> {
         let phases = plan::phases(&recipe.steps);
         let mut rows = None;
         if let Some(before) = at.phase.checked_sub(1) {
-            rows = Some(barrier_pass::alive_rows(&self.fixed.workspace, before)?);
+            let merged = phases
+                .get(before)
+                .is_some_and(|phase| phase.grouper(&recipe.steps).is_some());
+            rows = Some(barrier_pass::alive_rows(
+                &self.fixed.workspace,
+                before,
+                merged,
+            )?);
         }
         for (number, phase) in phases.iter().enumerate().skip(at.phase) {
             let cursor = at.cursor.as_ref();
@@ -237,7 +245,8 @@ impl Run<'_> {
         let steps = &fixed.recipe.steps;
         let workspace = &fixed.workspace;
         let mut settled = Lengths::new();
-        let alive = pass.resolve(workspace, steps, books, &mut settled)?;
+        let images = fixed.group_images();
+        let alive = pass.resolve(workspace, steps, &images, books, &mut settled)?;
         let done = at.phase;
         let after = Progress {
             phase: done + 1,
@@ -523,6 +532,15 @@ impl Fixed<'_> {
         })
     }
 
+    /// How image paths are written into groups.
+    fn group_images(&self) -> GroupImages {
+        let working_dir = &self.options.working_dir;
+        GroupImages {
+            context: self.image_context(ImageNeed::None),
+            paths: PathWriter::new(PathStyle::Absolute, working_dir, working_dir),
+        }
+    }
+
     pub(super) fn image_context(&self, want: ImageNeed) -> Arc<ImageContext> {
         setup::image_context(self.recipe, &self.inputs, &self.options.working_dir, want)
     }
@@ -537,9 +555,14 @@ pub(super) fn suffixes(recipe: &Recipe, inputs: &[Input]) -> Option<(&'static st
     Some((field, inputs.iter().map(Input::suffix).collect()))
 }
 
-/// The fields that every row must have.
+/// The text fields that every row must have: none where rows come as groups.
 pub(super) fn required(recipe: &Recipe) -> Vec<FieldPath> {
-    let keys = recipe.text_keys.iter();
+    let groups = recipe.steps.iter().find_map(|step| match &step.operator {
+        Operator::Expander(op) => op.takes_groups().then_some(true),
+        Operator::Grouper(_) => Some(false),
+        _ => None,
+    });
+    let keys = recipe.text_keys.iter().filter(|_| groups != Some(true));
     keys.map(|key| FieldPath::new(key.as_str())).collect()
 }
 

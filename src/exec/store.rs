@@ -208,12 +208,18 @@ fn restore(
 #[must_use]
 pub fn stats_from_json(value: serde_json::Value) -> Stats {
     let mut stats = Stats::default();
-    if let serde_json::Value::Object(map) = value {
-        for (key, value) in map {
-            stats.set(key, stat_from_json(value));
+    match value {
+        serde_json::Value::Object(map) => {
+            for (key, value) in map {
+                stats.set(key, stat_from_json(value));
+            }
+            stats
         }
+        serde_json::Value::Array(members) => {
+            Stats::of_group(members.into_iter().map(stats_from_json).collect())
+        }
+        _ => stats,
     }
-    stats
 }
 
 fn stat_from_json(value: serde_json::Value) -> StatValue {

@@ -1,9 +1,11 @@
 //! Mappers: change a row in place, or make several of it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::Value;
 
 use super::ImageNeed;
-use serde_json::Value;
 
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -21,17 +23,62 @@ pub trait Mapper: Send + Sync {
     }
 }
 
-/// The fields in which a part differs from the row it is made of.
-pub type Part = Vec<(FieldPath, Value)>;
+/// One of the rows that an [`Expander`] makes of one.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part {
+    /// The row with other values in these fields; with none, as it is.
+    Edits(Vec<(FieldPath, Value)>),
+    /// A row of its own, a JSON object on one line. Of a group's stats it gets its own.
+    Row(String),
+}
+
+impl Part {
+    /// The part, as number `number` of `sample`.
+    ///
+    /// # Errors
+    /// Those of [`Sample::set_text`] and [`Sample::parse`].
+    pub fn of(self, sample: &Sample, number: u64) -> Result<Sample, RowError> {
+        match self {
+            Self::Edits(edits) => sample.part(number, edits),
+            Self::Row(line) => {
+                let context = Arc::clone(sample.image_context());
+                let mut part = Sample::parse(line, sample.origin().part(number), context)?;
+                let own = usize::try_from(number).unwrap_or(usize::MAX);
+                part.stats = sample.stats.members().get(own).cloned().unwrap_or_default();
+                Ok(part)
+            }
+        }
+    }
+
+    /// Whether it is the row as it is.
+    #[must_use]
+    pub fn is_same(&self) -> bool {
+        matches!(self, Self::Edits(edits) if edits.is_empty())
+    }
+
+    /// Whether it writes the top-level field `name`.
+    #[must_use]
+    pub fn writes(&self, name: &str) -> bool {
+        match self {
+            Self::Edits(edits) => edits.iter().any(|(path, _)| path.as_str() == name),
+            Self::Row(_) => true,
+        }
+    }
+}
 
 /// Makes any number of rows of one: its parts take its place, in order, and run through the
 /// operators behind. All but the first count as repeated; a row without parts counts as dropped.
 pub trait Expander: Send + Sync {
-    /// The parts of the row; a part without edits is the row as it is.
+    /// The parts of the row.
     ///
     /// # Errors
     /// Whatever makes the row impossible to process; it is quarantined.
     fn parts(&self, sample: &Sample) -> Result<Vec<Part>, RowError>;
+
+    /// Whether it takes groups: rows whose fields, the text too, are lists.
+    fn takes_groups(&self) -> bool {
+        false
+    }
 }
 
 /// A mapper that is a pure function of the row's text; most are.

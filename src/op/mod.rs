@@ -14,7 +14,9 @@ mod dedup;
 mod field;
 mod filter;
 mod from_data;
+mod grouper;
 mod mapper;
+mod meta;
 mod nested;
 mod one_or_many;
 mod registry;
@@ -30,7 +32,9 @@ pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};
 pub use field::{field_value, rank_number};
 pub use filter::{Decision, Filter, Measured, Verdict};
 pub use from_data::{Amount, DataBound, DataLimit, Keep, Side};
+pub use grouper::{Grouper, group_key};
 pub use mapper::{Expander, Mapper, Part, TextMapper, TextMapperAdapter};
+pub use meta::{META, meta_of, top_value, wrong_type};
 pub use nested::specified_value;
 pub use one_or_many::OneOrMany;
 pub use registry::{Family, OpDef, all, find, operator};
@@ -58,6 +62,8 @@ pub enum Operator {
     Census(Box<dyn Census>),
     /// Picks rows out of all rows; must see every row before it can decide.
     Selector(Box<dyn Selector>),
+    /// Makes one row of all rows with equal keys; must see every row before it can.
+    Grouper(Box<dyn Grouper>),
 }
 
 impl Operator {
@@ -69,13 +75,18 @@ impl Operator {
             Self::Filter(op) => op.image_need(),
             Self::Exact(op) => op.image_need(),
             Self::Near(op) => op.image_need(),
-            Self::Expander(_) | Self::Census(_) | Self::Selector(_) => ImageNeed::None,
+            Self::Expander(_) | Self::Census(_) | Self::Selector(_) | Self::Grouper(_) => {
+                ImageNeed::None
+            }
         }
     }
 
     /// Whether it must see every row before it can decide.
     #[must_use]
     pub fn is_barrier(&self) -> bool {
-        matches!(self, Self::Near(_) | Self::Census(_) | Self::Selector(_))
+        matches!(
+            self,
+            Self::Near(_) | Self::Census(_) | Self::Selector(_) | Self::Grouper(_)
+        )
     }
 }

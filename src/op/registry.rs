@@ -18,6 +18,8 @@ pub enum Family {
     Deduplicator,
     /// Picks rows out of all.
     Selector,
+    /// Makes one row of several, or several of one that is made so.
+    Grouper,
 }
 
 impl fmt::Display for Family {
@@ -27,6 +29,7 @@ impl fmt::Display for Family {
             Self::Filter => "filter",
             Self::Deduplicator => "deduplicator",
             Self::Selector => "selector",
+            Self::Grouper => "grouper",
         })
     }
 }

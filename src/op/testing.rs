@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{BuildContext, Filter, Mapper, Operator, ParamError, Verdict, find};
+use super::{BuildContext, Filter, Mapper, Operator, ParamError, Part, Verdict, find};
 use crate::sample::{ImageContext, Origin, Sample};
 
 /// Builds the filter `name` from parameters in JSON; relative paths start at the package's root.
@@ -97,11 +97,11 @@ pub(crate) fn check_parts(name: &str, params: &str, text: &str, expected: Result
     let context = Arc::new(ImageContext::default());
     let row = Sample::parse(line, Origin::default(), context).unwrap();
     let texts: Result<Vec<String>, _> = op.parts(&row).map(|parts| {
-        let part_of = |edits| row.part(0, edits).unwrap();
+        let part_of = |part: Part| part.of(&row, 0).unwrap();
         let text_of = |part: Sample| part.required_text(&"text".into()).unwrap().into_owned();
         parts
             .into_iter()
-            .map(|edits| text_of(part_of(edits)))
+            .map(|part| text_of(part_of(part)))
             .collect()
     });
     match (&texts, expected) {

@@ -2,5 +2,6 @@
 
 mod dedup;
 mod filter;
+mod group;
 mod mapper;
 mod select;

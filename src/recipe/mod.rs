@@ -3,6 +3,7 @@
 //! The only module that knows YAML. It resolves names, defaults and paths and builds the
 //! operators; it neither reads rows nor prints.
 
+mod fused;
 mod inputs;
 mod keys;
 mod load;
@@ -17,6 +18,7 @@ mod yaml;
 
 use std::path::PathBuf;
 
+pub use fused::{FUSED, LIST as FUSED_LIST};
 pub use keys::{BASE_KEYS, BaseKey, KEYS, KeyDef, Kind, Role, parse_size};
 pub use load::load;
 pub use model::{

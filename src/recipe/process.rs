@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json};
 
+use super::fused::unfold;
 use super::keys::{BASE_KEYS, BaseKey};
 use super::load::MAX_ISSUES;
 use super::model::Step;
@@ -47,19 +48,21 @@ pub fn steps(
     };
     let mut steps = Vec::with_capacity(items.len());
     let mut named: Vec<&str> = Vec::with_capacity(items.len());
-    for (index, item) in items.iter().enumerate() {
+    let mut index = 0;
+    for item in items {
         if issues.len() > MAX_ISSUES {
             break;
         }
-        let Some((name, at, params)) = operator_and_params(item, issues) else {
+        let Some(found) = operator_and_params(item, issues) else {
             continue;
         };
-        let before = named.iter().filter(|other| **other == name).count() as u64;
-        named.push(name);
-        let mut base = around.base.clone();
-        base.draw = draw_seed(base.draw, name, before);
-        if let Some(step) = step(index, name, at, params, base, around, issues, notes) {
-            steps.push(step);
+        for (name, at, params) in unfold(found, issues, notes) {
+            let before = named.iter().filter(|other| **other == name).count() as u64;
+            named.push(name);
+            let mut base = around.base.clone();
+            base.draw = draw_seed(base.draw, name, before);
+            steps.extend(step(index, name, at, params, base, around, issues, notes));
+            index += 1;
         }
     }
     steps
@@ -73,11 +76,11 @@ fn draw_seed(seed: u64, name: &str, before: u64) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(&bytes, seed)
 }
 
+/// An operator of the list: its name, where it is written, and its parameters.
+pub type Found<'n> = (&'n str, Pos, &'n [Entry]);
+
 /// Takes an item of the list apart.
-fn operator_and_params<'n>(
-    item: &'n Node,
-    issues: &mut Vec<Issue>,
-) -> Option<(&'n str, Pos, &'n [Entry])> {
+pub fn operator_and_params<'n>(item: &'n Node, issues: &mut Vec<Issue>) -> Option<Found<'n>> {
     let (name, at, node) = match &item.value {
         Value::Str(name) => return Some((name, item.at, &[])),
         Value::Map(entries) => match entries.as_slice() {

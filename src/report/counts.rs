@@ -38,6 +38,8 @@ pub struct StepCounts {
     pub changed: u64,
     /// Further copies it made: a selector may take a row more than once.
     pub repeated: u64,
+    /// Rows it made part of another row's group.
+    pub merged: u64,
     /// Bounds that came from the data.
     pub from_data: Vec<FromData>,
     /// Its time over all threads, estimated from every eighth row.
@@ -48,7 +50,7 @@ impl StepCounts {
     /// Rows that went on.
     #[must_use]
     pub fn rows_out(&self) -> u64 {
-        (self.rows_in + self.repeated).saturating_sub(self.dropped + self.quarantined)
+        (self.rows_in + self.repeated).saturating_sub(self.dropped + self.quarantined + self.merged)
     }
 
     /// Adds the cost of a batch.
@@ -121,6 +123,8 @@ pub struct RunReport {
     pub quarantined: u64,
     /// Further copies of rows that selectors made.
     pub repeated: u64,
+    /// Rows that groupers made part of another row's group.
+    pub merged: u64,
     /// Of `dropped`: rows that only sampled outputs could have written, and none drew.
     pub not_drawn: u64,
     /// Rows that could not be read.
@@ -180,11 +184,16 @@ impl RunReport {
     /// # Errors
     /// The equation that does not hold. This is a defect of djr, never of the data.
     pub fn check_conservation(&self) -> Result<(), String> {
-        let total = self.rows_out + self.dropped + self.quarantined;
+        let total = self.rows_out + self.dropped + self.quarantined + self.merged;
         if self.rows_in + self.repeated != total {
             return Err(format!(
-                "rows in ({}) + repeated ({}) differ from rows out ({}) + dropped ({}) + quarantined ({})",
-                self.rows_in, self.repeated, self.rows_out, self.dropped, self.quarantined
+                "rows in ({}) + repeated ({}) differ from rows out ({}) + dropped ({}) + quarantined ({}) + merged ({})",
+                self.rows_in,
+                self.repeated,
+                self.rows_out,
+                self.dropped,
+                self.quarantined,
+                self.merged
             ));
         }
         for output in &self.outputs {

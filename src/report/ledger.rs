@@ -26,7 +26,7 @@ pub struct Entry<'a> {
     /// The row's `id` as JSON text, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<&'a serde_json::value::RawValue>,
-    /// `kept`, `dropped` or `quarantined`.
+    /// `kept`, `dropped`, `quarantined` or `merged`.
     pub fate: &'static str,
     /// The operator or output that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +46,9 @@ pub struct Entry<'a> {
     /// Identity of the row it duplicates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duplicate_of: Option<u64>,
+    /// Identity of the first row of the group that it is part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merged_into: Option<u64>,
     /// Why it could not be processed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,

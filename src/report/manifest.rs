@@ -63,6 +63,7 @@ impl Manifest<'_> {
                 "dropped": report.dropped,
                 "quarantined": report.quarantined,
                 "repeated": report.repeated,
+                "merged": report.merged,
                 "conserved": report.check_conservation().is_ok(),
             },
             "steps": report.steps.iter().map(|step| json!({
@@ -73,6 +74,7 @@ impl Manifest<'_> {
                 "quarantined": step.quarantined,
                 "changed": step.changed,
                 "repeated": step.repeated,
+                "merged": step.merged,
                 "from_data": step.from_data.iter().map(|bound| json!({
                     "param": bound.param,
                     "from": bound.from,

@@ -57,6 +57,9 @@ pub fn render(report: &RunReport) -> String {
         if step.repeated > 0 {
             notes.push(format!("{} repeated", thousands(step.repeated)));
         }
+        if step.merged > 0 {
+            notes.push(format!("{} merged", thousands(step.merged)));
+        }
         let label = format!("{:>2} {}", number + 1, step.name);
         let dropped = if step.dropped == 0 {
             "-".to_owned()
@@ -79,6 +82,9 @@ pub fn render(report: &RunReport) -> String {
         report.quarantined,
         &quarantine_reasons(report),
     );
+    if report.merged > 0 {
+        line(&mut out, "merged", report.merged, "into other rows");
+    }
     line(&mut out, "rows out", report.rows_out, "");
     for (number, output) in report.outputs.iter().enumerate() {
         let mut notes = format!("-> {} ({})", output.name, output.format);

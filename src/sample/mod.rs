@@ -6,6 +6,7 @@
 
 mod error;
 mod file;
+mod group;
 mod images;
 mod json;
 mod path;
@@ -15,6 +16,7 @@ mod stats;
 
 pub use error::RowError;
 pub use file::{RowFile, lies_below};
+pub use group::Group;
 pub use images::{
     ImageCheck, ImageContext, ImageCounts, ImageNeed, ImageSlot, join, normalise, originals,
 };

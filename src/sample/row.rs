@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::file::{FILE, IMAGE, Place};
-use super::json::{JsonText, push_string};
+use super::json::{JsonText, push_string, python_json};
 use super::{FieldPath, ImageContext, ImageCounts, ImageSlot, Produced, RowError, RowFile, Stats};
 use crate::text::{WordCutter, Words};
 
@@ -410,6 +410,27 @@ impl Sample {
             .map_err(Clone::clone)
     }
 
+    /// Of a group, the images of all its rows, and the image field as it is: a list of what those
+    /// rows had there. `None` if it is no such list.
+    #[must_use]
+    pub fn group_images(&self) -> Option<(Vec<ImageSlot>, Value)> {
+        let value = self.value_of(self.find(&self.context.image_key)?).ok()?;
+        let mut paths = Vec::new();
+        for row in value.as_array()? {
+            match row {
+                Value::Null => {}
+                Value::String(path) => paths.push(path.clone()),
+                Value::Array(items) => {
+                    for item in items {
+                        paths.push(item.as_str()?.to_owned());
+                    }
+                }
+                _ => return None,
+            }
+        }
+        Some((self.slots(paths), value))
+    }
+
     /// Whether the image field is a list (and not a single path).
     #[must_use]
     pub fn image_field_is_list(&self) -> bool {
@@ -451,7 +472,7 @@ impl Sample {
 
     /// How images are found and checked.
     #[must_use]
-    pub fn image_context(&self) -> &ImageContext {
+    pub fn image_context(&self) -> &Arc<ImageContext> {
         &self.context
     }
 
@@ -469,6 +490,17 @@ impl Sample {
     pub fn raw_json(&self, name: &str) -> Option<&str> {
         let field = self.fields.get(self.find(name)?)?;
         matches!(field.content, Content::Raw { .. }).then(|| self.raw_of(field))
+    }
+
+    /// The top-level fields in order, each by its name and as JSON; of duplicate keys the last.
+    pub fn members(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        self.fields
+            .iter()
+            .enumerate()
+            .filter(|(_, field)| !matches!(field.content, Content::Removed))
+            .map(|(index, field)| (index, self.key_text(&field.key), field))
+            .filter(|(index, name, _)| self.find(name) == Some(*index))
+            .map(|(_, name, field)| (name, self.json_of(field)))
     }
 
     /// How many times a field was written: a step that leaves it as it was changed nothing.
@@ -515,6 +547,15 @@ impl Sample {
             .clone()
             .and_then(|span| self.line.get(span))
             .unwrap_or("null")
+    }
+
+    fn json_of(&self, field: &Field) -> Cow<'_, str> {
+        match &field.content {
+            Content::Raw { .. } => Cow::Borrowed(self.raw_of(field)),
+            Content::Text(text) => Cow::Owned(python_json(&Value::from(text.as_str()))),
+            Content::Json(value) => Cow::Owned(python_json(value)),
+            Content::Removed => Cow::Borrowed("null"),
+        }
     }
 
     fn text_of(&self, index: usize, name: &str) -> Result<Option<Cow<'_, str>>, RowError> {

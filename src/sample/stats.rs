@@ -96,6 +96,8 @@ impl JsonText for StatValue {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stats {
     entries: SmallVec<[(StatKey, StatValue); 4]>,
+    /// Those of the rows that a group is made of; the group itself has none.
+    members: Vec<Stats>,
 }
 
 impl Stats {
@@ -121,6 +123,21 @@ impl Stats {
         }
     }
 
+    /// The stats of a group: those of its rows, in order.
+    #[must_use]
+    pub fn of_group(members: Vec<Self>) -> Self {
+        Self {
+            entries: SmallVec::new(),
+            members,
+        }
+    }
+
+    /// Of a group, the stats of its rows; empty for any other row.
+    #[must_use]
+    pub fn members(&self) -> &[Self] {
+        &self.members
+    }
+
     /// How many stats there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -135,12 +152,16 @@ impl Stats {
     /// Whether nothing was measured.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.members.is_empty()
     }
 
-    /// The stats as a JSON object in order. [`JsonText::write`] writes the same faster.
+    /// The stats as a JSON object in order, those of a group as a list of them.
+    /// [`JsonText::write`] writes the same faster.
     #[must_use]
     pub fn to_json(&self) -> Value {
+        if !self.members.is_empty() {
+            return self.members.iter().map(Self::to_json).collect();
+        }
         Value::Object(
             self.iter()
                 .map(|(k, v)| (k.to_owned(), v.to_json()))
@@ -151,6 +172,9 @@ impl Stats {
 
 impl JsonText for Stats {
     fn write(&self, out: &mut Vec<u8>) {
+        if !self.members.is_empty() {
+            return self.members.as_slice().write(out);
+        }
         out.push(b'{');
         for (index, (key, value)) in self.iter().enumerate() {
             if index > 0 {

@@ -1,6 +1,7 @@
 //! Pure text kernels: character classes, words, n-grams, lines. They know no rows.
 
 mod case;
+pub mod chat;
 pub mod chunk;
 mod class;
 pub mod contacts;
@@ -21,6 +22,7 @@ pub mod pii;
 pub mod punkt;
 pub mod python_expr;
 pub mod python_regex;
+mod python_str;
 mod python_value;
 pub mod rejoin;
 pub mod repeats;
@@ -41,6 +43,7 @@ pub use lines::{Lines, line_count, lines, longest_line};
 pub use listed::{Augmentation, WordSet, listed_share};
 pub use ngram::{char_repetition, ratio, word_repetition};
 pub use number::{parse_python_float, python_float, ujson_round_trip, write_python_float};
+pub use python_str::{is_true, python_int, python_number, python_repr, python_str};
 pub use python_value::{PyValue, TypeMismatch};
 pub use sentencepiece::{ModelError, SentencePiece};
 pub use words::{WordCutter, Words, split_words, strip_special, word_count};

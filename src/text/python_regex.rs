@@ -201,6 +201,14 @@ impl Pattern {
         Ok(())
     }
 
+    /// Whether there is a match in `text`.
+    ///
+    /// # Errors
+    /// As [`Pattern::replace_all`].
+    pub fn is_match(&self, text: &str) -> Result<bool, String> {
+        self.find_at(text, 0, false).map(|found| found.is_some())
+    }
+
     fn find_at(&self, text: &str, at: usize, wants_groups: bool) -> Result<Option<Found>, String> {
         Ok(match &self.engine {
             Engine::Linear(regex) if wants_groups => {

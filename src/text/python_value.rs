@@ -35,7 +35,7 @@ pub struct TypeMismatch(String);
 
 impl TypeMismatch {
     /// Says what cannot be done.
-    pub(super) fn new(message: impl Into<String>) -> Self {
+    pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 }

@@ -33,7 +33,7 @@ pub struct LedgerRow {
     /// The row's `id` as JSON text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Box<RawValue>>,
-    /// `kept`, `dropped` or `quarantined`.
+    /// `kept`, `dropped`, `quarantined` or `merged`.
     pub fate: String,
     /// The operator or output that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,6 +16,7 @@ mod executor;
 mod from_data;
 mod fusion;
 mod fuzzed;
+mod groups;
 mod hostile;
 mod ledger;
 mod parts;

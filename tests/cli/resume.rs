@@ -34,6 +34,21 @@ process:
   - document_deduplicator:
 ";
 
+/// A recipe with groups, taken apart and made anew.
+const GROUPS: &str = "\
+dataset_path: rows.jsonl
+process:
+  - text_length_filter: {min_len: 8}
+  - document_deduplicator:
+  - key_value_grouper: {group_by_keys: [text.1]}
+  - naive_reverse_grouper:
+  - document_deduplicator:
+  - key_value_grouper: {group_by_keys: [text.2]}
+outputs:
+  - {format: jsonl, path: out/clean.jsonl}
+  - {format: jsonl, path: out/sample.jsonl, sample: 3, seed: 7, validate: none, paths: keep}
+";
+
 /// Rows with duplicates, short texts, missing images and broken lines.
 fn rows(count: u32) -> String {
     let mut state = 7_u32;
@@ -152,7 +167,11 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
     let scratch = Scratch::new();
     let library = faults(&scratch);
     scratch.write("rows.jsonl", rows(1500));
-    for (name, recipe) in [("stream.yaml", STREAM), ("many.yaml", RECIPE)] {
+    for (name, recipe) in [
+        ("stream.yaml", STREAM),
+        ("many.yaml", RECIPE),
+        ("groups.yaml", GROUPS),
+    ] {
         scratch.write(name, recipe);
         run(&scratch, name, &[]).expect(1);
         let expected = results(&scratch);

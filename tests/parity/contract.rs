@@ -319,6 +319,10 @@ fn batches_and_threads_change_nothing_and_nothing_panics() {
 #[test]
 fn unknown_fields_survive_in_order() {
     for_all(|def| {
+        if def.family == Family::Grouper {
+            // It makes other rows.
+            return Ok(());
+        }
         let rows = sound_rows(def);
         let left = run(&step(def.name, telling(def.name)), &rows, 7, 2)?;
         let written = left.file("o.jsonl")?;

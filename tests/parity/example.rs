@@ -97,6 +97,9 @@ fn check(
             Operator::Census(op) => {
                 replay::edited(op.as_ref(), &rows).map_err(|e| e.to_string())?
             }
+            Operator::Grouper(op) => {
+                replay::groups(op.as_ref(), &rows).map_err(|e| e.to_string())?
+            }
             _ => replay::survivors(operator, &rows)?
                 .into_iter()
                 .filter_map(|row| input.get(row).cloned())

@@ -82,6 +82,11 @@ fn selectors_answer_as_recorded() {
 }
 
 #[test]
+fn groupers_answer_as_recorded() {
+    check(Family::Grouper);
+}
+
+#[test]
 fn every_operator_has_golden_cases() {
     let golden = Suite::golden();
     let bare: Vec<_> = op::all()

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use djr::op::{
-    BandDeduplicator, Census, Clusters, Common, ExactDeduplicator, Expander, Filter, KeyList,
-    Mapper, OpDef, Operator, Picked, Selector, Verdict,
+    BandDeduplicator, Census, Clusters, Common, ExactDeduplicator, Expander, Filter, Grouper,
+    KeyList, Mapper, OpDef, Operator, Picked, Selector, Verdict,
 };
-use djr::sample::{ImageContext, Origin, RowError, Sample, StatValue};
+use djr::sample::{Group, ImageContext, Origin, RowError, Sample, StatValue};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -85,6 +85,7 @@ pub fn run(def: &OpDef, suite: &Suite, case: &Case) -> Result<(), Difference> {
         Operator::Near(op) => near(op.as_ref(), &rows, case),
         Operator::Census(op) => census(op.as_ref(), &rows, case),
         Operator::Selector(op) => selector(op.as_ref(), &rows, case),
+        Operator::Grouper(op) => grouper(op.as_ref(), &rows, case),
     };
     difference.rows.retain(|row, _| !case.damaged.contains(row));
     if case.fails {
@@ -295,7 +296,7 @@ fn mapper(op: &dyn Mapper, rows: &Rows, case: &Case, suite: &Suite) -> Differenc
 pub fn parts(op: &dyn Expander, sample: &Sample) -> Result<Vec<Value>, RowError> {
     (0..)
         .zip(op.parts(sample)?)
-        .map(|(number, edits)| sample.part(number, edits).map(|part| written(&part)))
+        .map(|(number, part)| part.of(sample, number).map(|part| written(&part)))
         .collect()
 }
 
@@ -327,6 +328,63 @@ fn expander(op: &dyn Expander, rows: &Rows, case: &Case) -> Difference {
         difference.whole.push(format!("{missing} rows too few"));
     }
     difference
+}
+
+/// The rows that a grouper makes of all rows.
+pub fn groups(op: &dyn Grouper, rows: &Rows) -> Result<Vec<Value>, RowError> {
+    let mut keys = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for index in 0..rows.input.len() {
+        let sample = rows.sample(index)?;
+        let key = op.key(&sample)?;
+        let known = keys.iter().position(|other| *other == key);
+        let place = known.unwrap_or(keys.len());
+        if known.is_none() {
+            keys.push(key);
+            groups.push(Group::default());
+        }
+        groups[place].push(&sample, None);
+    }
+    groups
+        .into_iter()
+        .map(|group| group.into_sample(Origin::default(), Arc::clone(&rows.context)))
+        .map(|group| group.map(|group| written(&group)))
+        .collect()
+}
+
+fn grouper(op: &dyn Grouper, rows: &Rows, case: &Case) -> Difference {
+    let Some(output) = &case.output else {
+        return Difference::default();
+    };
+    // A field that no row of the group has.
+    let without_empty = |row: &Value| match row {
+        Value::Object(map) => map
+            .iter()
+            .filter(|(_, list)| {
+                list.as_array()
+                    .is_none_or(|l| !l.iter().all(Value::is_null))
+            })
+            .map(|(name, list)| (name.clone(), list.clone()))
+            .collect::<Map<_, _>>()
+            .into(),
+        other => other.clone(),
+    };
+    match groups(op, rows) {
+        Ok(made)
+            if made
+                .iter()
+                .map(without_empty)
+                .eq(output.iter().map(without_empty)) =>
+        {
+            Difference::default()
+        }
+        Ok(made) => Difference::whole(format!(
+            "{}\n      recorded {}",
+            visible(&made.into()),
+            visible(&output.clone().into())
+        )),
+        Err(e) => Difference::whole(e.to_string()),
+    }
 }
 
 fn exact(op: &dyn ExactDeduplicator, rows: &Rows, case: &Case) -> Difference {
@@ -522,6 +580,7 @@ pub fn survivors(operator: &Operator, rows: &Rows) -> Result<Vec<usize>, String>
         }
         Operator::Selector(op) => picked(op.as_ref(), rows),
         Operator::Census(_) => Err("edits rows".to_owned()),
+        Operator::Grouper(_) => Err("makes other rows".to_owned()),
         Operator::Mapper(_) | Operator::Expander(_) | Operator::Filter(_) => {
             Err("works on one row at a time".to_owned())
         }

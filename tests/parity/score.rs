@@ -99,6 +99,7 @@ pub fn page(golden: &Suite) -> String {
         Family::Filter,
         Family::Deduplicator,
         Family::Selector,
+        Family::Grouper,
     ] {
         for name in golden.operators(family) {
             let total = golden.cases(&name).len();

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::Renderer;
 use crate::io::paths::PathWriter;
-use crate::sample::{FieldPath, JsonText, RawJson, RowError, Sample, push_string};
+use crate::sample::{FieldPath, ImageSlot, JsonText, RawJson, RowError, Sample, push_string};
 
 /// Writes rows as one JSON object a line.
 pub struct JsonlRenderer {
@@ -39,7 +39,7 @@ impl Renderer for JsonlRenderer {
         };
         let mut fields: SmallVec<[(&str, &dyn JsonText); 6]> = SmallVec::new();
         if let Some(paths) = &paths {
-            fields.push((image_key, paths));
+            fields.push((image_key, paths.as_ref()));
         }
         if let Some(sources) = &sources {
             fields.push((SOURCE_FILE, sources));
@@ -75,8 +75,18 @@ impl JsonlRenderer {
     }
 
     /// The image field with rewritten paths in its own shape; `None` if nothing changes.
-    fn image_paths<'a>(&self, sample: &'a Sample) -> Result<Option<ImagePaths<'a>>, RowError> {
-        let images = sample.images()?;
+    fn image_paths<'a>(
+        &self,
+        sample: &'a Sample,
+    ) -> Result<Option<Box<dyn JsonText + 'a>>, RowError> {
+        let images = match sample.images() {
+            Ok(images) => images,
+            Err(error) => {
+                let (images, mut field) = sample.group_images().ok_or(error)?;
+                self.rewrite(&mut field, &mut images.iter());
+                return Ok(Some(Box::new(field)));
+            }
+        };
         let paths: SmallVec<[Cow<'a, str>; 1]> = images
             .iter()
             .map(|image| self.paths.rewrite(image.written(), image.path()))
@@ -86,7 +96,27 @@ impl JsonlRenderer {
             .zip(images)
             .any(|(new, image)| new != image.written());
         let list = sample.image_field_is_list();
-        Ok(changes.then_some(ImagePaths { paths, list }))
+        Ok(changes.then(|| Box::new(ImagePaths { paths, list }) as Box<dyn JsonText>))
+    }
+
+    /// Rewrites the paths in `field`, which are those of `images` in order.
+    fn rewrite<'i>(&self, field: &mut Value, images: &mut impl Iterator<Item = &'i ImageSlot>) {
+        match field {
+            Value::String(written) => {
+                if let Some(image) = images.next() {
+                    *written = self
+                        .paths
+                        .rewrite(image.written(), image.path())
+                        .into_owned();
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    self.rewrite(item, images);
+                }
+            }
+            _ => {}
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::op::{BuildContext, Mapper, Operator, ParamError, operator};
+use crate::op::{BuildContext, META, Mapper, Operator, ParamError, meta_of, operator};
 use crate::sample::{FieldPath, RowError, Sample};
 use crate::text::markup::{NodeId, ROOT, Tree};
 
@@ -57,9 +57,6 @@ impl Default for Params {
     }
 }
 
-/// The field that operators keep what they found in.
-const META: &str = "__dj__meta__";
-
 /// Most nodes and bytes of text that may be visited for one row of the dataset.
 const MAX_WORK: usize = 1 << 26;
 
@@ -81,14 +78,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 
 impl Mapper for ExtractTables {
     fn apply(&self, sample: &mut Sample) -> Result<(), RowError> {
-        let mut meta = match sample.value(&FieldPath::new(META))? {
-            None | Some(Value::Null) => Map::new(),
-            Some(Value::Object(meta)) => meta,
-            Some(_) => {
-                let message = format!("field '{META}' is not an object");
-                return Err(RowError::new("wrong_type", message));
-            }
-        };
+        let mut meta = meta_of(sample)?;
         let name = &self.params.tables_field_name;
         if meta.contains_key(name) {
             return Ok(());

@@ -143,14 +143,14 @@ impl FigureContext {
         let of_parent =
             |text: fn(&Figure) -> &String| parent.map(text).cloned().unwrap_or_default();
         let field = |key: &str, value: Value| (FieldPath::new(key), value);
-        vec![
+        Part::Edits(vec![
             field(&params.caption_key, figure.caption.clone().into()),
             (self.image_key.clone(), figure.images.clone().into()),
             field(&params.label_key, figure.label.clone().into()),
             field(&params.context_key, citing.into()),
             field(&params.parent_caption_key, of_parent(|f| &f.caption).into()),
             field(&params.parent_label_key, of_parent(|f| &f.label).into()),
-        ]
+        ])
     }
 }
 

@@ -1,5 +1,8 @@
 //! Operators of this family, one file each.
 
+mod agent_bad_case_signal_mapper;
+mod agent_dialog_normalize_mapper;
+mod agent_tool_type_mapper;
 mod chinese_convert_mapper;
 mod clean_copyright_mapper;
 mod clean_email_mapper;
@@ -26,4 +29,6 @@ mod remove_words_with_incorrect_substrings_mapper;
 mod replace_content_mapper;
 mod sentence_split_mapper;
 mod text_chunk_mapper;
+mod tool_success_tagger_mapper;
+mod usage_counter_mapper;
 mod whitespace_normalization_mapper;

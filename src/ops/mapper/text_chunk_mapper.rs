@@ -139,10 +139,10 @@ impl Expander for TextChunk {
         }
         .map_err(|e| RowError::new("chunking_failed", e))?;
         Ok(match chunks.as_slice() {
-            [only] if **only == *text => vec![Vec::new()],
+            [only] if **only == *text => vec![Part::Edits(Vec::new())],
             _ => chunks
                 .into_iter()
-                .map(|chunk| vec![(self.text_key.clone(), Value::String(chunk))])
+                .map(|chunk| Part::Edits(vec![(self.text_key.clone(), Value::String(chunk))]))
                 .collect(),
         })
     }

@@ -49,6 +49,15 @@ pub fn run_page(run: &RunDir) -> Result<String, ViewError> {
         };
         (class, thousands(number(key)), what)
     };
+    let mut figures = vec![
+        figure("", "in", "rows in"),
+        figure("kept", "out", "kept"),
+        figure("lost", "dropped", "dropped"),
+        figure("aside", "quarantined", "set aside"),
+    ];
+    if number("merged") > 0 {
+        figures.push(figure("", "merged", "merged"));
+    }
     let whole = bar(
         &[
             ("kept-fill", number("out")),
@@ -70,12 +79,7 @@ pub fn run_page(run: &RunDir) -> Result<String, ViewError> {
             duration(&manifest["seconds"])
         ),
         title: name,
-        figures: vec![
-            figure("", "in", "rows in"),
-            figure("kept", "out", "kept"),
-            figure("lost", "dropped", "dropped"),
-            figure("aside", "quarantined", "set aside"),
-        ],
+        figures,
         below: format!("<div class=\"whole\">{whole}</div>\n"),
         notes: &facts.notes,
     };
@@ -197,6 +201,7 @@ impl RunReport<'_> {
                 aside: count("quarantined"),
                 changed: count("changed"),
                 repeated: count("repeated"),
+                merged: count("merged"),
                 left: count("out"),
                 seconds: step["seconds"].as_f64(),
                 class: "",
@@ -631,6 +636,7 @@ struct Line {
     aside: u64,
     changed: u64,
     repeated: u64,
+    merged: u64,
     left: u64,
     seconds: Option<f64>,
     class: &'static str,
@@ -657,9 +663,13 @@ impl Line {
                 thousands(number)
             )
         };
-        let changed = match (self.changed, self.repeated) {
-            (changed, 0) => lost("", "changed", changed),
-            (_, repeated) => format!(
+        let changed = match (self.changed, self.repeated, self.merged) {
+            (changed, 0, 0) => lost("", "changed", changed),
+            (_, 0, merged) => format!(
+                "<td class=\"num\" data-label=\"merged\">{} merged</td>",
+                thousands(merged)
+            ),
+            (_, repeated, _) => format!(
                 "<td class=\"num\" data-label=\"repeated\">+{} repeated</td>",
                 thousands(repeated)
             ),

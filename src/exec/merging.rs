@@ -1,0 +1,105 @@
+//! Makes one row of the rows of a group.
+
+use std::borrow::Cow;
+use std::io;
+use std::sync::Arc;
+
+use super::books::Books;
+use super::store::{self, Store, StoreWriter};
+use super::{RunError, write_error};
+use crate::io::paths::PathWriter;
+use crate::io::source::MAX_ROW_BYTES;
+use crate::sample::{Group, ImageContext, JsonText as _, Origin, Sample};
+
+/// How image paths are written into groups.
+pub struct GroupImages {
+    /// How images are found.
+    pub context: Arc<ImageContext>,
+    /// Writes them as absolute paths.
+    pub paths: PathWriter,
+}
+
+/// Makes the groups of one grouper.
+pub struct Merging<'a> {
+    /// The grouper.
+    pub step: usize,
+    /// The rows.
+    pub store: &'a Store,
+    /// How their images are found.
+    pub images: &'a GroupImages,
+    /// Where each row that goes into another is entered.
+    pub books: &'a mut Books,
+}
+
+impl Merging<'_> {
+    /// Appends a row to `out` for each group: of `rows`, the first `sizes[0]`, the next `sizes[1]`,
+    /// and so on. One group is in memory at a time.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written, or a group is longer than a row may be.
+    pub fn merge(
+        mut self,
+        rows: &[u32],
+        sizes: &[u32],
+        out: &mut StoreWriter,
+    ) -> Result<(), RunError> {
+        let failed = |e| write_error("rows set aside on disk", e);
+        let mut rest = rows;
+        let mut frame = Vec::new();
+        for &size in sizes {
+            let (group, behind) = rest.split_at_checked(size as usize).unwrap_or((rest, &[]));
+            rest = behind;
+            let Some(merged) = self.group(group)? else {
+                continue;
+            };
+            frame.clear();
+            store::encode(&merged, false, &mut frame);
+            out.push(&frame).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The row of one group; `None` for none.
+    fn group(&mut self, rows: &[u32]) -> Result<Option<Sample>, RunError> {
+        let failed = |e| write_error("rows set aside on disk", e);
+        let context = &self.images.context;
+        let mut first: Option<Origin> = None;
+        let mut merged = Group::default();
+        let mut frame = Vec::new();
+        for &row in rows {
+            self.store.read(row, &mut frame).map_err(failed)?;
+            let (sample, _) = store::decode(&frame, context).map_err(failed)?;
+            let origin = sample.origin();
+            let into = *first.get_or_insert(origin);
+            let moved = context.root(origin.file) != context.root(into.file);
+            let paths = moved.then(|| image_paths(&sample, &self.images.paths));
+            merged.push(&sample, paths.flatten());
+            if merged.bytes() > MAX_ROW_BYTES {
+                return Err(self.books.too_long(self.step, into));
+            }
+            if merged.rows() > 1 {
+                let id = sample.raw_json("id");
+                self.books.merged(self.step, origin, id, into.offset)?;
+            }
+        }
+        first
+            .map(|origin| merged.into_sample(origin, Arc::clone(context)))
+            .transpose()
+            .map_err(|e| failed(io::Error::other(e.to_string())))
+    }
+}
+
+/// The image field with absolute paths, in its own shape; `None` if it holds no images.
+fn image_paths(sample: &Sample, paths: &PathWriter) -> Option<String> {
+    let images = sample.images().ok().filter(|images| !images.is_empty())?;
+    let written: Vec<Cow<'_, str>> = images
+        .iter()
+        .map(|image| paths.rewrite(image.written(), image.path()))
+        .collect();
+    let mut out = Vec::new();
+    match written.as_slice() {
+        [only] if !sample.image_field_is_list() => only.write(&mut out),
+        list => list.write(&mut out),
+    }
+    String::from_utf8(out).ok()
+}
