@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use djr::archive::{self, Limits, Packing};
-use djr::image::{self, Format, Probe};
+use djr::image::{self, Format, Probe, SegmentRule};
 use djr::io::format::Renderer;
 use djr::io::format::dj::DjRenderer;
 use djr::io::format::llava::LlavaRenderer;
@@ -194,9 +194,32 @@ fn picture(bytes: &[u8], formats: &[Format]) {
                 (decoded.image.width(), decoded.image.height()),
                 (header.width, header.height)
             );
+            straight_lines(&decoded.image);
         }
         (Ok(_), Err(error)) => panic!("pixels without a header: {error}"),
         (Err(error), _) => assert_eq!(verdict.map_err(|e| e.code), Err(error.code)),
+    }
+}
+
+/// The lines of a small picture lie within it.
+fn straight_lines(picture: &image::RgbImage) {
+    let (width, height) = (picture.width(), picture.height());
+    if width * height > 1 << 14 {
+        return;
+    }
+    let rule = SegmentRule {
+        votes: 8,
+        min_length: 5,
+        max_gap: 2,
+    };
+    let lines = image::segments(&image::edges(picture, 70, 190), rule).unwrap();
+    let within = |place: i32, side: u32| u32::try_from(place).is_ok_and(|place| place < side);
+    for line in lines {
+        assert!(within(line.x1, width) && within(line.x2, width), "{line:?}");
+        assert!(
+            within(line.y1, height) && within(line.y2, height),
+            "{line:?}"
+        );
     }
 }
 

@@ -443,13 +443,11 @@ fn check_set(key: &str, steps: &[Step]) -> Result<(), RecutError> {
             "recut changes bounds: --set FILTER.max_…=…; for anything else run the recipe again",
         ));
     };
-    let mut found = steps.iter().filter(|step| step.name == op).peekable();
-    if found.peek().is_none() {
+    let Some(step) = steps.iter().find(|step| step.name == op) else {
         return Err(no_step(op, steps));
-    }
-    let filter = found.all(|step| matches!(step.operator, Operator::Filter(_)));
-    let bounds = param.starts_with("min_") || param.starts_with("max_");
-    if filter && (bounds || DECIDING.contains(&param)) {
+    };
+    let filter = matches!(step.operator, Operator::Filter(_));
+    if filter && (step.def.bound(param).is_some() || DECIDING.contains(&param)) {
         return Ok(());
     }
     let why = if filter {

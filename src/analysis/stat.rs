@@ -71,9 +71,10 @@ fn bound(step: &Step, end: &str, name: &str, only: bool) -> Option<Bound> {
     let defaults = (step.def.defaults)();
     let schema = (step.def.schema)().to_value();
     let (param, value) = step.params.iter().find(|(param, _)| {
-        param
-            .strip_prefix(end)
-            .is_some_and(|rest| only || name.ends_with(rest))
+        step.def.bound(param).is_some()
+            && param
+                .strip_prefix(end)
+                .is_some_and(|rest| only || name.ends_with(rest))
     })?;
     let is_size = defaults.get(param).is_some_and(Value::is_string);
     let types = schema.pointer(&format!("/properties/{param}/type"));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::op::{self, DataLimit, Family, Keep, OpDef, Side};
+use crate::op::{self, DataLimit, Family, Keep, OpDef};
 use crate::recipe::{BASE_KEYS, FUSED, FUSED_LIST, KEYS, Kind, OUTPUT_KEYS, Role};
 
 /// The JSON Schema (draft 2020-12) of a whole recipe.
@@ -146,7 +146,8 @@ fn parameters(def: &OpDef, definitions: &mut Map<String, Value>) -> Value {
     }
     if def.family == Family::Filter {
         for (name, property) in &mut properties {
-            if Side::of(name).is_some() {
+            property.as_object_mut().map(|p| p.remove("x-bound"));
+            if def.bound(name).is_some() {
                 or_from_data(property);
             }
         }

@@ -671,7 +671,9 @@ impl TraceFile {
         let tracer = &recipe.tracer;
         let wanted =
             tracer.open && (tracer.ops.is_empty() || tracer.ops.iter().any(|op| op == step.name));
-        let rowwise = matches!(step.family, Family::Mapper | Family::Filter);
+        // Data-Juicer pairs rows with parts that are not theirs where a mapper makes several rows
+        // of one, so there is no such trace to match.
+        let rowwise = matches!(step.operator, Operator::Mapper(_) | Operator::Filter(_));
         let dir = run_dir.filter(|_| wanted && rowwise)?;
         Some(Self {
             path: dir

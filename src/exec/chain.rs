@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::barrier::RowKey;
@@ -63,6 +64,8 @@ pub struct Chain<'a> {
     pub render_stats: bool,
     /// Steps to collect traces of.
     pub traced: Vec<bool>,
+    /// Fields that are copied into the trace of a changed row.
+    pub trace_keys: &'a [String],
     /// Every how many rows an operator is timed.
     pub timed_every: usize,
     /// What the census that the stream begins with found common.
@@ -179,10 +182,28 @@ pub struct Trace {
     /// The step.
     pub step: usize,
     /// The trace entry as Data-Juicer writes it.
-    pub entry: serde_json::Value,
+    pub entry: Value,
 }
 
 impl Trace {
+    /// A row whose text a mapper changed, behind the fields that were asked for.
+    fn changed(
+        step: usize,
+        mut told: Map<String, Value>,
+        before: Option<Value>,
+        after: Option<Value>,
+    ) -> Option<Self> {
+        if before == after {
+            return None;
+        }
+        // A text that is not there is an empty one to Data-Juicer's tracer.
+        let text = |value: Option<Value>| value.unwrap_or_else(|| "".into());
+        told.insert("original_text".to_owned(), text(before));
+        told.insert("processed_text".to_owned(), text(after));
+        let entry = Value::Object(told);
+        Some(Self { step, entry })
+    }
+
     /// A row that a filter dropped, with its stats.
     pub fn dropped(step: usize, sample: &Sample) -> Self {
         let mut json = Vec::new();
@@ -559,6 +580,20 @@ impl Chain<'_> {
         Ok(())
     }
 
+    /// What the trace of a row tells of it before a mapper: the fields asked for, and its text.
+    fn before(
+        &self,
+        step: &Step,
+        sample: &Sample,
+    ) -> Result<(Map<String, Value>, Option<Value>), RowError> {
+        let mut told = Map::new();
+        for key in self.trace_keys {
+            let value = sample.value(&FieldPath::new(key))?;
+            told.insert(key.clone(), value.unwrap_or_default());
+        }
+        Ok((told, sample.value(&step.base.text_key)?))
+    }
+
     fn step(
         &self,
         step: &Step,
@@ -571,25 +606,11 @@ impl Chain<'_> {
         match &step.operator {
             Operator::Expander(_) => Ok(Verdict::Keep),
             Operator::Mapper(op) => {
-                let before = if traced {
-                    sample
-                        .text(&step.base.text_key)?
-                        .map(std::borrow::Cow::into_owned)
-                } else {
-                    None
-                };
-                let edits = sample.edits();
+                let before = traced.then(|| self.before(step, sample)).transpose()?;
                 op.apply(sample)?;
-                if traced && sample.edits() != edits {
-                    let after = sample
-                        .text(&step.base.text_key)?
-                        .map(std::borrow::Cow::into_owned);
-                    let entry =
-                        serde_json::json!({"original_text": before, "processed_text": after});
-                    row.traces.push(Trace {
-                        step: number,
-                        entry,
-                    });
+                if let Some((told, text)) = before {
+                    let now = sample.value(&step.base.text_key)?;
+                    row.traces.extend(Trace::changed(number, told, text, now));
                 }
                 Ok(Verdict::Keep)
             }
@@ -755,9 +776,7 @@ pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 pub fn ujson(value: StatValue) -> StatValue {
     use crate::text::ujson_round_trip as round;
     match value {
-        StatValue::Float(v) => {
-            round(v).map_or(StatValue::Json(serde_json::Value::Null), StatValue::Float)
-        }
+        StatValue::Float(v) => round(v).map_or(StatValue::Json(Value::Null), StatValue::Float),
         StatValue::Floats(list) => StatValue::Floats(
             list.into_iter()
                 .map(|v| round(v).unwrap_or(f64::NAN))
@@ -769,8 +788,7 @@ pub fn ujson(value: StatValue) -> StatValue {
 }
 
 /// A field that was copied into the stats, with its floats as they come back.
-fn ujson_within(value: serde_json::Value) -> serde_json::Value {
-    use serde_json::Value;
+fn ujson_within(value: Value) -> Value {
     match value {
         Value::Number(number) if number.is_f64() => number
             .as_f64()

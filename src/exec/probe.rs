@@ -58,6 +58,7 @@ pub fn probe(
         keep_row_stats: false,
         render_stats: false,
         traced: Vec::new(),
+        trace_keys: &[],
         timed_every: 1,
         common: Arc::default(),
     };

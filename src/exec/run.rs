@@ -495,6 +495,7 @@ impl Fixed<'_> {
             keep_row_stats: fresh && books.row_stats.is_some(),
             render_stats: last && books.stats.is_some(),
             traced: books.traces.iter().map(Option::is_some).collect(),
+            trace_keys: &recipe.tracer.keys,
             timed_every: TIMED_EVERY,
             common: Arc::clone(common),
         }
@@ -527,6 +528,7 @@ impl Fixed<'_> {
             keep_row_stats: false,
             render_stats: false,
             traced: Vec::new(),
+            trace_keys: &[],
             timed_every: TIMED_EVERY,
             common: Arc::default(),
         })

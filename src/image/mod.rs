@@ -1,16 +1,19 @@
-//! Pure pixel kernels: header, strict decode, Pillow's resize, perceptual hashes. They know no rows.
+//! Pure pixel kernels: header, strict decode, Pillow's resize, perceptual hashes, edges and
+//! straight lines. They know no rows.
 //!
 //! What counts as an image, its size and its pixels follow Pillow 13.0.0 as Data-Juicer's loader
 //! uses it (EXIF orientation applied, then converted to RGB), except that a file which Pillow's
 //! own strict `load()` refuses is refused here too, where Data-Juicer fills the rest with grey.
 
 mod blur;
+mod canny;
 mod dct;
 mod decode;
 mod encode;
 mod exif;
 mod gif;
 mod header;
+mod hough;
 mod jpeg;
 mod jpeg_header;
 mod jpeg_write;
@@ -23,9 +26,11 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use blur::Blur;
+pub use canny::{Plane, edges};
 pub use decode::{Decoded, decode, decode_reduced, validate};
 pub use encode::FileFormat;
 pub use header::{Format, Header, Probe, header, probe};
+pub use hough::{Segment, SegmentRule, segments};
 pub use phash::{HashMethod, perceptual_hash};
 pub use resize::resize_lanczos;
 

@@ -74,7 +74,8 @@ fn mean(numbers: &[f64]) -> Option<f64> {
 }
 
 /// The sum in numpy's order of additions: eight running sums up to 128 numbers, halves beyond.
-fn pairwise_sum(numbers: &[f64]) -> f64 {
+#[must_use]
+pub fn pairwise_sum(numbers: &[f64]) -> f64 {
     if numbers.len() < 8 {
         return numbers.iter().fold(0.0, |sum, number| sum + number);
     }

@@ -29,7 +29,7 @@ pub use bounds::{AnyOrAll, Bounds};
 pub use build::{AssetError, BaseParams, BuildContext, ParamError, Problems, positive};
 pub use census::{Census, Common};
 pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};
-pub use field::{field_value, rank_number};
+pub use field::{field_value, pairwise_sum, rank_number};
 pub use filter::{Decision, Filter, Measured, Verdict};
 pub use from_data::{Amount, DataBound, DataLimit, Keep, Side};
 pub use grouper::{Grouper, group_key};

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::Schema;
 use serde_json::{Map, Value};
 
-use super::{BuildContext, Operator, ParamError};
+use super::{BuildContext, Operator, ParamError, Side};
 
 /// What kind of operator it is; decides how it is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +52,19 @@ pub struct OpDef {
     pub check: fn(Map<String, Value>) -> Result<(), String>,
     /// Builds it from parameters that passed `check`.
     pub build: Build,
+}
+
+impl OpDef {
+    /// The end of the range of kept values that `param` of a filter is, told by its name. Limits
+    /// of what is measured are none, though they may be named alike: their schema has
+    /// `"x-bound": false`.
+    #[must_use]
+    pub fn bound(&self, param: &str) -> Option<Side> {
+        let side = Side::of(param).filter(|_| self.family == Family::Filter)?;
+        let schema = (self.schema)().to_value();
+        let none = schema.get("properties")?.get(param)?.get("x-bound") == Some(&false.into());
+        (!none).then_some(side)
+    }
 }
 
 /// Builds an operator from its own parameters.

@@ -13,7 +13,7 @@ use super::peer_ops;
 use super::schema::ParamSchema;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::op::{
-    self, BaseParams, BuildContext, DataBound, DataLimit, Family, Keep, OpDef, Operator, Side,
+    self, BaseParams, BuildContext, DataBound, DataLimit, Family, Keep, OpDef, Operator,
 };
 
 /// What the recipe gives to every operator.
@@ -291,9 +291,7 @@ fn data_limit(def: &OpDef, entry: &Entry) -> Option<Result<DataLimit, Issue>> {
     let Value::Str(text) = &entry.node.value else {
         return None;
     };
-    if def.family != Family::Filter || Side::of(&entry.key).is_none() {
-        return None;
-    }
+    def.bound(&entry.key)?;
     Some(DataLimit::parse(text)?.map_err(|problem| {
         Issue::new(
             entry.node.at,
@@ -403,8 +401,8 @@ fn read_param(
                 .then(|| format!("write it without quotes: {text}"))
                 .or_else(|| did_you_mean(text, choices(&expected)))
                 .or_else(|| {
-                    let bound = def.family == Family::Filter && Side::of(name).is_some();
-                    bound.then(|| "a bound from the data is written p5 or 3sigma".to_owned())
+                    def.bound(name)
+                        .map(|_| "a bound from the data is written p5 or 3sigma".to_owned())
                 })
         }
         _ => None,

@@ -19,7 +19,7 @@ use super::histogram::{Histogram, Sketch};
 use super::run_dir::{LedgerRow, Records, RunDir, SetAside};
 use super::{RowReader, ViewError};
 use crate::io::Input;
-use crate::op::{self, Family};
+use crate::op::{self, Family, OpDef};
 use crate::sample::{ImageContext, Origin, Sample};
 
 /// How many rows are shown on each side of a bound.
@@ -178,16 +178,16 @@ fn measures(run: &RunDir) -> Vec<Measure> {
         let Some((name, params)) = step.as_object().and_then(|s| s.iter().next()) else {
             continue;
         };
-        if op::find(name).is_none_or(|def| def.family != Family::Filter) {
+        let Some(def) = op::find(name).filter(|def| def.family == Family::Filter) else {
             continue;
-        }
+        };
         let mut stats = documented_stats(name);
         stats.extend(params["field_key"].as_str().map(str::to_owned));
         let only = stats.len() == 1;
         for stat in stats {
             let bounds = ["min_", "max_"]
                 .iter()
-                .filter_map(|end| bound(params, end, &stat, only))
+                .filter_map(|end| bound(def, params, end, &stat, only))
                 .collect();
             out.push(Measure {
                 step: number,
@@ -223,11 +223,12 @@ fn documented_stats(name: &str) -> Vec<String> {
 }
 
 /// The parameter that begins with `end` and bounds `stat`, if it is set.
-fn bound(params: &Value, end: &str, stat: &str, only: bool) -> Option<Bound> {
+fn bound(def: &OpDef, params: &Value, end: &str, stat: &str, only: bool) -> Option<Bound> {
     let (param, value) = params.as_object()?.iter().find(|(param, _)| {
-        param.strip_prefix(end).is_some_and(|rest| {
-            !rest.ends_with("closed_interval") && (only || stat.ends_with(rest))
-        })
+        def.bound(param).is_some()
+            && param
+                .strip_prefix(end)
+                .is_some_and(|rest| only || stat.ends_with(rest))
     })?;
     let value = match value {
         Value::String(size) => bytes_of(size)?,
@@ -707,7 +708,7 @@ mod tests {
                 .as_object()
                 .unwrap()
                 .keys()
-                .filter(|k| k.starts_with("min_") || k.starts_with("max_"))
+                .filter(|k| def.bound(k).is_some())
                 .collect();
             // A bound that is set, whatever its default.
             let set: Map<String, Value> = ends.iter().map(|k| ((*k).clone(), 7.into())).collect();
@@ -722,7 +723,7 @@ mod tests {
             for stat in &stats {
                 for end in ["min_", "max_"] {
                     found.extend(
-                        bound(&Value::Object(set.clone()), end, stat, only).map(|b| b.param),
+                        bound(def, &Value::Object(set.clone()), end, stat, only).map(|b| b.param),
                     );
                 }
             }

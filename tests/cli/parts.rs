@@ -175,3 +175,45 @@ fn rows_get_the_suffix_of_their_file_if_a_filter_asks() {
         ]
     );
 }
+
+#[test]
+fn the_tracer_tells_changed_texts_and_no_parts() {
+    let scratch = Scratch::new();
+    let rows = [
+        r#"{"id": 1, "text": "<table><tr><td>x</td></tr></table> mail a@b.org now"}"#,
+        r#"{"id": 2, "text": "nothing|to see"}"#,
+        r#"{"id": 3, "text": "c@d.org"}"#,
+    ];
+    scratch.write("in.jsonl", rows.join("\n"));
+    scratch.write(
+        "r.yaml",
+        r"
+dataset_path: in.jsonl
+export_path: out.jsonl
+open_tracer: true
+trace_keys: [gone, id]
+process:
+  - extract_tables_from_html_mapper: {}
+  - clean_email_mapper: {}
+  - text_chunk_mapper: {split_pattern: '\|'}
+",
+    );
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let trace = |op: &str| format!("out.djr/trace/sample_trace-{op}.jsonl");
+    assert_eq!(
+        scratch.rows(&trace("clean_email_mapper")),
+        [
+            json!({
+                "gone": null,
+                "id": 1,
+                "original_text": "<table><tr><td>x</td></tr></table> mail a@b.org now",
+                "processed_text": "<table><tr><td>x</td></tr></table> mail  now",
+            }),
+            json!({"gone": null, "id": 3, "original_text": "c@d.org", "processed_text": ""}),
+        ]
+    );
+    // It adds a field and leaves the text as it is.
+    let tables = trace("extract_tables_from_html_mapper");
+    assert!(scratch.rows(&tables).is_empty());
+    assert!(!scratch.path(&trace("text_chunk_mapper")).exists());
+}

@@ -30,7 +30,9 @@ operator! {
     /// ```
     ///
     /// ## Peer
-    /// Data-Juicer 1.6.1 `latex_figure_context_extractor_mapper`: same.
+    /// Data-Juicer 1.6.1 `latex_figure_context_extractor_mapper`: same, but for `open_tracer`, which
+    /// writes no file for it. There the n-th row of a batch is told beside the n-th figure of the
+    /// whole batch, which is not its own, and a batch of fewer figures than rows fails.
     latex_figure_context_extractor_mapper: Mapper(Params) => build
 }
 

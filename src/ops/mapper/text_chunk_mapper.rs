@@ -36,7 +36,9 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `text_chunk_mapper`: same, but that `tokenizer` must be a local Hugging Face
     /// tokenizer (`tokenizer.json`), and that a text of more than about 950 chunks works (there it
-    /// exceeds Python's recursion limit, which loses its whole batch).
+    /// exceeds Python's recursion limit, which loses its whole batch). `open_tracer` writes no file
+    /// for it: there the n-th row of a batch is told beside the n-th chunk of the whole batch, which
+    /// is not its own from the first row of several chunks on.
     text_chunk_mapper: Mapper(Params) => build
 }
 
