@@ -659,6 +659,12 @@ fn recut_says_why_it_cannot() {
         "text_length_filter.min_len=5",
         "image_shape_filter stands behind document_minhash_deduplicator",
     );
+    // The stats of this one depend on what looks like its bound.
+    analyze("process: [image_subplot_filter: ]\n");
+    refused(
+        "image_subplot_filter.min_confidence=0.9",
+        "what the filter measures",
+    );
     analyze("process: [clean_ip_mapper: , text_length_filter: , words_num_filter: ]\n");
     refused(
         "words_num_filter.tokenization=true",
