@@ -4,12 +4,13 @@
     cargo build --release --example corpus --example ideal && cargo build --release
     benches/programs.py [ROWS ...] [--distinct 3000] [--threads 1,2] [--runs 3] [--only text,convert]
                         [--work DIR] [--corpus-dir DIR] [--djr PATH] [--text-only] [--ideal] [--cold]
+                        [--no-warm-up]
 
 ROWS: 10000 unless given. For each row count and number of threads it prints medians of wall and
 CPU (user + system) seconds, rows per second, the peak of memory, files opened and images decoded
 (to pixels / at 1/8) per row as the manifest counts them, and the exit code (1: rows with damaged
 images were set aside). --text-only makes a corpus
-without any and runs only what needs none. The first run of a case is thrown away: files are warm.
+without any and runs only what needs none. The first run of a case is thrown away, unless --no-warm-up: files are warm.
 --ideal runs benches/ideal.rs, the kernels alone on the same files, before each run of a case that
 has such a part, and prints the median of its wall seconds and djr's rate as a share of its rate.
 --cold empties the system's caches before each run (as root, on Linux); kernels then get 8 threads.
@@ -116,6 +117,7 @@ def main():
     parser.add_argument("--kernels", type=Path, default=REPO / "target/release/examples/ideal")
     parser.add_argument("--ideal", action="store_true", help="run the kernels alone beside each case")
     parser.add_argument("--cold", action="store_true", help="empty the system's caches before each run")
+    parser.add_argument("--no-warm-up", dest="warm_up", action="store_const", const=0, default=1, help="count the first run too")
     args = parser.parse_args()
     args.kernels = args.kernels.resolve()
     args.corpus_dir = args.corpus_dir and args.corpus_dir.resolve()
@@ -133,7 +135,7 @@ def main():
                     continue
                 option = [] if "subset" in name else ["--threads", threads]
                 runs, alone = [], []
-                for _ in range(args.runs + 1):
+                for _ in range(args.runs + args.warm_up):
                     if args.ideal and name in IDEAL:
                         alone.append(ideal(args, IDEAL[name], data, threads))
                     forget(args)
@@ -143,9 +145,9 @@ def main():
                     runs.append(measured(command + option, folder))
                     if runs[-1][3] not in (0, 1):
                         sys.exit(f"{name}: exit {runs[-1][3]}\n{(folder / 'log').read_text()}")
-                wall, cpu, peak, code = (statistics.median(r[i] for r in runs[1:]) for i in range(4))
+                wall, cpu, peak, code = (statistics.median(r[i] for r in runs[args.warm_up:]) for i in range(4))
                 counts = images(folder)
-                beside = statistics.median(alone[1:]) if alone else None
+                beside = statistics.median(alone[args.warm_up:]) if alone else None
                 beside = f"{beside:.3f} ({beside / wall:.0%})" if beside else "-"
                 shown = ", ".join(f"{c / rows:.2f}" for c in counts) if counts else "-"
                 print(f"| {name} | {rows:,} | {'-' if 'subset' in name else threads} | {wall:.3f} | {cpu:.3f} "

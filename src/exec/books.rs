@@ -69,7 +69,8 @@ pub struct BooksState {
     failing: u64,
 }
 
-/// The first rows that a step changed or dropped, as Data-Juicer's tracer writes them.
+/// The first rows that a step changed or dropped, as Data-Juicer's tracer writes them, or what a
+/// step notes of rows in a file that its parameters name.
 pub struct TraceFile {
     path: PathBuf,
     left: u64,
@@ -668,6 +669,15 @@ impl Books {
 
 impl TraceFile {
     fn of(recipe: &Recipe, step: &Step, run_dir: Option<&Path>) -> Option<Self> {
+        if let Operator::Expander(op) = &step.operator
+            && let Some(path) = op.notes_path()
+        {
+            return Some(Self {
+                path: path.to_owned(),
+                left: u64::MAX,
+                lines: Vec::new(),
+            });
+        }
         let tracer = &recipe.tracer;
         let wanted =
             tracer.open && (tracer.ops.is_empty() || tracer.ops.iter().any(|op| op == step.name));

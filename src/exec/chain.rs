@@ -176,12 +176,12 @@ struct Going<'k> {
     is_part: bool,
 }
 
-/// What a traced step did to a row.
+/// What a step has to tell of a row: what it did to it, if it is traced, or noted of it.
 #[derive(Debug)]
 pub struct Trace {
     /// The step.
     pub step: usize,
-    /// The trace entry as Data-Juicer writes it.
+    /// The entry as Data-Juicer writes it.
     pub entry: Value,
 }
 
@@ -510,7 +510,14 @@ impl Chain<'_> {
                 ));
             }
             let done = match &step.operator {
-                Operator::Expander(op) => op.parts(sample).map(Some),
+                Operator::Expander(op) => op.parts(sample).and_then(|parts| {
+                    let note = op.note(sample)?;
+                    row.traces.extend(note.map(|entry| Trace {
+                        step: number,
+                        entry,
+                    }));
+                    Ok(Some(parts))
+                }),
                 _ => self.step(step, number, sample, row, traced).map(|verdict| {
                     if let Verdict::Drop(decision) = verdict {
                         row.end = End::Dropped(number, decision);

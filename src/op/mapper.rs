@@ -1,6 +1,7 @@
 //! Mappers: change a row in place, or make several of it.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -78,6 +79,19 @@ pub trait Expander: Send + Sync {
     /// Whether it takes groups: rows whose fields, the text too, are lists.
     fn takes_groups(&self) -> bool {
         false
+    }
+
+    /// A file that gets what [`Expander::note`] says of each row, a line a row.
+    fn notes_path(&self) -> Option<&Path> {
+        None
+    }
+
+    /// What is noted of a row that was taken apart.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    fn note(&self, _sample: &Sample) -> Result<Option<Value>, RowError> {
+        Ok(None)
     }
 }
 

@@ -237,3 +237,39 @@ fn image_paths_of_several_directories_stay_right() {
     scratch.djr(&checked).expect(0);
     scratch.djr(&["verify", "out/o.jsonl"]).expect(0);
 }
+
+#[test]
+fn what_is_known_of_a_group_goes_to_its_file() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "in.jsonl",
+        r#"{"text": ["a", "b"], "__dj__batch_meta__": {"of": "é", "n": 1.0}}
+{"text": "no group", "__dj__batch_meta__": 1}
+{"text": ["c"]}
+{"text": [], "__dj__batch_meta__": ["none"]}
+"#,
+    );
+    scratch.write(
+        "r.yaml",
+        "
+dataset_path: in.jsonl
+export_path: out.jsonl
+process:
+  - naive_reverse_grouper: {batch_meta_export_path: notes/groups.jsonl}
+",
+    );
+    for args in [
+        &["--threads", "1"][..],
+        &["--threads", "8", "--batch-rows", "1"],
+    ] {
+        let mut all = vec!["run", "r.yaml", "--max-quarantine", "none"];
+        all.extend(args);
+        scratch.djr(&all).expect(1);
+        // As Data-Juicer writes them, but for the row that fails its whole run.
+        assert_eq!(
+            String::from_utf8(scratch.read("notes/groups.jsonl")).unwrap(),
+            "{\"of\": \"é\", \"n\": 1.0}\n[\"none\"]\n"
+        );
+        fs::remove_dir_all(scratch.path("notes")).unwrap();
+    }
+}

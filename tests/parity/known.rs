@@ -22,11 +22,6 @@ pub const TABLE: &[Known] = &[
         rows: &[28, 61, 62, 71, 72, 73],
         why: CUT_OR_UNREADABLE,
     },
-    Known {
-        case: "shared/naive_reverse_grouper/naive_reverse_grouper__test_rm_unbatched_keys2",
-        rows: &[],
-        why: "batch_meta_export_path is refused: operators write no files",
-    },
 ];
 
 /// Data-Juicer hashes what is left of a cut file, with a grey rest.

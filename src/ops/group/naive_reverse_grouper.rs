@@ -1,13 +1,15 @@
 //! Makes a row again of each row of a group.
 
 use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::op::{BuildContext, Expander, Operator, ParamError, Part, operator};
-use crate::sample::{RowError, Sample, push_string};
+use crate::sample::{FieldPath, RowError, Sample, normalise, push_string};
 
 operator! {
     /// Makes several rows of a group: the first of the first values of all lists, and so on.
@@ -29,7 +31,7 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `naive_reverse_grouper`: same, but that lists longer than the first one are
     /// cut there, that a text counts as the list of its characters, and that a row which cannot be
-    /// taken apart fails the run. `batch_meta_export_path` is refused.
+    /// taken apart fails the run.
     naive_reverse_grouper: Grouper(Params) => build
 }
 
@@ -37,26 +39,33 @@ operator! {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Params {
-    /// Must be null: the field `__dj__batch_meta__` is not written to a file of its own.
+    /// A file for the `__dj__batch_meta__` of each row, a JSON line each; relative to the working
+    /// directory.
     batch_meta_export_path: Option<String>,
 }
 
 /// What aggregators of Data-Juicer say of a whole group.
 const BATCH_META: &str = "__dj__batch_meta__";
 
-struct NaiveReverseGrouper;
+struct NaiveReverseGrouper {
+    notes: Option<PathBuf>,
+}
 
-fn build(params: Params, _: &BuildContext) -> Result<Operator, Vec<ParamError>> {
-    if params.batch_meta_export_path.is_some() {
+fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
+    let written = params.batch_meta_export_path.map(PathBuf::from);
+    if written
+        .as_ref()
+        .is_some_and(|path| path.file_name().is_none())
+    {
         let problem = ParamError::new(
             "batch_meta_export_path",
-            "batch_meta_export_path is not supported: operators write no files",
+            "batch_meta_export_path is not the name of a file",
         );
-        return Err(problem
-            .hint("leave it out; what a group holds in __dj__batch_meta__ is in the rows before this step")
-            .into());
+        return Err(problem.hint("name one, such as out/groups.jsonl").into());
     }
-    Ok(Operator::Expander(Box::new(NaiveReverseGrouper)))
+    let here = context.search.last().cloned().unwrap_or_default();
+    let notes = written.map(|path| normalise(here.join(path)));
+    Ok(Operator::Expander(Box::new(NaiveReverseGrouper { notes })))
 }
 
 impl Expander for NaiveReverseGrouper {
@@ -91,6 +100,17 @@ impl Expander for NaiveReverseGrouper {
 
     fn takes_groups(&self) -> bool {
         true
+    }
+
+    fn notes_path(&self) -> Option<&Path> {
+        self.notes.as_deref()
+    }
+
+    fn note(&self, sample: &Sample) -> Result<Option<Value>, RowError> {
+        if self.notes.is_none() {
+            return Ok(None);
+        }
+        sample.value(&FieldPath::new(BATCH_META))
     }
 }
 
@@ -132,7 +152,9 @@ mod tests {
     #[test]
     fn values_stay_as_they_are_written() {
         let line = r#"{"a":[1.50, "\u00e9"], "b" : [ 12345678901234567890123 ,{"x":[]}]}"#;
-        let parts = NaiveReverseGrouper.parts(&sample(line)).unwrap();
+        let parts = NaiveReverseGrouper { notes: None }
+            .parts(&sample(line))
+            .unwrap();
         let row = |line: &str| Part::Row(line.to_owned());
         assert_eq!(
             parts,
@@ -152,22 +174,30 @@ mod tests {
             r#"{"a": [1], "b": null}"#,
             r#"{"a": [1], "b": {"0": 1}}"#,
         ] {
-            let error = NaiveReverseGrouper.parts(&sample(line)).unwrap_err();
+            let error = NaiveReverseGrouper { notes: None }
+                .parts(&sample(line))
+                .unwrap_err();
             assert_eq!(error.code, "wrong_type", "{line}");
         }
         let mut measured = sample(r#"{"a": [1, 2]}"#);
         let mut stats = Stats::default();
         stats.set("n", StatValue::Int(1));
         measured.stats = stats.clone();
-        assert!(NaiveReverseGrouper.parts(&measured).is_err());
+        assert!(
+            NaiveReverseGrouper { notes: None }
+                .parts(&measured)
+                .is_err()
+        );
         measured.stats = Stats::of_group(vec![Stats::default(), stats.clone()]);
-        let parts = NaiveReverseGrouper.parts(&measured).unwrap();
+        let parts = NaiveReverseGrouper { notes: None }
+            .parts(&measured)
+            .unwrap();
         let second = parts.into_iter().nth(1).unwrap().of(&measured, 1).unwrap();
         assert_eq!(second.stats, stats);
         assert_eq!(second.origin().part, 1);
         for empty in ["{}", r#"{"__dj__batch_meta__": 1}"#, r#"{"a": []}"#] {
             assert!(
-                NaiveReverseGrouper
+                NaiveReverseGrouper { notes: None }
                     .parts(&sample(empty))
                     .unwrap()
                     .is_empty()
@@ -176,9 +206,9 @@ mod tests {
     }
 
     #[test]
-    fn no_file_is_written() {
+    fn a_file_must_have_a_name() {
         let def = find("naive_reverse_grouper").unwrap();
-        let params = serde_json::from_str(r#"{"batch_meta_export_path": "m.jsonl"}"#).unwrap();
+        let params = serde_json::from_str(r#"{"batch_meta_export_path": ""}"#).unwrap();
         let problems = (def.build)(params, &BuildContext::default()).err().unwrap();
         assert_eq!(problems[0].param.as_deref(), Some("batch_meta_export_path"));
     }

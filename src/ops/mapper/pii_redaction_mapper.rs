@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::op::{BuildContext, Mapper, Operator, ParamError, Problems, operator};
 use crate::sample::{FieldPath, RowError, Sample};
+use crate::text::is_true;
 use crate::text::pii::{Kind, Redaction};
 use crate::text::python_regex::Substitution;
 
@@ -451,18 +452,6 @@ impl PiiRedaction {
             Some(arguments @ Value::Object(_)) => self.redact_nested(arguments),
             _ => Ok(()),
         }
-    }
-}
-
-/// Whether Python takes the value for true.
-fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(flag) => *flag,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(map) => !map.is_empty(),
     }
 }
 
