@@ -111,7 +111,7 @@ pub const PEER_OPS: &[PeerOp] = &[
     op("fix_unicode_mapper", "mapper", "text", ""),
     op("flagged_words_filter", "filter", "text", "a word list or dictionary"),
     op("frequency_specified_field_selector", "selector", "any", ""),
-    op("fused_sequential_batch_op", "fused", "any", ""),
+    op("fused_sequential_batch_op", "fused", "any", "Python classes of Data-Juicer"),
     op("general_field_filter", "filter", "any", ""),
     op("general_fused_op", "fused", "any", ""),
     op("generate_qa_from_examples_mapper", "mapper", "text", "a neural model"),

@@ -63,6 +63,17 @@ process:
   - topk_specified_field_selector: {field_key: score, top_ratio: 0.8}
   - text_length_filter: {min_len: 10}
 """,
+    # Bounds from the data, a census, groups taken apart again, images made.
+    "whole": """
+max_memory: 4MiB
+image_special_token: "<__dj__image>"
+process:
+  - text_length_filter: {max_len: p95}
+  - document_line_deduplicator: {frequency_threshold: 200}
+  - key_value_grouper: {group_by_keys: [score]}
+  - naive_reverse_grouper: {batch_meta_export_path: OUT/groups.jsonl}
+  - image_blur_mapper: {p: 0.2, save_dir: OUT/blurred}
+""",
 }
 
 
