@@ -91,7 +91,8 @@ def make_rows(path, rows, seed):
             lines.append(rng.choice(lines))
             continue
         text = " ".join(rng.choice(WORDS) for _ in range(rng.randint(1, 25)))
-        row = {"id": f"{number:06}", "text": f"<__dj__image>\n[[human]]: what is it?\n[[gpt]]: {text} <|__dj__eoc|>", "score": rng.random()}
+        row = {"id": f"{number:06}", "text": f"[[human]]: <__dj__image>\nwhat is it?\n[[gpt]]: {text} <|__dj__eoc|>", "score": rng.random()}
+        row["__dj__batch_meta__"] = {"n": number}
         row["images"] = [rng.choice(images) if kind < 0.97 else "missing.jpg"]
         lines.append(json.dumps(row))
     path.write_text("\n".join(lines) + "\n")
@@ -145,6 +146,8 @@ def main():
         took = time.monotonic() - began
         cases[name] = (recipe, took, results(out))
         assert run.returncode in (0, 1), f"{name}: {run.stderr.decode()}"
+        empty = [p.name for p in out.glob("*.json*") if p.stat().st_size < 1000]
+        assert not empty, f"{name}: {empty} would prove nothing"
         print(f"{name}: undisturbed in {took:.2f} s, {len(cases[name][2])} files", flush=True)
         shutil.rmtree(out)
     kills = early = trials = resumed = bad = 0
