@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::io::RawBatch;
+use crate::io::{RawBatch, RawLine};
 use crate::op::ImageNeed;
 use crate::sample::{ImageContext, Origin, Sample};
 
@@ -24,8 +24,10 @@ const ROWS: usize = 8;
 /// How many batches are read ahead as a whole after a file was not found in memory.
 const BATCHES: usize = 16;
 
-/// Jobs that may wait for a reader; beyond them rows are left to their workers.
+/// Jobs that may wait for a reader, and bytes of their rows; beyond them rows are left to their
+/// workers.
 const WAITING: usize = 1024;
+const WAITING_BYTES: usize = 8 << 20;
 
 /// Rows, each with its bytes.
 type Job = Vec<(Origin, Vec<u8>)>;
@@ -42,6 +44,8 @@ struct State {
     context: Arc<ImageContext>,
     /// Batches that are still to be read ahead as a whole.
     batches: AtomicUsize,
+    /// Bytes of rows in jobs that are not done.
+    bytes: AtomicUsize,
     /// Nothing more is wanted.
     stopped: AtomicBool,
 }
@@ -57,6 +61,7 @@ impl Readahead {
         let state = Arc::new(State {
             context: Arc::clone(context),
             batches: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
         });
         let (jobs, inbox) = sync_channel(WAITING);
@@ -80,26 +85,39 @@ impl Readahead {
     /// Reads ahead for the rows of `batch`, if files have to come from a disk at present. Never
     /// waits.
     pub fn offer(&self, batch: &RawBatch) {
-        let Some(jobs) = &self.jobs else { return };
-        let job = |lines: &[crate::io::RawLine]| -> Job {
-            let rows = lines.iter().filter(|line| line.problem.is_none());
-            rows.map(|line| (line.origin, batch.bytes(line).to_vec()))
-                .collect()
-        };
         let left = self.state.batches.load(Ordering::Relaxed);
         if left == 0 {
             // The last row: of all, the worker will come to it last.
             let last = batch.lines.len().saturating_sub(1);
-            let _ = jobs.try_send(job(batch.lines.get(last..).unwrap_or_default()));
+            self.ask(batch, batch.lines.get(last..).unwrap_or_default());
             return;
         }
         // The readers may meanwhile have set it anew; one batch more or less does not matter.
         self.state.batches.store(left - 1, Ordering::Relaxed);
         for lines in batch.lines.chunks(ROWS) {
-            if let Err(TrySendError::Full(_)) = jobs.try_send(job(lines)) {
+            if !self.ask(batch, lines) {
                 return;
             }
         }
+    }
+
+    /// Hands a copy of some rows to the readers; false if too many wait already.
+    fn ask(&self, batch: &RawBatch, lines: &[RawLine]) -> bool {
+        let rows = || lines.iter().filter(|line| line.problem.is_none());
+        let bytes: usize = rows().map(|line| batch.bytes(line).len()).sum();
+        let waiting = &self.state.bytes;
+        // Only this thread adds to it.
+        if waiting.load(Ordering::Relaxed) + bytes > WAITING_BYTES {
+            return false;
+        }
+        waiting.fetch_add(bytes, Ordering::Relaxed);
+        let job = rows().map(|line| (line.origin, batch.bytes(line).to_vec()));
+        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(job.collect()));
+        let sent = matches!(sent, Some(Ok(())));
+        if !sent {
+            waiting.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        sent
     }
 }
 
@@ -124,12 +142,14 @@ impl State {
             };
             let Ok(job) = job else { return };
             for (origin, bytes) in job {
+                let size = bytes.len();
                 if self.stopped.load(Ordering::Relaxed) {
                     return;
                 }
                 if self.read_row(origin, bytes) {
                     self.batches.store(BATCHES, Ordering::Relaxed);
                 }
+                self.bytes.fetch_sub(size, Ordering::Relaxed);
             }
         }
     }

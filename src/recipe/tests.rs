@@ -718,10 +718,6 @@ fn parameters_of_the_peers_cases_are_understood() {
             let (Some(params), None) = (case.get("params"), case.get("error")) else {
                 continue;
             };
-            if params.get("batch_meta_export_path").is_some() {
-                // Refused with the reason: operators write no files.
-                continue;
-            }
             let recipe = json!({"dataset_path": "-", "process": [{op.name: params}]});
             if !schema.is_valid(&recipe) {
                 wrong.push(format!("{}: the schema refuses {params}", op.name));
