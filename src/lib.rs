@@ -10,17 +10,18 @@
 //! ARCHITECTURE.md holds the invariants.
 
 pub mod analysis;
-pub mod archive;
 pub mod catalog;
 pub mod cli;
 pub mod exec;
-pub mod hash;
-pub mod image;
 pub mod io;
 pub mod op;
 pub mod ops;
 pub mod recipe;
 pub mod report;
 pub mod sample;
-pub mod text;
 pub mod view;
+
+pub use {
+    djr_archive as archive, djr_hash as hash, djr_image as image, djr_models as models,
+    djr_text as text,
+};

@@ -18,12 +18,12 @@ use djr::io::format::llava::LlavaRenderer;
 use djr::io::format::questions::Questions;
 use djr::io::paths::PathWriter;
 use djr::io::{Input, LineSource};
+use djr::models::{FastText, KenLm, SentencePiece, perplexity};
 use djr::op::{BuildContext, Operator};
 use djr::recipe::{LoadOptions, PathStyle, RecipeSource};
 use djr::sample::{FieldPath, ImageContext, Origin, Sample};
 use djr::text::python_expr::Condition;
 use djr::text::python_regex::{Pattern, Substitution};
-use djr::text::{FastText, KenLm, SentencePiece, perplexity};
 use serde_json::Value;
 
 /// What a target does with its input.

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
 
 use super::{AssetError, BuildContext, ParamError};
-use crate::text::{FastText, KenLm, SentencePiece, WordCutter, WordSet};
+use crate::models::{FastText, KenLm, SentencePiece};
+use crate::text::{WordCutter, WordSet};
 
 /// Where Data-Juicer keeps what its operators download.
 const DOWNLOADS: &str = "https://dail-wlcb.oss-cn-wulanchabu.aliyuncs.com/data_juicer";

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::hash::{
     IgnorePattern, Permutations, Shingler, Tokenization, band_keys, optimal_bands, sha1_32_each,
 };
+use crate::models::SentencePiece;
 use crate::op::{
     BandDeduplicator, BuildContext, Clusters, Operator, ParamError, check_number, check_share,
     operator,
 };
 use crate::sample::{FieldPath, RowError, Sample};
-use crate::text::SentencePiece;
 
 operator! {
     /// Drops rows whose text is nearly the same as that of an earlier row (`MinHash` LSH).

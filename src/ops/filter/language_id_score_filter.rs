@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
+use crate::models::FastText;
 use crate::op::{
     Bounds, BuildContext, Filter, Measured, OneOrMany, Operator, ParamError, Problems, Verdict,
     operator,
 };
 use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
-use crate::text::FastText;
 
 operator! {
     /// Keeps rows whose text is in one of the languages `lang` with a score of at least `min_score`.

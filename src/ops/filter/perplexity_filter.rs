@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
+use crate::models::{KenLm, SentencePiece, perplexity};
 use crate::op::{
     Bounds, BuildContext, Filter, Measured, Operator, ParamError, Problems, Verdict, operator,
 };
 use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
-use crate::text::{KenLm, SentencePiece, perplexity};
 
 operator! {
     /// Keeps rows whose text has a perplexity between `min_ppl` and `max_ppl`.

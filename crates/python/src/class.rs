@@ -129,7 +129,8 @@ pub(super) fn is_case_ignorable(c: char) -> bool {
 }
 
 /// [`is_special`] of an ASCII byte, in a form that compiles to vector compares.
-pub(super) const fn is_special_ascii(b: u8) -> bool {
+#[must_use]
+pub const fn is_special_ascii(b: u8) -> bool {
     matches!(b, 9..=13 | 32..=64 | 91..=96 | 123..=126)
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use crate::text::{is_alnum, is_space};
+use crate::{is_alnum, is_space};
 
 use super::tables::{self, Span};
 

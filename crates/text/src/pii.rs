@@ -12,7 +12,7 @@ use memchr::memmem;
 use regex::{Captures, Regex};
 
 use super::python_regex::{Pattern, Template};
-use super::tables;
+use djr_python::tables;
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -343,7 +343,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::text::python_regex::Substitution;
+    use crate::python_regex::Substitution;
 
     fn by_pattern(pattern: &'static str, text: &str) -> String {
         static COMPILED: LazyLock<[(&str, Substitution); 3]> = LazyLock::new(|| {

@@ -188,9 +188,11 @@ impl KenLm {
 pub fn perplexity(model: &KenLm, text: &str) -> Option<f64> {
     let mut sum = 0.0;
     let mut length = 0_usize;
-    for line in super::lines(text) {
+    for line in djr_python::lines(text) {
         sum += f64::from(model.score(line));
-        let words = line.split(super::is_space).filter(|word| !word.is_empty());
+        let words = line
+            .split(djr_python::is_space)
+            .filter(|word| !word.is_empty());
         length += words.count() + 1;
     }
     if length == 0 {
@@ -258,7 +260,7 @@ mod tests {
     ];
 
     fn file(name: &str) -> Vec<u8> {
-        std::fs::read(format!("fixtures/models/kenlm/{name}")).unwrap()
+        std::fs::read(format!("../../fixtures/models/kenlm/{name}")).unwrap()
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn ppm(image: &RgbImage) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::decode;
+    use crate::decode;
 
     #[test]
     fn what_is_written_without_loss_is_read_back() {

@@ -159,7 +159,7 @@ unsafe extern "C-unwind" fn end(cinfo: &mut sys::jpeg_compress_struct) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::decode;
+    use crate::decode;
 
     #[test]
     fn a_file_of_any_size_is_whole_and_baseline() {

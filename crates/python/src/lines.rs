@@ -92,7 +92,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::text::is_line_break;
+    use crate::is_line_break;
 
     #[test]
     fn lines_break_as_in_python() {

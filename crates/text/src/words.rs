@@ -1,8 +1,8 @@
 //! Words as Data-Juicer's word filters see them.
 
-use super::SentencePiece;
-use super::case::push_lower;
-use super::class::{is_special, is_special_ascii};
+use djr_models::SentencePiece;
+use djr_python::push_lower;
+use djr_python::{is_special, is_special_ascii};
 
 /// The pieces of `text` between spaces, newlines and tabs; empty ones are left out. Other white
 /// space does not separate words.
@@ -189,7 +189,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::text::lower;
+    use crate::lower;
 
     /// The definition, step by step.
     fn refined(text: &str) -> Vec<String> {

@@ -705,7 +705,7 @@ mod tests {
     use super::*;
 
     fn model(name: &str) -> Vec<u8> {
-        std::fs::read(format!("fixtures/{name}")).unwrap()
+        std::fs::read(format!("../../fixtures/{name}")).unwrap()
     }
 
     #[test]
