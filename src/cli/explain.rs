@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::exec::{StepProbe, plan};
 use crate::op::{ImageNeed, Operator};
-use crate::recipe::{Inputs, OutputSpec, Recipe, Step, Target, Validation};
+use crate::recipe::{Inputs, OutputSpec, Recipe, Step, Validation};
 
 /// The plan as text, with what a probe of the first rows measured.
 #[must_use]
@@ -149,10 +149,7 @@ fn class(operator: &Operator) -> &'static str {
 }
 
 fn output_line(output: &OutputSpec) -> String {
-    let target = match &output.target {
-        Target::Stdout => "standard output".to_owned(),
-        Target::File(path) => path.display().to_string(),
-    };
+    let target = output.target.to_string();
     let mut notes = vec![
         output.format.word().to_owned(),
         format!("{} paths", output.paths),

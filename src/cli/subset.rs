@@ -156,7 +156,7 @@ pub(super) fn ends(
         return Err(Exit::Usage);
     }
     let target = match output {
-        Some(path) if !dash(path) => Target::File(path.clone()),
+        Some(path) if !dash(path) => Target::at(path.clone()),
         _ => Target::Stdout,
     };
     if let (Inputs::Files(files), Target::File(out)) = (&inputs, &target) {

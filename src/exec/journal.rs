@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::books::{Books, BooksState, ROW_STATS, stats_path};
 use super::sinks::{SinkState, numbered};
 use super::{Resume, RunError, RunOptions, write_error};
-use crate::io::atomic::{Keep, Sealed, sync_directory};
+use crate::io::atomic::{Keep, Sealed, create_fresh, sync_directory};
 use crate::io::lock::{unix_now, utc};
 use crate::io::source::InputSummary;
 use crate::io::workspace::Lengths;
@@ -119,7 +119,7 @@ impl Journal {
         let identity = Identity::of(recipe, options, inputs)?;
         let directory = run_dir
             .filter(|_| identity.inputs.iter().all(Option::is_some))
-            .filter(|_| recipe.outputs.iter().all(|o| o.target != Target::Stdout))
+            .filter(|_| recipe.outputs.iter().all(|o| o.target.is_file()))
             .map(|dir| dir.join("checkpoint"));
         let keep = Keep::default();
         let mut journal = Self {
@@ -390,7 +390,7 @@ fn read_state(directory: &Path) -> Result<Option<State>, io::Error> {
 fn write_state(directory: &Path, state: &State) -> io::Result<()> {
     let path = state_path(directory);
     let new = path.with_extension("new");
-    let mut file = fs::File::create(&new)?;
+    let mut file = create_fresh(&new)?;
     file.write_all(&serde_json::to_vec(state)?)?;
     file.sync_all()?;
     fs::rename(&new, &path)?;

@@ -83,9 +83,10 @@ pub fn copy(inputs: &Inputs, target: &Target, sample: &LineSample) -> Result<Cop
             write(&rows, &drawn, &mut out, HELD)?;
             out.flush().map_err(pipe_error)?;
         }
-        Target::File(path) => {
+        Target::Stream(path) | Target::File(path) => {
             let failed = |e| write_error(path.display(), e);
-            let _lock = OutputLock::acquire(path).map_err(|error| RunError::Locked {
+            let lock = target.is_file().then(|| OutputLock::acquire(path));
+            let _lock = lock.transpose().map_err(|error| RunError::Locked {
                 path: path.display().to_string(),
                 error,
             })?;

@@ -154,7 +154,7 @@ pub enum RunError {
     Changed(Vec<String>),
     /// A run over standard input or output keeps no progress.
     #[error(
-        "a run that reads standard input or a pipe, or writes standard output, keeps no progress to resume"
+        "a run that reads standard input or a pipe, or writes standard output or a pipe, keeps no progress to resume"
     )]
     CannotResume,
     /// The checkpoint cannot be read.
@@ -262,10 +262,7 @@ pub fn run(
 
 /// The name of an output for people.
 fn target_name(spec: &OutputSpec) -> String {
-    match &spec.target {
-        Target::Stdout => "<stdout>".into(),
-        Target::File(path) => path.display().to_string(),
-    }
+    spec.target.to_string()
 }
 
 /// A file or directory that cannot be written.

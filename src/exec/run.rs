@@ -165,7 +165,7 @@ pub fn has_progress(recipe: &Recipe, options: &RunOptions) -> bool {
 fn lock_outputs(recipe: &Recipe, run_dir: Option<&Path>) -> Result<Vec<OutputLock>, RunError> {
     let outputs = recipe.outputs.iter().filter_map(|o| match &o.target {
         Target::File(path) => Some(path.clone()),
-        Target::Stdout => None,
+        Target::Stdout | Target::Stream(_) => None,
     });
     outputs
         .chain(run_dir.map(|dir| dir.join("manifest.json")))
@@ -574,7 +574,7 @@ fn renderer(
     options: &RunOptions,
 ) -> Result<Box<dyn Renderer>, RunError> {
     let output_dir = match &spec.target {
-        Target::Stdout => options.working_dir.clone(),
+        Target::Stdout | Target::Stream(_) => options.working_dir.clone(),
         Target::File(path) => path.parent().map_or_else(PathBuf::new, Path::to_owned),
     };
     let paths = PathWriter::new(spec.paths, &options.working_dir, &output_dir);
@@ -615,7 +615,7 @@ fn run_dir(recipe: &Recipe, options: &RunOptions) -> Option<PathBuf> {
 /// `<name>.djr` beside the first output that is a file.
 fn default_run_dir(recipe: &Recipe) -> Option<PathBuf> {
     recipe.outputs.iter().find_map(|spec| match &spec.target {
-        Target::Stdout => None,
+        Target::Stdout | Target::Stream(_) => None,
         Target::File(path) => {
             let name = path.file_name()?.to_string_lossy().into_owned();
             let base = name.split_once('.').map_or(name.as_str(), |(base, _)| base);

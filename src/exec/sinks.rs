@@ -54,6 +54,7 @@ impl Sink {
         let mut shards = None;
         let target = match &spec.target {
             Target::Stdout => Writer::Stdout(io::BufWriter::with_capacity(1 << 16, io::stdout())),
+            Target::Stream(path) => Writer::File(Box::new(workspace.pending(path)?)),
             Target::File(path) => match spec.shard_size {
                 Some(size) if size > 0 => {
                     let shard = |index| workspace.pending(&numbered(path, index, None));
@@ -141,6 +142,10 @@ impl Sink {
             .map_or_else(Vec::new, |s| std::mem::take(&mut s.full));
         match self.target {
             Writer::Stdout(mut out) => out.flush()?,
+            // A stream has all it will get, and needs no name.
+            Writer::File(mut file) if file.is_stream() => {
+                file.seal()?;
+            }
             Writer::File(file) => files.push(*file),
         }
         if let Some(shards) = &self.shards {

@@ -2,12 +2,18 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
+
+use super::destination::{Destination, open_stream};
+
+/// What ends the name of a part that a later process finds again.
+const LASTING: &str = "djr-part";
 
 /// Whether unfinished files stay when their writers are dropped: set once a run that ends early
 /// can be resumed.
@@ -26,10 +32,13 @@ impl Keep {
 }
 
 /// A file being written beside its final name. Dropping it before it is published removes it
-/// (unless its run can be resumed); the final name is never touched before.
+/// (unless its run can be resumed); the final name is never touched before. Where that name is a
+/// link, the file it points to is replaced; where it is no regular file, the bytes go straight to
+/// it ([`super::destination`]).
 pub struct PendingFile {
     target: PathBuf,
-    part: PathBuf,
+    /// Where it is written; `None` for a stream.
+    part: Option<PathBuf>,
     writer: Option<BufWriter<File>>,
     digest: Xxh3,
     bytes: u64,
@@ -50,8 +59,8 @@ pub struct Finished {
 /// A file that is complete and durable and waits for its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
-    /// Where it is now.
-    pub part: PathBuf,
+    /// Where it is now; `None` if it went to a stream and needs no name.
+    pub part: Option<PathBuf>,
     /// Its final path.
     pub target: PathBuf,
     /// Its size in bytes.
@@ -67,8 +76,8 @@ impl PendingFile {
     /// # Errors
     /// If the directory cannot be made or written to.
     pub fn create(target: &Path) -> io::Result<Self> {
-        let part = part_path(target, &format!("{}.tmp", std::process::id()))?;
-        Self::open_new(target, part, &Keep::default())
+        let suffix = format!("{}.tmp", std::process::id());
+        Self::open_new(target, &suffix, &Keep::default())
     }
 
     /// Starts writing a part whose name a later process finds again; whoever calls this holds the
@@ -77,8 +86,7 @@ impl PendingFile {
     /// # Errors
     /// If the directory cannot be made or written to.
     pub fn create_lasting(target: &Path, keep: &Keep) -> io::Result<Self> {
-        let part = Self::lasting_part(target)?;
-        Self::open_new(target, part, keep)
+        Self::open_new(target, LASTING, keep)
     }
 
     /// Goes on with a part of an earlier process after its first `length` bytes; the rest is cut
@@ -101,7 +109,7 @@ impl PendingFile {
         }
         Ok(Self {
             target: target.to_owned(),
-            part,
+            part: Some(part),
             writer: Some(BufWriter::with_capacity(1 << 18, file)),
             digest,
             bytes: length,
@@ -112,19 +120,23 @@ impl PendingFile {
     /// Where [`PendingFile::create_lasting`] writes what will become `target`.
     ///
     /// # Errors
-    /// If `target` names no file.
+    /// If `target` names no regular file.
     pub fn lasting_part(target: &Path) -> io::Result<PathBuf> {
-        part_path(target, "djr-part")
+        match Destination::of(target)? {
+            Destination::File(real) => part_path(&real, LASTING),
+            Destination::Stream => Err(io::Error::other("it is no regular file")),
+        }
     }
 
-    fn open_new(target: &Path, part: PathBuf, keep: &Keep) -> io::Result<Self> {
-        fs::create_dir_all(directory(target))?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&part)?;
+    fn open_new(target: &Path, suffix: &str, keep: &Keep) -> io::Result<Self> {
+        let (file, part) = match Destination::of(target)? {
+            Destination::File(real) => {
+                fs::create_dir_all(directory(&real))?;
+                let part = part_path(&real, suffix)?;
+                (create_fresh(&part)?, Some(part))
+            }
+            Destination::Stream => (open_stream(target)?, None),
+        };
         Ok(Self {
             target: target.to_owned(),
             part,
@@ -141,10 +153,10 @@ impl PendingFile {
         &self.target
     }
 
-    /// Where it is written.
+    /// Whether it is written straight to a device, a pipe or an open descriptor.
     #[must_use]
-    pub fn part(&self) -> &Path {
-        &self.part
+    pub fn is_stream(&self) -> bool {
+        self.part.is_none()
     }
 
     /// Changes the name it will have, in the same directory.
@@ -159,7 +171,9 @@ impl PendingFile {
     pub fn sync(&mut self) -> io::Result<u64> {
         if let Some(writer) = &mut self.writer {
             writer.flush()?;
-            writer.get_ref().sync_data()?;
+            if self.part.is_some() {
+                writer.get_ref().sync_data()?;
+            }
         }
         Ok(self.bytes)
     }
@@ -172,7 +186,10 @@ impl PendingFile {
     pub fn seal(&mut self) -> io::Result<Sealed> {
         if let Some(mut writer) = self.writer.take() {
             writer.flush()?;
-            writer.get_ref().sync_all()?;
+            // A pipe has nothing to make durable.
+            if self.part.is_some() {
+                writer.get_ref().sync_all()?;
+            }
         }
         Ok(Sealed {
             part: self.part.clone(),
@@ -199,16 +216,23 @@ impl Sealed {
     /// # Errors
     /// If the file cannot be renamed; the final name is then as it was.
     pub fn publish(&self) -> io::Result<Finished> {
-        match fs::rename(&self.part, &self.target) {
+        let Some(part) = &self.part else {
+            return Ok(self.finished());
+        };
+        // Asked again: renaming over a device that has come in its place would damage the machine.
+        let Destination::File(real) = Destination::of(&self.target)? else {
+            return Err(io::Error::other("it has become something else than a file"));
+        };
+        match fs::rename(part, &real) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                if digest_of(&self.target).ok() != Some((self.bytes, self.xxh3_128.clone())) {
+                if digest_of(&real).ok() != Some((self.bytes, self.xxh3_128.clone())) {
                     return Err(e);
                 }
             }
             other => other?,
         }
         // Not every file system can sync a directory; the rename itself has succeeded.
-        let _ = sync_directory(directory(&self.target));
+        let _ = sync_directory(directory(&real));
         Ok(self.finished())
     }
 
@@ -247,7 +271,11 @@ pub fn digest_of(path: &Path) -> io::Result<(u64, String)> {
 /// # Errors
 /// If it cannot be opened, or is shorter.
 pub fn reopen(path: &Path, length: u64) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)?;
     let found = file.metadata()?.len();
     if found < length {
         return Err(io::Error::other(format!(
@@ -274,6 +302,28 @@ pub fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+/// Creates `path`, in place of what may have been left under this name; a link that stands there
+/// is replaced, not followed.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn create_fresh(path: &Path) -> io::Result<File> {
+    let create = || {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+    };
+    match create() {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            create()
+        }
+        other => other,
     }
 }
 
@@ -311,7 +361,9 @@ impl Drop for PendingFile {
             return;
         }
         // Once it is published the part is gone and this does nothing.
-        let _ = fs::remove_file(&self.part);
+        if let Some(part) = &self.part {
+            let _ = fs::remove_file(part);
+        }
     }
 }
 

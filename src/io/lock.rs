@@ -2,10 +2,12 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::atomic::{directory, part_path};
+use super::destination::Destination;
 
 /// Held while a run writes an output: an advisory lock on `.NAME.djr-lock` beside it, which ends
 /// with the process however that ends.
@@ -32,19 +34,24 @@ pub enum LockError {
 }
 
 impl OutputLock {
-    /// Locks the output `target`, creating its directory if need be.
+    /// Locks the output `target`, creating its directory if need be. What is locked is the file
+    /// behind all links, so that two names of one file exclude each other.
     ///
     /// # Errors
     /// If another process holds the lock, or its file cannot be made.
     pub fn acquire(target: &Path) -> Result<Self, LockError> {
-        fs::create_dir_all(directory(target))?;
-        let path = part_path(target, "djr-lock")?;
+        let Destination::File(target) = Destination::of(target)? else {
+            return Err(io::Error::other("it is no regular file").into());
+        };
+        fs::create_dir_all(directory(&target))?;
+        let path = part_path(&target, "djr-lock")?;
         loop {
             let mut file = OpenOptions::new()
                 .read(true)
                 .write(true)
                 .create(true)
                 .truncate(false)
+                .custom_flags(libc::O_NOFOLLOW)
                 .open(&path)?;
             match file.try_lock() {
                 Ok(()) => {}

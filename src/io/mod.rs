@@ -2,6 +2,7 @@
 
 pub mod array;
 pub mod atomic;
+pub mod destination;
 pub mod fingerprint;
 pub mod format;
 pub mod lock;
@@ -11,6 +12,7 @@ pub mod source;
 pub mod workspace;
 
 pub use atomic::PendingFile;
+pub use destination::Destination;
 pub use fingerprint::Fingerprint;
 pub use lock::{LockError, OutputLock};
 pub use produced::ProducedFiles;

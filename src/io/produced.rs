@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::atomic::{directory, part_path, sync_directory};
+use super::atomic::{create_fresh, directory, part_path, sync_directory};
 use crate::sample::{Origin, Produced, lies_below};
 
 /// After so many files they are made durable, even if no checkpoint asks for it.
@@ -118,6 +118,9 @@ fn write_into(directory: &Path, file: &Produced) -> io::Result<()> {
     let target = directory.join(file.path.file_name().unwrap_or_default());
     // The same name in a later process, so that a killed one leaves nothing but what that replaces.
     let part = part_path(&target, "djr-part")?;
+    if fs::symlink_metadata(&target).is_ok_and(|found| !found.is_file() && !found.is_symlink()) {
+        return Err(io::Error::other("what stands there is no regular file"));
+    }
     let written = fill(&part, &file.bytes).and_then(|()| fs::rename(&part, &target));
     if written.is_err() {
         let _ = fs::remove_file(&part);
@@ -127,15 +130,7 @@ fn write_into(directory: &Path, file: &Produced) -> io::Result<()> {
 
 /// Never through a link that stands under the part's name.
 fn fill(part: &Path, bytes: &[u8]) -> io::Result<()> {
-    let create = || OpenOptions::new().write(true).create_new(true).open(part);
-    let mut file = match create() {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            fs::remove_file(part)?;
-            create()?
-        }
-        other => other?,
-    };
-    file.write_all(bytes)
+    create_fresh(part)?.write_all(bytes)
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@
 //! checkpoint made durable; other runs use nameless files, which vanish with the process.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::PendingFile;
-use super::atomic::{Keep, reopen};
+use super::atomic::{Keep, create_fresh, reopen};
 
 /// Durable lengths of files in bytes, by name.
 pub type Lengths = BTreeMap<String, u64>;
@@ -73,13 +73,7 @@ impl Workspace {
         if let Some(&length) = kept.committed.get(name) {
             return Ok(Log::over(name, reopen(&path, length)?, length));
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)?;
-        Ok(Log::over(name, file, 0))
+        Ok(Log::over(name, create_fresh(&path)?, 0))
     }
 
     /// Opens the log `name` if a later process could go on with it: for what this process has in

@@ -528,7 +528,7 @@ impl Loader<'_> {
         let main = if let Some(target) = &self.options.output {
             let target = match target {
                 Target::Stdout => Target::Stdout,
-                Target::File(path) => defaults.target(&path.display().to_string()),
+                Target::Stream(path) | Target::File(path) => defaults.target_at(path),
             };
             Some((Pos::default(), target))
         } else {

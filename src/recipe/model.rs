@@ -1,10 +1,12 @@
 //! The recipe as resolved: every default filled in, every name known, every path found.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use crate::io::Destination;
+use crate::io::destination::is_stdout;
 use crate::op::{BaseParams, BuildContext, Family, OpDef, Operator, ParamError};
 use crate::sample::ImageCheck;
 
@@ -108,8 +110,49 @@ pub enum Inputs {
 pub enum Target {
     /// Standard output.
     Stdout,
+    /// Something that takes a stream of bytes and is no regular file: a device, a pipe, an open
+    /// descriptor. It has no record beside it.
+    Stream(PathBuf),
     /// A file.
     File(PathBuf),
+}
+
+impl Target {
+    /// What an absolute path stands for now.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        if is_stdout(&path) {
+            Self::Stdout
+        } else if Destination::is_stream(&path) {
+            Self::Stream(path)
+        } else {
+            Self::File(path)
+        }
+    }
+
+    /// Whether it is a file, which can be replaced as a whole and gone on with.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+
+    /// Its path, if it has one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Stdout => None,
+            Self::Stream(path) | Self::File(path) => Some(path),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path() {
+            None => f.write_str("standard output"),
+            Some(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// One output of a recipe.
@@ -445,10 +488,8 @@ impl OutputSpec {
     /// The output as it would be written with nothing left to defaults.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let path = match &self.target {
-            Target::Stdout => "-".to_owned(),
-            Target::File(path) => path.display().to_string(),
-        };
+        let path = self.target.path();
+        let path = path.map_or_else(|| "-".to_owned(), |path| path.display().to_string());
         json!({
             "format": self.format.word(),
             "path": path,

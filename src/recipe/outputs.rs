@@ -108,11 +108,16 @@ impl Defaults<'_> {
 
     /// Where a written path goes: outputs are relative to the working directory.
     pub fn target(&self, written: &str) -> Target {
-        if matches!(written, "-" | "/dev/stdout") {
+        if written == "-" {
             Target::Stdout
         } else {
-            Target::File(self.cwd.join(written).components().collect())
+            self.target_at(Path::new(written))
         }
+    }
+
+    /// Where a path goes.
+    pub fn target_at(&self, path: &Path) -> Target {
+        Target::at(self.cwd.join(path).components().collect())
     }
 
     /// Reads one item of `outputs`.
@@ -310,7 +315,7 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
     for (at, spec) in outputs {
         let identity = match &spec.target {
             Target::Stdout => None,
-            Target::File(path) if path.starts_with("/dev") => continue,
+            Target::Stream(_) => continue,
             Target::File(path) => {
                 if let Some(reason) = unwritable(path) {
                     issues.push(Issue::new(

@@ -9,6 +9,7 @@
 
 mod analyze;
 mod bad_recipes;
+mod destinations;
 mod determinism;
 mod diff;
 mod documents;

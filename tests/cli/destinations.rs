@@ -1,0 +1,283 @@
+//! Outputs that are no regular files are written to as streams and never replaced; outputs that
+//! are links have their targets replaced.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::thread::JoinHandle;
+
+use crate::support::{Scratch, rows};
+
+const RECIPE: &str = "process:\n  - text_length_filter: {min_len: 3}\n";
+const ROWS: &str = "{\"id\": \"1\", \"text\": \"[[human]]: q\\n[[gpt]]: a <|__dj__eoc|>\"}\n{\"id\": \"2\", \"text\": \"\"}\n";
+
+fn scratch() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.write("r.yaml", RECIPE);
+    scratch.write("in.jsonl", ROWS);
+    scratch
+}
+
+/// A FIFO, and a thread that reads it to its end.
+fn fifo(scratch: &Scratch, name: &str) -> JoinHandle<Vec<u8>> {
+    let path = scratch.path(name);
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    std::thread::spawn(move || fs::read(path).unwrap())
+}
+
+fn is_fifo(path: &Path) -> bool {
+    fs::symlink_metadata(path).unwrap().file_type().is_fifo()
+}
+
+/// What lies in the scratch directory besides what the test put there. Rows that are set aside go
+/// to `stdout.djr` in the working directory where there is no record for them.
+fn left(scratch: &Scratch, put: &[&str]) -> Vec<String> {
+    let found = fs::read_dir(scratch.path("")).unwrap().flatten();
+    let names = found.map(|entry| entry.file_name().into_string().unwrap());
+    let given = ["fixtures", "recipes", "r.yaml", "in.jsonl", "stdout.djr"];
+    let mut new: Vec<String> = names
+        .filter(|name| !given.contains(&name.as_str()) && !put.contains(&name.as_str()))
+        .collect();
+    new.sort();
+    new
+}
+
+#[test]
+fn every_command_writes_into_a_pipe_and_leaves_nothing_beside_it() {
+    let commands: [&[&str]; 4] = [
+        &["run", "r.yaml", "--input", "in.jsonl", "--output", "pipe"],
+        &["convert", "--to", "llava", "in.jsonl", "-o", "pipe"],
+        &["subset", "in.jsonl", "--n", "1", "-o", "pipe"],
+        &[
+            "subset",
+            "in.jsonl",
+            "--n",
+            "1",
+            "--validate",
+            "exists",
+            "-o",
+            "pipe",
+        ],
+    ];
+    for command in commands {
+        let scratch = scratch();
+        let read = fifo(&scratch, "pipe");
+        let ran = scratch.djr(command);
+        assert!(ran.code <= 1, "{command:?}: {}", ran.stderr);
+        let got = read.join().unwrap();
+        assert!(got.len() > 20, "{command:?} wrote {got:?}");
+        assert!(is_fifo(&scratch.path("pipe")), "{command:?}");
+        assert_eq!(left(&scratch, &["pipe"]), [""; 0], "{command:?}");
+    }
+}
+
+#[test]
+fn a_device_stays_a_device() {
+    let scratch = scratch();
+    // A link first: a program that replaced what it is given would replace only the link.
+    symlink("/dev/null", scratch.path("link")).unwrap();
+    let made = Command::new("mknod")
+        .args([
+            scratch.path("null").as_os_str(),
+            "c".as_ref(),
+            "1".as_ref(),
+            "3".as_ref(),
+        ])
+        .status();
+    let mut outputs = vec!["link"];
+    if made.is_ok_and(|status| status.success()) {
+        outputs.push("null");
+    }
+    for output in outputs {
+        let before = fs::metadata(scratch.path(output)).unwrap().file_type();
+        scratch
+            .djr(&["run", "r.yaml", "--input", "in.jsonl", "--output", output])
+            .expect(0);
+        scratch
+            .djr(&["subset", "in.jsonl", "--n", "1", "-o", output])
+            .expect(0);
+        scratch
+            .djr(&["convert", "--to", "llava", "in.jsonl", "-o", output])
+            .expect(1);
+        let after = fs::metadata(scratch.path(output)).unwrap().file_type();
+        assert!(
+            before.is_char_device() && after.is_char_device(),
+            "{output}"
+        );
+        assert_eq!(left(&scratch, &["link", "null"]), [""; 0]);
+    }
+    assert!(
+        fs::symlink_metadata(scratch.path("link"))
+            .unwrap()
+            .is_symlink()
+    );
+}
+
+#[test]
+fn a_stream_among_outputs_leaves_the_record_to_the_files() {
+    let scratch = scratch();
+    scratch.write(
+        "two.yaml",
+        "dataset_path: in.jsonl\nprocess:\n  - text_length_filter: {min_len: 3}\noutputs:\n  - {format: jsonl, path: pipe.jsonl}\n  - {format: llava, path: out/b.json}\n",
+    );
+    let read = fifo(&scratch, "pipe.jsonl");
+    scratch.djr(&["run", "two.yaml"]).expect(0);
+    assert_eq!(rows(&read.join().unwrap()).len(), 1);
+    assert_eq!(left(&scratch, &["two.yaml", "pipe.jsonl"]), ["out"]);
+    assert_eq!(scratch.json("out/b.json").as_array().unwrap().len(), 1);
+    assert!(
+        scratch
+            .files("out")
+            .iter()
+            .any(|name| name.ends_with("manifest.json")),
+        "{:?}",
+        scratch.files("out")
+    );
+}
+
+#[test]
+fn a_record_of_a_stream_goes_where_run_dir_says() {
+    let scratch = scratch();
+    let read = fifo(&scratch, "pipe");
+    scratch
+        .djr(&[
+            "run",
+            "r.yaml",
+            "--input",
+            "in.jsonl",
+            "--output",
+            "pipe",
+            "--run-dir",
+            "record",
+        ])
+        .expect(0);
+    assert_eq!(rows(&read.join().unwrap()).len(), 1);
+    assert_eq!(left(&scratch, &["pipe", "record"]), [""; 0]);
+    assert!(scratch.path("record/manifest.json").is_file());
+    let ran = scratch.djr(&["verify", "record"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+}
+
+#[test]
+fn pages_and_differences_go_into_pipes_too() {
+    let scratch = scratch();
+    scratch
+        .djr(&[
+            "run",
+            "r.yaml",
+            "--input",
+            "in.jsonl",
+            "--output",
+            "a.jsonl",
+            "--run-dir",
+            "record",
+        ])
+        .expect(0);
+    for command in [
+        ["report", "record", "-o", "pipe", ""],
+        ["diff", "in.jsonl", "a.jsonl", "-o", "pipe"],
+    ] {
+        let read = fifo(&scratch, "pipe");
+        let command = command.iter().filter(|word| !word.is_empty());
+        let ran = scratch.djr(&command.collect::<Vec<_>>());
+        assert!(ran.code <= 1, "{}", ran.stderr);
+        assert!(read.join().unwrap().len() > 10);
+        assert!(is_fifo(&scratch.path("pipe")));
+        fs::remove_file(scratch.path("pipe")).unwrap();
+        assert_eq!(
+            left(&scratch, &["a.jsonl", "a_stats.jsonl", "record"]),
+            [""; 0]
+        );
+    }
+}
+
+#[test]
+fn a_shell_may_pack_an_output_on_the_way() {
+    let scratch = scratch();
+    let djr = env!("CARGO_BIN_EXE_djr");
+    let script = format!(
+        "set -e; {djr} run r.yaml --input in.jsonl --output >(gzip > x.gz) 2>/dev/null; \
+         {djr} run r.yaml --input in.jsonl --output /dev/fd/3 3> three.jsonl 2>/dev/null; \
+         {{ echo first; {djr} run r.yaml --input in.jsonl --output /dev/stdout 2>/dev/null; echo last; }} > all.txt; \
+         for i in $(seq 100); do gzip -t x.gz 2>/dev/null && break; sleep 0.1; done; gzip -dc x.gz > x.jsonl"
+    );
+    let ran = Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(scratch.path(""))
+        .output()
+        .unwrap();
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    let kept = ROWS.lines().next().unwrap();
+    assert_eq!(scratch.read("x.jsonl"), format!("{kept}\n").as_bytes());
+    assert_eq!(scratch.read("three.jsonl"), format!("{kept}\n").as_bytes());
+    assert_eq!(
+        scratch.read("all.txt"),
+        format!("first\n{kept}\nlast\n").as_bytes()
+    );
+    assert_eq!(
+        left(&scratch, &["x.gz", "x.jsonl", "three.jsonl", "all.txt"]),
+        [""; 0]
+    );
+}
+
+#[test]
+fn the_target_of_a_link_is_replaced_and_the_link_stays() {
+    for command in [
+        [
+            "run",
+            "r.yaml",
+            "--input",
+            "in.jsonl",
+            "--output",
+            "link.jsonl",
+        ],
+        ["subset", "in.jsonl", "--n", "1", "-o", "link.jsonl"],
+    ] {
+        for old in [Some("old"), None] {
+            let scratch = scratch();
+            fs::create_dir(scratch.path("far")).unwrap();
+            if let Some(old) = old {
+                scratch.write("far/real.jsonl", old);
+            }
+            symlink("far/real.jsonl", scratch.path("link.jsonl")).unwrap();
+            let held = old.map(|_| fs::File::open(scratch.path("far/real.jsonl")).unwrap());
+            scratch.djr(&command).expect(0);
+            assert!(
+                fs::symlink_metadata(scratch.path("link.jsonl"))
+                    .unwrap()
+                    .is_symlink()
+            );
+            assert_eq!(rows(&scratch.read("far/real.jsonl")).len(), 1);
+            if let Some(held) = held {
+                // Replaced as a whole: whoever had the old file open still reads it.
+                assert_eq!(std::io::read_to_string(held).unwrap(), "old");
+            }
+            assert_eq!(scratch.files("far"), ["real.jsonl"]);
+        }
+    }
+}
+
+#[test]
+fn parts_and_locks_are_not_written_through_links() {
+    for name in [".out.jsonl.djr-part", ".out.jsonl.djr-lock"] {
+        let scratch = scratch();
+        scratch.write("precious", "precious");
+        symlink("precious", scratch.path(name)).unwrap();
+        let ran = scratch.djr(&[
+            "run",
+            "r.yaml",
+            "--input",
+            "in.jsonl",
+            "--output",
+            "out.jsonl",
+        ]);
+        assert!(ran.code == 0 || ran.code == 3, "{}", ran.stderr);
+        assert_eq!(scratch.read("precious"), b"precious", "{name}");
+    }
+}
