@@ -14,7 +14,7 @@ use djr::archive::{self, Limits, Packing};
 use djr::image::{self, Format, Probe, SegmentRule};
 use djr::io::format::Renderer;
 use djr::io::format::dj::DjRenderer;
-use djr::io::format::llava::LlavaRenderer;
+use djr::io::format::llava::{Images, LlavaRenderer};
 use djr::io::format::questions::Questions;
 use djr::io::paths::PathWriter;
 use djr::io::{Input, LineSource};
@@ -278,6 +278,7 @@ pub fn llava(bytes: &[u8]) {
             image_token: image_token.clone(),
             eoc_token: eoc_token.clone(),
             questions,
+            images: Images::One,
             paths: paths(),
         };
         let mut out = Vec::new();
@@ -312,7 +313,7 @@ pub fn llava(bytes: &[u8]) {
 pub fn questions(bytes: &[u8]) {
     with_file(".json", bytes, |path| {
         if let Ok(questions) = Questions::load(&Input::File(path.to_owned())) {
-            let _ = questions.get("000000001");
+            let _ = questions.get("000000001", Some("a.jpg"));
             assert!(questions.len() as u64 <= bytes.len() as u64);
         }
     });

@@ -18,7 +18,7 @@ use crate::io::atomic::Sealed;
 use crate::io::format::Renderer;
 use crate::io::format::dj::DjRenderer;
 use crate::io::format::jsonl::JsonlRenderer;
-use crate::io::format::llava::LlavaRenderer;
+use crate::io::format::llava::{Images, LlavaRenderer};
 use crate::io::format::questions::Questions;
 use crate::io::paths::PathWriter;
 use crate::io::workspace::Lengths;
@@ -595,6 +595,7 @@ fn renderer(
                 image_token: recipe.image_special_token.clone(),
                 eoc_token: recipe.eoc_special_token.clone(),
                 questions,
+                images: Images::One,
                 paths,
             })
         }

@@ -397,8 +397,8 @@ impl Sample {
         }
     }
 
-    /// The row's images in list order, each with its own lazy state. A string is one path; a
-    /// missing or null field means no image.
+    /// The row's images in list order, each with its own lazy state. A string is one path; an
+    /// empty one, a missing or null field means no image.
     ///
     /// # Errors
     /// `wrong_type` if the field is neither a list of strings, a string nor null.
@@ -672,6 +672,7 @@ impl Sample {
         }
         let paths = match self.value_of(index)? {
             Value::Null => Vec::new(),
+            Value::String(path) if path.is_empty() => Vec::new(),
             Value::String(path) => vec![path],
             Value::Array(items) => items
                 .into_iter()

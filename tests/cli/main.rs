@@ -9,6 +9,7 @@
 
 mod analyze;
 mod bad_recipes;
+mod convert;
 mod destinations;
 mod determinism;
 mod diff;

@@ -7,11 +7,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
+use smallvec::SmallVec;
 
-use super::questions::Questions;
+use super::questions::{Found, Questions};
 use super::{Renderer, push_ascii_json, strip};
 use crate::io::paths::PathWriter;
-use crate::sample::{FieldPath, RowError, Sample};
+use crate::sample::{FieldPath, ImageSlot, RowError, Sample};
 
 /// The image token of LLaVA records.
 pub const IMAGE_TOKEN: &str = "<image>";
@@ -44,6 +45,16 @@ const CHAT_MARKERS: &[&str] = &[
     "<unk>",
 ];
 
+/// What a record does with the images of a row that has several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Images {
+    /// It has one image, as LLaVA's loader reads it; two different ones are refused.
+    #[default]
+    One,
+    /// `image` is a list, one token an image, as the loaders of LLaVA-NeXT and MGM read it.
+    List,
+}
+
 /// Writes rows as LLaVA records.
 pub struct LlavaRenderer {
     /// The field of the caption or conversation.
@@ -54,6 +65,8 @@ pub struct LlavaRenderer {
     pub eoc_token: String,
     /// Where captions get their questions back from.
     pub questions: Option<Arc<Questions>>,
+    /// What becomes of several images.
+    pub images: Images,
     /// How image paths are written.
     pub paths: PathWriter,
 }
@@ -63,21 +76,38 @@ struct Turn<'a> {
     value: Cow<'a, str>,
 }
 
+/// The paths of a record, as they are written: none, one, or a list.
+type Paths<'a> = SmallVec<[Cow<'a, str>; 1]>;
+
 impl Renderer for LlavaRenderer {
     fn render(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
-        let (id, id_json) = row_id(sample)?;
-        let image = self.image(sample)?;
+        let id = row_id(sample)?;
+        let images = self.images(sample)?;
         let text = sample.required_text(&self.text_key)?;
         let (mut turns, id_json) = match &self.questions {
-            Some(questions) => self.restore(questions, &id, &text)?,
-            None => (self.split_turns(&text)?, id_json),
+            Some(questions) => {
+                let (turns, id_json) = self.restore(questions, id, sample, &text)?;
+                (turns, Some(id_json))
+            }
+            None => (
+                self.split_turns(&text, images.len() > 1)?,
+                id.map(|id| id.json),
+            ),
         };
-        self.place_image_token(&mut turns, image.is_some())?;
+        match images.len() {
+            0 => check_no_token(&turns, &self.image_token)?,
+            1 => self.place_image_token(&mut turns)?,
+            several => self.place_image_tokens(&mut turns, several)?,
+        }
         turns.iter().try_for_each(|turn| self.check(turn))?;
 
-        out.extend_from_slice(b"{\"id\": ");
-        out.extend_from_slice(id_json.as_bytes());
-        out.extend_from_slice(b", \"conversations\": [");
+        out.push(b'{');
+        if let Some(id) = id_json {
+            out.extend_from_slice(b"\"id\": ");
+            out.extend_from_slice(id.as_bytes());
+            out.extend_from_slice(b", ");
+        }
+        out.extend_from_slice(b"\"conversations\": [");
         for (index, turn) in turns.iter().enumerate() {
             if index > 0 {
                 out.extend_from_slice(b", ");
@@ -89,9 +119,22 @@ impl Renderer for LlavaRenderer {
             out.push(b'}');
         }
         out.push(b']');
-        if let Some(path) = image {
-            out.extend_from_slice(b", \"image\": ");
-            push_ascii_json(&path, out);
+        match images.as_slice() {
+            [] => {}
+            [only] => {
+                out.extend_from_slice(b", \"image\": ");
+                push_ascii_json(only, out);
+            }
+            several => {
+                out.extend_from_slice(b", \"image\": [");
+                for (index, path) in several.iter().enumerate() {
+                    if index > 0 {
+                        out.extend_from_slice(b", ");
+                    }
+                    push_ascii_json(path, out);
+                }
+                out.push(b']');
+            }
         }
         out.push(b'}');
         Ok(())
@@ -99,44 +142,70 @@ impl Renderer for LlavaRenderer {
 }
 
 impl LlavaRenderer {
-    /// The row's one image; several mentions of the same path count once.
-    fn image<'a>(&self, sample: &'a Sample) -> Result<Option<Cow<'a, str>>, RowError> {
+    /// The paths that the record names; several mentions of one and the same path count once.
+    fn images<'a>(&self, sample: &'a Sample) -> Result<Paths<'a>, RowError> {
         let images = sample.images()?;
         let Some(first) = images.first() else {
-            return Ok(None);
+            return Ok(Paths::new());
         };
-        if let Some(other) = images
+        let other = images
             .iter()
-            .find(|image| image.written() != first.written())
-        {
-            return Err(RowError::new(
-                "images_differ",
-                format!(
-                    "two different images: {} and {}",
-                    first.written(),
-                    other.written()
-                ),
-            ));
-        }
-        Ok(Some(self.paths.rewrite(first.written(), first.path())))
+            .find(|image| image.written() != first.written());
+        let named = match (other, self.images) {
+            (None, _) => std::slice::from_ref(first),
+            (Some(_), Images::List) => images,
+            (Some(other), Images::One) => {
+                return Err(RowError::new(
+                    "images_differ",
+                    format!(
+                        "two different images: {} and {}",
+                        first.written(),
+                        other.written()
+                    ),
+                ));
+            }
+        };
+        Ok(named
+            .iter()
+            .map(|image| self.paths.rewrite(image.written(), image.path()))
+            .collect())
     }
 
     fn restore<'a>(
         &self,
         questions: &'a Questions,
-        id: &str,
+        id: Option<RowId>,
+        sample: &Sample,
         text: &'a str,
     ) -> Result<(Vec<Turn<'a>>, String), RowError> {
-        let question = questions.get(id).ok_or_else(|| {
-            RowError::new(
-                "id_unknown",
-                format!("id {id} is not in the questions file"),
-            )
-        })?;
+        let Some(RowId { text: id, .. }) = id else {
+            return Err(RowError::new(
+                "missing_field",
+                "field 'id' is missing or null; the question is looked up by it",
+            ));
+        };
+        let image = sample.images()?.first().map(ImageSlot::written);
+        let question = match questions.get(&id, image) {
+            Found::One(question) => question,
+            Found::None => {
+                return Err(RowError::new(
+                    "id_unknown",
+                    format!("id {id} is not in the questions file"),
+                ));
+            }
+            Found::Several => {
+                return Err(RowError::new(
+                    "id_ambiguous",
+                    format!(
+                        "the questions file has several records with id {id}, whose questions differ, and the image does not tell them apart"
+                    ),
+                ));
+            }
+        };
         let id_json = if question.id_is_number {
-            id.to_owned()
+            id
         } else {
-            ascii(id)
+            ascii(&id)
         };
         let turns = vec![
             Turn {
@@ -151,8 +220,9 @@ impl LlavaRenderer {
         Ok((turns, id_json))
     }
 
-    /// Splits `[[human]]: …[[gpt]]: …` into turns.
-    fn split_turns<'a>(&self, text: &'a str) -> Result<Vec<Turn<'a>>, RowError> {
+    /// Splits `[[human]]: …[[gpt]]: …` into turns. Where a record has `several` images, tokens stay
+    /// in every human turn; else in the first one.
+    fn split_turns<'a>(&self, text: &'a str, several: bool) -> Result<Vec<Turn<'a>>, RowError> {
         let unbalanced = |what: String| RowError::new("turns_unbalanced", what);
         let marks = role_marks(text);
         let Some((first, _, _)) = marks.first() else {
@@ -184,20 +254,20 @@ impl LlavaRenderer {
             let sentence = text.get(*start..end).unwrap_or_default();
             turns.push(Turn {
                 from: expected,
-                value: self.clean(sentence, index == 0),
+                value: self.clean(sentence, index == 0 || several && expected == "human"),
             });
         }
         Ok(turns)
     }
 
-    /// Strips a sentence, its end-of-chunk token and (but for the first human turn, which has its
-    /// own rule) image tokens at its ends: one of each, as Data-Juicer does.
-    fn clean<'a>(&self, sentence: &'a str, first: bool) -> Cow<'a, str> {
+    /// Strips a sentence, its end-of-chunk token and (but for human turns that keep theirs, which
+    /// have their own rule) image tokens at its ends: one of each, as Data-Juicer does.
+    fn clean<'a>(&self, sentence: &'a str, keeps_tokens: bool) -> Cow<'a, str> {
         let mut text = strip(sentence);
         if let Some(rest) = self.strip_eoc(text) {
             text = strip(rest);
         }
-        if !first {
+        if !keeps_tokens {
             for token in [self.image_token.as_str(), IMAGE_TOKEN] {
                 if let Some(rest) = text.strip_prefix(token) {
                     text = strip(rest);
@@ -216,30 +286,27 @@ impl LlavaRenderer {
             .flatten()
     }
 
-    /// Puts exactly one `<image>` at the start of the first human turn of a row with an image, and
-    /// sees that a row without one has none.
-    fn place_image_token(&self, turns: &mut [Turn<'_>], has_image: bool) -> Result<(), RowError> {
+    /// Sees that the first human turn has exactly one `<image>`, at its start or its end: one that
+    /// is there alone stays where it is, as Data-Juicer's converter leaves it, several become one,
+    /// and a turn without any gets one at its start.
+    fn place_image_token(&self, turns: &mut [Turn<'_>]) -> Result<(), RowError> {
         let Some(first) = turns.first_mut() else {
             return Ok(());
         };
-        let normal = first.value.replace(&self.image_token, IMAGE_TOKEN);
+        let normal = plain_token(&first.value, &self.image_token);
         let mut words = strip(&normal);
-        let mut found = false;
+        let mut count = 0;
+        let mut at_start = false;
         loop {
             if let Some(rest) = words.strip_prefix(IMAGE_TOKEN) {
+                at_start = true;
                 words = strip(rest);
             } else if let Some(rest) = words.strip_suffix(IMAGE_TOKEN) {
                 words = strip(rest);
             } else {
                 break;
             }
-            found = true;
-        }
-        if found && !has_image {
-            return Err(RowError::new(
-                "image_token_without_image",
-                "the text speaks of an image, but the row has none",
-            ));
+            count += 1;
         }
         if words.contains(IMAGE_TOKEN) {
             return Err(RowError::new(
@@ -247,31 +314,53 @@ impl LlavaRenderer {
                 "<image> stands in the middle of the first human turn",
             ));
         }
-        let value = if has_image {
-            format!("{IMAGE_TOKEN}\n{words}")
-        } else {
-            words.to_owned()
+        let value = match (count, at_start, words) {
+            (0, _, "") => {
+                return Err(RowError::new(
+                    "question_empty",
+                    "the first human turn is empty",
+                ));
+            }
+            (1, ..) => None,
+            (_, _, "") => Some(IMAGE_TOKEN.to_owned()),
+            (0, ..) | (_, true, _) => Some(format!("{IMAGE_TOKEN}\n{words}")),
+            (_, false, _) => Some(format!("{words}\n{IMAGE_TOKEN}")),
         };
-        if value != first.value {
-            first.value = Cow::Owned(value);
+        match (value, normal) {
+            (Some(value), _) | (None, Cow::Owned(value)) => first.value = Cow::Owned(value),
+            (None, Cow::Borrowed(_)) => {}
         }
-        if has_image && words.is_empty() {
+        no_token_after(turns.iter().skip(1))
+    }
+
+    /// Sees that the human turns have as many `<image>` as the record has images: the first token
+    /// stands for the first image. Turns without any get them all at the start of the first one.
+    fn place_image_tokens(&self, turns: &mut [Turn<'_>], images: usize) -> Result<(), RowError> {
+        let mut tokens = 0;
+        for turn in turns.iter_mut().filter(|turn| turn.from == "human") {
+            let normal = plain_token(&turn.value, &self.image_token);
+            tokens += normal.matches(IMAGE_TOKEN).count();
+            if let Cow::Owned(value) = normal {
+                turn.value = Cow::Owned(value);
+            }
+        }
+        if tokens != 0 && tokens != images {
             return Err(RowError::new(
-                "question_empty",
-                "the first human turn has no words",
+                "image_token_count",
+                format!("{tokens} image tokens for {images} images"),
             ));
         }
-        if let Some(turn) = turns.iter().skip(1).find(|t| t.value.contains(IMAGE_TOKEN)) {
-            return Err(RowError::new(
-                "image_token_left",
-                format!("<image> stands inside a {} turn", turn.from),
-            ));
+        if tokens == 0
+            && let Some(first) = turns.first_mut().filter(|turn| !turn.value.is_empty())
+        {
+            let tokens = format!("{IMAGE_TOKEN}\n").repeat(images);
+            first.value = Cow::Owned(tokens + &first.value);
         }
-        Ok(())
+        no_token_after(turns.iter().filter(|turn| turn.from != "human"))
     }
 
     fn check(&self, turn: &Turn<'_>) -> Result<(), RowError> {
-        if turn.value.is_empty() {
+        if strip(&turn.value).is_empty() {
             return Err(match turn.from {
                 "gpt" => RowError::new("caption_empty", "the caption is empty"),
                 _ => RowError::new("question_empty", "a human turn is empty"),
@@ -309,18 +398,62 @@ impl LlavaRenderer {
     }
 }
 
-/// The row's id as text and as ASCII JSON.
-fn row_id(sample: &Sample) -> Result<(String, String), RowError> {
-    match sample.value(&FieldPath::new("id"))? {
-        None | Some(Value::Null) => Err(RowError::new(
-            "missing_field",
-            "field 'id' is missing or null",
+/// `text` with the rows' token for an image written as LLaVA's.
+fn plain_token<'a>(text: &'a str, image_token: &str) -> Cow<'a, str> {
+    if image_token.is_empty() || image_token == IMAGE_TOKEN || !text.contains(image_token) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.replace(image_token, IMAGE_TOKEN))
+    }
+}
+
+/// Sees that a record without an image speaks of none.
+fn check_no_token(turns: &[Turn<'_>], image_token: &str) -> Result<(), RowError> {
+    let speaks = |turn: &Turn<'_>| {
+        turn.value.contains(IMAGE_TOKEN)
+            || !image_token.is_empty() && turn.value.contains(image_token)
+    };
+    if turns.first().is_some_and(speaks) {
+        return Err(RowError::new(
+            "image_token_without_image",
+            "the text speaks of an image, but the row has none",
+        ));
+    }
+    no_token_after(turns.iter().skip(1))
+}
+
+/// Sees that none of `turns` has an image token.
+fn no_token_after<'t, 'a: 't>(
+    mut turns: impl Iterator<Item = &'t Turn<'a>>,
+) -> Result<(), RowError> {
+    match turns.find(|turn| turn.value.contains(IMAGE_TOKEN)) {
+        Some(turn) => Err(RowError::new(
+            "image_token_left",
+            format!("<image> stands inside a {} turn", turn.from),
         )),
-        Some(Value::String(id)) => {
-            let json = ascii(&id);
-            Ok((id, json))
+        None => Ok(()),
+    }
+}
+
+/// A row's id.
+struct RowId {
+    text: String,
+    /// As ASCII JSON.
+    json: String,
+}
+
+/// The row's id; `None` if it is missing or null: no loader reads it.
+fn row_id(sample: &Sample) -> Result<Option<RowId>, RowError> {
+    match sample.value(&FieldPath::new("id"))? {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => {
+            let json = ascii(&text);
+            Ok(Some(RowId { text, json }))
         }
-        Some(Value::Number(number)) => Ok((number.to_string(), number.to_string())),
+        Some(Value::Number(number)) => Ok(Some(RowId {
+            text: number.to_string(),
+            json: number.to_string(),
+        })),
         Some(_) => Err(RowError::new(
             "wrong_type",
             "field 'id' is neither a string nor a number",

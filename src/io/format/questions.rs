@@ -1,8 +1,10 @@
 //! The questions of an original LLaVA file, by record id, in little memory.
 
+use std::ffi::OsStr;
 use std::io::Read;
+use std::path::{Component, Path};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use simd_json::BorrowedValue;
 use simd_json::prelude::{
     ValueAsScalar, ValueObjectAccess, ValueObjectAccessAsArray, ValueObjectAccessAsScalar,
@@ -17,13 +19,24 @@ use crate::io::source::{Input, MAX_ROW_BYTES, SourceError, open_bytes};
 pub struct Questions {
     by_id: HashMap<u128, Entry>,
     texts: Vec<String>,
+    /// Ids whose records have different questions.
+    repeated: HashSet<u128>,
+    /// The records of those ids, by id and the name of the image's file.
+    by_image: HashMap<u128, Vec<Record>>,
     unusable: u64,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Entry {
     question: u32,
     id_is_number: bool,
+}
+
+/// One of several records with the same id.
+struct Record {
+    entry: Entry,
+    /// Its image; the first one if it has several.
+    image: Option<String>,
 }
 
 /// What a record says about a row.
@@ -33,6 +46,17 @@ pub struct Question<'a> {
     pub text: &'a str,
     /// Whether the record's id is a JSON number (else a string).
     pub id_is_number: bool,
+}
+
+/// What the file knows of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// Its question.
+    One(Question<'a>),
+    /// No record has its id.
+    None,
+    /// Records with its id have different questions, and its image does not tell which is its own.
+    Several,
 }
 
 /// A questions file that cannot be used.
@@ -60,64 +84,58 @@ pub enum QuestionsError {
 }
 
 impl Questions {
-    /// Reads all records of `input`. Of records with the same id the last counts, as in
-    /// Data-Juicer.
+    /// Reads all records of `input`. Of records with the same id and question the last counts, as
+    /// in Data-Juicer. Where records with the same id have different questions, the file is read
+    /// once more for their images; a pipe cannot be, and there such ids have no question.
     ///
     /// # Errors
     /// If the file cannot be read or is not a whole JSON array. Single records without an id or
     /// two turns are skipped and counted.
     pub fn load(input: &Input) -> Result<Self, QuestionsError> {
-        let name = input.name();
-        let mut bytes = open_bytes(input)?;
-        let io_error = |error| SourceError::Io {
-            name: name.clone(),
-            error,
-        };
-        let mut start = vec![0; 4096];
-        let n = bytes.read(&mut start).map_err(io_error)?;
-        start.truncate(n);
-        let text_start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&start);
-        let first = text_start.iter().find(|b| !b.is_ascii_whitespace());
-        if first != Some(&b'[') {
-            let found = match first {
-                None => "an empty file".to_owned(),
-                Some(byte) => format!("'{}'", char::from(*byte)),
-            };
-            return Err(QuestionsError::NotAnArray { name, found });
-        }
-        let mut elements = ElementReader::new(bytes, start);
         let mut questions = Self {
             by_id: HashMap::new(),
             texts: Vec::new(),
+            repeated: HashSet::new(),
+            by_image: HashMap::new(),
             unusable: 0,
         };
         let mut known: HashMap<String, u32> = HashMap::new();
-        let mut data = Vec::new();
-        loop {
-            data.clear();
-            let row = elements.next(&mut data, MAX_ROW_BYTES).map_err(io_error)?;
-            let Some(row) = row else { break };
-            if let Some(problem) = row.problem {
-                return Err(QuestionsError::Broken {
-                    name,
-                    reason: problem.message.into_owned(),
-                });
-            }
-            questions.add(&mut data, &mut known);
-        }
+        each_record(input, |record| match record {
+            None => questions.unusable += 1,
+            Some(record) => questions.add(record, &mut known),
+        })?;
         questions.by_id.shrink_to_fit();
+        let again = matches!(input, Input::File(path) if path.is_file());
+        if again && !questions.repeated.is_empty() {
+            each_record(input, |record| {
+                if let Some(record) = record {
+                    questions.add_repeated(&record, &known);
+                }
+            })?;
+        }
         Ok(questions)
     }
 
-    /// What the record with `id` (as text) says.
+    /// What the record of the row with `id` (as text) and `image`, if it has one, says.
     #[must_use]
-    pub fn get(&self, id: &str) -> Option<Question<'_>> {
-        let entry = self.by_id.get(&xxh3_128(id.as_bytes()))?;
-        let text = self.texts.get(entry.question as usize)?;
-        Some(Question {
-            text,
-            id_is_number: entry.id_is_number,
-        })
+    pub fn get(&self, id: &str, image: Option<&str>) -> Found<'_> {
+        let key = xxh3_128(id.as_bytes());
+        let entry = if self.repeated.contains(&key) {
+            let records = self.by_image.get(&with_image(key, image));
+            match records.and_then(|records| own(records, image)) {
+                None => return Found::Several,
+                found => found,
+            }
+        } else {
+            self.by_id.get(&key).copied()
+        };
+        let question = entry.and_then(|entry| {
+            Some(Question {
+                text: self.texts.get(entry.question as usize)?,
+                id_is_number: entry.id_is_number,
+            })
+        });
+        question.map_or(Found::None, Found::One)
     }
 
     /// How many ids are known.
@@ -138,41 +156,157 @@ impl Questions {
         self.unusable
     }
 
-    /// Adds one record; the parser uses `json` as its scratch space.
-    fn add(&mut self, json: &mut [u8], known: &mut HashMap<String, u32>) {
-        let record = simd_json::to_borrowed_value(json).ok();
-        let usable = record.as_ref().and_then(|record| {
-            let id = record.get("id")?;
-            let id_is_number = id.as_str().is_none();
-            let id = match id.as_str() {
-                Some(text) => text.to_owned(),
-                None => number_text(id)?,
-            };
-            let turns = record.get_array("conversations")?;
-            turns.get(1)?;
-            let text = turns.first()?.get_str("value")?.to_owned();
-            Some((id, id_is_number, text))
-        });
-        let Some((id, id_is_number, text)) = usable else {
-            self.unusable += 1;
-            return;
-        };
-        let question = if let Some(&index) = known.get(&text) {
+    fn add(&mut self, record: Asked, known: &mut HashMap<String, u32>) {
+        let question = if let Some(&index) = known.get(&record.question) {
             index
         } else {
             let index = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
-            self.texts.push(text.clone());
-            known.insert(text, index);
+            self.texts.push(record.question.clone());
+            known.insert(record.question, index);
             index
         };
-        self.by_id.insert(
-            xxh3_128(id.as_bytes()),
-            Entry {
-                question,
-                id_is_number,
-            },
-        );
+        let key = xxh3_128(record.id.as_bytes());
+        let entry = Entry {
+            question,
+            id_is_number: record.id_is_number,
+        };
+        let before = self.by_id.insert(key, entry);
+        if before.is_some_and(|before| before.question != question) {
+            self.repeated.insert(key);
+        }
     }
+
+    /// Keeps a record whose id others have with another question.
+    fn add_repeated(&mut self, record: &Asked, known: &HashMap<String, u32>) {
+        let key = xxh3_128(record.id.as_bytes());
+        let Some(&question) = known.get(&record.question) else {
+            return;
+        };
+        if !self.repeated.contains(&key) {
+            return;
+        }
+        let place = with_image(key, record.image.as_deref());
+        self.by_image.entry(place).or_default().push(Record {
+            entry: Entry {
+                question,
+                id_is_number: record.id_is_number,
+            },
+            image: record.image.clone(),
+        });
+    }
+}
+
+/// An id together with the name of an image's file.
+fn with_image(id: u128, image: Option<&str>) -> u128 {
+    let name = image.and_then(|image| Path::new(image).file_name());
+    let mut bytes = id.to_le_bytes().to_vec();
+    bytes.extend_from_slice(name.map_or(b"", OsStr::as_encoded_bytes));
+    xxh3_128(&bytes)
+}
+
+/// The one of `records` that is the row's with `image`: by the same path, or else by a path that
+/// the other one ends with, since the folder that paths start from may differ. Of several that
+/// agree in the question the last counts.
+fn own(records: &[Record], image: Option<&str>) -> Option<Entry> {
+    let agreed = |fits: &dyn Fn(Option<&str>) -> bool| -> Option<Entry> {
+        let mut fitting = records
+            .iter()
+            .filter(|record| fits(record.image.as_deref()))
+            .map(|record| record.entry);
+        let first = fitting.next()?;
+        fitting.try_fold(first, |last, next| {
+            (last.question == next.question).then_some(next)
+        })
+    };
+    let same = |other: Option<&str>| other == image;
+    let similar = |other: Option<&str>| match (other, image) {
+        (Some(a), Some(b)) => is_end_of(a, b) || is_end_of(b, a),
+        _ => false,
+    };
+    if records.iter().any(|record| same(record.image.as_deref())) {
+        agreed(&same)
+    } else {
+        agreed(&similar)
+    }
+}
+
+/// Whether `path` consists of the last parts of `longer`.
+fn is_end_of(path: &str, longer: &str) -> bool {
+    let parts = |path| Path::new(path).components().rev();
+    let mut rest = parts(longer);
+    parts(path)
+        .filter(|part| *part != Component::CurDir)
+        .all(|part| rest.next() == Some(part))
+}
+
+/// What a record of a questions file has for a row.
+struct Asked {
+    id: String,
+    id_is_number: bool,
+    question: String,
+    image: Option<String>,
+}
+
+/// Reads the records of a questions file in order; `None` for one that has no question for an id.
+fn each_record(input: &Input, mut see: impl FnMut(Option<Asked>)) -> Result<(), QuestionsError> {
+    let name = input.name();
+    let mut bytes = open_bytes(input)?;
+    let io_error = |error| SourceError::Io {
+        name: name.clone(),
+        error,
+    };
+    let mut start = vec![0; 4096];
+    let n = bytes.read(&mut start).map_err(io_error)?;
+    start.truncate(n);
+    let text_start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&start);
+    let first = text_start.iter().find(|b| !b.is_ascii_whitespace());
+    if first != Some(&b'[') {
+        let found = match first {
+            None => "an empty file".to_owned(),
+            Some(byte) => format!("'{}'", char::from(*byte)),
+        };
+        return Err(QuestionsError::NotAnArray { name, found });
+    }
+    let mut elements = ElementReader::new(bytes, start);
+    let mut data = Vec::new();
+    loop {
+        data.clear();
+        let row = elements.next(&mut data, MAX_ROW_BYTES).map_err(io_error)?;
+        let Some(row) = row else { return Ok(()) };
+        if let Some(problem) = row.problem {
+            return Err(QuestionsError::Broken {
+                name,
+                reason: problem.message.into_owned(),
+            });
+        }
+        see(parse(&mut data));
+    }
+}
+
+/// The question of one record; the parser uses `json` as its scratch space.
+fn parse(json: &mut [u8]) -> Option<Asked> {
+    let record = simd_json::to_borrowed_value(json).ok()?;
+    let id = record.get("id")?;
+    let id_is_number = id.as_str().is_none();
+    let id = match id.as_str() {
+        Some(text) => text.to_owned(),
+        None => number_text(id)?,
+    };
+    let turns = record.get_array("conversations")?;
+    turns.get(1)?;
+    let asked = turns
+        .iter()
+        .find(|turn| turn.get_str("from") == Some("human"))?;
+    let image = record
+        .get_str("image")
+        .or_else(|| record.get_array("image")?.first()?.as_str())
+        .filter(|image| !image.is_empty());
+    Some(Asked {
+        id,
+        id_is_number,
+        question: asked.get_str("value")?.to_owned(),
+        image: image.map(str::to_owned),
+    })
 }
 
 /// A number as Python's `str()` prints it.
@@ -197,29 +331,69 @@ mod tests {
         Questions::load(&Input::File(file.path().to_owned()))
     }
 
+    fn asked<'a>(questions: &'a Questions, id: &str, image: Option<&str>) -> Option<&'a str> {
+        match questions.get(id, image) {
+            Found::One(question) => Some(question.text),
+            Found::None | Found::Several => None,
+        }
+    }
+
     #[test]
-    fn the_last_record_of_an_id_counts() {
+    fn records_are_found_by_id() {
         let turns = |q: &str| {
             format!(r#"[{{"from": "human", "value": "{q}"}}, {{"from": "gpt", "value": "a"}}]"#)
         };
         let text = format!(
             r#"[{{"id": "007", "conversations": {}}}, {{"id": 8, "conversations": {}}},
                 {{"id": "007", "conversations": {}}}, {{"id": "9", "conversations": []}}, {{"no": 1}}]"#,
-            turns("one"),
+            turns("three \\u00e9"),
             turns("two"),
             turns("three \\u00e9"),
         );
         let questions = load(&text).unwrap();
-        assert_eq!(questions.get("007").unwrap().text, "three é");
+        assert_eq!(asked(&questions, "007", None), Some("three é"));
         assert_eq!(
-            questions.get("8"),
-            Some(Question {
+            questions.get("8", Some("a.jpg")),
+            Found::One(Question {
                 text: "two",
                 id_is_number: true
             })
         );
-        assert_eq!(questions.get("9"), None);
+        assert_eq!(questions.get("9", None), Found::None);
         assert_eq!((questions.len(), questions.unusable()), (2, 2));
+    }
+
+    #[test]
+    fn records_of_one_id_are_told_apart_by_their_images() {
+        let record = |image: &str, question: &str| {
+            format!(
+                r#"{{"id": "1", "image": {image}, "conversations": [{{"from": "system", "value": "s"}},
+                    {{"from": "human", "value": "{question}"}}, {{"from": "gpt", "value": "a"}}]}}"#
+            )
+        };
+        let questions = load(&format!(
+            "[{}, {}, {}, {}]",
+            record(r#""a/1.jpg""#, "one"),
+            record(r#"["b/1.jpg"]"#, "two"),
+            record(r#""./c/2.jpg""#, "three"),
+            record(r#""""#, "four"),
+        ))
+        .unwrap();
+        for (image, expected) in [
+            (Some("a/1.jpg"), Some("one")),
+            (Some("/data/b/1.jpg"), Some("two")),
+            (Some("images/c/2.jpg"), Some("three")),
+            (Some("2.jpg"), Some("three")),
+            (None, Some("four")),
+            // Two records end with it; a part of a name is no match.
+            (Some("1.jpg"), None),
+            (Some("xa/1.jpg"), None),
+            (Some("d/9.jpg"), None),
+        ] {
+            assert_eq!(asked(&questions, "1", image), expected, "{image:?}");
+        }
+        assert_eq!(questions.get("1", Some("d/9.jpg")), Found::Several);
+        assert_eq!(questions.get("2", None), Found::None);
     }
 
     #[test]
