@@ -142,7 +142,9 @@ fn hint(failure: &RunError, has_progress: bool) -> &'static str {
         RunError::Changed(_) => {
             "undo the change and --resume, or throw the progress away and start over by --restart"
         }
-        RunError::Checkpoint(..) => "throw the progress away and start over by --restart",
+        RunError::Checkpoint(..) | RunError::Damaged(_) => {
+            "throw the progress away and start over by --restart"
+        }
         RunError::CannotResume => "leave out --resume; write to files to be able to",
         RunError::Stored(_) => {
             "a bound can be tightened by the stats of a run; to loosen it, recut an analysis (djr analyze) or run the changed recipe"

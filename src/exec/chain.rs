@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::barrier::RowKey;
+use super::driver;
 use super::known::{self, KnownRow};
 use super::measured::measured;
 use super::store::{self, Store, stats_from_json};
@@ -770,11 +771,7 @@ pub fn check_images(sample: &Sample, level: Validation) -> Result<(), RowError> 
 /// What a caught panic says, for a person.
 #[must_use]
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(|s| (*s).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
+    let text = driver::panic_message(panic);
     format!("djr failed on this row, please report it: {text}")
 }
 

@@ -1,6 +1,8 @@
 //! Parallel work on a stream, with the results in order and the memory in flight bounded.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -16,15 +18,43 @@ pub struct InFlight {
 
 enum Event<T, R, E> {
     Read(T, usize),
-    Done(u64, usize, R),
+    Done(u64, usize, Result<R, Panicked>),
     End(Result<(), E>),
+}
+
+/// A panic in a thread of a run: a defect, which ends the run and leaves nobody waiting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Panicked(pub String);
+
+impl Panicked {
+    /// What `work` gives, or its panic as an error.
+    ///
+    /// # Errors
+    /// The panic. What `work` changed may be half done: nobody may go on with it.
+    pub fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Self> {
+        catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Self(panic_message(panic.as_ref())))
+    }
+}
+
+/// What a panic said.
+pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Reads items with `next` on a thread of its own, works on them on `pool` and gives the results
 /// to `consume` on the calling thread in the order they were read.
 ///
 /// # Errors
-/// The first error of `next` or `consume`; what is in flight is then finished and thrown away.
+/// The first error of `next` or `consume`, or a panic of `next` or `work`; what is in flight is
+/// then finished and thrown away.
+///
+/// # Panics
+/// If `consume` does, once all threads have ended.
 pub fn ordered<T, R, E>(
     pool: &rayon::ThreadPool,
     limit: InFlight,
@@ -35,7 +65,7 @@ pub fn ordered<T, R, E>(
 where
     T: Send,
     R: Send,
-    E: Send,
+    E: Send + From<Panicked>,
 {
     let gate = Gate::new(limit);
     let (events, inbox) = mpsc::channel::<Event<T, R, E>>();
@@ -44,10 +74,11 @@ where
         let reader_gate = &gate;
         threads.spawn(move || {
             let outcome = loop {
-                match next() {
-                    Err(error) => break Err(error),
-                    Ok(None) => break Ok(()),
-                    Ok(Some((item, bytes))) => {
+                match Panicked::catch(&mut next) {
+                    Err(panic) => break Err(panic.into()),
+                    Ok(Err(error)) => break Err(error),
+                    Ok(Ok(None)) => break Ok(()),
+                    Ok(Ok(Some((item, bytes)))) => {
                         if !reader_gate.enter(bytes)
                             || reader_events.send(Event::Read(item, bytes)).is_err()
                         {
@@ -58,6 +89,8 @@ where
             };
             let _ = reader_events.send(Event::End(outcome));
         });
+        // However this thread ends, the reader does not wait for room any more.
+        let _cancel = CancelOnDrop(&gate);
         pool.in_place_scope(|scope| {
             let mut result = Ok(());
             let mut waiting = BTreeMap::new();
@@ -72,7 +105,8 @@ where
                         let events = events.clone();
                         let work = &work;
                         scope.spawn(move |_| {
-                            let _ = events.send(Event::Done(sequence, bytes, work(item)));
+                            let result = Panicked::catch(|| work(item));
+                            let _ = events.send(Event::Done(sequence, bytes, result));
                         });
                     }
                     Event::Done(sequence, bytes, value) => {
@@ -80,7 +114,7 @@ where
                         while let Some((bytes, value)) = waiting.remove(&consumed) {
                             consumed += 1;
                             if result.is_ok() {
-                                result = consume(value);
+                                result = value.map_err(E::from).and_then(&mut consume);
                                 if result.is_err() {
                                     gate.cancel();
                                 }
@@ -99,6 +133,14 @@ where
             result
         })
     })
+}
+
+struct CancelOnDrop<'a>(&'a Gate);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 /// Admits items while they fit into the limit.
@@ -157,6 +199,15 @@ mod tests {
 
     use super::*;
 
+    #[derive(Debug, PartialEq)]
+    struct Failure(String);
+
+    impl From<Panicked> for Failure {
+        fn from(panic: Panicked) -> Self {
+            Self(panic.0)
+        }
+    }
+
     fn pool(threads: usize) -> rayon::ThreadPool {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -182,7 +233,7 @@ mod tests {
                     if item.is_some() {
                         most.fetch_max(live.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     }
-                    Ok::<_, ()>(item.map(|i| (i, 100)))
+                    Ok::<_, Failure>(item.map(|i| (i, 100)))
                 },
                 |item| {
                     if item % 7 == 0 {
@@ -214,9 +265,15 @@ mod tests {
             },
             || Ok(source.next().map(|i| (i, 1))),
             |item| item,
-            |item| if item == 10 { Err("stop") } else { Ok(()) },
+            |item| {
+                if item == 10 {
+                    Err(Failure("stop".into()))
+                } else {
+                    Ok(())
+                }
+            },
         );
-        assert_eq!(result, Err("stop"));
+        assert_eq!(result, Err(Failure("stop".into())));
         let mut source = 0..3;
         let result = ordered(
             &pool(2),
@@ -224,10 +281,47 @@ mod tests {
                 items: 4,
                 bytes: 1000,
             },
-            || source.next().map(|i| Some((i, 1))).ok_or("read error"),
+            || {
+                let item = source.next().map(|i| Some((i, 1)));
+                item.ok_or_else(|| Failure("read error".into()))
+            },
             |item| item,
             |_| Ok(()),
         );
-        assert_eq!(result, Err("read error"));
+        assert_eq!(result, Err(Failure("read error".into())));
+    }
+
+    #[test]
+    fn a_panic_of_any_thread_ends_the_stream() {
+        // Few enough inside that the reader waits for room while the others fail.
+        let limit = InFlight { items: 2, bytes: 2 };
+        for culprit in ["reader", "worker", "consumer"] {
+            let mut source = 0..100_000_u32;
+            let fail = |who: &str, item: u32| assert!(who != culprit || item < 10, "{who} fails");
+            let result = Panicked::catch(|| {
+                ordered(
+                    &pool(2),
+                    limit,
+                    || {
+                        let item = source.next();
+                        fail("reader", item.unwrap_or(0));
+                        Ok::<_, Failure>(item.map(|i| (i, 1)))
+                    },
+                    |item| {
+                        fail("worker", item);
+                        item
+                    },
+                    |item| {
+                        fail("consumer", item);
+                        Ok(())
+                    },
+                )
+            });
+            let message = match result {
+                Ok(ended) => ended.unwrap_err().0,
+                Err(panic) => panic.0,
+            };
+            assert_eq!(message, format!("{culprit} fails"));
+        }
     }
 }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::books::{Books, BooksState, ROW_STATS, stats_path};
 use super::sinks::{SinkState, numbered};
@@ -143,7 +145,9 @@ impl Journal {
                 if options.resume == Resume::Refuse {
                     return Err(match read_state(&checkpoint) {
                         Ok(state) => unfinished(&checkpoint, state.as_ref()),
-                        Err(e) => RunError::Checkpoint(checkpoint.display().to_string(), e),
+                        Err(e) => {
+                            RunError::Checkpoint(state_path(&checkpoint).display().to_string(), e)
+                        }
                     });
                 }
                 remove_leftovers(recipe, run_dir);
@@ -158,7 +162,12 @@ impl Journal {
         };
         let state = match (read_state(&directory), options.resume) {
             (Ok(None), _) | (_, Resume::Restart) => None,
-            (Err(e), _) => return Err(RunError::Checkpoint(directory.display().to_string(), e)),
+            (Err(e), _) => {
+                return Err(RunError::Checkpoint(
+                    state_path(&directory).display().to_string(),
+                    e,
+                ));
+            }
             (Ok(Some(state)), Resume::Continue) => Some(state),
             (Ok(Some(state)), Resume::Refuse) => return Err(unfinished(&directory, Some(&state))),
         };
@@ -379,22 +388,54 @@ fn state_path(directory: &Path) -> PathBuf {
     directory.join("state.json")
 }
 
+/// The state as the file holds it: the digest is that of the JSON text of the state.
+#[derive(Serialize, Deserialize)]
+struct StateFile {
+    version: u32,
+    xxh3_128: String,
+    state: Box<RawValue>,
+}
+
+/// Raised when the state of a run is written in another way.
+const STATE_VERSION: u32 = 1;
+
 fn read_state(directory: &Path) -> Result<Option<State>, io::Error> {
-    match fs::read(state_path(directory)) {
-        Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
+    let json = match fs::read(state_path(directory)) {
+        Ok(json) => json,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let file: StateFile = serde_json::from_slice(&json)?;
+    if file.version != STATE_VERSION {
+        let version = file.version;
+        return Err(io::Error::other(format!(
+            "it has version {version}, this djr goes on with version {STATE_VERSION}"
+        )));
     }
+    if file.xxh3_128 != text_digest(file.state.get()) {
+        return Err(io::Error::other("it holds other bytes than were written"));
+    }
+    Ok(Some(serde_json::from_str(file.state.get())?))
 }
 
 fn write_state(directory: &Path, state: &State) -> io::Result<()> {
     let path = state_path(directory);
     let new = path.with_extension("new");
+    let state = serde_json::value::to_raw_value(state)?;
+    let state = StateFile {
+        version: STATE_VERSION,
+        xxh3_128: text_digest(state.get()),
+        state,
+    };
     let mut file = create_fresh(&new)?;
-    file.write_all(&serde_json::to_vec(state)?)?;
+    file.write_all(&serde_json::to_vec(&state)?)?;
     file.sync_all()?;
     fs::rename(&new, &path)?;
     sync_directory(directory)
+}
+
+fn text_digest(text: &str) -> String {
+    format!("{:032x}", xxh3_128(text.as_bytes()))
 }
 
 /// Removes what an unfinished run of `recipe` left: its working files and the parts of its outputs.

@@ -44,6 +44,7 @@ pub use probe::{StepProbe, probe};
 pub use run::has_progress;
 pub use store::stats_from_json;
 
+use crate::io::atomic::Damaged;
 use crate::io::format::questions::QuestionsError;
 use crate::io::{LockError, SourceError};
 use crate::recipe::{OutputSpec, QuarantineLimit, Recipe, Target};
@@ -160,6 +161,12 @@ pub enum RunError {
     /// The checkpoint cannot be read.
     #[error("{0}: the checkpoint cannot be read: {1}")]
     Checkpoint(String, io::Error),
+    /// A working file or an unfinished output is not as the last checkpoint left it.
+    #[error("the unfinished run cannot go on, a file of it is damaged: {0}")]
+    Damaged(String),
+    /// A thread panicked: a defect of djr.
+    #[error("djr failed, please report this: {0}")]
+    Panicked(#[from] driver::Panicked),
     /// Another process writes an output.
     #[error("{path}: {error}")]
     Locked {
@@ -213,6 +220,8 @@ impl RunError {
                 | Self::Unfinished { .. }
                 | Self::Changed(_)
                 | Self::Checkpoint(..)
+                | Self::Damaged(_)
+                | Self::Panicked(_)
                 | Self::Locked { .. }
         )
     }
@@ -257,7 +266,7 @@ pub fn run(
     options: &RunOptions,
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, RunError> {
-    run::run(recipe, options, observer)
+    driver::Panicked::catch(|| run::run(recipe, options, observer))?
 }
 
 /// The name of an output for people.
@@ -267,6 +276,9 @@ fn target_name(spec: &OutputSpec) -> String {
 
 /// A file or directory that cannot be written.
 pub fn write_error(path: impl std::fmt::Display, error: io::Error) -> RunError {
+    if let Some(damaged) = Damaged::of(&error) {
+        return RunError::Damaged(damaged.to_string());
+    }
     RunError::Write {
         path: path.to_string(),
         error,

@@ -122,7 +122,12 @@ pub(super) fn run(
     } = Journal::open(recipe, options, &inputs, run_dir.as_deref())?;
     let (outcome, journal) = match (left, books) {
         (Left::Names(files), Some(books)) => {
-            (publish(run_dir.as_deref(), &files, books.report), journal)
+            let sound = files.iter().try_for_each(|file| {
+                let failed = |e| write_error(file.target.display(), e);
+                file.check().map_err(failed)
+            });
+            let named = sound.and_then(|()| publish(run_dir.as_deref(), &files, books.report));
+            (named, journal)
         }
         (Left::Names(_), None) => (Err(RunError::Conservation("no books".into())), journal),
         (Left::Rows(progress), books) => {

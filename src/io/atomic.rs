@@ -56,6 +56,45 @@ pub struct Finished {
     pub xxh3_128: String,
 }
 
+/// What a checkpoint made durable of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committed {
+    /// Its length in bytes; what stands behind that is cut off.
+    pub bytes: u64,
+    /// XXH3-128 of these bytes, 32 hexadecimal digits.
+    pub xxh3_128: String,
+}
+
+/// A file that is not as the last checkpoint left it: nobody may go on with it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {what}", path.display())]
+pub struct Damaged {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl Damaged {
+    /// The damage that an error tells of.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    fn error(path: &Path, what: impl Into<String>) -> io::Error {
+        let path = path.to_owned();
+        let what = what.into();
+        io::Error::new(io::ErrorKind::InvalidData, Self { path, what })
+    }
+}
+
+/// A digest as files hold it: 32 hexadecimal digits.
+#[must_use]
+pub(super) fn hex(digest: &Xxh3) -> String {
+    format!("{:032x}", digest.digest128())
+}
+
 /// A file that is complete and durable and waits for its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
@@ -89,30 +128,20 @@ impl PendingFile {
         Self::open_new(target, LASTING, keep)
     }
 
-    /// Goes on with a part of an earlier process after its first `length` bytes; the rest is cut
+    /// Goes on with a part of an earlier process behind what was committed of it; the rest is cut
     /// off.
     ///
     /// # Errors
-    /// If the part cannot be opened or is shorter.
-    pub fn reopen(target: &Path, length: u64, keep: &Keep) -> io::Result<Self> {
+    /// If the part cannot be opened, or is [`Damaged`].
+    pub fn reopen(target: &Path, committed: &Committed, keep: &Keep) -> io::Result<Self> {
         let part = Self::lasting_part(target)?;
-        let mut file = reopen(&part, length)?;
-        let mut digest = Xxh3::new();
-        file.rewind()?;
-        let mut block = vec![0; 1 << 18];
-        loop {
-            let n = file.read(&mut block)?;
-            if n == 0 {
-                break;
-            }
-            digest.update(block.get(..n).unwrap_or_default());
-        }
+        let (file, digest) = reopen(&part, committed)?;
         Ok(Self {
             target: target.to_owned(),
             part: Some(part),
             writer: Some(BufWriter::with_capacity(1 << 18, file)),
             digest,
-            bytes: length,
+            bytes: committed.bytes,
             keep: keep.clone(),
         })
     }
@@ -164,18 +193,21 @@ impl PendingFile {
         self.target = target;
     }
 
-    /// Makes what was written so far durable and returns its length in bytes.
+    /// Makes what was written so far durable and says what that is.
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn sync(&mut self) -> io::Result<u64> {
+    pub fn sync(&mut self) -> io::Result<Committed> {
         if let Some(writer) = &mut self.writer {
             writer.flush()?;
             if self.part.is_some() {
                 writer.get_ref().sync_data()?;
             }
         }
-        Ok(self.bytes)
+        Ok(Committed {
+            bytes: self.bytes,
+            xxh3_128: hex(&self.digest),
+        })
     }
 
     /// Ends writing and makes the whole file durable. It still goes away with `self`, unless it
@@ -195,7 +227,7 @@ impl PendingFile {
             part: self.part.clone(),
             target: self.target.clone(),
             bytes: self.bytes,
-            xxh3_128: format!("{:032x}", self.digest.digest128()),
+            xxh3_128: hex(&self.digest),
         })
     }
 
@@ -210,6 +242,28 @@ impl PendingFile {
 }
 
 impl Sealed {
+    /// Makes sure that the file is still as it was sealed, under its name or before.
+    ///
+    /// # Errors
+    /// If it is [`Damaged`] or cannot be read.
+    pub fn check(&self) -> io::Result<()> {
+        let Some(part) = &self.part else {
+            return Ok(());
+        };
+        let path = if part.exists() { part } else { &self.target };
+        let found = digest_of(path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Damaged::error(path, "it is gone"),
+            _ => e,
+        })?;
+        if found != (self.bytes, self.xxh3_128.clone()) {
+            return Err(Damaged::error(
+                path,
+                "it holds other bytes than were written",
+            ));
+        }
+        Ok(())
+    }
+
     /// Gives the file its name. If an earlier process did so already, the file under the final
     /// name is checked to be this one.
     ///
@@ -259,33 +313,58 @@ pub fn digest_of(path: &Path) -> io::Result<(u64, String)> {
     loop {
         let n = file.read(&mut block)?;
         if n == 0 {
-            return Ok((bytes, format!("{:032x}", digest.digest128())));
+            return Ok((bytes, hex(&digest)));
         }
         bytes += n as u64;
         digest.update(block.get(..n).unwrap_or_default());
     }
 }
 
-/// Opens an unfinished file for appending after its first `length` bytes.
+/// Opens an unfinished file for appending behind what was committed of it, with the digest so far.
 ///
 /// # Errors
-/// If it cannot be opened, or is shorter.
-pub fn reopen(path: &Path, length: u64) -> io::Result<File> {
-    let mut file = OpenOptions::new()
+/// If it cannot be opened, or is [`Damaged`]: shorter, or other bytes than were committed. It is
+/// then left as it is.
+pub fn reopen(path: &Path, committed: &Committed) -> io::Result<(File, Xxh3)> {
+    let open = OpenOptions::new()
         .read(true)
         .write(true)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
-    let found = file.metadata()?.len();
-    if found < length {
-        return Err(io::Error::other(format!(
-            "{} has {found} bytes, but {length} were written before the run ended",
-            path.display()
-        )));
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path);
+    let mut file = match open {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(Damaged::error(path, "it is gone"));
+        }
+        other => other?,
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(Damaged::error(path, "it is no regular file"));
     }
-    file.set_len(length)?;
-    file.seek(SeekFrom::Start(length))?;
-    Ok(file)
+    if metadata.len() < committed.bytes {
+        let (found, written) = (metadata.len(), committed.bytes);
+        let what = format!("it has {found} bytes, {written} were written");
+        return Err(Damaged::error(path, what));
+    }
+    let mut digest = Xxh3::new();
+    let mut block = vec![0; 1 << 18];
+    let mut reader = (&mut file).take(committed.bytes);
+    loop {
+        let n = reader.read(&mut block)?;
+        if n == 0 {
+            break;
+        }
+        digest.update(block.get(..n).unwrap_or_default());
+    }
+    if hex(&digest) != committed.xxh3_128 {
+        return Err(Damaged::error(
+            path,
+            "it holds other bytes than were written",
+        ));
+    }
+    file.set_len(committed.bytes)?;
+    file.seek(SeekFrom::Start(committed.bytes))?;
+    Ok((file, digest))
 }
 
 /// Makes the names in a directory durable.
@@ -394,11 +473,16 @@ mod tests {
         keep.set(true);
         let mut file = PendingFile::create_lasting(&target, &keep).unwrap();
         file.write_all(b"one\n").unwrap();
-        assert_eq!(file.sync().unwrap(), 4);
+        let committed = file.sync().unwrap();
+        assert_eq!(committed.bytes, 4);
         file.write_all(b"torn").unwrap();
         drop(file);
-        assert!(PendingFile::reopen(&target, 400, &keep).is_err());
-        let mut file = PendingFile::reopen(&target, 4, &keep).unwrap();
+        let longer = Committed {
+            bytes: 400,
+            ..committed.clone()
+        };
+        assert!(PendingFile::reopen(&target, &longer, &keep).is_err());
+        let mut file = PendingFile::reopen(&target, &committed, &keep).unwrap();
         file.write_all(b"two\n").unwrap();
         let sealed = file.seal().unwrap();
         assert!(!target.exists());

@@ -10,11 +10,13 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::PendingFile;
-use super::atomic::{Keep, create_fresh, reopen};
+use xxhash_rust::xxh3::Xxh3;
 
-/// Durable lengths of files in bytes, by name.
-pub type Lengths = BTreeMap<String, u64>;
+use super::PendingFile;
+use super::atomic::{Committed, Keep, create_fresh, hex, reopen};
+
+/// What a checkpoint made durable of files, by name.
+pub type Lengths = BTreeMap<String, Committed>;
 
 /// Where a run keeps its working files.
 #[derive(Debug, Clone)]
@@ -67,13 +69,18 @@ impl Workspace {
     /// If its file cannot be opened, or has lost bytes.
     pub fn log(&self, name: &str) -> io::Result<Log> {
         let Some(kept) = &self.kept else {
-            return Ok(Log::over(name, tempfile::tempfile_in(&self.directory)?, 0));
+            return Ok(Log::over(name, tempfile::tempfile_in(&self.directory)?));
         };
         let path = self.directory.join(name);
-        if let Some(&length) = kept.committed.get(name) {
-            return Ok(Log::over(name, reopen(&path, length)?, length));
+        if let Some(committed) = kept.committed.get(name) {
+            let (file, digest) = reopen(&path, committed)?;
+            return Ok(Log {
+                length: committed.bytes,
+                digest,
+                ..Log::over(name, file)
+            });
         }
-        Ok(Log::over(name, create_fresh(&path)?, 0))
+        Ok(Log::over(name, create_fresh(&path)?))
     }
 
     /// Opens the log `name` if a later process could go on with it: for what this process has in
@@ -101,7 +108,7 @@ impl Workspace {
             return PendingFile::create_lasting(target, &Keep::default());
         };
         match kept.committed.get(&output_name(target)) {
-            Some(&length) => PendingFile::reopen(target, length, &kept.keep),
+            Some(committed) => PendingFile::reopen(target, committed, &kept.keep),
             None => PendingFile::create_lasting(target, &kept.keep),
         }
     }
@@ -115,7 +122,7 @@ impl Workspace {
     }
 }
 
-/// Makes `file` durable and enters its length.
+/// Makes `file` durable and enters its length and digest.
 ///
 /// # Errors
 /// If the disk is full or fails.
@@ -137,14 +144,16 @@ pub struct Log {
     name: String,
     writer: BufWriter<File>,
     length: u64,
+    digest: Xxh3,
 }
 
 impl Log {
-    fn over(name: &str, file: File, length: u64) -> Self {
+    fn over(name: &str, file: File) -> Self {
         Self {
             name: name.to_owned(),
             writer: BufWriter::with_capacity(1 << 16, file),
-            length,
+            length: 0,
+            digest: Xxh3::new(),
         }
     }
 
@@ -166,17 +175,22 @@ impl Log {
     /// If the disk is full or fails.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.length += bytes.len() as u64;
+        self.digest.update(bytes);
         self.writer.write_all(bytes)
     }
 
-    /// Makes it durable and enters its length.
+    /// Makes it durable and enters its length and digest.
     ///
     /// # Errors
     /// If the disk is full or fails.
     pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
         self.writer.flush()?;
         self.writer.get_ref().sync_data()?;
-        lengths.insert(self.name.clone(), self.length);
+        let committed = Committed {
+            bytes: self.length,
+            xxh3_128: hex(&self.digest),
+        };
+        lengths.insert(self.name.clone(), committed);
         Ok(())
     }
 
@@ -252,6 +266,7 @@ pub fn each_record<const N: usize>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::atomic::Damaged;
     use super::*;
 
     #[test]
@@ -275,5 +290,26 @@ mod tests {
         let mut all = String::new();
         log.replay().unwrap().read_to_string(&mut all).unwrap();
         assert_eq!(all, "abcdefgh");
+    }
+
+    #[test]
+    fn a_log_that_was_damaged_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        let fresh = Workspace::kept(dir.path().into(), Lengths::new(), Keep::default());
+        let mut log = fresh.log("keys").unwrap();
+        log.append(b"abcdefgh").unwrap();
+        let mut lengths = Lengths::new();
+        log.sync(&mut lengths).unwrap();
+        drop(log);
+        for damage in [&b"abcdefgx"[..], b"abcd", b"\0\0\0\0\0\0\0\0", b""] {
+            fs::write(&path, damage).unwrap();
+            let resumed = Workspace::kept(dir.path().into(), lengths.clone(), Keep::default());
+            let error = resumed.log("keys").err().unwrap();
+            let damaged = Damaged::of(&error).unwrap();
+            assert_eq!(damaged.path, path);
+            // What is there is left for a person to look at.
+            assert_eq!(fs::read(&path).unwrap(), damage);
+        }
     }
 }

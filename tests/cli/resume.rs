@@ -554,3 +554,85 @@ fn an_output_directory_that_cannot_be_written_is_named() {
         ran.stderr
     );
 }
+
+/// Goes on with a run; one that does not end by itself fails the test.
+fn resumed(scratch: &Scratch, recipe: &str) -> Ran {
+    let mut child = command(scratch, recipe, &["--resume"]).spawn().unwrap();
+    let patience = Instant::now() + Duration::from_secs(120);
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < patience, "{recipe}: the run hangs");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ran::of(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_damaged_file_of_a_checkpoint_is_refused_by_name() {
+    let scratch = Scratch::new();
+    let library = faults(&scratch);
+    scratch.write("rows.jsonl", rows(1500));
+    for (recipe, content, kill) in [
+        ("stream.yaml", STREAM, ("rename", "12")),
+        ("many.yaml", RECIPE, ("rename", "9")),
+        ("many.yaml", RECIPE, ("rename", "40")),
+        // Between two files that get their names.
+        ("stream.yaml", STREAM, ("rename", "27")),
+        ("groups.yaml", GROUPS, ("rename", "30")),
+    ] {
+        scratch.write(recipe, content);
+        run(&scratch, recipe, &[]).expect(1);
+        let expected = results(&scratch);
+        fs::remove_dir_all(scratch.path("out")).unwrap();
+        let output = broken(&scratch, &library, (recipe, &[]), (kill.0, kill.1, "kill"));
+        assert_eq!(output.status.signal(), Some(9), "{recipe}, {kill:?}");
+        let files: Vec<(String, Vec<u8>)> = scratch
+            .files("out")
+            .into_iter()
+            .map(|name| (name.clone(), scratch.read(&format!("out/{name}"))))
+            .collect();
+        let lay = || {
+            fs::remove_dir_all(scratch.path("out")).unwrap();
+            for (name, bytes) in &files {
+                let path = scratch.path("out").join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, bytes).unwrap();
+            }
+        };
+        let mut refused = 0;
+        for (name, bytes) in &files {
+            if bytes.is_empty() || name.ends_with("-lock") || name.ends_with(".new") {
+                continue;
+            }
+            let mut flipped = bytes.clone();
+            let at = bytes.len() / 3;
+            flipped[at] ^= 0x10;
+            for damage in [flipped, bytes[..at].to_vec(), vec![0; bytes.len()]] {
+                lay();
+                scratch.write(&format!("out/{name}"), &damage);
+                let ran = resumed(&scratch, recipe);
+                let what = format!("{recipe}, {kill:?}, {name} of {}", bytes.len());
+                if ran.code == 1 {
+                    // Only bytes behind what was committed were hit, or nobody needs the file.
+                    assert_same(&results(&scratch), &expected, &what);
+                    continue;
+                }
+                refused += 1;
+                assert!(
+                    ran.code == 3 && !ran.stderr.contains("panicked"),
+                    "{what}: {}",
+                    ran.stderr
+                );
+                let file = Path::new(name).file_name().unwrap().to_str().unwrap();
+                assert!(ran.stderr.contains(file), "{what}: {}", ran.stderr);
+                assert!(ran.stderr.contains("--restart"), "{what}: {}", ran.stderr);
+                // Refusing has lost nothing.
+                scratch.write(&format!("out/{name}"), bytes);
+                let ran = resumed(&scratch, recipe).expect(1);
+                drop(ran);
+                assert_same(&results(&scratch), &expected, &what);
+            }
+        }
+        assert!(refused > 10, "{recipe}, {kill:?}: {refused} refused");
+        fs::remove_dir_all(scratch.path("out")).unwrap();
+    }
+}
