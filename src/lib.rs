@@ -5,8 +5,8 @@
 //! [`sample`] is one row; [`op`] is the contract of an operator and the registry;
 //! [`ops`] is the catalogue; [`recipe`] turns YAML into a checked plan;
 //! [`io`] reads and writes rows; [`exec`] runs a plan over them;
-//! [`analysis`] measures a dataset before it is cut; [`report`] tells what happened;
-//! [`view`] shows what runs left; [`catalog`] documents the operators; [`cli`] is the command line.
+//! [`record`] is what a run leaves; [`analysis`] measures a dataset before it is cut;
+//! [`report`] tells what happens; [`view`] shows what runs left; [`catalog`] documents the operators; [`cli`] is the command line.
 //! ARCHITECTURE.md holds the invariants.
 
 pub mod analysis;
@@ -17,6 +17,7 @@ pub mod io;
 pub mod op;
 pub mod ops;
 pub mod recipe;
+pub mod record;
 pub mod report;
 pub mod sample;
 pub mod view;

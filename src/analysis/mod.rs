@@ -35,8 +35,8 @@ use crate::exec::{Observer, RunError, RunOptions, driver, setup, write_error};
 use crate::io::{Fingerprint, Input, LineSource, PendingFile, SourceError};
 use crate::op::{ImageNeed, Operator};
 use crate::recipe::{CompatStats, Recipe};
-use crate::report::RunReport;
-use crate::report::manifest;
+use crate::record::version::CURRENT;
+use crate::record::{InputRecord, RunReport, StepNumber};
 use crate::sample::{FieldPath, ImageCheck};
 
 /// How many words, templates and values are shown.
@@ -145,11 +145,11 @@ pub fn analyze(
             Ok(())
         },
     )?;
-    let inputs: Vec<Value> = inputs
+    let inputs: Vec<InputRecord> = inputs
         .iter()
         .zip(&prints)
         .zip(lines.summaries())
-        .map(|((input, print), read)| manifest::input(input, print.as_ref(), read))
+        .map(|((input, print), read)| InputRecord::of(input, print.as_ref(), read))
         .collect();
     book.finish(recipe, &stats, &inputs, images, files)
         .map_err(failed)
@@ -302,7 +302,7 @@ impl Book {
         self,
         recipe: &Recipe,
         stats: &[Stat],
-        inputs: &[Value],
+        inputs: &[InputRecord],
         images: ImageCheck,
         files: &AnalysisFiles,
     ) -> io::Result<Value> {
@@ -330,7 +330,7 @@ impl Book {
             .filter_map(|(step, counts)| match &step.operator {
                 Operator::Filter(filter) => Some(json!({
                     "op": step.name,
-                    "step": step.index,
+                    "step": StepNumber::at(step.index),
                     "stats": filter.stats(),
                     "would_drop": counts.alone,
                     "would_drop_in_sequence": counts.in_sequence,
@@ -343,11 +343,12 @@ impl Book {
             .iter()
             .map(|((step, code), rows)| {
                 let op = recipe.steps.get(*step).map_or("", |step| step.name);
-                json!({"op": op, "step": step, "code": code, "rows": rows})
+                json!({"op": op, "step": StepNumber::at(*step), "code": code, "rows": rows})
             })
             .collect();
         let (duplicates, paths) = self.groups.finish()?;
         let analysis = json!({
+            "format": CURRENT,
             "djr": env!("CARGO_PKG_VERSION"),
             "kind": "analysis",
             "inputs": inputs,
@@ -376,7 +377,7 @@ impl StatBook {
     fn json(mut self, stat: &Stat, rows: u64) -> io::Result<Value> {
         let mut out = Map::new();
         out.insert("op".into(), stat.op.into());
-        out.insert("step".into(), stat.step.into());
+        out.insert("step".into(), json!(StepNumber::at(stat.step)));
         out.insert("rows".into(), self.rows.into());
         out.insert("missing".into(), (rows - self.rows).into());
         if self.other_values > 0 {

@@ -10,10 +10,12 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::Type;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::stat::Shape;
 use crate::io::PendingFile;
+use crate::record::StatsRow;
+use crate::record::stats::InputRef;
 
 /// Rows of a row group: what is in memory at a time.
 const GROUP_ROWS: usize = 1 << 14;
@@ -40,39 +42,75 @@ impl Kind {
     }
 }
 
-/// Turns the lines of `stats.jsonl` into a Parquet file with a column for each stat of `shapes`.
+/// The columns that say where a row is.
+const PLACE: [(&str, Kind); 4] = [
+    ("file", Kind::Text),
+    ("line", Kind::Int),
+    ("offset", Kind::Int),
+    ("id", Kind::Text),
+];
+
+/// The column that holds the stats: a struct, so that a stat may have the name of a place.
+const STATS: &str = "stats";
+
+/// Turns the lines of `stats.jsonl` into a Parquet file whose column `stats` has a field for each
+/// stat of `shapes`.
 ///
 /// # Errors
 /// If a file cannot be read or written.
 pub fn write(jsonl: &Path, target: &Path, shapes: &[(String, Shape)]) -> io::Result<()> {
-    let mut columns = vec![
-        ("file".to_owned(), Kind::Text),
-        ("line".to_owned(), Kind::Int),
-        ("offset".to_owned(), Kind::Int),
-        ("id".to_owned(), Kind::Text),
-    ];
-    columns.extend(
-        shapes
-            .iter()
-            .map(|(name, shape)| (name.clone(), Kind::of(*shape))),
-    );
+    let stats: Vec<(String, Kind)> = shapes
+        .iter()
+        .map(|(name, shape)| (name.clone(), Kind::of(*shape)))
+        .collect();
     let file = PendingFile::create(target)?;
-    let file = write_columns(jsonl, file, &columns).map_err(io::Error::other)?;
+    let file = write_columns(jsonl, file, &stats).map_err(io::Error::other)?;
     file.commit().map(drop)
+}
+
+/// Where the row is, in the order of [`PLACE`].
+fn place(row: &StatsRow<'_>) -> [Option<Value>; 4] {
+    let file = match &row.file {
+        InputRef::Index(index) => Value::from(*index),
+        InputRef::Name(name) => Value::from(name.as_ref()),
+    };
+    let id = row.id.as_deref().filter(|id| !id.is_null());
+    [
+        Some(file),
+        Some(row.line.into()),
+        Some(row.offset.into()),
+        id.cloned(),
+    ]
+}
+
+fn schema(stats: &[(String, Kind)]) -> Result<Type, ParquetError> {
+    let mut fields = Vec::new();
+    for (name, kind) in PLACE {
+        fields.push(Arc::new(field(name, kind)?));
+    }
+    // A struct without fields is none.
+    if !stats.is_empty() {
+        let stats = stats
+            .iter()
+            .map(|(name, kind)| field(name, *kind).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        // Every row has it, so that it adds no level to those of its fields.
+        let group = Type::group_type_builder(STATS)
+            .with_repetition(Repetition::REQUIRED)
+            .with_fields(stats);
+        fields.push(Arc::new(group.build()?));
+    }
+    Type::group_type_builder("rows").with_fields(fields).build()
 }
 
 fn write_columns(
     jsonl: &Path,
     file: PendingFile,
-    columns: &[(String, Kind)],
+    stats: &[(String, Kind)],
 ) -> Result<PendingFile, ParquetError> {
-    let fields = columns
-        .iter()
-        .map(|(name, kind)| field(name, *kind).map(Arc::new))
-        .collect::<Result<_, _>>()?;
-    let schema = Type::group_type_builder("stats")
-        .with_fields(fields)
-        .build()?;
+    let schema = schema(stats)?;
+    let kinds: Vec<Kind> = PLACE.iter().map(|(_, kind)| *kind).collect();
+    let kinds = [kinds, stats.iter().map(|(_, kind)| *kind).collect()].concat();
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_created_by(concat!("djr ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -81,17 +119,22 @@ fn write_columns(
     let mut lines = BufReader::with_capacity(1 << 18, std::fs::File::open(jsonl)?);
     let mut line = String::new();
     loop {
-        let mut rows: Vec<Vec<Option<Value>>> = columns.iter().map(|_| Vec::new()).collect();
+        let mut columns: Vec<Vec<Option<Value>>> = kinds.iter().map(|_| Vec::new()).collect();
         let mut count = 0;
         while count < GROUP_ROWS {
             line.clear();
             if lines.read_line(&mut line)? == 0 {
                 break;
             }
-            let mut row: Map<String, Value> =
+            let mut row: StatsRow<'_> =
                 serde_json::from_str(&line).map_err(|e| ParquetError::External(Box::new(e)))?;
-            for ((name, _), column) in columns.iter().zip(&mut rows) {
-                column.push(row.swap_remove(name).filter(|value| !value.is_null()));
+            let found = stats.iter().map(|(name, _)| {
+                let value = row.stats.swap_remove(name);
+                value.filter(|value| !value.is_null())
+            });
+            let found: Vec<Option<Value>> = found.collect();
+            for (value, column) in place(&row).into_iter().chain(found).zip(&mut columns) {
+                column.push(value);
             }
             count += 1;
         }
@@ -99,7 +142,7 @@ fn write_columns(
             break;
         }
         let mut group = writer.next_row_group()?;
-        for ((_, kind), column) in columns.iter().zip(&rows) {
+        for (kind, column) in kinds.iter().zip(&columns) {
             let Some(mut writer) = group.next_column()? else {
                 break;
             };

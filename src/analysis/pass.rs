@@ -1,6 +1,7 @@
 //! What a worker thread does with a batch of an analysis: every row is measured by every filter,
 //! none is dropped, and its images and its caption are looked at.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,8 +13,10 @@ use crate::exec::{STATS_FIELD, panic_message, stats_from_json, ujson};
 use crate::io::RawBatch;
 use crate::op::{Operator, Verdict};
 use crate::recipe::Step;
+use crate::record::stats::{IMAGES, InputRef, READ};
+use crate::record::{StatsError, StatsRow, StepNumber};
 use crate::sample::{
-    FieldPath, ImageCheck, ImageContext, ImageSlot, Origin, RowError, Sample, StatValue,
+    FieldPath, ImageCheck, ImageContext, ImageSlot, Origin, RowError, Sample, StatValue, Stats,
     python_json,
 };
 use crate::text::Words;
@@ -317,12 +320,15 @@ impl Pass<'_> {
             Err(error) => {
                 *out.unreadable.entry(error.code).or_default() += 1;
                 let place = self.place(origin);
-                let line = json!({
-                    "file": place, "line": origin.line, "offset": origin.offset, "id": null,
-                    "errors": [{"stage": "read", "code": error.code}],
-                });
-                out.lines.extend_from_slice(line.to_string().as_bytes());
-                out.lines.push(b'\n');
+                let line = StatsRow {
+                    errors: vec![StatsError {
+                        by: READ.into(),
+                        step: None,
+                        code: error.code.into(),
+                    }],
+                    ..self.line(origin)
+                };
+                line.write(&mut out.lines);
                 let example = json!({"file": place, "line": origin.line, "offset": origin.offset});
                 out.examples
                     .extend_from_slice(example.to_string().as_bytes());
@@ -411,54 +417,48 @@ impl Pass<'_> {
             .map_or("", String::as_str)
     }
 
-    /// One line of `stats.jsonl`: where the row is, then its stats in the order of the recipe.
+    /// What `stats.jsonl` says of the row at `origin` before anything is known of it.
+    fn line(&self, origin: Origin) -> StatsRow<'_, Stats> {
+        StatsRow {
+            file: InputRef::Name(self.place(origin).into()),
+            line: origin.line,
+            offset: origin.offset,
+            id: None,
+            stats: Stats::default(),
+            images_decode: None,
+            errors: Vec::new(),
+        }
+    }
+
+    /// One line of `stats.jsonl`, its stats in the order of the recipe.
     fn write_line(&self, origin: Origin, row: &Row, out: &mut Vec<u8>) {
-        let put = |out: &mut Vec<u8>, value: &Value| {
-            // Writing to a Vec cannot fail.
-            let _ = serde_json::to_writer(&mut *out, value);
+        let mut line = StatsRow {
+            id: row.id.as_ref().map(Cow::Borrowed),
+            ..self.line(origin)
         };
-        out.extend_from_slice(b"{\"file\":");
-        put(out, &self.place(origin).into());
-        out.extend_from_slice(
-            format!(",\"line\":{},\"offset\":{}", origin.line, origin.offset).as_bytes(),
-        );
-        out.extend_from_slice(b",\"id\":");
-        put(out, row.id.as_ref().unwrap_or(&Value::Null));
         for (stat, value) in self.stats.iter().zip(&row.stats) {
             if let Some(value) = value {
-                out.push(b',');
-                put(out, &stat.name.as_ref().into());
-                out.push(b':');
-                value.write_json(out);
+                line.stats.set(stat.name.clone(), value.clone());
             }
         }
         if self.images == ImageCheck::Decode {
             let sound = row.image_field.is_ok() && row.images.iter().all(|i| i.problem.is_none());
-            out.extend_from_slice(if sound {
-                b",\"images_decode\":true"
-            } else {
-                b",\"images_decode\":false"
-            });
+            line.images_decode = Some(sound);
         }
-        let mut errors: Vec<Value> = row
-            .errors
-            .iter()
-            .map(|(step, error)| json!({"stage": self.step_name(*step), "step": step, "code": error.code}))
-            .collect();
+        let of_steps = row.errors.iter().map(|(step, error)| StatsError {
+            by: self.step_name(*step).into(),
+            step: Some(StepNumber::at(*step)),
+            code: error.code.into(),
+        });
         let images = row.images.iter().filter_map(|image| image.problem.as_ref());
-        errors.extend(
-            row.image_field
-                .as_ref()
-                .err()
-                .into_iter()
-                .chain(images)
-                .map(|error| json!({"stage": "images", "code": error.code})),
-        );
-        if !errors.is_empty() {
-            out.extend_from_slice(b",\"errors\":");
-            put(out, &Value::Array(errors));
-        }
-        out.extend_from_slice(b"}\n");
+        let of_images = row.image_field.as_ref().err().into_iter().chain(images);
+        let of_images = of_images.map(|error| StatsError {
+            by: IMAGES.into(),
+            step: None,
+            code: error.code.into(),
+        });
+        line.errors = of_steps.chain(of_images).collect();
+        line.write(out);
     }
 
     fn write_example(&self, origin: Origin, row: &Row, out: &mut Vec<u8>) {

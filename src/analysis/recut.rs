@@ -8,19 +8,20 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::resolved::{Resolved, scalar};
 use super::stat::{Bound, Stat, numbers_of, stats_of};
 use super::stored::{cascade, each_row, judge};
-use crate::exec::ROW_STATS;
 use crate::exec::known::KnownStats;
 use crate::exec::plan;
-use crate::io::source::InputSummary;
-use crate::io::{Fingerprint, Input};
 use crate::op::{ImageNeed, Operator, Verdict};
 use crate::recipe::{self, Inputs, LoadOptions, Problems, Recipe, RecipeSource, Step, Validation};
-use crate::report::manifest;
+use crate::record::manifest::Change;
+use crate::record::version::{self, VersionError};
+use crate::record::{InputRecord, PastRun, RecordError};
+use crate::sample::ImageCheck;
 
 /// Parameters of every filter that say which values are kept, besides `min_…` and `max_…`.
 const DECIDING: [&str; 4] = [
@@ -49,6 +50,9 @@ pub enum RecutError {
         /// What the system said.
         error: io::Error,
     },
+    /// What a run recorded cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The changed recipe is not sound.
     #[error("{0}")]
     Recipe(Problems),
@@ -74,52 +78,76 @@ pub struct Recut {
     stats: Vec<Stat>,
 }
 
-/// What an analysis or a run in `dir` says of itself, and where its stats are.
-fn load(dir: &Path) -> Result<(Value, KnownStats), RecutError> {
-    let files = super::AnalysisFiles::new(dir);
-    let (path, stats) = if files.json().exists() {
-        (files.json(), files.jsonl())
+/// What an analysis or a run says of how its stats were measured.
+#[derive(Deserialize)]
+struct Measured {
+    djr: String,
+    recipe: Value,
+    recipe_dir: Option<PathBuf>,
+    inputs: Vec<InputRecord>,
+    /// An analysis looked at images this far; a run says of each row whether its images decode.
+    #[serde(default)]
+    images_checked: Option<ImageCheck>,
+}
+
+/// What the analysis or run at `path` says of itself, and where its stats are.
+fn load(path: &Path) -> Result<(Measured, KnownStats), RecutError> {
+    let files = super::AnalysisFiles::new(path);
+    let (measured, stats) = if files.json().exists() {
+        let path = files.json();
+        let read = |error| RecutError::Read {
+            path: path.clone(),
+            error,
+        };
+        let text = std::fs::read(&path).map_err(read)?;
+        version::check(&text).map_err(|error: VersionError| RecordError::Version {
+            path: path.display().to_string(),
+            error,
+        })?;
+        let measured = serde_json::from_slice(&text).map_err(|e| read(e.into()))?;
+        (measured, files.jsonl())
     } else {
-        (dir.join("manifest.json"), dir.join(ROW_STATS))
+        let run = PastRun::open(path)?;
+        let stats = run.files.stats();
+        let measured = Measured {
+            djr: run.manifest.djr,
+            recipe: run.manifest.recipe,
+            recipe_dir: run.manifest.recipe_dir,
+            inputs: run.manifest.inputs,
+            images_checked: None,
+        };
+        (measured, stats)
     };
-    let read =
-        |path: &Path| -> io::Result<Value> { Ok(serde_json::from_slice(&std::fs::read(path)?)?) };
-    let stored = read(&path).map_err(|error| RecutError::Read { path, error })?;
     if !stats.exists() {
         return Err(refused(
             format!("{}: there are no stats of rows", stats.display()),
             "no filter of the recipe measures anything: run the changed recipe",
         ));
     }
-    Ok((stored, KnownStats { path: stats }))
+    Ok((measured, KnownStats { path: stats }))
 }
 
-/// Changes bounds of the recipe of the analysis or run in `dir`.
+/// Changes bounds of the recipe of the analysis or run at `path`: the directory of either, or an output of a run.
 ///
 /// # Errors
 /// [`RecutError`].
 pub fn prepare(
-    dir: &Path,
+    path: &Path,
     sets: Vec<(String, String)>,
     output: &RecutOutput,
     cwd: &Path,
 ) -> Result<Recut, RecutError> {
-    let (stored, known) = load(dir)?;
-    let version = stored.get("djr").and_then(Value::as_str).unwrap_or("");
+    let (stored, known) = load(path)?;
+    let version = stored.djr.as_str();
     if version != env!("CARGO_PKG_VERSION") {
         return Err(refused(
             format!("the stats were measured by djr {version}, this is another version"),
             "measure the rows again",
         ));
     }
-    check_inputs(&stored)?;
-    let json = stored.get("recipe").cloned().unwrap_or_default();
-    let search: Vec<PathBuf> = stored
-        .get("recipe_dir")
-        .and_then(Value::as_str)
-        .map(PathBuf::from)
-        .into_iter()
-        .collect();
+    check_inputs(&stored.inputs)?;
+    let json = stored.recipe;
+    let search: Vec<PathBuf> = stored.recipe_dir.into_iter().collect();
     let resolved = Resolved {
         recipe: &json,
         search: search.clone(),
@@ -150,9 +178,8 @@ pub fn prepare(
     let recipe = recipe::load(&source, &options(sets)).map_err(RecutError::Recipe)?;
     check_steps(&recipe)?;
     let mut notes = Vec::new();
-    let checked = stored.get("images_checked").and_then(Value::as_str);
-    // A run says of each row whether its images decode.
-    let decoded = checked.is_none_or(|level| level == "decode");
+    let checked = stored.images_checked;
+    let decoded = checked.is_none_or(|level| level == ImageCheck::Decode);
     let validates = |o: &recipe::OutputSpec| o.validate != Validation::None;
     if !decoded && recipe.outputs.iter().any(validates) {
         notes.push("the stats do not say which images decode: outputs check them again".into());
@@ -350,33 +377,28 @@ fn refused(message: impl Into<String>, hint: impl Into<String>) -> RecutError {
 }
 
 /// The inputs must be those that were measured.
-fn check_inputs(stored: &Value) -> Result<(), RecutError> {
-    let inputs = stored.get("inputs").and_then(Value::as_array);
-    for input in inputs.into_iter().flatten() {
-        let name = input.get("name").and_then(Value::as_str).unwrap_or("");
-        if name == "<stdin>" {
+fn check_inputs(inputs: &[InputRecord]) -> Result<(), RecutError> {
+    for input in inputs {
+        let name = &input.name;
+        if input.input().is_none() {
             return Err(refused(
                 "the rows came from standard input and cannot be read again",
                 "analyze a file",
             ));
         }
-        let path = PathBuf::from(name);
-        let print = Fingerprint::of(&path).map_err(|error| RecutError::Read {
-            path: path.clone(),
+        let now = input.now().map_err(|error| RecutError::Read {
+            path: PathBuf::from(name),
             error,
         })?;
-        let now = manifest::input(&Input::File(path), print.as_ref(), &InputSummary::default());
-        for (key, what) in [
-            ("bytes", "size"),
-            ("ends_xxh3_128", "content"),
-            ("modified_unix", "time"),
-        ] {
-            if now.get(key) != input.get(key) {
-                return Err(refused(
-                    format!("{name}: its {what} is not what it was when the stats were measured"),
-                    "measure the rows again",
-                ));
-            }
+        let what = match now {
+            None => Some("kind"),
+            Some(now) => input.change(&now).map(Change::word),
+        };
+        if let Some(what) = what {
+            return Err(refused(
+                format!("{name}: its {what} is not what it was when the stats were measured"),
+                "measure the rows again",
+            ));
         }
     }
     Ok(())

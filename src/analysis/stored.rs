@@ -12,6 +12,7 @@ use crate::io::Input;
 use crate::io::source::open_bytes;
 use crate::op::{Operator, Verdict};
 use crate::recipe::Step;
+use crate::record::{StatsError, StatsRow};
 use crate::sample::Stats;
 
 /// One row of stored stats.
@@ -41,22 +42,16 @@ pub fn each_row(
         if lines.read_line(&mut line)? == 0 {
             return Ok(());
         }
-        let mut row: Map<String, Value> = serde_json::from_str(&line)?;
-        let failed = row
-            .get("errors")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .any(|error| error.get("stage").is_some_and(|stage| stage != "images"));
+        let mut row: StatsRow<'_> = serde_json::from_str(&line)?;
         let mut found = Map::new();
         for stat in stats {
-            if let Some(value) = row.swap_remove(stat.name.as_ref()) {
+            if let Some(value) = row.stats.swap_remove(stat.name.as_ref()) {
                 found.insert(stat.name.clone().into_owned(), value);
             }
         }
         see(StoredRow {
-            line: row.get("line").and_then(Value::as_u64).unwrap_or(0),
-            failed,
+            line: row.line,
+            failed: row.errors.iter().any(StatsError::ends_row),
             stats: stats_from_json(Value::Object(found)),
         })?;
     }

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, data, error, note};
 use crate::io::PendingFile;
+use crate::record::PastRun;
 use crate::report::table::thousands;
+use crate::view::ViewError;
 use crate::view::diff::{self, Kind, Options, Summary};
-use crate::view::{RunDir, ViewError};
 
 const EXAMPLES: &str = "\
 Examples:
-  djr diff before.djr after.djr                       two runs: what each dropped, and why
+  djr diff before.jsonl.djr after.jsonl.djr           two runs: what each dropped, and why
   djr diff old.jsonl new.jsonl --output diff.jsonl    two files: one record a row that differs
   djr diff a.json b.json --ignore image --output -    LLaVA records, wherever their images lie
 
@@ -49,7 +50,7 @@ pub fn main(args: &Args) -> Exit {
             return Exit::Usage;
         }
     }
-    if RunDir::is_one(&args.a) != RunDir::is_one(&args.b) {
+    if PastRun::is_one(&args.a) != PastRun::is_one(&args.b) {
         error(
             "one is a run directory and the other a file",
             Some("compare two runs, or two outputs"),
@@ -102,7 +103,7 @@ pub fn main(args: &Args) -> Exit {
 fn problem(path: &Path) -> Option<String> {
     match std::fs::metadata(path) {
         Err(e) => Some(e.to_string()),
-        Ok(m) if m.is_dir() && !RunDir::is_one(path) => Some("is not a run directory".into()),
+        Ok(m) if m.is_dir() && !PastRun::is_one(path) => Some("is not a run directory".into()),
         Ok(_) => None,
     }
 }

@@ -26,6 +26,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::Exit;
 
+use crate::report::note;
+
 const EXAMPLES: &str = "\
 Examples:
   djr run recipe.yaml                         run a Data-Juicer recipe
@@ -99,11 +101,6 @@ pub fn main() -> ExitCode {
         }
     };
     exit.into()
-}
-
-/// Prints one line for the user on standard error. A closed standard error is no reason to stop.
-pub fn note(message: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{message}");
 }
 
 /// Prints an error and, if there is one, what to do about it.

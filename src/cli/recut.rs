@@ -10,7 +10,7 @@ use crate::report::table::thousands;
 const EXAMPLES: &str = "\
 Examples:
   djr recut look --set text_length_filter.max_len=120 -o short.jsonl
-  djr recut out/clean.djr --set text_length_filter.max_len=90 -o shorter.jsonl
+  djr recut out/clean.jsonl --set text_length_filter.max_len=90 -o shorter.jsonl
   djr recut look --target 100 --by words_num_filter.max_num -o 100.jsonl
 
 The outcome is that of the changed recipe run afresh, without measuring again: no image is decoded
@@ -20,7 +20,7 @@ whose stats are stored. Where that cannot be had, it says why and writes nothing
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The directory of an analysis, or of a run (OUT.djr).
+    /// The directory of an analysis, or a run: its .djr directory, or one of its outputs.
     stats: PathBuf,
     /// A new bound, e.g. `text_length_filter.max_len=120`; repeatable.
     #[arg(long, value_name = "FILTER.BOUND=VALUE", value_parser = run::parse_set)]
@@ -56,6 +56,7 @@ pub fn main(args: &Args) -> Exit {
                         Some("name the directory of an analysis or a run"),
                     );
                 }
+                RecutError::Record(record) => error(&record.to_string(), record.hint()),
                 RecutError::Recipe(problems) => note(problems.to_string().trim_end()),
             }
             Exit::Usage

@@ -4,13 +4,15 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{Exit, data, error, note};
+use crate::analysis::AnalysisFiles;
 use crate::io::PendingFile;
+use crate::record::{PastRun, RecordError};
 use crate::report::table::bytes;
-use crate::view::{RunDir, ViewError, html};
+use crate::view::{ViewError, html};
 
 const EXAMPLES: &str = "\
 Examples:
-  djr report clean.djr -o report.html      a run: what each operator did, and to which rows
+  djr report clean.jsonl -o report.html    a run: what each operator did, and to which rows
   djr report look -o report.html           an analysis: what was measured, duplicates
 
 The page is one file: it loads nothing, holds no script, and shows pictures made small.";
@@ -19,7 +21,7 @@ The page is one file: it loads nothing, holds no script, and shows pictures made
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A run directory (NAME.djr), or the directory of an analysis.
+    /// A run (its .djr directory, or one of its outputs), or the directory of an analysis.
     what: PathBuf,
     /// The page to write; - or nothing is standard output.
     #[arg(long, short, value_name = "PATH")]
@@ -28,22 +30,21 @@ pub struct Args {
 
 /// Runs the command.
 pub fn main(args: &Args) -> Exit {
-    let is_analysis = args.what.join("analysis.json").is_file()
-        || args.what.extension().is_some_and(|e| e == "json");
-    if !is_analysis && !RunDir::is_one(&args.what) {
-        error(
-            &format!(
-                "{}: is neither a run directory nor an analysis",
-                args.what.display()
-            ),
-            Some("name the directory that a run left beside its first output (NAME.djr)"),
-        );
-        return Exit::Usage;
-    }
-    let page = if is_analysis {
-        html::analysis_page(&args.what)
+    let what = args.what.as_path();
+    let page = if AnalysisFiles::new(what).json().is_file() {
+        html::analysis_page(what)
     } else {
-        RunDir::open(&args.what).and_then(|run| html::run_page(&run))
+        match PastRun::open(what) {
+            Ok(run) => html::run_page(&run),
+            // A JSON file that no run wrote may be an analysis under any name.
+            Err(RecordError::NoRun(_)) if what.extension().is_some_and(|e| e == "json") => {
+                html::analysis_page(what)
+            }
+            Err(failure) => {
+                error(&failure.to_string(), failure.hint());
+                return Exit::Usage;
+            }
+        }
     };
     let page = match page {
         Ok(page) => page,

@@ -56,6 +56,7 @@ fn start(recipe: &Recipe, args: &RunArgs, only_caption: bool, known: Option<Know
                 | RunError::Unfinished { .. }
                 | RunError::Changed(_)
                 | RunError::CannotResume
+                | RunError::Claim(_)
                 | RunError::Stored(_) => Exit::Usage,
                 _ => Exit::Failed,
             }
@@ -149,6 +150,7 @@ fn hint(failure: &RunError, has_progress: bool) -> &'static str {
         RunError::Stored(_) => {
             "a bound can be tightened by the stats of a run; to loosen it, recut an analysis (djr analyze) or run the changed recipe"
         }
+        RunError::Claim(taken) => taken.hint(),
         RunError::Locked { .. } => "wait for it, or write somewhere else",
         RunError::TooManyBad { .. } if has_progress => {
             "look at the reason (are the images there?); then the same command with --resume goes on from before it, with a higher --max-quarantine if these rows are to be set aside"

@@ -2,25 +2,22 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rayon::prelude::*;
-use serde::Deserialize;
-use serde_json::Value;
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::args::ValidateArg;
-use super::why::NO_RUN;
 use super::{Exit, data, error};
 use crate::exec::Observer;
-use crate::io::{Fingerprint, Input, LineSource, RawBatch};
+use crate::io::atomic::digest_of;
+use crate::io::{Input, LineSource, RawBatch};
 use crate::recipe::Validation;
-use crate::report::RunReport;
-use crate::report::past::PastRun;
+use crate::record::manifest::Change;
+use crate::record::manifest::OutputRecord;
+use crate::record::settings::OutputSettings;
+use crate::record::{Fate, PastRun, RecordError, RunReport, StepNumber};
 use crate::report::progress::Progress;
 use crate::report::table::{bytes, thousands};
 use crate::sample::{
@@ -29,9 +26,9 @@ use crate::sample::{
 
 const EXAMPLES: &str = "\
 Examples:
-  djr verify out/clean.djr
+  djr verify out/clean.jsonl
   djr verify out/clean.jsonl --images decode   decode all images, whatever the run checked
-  djr verify out/clean.djr --images none       digests and counts only
+  djr verify out/clean.jsonl --images none     digests and counts only
 
 Exit code 1 if something differs; the first difference of each kind is named.";
 
@@ -57,7 +54,7 @@ pub fn main(args: &Args) -> Exit {
     let run = match PastRun::open(&args.run) {
         Ok(run) => run,
         Err(failure) => {
-            error(&failure.to_string(), Some(NO_RUN));
+            error(&failure.to_string(), failure.hint());
             return Exit::Usage;
         }
     };
@@ -136,77 +133,52 @@ impl Kind {
     }
 }
 
-fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or(0)
-}
-
 /// The inputs' sizes and times.
 fn inputs(run: &PastRun) -> Kind {
     let mut kind = Kind::new("inputs");
     let mut seen = 0;
-    for input in run.inputs() {
-        let name = input["name"].as_str().unwrap_or_default();
+    for input in &run.manifest.inputs {
+        let name = &input.name;
         // Standard input has no size.
-        let Some(size) = input["bytes"].as_u64() else {
+        let Some(size) = input.bytes else {
             continue;
         };
         seen += 1;
-        match Fingerprint::of(Path::new(name)) {
+        match input.now() {
             Err(failure) => kind.differs(format!("{name}: {failure}")),
             Ok(None) => kind.differs(format!("{name}: it is no file any more")),
-            Ok(Some(now)) => {
-                let time = Duration::from_nanos(now.modified_ns);
-                let said = input["modified_unix"].as_f64();
-                if now.bytes != size {
-                    kind.same(&format!("{name}: bytes"), now.bytes, size);
-                } else if input["ends_xxh3_128"] != now.ends {
-                    kind.differs(format!("{name}: its content is another"));
-                } else if said.is_some_and(|said| (time.as_secs_f64() - said).abs() > 1e-3) {
+            Ok(Some(now)) => match input.change(&now) {
+                None => {}
+                Some(Change::Size) => kind.same(&format!("{name}: bytes"), now.bytes, size),
+                Some(Change::Content) => kind.differs(format!("{name}: its content is another")),
+                Some(Change::Time) => {
                     kind.differs(format!("{name}: it was written to after the run read it"));
                 }
-            }
+            },
         }
     }
     kind.looked_at = format!("{seen} unchanged in size, time and both ends");
     kind
 }
 
-/// A file of the manifest; a run that was moved as a whole is found where it is now.
-fn place(run: &PastRun, file: &Value) -> PathBuf {
-    let said = PathBuf::from(file["path"].as_str().unwrap_or_default());
-    if said.exists() {
-        return said;
-    }
-    let name = said.file_name().unwrap_or_default();
-    let here = [Some(run.dir.as_path()), run.dir.parent()];
-    let moved = here.into_iter().flatten().map(|dir| dir.join(name));
-    moved
-        .into_iter()
-        .find(|path| path.is_file())
-        .unwrap_or(said)
-}
-
 /// Sizes and digests of all files that the run wrote.
 fn files(run: &PastRun) -> Kind {
     let mut kind = Kind::new("files");
-    let own = ["ledger", "quarantine", "stats"].map(|name| &run.manifest[name]);
-    let outputs = run.list("outputs").iter();
-    let outputs = outputs.flat_map(|output| output["files"].as_array().into_iter().flatten());
     let (mut seen, mut total) = (0, 0);
-    for file in outputs.chain(own).filter(|file| !file.is_null()) {
-        let path = place(run, file);
+    for file in run.manifest.files() {
+        let path = run.place(file);
         let shown = path.display();
         seen += 1;
-        match digest(&path) {
+        match digest_of(&path) {
             Err(failure) => kind.differs(format!("{shown}: {failure}")),
             Ok((size, digest)) => {
                 total += size;
-                if size != number(&file["bytes"]) {
-                    kind.same(&format!("{shown}: bytes"), size, number(&file["bytes"]));
-                } else if file["xxh3_128"] != digest {
+                if size != file.bytes {
+                    kind.same(&format!("{shown}: bytes"), size, file.bytes);
+                } else if file.xxh3_128 != digest {
                     kind.differs(format!(
                         "{shown}: its digest is {digest}, the manifest says {}",
-                        file["xxh3_128"].as_str().unwrap_or("none")
+                        file.xxh3_128
                     ));
                 }
             }
@@ -216,58 +188,34 @@ fn files(run: &PastRun) -> Kind {
     kind
 }
 
-fn digest(path: &Path) -> io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
-    let mut hash = Xxh3::new();
-    let mut block = vec![0; 1 << 18];
-    let mut size = 0;
-    loop {
-        let n = file.read(&mut block)?;
-        if n == 0 {
-            return Ok((size, format!("{:032x}", hash.digest128())));
-        }
-        size += n as u64;
-        hash.update(block.get(..n).unwrap_or_default());
-    }
-}
-
-/// What is counted of rows, in the manifest.
-const COUNTS: [&str; 6] = ["in", "out", "dropped", "quarantined", "repeated", "merged"];
-
 /// The manifest's own numbers: every row accounted for.
 fn counts(run: &PastRun) -> Kind {
     let mut kind = Kind::new("counts");
-    let rows = &run.manifest["rows"];
-    let [read, out, dropped, aside, repeated, merged] = COUNTS.map(|name| number(&rows[name]));
+    let rows = &run.manifest.rows;
+    let (read, out, dropped, aside) = (rows.read, rows.out, rows.dropped, rows.quarantined);
+    let (repeated, merged) = (rows.repeated, rows.merged);
     if read + repeated != out + dropped + aside + merged {
         kind.differs(format!(
             "rows in {read} + repeated {repeated} are not rows out {out} + dropped {dropped} + quarantined {aside} + merged {merged}"
         ));
     }
-    let from_inputs: u64 = run
-        .inputs()
-        .iter()
-        .map(|input| number(&input["rows"]))
-        .sum();
+    let from_inputs: u64 = run.manifest.inputs.iter().map(|input| input.rows).sum();
     kind.same("rows of all inputs", from_inputs, read);
     let mut shown: Option<u64> = None;
-    for step in run.list("steps") {
-        let [came, went, dropped, aside, repeated, merged] = COUNTS.map(|name| number(&step[name]));
-        let name = step["op"].as_str().unwrap_or("?");
-        if came + repeated != went + dropped + aside + merged {
+    for step in &run.manifest.steps {
+        let name = &step.op;
+        let ended = step.dropped + step.quarantined + step.merged;
+        if step.shown + step.repeated != step.out + ended {
             kind.differs(format!("the rows of {name} do not add up"));
         }
         if let Some(before) = shown {
-            kind.same(&format!("rows that {name} was shown"), came, before);
+            kind.same(&format!("rows that {name} was shown"), step.shown, before);
         }
-        shown = Some(went);
+        shown = Some(step.out);
     }
-    for output in run.list("outputs") {
-        let [reached, written, refused, left] =
-            ["candidates", "written", "refused", "not_drawn"].map(|name| number(&output[name]));
-        if reached != written + refused + left {
-            let name = output["name"].as_str().unwrap_or("?");
-            kind.differs(format!("the rows of {name} do not add up"));
+    for output in &run.manifest.outputs {
+        if output.candidates != output.written + output.refused + output.not_drawn {
+            kind.differs(format!("the rows of {} do not add up", output.name));
         }
     }
     kind.looked_at = format!(
@@ -290,118 +238,126 @@ fn counts(run: &PastRun) -> Kind {
     kind
 }
 
-#[derive(Deserialize)]
-struct Entry<'a> {
-    file: u64,
-    fate: &'a str,
-    step: Option<u64>,
-}
-
 /// The ledger's fates, added up.
 fn ledger(run: &PastRun) -> Kind {
     let mut kind = Kind::new("ledger");
-    if run.manifest["ledger"].is_null() {
+    if run.manifest.ledger.is_none() {
         "there is none".clone_into(&mut kind.looked_at);
         return kind;
     }
-    let (mut kept, mut dropped, mut aside, mut merged) = (0, 0, 0, 0);
-    let mut by_step = vec![(0, 0, 0); run.list("steps").len()];
-    let mut by_input = vec![0_u64; run.inputs().len()];
-    let mut line_number = 0_u64;
-    let read = run.each_entry(|line| {
-        line_number += 1;
-        let entry: Entry<'_> = serde_json::from_slice(line)?;
-        let of_step = entry
-            .step
-            .and_then(|step| by_step.get_mut(usize::try_from(step).ok()?));
-        match (entry.fate, of_step) {
-            ("kept", _) => kept += 1,
-            ("dropped", step) => {
-                dropped += 1;
-                if let Some(step) = step {
-                    step.0 += 1;
-                }
-            }
-            ("quarantined", step) => {
-                aside += 1;
-                if let Some(step) = step {
-                    step.1 += 1;
-                }
-            }
-            ("merged", step) => {
-                merged += 1;
-                if let Some(step) = step {
-                    step.2 += 1;
-                }
-            }
-            (other, _) => return Err(io::Error::other(format!("unknown fate '{other}'"))),
+    match tally(run) {
+        Ok(tally) => tally.compare(run, &mut kind),
+        Err(failure) => kind.differs(failure.to_string()),
+    }
+    kind
+}
+
+/// How many entries of the ledger have which fate.
+#[derive(Clone, Default)]
+struct Fates {
+    kept: u64,
+    dropped: u64,
+    quarantined: u64,
+    merged: u64,
+}
+
+impl Fates {
+    fn add(&mut self, fate: Fate) {
+        let count = match fate {
+            Fate::Kept => &mut self.kept,
+            Fate::Dropped => &mut self.dropped,
+            Fate::Quarantined => &mut self.quarantined,
+            Fate::Merged => &mut self.merged,
+        };
+        *count += 1;
+    }
+}
+
+/// The ledger's entries: all of them, those of each step, those of each input.
+struct Tally {
+    entries: u64,
+    all: Fates,
+    by_step: Vec<Fates>,
+    by_input: Vec<u64>,
+}
+
+fn tally(run: &PastRun) -> Result<Tally, RecordError> {
+    let mut tally = Tally {
+        entries: 0,
+        all: Fates::default(),
+        by_step: vec![Fates::default(); run.manifest.steps.len()],
+        by_input: vec![0; run.manifest.inputs.len()],
+    };
+    let mut ledger = run.ledger()?;
+    while let Some(entry) = ledger.next_record()? {
+        tally.entries += 1;
+        tally.all.add(entry.fate);
+        let step = entry.step.map(StepNumber::index);
+        if let Some(step) = step.and_then(|step| tally.by_step.get_mut(step)) {
+            step.add(entry.fate);
         }
-        if let Some(rows) = usize::try_from(entry.file)
-            .ok()
-            .and_then(|file| by_input.get_mut(file))
-        {
+        if let Some(rows) = tally.by_input.get_mut(entry.file as usize) {
             *rows += 1;
         }
-        Ok(true)
-    });
-    if let Err(failure) = read {
-        kind.differs(format!(
-            "{}, entry {}: {failure}",
-            run.ledger().display(),
-            thousands(line_number)
-        ));
-        return kind;
     }
-    let rows = &run.manifest["rows"];
-    kind.same("rows kept", kept, number(&rows["out"]));
-    kind.same("rows dropped", dropped, number(&rows["dropped"]));
-    kind.same("rows quarantined", aside, number(&rows["quarantined"]));
-    kind.same("rows merged", merged, number(&rows["merged"]));
-    let dropping = run.manifest["recipe"]["on_error"] == "drop";
-    for (step, (dropped, aside, merged)) in run.list("steps").iter().zip(by_step) {
-        let name = step["op"].as_str().unwrap_or("?");
-        let said = (number(&step["dropped"]), number(&step["quarantined"]));
-        // With `on_error: drop` rows that failed in a step are among the dropped.
-        let found = if dropping {
-            (dropped - said.1.min(dropped), said.1)
-        } else {
-            (dropped, aside)
-        };
-        kind.same(&format!("rows dropped by {name}"), found.0, said.0);
-        kind.same(&format!("rows quarantined by {name}"), found.1, said.1);
-        kind.same(
-            &format!("rows merged by {name}"),
-            merged,
-            number(&step["merged"]),
-        );
-    }
-    if number(&rows["repeated"]) == 0 {
-        for (input, found) in run.inputs().iter().zip(by_input) {
-            let name = input["name"].as_str().unwrap_or("?");
-            kind.same(&format!("rows of {name}"), found, number(&input["rows"]));
+    Ok(tally)
+}
+
+impl Tally {
+    fn compare(&self, run: &PastRun, kind: &mut Kind) {
+        let rows = &run.manifest.rows;
+        kind.same("rows kept", self.all.kept, rows.out);
+        kind.same("rows dropped", self.all.dropped, rows.dropped);
+        kind.same("rows quarantined", self.all.quarantined, rows.quarantined);
+        kind.same("rows merged", self.all.merged, rows.merged);
+        for (step, found) in run.manifest.steps.iter().zip(&self.by_step) {
+            let name = &step.op;
+            // With `on_error: drop` rows that failed in a step are among the dropped.
+            let (dropped, aside) = if run.settings.drops_failed() {
+                let failed = step.quarantined;
+                (found.dropped - failed.min(found.dropped), failed)
+            } else {
+                (found.dropped, found.quarantined)
+            };
+            kind.same(&format!("rows dropped by {name}"), dropped, step.dropped);
+            kind.same(
+                &format!("rows quarantined by {name}"),
+                aside,
+                step.quarantined,
+            );
+            kind.same(&format!("rows merged by {name}"), found.merged, step.merged);
         }
+        if rows.repeated == 0 {
+            for (input, found) in run.manifest.inputs.iter().zip(&self.by_input) {
+                kind.same(&format!("rows of {}", input.name), *found, input.rows);
+            }
+        }
+        kind.looked_at = format!("{} entries add up", thousands(self.entries));
     }
-    kind.looked_at = format!("{} entries add up", thousands(line_number));
-    kind
 }
 
 /// The quarantine holds a record for each reason counted.
 fn quarantine(run: &PastRun) -> Kind {
     let mut kind = Kind::new("quarantine");
-    let mut records = 0;
-    let read = run.each_set_aside(|line| {
-        serde_json::from_slice::<serde::de::IgnoredAny>(line)?;
-        records += 1;
-        Ok(true)
-    });
-    if let Err(failure) = read {
-        kind.differs(format!("record {}: {failure}", thousands(records + 1)));
-    } else if run.manifest["recipe"]["on_error"] != "drop" {
-        let reasons = run.list("reasons").iter();
-        let said = reasons.map(|reason| number(&reason["rows"])).sum();
-        kind.same("records", records, said);
+    let count = || -> Result<u64, RecordError> {
+        let mut count = 0;
+        if let Some(mut records) = run.quarantine()? {
+            while records.next_record()?.is_some() {
+                count += 1;
+            }
+        }
+        Ok(count)
+    };
+    match count() {
+        Err(failure) => kind.differs(failure.to_string()),
+        Ok(records) => {
+            if !run.settings.drops_failed() {
+                let said = run.manifest.reasons.iter().map(|reason| reason.rows).sum();
+                kind.same("records", records, said);
+            }
+            kind.looked_at = format!("{} records", thousands(records));
+        }
     }
-    kind.looked_at = format!("{} records", thousands(records));
     kind
 }
 
@@ -419,14 +375,10 @@ struct Output<'a> {
 /// Rows, paths and images of the outputs.
 fn rows(run: &PastRun, args: &Args, pool: &rayon::ThreadPool) -> Vec<Kind> {
     let outputs: Vec<Output<'_>> = run
-        .list("outputs")
+        .manifest
+        .outputs
         .iter()
-        .zip(
-            run.manifest["recipe"]["outputs"]
-                .as_array()
-                .into_iter()
-                .flatten(),
-        )
+        .zip(&run.settings.outputs)
         .filter_map(|(counted, spec)| output(run, args, counted, spec))
         .collect();
     let total = outputs
@@ -470,48 +422,47 @@ fn rows(run: &PastRun, args: &Args, pool: &rayon::ThreadPool) -> Vec<Kind> {
     vec![check.rows, check.paths, check.images]
 }
 
-fn output<'a>(run: &PastRun, args: &Args, counted: &'a Value, spec: &Value) -> Option<Output<'a>> {
-    let files: Vec<PathBuf> = counted["files"]
-        .as_array()?
-        .iter()
-        .map(|file| place(run, file))
-        .collect();
+fn output<'a>(
+    run: &PastRun,
+    args: &Args,
+    counted: &'a OutputRecord,
+    spec: &OutputSettings,
+) -> Option<Output<'a>> {
+    let files: Vec<PathBuf> = counted.files.iter().map(|file| run.place(file)).collect();
     // What went to the standard output is gone.
     let first = files.first()?;
-    let recipe = &run.manifest["recipe"];
-    let style = spec["paths"].as_str().unwrap_or("keep");
-    let format = counted["format"].as_str().unwrap_or_default();
-    let level = args.images.map_or_else(
-        || serde_json::from_value(spec["validate"].clone()).unwrap_or_default(),
-        |level| Validation::from(level).into(),
-    );
+    let recipe = &run.settings;
+    let style = spec.paths.as_deref().unwrap_or("keep");
+    let level = args
+        .images
+        .map_or(spec.validate, |level| Validation::from(level).into());
     let parent = |path: &Path| path.parent().map_or_else(PathBuf::new, Path::to_owned);
-    let mut roots = match (style, recipe["image_root"].as_str()) {
+    let mut roots = match (style, &recipe.image_root) {
         ("relative", _) => vec![parent(first)],
-        (_, Some(root)) => vec![PathBuf::from(root)],
+        (_, Some(root)) => vec![root.clone()],
         _ => run
-            .inputs()
+            .manifest
+            .inputs
             .iter()
-            .map(|input| parent(Path::new(input["name"].as_str().unwrap_or_default())))
+            .map(|input| parent(Path::new(&input.name)))
             .collect(),
     };
     roots.dedup();
-    let image_key = match format {
+    let image_key = match counted.format.as_str() {
         "llava" => "image",
         "dj" => "images",
-        _ => recipe["image_key"].as_str().unwrap_or("images"),
+        _ => recipe.image_key(),
     };
-    let confine = style == "keep" && recipe["confine"] == true;
     Some(Output {
-        name: counted["name"].as_str().unwrap_or("?"),
-        written: number(&counted["written"]),
-        llava: format == "llava",
+        name: &counted.name,
+        written: counted.written,
+        llava: counted.format == "llava",
         absolute: style == "absolute",
         level,
         context: Arc::new(ImageContext {
             image_key: image_key.to_owned(),
             roots,
-            confine,
+            confine: style == "keep" && recipe.confine,
             want: match level {
                 ImageCheck::None | ImageCheck::Exists => ImageNeed::Path,
                 ImageCheck::Header => ImageNeed::Header,

@@ -2,22 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Exit, data, error};
-use crate::report::past::PastRun;
+use crate::record::stats::READ;
+use crate::record::{
+    Fate, InputRecord, LedgerEntry, PastRun, QuarantineEntry, RecordError, StepNumber,
+};
 use crate::report::table::thousands;
 
 const EXAMPLES: &str = "\
 Examples:
-  djr why out/clean.jsonl 006092514      the row with this id
-  djr why out/clean.djr data.jsonl:17    the row of this line
-  djr why out/clean.djr 006092514 --json";
+  djr why out/clean.jsonl 006092514        the row with this id
+  djr why out/clean.jsonl data.jsonl:17    the row of this line
+  djr why out/clean.jsonl 006092514 --json";
 
 /// Say what became of a row and which operator decided.
 #[derive(clap::Args)]
@@ -37,7 +39,7 @@ pub fn main(args: &Args) -> Exit {
     let run = match PastRun::open(&args.run) {
         Ok(run) => run,
         Err(failure) => {
-            error(&failure.to_string(), Some(NO_RUN));
+            error(&failure.to_string(), failure.hint());
             return Exit::Usage;
         }
     };
@@ -50,8 +52,7 @@ pub fn main(args: &Args) -> Exit {
     let (found, origins, set_aside) = match answer {
         Ok(answer) => answer,
         Err(failure) => {
-            let ledger = run.ledger();
-            error(&format!("{}: {failure}", ledger.display()), None);
+            error(&failure.to_string(), failure.hint());
             return Exit::Failed;
         }
     };
@@ -64,15 +65,22 @@ pub fn main(args: &Args) -> Exit {
     }
     let mut text = String::new();
     for (row, times) in repeats(&found.rows) {
+        let of_row = set_aside.get(&row.offset).map_or(&[][..], Vec::as_slice);
         let answer = Answer {
             run: &run,
             row,
             times,
-            duplicated: row.other().and_then(|offset| origins.get(&offset)),
-            set_aside: set_aside.get(&row.offset).map_or(&[], Vec::as_slice),
+            in_parts: found
+                .rows
+                .iter()
+                .any(|other| other.offset == row.offset && other.part > 0),
+            other: row.other().and_then(|offset| origins.get(&offset)),
+            set_aside: of_row.iter().filter(|r| r.part == row.part).collect(),
         };
         if args.json {
-            let _ = writeln!(text, "{}", answer.json());
+            // Nothing in it can fail to be written as JSON.
+            let line = serde_json::to_string(&answer.record()).unwrap_or_default();
+            let _ = writeln!(text, "{line}");
         } else {
             answer.words(&mut text);
         }
@@ -80,58 +88,14 @@ pub fn main(args: &Args) -> Exit {
     data(&text)
 }
 
-pub(super) const NO_RUN: &str =
-    "give the .djr directory that a run leaves beside its first output, or one of its outputs";
-
-/// An entry of the ledger.
-#[derive(Deserialize)]
-struct Entry {
-    file: u64,
-    line: u64,
-    offset: u64,
-    id: Option<Box<RawValue>>,
-    fate: String,
-    by: Option<String>,
-    step: Option<u64>,
-    stat: Option<String>,
-    value: Option<Value>,
-    limit: Option<String>,
-    duplicate_of: Option<u64>,
-    merged_into: Option<u64>,
-    reason: Option<String>,
-}
-
-impl Entry {
-    fn read(line: &[u8]) -> io::Result<Self> {
-        Ok(serde_json::from_slice(line)?)
-    }
-
-    /// The row that stands for it: the one it duplicates, or the first of its group.
-    fn other(&self) -> Option<u64> {
-        self.duplicate_of.or(self.merged_into)
-    }
-
-    /// The id as people write it: a string without its quotes.
-    fn id(&self) -> Option<String> {
-        let raw = self.id.as_ref()?.get();
-        Some(serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned()))
-    }
-}
-
-/// A record of the quarantine.
-#[derive(Deserialize)]
-struct SetAside {
-    offset: u64,
-    stage: String,
-    code: String,
-    reason: String,
-}
+type Entry = LedgerEntry<'static>;
+type SetAside = QuarantineEntry<'static>;
 
 /// What the user asks for.
 struct Wanted<'a> {
     id: &'a str,
     /// Inputs that the name before a colon may mean, and the line after it.
-    place: Option<(Vec<u64>, u64)>,
+    place: Option<(Vec<u32>, u64)>,
     /// The text has the form of a place, but no input has that name.
     unknown_file: bool,
 }
@@ -162,20 +126,24 @@ impl<'a> Wanted<'a> {
     }
 
     /// Reads the ledger once and keeps the rows asked for.
-    fn search(&self, run: &PastRun) -> io::Result<Found> {
+    fn search(&self, run: &PastRun) -> Result<Found, RecordError> {
         let mut found = Found::default();
         let needle = memchr::memmem::Finder::new(self.id.as_bytes());
         let bare = self.id.trim_start_matches('0');
         let bare_needle = memchr::memmem::Finder::new(bare.as_bytes());
-        run.each_entry(|line| {
-            // An id may be written with escapes; else its text stands in the line.
-            let spelt = needle.find(line).is_some() || memchr::memchr(b'\\', line).is_some();
-            let nearly =
-                found.near.is_none() && !bare.is_empty() && bare_needle.find(line).is_some();
-            if !spelt && !nearly && self.place.is_none() {
-                return Ok(true);
-            }
-            let entry = Entry::read(line)?;
+        let mut ledger = run.ledger()?;
+        loop {
+            let wants_near = found.near.is_none() && !bare.is_empty();
+            let may_be = |line: &[u8]| {
+                // An id may be written with escapes; else its text stands in the line.
+                self.place.is_some()
+                    || needle.find(line).is_some()
+                    || memchr::memchr(b'\\', line).is_some()
+                    || wants_near && bare_needle.find(line).is_some()
+            };
+            let Some(entry) = ledger.next_of(may_be)? else {
+                break;
+            };
             let here = self
                 .place
                 .as_ref()
@@ -184,19 +152,17 @@ impl<'a> Wanted<'a> {
                 found.last_line = found.last_line.max(entry.line);
             }
             let at_place = here && self.place.as_ref().is_some_and(|p| p.1 == entry.line);
-            let id = entry.id();
+            let id = entry.id_text();
             if at_place || id.as_deref() == Some(self.id) {
                 found.rows.push(entry);
             } else if let Some(id) = id
-                && found.near.is_none()
-                && !bare.is_empty()
+                && wants_near
                 && id.trim_start_matches('0') == bare
             {
                 found.near = Some(id);
             }
-            Ok(true)
-        })?;
-        found.rows.sort_by_key(|row| row.offset);
+        }
+        found.rows.sort_by_key(|row| (row.offset, row.part));
         Ok(found)
     }
 }
@@ -222,65 +188,59 @@ impl Found {
 }
 
 /// The inputs that `name` may mean: by their whole path, or by its end.
-fn files_called(run: &PastRun, name: &str) -> Vec<u64> {
+fn files_called(run: &PastRun, name: &str) -> Vec<u32> {
     let real = std::fs::canonicalize(name).ok();
-    let named = |input: &Value| {
-        let Some(path) = input["name"].as_str() else {
-            return false;
-        };
-        Path::new(path).ends_with(name)
-            || real.is_some() && std::fs::canonicalize(path).ok() == real
+    let named = |input: &InputRecord| {
+        let path = Path::new(&input.name);
+        path.ends_with(name) || real.is_some() && std::fs::canonicalize(path).ok() == real
     };
     (0..)
-        .zip(run.inputs())
+        .zip(&run.manifest.inputs)
         .filter(|(_, input)| named(input))
         .map(|(number, _)| number)
         .collect()
 }
 
-/// The rows that `rows` duplicate or are merged into, by their identities.
-fn duplicated(run: &PastRun, rows: &[Entry]) -> io::Result<BTreeMap<u64, Entry>> {
+/// Whether a line of a record may be about a row of these identities.
+fn about(offsets: impl Iterator<Item = u64>) -> impl Fn(&[u8]) -> bool {
+    let needles: Vec<String> = offsets.map(|o| format!("\"offset\":{o},")).collect();
+    move |line| {
+        let mut needles = needles.iter();
+        needles.any(|n| memchr::memmem::find(line, n.as_bytes()).is_some())
+    }
+}
+
+/// The rows that `rows` duplicate or are merged into, by their identities. Of a row that was cut
+/// into parts, one that was kept speaks for it.
+fn duplicated(run: &PastRun, rows: &[Entry]) -> Result<BTreeMap<u64, Entry>, RecordError> {
     let wanted: Vec<u64> = rows.iter().filter_map(Entry::other).collect();
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<u64, Entry> = BTreeMap::new();
     if wanted.is_empty() {
         return Ok(found);
     }
-    let needles: Vec<String> = wanted.iter().map(|o| format!("\"offset\":{o},")).collect();
-    run.each_entry(|line| {
-        if needles
-            .iter()
-            .any(|n| memchr::memmem::find(line, n.as_bytes()).is_some())
-        {
-            let entry = Entry::read(line)?;
-            if wanted.contains(&entry.offset) {
-                found.insert(entry.offset, entry);
-            }
+    let may_be = about(wanted.iter().copied());
+    let mut ledger = run.ledger()?;
+    while let Some(entry) = ledger.next_of(&may_be)? {
+        let better = |old: &Entry| old.fate != Fate::Kept && entry.fate == Fate::Kept;
+        if wanted.contains(&entry.offset) && found.get(&entry.offset).is_none_or(better) {
+            found.insert(entry.offset, entry);
         }
-        Ok(true)
-    })?;
+    }
     Ok(found)
 }
 
 /// What the quarantine says of `rows`, by their identities.
-fn set_aside(run: &PastRun, rows: &[Entry]) -> io::Result<BTreeMap<u64, Vec<SetAside>>> {
+fn set_aside(run: &PastRun, rows: &[Entry]) -> Result<BTreeMap<u64, Vec<SetAside>>, RecordError> {
     let mut found: BTreeMap<u64, Vec<SetAside>> = BTreeMap::new();
-    let needles: Vec<String> = rows
-        .iter()
-        .map(|row| format!("\"offset\":{},", row.offset))
-        .collect();
-    let whose = |offset| rows.iter().any(|row| row.offset == offset);
-    run.each_set_aside(|line| {
-        if needles
-            .iter()
-            .any(|n| memchr::memmem::find(line, n.as_bytes()).is_some())
-        {
-            let record: SetAside = serde_json::from_slice(line)?;
-            if whose(record.offset) {
-                found.entry(record.offset).or_default().push(record);
-            }
+    let Some(mut records) = run.quarantine()? else {
+        return Ok(found);
+    };
+    let may_be = about(rows.iter().map(|row| row.offset));
+    while let Some(record) = records.next_of(&may_be)? {
+        if rows.iter().any(|row| row.offset == record.offset) {
+            found.entry(record.offset).or_default().push(record);
         }
-        Ok(true)
-    })?;
+    }
     Ok(found)
 }
 
@@ -288,31 +248,80 @@ fn set_aside(run: &PastRun, rows: &[Entry]) -> io::Result<BTreeMap<u64, Vec<SetA
 fn repeats(rows: &[Entry]) -> Vec<(&Entry, usize)> {
     let mut out: Vec<(&Entry, usize)> = Vec::new();
     for row in rows {
+        let same = |last: &Entry| {
+            (last.offset, last.part, last.fate) == (row.offset, row.part, row.fate)
+                && last.by == row.by
+        };
         match out.last_mut() {
-            Some((last, times))
-                if last.offset == row.offset && last.fate == row.fate && last.by == row.by =>
-            {
-                *times += 1;
-            }
+            Some((last, times)) if same(last) => *times += 1,
             _ => out.push((row, 1)),
         }
     }
     out
 }
 
-/// All that is known of one row.
+/// All that is known of one row, or of one part of it.
 struct Answer<'a> {
     run: &'a PastRun,
     row: &'a Entry,
     times: usize,
-    duplicated: Option<&'a Entry>,
-    set_aside: &'a [SetAside],
+    /// The row was cut into parts, and this is one of them.
+    in_parts: bool,
+    /// The row that it duplicates or is merged into.
+    other: Option<&'a Entry>,
+    set_aside: Vec<&'a SetAside>,
+}
+
+/// An answer as `--json` gives it.
+#[derive(Serialize)]
+struct Told<'a> {
+    input: &'a str,
+    line: u64,
+    offset: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<u64>,
+    id: Option<&'a RawValue>,
+    fate: Fate,
+    times: usize,
+    by: Option<&'a str>,
+    step: Option<StepNumber>,
+    stat: Option<&'a str>,
+    value: Option<&'a Value>,
+    limit: Option<&'a str>,
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate_of: Option<Place<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merged_into: Option<Place<'a>>,
+    set_aside: Vec<Complaint<'a>>,
+}
+
+/// Where another row is.
+#[derive(Serialize)]
+struct Place<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    offset: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a RawValue>,
+}
+
+/// Why a row could not be processed.
+#[derive(Serialize)]
+struct Complaint<'a> {
+    by: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<StepNumber>,
+    code: &'a str,
+    message: &'a str,
 }
 
 impl Answer<'_> {
     fn place(&self, row: &Entry) -> String {
         let place = format!("{}:{}", self.run.input_name(row.file), row.line);
-        match row.id() {
+        match row.id_text() {
             Some(id) => format!("{place}  id {id}"),
             None => place,
         }
@@ -320,22 +329,28 @@ impl Answer<'_> {
 
     fn words(&self, out: &mut String) {
         let row = self.row;
-        let _ = writeln!(out, "{}", self.place(row));
+        let part = if self.in_parts {
+            format!("  part {}", row.part)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(out, "{}{part}", self.place(row));
         let by = row.by.as_deref();
         let step = row.step.map(|step| {
-            let steps = self.run.list("steps").len();
-            format!("step {} of {steps}, ", step + 1)
+            let steps = self.run.manifest.steps.len();
+            format!("step {step} of {steps}, ")
         });
         let times = match self.times {
             1 => String::new(),
             times => format!(", {times} times"),
         };
-        let line = match (row.fate.as_str(), by) {
-            (fate, Some("read")) => format!("{fate} while it was read"),
-            (fate, Some("outputs")) => format!("{fate}: no output took it"),
-            (fate, Some("sample")) => format!("{fate}: no sample drew it"),
-            (fate, Some(by)) => format!("{fate} by {}{by}", step.unwrap_or_default()),
-            (fate, None) => fate.to_owned(),
+        let fate = row.fate.word();
+        let line = match by {
+            Some(READ) => format!("{fate} while it was read"),
+            Some("outputs") => format!("{fate}: no output took it"),
+            Some("sample") => format!("{fate}: no sample drew it"),
+            Some(by) => format!("{fate} by {}{by}", step.unwrap_or_default()),
+            None => fate.to_owned(),
         };
         let _ = writeln!(out, "  {line}{times}");
         if let (Some(stat), Some(value)) = (&row.stat, &row.value) {
@@ -347,72 +362,60 @@ impl Answer<'_> {
         } else {
             "duplicate of"
         };
-        if let Some(first) = self.duplicated {
+        if let Some(first) = self.other {
             let _ = writeln!(out, "  {relation} {}", self.place(first));
         } else if let Some(offset) = row.other() {
             let _ = writeln!(out, "  {relation} the row at byte {offset} of the inputs");
         }
-        for record in self.set_aside {
-            let who = if Some(record.stage.as_str()) == by || record.stage == "read" {
+        for record in &self.set_aside {
+            let who = if Some(&*record.by) == by || record.by == READ {
                 String::new()
             } else {
-                format!("refused by {}: ", record.stage)
+                format!("refused by {}: ", record.by)
             };
-            let _ = writeln!(out, "  {who}{}: {}", record.code, record.reason);
+            let _ = writeln!(out, "  {who}{}: {}", record.code, record.message);
         }
-        if let (Some(reason), []) = (&row.reason, self.set_aside) {
-            let _ = writeln!(out, "  {reason}");
+        if let (Some(code), true) = (&row.code, self.set_aside.is_empty()) {
+            let _ = writeln!(out, "  {code}");
         }
     }
 
-    fn json(&self) -> Value {
+    fn record(&self) -> Told<'_> {
         let row = self.row;
-        let id = |row: &Entry| -> Value {
-            let raw = row.id.as_ref().map_or("null", |id| id.get());
-            serde_json::from_str(raw).unwrap_or_else(|_| raw.into())
-        };
-        let mut out = serde_json::json!({
-            "input": self.run.input_name(row.file),
-            "line": row.line,
-            "offset": row.offset,
-            "id": id(row),
-            "fate": row.fate,
-            "times": self.times,
-            "by": row.by,
-            "step": row.step,
-            "stat": row.stat,
-            "value": row.value,
-            "limit": row.limit,
-            "reason": row.reason,
-        });
-        let relation = if row.merged_into.is_some() {
-            "merged_into"
-        } else {
-            "duplicate_of"
-        };
-        if let Some(offset) = row.other() {
-            out[relation] =
-                self.duplicated
-                    .map_or(serde_json::json!({"offset": offset}), |first| {
-                        serde_json::json!({
-                            "input": self.run.input_name(first.file),
-                            "line": first.line,
-                            "offset": offset,
-                            "id": id(first),
-                        })
-                    });
-        }
-        out["set_aside"] = self
-            .set_aside
-            .iter()
-            .map(|record| {
-                serde_json::json!({
-                    "stage": record.stage,
-                    "code": record.code,
-                    "reason": record.reason,
-                })
+        let other = |offset: Option<u64>| {
+            offset.map(|offset| Place {
+                input: self.other.map(|first| self.run.input_name(first.file)),
+                line: self.other.map(|first| first.line),
+                offset,
+                id: self.other.and_then(|first| first.id.as_deref()),
             })
-            .collect();
-        out
+        };
+        Told {
+            input: self.run.input_name(row.file),
+            line: row.line,
+            offset: row.offset,
+            part: self.in_parts.then_some(row.part),
+            id: row.id.as_deref(),
+            fate: row.fate,
+            times: self.times,
+            by: row.by.as_deref(),
+            step: row.step,
+            stat: row.stat.as_deref(),
+            value: row.value.as_ref(),
+            limit: row.limit.as_deref(),
+            code: row.code.as_deref(),
+            duplicate_of: other(row.duplicate_of),
+            merged_into: other(row.merged_into),
+            set_aside: self
+                .set_aside
+                .iter()
+                .map(|record| Complaint {
+                    by: &record.by,
+                    step: record.step,
+                    code: &record.code,
+                    message: &record.message,
+                })
+                .collect(),
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 use crate::op::{Clusters, Common, Decision, FieldKey, Operator, PickError, Picked};
 use crate::recipe::Step;
-use crate::report::counts::FromData;
+use crate::record::counts::FromData;
 
 /// The keys of one operator of a barrier group, one entry a row that reached the group.
 pub enum KeyTable {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::barrier::KeyTable;
 use super::books::Books;
-use super::chain::{BatchResult, End, RowResult, Stage, Trace};
+use super::chain::{BatchResult, End, RowResult, Trace};
 use super::exact_keys::ExactKeys;
 use super::merging::{GroupImages, Merging};
 use super::plan::Phase;
@@ -18,7 +18,8 @@ use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 use crate::op::Common;
 use crate::recipe::Step;
-use crate::report::counts::{Word, lasting};
+use crate::record::Stage;
+use crate::record::counts::{Word, lasting};
 use crate::sample::{ImageContext, Origin, RowError};
 
 /// Rows, keys and failures that a phase has set aside so far.

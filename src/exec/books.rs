@@ -1,13 +1,15 @@
 //! The account of a run: every row that enters is entered here once more when it ends.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::chain::{BatchResult, End, Rendered, RowResult, Stage, Trace};
+use super::chain::{BatchResult, End, Rendered, RowResult, StepCost, Trace};
 use super::draw::LateFate;
 use super::exact_keys::ExactKeys;
 use super::{RunError, target_name, write_error};
@@ -16,14 +18,15 @@ use crate::io::workspace::{Lengths, sync_pending};
 use crate::io::{Input, PendingFile, ProducedFiles, Workspace};
 use crate::op::{Decision, Family, Operator};
 use crate::recipe::{OnError, OutputFormat, QuarantineLimit, Recipe, Step, Target};
-use crate::report::counts::{FromData, Reason};
-use crate::report::ledger::{Entry, Ledger, PackedLog};
-use crate::report::quarantine::Quarantine;
-use crate::report::{OutputCounts, RunReport, StepCounts};
+use crate::record::counts::{FromData, Reason};
+use crate::record::ledger::{Ledger, PackedLog};
+use crate::record::quarantine::Quarantine;
+use crate::record::stats::READ;
+use crate::record::{
+    Fate, LedgerEntry, OutputCounts, QuarantineEntry, RunFiles, RunReport, Stage, StepCounts,
+    StepNumber,
+};
 use crate::sample::{Origin, Produced, RowError};
-
-/// The file of a run's directory that has the stats of all rows read.
-pub const ROW_STATS: &str = "stats.jsonl.zst";
 
 /// Rows in a row that could not be processed from which on something outside the data is at
 /// fault, say an image directory that was unmounted.
@@ -84,7 +87,7 @@ impl Books {
     /// If a file cannot be opened.
     pub fn open(
         recipe: &Recipe,
-        run_dir: Option<&Path>,
+        files: Option<&RunFiles>,
         inputs: &[Input],
         limit: QuarantineLimit,
         workspace: &Workspace,
@@ -109,19 +112,19 @@ impl Books {
                 .collect(),
             ..RunReport::default()
         };
-        let ledger = run_dir
-            .map(|dir| dir.join("ledger.jsonl.zst"))
+        let ledger = files
+            .map(RunFiles::ledger)
             .map(|path| Ledger::open(&path, workspace).map_err(|e| write_error(path.display(), e)))
             .transpose()?;
-        let row_stats = run_dir
+        let row_stats = files
             .filter(|_| recipe.steps.iter().any(measures))
-            .map(|dir| dir.join(ROW_STATS))
+            .map(RunFiles::stats)
             .map(|path| {
                 PackedLog::open(&path, "row-stats", workspace)
                     .map_err(|e| write_error(path.display(), e))
             })
             .transpose()?;
-        let path = quarantine_path(run_dir);
+        let path = quarantine_path(files);
         let quarantine = Quarantine::open(path.clone(), workspace)
             .map_err(|e| write_error(path.display(), e))?;
         let stats = stats_path(recipe)
@@ -140,7 +143,7 @@ impl Books {
             traces: recipe
                 .steps
                 .iter()
-                .map(|step| TraceFile::of(recipe, step, run_dir))
+                .map(|step| TraceFile::of(recipe, step, files))
                 .collect(),
             reached_outputs: 0,
             failing: 0,
@@ -255,7 +258,7 @@ impl Books {
             self.report.bytes_in += batch.bytes;
         }
         for (step, cost) in self.report.steps.iter_mut().zip(&batch.costs) {
-            step.add_cost(cost);
+            add_cost(step, cost);
             step.repeated += cost.repeated;
             self.report.repeated += cost.repeated;
         }
@@ -383,15 +386,12 @@ impl Books {
             Stage::Output(_) => {}
         }
         let name = self.stage_name(stage);
-        let fate = self.failure_word();
-        self.record(origin, id, |entry| Entry {
+        let fate = self.failed_fate();
+        self.record(origin, id, |entry| LedgerEntry {
             fate,
-            by: Some(&name),
-            step: match stage {
-                Stage::Step(step) => Some(step),
-                _ => None,
-            },
-            reason: Some(error.code),
+            by: Some(name.into()),
+            step: stage.step(),
+            code: Some(error.code.into()),
             ..entry
         })
     }
@@ -424,11 +424,11 @@ impl Books {
         id: Option<&str>,
         fate: LateFate,
     ) -> Result<(), RunError> {
-        let (word, by) = match fate {
+        let (fate, by) = match fate {
             LateFate::Written => {
                 self.report.rows_out += 1;
                 self.sound();
-                ("kept", None)
+                (Fate::Kept, None)
             }
             LateFate::Refused => {
                 self.failing += 1;
@@ -437,17 +437,17 @@ impl Books {
                 } else {
                     self.report.quarantined += 1;
                 }
-                (self.failure_word(), Some("outputs"))
+                (self.failed_fate(), Some("outputs"))
             }
             LateFate::NotDrawn => {
                 self.report.dropped += 1;
                 self.report.not_drawn += 1;
-                ("dropped", Some("sample"))
+                (Fate::Dropped, Some("sample"))
             }
         };
-        self.record(origin, id, |entry| Entry {
-            fate: word,
-            by,
+        self.record(origin, id, |entry| LedgerEntry {
+            fate,
+            by: by.map(Into::into),
             ..entry
         })
     }
@@ -503,10 +503,10 @@ impl Books {
         self.report.merged += 1;
         self.step(step).merged += 1;
         let name = self.step_names.get(step).cloned();
-        self.record(origin, id, |entry| Entry {
-            fate: "merged",
-            by: name.as_deref(),
-            step: Some(step),
+        self.record(origin, id, |entry| LedgerEntry {
+            fate: Fate::Merged,
+            by: name.map(Into::into),
+            step: Some(StepNumber::at(step)),
             merged_into: Some(into),
             ..entry
         })
@@ -544,13 +544,13 @@ impl Books {
         decision: &Decision,
     ) -> Result<(), RunError> {
         let name = self.step_names.get(step).cloned();
-        self.record(origin, id, |entry| Entry {
-            fate: "dropped",
-            by: name.as_deref(),
-            step: Some(step),
-            stat: Some(&decision.stat),
+        self.record(origin, id, |entry| LedgerEntry {
+            fate: Fate::Dropped,
+            by: name.map(Into::into),
+            step: Some(StepNumber::at(step)),
+            stat: Some(decision.stat.as_ref().into()),
             value: Some(decision.value.to_json()),
-            limit: Some(&decision.limit),
+            limit: Some(decision.limit.as_str().into()),
             ..entry
         })
     }
@@ -567,10 +567,10 @@ impl Books {
         duplicate_of: Option<u64>,
     ) -> Result<(), RunError> {
         let name = self.step_names.get(step).cloned();
-        self.record(origin, id, |entry| Entry {
-            fate: "dropped",
-            by: name.as_deref(),
-            step: Some(step),
+        self.record(origin, id, |entry| LedgerEntry {
+            fate: Fate::Dropped,
+            by: name.map(Into::into),
+            step: Some(StepNumber::at(step)),
             duplicate_of,
             ..entry
         })
@@ -594,17 +594,17 @@ impl Books {
 
     fn stage_name(&self, stage: Stage) -> String {
         match stage {
-            Stage::Read => "read".to_owned(),
+            Stage::Read => READ.to_owned(),
             Stage::Step(step) => self.step_names.get(step).cloned().unwrap_or_default(),
             Stage::Output(output) => self.output_names.get(output).cloned().unwrap_or_default(),
         }
     }
 
-    fn failure_word(&self) -> &'static str {
+    fn failed_fate(&self) -> Fate {
         if self.on_error == OnError::Drop {
-            "dropped"
+            Fate::Dropped
         } else {
-            "quarantined"
+            Fate::Quarantined
         }
     }
 
@@ -639,10 +639,20 @@ impl Books {
         if self.on_error == OnError::Drop {
             return Ok(());
         }
-        let name = self.stage_name(stage);
-        let id = raw_id(id);
+        let entry = QuarantineEntry {
+            input: input.into(),
+            line: origin.line,
+            offset: origin.offset,
+            part: origin.part,
+            id: raw_id(id).map(Cow::Borrowed),
+            by: self.stage_name(stage).into(),
+            step: stage.step(),
+            code: error.code.into(),
+            message: (&*error.message).into(),
+            ..QuarantineEntry::default()
+        };
         self.quarantine
-            .push(&input, origin, id, &name, error, row)
+            .push(&entry.with_row(row))
             .map_err(|e| write_error(self.quarantine.path().display(), e))
     }
 
@@ -650,25 +660,25 @@ impl Books {
         &mut self,
         origin: Origin,
         id: Option<&'e str>,
-        fill: impl FnOnce(Entry<'e>) -> Entry<'e>,
+        fill: impl FnOnce(LedgerEntry<'e>) -> LedgerEntry<'e>,
     ) -> Result<(), RunError> {
         let Some(ledger) = &mut self.ledger else {
             return Ok(());
         };
-        let entry = fill(Entry {
+        let entry = fill(LedgerEntry {
             file: origin.file,
             line: origin.line,
             offset: origin.offset,
             part: origin.part,
-            id: raw_id(id),
-            ..Entry::default()
+            id: raw_id(id).map(Cow::Borrowed),
+            ..LedgerEntry::default()
         });
         ledger.push(&entry).map_err(|e| write_error("ledger", e))
     }
 }
 
 impl TraceFile {
-    fn of(recipe: &Recipe, step: &Step, run_dir: Option<&Path>) -> Option<Self> {
+    fn of(recipe: &Recipe, step: &Step, files: Option<&RunFiles>) -> Option<Self> {
         if let Operator::Expander(op) = &step.operator
             && let Some(path) = op.notes_path()
         {
@@ -684,11 +694,9 @@ impl TraceFile {
         // Data-Juicer pairs rows with parts that are not theirs where a mapper makes several rows
         // of one, so there is no such trace to match.
         let rowwise = matches!(step.operator, Operator::Mapper(_) | Operator::Filter(_));
-        let dir = run_dir.filter(|_| wanted && rowwise)?;
+        let files = files.filter(|_| wanted && rowwise)?;
         Some(Self {
-            path: dir
-                .join("trace")
-                .join(format!("sample_trace-{}.jsonl", step.name)),
+            path: files.trace(step.name),
             left: tracer.rows,
             lines: Vec::new(),
         })
@@ -719,10 +727,26 @@ impl TraceFile {
 }
 
 /// Where rows are set aside.
-pub(super) fn quarantine_path(run_dir: Option<&Path>) -> PathBuf {
-    run_dir
-        .unwrap_or(Path::new("stdout.djr"))
-        .join("quarantine.jsonl")
+pub(super) fn quarantine_path(files: Option<&RunFiles>) -> PathBuf {
+    files.map_or_else(
+        || RunFiles::new("stdout.djr").quarantine(),
+        RunFiles::quarantine,
+    )
+}
+
+/// Adds the cost of a batch.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate"
+)]
+fn add_cost(step: &mut StepCounts, cost: &StepCost) {
+    step.changed += cost.changed;
+    if cost.timed > 0 {
+        let nanos = cost.nanos as f64 * (cost.rows as f64 / cost.timed as f64);
+        step.time += Duration::from_nanos(nanos as u64);
+    }
 }
 
 /// Whether a step measures stats.

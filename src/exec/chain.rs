@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
@@ -19,6 +18,8 @@ use crate::io::RawBatch;
 use crate::io::format::Renderer;
 use crate::op::{Common, Decision, ImageNeed, Operator, Part, Verdict};
 use crate::recipe::{Step, Validation};
+use crate::record::stats::READ;
+use crate::record::{Stage, StatsError, StepNumber};
 use crate::sample::{
     FieldPath, ImageContext, ImageCounts, ImageSlot, JsonText as _, Origin, Produced, RowError,
     Sample, StatValue,
@@ -90,17 +91,6 @@ pub enum End {
     Dropped(usize, Box<Decision>),
     /// It could not be processed.
     Failed(Stage, RowError, Vec<u8>),
-}
-
-/// Where a row failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Stage {
-    /// While it was read.
-    Read,
-    /// In this step.
-    Step(usize),
-    /// In this output.
-    Output(usize),
 }
 
 /// A row's record for one output.
@@ -696,11 +686,16 @@ impl Chain<'_> {
             return;
         }
         let error = match &row.end {
-            End::Failed(Stage::Read, error, _) => Some(("read", None, error)),
-            End::Failed(Stage::Step(number), error, _) => {
-                let name = self.steps.get(*number).map_or("", |step| step.name);
-                Some((name, Some(*number), error))
-            }
+            End::Failed(Stage::Read, error, _) => Some(StatsError {
+                by: READ.into(),
+                step: None,
+                code: error.code.into(),
+            }),
+            End::Failed(Stage::Step(number), error, _) => Some(StatsError {
+                by: self.steps.get(*number).map_or("", |step| step.name).into(),
+                step: Some(StepNumber::at(*number)),
+                code: error.code.into(),
+            }),
             _ => None,
         };
         let sound = images_decode || sample.is_some_and(Sample::images_known_to_decode);

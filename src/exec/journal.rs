@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::books::{Books, BooksState, ROW_STATS, stats_path};
+use super::books::{Books, BooksState, stats_path};
 use super::sinks::{SinkState, numbered};
 use super::{Resume, RunError, RunOptions, write_error};
 use crate::io::atomic::{Keep, Sealed, create_fresh, sync_directory};
@@ -23,6 +23,7 @@ use crate::io::source::InputSummary;
 use crate::io::workspace::Lengths;
 use crate::io::{Fingerprint, Input, PendingFile, Position, Workspace};
 use crate::recipe::{Recipe, Target};
+use crate::record::RunFiles;
 
 /// Time between checkpoints, unless the user says otherwise.
 const EVERY: Duration = Duration::from_secs(10);
@@ -86,7 +87,7 @@ struct State {
 /// Keeps the progress of one run.
 pub struct Journal {
     /// Where the working files are; `None` if the run cannot be resumed.
-    directory: Option<PathBuf>,
+    files: Option<RunFiles>,
     keep: Keep,
     identity: Identity,
     lengths: Lengths,
@@ -116,16 +117,15 @@ impl Journal {
         recipe: &Recipe,
         options: &RunOptions,
         inputs: &[Input],
-        run_dir: Option<&Path>,
+        files: Option<&RunFiles>,
     ) -> Result<Opened, RunError> {
         let identity = Identity::of(recipe, options, inputs)?;
-        let directory = run_dir
+        let kept = files
             .filter(|_| identity.inputs.iter().all(Option::is_some))
-            .filter(|_| recipe.outputs.iter().all(|o| o.target.is_file()))
-            .map(|dir| dir.join("checkpoint"));
+            .filter(|_| recipe.outputs.iter().all(|o| o.target.is_file()));
         let keep = Keep::default();
         let mut journal = Self {
-            directory,
+            files: kept.cloned(),
             keep: keep.clone(),
             identity,
             lengths: Lengths::new(),
@@ -136,23 +136,23 @@ impl Journal {
             saved: Instant::now(),
             cost: Duration::ZERO,
         };
-        let Some(directory) = journal.directory.clone() else {
+        let Some(kept) = kept else {
             if options.resume == Resume::Continue {
                 return Err(RunError::CannotResume);
             }
-            if let Some(dir) = run_dir.filter(|dir| is_unfinished(dir)) {
-                let checkpoint = dir.join("checkpoint");
+            if let Some(unfinished_run) = files.filter(|files| files.is_unfinished()) {
+                let checkpoint = unfinished_run.checkpoint();
                 if options.resume == Resume::Refuse {
-                    return Err(match read_state(&checkpoint) {
+                    return Err(match read_state(unfinished_run) {
                         Ok(state) => unfinished(&checkpoint, state.as_ref()),
                         Err(e) => {
-                            RunError::Checkpoint(state_path(&checkpoint).display().to_string(), e)
+                            RunError::Checkpoint(unfinished_run.state().display().to_string(), e)
                         }
                     });
                 }
-                remove_leftovers(recipe, run_dir);
+                remove_leftovers(recipe, files);
             }
-            let directory = run_dir.map_or_else(std::env::temp_dir, Path::to_owned);
+            let directory = files.map_or_else(std::env::temp_dir, |files| files.dir.clone());
             return Ok(Opened {
                 journal,
                 workspace: Workspace::nameless(directory),
@@ -160,11 +160,12 @@ impl Journal {
                 left: Left::Rows(Progress::default()),
             });
         };
-        let state = match (read_state(&directory), options.resume) {
+        let directory = kept.checkpoint();
+        let state = match (read_state(kept), options.resume) {
             (Ok(None), _) | (_, Resume::Restart) => None,
             (Err(e), _) => {
                 return Err(RunError::Checkpoint(
-                    state_path(&directory).display().to_string(),
+                    kept.state().display().to_string(),
                     e,
                 ));
             }
@@ -172,8 +173,9 @@ impl Journal {
             (Ok(Some(state)), Resume::Refuse) => return Err(unfinished(&directory, Some(&state))),
         };
         let Some(state) = state else {
-            remove_leftovers(recipe, run_dir);
-            fs::create_dir_all(&directory).map_err(|e| write_error(directory.display(), e))?;
+            remove_leftovers(recipe, files);
+            kept.make_checkpoint()
+                .map_err(|e| write_error(directory.display(), e))?;
             return Ok(Opened {
                 journal,
                 workspace: Workspace::kept(directory, Lengths::new(), keep),
@@ -213,7 +215,7 @@ impl Journal {
     #[must_use]
     pub fn is_due(&self) -> bool {
         let every = self.every.unwrap_or_else(|| EVERY.max(self.cost * SHARE));
-        self.directory.is_some() && self.saved.elapsed() >= every
+        self.files.is_some() && self.saved.elapsed() >= every
     }
 
     /// Makes the run's progress durable: `sync` does so for what it has open, and says what is
@@ -226,10 +228,10 @@ impl Journal {
         books: &mut Books,
         sync: impl FnOnce(&mut Lengths) -> Result<Left, RunError>,
     ) -> Result<(), RunError> {
-        let Some(directory) = self.directory.clone() else {
+        let Some(files) = self.files.clone() else {
             return Ok(());
         };
-        let failed = |e| write_error(directory.display(), e);
+        let failed = |e| write_error(files.checkpoint().display(), e);
         let began = Instant::now();
         let mut lengths = self.lengths.clone();
         let left = sync(&mut lengths)?;
@@ -245,7 +247,7 @@ impl Journal {
         };
         // Before the state has its name: even if making that durable fails, it may be found.
         self.keep.set(true);
-        write_state(&directory, &state).map_err(failed)?;
+        write_state(&files, &state).map_err(failed)?;
         self.lengths = state.lengths;
         self.saved = Instant::now();
         self.cost = began.elapsed();
@@ -254,9 +256,9 @@ impl Journal {
 
     /// Ends the run's working files: it is finished, or it failed in a way that going on cannot
     /// mend.
-    pub fn discard(&self, recipe: &Recipe, run_dir: Option<&Path>) {
-        if self.directory.is_some() {
-            remove_leftovers(recipe, run_dir);
+    pub fn discard(&self, recipe: &Recipe, files: Option<&RunFiles>) {
+        if self.files.is_some() {
+            remove_leftovers(recipe, files);
         }
     }
 
@@ -288,12 +290,6 @@ fn unfinished(directory: &Path, state: Option<&State>) -> RunError {
         rows: state.map_or(0, |s| s.books.report.rows_in),
         since: state.map_or_else(String::new, |s| utc(s.started_unix)),
     }
-}
-
-/// Whether an unfinished run in `run_dir` can be gone on with.
-#[must_use]
-pub fn is_unfinished(run_dir: &Path) -> bool {
-    state_path(&run_dir.join("checkpoint")).exists()
 }
 
 impl Identity {
@@ -384,10 +380,6 @@ fn json_differences(at: &str, before: &Value, now: &Value, found: &mut Vec<Strin
     }
 }
 
-fn state_path(directory: &Path) -> PathBuf {
-    directory.join("state.json")
-}
-
 /// The state as the file holds it: the digest is that of the JSON text of the state.
 #[derive(Serialize, Deserialize)]
 struct StateFile {
@@ -399,13 +391,11 @@ struct StateFile {
 /// Raised when the state of a run is written in another way.
 const STATE_VERSION: u32 = 1;
 
-fn read_state(directory: &Path) -> Result<Option<State>, io::Error> {
-    let json = match fs::read(state_path(directory)) {
-        Ok(json) => json,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    let file: StateFile = serde_json::from_slice(&json)?;
+fn read_state(files: &RunFiles) -> Result<Option<State>, io::Error> {
+    if !files.is_unfinished() {
+        return Ok(None);
+    }
+    let file: StateFile = serde_json::from_slice(&fs::read(files.state())?)?;
     if file.version != STATE_VERSION {
         let version = file.version;
         return Err(io::Error::other(format!(
@@ -418,8 +408,8 @@ fn read_state(directory: &Path) -> Result<Option<State>, io::Error> {
     Ok(Some(serde_json::from_str(file.state.get())?))
 }
 
-fn write_state(directory: &Path, state: &State) -> io::Result<()> {
-    let path = state_path(directory);
+fn write_state(files: &RunFiles, state: &State) -> io::Result<()> {
+    let path = files.state();
     let new = path.with_extension("new");
     let state = serde_json::value::to_raw_value(state)?;
     let state = StateFile {
@@ -431,7 +421,7 @@ fn write_state(directory: &Path, state: &State) -> io::Result<()> {
     file.write_all(&serde_json::to_vec(&state)?)?;
     file.sync_all()?;
     fs::rename(&new, &path)?;
-    sync_directory(directory)
+    sync_directory(&files.checkpoint())
 }
 
 fn text_digest(text: &str) -> String {
@@ -439,7 +429,7 @@ fn text_digest(text: &str) -> String {
 }
 
 /// Removes what an unfinished run of `recipe` left: its working files and the parts of its outputs.
-fn remove_leftovers(recipe: &Recipe, run_dir: Option<&Path>) {
+fn remove_leftovers(recipe: &Recipe, files: Option<&RunFiles>) {
     let remove = |target: &Path| {
         PendingFile::lasting_part(target)
             .and_then(fs::remove_file)
@@ -457,21 +447,13 @@ fn remove_leftovers(recipe: &Recipe, run_dir: Option<&Path>) {
     if let Some(stats) = stats_path(recipe) {
         remove(&stats);
     }
-    if let Some(dir) = run_dir {
-        for name in [
-            "quarantine.jsonl",
-            "ledger.jsonl.zst",
-            ROW_STATS,
-            "manifest.json",
-        ] {
-            remove(&dir.join(name));
+    if let Some(files) = files {
+        for record in files.records() {
+            remove(&record);
         }
-        let checkpoint = dir.join("checkpoint");
-        // The state first: without it the rest means nothing.
-        let _ = fs::remove_file(state_path(&checkpoint));
-        let _ = fs::remove_dir_all(checkpoint);
+        files.remove_checkpoint();
         // Goes only if the run left nothing else there.
-        let _ = fs::remove_dir(dir);
+        let _ = fs::remove_dir(&files.dir);
     }
 }
 

@@ -1,16 +1,17 @@
 //! Stats of an earlier pass over the same rows, so that nothing is measured twice.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::RunError;
 use super::store::stats_from_json;
 use crate::io::{Input, LineSource, RawBatch};
 use crate::op::{ImageNeed, Operator};
 use crate::recipe::Step;
-use crate::sample::{Origin, RowError, Stats};
+use crate::record::stats::InputRef;
+use crate::record::{StatsError, StatsRow, StepNumber};
+use crate::sample::{Origin, Stats};
 
 /// Where stats of all rows of the inputs are: one line of JSON a row, in input order, as
 /// `stats.jsonl` of an analysis has them.
@@ -19,9 +20,6 @@ pub struct KnownStats {
     /// The file.
     pub path: PathBuf,
 }
-
-/// The keys of a line that are no stats.
-const PLACES: [&str; 6] = ["file", "line", "offset", "id", "images_decode", "errors"];
 
 /// Reads them beside the rows.
 pub struct KnownReader(LineSource);
@@ -32,7 +30,7 @@ pub struct KnownRow {
     /// Every image of the row decodes.
     pub images_decode: bool,
     /// Steps that could not measure it.
-    failed: Vec<u64>,
+    failed: Vec<StepNumber>,
 }
 
 impl KnownStats {
@@ -79,27 +77,23 @@ impl KnownRow {
     /// # Errors
     /// What does not fit.
     pub fn parse(line: &[u8], origin: Origin) -> Result<Self, String> {
-        let mut row: Map<String, Value> =
+        let mut row: StatsRow<'_> =
             serde_json::from_slice(line).map_err(|e| format!("stored stats: {e}"))?;
-        if row.get("offset").and_then(Value::as_u64) != Some(origin.offset) {
+        if row.offset != origin.offset {
             return Err(format!(
                 "the stored stats are not those of the input at line {}",
                 origin.line
             ));
         }
-        let errors = row.swap_remove("errors").unwrap_or_default();
-        let failed = errors.as_array().into_iter().flatten();
-        let failed = failed.filter_map(|error| error.get("step")?.as_u64());
-        let images_decode = row.swap_remove("images_decode") == Some(Value::Bool(true));
         // A number that was not finite is not stored.
-        row.retain(|_, value| match value {
+        row.stats.retain(|_, value| match value {
             Value::Array(items) => !items.contains(&Value::Null),
             other => !other.is_null(),
         });
         Ok(Self {
-            failed: failed.collect(),
-            images_decode,
-            stats: stats_from_json(Value::Object(row)),
+            failed: row.errors.iter().filter_map(|error| error.step).collect(),
+            images_decode: row.images_decode == Some(true),
+            stats: stats_from_json(Value::Object(row.stats)),
         })
     }
 
@@ -123,7 +117,7 @@ impl KnownRow {
             }
             return Ok(true);
         }
-        let tried = self.failed.contains(&(step.index as u64));
+        let tried = self.failed.contains(&StepNumber::at(step.index));
         if tried || filter.image_need() == ImageNeed::None {
             return Ok(false);
         }
@@ -132,34 +126,23 @@ impl KnownRow {
 }
 
 /// Appends what is known of a row to a file that [`KnownReader`] reads: where it is, its stats,
-/// whether all its images are known to decode, and the step at which it failed, if it did.
+/// whether all its images are known to decode, and what could not be measured.
 pub fn write_line(
     origin: Origin,
     stats: Option<&Stats>,
     images_decode: bool,
-    error: Option<(&str, Option<usize>, &RowError)>,
+    error: Option<StatsError<'_>>,
     out: &mut Vec<u8>,
 ) {
-    let Origin {
-        file, line, offset, ..
-    } = origin;
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{{\"file\":{file},\"line\":{line},\"offset\":{offset}");
-    for (name, value) in stats.into_iter().flat_map(Stats::iter) {
-        // Stats that came with a row may have any name.
-        if !PLACES.contains(&name) {
-            out.push(b',');
-            let _ = serde_json::to_writer(&mut *out, name);
-            out.push(b':');
-            value.write_json(out);
-        }
-    }
-    if images_decode {
-        out.extend_from_slice(b",\"images_decode\":true");
-    }
-    if let Some((stage, step, error)) = error {
-        let error = serde_json::json!([{"stage": stage, "step": step, "code": error.code}]);
-        let _ = write!(out, ",\"errors\":{error}");
-    }
-    out.extend_from_slice(b"}\n");
+    let none = Stats::default();
+    let row = StatsRow {
+        file: InputRef::Index(origin.file),
+        line: origin.line,
+        offset: origin.offset,
+        id: None,
+        stats: stats.unwrap_or(&none),
+        images_decode: images_decode.then_some(true),
+        errors: error.into_iter().collect(),
+    };
+    row.write(out);
 }

@@ -13,7 +13,7 @@ use crate::io::Workspace;
 use crate::io::workspace::Lengths;
 use crate::op::{Decision, Filter, Keep, Operator, Side, Verdict};
 use crate::recipe::Step;
-use crate::report::counts::FromData;
+use crate::record::counts::FromData;
 use crate::sample::{Sample, StatKey, StatValue, Stats};
 
 /// The stats of one filter, one entry a row that reached its barrier group.

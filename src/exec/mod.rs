@@ -38,8 +38,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-pub use books::ROW_STATS;
-pub use chain::{STATS_FIELD, Stage, StepCost, panic_message, ujson};
+pub use chain::{STATS_FIELD, StepCost, panic_message, ujson};
 pub use probe::{StepProbe, probe};
 pub use run::has_progress;
 pub use store::stats_from_json;
@@ -48,7 +47,7 @@ use crate::io::atomic::Damaged;
 use crate::io::format::questions::QuestionsError;
 use crate::io::{LockError, SourceError};
 use crate::recipe::{OutputSpec, QuarantineLimit, Recipe, Target};
-use crate::report::RunReport;
+use crate::record::{ClaimError, RunReport};
 use crate::sample::RowError;
 
 /// What the command line says of a run, beyond the recipe.
@@ -167,6 +166,9 @@ pub enum RunError {
     /// A thread panicked: a defect of djr.
     #[error("djr failed, please report this: {0}")]
     Panicked(#[from] driver::Panicked),
+    /// The run's directory is not this run's to write into.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// Another process writes an output.
     #[error("{path}: {error}")]
     Locked {

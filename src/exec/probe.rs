@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::chain::{Chain, End, Stage, Work};
+use super::chain::{Chain, End, Work};
 use super::{RunError, plan, run, setup};
 use crate::io::LineSource;
 use crate::op::{Family, ImageNeed};
 use crate::recipe::{CompatStats, Recipe};
+use crate::record::Stage;
 
 /// What one step did to the rows of a probe.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::barrier_pass::{self, BarrierPass};
 use super::books::{Books, quarantine_path};
 use super::chain::{BatchResult, Chain, OutputWork, TIMED_EVERY};
-use super::journal::{Journal, Left, Opened, Progress, is_unfinished};
+use super::journal::{Journal, Left, Opened, Progress};
 use super::merging::GroupImages;
 use super::output_pass::OutputPass;
 use super::stream::{Source, drive};
@@ -24,10 +24,12 @@ use crate::io::paths::PathWriter;
 use crate::io::workspace::Lengths;
 use crate::io::{Input, OutputLock, PendingFile, Workspace};
 use crate::op::{Common, ImageNeed, Operator};
-use crate::recipe::{CompatStats, OutputFormat, OutputSpec, PathStyle, Recipe, Target, Validation};
-use crate::report::RunReport;
-use crate::report::counts::peak_memory;
-use crate::report::manifest::Manifest;
+use crate::recipe::{
+    CompatStats, Inputs, OutputFormat, OutputSpec, PathStyle, Recipe, Target, Validation,
+};
+use crate::record::counts::peak_memory;
+use crate::record::manifest::Facts;
+use crate::record::{Earlier, InputRecord, Manifest, RunFiles, RunReport};
 use crate::sample::{FieldPath, ImageContext};
 
 /// A run: what does not change, the account of rows, and how far it is.
@@ -47,7 +49,8 @@ pub(super) struct Fixed<'a> {
     pub(super) workspace: Workspace,
     inputs: Vec<Input>,
     renderers: Vec<Box<dyn Renderer>>,
-    run_dir: Option<PathBuf>,
+    files: Option<RunFiles>,
+    earlier: Earlier,
 }
 
 /// What becomes of the rows of a phase.
@@ -105,9 +108,12 @@ pub(super) fn run(
     options: &RunOptions,
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, RunError> {
-    let run_dir = run_dir(recipe, options);
+    let files = run_files(recipe, options);
     // Held to the end; nobody else writes these outputs meanwhile.
-    let _locks = lock_outputs(recipe, run_dir.as_deref())?;
+    let _locks = lock_outputs(recipe, files.as_ref())?;
+    let earlier = files.as_ref().map_or(Ok(Earlier::default()), |files| {
+        Earlier::claim(files, &output_files(recipe), options.run_dir.is_some())
+    })?;
     let inputs = setup::inputs(recipe);
     let renderers = recipe
         .outputs
@@ -119,22 +125,23 @@ pub(super) fn run(
         workspace,
         books,
         left,
-    } = Journal::open(recipe, options, &inputs, run_dir.as_deref())?;
+    } = Journal::open(recipe, options, &inputs, files.as_ref())?;
     let (outcome, journal) = match (left, books) {
-        (Left::Names(files), Some(books)) => {
-            let sound = files.iter().try_for_each(|file| {
+        (Left::Names(sealed), Some(books)) => {
+            let sound = sealed.iter().try_for_each(|file| {
                 let failed = |e| write_error(file.target.display(), e);
                 file.check().map_err(failed)
             });
-            let named = sound.and_then(|()| publish(run_dir.as_deref(), &files, books.report));
+            let named = sound.and_then(|()| {
+                publish(files.as_ref(), &earlier, recipe, &sealed, books.report)
+            });
             (named, journal)
         }
         (Left::Names(_), None) => (Err(RunError::Conservation("no books".into())), journal),
         (Left::Rows(progress), books) => {
             let pool = setup::pool(recipe, options)?;
             let limit = options.max_quarantine.unwrap_or(recipe.max_quarantine);
-            let dir = run_dir.as_deref();
-            let books = Books::open(recipe, dir, &inputs, limit, &workspace, books)?;
+            let books = Books::open(recipe, files.as_ref(), &inputs, limit, &workspace, books)?;
             let fixed = Fixed {
                 recipe,
                 options,
@@ -142,7 +149,8 @@ pub(super) fn run(
                 workspace,
                 inputs,
                 renderers,
-                run_dir: run_dir.clone(),
+                files: files.clone(),
+                earlier,
             };
             let mut run = Run {
                 fixed,
@@ -154,9 +162,9 @@ pub(super) fn run(
         }
     };
     let can_go_on = matches!(&outcome, Err(e) if e.can_be_mended());
-    let unfinished = run_dir.as_deref().is_some_and(is_unfinished);
+    let unfinished = files.as_ref().is_some_and(RunFiles::is_unfinished);
     if !(can_go_on && unfinished) {
-        journal.discard(recipe, run_dir.as_deref());
+        journal.discard(recipe, files.as_ref());
     }
     outcome
 }
@@ -164,16 +172,22 @@ pub(super) fn run(
 /// Whether there is a checkpoint from which the same run could go on.
 #[must_use]
 pub fn has_progress(recipe: &Recipe, options: &RunOptions) -> bool {
-    run_dir(recipe, options).is_some_and(|dir| is_unfinished(&dir))
+    run_files(recipe, options).is_some_and(|files| files.is_unfinished())
 }
 
-fn lock_outputs(recipe: &Recipe, run_dir: Option<&Path>) -> Result<Vec<OutputLock>, RunError> {
+/// The outputs that are files.
+fn output_files(recipe: &Recipe) -> Vec<PathBuf> {
     let outputs = recipe.outputs.iter().filter_map(|o| match &o.target {
         Target::File(path) => Some(path.clone()),
         Target::Stdout | Target::Stream(_) => None,
     });
-    outputs
-        .chain(run_dir.map(|dir| dir.join("manifest.json")))
+    outputs.collect()
+}
+
+fn lock_outputs(recipe: &Recipe, files: Option<&RunFiles>) -> Result<Vec<OutputLock>, RunError> {
+    output_files(recipe)
+        .into_iter()
+        .chain(files.map(RunFiles::manifest))
         .map(|path| {
             OutputLock::acquire(&path).map_err(|error| RunError::Locked {
                 path: path.display().to_string(),
@@ -394,8 +408,11 @@ impl Run<'_> {
                 .flatten()
                 .cloned(),
         );
+        let mut traces = Vec::new();
         for trace in books.traces.iter().flatten() {
-            files.push(seal(trace.write(workspace)?)?);
+            let sealed = seal(trace.write(workspace)?)?;
+            traces.push(sealed.finished());
+            files.push(sealed);
         }
         for (index, sink) in pass.sinks.into_iter().enumerate() {
             let spec = fixed.recipe.outputs.get(index);
@@ -407,54 +424,75 @@ impl Run<'_> {
             }
             files.extend(sealed);
         }
-        if let Some(dir) = &fixed.run_dir {
+        if let Some(named) = &fixed.files {
             let finished = |file: Option<Sealed>| file.map(|f| f.finished());
-            let (ledger, row_stats) = (finished(ledger), finished(row_stats));
-            let (quarantine, stats) = (finished(quarantine), finished(stats));
-            let manifest = Manifest {
+            let prints = journal.fingerprints();
+            let read = at.summaries.as_deref().unwrap_or_default();
+            let inputs = fixed.inputs.iter().zip(prints).zip(read);
+            let manifest = Manifest::of(Facts {
+                run_dir: &named.dir,
                 recipe: fixed.recipe,
                 report: &books.report,
-                inputs: &fixed.inputs,
-                fingerprints: journal.fingerprints(),
-                summaries: at.summaries.as_deref().unwrap_or_default(),
-                ledger: ledger.as_ref(),
-                row_stats: row_stats.as_ref(),
-                quarantine: quarantine.as_ref(),
-                stats: stats.as_ref(),
+                inputs: inputs
+                    .map(|((input, print), read)| InputRecord::of(input, print.as_ref(), read))
+                    .collect(),
+                ledger: finished(ledger),
+                row_stats: finished(row_stats),
+                quarantine: finished(quarantine),
+                stats: finished(stats),
+                traces,
                 threads: fixed.pool.current_num_threads(),
-            };
+            });
             let file = manifest
-                .write(&dir.join("manifest.json"), workspace)
-                .map_err(|e| write_error(dir.display(), e))?;
+                .write(&named.manifest(), workspace)
+                .map_err(|e| write_error(named.dir.display(), e))?;
             files.push(seal(file)?);
         }
         journal.save(books, |_| Ok(Left::Names(files.clone())))?;
-        publish(fixed.run_dir.as_deref(), &files, books.report.clone())
+        publish(
+            fixed.files.as_ref(),
+            &fixed.earlier,
+            fixed.recipe,
+            &files,
+            books.report.clone(),
+        )
     }
 }
 
-/// Gives complete files their names.
+/// Gives complete files their names. What an earlier run of the same outputs wrote beyond them
+/// would be taken for this run's: it goes before the new manifest takes the place of the one that
+/// lists it.
 fn publish(
-    run_dir: Option<&Path>,
+    named: Option<&RunFiles>,
+    earlier: &Earlier,
+    recipe: &Recipe,
     files: &[Sealed],
     report: RunReport,
 ) -> Result<RunOutcome, RunError> {
-    let quarantine = quarantine_path(run_dir);
-    let quarantine = if files.iter().any(|file| file.target == quarantine) {
-        Some(quarantine)
-    } else {
-        // What an earlier run left under this name would be taken for this run's.
-        let _ = std::fs::remove_file(quarantine);
-        None
-    };
+    let quarantine = quarantine_path(named);
+    let manifest = named.map(RunFiles::manifest);
     for file in files {
+        if manifest.as_ref() == Some(&file.target) {
+            let read = match &recipe.inputs {
+                Inputs::Files(files) => files.as_slice(),
+                Inputs::Stdin => &[],
+            };
+            let questions = recipe.outputs.iter().filter_map(|o| o.questions.as_deref());
+            earlier.remove_surplus(
+                files.iter().map(|file| file.target.as_path()),
+                read.iter().map(PathBuf::as_path).chain(questions),
+            );
+        }
         file.publish()
             .map_err(|e| write_error(file.target.display(), e))?;
     }
     Ok(RunOutcome {
         report,
-        run_dir: run_dir.map(Path::to_owned),
-        quarantine,
+        run_dir: named.map(|files| files.dir.clone()),
+        quarantine: files
+            .iter()
+            .any(|file| file.target == quarantine)
+            .then_some(quarantine),
     })
 }
 
@@ -613,19 +651,11 @@ fn renderer(
     })
 }
 
-/// Where manifest, ledger and quarantine go, if there is a place for them.
-fn run_dir(recipe: &Recipe, options: &RunOptions) -> Option<PathBuf> {
-    options.run_dir.clone().or_else(|| default_run_dir(recipe))
-}
-
-/// `<name>.djr` beside the first output that is a file.
-fn default_run_dir(recipe: &Recipe) -> Option<PathBuf> {
-    recipe.outputs.iter().find_map(|spec| match &spec.target {
-        Target::Stdout | Target::Stream(_) => None,
-        Target::File(path) => {
-            let name = path.file_name()?.to_string_lossy().into_owned();
-            let base = name.split_once('.').map_or(name.as_str(), |(base, _)| base);
-            Some(path.with_file_name(format!("{base}.djr")))
-        }
-    })
+/// Where manifest, ledger and quarantine go, if there is a place for them: where the user says, or
+/// beside the first output that is a file.
+fn run_files(recipe: &Recipe, options: &RunOptions) -> Option<RunFiles> {
+    match &options.run_dir {
+        Some(dir) => Some(RunFiles::new(dir)),
+        None => RunFiles::of_output(output_files(recipe).first()?),
+    }
 }

@@ -1,12 +1,11 @@
-//! What happened: counts, the ledger, the quarantine, the manifest, progress and the closing table;
-//! and all of that read back.
+//! What a run says on standard error: progress, the closing table, notes.
 
-pub mod counts;
-pub mod ledger;
-pub mod manifest;
-pub mod past;
 pub mod progress;
-pub mod quarantine;
 pub mod table;
 
-pub use counts::{OutputCounts, RunReport, StepCounts};
+use std::io::Write as _;
+
+/// Prints one line for the user on standard error. A closed standard error is no reason to stop.
+pub fn note(message: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{message}");
+}

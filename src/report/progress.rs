@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::RunReport;
-use super::counts::resident_memory;
 use super::table::{bytes, rate, seconds, thousands};
 use crate::exec::Observer;
+use crate::record::RunReport;
+use crate::record::counts::resident_memory;
 
 /// Shows progress on standard error.
 pub struct Progress {
@@ -106,7 +106,7 @@ impl Observer for Progress {
                 bar.set_position(report.bytes_in);
                 bar.set_message(message);
             }
-            None => crate::cli::note(&message),
+            None => super::note(&message),
         }
     }
 }

@@ -3,24 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::RunReport;
-use crate::exec::Stage;
-
-/// The name of a stage for people.
-#[must_use]
-pub fn stage_name(report: &RunReport, stage: Stage) -> String {
-    match stage {
-        Stage::Read => "read".to_owned(),
-        Stage::Step(step) => report
-            .steps
-            .get(step)
-            .map_or_else(String::new, |s| s.name.clone()),
-        Stage::Output(output) => report
-            .outputs
-            .get(output)
-            .map_or_else(String::new, |o| o.name.clone()),
-    }
-}
+use crate::record::{RunReport, Stage};
 
 /// The table: rows in, what each operator did, what was set aside and why, rows out, time, memory.
 #[must_use]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use smallvec::SmallVec;
 
@@ -53,18 +54,6 @@ impl StatValue {
         }
     }
 
-    /// Appends the value as JSON, as [`StatValue::to_json`] has it.
-    pub fn write_json(&self, out: &mut Vec<u8>) {
-        // Writing to a Vec cannot fail; what is not finite is written as null.
-        let _ = match self {
-            Self::Int(value) => serde_json::to_writer(out, value),
-            Self::Float(value) => serde_json::to_writer(out, value),
-            Self::Ints(list) => serde_json::to_writer(out, list.as_slice()),
-            Self::Floats(list) => serde_json::to_writer(out, list.as_slice()),
-            Self::Json(value) => serde_json::to_writer(out, value),
-        };
-    }
-
     /// The value as JSON. A float that is not finite becomes null.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -75,6 +64,26 @@ impl StatValue {
             Self::Floats(v) => Value::from(v.to_vec()),
             Self::Json(v) => v.clone(),
         }
+    }
+}
+
+/// As [`StatValue::to_json`] has it; JSON writes null for what is not finite.
+impl Serialize for StatValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Int(value) => value.serialize(serializer),
+            Self::Float(value) => value.serialize(serializer),
+            Self::Ints(list) => list.as_slice().serialize(serializer),
+            Self::Floats(list) => list.as_slice().serialize(serializer),
+            Self::Json(value) => value.serialize(serializer),
+        }
+    }
+}
+
+/// The stats by name, in order; those of a group's rows are not among them.
+impl Serialize for Stats {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
     }
 }
 

@@ -19,9 +19,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::run_dir::{LedgerRow, Records, RunDir, RunOutput};
 use super::{RowReader, ViewError};
 use crate::io::Input;
+use crate::record::manifest::OutputRecord;
+use crate::record::{Fate, LedgerEntry, PastRun, Records};
 use crate::sample::{ImageContext, Sample};
 
 /// How a row differs.
@@ -92,8 +93,8 @@ pub fn compare(
     out: Option<&mut dyn Write>,
 ) -> Result<Summary, ViewError> {
     let mut summary = Summary::default();
-    let (a, b) = match (RunDir::is_one(a), RunDir::is_one(b)) {
-        (true, true) => runs(RunDir::open(a)?, RunDir::open(b)?, &mut summary.notes)?,
+    let (a, b) = match (PastRun::is_one(a), PastRun::is_one(b)) {
+        (true, true) => runs(PastRun::open(a)?, PastRun::open(b)?, &mut summary.notes)?,
         (false, false) => (Side::file(a), Side::file(b)),
         (run, _) => {
             let (run, other) = if run { (a, b) } else { (b, a) };
@@ -118,7 +119,7 @@ pub fn compare(
 
 /// One of the two things compared; can be read several times.
 struct Side {
-    run: Option<RunDir>,
+    run: Option<PastRun>,
     rows: Option<RowFiles>,
     by_id: bool,
 }
@@ -136,18 +137,18 @@ struct Row {
     key: u128,
     id: Option<Box<str>>,
     line: u64,
-    ledger: Option<LedgerRow>,
+    ledger: Option<LedgerEntry<'static>>,
     bytes: Option<Vec<u8>>,
 }
 
 impl Row {
     fn is_kept(&self) -> bool {
-        self.ledger.as_ref().is_none_or(|l| l.fate == "kept")
+        self.ledger.as_ref().is_none_or(|l| l.fate == Fate::Kept)
     }
 }
 
 struct SideRows {
-    ledger: Option<Records<LedgerRow>>,
+    ledger: Option<Records<LedgerEntry<'static>>>,
     rows: Option<RowReader>,
     refused: HashSet<u64>,
     by_id: bool,
@@ -171,7 +172,7 @@ impl Side {
         let reader =
             |rows: &RowFiles| RowReader::new(rows.files.iter().cloned().map(Input::File).collect());
         Ok(SideRows {
-            ledger: self.run.as_ref().map(RunDir::ledger).transpose()?,
+            ledger: self.run.as_ref().map(PastRun::ledger).transpose()?,
             rows: self.rows.as_ref().map(reader),
             refused: self
                 .rows
@@ -191,7 +192,7 @@ impl SideRows {
             let Some(entry) = ledger.next_record()? else {
                 return Ok(None);
             };
-            let written = entry.fate == "kept" && !self.refused.contains(&entry.offset);
+            let written = entry.fate == Fate::Kept && !self.refused.contains(&entry.offset);
             let bytes = match &mut self.rows {
                 Some(rows) if written => rows.next()?.map(|(_, bytes)| bytes),
                 _ => None,
@@ -239,29 +240,19 @@ impl SideRows {
 }
 
 /// Two runs as sides: with the rows they wrote, if they can be told apart.
-fn runs(a: RunDir, b: RunDir, notes: &mut Vec<String>) -> Result<(Side, Side), ViewError> {
-    let read = |run: &RunDir| {
-        let inputs = run.manifest["inputs"].as_array();
-        inputs
-            .into_iter()
-            .flatten()
-            .map(|i| (i["rows"].as_u64(), i["bytes_read"].as_u64()))
-            .fold((0, 0), |sum, (rows, bytes)| {
-                (sum.0 + rows.unwrap_or(0), sum.1 + bytes.unwrap_or(0))
-            })
+fn runs(a: PastRun, b: PastRun, notes: &mut Vec<String>) -> Result<(Side, Side), ViewError> {
+    let read = |run: &PastRun| {
+        let inputs = run.manifest.inputs.iter();
+        inputs.fold((0, 0), |sum, i| (sum.0 + i.rows, sum.1 + i.bytes_read))
     };
     let by_id = read(&a) != read(&b);
     if by_id {
         notes.push("the runs read different inputs: rows are matched by id".to_owned());
     }
-    let whole = |run: &RunDir| -> Vec<RunOutput> {
-        run.outputs()
-            .into_iter()
-            .filter(|o| !o.sampled && o.complete)
-            .collect()
-    };
-    let pair = whole(&a).into_iter().find_map(|left| {
-        let right = whole(&b).into_iter().find(|o| o.format == left.format)?;
+    let (whole_a, whole_b) = (whole_outputs(&a), whole_outputs(&b));
+    let pair = whole_a.iter().find_map(|left| {
+        let mut others = whole_b.iter();
+        let right = others.find(|o| o.record.format == left.record.format)?;
         Some((left, right))
     });
     let mut rows = (None, None);
@@ -272,7 +263,7 @@ fn runs(a: RunDir, b: RunDir, notes: &mut Vec<String>) -> Result<(Side, Side), V
                 .to_owned(),
         ),
         Some((left, right)) => {
-            let joined = (joined(&a, &left)?, joined(&b, &right)?);
+            let joined = (joined(&a, left)?, joined(&b, right)?);
             if joined.0.is_some() && joined.1.is_some() {
                 rows = joined;
             } else {
@@ -292,13 +283,37 @@ fn runs(a: RunDir, b: RunDir, notes: &mut Vec<String>) -> Result<(Side, Side), V
     Ok((side(a, rows.0), side(b, rows.1)))
 }
 
+/// An output whose files are all as the run wrote them.
+struct WholeOutput {
+    record: OutputRecord,
+    files: Vec<PathBuf>,
+}
+
+/// The outputs of a run that hold all rows kept, as far as their files are still there.
+fn whole_outputs(run: &PastRun) -> Vec<WholeOutput> {
+    let outputs = run.manifest.outputs.iter().zip(&run.settings.outputs);
+    let whole = outputs.filter(|(_, spec)| spec.sample.is_none());
+    whole
+        .filter_map(|(record, _)| {
+            Some(WholeOutput {
+                files: record
+                    .files
+                    .iter()
+                    .map(|file| run.intact(file))
+                    .collect::<Option<_>>()?,
+                record: record.clone(),
+            })
+        })
+        .collect()
+}
+
 /// The rows of `output`, if they can be laid beside the ledger: an output that is not sampled
 /// holds the kept rows in the ledger's order, but for those that it refused.
-fn joined(run: &RunDir, output: &RunOutput) -> Result<Option<RowFiles>, ViewError> {
+fn joined(run: &PastRun, output: &WholeOutput) -> Result<Option<RowFiles>, ViewError> {
     let mut refused = HashSet::new();
     if let Some(mut records) = run.quarantine()? {
         while let Some(record) = records.next_record()? {
-            if record.stage == output.name {
+            if record.by == output.record.name {
                 refused.insert(record.offset);
             }
         }
@@ -306,9 +321,9 @@ fn joined(run: &RunDir, output: &RunOutput) -> Result<Option<RowFiles>, ViewErro
     let mut ledger = run.ledger()?;
     let mut kept = 0;
     while let Some(entry) = ledger.next_record()? {
-        kept += u64::from(entry.fate == "kept" && !refused.contains(&entry.offset));
+        kept += u64::from(entry.fate == Fate::Kept && !refused.contains(&entry.offset));
     }
-    Ok((kept == output.written).then(|| RowFiles {
+    Ok((kept == output.record.written).then(|| RowFiles {
         files: output.files.clone(),
         refused,
     }))
@@ -528,7 +543,7 @@ struct Spill {
 struct Waiting {
     id: Option<Box<RawValue>>,
     line: u64,
-    ledger: Option<LedgerRow>,
+    ledger: Option<LedgerEntry<'static>>,
 }
 
 impl Spill {
@@ -607,16 +622,17 @@ fn json_or_text(text: &str) -> Value {
 }
 
 /// What decided, without the row's own value.
-fn decided(entry: &LedgerRow) -> String {
+fn decided(entry: &LedgerEntry<'_>) -> String {
     let by = entry.by.as_deref().unwrap_or("?");
-    match (&entry.reason, &entry.limit) {
-        (Some(reason), _) => format!("{} by {by}: {reason}", entry.fate),
-        (None, Some(limit)) => format!("{} by {by}, {limit}", entry.fate),
-        (None, None) => format!("{} by {by}", entry.fate),
+    let fate = entry.fate.word();
+    match (&entry.code, &entry.limit) {
+        (Some(code), _) => format!("{fate} by {by}: {code}"),
+        (None, Some(limit)) => format!("{fate} by {by}, {limit}"),
+        (None, None) => format!("{fate} by {by}"),
     }
 }
 
-fn numbers(entry: &LedgerRow) -> Vec<f64> {
+fn numbers(entry: &LedgerEntry<'_>) -> Vec<f64> {
     match &entry.value {
         Some(Value::Array(list)) => list.iter().filter_map(Value::as_f64).collect(),
         Some(value) => value.as_f64().into_iter().collect(),
@@ -627,9 +643,9 @@ fn numbers(entry: &LedgerRow) -> Vec<f64> {
 fn fate_hash(row: &Row) -> u64 {
     let Some(entry) = &row.ledger else { return 0 };
     let parts = [
-        Some(entry.fate.as_str()),
+        Some(entry.fate.word()),
         entry.by.as_deref(),
-        entry.reason.as_deref(),
+        entry.code.as_deref(),
     ];
     xxh3_64(format!("{parts:?}").as_bytes())
 }

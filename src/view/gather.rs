@@ -1,7 +1,6 @@
 //! What a report shows of a run, gathered from its ledger and from the stats that are stored.
 //!
-//! Stats of all rows in the run directory (`stats.jsonl`, as an analysis writes them) are used if
-//! there are some. Else the stats of the survivors (Data-Juicer's `*_stats.jsonl`) stand for what
+//! Stats of all rows in the run directory are used if there are some. Else the stats of the survivors (Data-Juicer's `*_stats.jsonl`) stand for what
 //! a filter kept and the values in the ledger for what it dropped; of rows that a later operator
 //! ended nothing is known, and [`Measure::unknown`] says of how many.
 //!
@@ -12,14 +11,16 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::path::PathBuf;
 
 use hashbrown::{HashMap, HashSet};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::histogram::{Histogram, Sketch};
-use super::run_dir::{LedgerRow, Records, RunDir, SetAside};
 use super::{RowReader, ViewError};
 use crate::io::Input;
 use crate::op::{self, Family, OpDef};
+use crate::record::past::StatsRows;
+use crate::record::{Fate, LedgerEntry, PastRun, QuarantineEntry, Records, StepNumber};
 use crate::sample::{ImageContext, Origin, Sample};
 
 /// How many rows are shown on each side of a bound.
@@ -39,7 +40,7 @@ pub struct Facts {
     pub measures: Vec<Measure>,
     /// Duplicates, one entry a deduplicator that dropped some.
     pub duplicates: Vec<Duplicates>,
-    /// Rows that could not be processed, by stage and code; the commonest first.
+    /// Rows that could not be processed, by whom and code; the commonest first.
     pub reasons: Vec<Reason>,
     /// The sampled outputs whose rows could be found among all.
     pub samples: Vec<Sampled>,
@@ -102,13 +103,13 @@ pub struct Duplicates {
 #[derive(Debug, Clone)]
 pub struct Reason {
     /// The operator or output.
-    pub stage: String,
+    pub by: String,
     /// The stable word.
     pub code: String,
     /// How many rows.
     pub rows: u64,
     /// Some of them.
-    pub examples: Vec<SetAside>,
+    pub examples: Vec<QuarantineEntry<'static>>,
 }
 
 /// A sampled output.
@@ -124,14 +125,14 @@ pub struct Sampled {
 ///
 /// # Errors
 /// If a file of the run directory cannot be read.
-pub fn gather(run: &RunDir) -> Result<Facts, ViewError> {
+pub fn gather(run: &PastRun) -> Result<Facts, ViewError> {
     let mut facts = Facts {
         measures: measures(run),
         reasons: reasons(run)?,
         ..Facts::default()
     };
     let mut drawn = sampled_ids(run, &mut facts.notes);
-    let whole = whole_stats(run);
+    let whole = run.stats();
     let fates = Fates::read(run, &mut drawn, whole.is_some())?;
     facts.duplicates = fates.duplicates(run);
     for sample in &drawn {
@@ -171,18 +172,20 @@ pub fn gather(run: &RunDir) -> Result<Facts, ViewError> {
 }
 
 /// The stats that the filters of the recipe measure, with their bounds.
-fn measures(run: &RunDir) -> Vec<Measure> {
-    let steps = run.manifest["recipe"]["process"].as_array();
+fn measures(run: &PastRun) -> Vec<Measure> {
     let mut out = Vec::new();
-    for (number, step) in steps.into_iter().flatten().enumerate() {
-        let Some((name, params)) = step.as_object().and_then(|s| s.iter().next()) else {
-            continue;
-        };
+    for (number, step) in run.settings.process.iter().enumerate() {
+        let (name, params) = (&step.op, &step.params);
         let Some(def) = op::find(name).filter(|def| def.family == Family::Filter) else {
             continue;
         };
         let mut stats = documented_stats(name);
-        stats.extend(params["field_key"].as_str().map(str::to_owned));
+        stats.extend(
+            params
+                .get("field_key")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+        );
         let only = stats.len() == 1;
         for stat in stats {
             let bounds = ["min_", "max_"]
@@ -223,8 +226,14 @@ fn documented_stats(name: &str) -> Vec<String> {
 }
 
 /// The parameter that begins with `end` and bounds `stat`, if it is set.
-fn bound(def: &OpDef, params: &Value, end: &str, stat: &str, only: bool) -> Option<Bound> {
-    let (param, value) = params.as_object()?.iter().find(|(param, _)| {
+fn bound(
+    def: &OpDef,
+    params: &Map<String, Value>,
+    end: &str,
+    stat: &str,
+    only: bool,
+) -> Option<Bound> {
+    let (param, value) = params.iter().find(|(param, _)| {
         def.bound(param).is_some()
             && param
                 .strip_prefix(end)
@@ -254,15 +263,15 @@ fn bytes_of(size: &str) -> Option<f64> {
     Some(digits.parse::<f64>().ok()? * 1024_f64.powi(i32::try_from(power).ok()?))
 }
 
-fn reasons(run: &RunDir) -> Result<Vec<Reason>, ViewError> {
-    let mut out: Vec<Reason> = run.manifest["reasons"]
-        .as_array()
-        .into_iter()
-        .flatten()
+fn reasons(run: &PastRun) -> Result<Vec<Reason>, ViewError> {
+    let mut out: Vec<Reason> = run
+        .manifest
+        .reasons
+        .iter()
         .map(|reason| Reason {
-            stage: reason["stage"].as_str().unwrap_or_default().to_owned(),
-            code: reason["code"].as_str().unwrap_or_default().to_owned(),
-            rows: reason["rows"].as_u64().unwrap_or(0),
+            by: reason.by.clone(),
+            code: reason.code.clone(),
+            rows: reason.rows,
             examples: Vec::new(),
         })
         .collect();
@@ -270,7 +279,7 @@ fn reasons(run: &RunDir) -> Result<Vec<Reason>, ViewError> {
         while let Some(record) = records.next_record()? {
             let reason = out
                 .iter_mut()
-                .find(|r| r.stage == record.stage && r.code == record.code);
+                .find(|r| r.by == record.by && r.code == record.code);
             if let Some(reason) = reason
                 && reason.examples.len() < REASON_ROWS
             {
@@ -278,7 +287,7 @@ fn reasons(run: &RunDir) -> Result<Vec<Reason>, ViewError> {
             }
         }
     }
-    out.sort_by(|a, b| (b.rows, &a.code, &a.stage).cmp(&(a.rows, &b.code, &b.stage)));
+    out.sort_by(|a, b| (b.rows, &a.code, &a.by).cmp(&(a.rows, &b.code, &b.by)));
     Ok(out)
 }
 
@@ -292,19 +301,21 @@ struct Drawn {
     rows: HashSet<u64>,
 }
 
-fn sampled_ids(run: &RunDir, notes: &mut Vec<String>) -> Vec<Drawn> {
+fn sampled_ids(run: &PastRun, notes: &mut Vec<String>) -> Vec<Drawn> {
     let mut out = Vec::new();
-    for output in run.outputs().into_iter().filter(|o| o.sampled) {
+    let outputs = run.manifest.outputs.iter().zip(&run.settings.outputs);
+    for (output, _) in outputs.filter(|(_, spec)| spec.sample.is_some()) {
         let mut ids: HashMap<u64, u32> = HashMap::new();
-        let mut reader = RowReader::new(output.files.into_iter().map(Input::File).collect());
-        if output.complete {
+        let files = output.files.iter().map(|file| run.intact(file));
+        if let Some(files) = files.collect::<Option<Vec<_>>>() {
+            let mut reader = RowReader::new(files.into_iter().map(Input::File).collect());
             while let Ok(Some((_, bytes))) = reader.next() {
                 if let Some(id) = id_hash(&bytes) {
                     *ids.entry(id).or_default() += 1;
                 }
             }
             out.push(Drawn {
-                name: output.name,
+                name: output.name.clone(),
                 written: output.written,
                 ids,
                 rows: HashSet::new(),
@@ -347,7 +358,7 @@ struct Fates {
 }
 
 impl Fates {
-    fn read(run: &RunDir, drawn: &mut [Drawn], ended: bool) -> Result<Self, ViewError> {
+    fn read(run: &PastRun, drawn: &mut [Drawn], ended: bool) -> Result<Self, ViewError> {
         let mut fates = Self {
             reached: Vec::new(),
             ended: HashMap::new(),
@@ -360,8 +371,9 @@ impl Fates {
         Ok(fates)
     }
 
-    fn enter(&mut self, row: &LedgerRow, drawn: &mut [Drawn], ended: bool) {
-        if let (Some(step), Some(first)) = (row.step, row.duplicate_of) {
+    fn enter(&mut self, row: &LedgerEntry<'_>, drawn: &mut [Drawn], ended: bool) {
+        let step = row.step.map(StepNumber::index);
+        if let (Some(step), Some(first)) = (step, row.duplicate_of) {
             let clusters = self.clusters.entry(step).or_default();
             let (rows, some) = clusters.entry(first).or_insert((1, vec![first]));
             *rows += 1;
@@ -370,7 +382,7 @@ impl Fates {
             }
         }
         let late = matches!(row.by.as_deref(), None | Some("outputs" | "sample"));
-        if row.step.is_none() && late {
+        if step.is_none() && late {
             self.reached.push(row.offset);
             let id = row.id.as_ref().and_then(|id| hash_of_id(id.get()));
             for sample in drawn {
@@ -383,13 +395,13 @@ impl Fates {
                 }
             }
         } else if ended {
-            let step = row.step.unwrap_or(0);
-            self.ended.insert(row.offset, (step, row.fate == "dropped"));
+            let dropped = row.fate == Fate::Dropped;
+            self.ended.insert(row.offset, (step.unwrap_or(0), dropped));
         }
     }
 
-    fn duplicates(&self, run: &RunDir) -> Vec<Duplicates> {
-        let of_step = |step: usize| &run.manifest["steps"][step];
+    fn duplicates(&self, run: &PastRun) -> Vec<Duplicates> {
+        let of_step = |step: usize| run.manifest.steps.get(step);
         self.clusters
             .iter()
             .map(|(&step, clusters)| {
@@ -398,14 +410,21 @@ impl Fates {
                 largest.truncate(CLUSTERS);
                 Duplicates {
                     step,
-                    op: of_step(step)["op"].as_str().unwrap_or_default().to_owned(),
-                    dropped: of_step(step)["dropped"].as_u64().unwrap_or(0),
+                    op: of_step(step).map_or_else(String::new, |s| s.op.clone()),
+                    dropped: of_step(step).map_or(0, |s| s.dropped),
                     clusters: clusters.len() as u64,
                     largest,
                 }
             })
             .collect()
     }
+}
+
+/// A line of the stats that Data-Juicer writes beside its export.
+#[derive(Deserialize)]
+struct ExportedStats {
+    #[serde(default, rename = "__dj__stats__")]
+    stats: Value,
 }
 
 /// Where values of rows come from.
@@ -418,35 +437,25 @@ enum Values {
     None,
 }
 
-fn whole_stats(run: &RunDir) -> Option<PathBuf> {
-    ["stats.jsonl", "stats.jsonl.zst"]
-        .into_iter()
-        .map(|name| run.dir.join(name))
-        .find(|path| path.is_file())
-}
-
 /// The survivors' stats, if each line can be laid beside its row.
-fn survivors(run: &RunDir, fates: &Fates, notes: &mut Vec<String>) -> Result<Values, ViewError> {
-    let Some(path) = run.file(&run.manifest["stats"]) else {
+fn survivors(run: &PastRun, fates: &Fates, notes: &mut Vec<String>) -> Result<Values, ViewError> {
+    let Some(path) = run.manifest.stats.as_ref().and_then(|f| run.intact(f)) else {
         return Ok(Values::None);
     };
-    let outputs = run.manifest["outputs"]
-        .as_array()
-        .map_or(&[][..], Vec::as_slice);
-    let sampled = run.outputs().iter().any(|o| o.sampled);
-    let settled_at_once = run
-        .outputs()
+    let specs = &run.settings.outputs;
+    let sampled = specs.iter().any(|o| o.sample.is_some());
+    let settled_at_once = specs
         .iter()
-        .zip(outputs)
-        .any(|(o, json)| !o.sampled && json["refused"] == 0);
+        .zip(&run.manifest.outputs)
+        .any(|(spec, output)| spec.sample.is_none() && output.refused == 0);
     let mut rows = fates.reached.clone();
     if sampled && !settled_at_once {
         // What became of some rows was known only when the samples were drawn, and the ledger has
         // them at its end. The stats are in the order of the stream, which is the input's unless a
         // selector ordered rows anew.
-        let steps = run.manifest["steps"].as_array().into_iter().flatten();
+        let steps = run.manifest.steps.iter();
         let selects = steps
-            .filter_map(|step| op::find(step["op"].as_str()?))
+            .filter_map(|step| op::find(&step.op))
             .any(|def| def.family == Family::Selector);
         if selects {
             notes.push(
@@ -475,7 +484,7 @@ fn survivors(run: &RunDir, fates: &Fates, notes: &mut Vec<String>) -> Result<Val
 
 /// Goes over all values there are.
 struct Pass<'a> {
-    run: &'a RunDir,
+    run: &'a PastRun,
     values: &'a Values,
     fates: &'a Fates,
 }
@@ -533,9 +542,8 @@ impl Pass<'_> {
                 bound.kept = kept.into_list();
                 bound.dropped = dropped.into_list();
             }
-            let step = &self.run.manifest["steps"][measure.step];
-            let count = |key: &str| step[key].as_u64().unwrap_or(0);
-            let judged = count("in").saturating_sub(count("quarantined"));
+            let step = self.run.manifest.steps.get(measure.step);
+            let judged = step.map_or(0, |s| s.shown.saturating_sub(s.quarantined));
             measure.unknown = judged.saturating_sub(measure.rows.iter().sum());
         }
         // A filter of several stats writes those that its parameters ask for.
@@ -555,9 +563,9 @@ impl Pass<'_> {
     ) -> Result<(), ViewError> {
         match self.values {
             Values::All(path) => {
-                let mut records = Records::<Map<String, Value>>::open(path)?;
-                while let Some(stats) = records.next_record()? {
-                    let offset = stats.get("offset").and_then(Value::as_u64).unwrap_or(0);
+                let mut records = StatsRows::open(path)?;
+                while let Some(row) = records.next_record()? {
+                    let offset = row.offset;
                     let ended = self.fates.ended.get(&offset).copied();
                     let kind_at = |step: usize| match ended {
                         Some((end, _)) if end < step => None,
@@ -566,7 +574,7 @@ impl Pass<'_> {
                     };
                     visit_row(
                         measures,
-                        &stats,
+                        &row.stats,
                         offset,
                         ended.is_none(),
                         kind_at,
@@ -576,12 +584,12 @@ impl Pass<'_> {
                 return Ok(());
             }
             Values::Survivors(path, rows) => {
-                let mut records = Records::<Map<String, Value>>::open(path)?;
+                let mut records = Records::<ExportedStats>::open(path)?;
                 for offset in rows {
                     let Some(line) = records.next_record()? else {
                         break;
                     };
-                    if let Some(Value::Object(stats)) = line.get("__dj__stats__") {
+                    if let Value::Object(stats) = &line.stats {
                         visit_row(measures, stats, *offset, true, |_| Some(0), &mut visit);
                     }
                 }
@@ -595,7 +603,7 @@ impl Pass<'_> {
             };
             let measure = measures
                 .iter()
-                .position(|m| m.step == step && m.stat == *stat);
+                .position(|m| m.step == step.index() && m.stat == **stat);
             if let Some(measure) = measure {
                 visit(Found {
                     measure,
@@ -722,9 +730,7 @@ mod tests {
             let mut found: Vec<String> = Vec::new();
             for stat in &stats {
                 for end in ["min_", "max_"] {
-                    found.extend(
-                        bound(def, &Value::Object(set.clone()), end, stat, only).map(|b| b.param),
-                    );
+                    found.extend(bound(def, &set, end, stat, only).map(|b| b.param));
                 }
             }
             for end in ends {

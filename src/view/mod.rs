@@ -1,24 +1,25 @@
-//! Looking at what runs and analyses left: readers of a run directory, the difference of two
-//! runs or outputs, and the HTML report. Nothing here runs operators or prints.
+//! Looking at what runs and analyses left: the difference of two runs or outputs, and the HTML
+//! report. Nothing here runs operators or prints.
 
 pub mod diff;
 pub mod gather;
 pub mod histogram;
 pub mod html;
 pub mod rows;
-pub mod run_dir;
 pub mod thumb;
 
 use std::io;
 
-pub use run_dir::{LedgerRow, RunDir};
-
 use crate::io::{Input, LineSource, RawBatch};
+use crate::record::RecordError;
 use crate::sample::Origin;
 
 /// Something to be looked at is not there or not what it should be.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
+    /// What a run left cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// A file cannot be read.
     #[error("{path}: {error}")]
     Read {

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,6 +12,7 @@ use serde_json::Value;
 use super::thumb::{Thumb, thumb};
 use super::{RowReader, ViewError};
 use crate::io::Input;
+use crate::record::Settings;
 use crate::sample::{FieldPath, ImageContext, ImageNeed, Origin, RowError, Sample};
 
 /// Together the pictures of a page have at most so many bytes.
@@ -50,23 +50,22 @@ pub struct ShownRow {
 impl RowStyle {
     /// As the resolved recipe of a run or an analysis says.
     #[must_use]
-    pub fn of_recipe(recipe: &Value, inputs: &[Input]) -> Self {
-        let word = |key: &str| recipe[key].as_str().map(str::to_owned);
-        let roots = match word("image_root") {
-            Some(root) => vec![PathBuf::from(root)],
+    pub fn of_recipe(settings: &Settings, inputs: &[Input]) -> Self {
+        let roots = match &settings.image_root {
+            Some(root) => vec![root.clone()],
             None => inputs.iter().map(Input::directory).collect(),
         };
         Self {
-            text_key: FieldPath::new(recipe["text_keys"][0].as_str().unwrap_or("text")),
-            tokens: ["image_special_token", "eoc_special_token"]
+            text_key: FieldPath::new(settings.text_key()),
+            tokens: [&settings.image_special_token, &settings.eoc_special_token]
                 .into_iter()
-                .filter_map(word)
                 .filter(|token| !token.is_empty())
+                .cloned()
                 .collect(),
             context: Arc::new(ImageContext {
-                image_key: word("image_key").unwrap_or_else(|| "images".to_owned()),
+                image_key: settings.image_key().to_owned(),
                 roots,
-                confine: recipe["confine"].as_bool().unwrap_or(false),
+                confine: settings.confine,
                 want: ImageNeed::Pixels,
             }),
         }

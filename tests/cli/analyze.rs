@@ -267,6 +267,22 @@ fn numbers_are_those_of_numpy() {
     assert_eq!(bars, 12);
 }
 
+/// A value of a Parquet file as JSON.
+pub fn value_of(field: &Field) -> Value {
+    match field {
+        Field::Null => Value::Null,
+        Field::Long(number) => json!(number),
+        Field::Double(number) => json!(number),
+        Field::Str(text) => json!(text),
+        Field::ListInternal(list) => list.elements().iter().map(value_of).collect(),
+        Field::Group(row) => row
+            .get_column_iter()
+            .map(|(name, field)| (name.clone(), value_of(field)))
+            .collect(),
+        other => panic!("{other}"),
+    }
+}
+
 #[test]
 fn parquet_holds_what_the_lines_hold() {
     let scratch = Scratch::new();
@@ -279,28 +295,20 @@ fn parquet_holds_what_the_lines_hold() {
     for (row, line) in reader.get_row_iter(None).unwrap().zip(&lines) {
         rows += 1;
         for (name, field) in row.unwrap().get_column_iter() {
-            let value = match field {
-                Field::Null => Value::Null,
-                Field::Long(number) => json!(number),
-                Field::Double(number) => json!(number),
-                Field::Str(text) => json!(text),
-                Field::ListInternal(list) => list
-                    .elements()
-                    .iter()
-                    .map(|item| match item {
-                        Field::Long(number) => json!(number),
-                        Field::Double(number) => json!(number),
-                        other => panic!("{other}"),
-                    })
-                    .collect(),
-                other => panic!("{name}: {other}"),
-            };
+            if let Field::Group(stats) = field {
+                assert_eq!(name, "stats");
+                for (name, field) in stats.get_column_iter() {
+                    let expected = &line["stats"][name.as_str()];
+                    assert_eq!(value_of(field), *expected, "{name} of {line}");
+                }
+                continue;
+            }
             let expected = match &line[name.as_str()] {
                 // The column is of texts; an id that is a number becomes one.
                 Value::Number(number) if name == "id" => json!(number.to_string()),
                 other => other.clone(),
             };
-            assert_eq!(value, expected, "{name} of {line}");
+            assert_eq!(value_of(field), expected, "{name} of {line}");
         }
     }
     assert_eq!(rows, lines.len());
@@ -322,12 +330,13 @@ fn threads_and_batches_do_not_show() {
     }
     // Every filter drops in sequence what the run drops by it.
     scratch.djr(&["run", "fixtures/demo.yaml", "-q"]).expect(1);
-    let manifest = scratch.json("out/demo/clean.djr/manifest.json");
+    let manifest = scratch.json("out/demo/clean.jsonl.djr/manifest.json");
     for filter in scratch.json("a/analysis.json")["filters"]
         .as_array()
         .unwrap()
     {
-        let step = filter["step"].as_u64().unwrap();
+        // Steps are counted from 1.
+        let step = filter["step"].as_u64().unwrap() - 1;
         assert_eq!(
             count(filter, "/would_drop_in_sequence"),
             count(&manifest, &format!("/steps/{step}/dropped")),
@@ -395,7 +404,7 @@ fn suggested_recipes_are_sound_and_drop_what_they_say() {
         scratch.djr(&["check", &name]).expect(0);
         scratch.djr(&["run", &name, "-q"]).expect(1);
         let text = String::from_utf8(scratch.read(&name)).unwrap();
-        let manifest = scratch.json(&format!("{rule}_clean.djr/manifest.json"));
+        let manifest = scratch.json(&format!("{rule}_clean.jsonl.djr/manifest.json"));
         let left = text
             .split("leave ")
             .nth(1)
@@ -459,8 +468,8 @@ fn recut_gives_what_a_fresh_run_gives() {
                 "{set}"
             );
             assert_eq!(
-                scratch.ledger("recut.djr"),
-                scratch.ledger("fresh.djr"),
+                scratch.ledger("recut.jsonl.djr"),
+                scratch.ledger("fresh.jsonl.djr"),
                 "{set}"
             );
         }
@@ -505,7 +514,7 @@ fn recut_of_all_outputs_opens_no_image() {
     }
     let opened = |dir: &str| {
         count(
-            &scratch.json(&format!("{dir}/all.djr/manifest.json")),
+            &scratch.json(&format!("{dir}/all.jsonl.djr/manifest.json")),
             "/images/opened",
         )
     };
@@ -527,7 +536,7 @@ fn a_run_can_be_recut_as_far_as_its_stats_go() {
     ];
     let recut = |sets: &[&str], code| {
         scratch
-            .djr(&[&["recut", "first/all.djr", "-o", "new/", "-q"], sets].concat())
+            .djr(&[&["recut", "first/all.jsonl.djr", "-o", "new/", "-q"], sets].concat())
             .expect(code)
     };
     recut(&tighter, 0);

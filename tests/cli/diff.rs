@@ -51,7 +51,13 @@ fn two_runs_differ_where_their_recipes_do() {
         "  - whitespace_normalization_mapper:\n  - text_length_filter: {min_len: 5}\n  - text_length_filter: {min_len: 1, max_len: 999}\n",
     );
     let ran = scratch
-        .djr(&["diff", "a.djr", "b.djr", "--output", "diff.jsonl"])
+        .djr(&[
+            "diff",
+            "a.jsonl.djr",
+            "b.jsonl.djr",
+            "--output",
+            "diff.jsonl",
+        ])
         .expect(1);
     let found = by_line(&scratch.rows("diff.jsonl"));
     assert_eq!(found.keys().copied().collect::<Vec<_>>(), [1, 3, 4]);
@@ -87,7 +93,7 @@ fn two_runs_differ_where_their_recipes_do() {
     }
     assert!(
         scratch
-            .djr(&["diff", "a.djr", "a.djr"])
+            .djr(&["diff", "a.jsonl.djr", "a.jsonl.djr"])
             .expect(0)
             .text()
             .contains("only in A                              0")
@@ -104,7 +110,7 @@ fn a_row_lost_in_both_for_another_reason_differs() {
     recipe(&scratch, "a", "  - text_length_filter: {min_len: 9}\n");
     recipe(&scratch, "b", "  - words_num_filter: {min_num: 3}\n");
     scratch
-        .djr(&["diff", "a.djr", "b.djr", "-o", "diff.jsonl"])
+        .djr(&["diff", "a.jsonl.djr", "b.jsonl.djr", "-o", "diff.jsonl"])
         .expect(1);
     let records = scratch.rows("diff.jsonl");
     assert_eq!(records.len(), 1, "{records:?}");
@@ -128,8 +134,8 @@ fn the_demo_compared_with_a_stricter_one_accounts_for_every_row() {
     scratch
         .djr(&[
             "diff",
-            "first/demo/clean.djr",
-            "out/demo/clean.djr",
+            "first/demo/clean.jsonl.djr",
+            "out/demo/clean.jsonl.djr",
             "-o",
             "diff.jsonl",
         ])
@@ -139,7 +145,10 @@ fn the_demo_compared_with_a_stricter_one_accounts_for_every_row() {
         let kept = entries.filter(|e| e["fate"] == "kept");
         kept.map(|e| e["offset"].as_u64().unwrap()).collect()
     };
-    let (a, b) = (kept("first/demo/clean.djr"), kept("out/demo/clean.djr"));
+    let (a, b) = (
+        kept("first/demo/clean.jsonl.djr"),
+        kept("out/demo/clean.jsonl.djr"),
+    );
     let records = scratch.rows("diff.jsonl");
     let told = |kind: &str| -> BTreeSet<u64> {
         let of_kind = records.iter().filter(|r| r["kind"] == kind);
@@ -222,7 +231,9 @@ fn what_cannot_be_compared_is_refused() {
     );
     scratch.write("in.jsonl", "{\"text\": \"a\"}\n");
     recipe(&scratch, "r", "  - text_length_filter: {min_len: 1}\n");
-    scratch.djr(&["diff", "a.jsonl", "r.djr"]).expect(2);
-    std::fs::remove_file(scratch.path("r.djr/ledger.jsonl.zst")).unwrap();
-    scratch.djr(&["diff", "r.djr", "r.djr"]).expect(3);
+    scratch.djr(&["diff", "a.jsonl", "r.jsonl.djr"]).expect(2);
+    std::fs::remove_file(scratch.path("r.jsonl.djr/ledger.jsonl.zst")).unwrap();
+    scratch
+        .djr(&["diff", "r.jsonl.djr", "r.jsonl.djr"])
+        .expect(3);
 }

@@ -173,7 +173,7 @@ fn recipe(dir: &Path, rows: u64, steps: &[(Kind, Chance)], outputs: &str) -> Rec
 /// out.
 fn left(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
-    for folder in [dir.join("out"), dir.join("out/a.djr")] {
+    for folder in [dir.join("out"), dir.join("out/a.jsonl.djr")] {
         for entry in fs::read_dir(folder).unwrap().flatten() {
             let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
             if path.is_dir() || name == "manifest.json" {
@@ -196,7 +196,7 @@ fn numbers(bytes: &[u8]) -> Vec<u64> {
         .collect()
 }
 
-fn run_it(dir: &Path, recipe: &Recipe, threads: usize, batch: usize) -> djr::report::RunReport {
+fn run_it(dir: &Path, recipe: &Recipe, threads: usize, batch: usize) -> djr::record::RunReport {
     let _ = fs::remove_dir_all(dir.join("out"));
     let options = RunOptions {
         threads: Some(threads),

@@ -14,7 +14,7 @@ const ROWS: &str = r#"{"id":1,"text":"a"}
 "#;
 
 fn fates(scratch: &Scratch) -> Vec<Value> {
-    let mut ledger = scratch.ledger("o.djr");
+    let mut ledger = scratch.ledger("o.jsonl.djr");
     ledger.sort_by_key(|entry| entry["line"].as_u64());
     ledger
         .into_iter()
@@ -47,7 +47,7 @@ fn bounds_are_looked_up_among_the_rows_that_reach_the_filter() {
             json!(["quarantined", null, null]),
         ]
     );
-    let manifest = scratch.json("o.djr/manifest.json");
+    let manifest = scratch.json("o.jsonl.djr/manifest.json");
     assert_eq!(
         manifest["steps"][0]["from_data"],
         json!([
@@ -88,7 +88,7 @@ fn a_bound_counts_only_rows_that_earlier_steps_left() {
         .collect();
     assert_eq!(kept, [3, 4]);
     assert_eq!(
-        scratch.json("o.djr/manifest.json")["steps"][3]["from_data"][0]["value"],
+        scratch.json("o.jsonl.djr/manifest.json")["steps"][3]["from_data"][0]["value"],
         2.5
     );
 }
@@ -161,7 +161,7 @@ fn near_pictures_are_dropped_and_name_the_first() {
             .map(|row| row["id"].clone())
             .collect();
         assert_eq!(kept, [1, 2, 4, 6], "{method}");
-        let ledger = scratch.ledger("o.djr");
+        let ledger = scratch.ledger("o.jsonl.djr");
         let dropped: Vec<_> = ledger
             .iter()
             .filter(|entry| entry["fate"] == "dropped")

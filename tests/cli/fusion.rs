@@ -41,8 +41,8 @@ fn ran(head: &str, steps: &str) -> (Vec<u8>, Vec<u8>, Value, Vec<String>) {
     (
         scratch.read("o.jsonl"),
         scratch.read("o_stats.jsonl"),
-        scratch.json("o.djr/manifest.json")["images"]["opened"].clone(),
-        scratch.ledger("o.djr").iter().map(by).collect(),
+        scratch.json("o.jsonl.djr/manifest.json")["images"]["opened"].clone(),
+        scratch.ledger("o.jsonl.djr").iter().map(by).collect(),
     )
 }
 

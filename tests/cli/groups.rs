@@ -48,11 +48,11 @@ process:
 {"__dj__stats__": [{"text_len": 6}, {"text_len": 6}]}
 "#
     );
-    let manifest = scratch.json("out.djr/manifest.json");
+    let manifest = scratch.json("out.jsonl.djr/manifest.json");
     assert_eq!(totals(&manifest), [6, 0, 2, 1, 1, 2]);
     assert_eq!(manifest["steps"][1]["merged"], 2);
     let merged: Vec<_> = scratch
-        .ledger("out.djr")
+        .ledger("out.jsonl.djr")
         .into_iter()
         .filter(|entry| entry["fate"] == "merged")
         .map(|entry| (entry["line"].clone(), entry["merged_into"].clone()))
@@ -70,7 +70,7 @@ process:
     let why: Value = serde_json::from_slice(&why.stdout).unwrap();
     assert_eq!(why["merged_into"]["line"], 1);
     scratch.djr(&["verify", "out.jsonl"]).expect(0);
-    let page = scratch.djr(&["report", "out.djr"]).expect(0).text();
+    let page = scratch.djr(&["report", "out.jsonl.djr"]).expect(0).text();
     assert!(page.contains(">2 merged<"));
 }
 
@@ -97,19 +97,19 @@ fn groups_are_taken_apart_again() {
     );
     let stats = String::from_utf8(scratch.read("out_stats.jsonl")).unwrap();
     assert_eq!(stats.lines().count(), 3);
-    let manifest = scratch.json("out.djr/manifest.json");
+    let manifest = scratch.json("out.jsonl.djr/manifest.json");
     assert_eq!(totals(&manifest), [5, 3, 3, 2, 0, 3]);
     scratch.djr(&["verify", "out.jsonl"]).expect(0);
 
     // A filter of groups finds lists where it asks for a text, and stats that are not its own.
     run("  - naive_grouper:\n  - text_length_filter:\n").expect(1);
-    let manifest = scratch.json("out.djr/manifest.json");
+    let manifest = scratch.json("out.jsonl.djr/manifest.json");
     assert_eq!(totals(&manifest), [5, 0, 0, 0, 1, 4]);
     assert_eq!(manifest["reasons"][0]["code"], "wrong_type");
     run("  - text_length_filter: {min_len: 1}\n  - naive_grouper:\n  - image_shape_filter:\n")
         .expect(1);
     assert_eq!(
-        totals(&scratch.json("out.djr/manifest.json")),
+        totals(&scratch.json("out.jsonl.djr/manifest.json")),
         [5, 0, 0, 0, 1, 4]
     );
 
@@ -159,14 +159,14 @@ outputs:
         let args = ["run", "r.yaml", "--threads", threads, "--batch-rows", batch];
         scratch.djr(&args).expect(1);
         let [read, repeated, out, dropped, aside, merged] =
-            totals(&scratch.json("all.djr/manifest.json"));
+            totals(&scratch.json("all.jsonl.djr/manifest.json"));
         assert_eq!(read + repeated, out + dropped + aside + merged);
         assert!(
             merged > 100 && repeated > 50 && out > 40,
             "{merged} {repeated} {out}"
         );
         scratch.djr(&["verify", "all.jsonl"]).expect(0);
-        let files = ["all.jsonl", "some.jsonl", "all.djr/ledger.jsonl.zst"];
+        let files = ["all.jsonl", "some.jsonl", "all.jsonl.djr/ledger.jsonl.zst"];
         let files: Vec<_> = files.iter().map(|name| scratch.read(name)).collect();
         match &reference {
             None => reference = Some(files),
@@ -231,7 +231,7 @@ fn image_paths_of_several_directories_stay_right() {
     .unwrap();
     let checked = ["run", "r.yaml", "--set", "validate=exists"];
     scratch.djr(&checked).expect(1);
-    let manifest = scratch.json("out/o.djr/manifest.json");
+    let manifest = scratch.json("out/o.jsonl.djr/manifest.json");
     assert_eq!(manifest["reasons"][0]["code"], "image_missing");
     fs::copy(scratch.path("in/i.jpg"), scratch.path("in/b/i.jpg")).unwrap();
     scratch.djr(&checked).expect(0);

@@ -30,7 +30,7 @@ fn reasons(scratch: &Scratch, lines: &[Vec<u8>]) -> Vec<(u64, String)> {
     let whole = out.windows(GOOD.len()).filter(|w| *w == GOOD).count();
     assert_eq!(whole, lines.len());
     scratch
-        .rows("o.djr/quarantine.jsonl")
+        .rows("o.jsonl.djr/quarantine.jsonl")
         .iter()
         .map(|r| {
             (
@@ -108,7 +108,7 @@ fn rows_that_are_no_rows_are_set_aside_by_their_reasons() {
     // Of duplicate keys the last counts, and the row is written as it was.
     let out = String::from_utf8(scratch.read("o.jsonl")).unwrap();
     assert!(out.contains("{\"text\": \"first\", \"text\": \"second\"}\n"));
-    assert!(peak_memory(&scratch, "o.djr") < 100 << 20);
+    assert!(peak_memory(&scratch, "o.jsonl.djr") < 100 << 20);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn ids_that_no_reader_could_cope_with_stay_out_of_the_ledger() {
     scratch.write("r.yaml", RECIPE);
     scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
     let known: Vec<Value> = scratch
-        .ledger("o.djr")
+        .ledger("o.jsonl.djr")
         .into_iter()
         .filter_map(|entry| entry.get("id").cloned())
         .collect();
@@ -159,12 +159,12 @@ fn a_line_of_any_length_costs_no_more_than_the_cap() {
     scratch
         .djr(&["run", "r.yaml", "-q", "--threads", "2"])
         .expect(1);
-    let aside = scratch.rows("o.djr/quarantine.jsonl");
+    let aside = scratch.rows("o.jsonl.djr/quarantine.jsonl");
     assert_eq!(aside.len(), 1);
     assert_eq!(aside[0]["code"], "row_too_long");
     assert!(aside[0]["row"].as_str().unwrap().len() <= 4096);
     assert_eq!(scratch.read("o.jsonl"), [GOOD, GOOD].concat());
-    let peak = peak_memory(&scratch, "o.djr");
+    let peak = peak_memory(&scratch, "o.jsonl.djr");
     assert!(peak < 250 << 20, "{peak}");
 }
 
@@ -288,7 +288,7 @@ fn verdicts(scratch: &Scratch, paths: &[&str], recipe: &str) -> BTreeMap<String,
     );
     let ran = scratch.djr(&["run", "r.yaml", "-q", "--threads", "2"]);
     assert!(ran.code <= 1, "{}", ran.stderr);
-    let aside = scratch.rows("o.djr/quarantine.jsonl");
+    let aside = scratch.rows("o.jsonl.djr/quarantine.jsonl");
     (1_u64..)
         .zip(paths)
         .map(|(line, path)| {
@@ -333,7 +333,7 @@ fn image_bombs_are_refused_by_their_headers() {
     let names: Vec<&str> = bombs.iter().map(|b| b.0).collect();
     assert_eq!(verdicts(&scratch, &names, ""), expected);
     // The largest that is decoded at all, 9,000 pixels a side, has 243 MB of pixels.
-    let peak = peak_memory(&scratch, "o.djr");
+    let peak = peak_memory(&scratch, "o.jsonl.djr");
     assert!(peak < 800 << 20, "{peak}");
 }
 
@@ -383,11 +383,11 @@ fn paths_that_are_no_image_files_are_never_opened() {
         .map(|(path, code)| ((*path).to_owned(), (*code).to_owned()))
         .collect();
     assert_eq!(verdicts(&scratch, &paths, ""), expected);
-    let aside = scratch.rows("o.djr/quarantine.jsonl");
+    let aside = scratch.rows("o.jsonl.djr/quarantine.jsonl");
     assert!(
         aside
             .iter()
-            .all(|r| r["reason"].as_str().unwrap().len() < 12_500)
+            .all(|r| r["message"].as_str().unwrap().len() < 12_500)
     );
 }
 
@@ -476,14 +476,14 @@ fn archives_are_read_by_the_rules_of_images_and_capped() {
          process: [latex_merge_tex_mapper: {text_key: text}]\n",
     );
     scratch.djr(&["run", "r.yaml", "-q"]).expect(1);
-    let aside = scratch.rows("o.djr/quarantine.jsonl");
+    let aside = scratch.rows("o.jsonl.djr/quarantine.jsonl");
     for (line, (path, expected)) in (1..).zip(cases) {
         let reason = aside.iter().find(|row| row["line"] == line);
         let found = reason.map_or("sound", |row| row["code"].as_str().unwrap());
         assert_eq!(found, expected, "{path}");
     }
     assert_eq!(scratch.rows("o.jsonl").len(), 2);
-    let manifest = scratch.json("o.djr/manifest.json");
+    let manifest = scratch.json("o.jsonl.djr/manifest.json");
     assert_eq!(manifest["rows"]["quarantined"], 14);
     assert_eq!(manifest["rows"]["conserved"], true);
 }
@@ -542,7 +542,7 @@ fn patterns_that_blow_up_give_up_on_the_row() {
     run("(a|a)*$", 0);
     // Needs backtracking: the row is set aside, the other one is not.
     run("((a+)+)+(?!x)b", 1);
-    let aside = scratch.rows("o.djr/quarantine.jsonl");
+    let aside = scratch.rows("o.jsonl.djr/quarantine.jsonl");
     assert_eq!(aside.len(), 1);
     assert_eq!(aside[0]["code"], "pattern_failed");
     assert_eq!(scratch.rows("o.jsonl")[0]["id"], 2);
@@ -600,6 +600,6 @@ fn texts_made_to_be_slow_are_not() {
             format!("dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess: [{op}]\n"),
         );
         scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
-        assert_eq!(scratch.ledger("o.djr").len(), parts.len());
+        assert_eq!(scratch.ledger("o.jsonl.djr").len(), parts.len());
     }
 }

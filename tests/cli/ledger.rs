@@ -21,7 +21,7 @@ fn quarantined(
     scratch
         .rows(&format!("{run_dir}/quarantine.jsonl"))
         .iter()
-        .filter(|row| keep(row["stage"].as_str().unwrap()))
+        .filter(|row| keep(row["by"].as_str().unwrap()))
         .map(|row| {
             (
                 row["line"].as_u64().unwrap(),
@@ -37,7 +37,7 @@ fn the_demo_treats_every_planted_row_as_the_ledger_says() {
     let ran = scratch.djr(&["run", "fixtures/demo.yaml"]).expect(1);
     assert!(ran.stderr.contains("rows in"), "{}", ran.stderr);
     let ledger: BTreeMap<u64, Value> = scratch
-        .ledger("out/demo/clean.djr")
+        .ledger("out/demo/clean.jsonl.djr")
         .into_iter()
         .map(|entry| (entry["line"].as_u64().unwrap(), entry))
         .collect();
@@ -56,7 +56,7 @@ fn the_demo_treats_every_planted_row_as_the_ledger_says() {
         let found = match (entry["fate"].as_str().unwrap(), entry["by"].as_str()) {
             ("kept", _) => Value::from("kept"),
             ("dropped", by) => serde_json::json!({"dropped_by": by}),
-            _ => serde_json::json!({"quarantine": entry["reason"]}),
+            _ => serde_json::json!({"quarantine": entry["code"]}),
         };
         if found != *expected {
             wrong.push(format!(
@@ -77,7 +77,7 @@ fn the_demo_treats_every_planted_row_as_the_ledger_says() {
 fn the_counts_of_the_manifest_add_up() {
     let scratch = Scratch::new();
     scratch.djr(&["run", "fixtures/demo.yaml"]).expect(1);
-    let manifest = scratch.json("out/demo/clean.djr/manifest.json");
+    let manifest = scratch.json("out/demo/clean.jsonl.djr/manifest.json");
     let count = |value: &Value| value.as_u64().unwrap();
     let total = &manifest["rows"];
     assert_eq!(count(&total["in"]), 213);
@@ -151,7 +151,7 @@ fn convert_refuses_every_planted_row_as_the_ledger_says() {
         "train.json",
     ];
     scratch.djr(&args).expect(1);
-    let found = quarantined(&scratch, "train.djr", |_| true);
+    let found = quarantined(&scratch, "train.jsonl.djr", |_| true);
     let expected: BTreeMap<u64, String> = planted()
         .iter()
         .filter_map(|p| {
@@ -195,7 +195,7 @@ fn the_quarantine_keeps_rows_verbatim() {
     scratch.write("in.jsonl", rows);
     scratch.write("r.yaml", "dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess: [text_length_filter: {min_len: 1}]\n");
     scratch.djr(&["run", "r.yaml"]).expect(1);
-    let aside = scratch.rows("o.djr/quarantine.jsonl");
+    let aside = scratch.rows("o.jsonl.djr/quarantine.jsonl");
     assert_eq!(aside[0]["row"], "{\"text\": \"cut");
     assert_eq!(aside[1]["row_hex"], "fffe206279746573");
     assert_eq!(scratch.read("o.jsonl"), b"{\"text\": \"ok row here\"}\n");
@@ -209,7 +209,10 @@ fn on_error_decides_what_becomes_of_bad_rows() {
     scratch
         .djr(&["run", "r.yaml", "--on-error", "drop"])
         .expect(0);
-    assert_eq!(scratch.json("o.djr/manifest.json")["rows"]["dropped"], 1);
+    assert_eq!(
+        scratch.json("o.jsonl.djr/manifest.json")["rows"]["dropped"],
+        1
+    );
     std::fs::remove_file(scratch.path("o.jsonl")).unwrap();
     let ran = scratch
         .djr(&["run", "r.yaml", "--on-error", "fail"])

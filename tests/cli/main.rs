@@ -26,6 +26,7 @@ mod pipeline;
 mod produced;
 mod provenance;
 mod real;
+mod record;
 mod report;
 mod resume;
 mod subset;

@@ -39,14 +39,14 @@ process:
             json!({"id": 4, "text": "cc"})
         ]
     );
-    let manifest = scratch.json("out.djr/manifest.json");
+    let manifest = scratch.json("out.jsonl.djr/manifest.json");
     let total = |name: &str| manifest["rows"][name].as_u64().unwrap();
     assert_eq!(
         ["in", "repeated", "out", "dropped", "quarantined"].map(total),
         [6, 3, 2, 5, 2]
     );
     let fates: Vec<_> = scratch
-        .ledger("out.djr")
+        .ledger("out.jsonl.djr")
         .iter()
         .filter(|entry| entry["line"] == 1 || entry["line"] == 3)
         .map(|entry| {
@@ -112,19 +112,19 @@ outputs:
         scratch
             .djr(&["run", "r.yaml", "--threads", threads, "--batch-rows", rows])
             .expect(1);
-        let manifest = scratch.json("all.djr/manifest.json");
+        let manifest = scratch.json("all.jsonl.djr/manifest.json");
         let total = |name: &str| manifest["rows"][name].as_u64().unwrap();
         assert_eq!(
             total("in") + total("repeated"),
             total("out") + total("dropped") + total("quarantined")
         );
         assert!(total("repeated") > 500 && total("quarantined") == 16);
-        let ledger = scratch.ledger("all.djr");
+        let ledger = scratch.ledger("all.jsonl.djr");
         assert_eq!(ledger.len() as u64, total("in") + total("repeated"));
         assert_eq!(scratch.rows("some.jsonl").len(), 50);
         let text = String::from_utf8(scratch.read("all.jsonl")).unwrap();
         assert!(!text.contains("menu"), "a line that all rows hold");
-        let files = ["all.jsonl", "some.jsonl", "all.djr/ledger.jsonl.zst"];
+        let files = ["all.jsonl", "some.jsonl", "all.jsonl.djr/ledger.jsonl.zst"];
         let files: Vec<_> = files.iter().map(|name| scratch.read(name)).collect();
         match &reference {
             None => reference = Some(files),
@@ -199,7 +199,7 @@ process:
 ",
     );
     scratch.djr(&["run", "r.yaml"]).expect(0);
-    let trace = |op: &str| format!("out.djr/trace/sample_trace-{op}.jsonl");
+    let trace = |op: &str| format!("out.jsonl.djr/trace/sample_trace-{op}.jsonl");
     assert_eq!(
         scratch.rows(&trace("clean_email_mapper")),
         [

@@ -137,7 +137,7 @@ fn a_hundred_thousand_rows_stream_in_bounded_memory() {
     }
     scratch.write("r.yaml", recipe);
     scratch.djr(&["run", "r.yaml"]).expect(0);
-    let manifest = scratch.json("out.djr/manifest.json");
+    let manifest = scratch.json("out.jsonl.djr/manifest.json");
     assert_eq!(manifest["rows"]["in"], 100_000);
     let peak = manifest["peak_memory_bytes"].as_u64().unwrap();
     assert!(

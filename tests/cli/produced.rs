@@ -124,7 +124,7 @@ fn files_are_those_that_written_rows_name() {
     seen.dedup();
     assert_eq!(seen, made.keys().cloned().collect::<Vec<_>>());
     assert!(seen.len() > 20, "{}", seen.len());
-    let manifest = scratch.json("out/o.djr/manifest.json");
+    let manifest = scratch.json("out/o.jsonl.djr/manifest.json");
     let bytes: usize = made.values().map(Vec::len).sum();
     let produced = json!({"files": made.len(), "bytes": bytes});
     assert_eq!(manifest["produced"], produced);
@@ -141,7 +141,7 @@ fn files_are_those_that_written_rows_name() {
         );
     }
     assert_eq!(manifest["reasons"][0]["code"], "image_missing");
-    scratch.djr(&["verify", "out/o.djr"]).expect(0);
+    scratch.djr(&["verify", "out/o.jsonl.djr"]).expect(0);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn threads_and_batches_make_the_same_files() {
         run(&scratch, recipe, more).expect(1);
         let text = String::from_utf8(scratch.read("out/o.jsonl")).unwrap();
         let text = text.replace(scratch.path("").to_str().unwrap(), "");
-        let manifest = scratch.json("out/o.djr/manifest.json");
+        let manifest = scratch.json("out/o.jsonl.djr/manifest.json");
         (text, made(&scratch, "pics"), manifest["produced"].clone())
     };
     for recipe in [STREAM, BARRIER] {
@@ -209,7 +209,7 @@ fn looking_writes_nothing() {
     let set = "text_length_filter.min_len=2";
     let args = [
         "recut",
-        "out/o.djr",
+        "out/o.jsonl.djr",
         "--set",
         set,
         "-o",
@@ -306,7 +306,7 @@ fn a_confined_run_makes_nothing_outside_of_its_root() {
             .collect()
     };
     assert_eq!(ids("out/o.jsonl", "id"), ["a/x.jpg", "link.jpg"]);
-    let codes = ids("out/o.djr/quarantine.jsonl", "code");
+    let codes = ids("out/o.jsonl.djr/quarantine.jsonl", "code");
     assert_eq!(codes[0], "image_outside_root");
     assert_eq!(codes[2], "image_outside_root");
     assert_eq!(scratch.files("outside"), ["x.jpg"]);
@@ -333,7 +333,7 @@ fn names_that_grow_too_long_cost_their_row_only() {
         .replace("{p: 0.5}", "{p: 1}")
         .replace("min_len: 8", "min_len: 1");
     run(&scratch, &recipe, &[]).expect(1);
-    let aside = scratch.rows("out/o.djr/quarantine.jsonl");
+    let aside = scratch.rows("out/o.jsonl.djr/quarantine.jsonl");
     assert_eq!(aside[0]["code"], "image_path_invalid");
     assert_eq!(scratch.rows("out/o.jsonl").len(), 1);
 }

@@ -22,7 +22,7 @@ fn why(scratch: &Scratch, run: &str, row: &str) -> Value {
 #[test]
 fn why_answers_from_the_ledger() {
     let scratch = demo();
-    let run = "out/demo/clean.djr";
+    let run = "out/demo/clean.jsonl.djr";
     let dropped = why(&scratch, run, "000567");
     assert_eq!(dropped["line"], 86);
     assert_eq!(dropped["fate"], "dropped");
@@ -84,7 +84,9 @@ fn why_knows_rows_of_the_same_id_and_rows_that_an_output_refused() {
         "dataset_path: in.jsonl\noutputs: [{format: jsonl, path: o.jsonl}, {format: llava, path: o.json}]\nprocess: [text_length_filter: {min_len: 2}]\n",
     );
     scratch.djr(&["run", "r.yaml", "-q"]).expect(1);
-    let ran = scratch.djr(&["why", "o.djr", "7", "--json"]).expect(0);
+    let ran = scratch
+        .djr(&["why", "o.jsonl.djr", "7", "--json"])
+        .expect(0);
     let found = rows(&ran.stdout);
     assert_eq!(found.len(), 2);
     assert_eq!(
@@ -92,7 +94,7 @@ fn why_knows_rows_of_the_same_id_and_rows_that_an_output_refused() {
         (&"kept".into(), &"dropped".into())
     );
     assert_eq!(found[0]["set_aside"][0]["code"], "turns_unbalanced");
-    let ran = scratch.djr(&["why", "o.djr", "7"]).expect(0).text();
+    let ran = scratch.djr(&["why", "o.jsonl.djr", "7"]).expect(0).text();
     assert!(ran.contains("o.json: turns_unbalanced"), "{ran}");
 }
 
@@ -100,7 +102,7 @@ fn why_knows_rows_of_the_same_id_and_rows_that_an_output_refused() {
 fn why_says_what_it_cannot_find() {
     let scratch = demo();
     let hint = |row: &str| {
-        let ran = scratch.djr(&["why", "out/demo/clean.djr", row]);
+        let ran = scratch.djr(&["why", "out/demo/clean.jsonl.djr", row]);
         ran.expect(2).stderr
     };
     assert!(hint("517").contains("000517"), "{}", hint("517"));
@@ -115,7 +117,7 @@ fn why_says_what_it_cannot_find() {
 fn verify_takes_a_sound_run_and_names_what_changed() {
     let scratch = demo();
     let verify = |code| {
-        let ran = scratch.djr(&["verify", "out/demo/clean.djr", "--images", "decode"]);
+        let ran = scratch.djr(&["verify", "out/demo/clean.jsonl.djr", "--images", "decode"]);
         ran.expect(code).text()
     };
     let sound = verify(0);
@@ -145,7 +147,7 @@ fn verify_takes_a_sound_run_and_names_what_changed() {
     scratch.write("out/demo/clean.jsonl", &whole);
 
     // A ledger that lost its end, and one that lost an entry.
-    let path = "out/demo/clean.djr/ledger.jsonl.zst";
+    let path = "out/demo/clean.jsonl.djr/ledger.jsonl.zst";
     let ledger = scratch.read(path);
     scratch.write(path, &ledger[..ledger.len() / 2]);
     assert!(verify(1).contains("DIFFERS  ledger"));

@@ -115,9 +115,9 @@ fn whole_recipes_give_the_rows_that_the_peer_gave() {
             continue;
         }
         let known: Vec<u64> = scratch
-            .path("result.djr/quarantine.jsonl")
+            .path("result.jsonl.djr/quarantine.jsonl")
             .exists()
-            .then(|| scratch.rows("result.djr/quarantine.jsonl"))
+            .then(|| scratch.rows("result.jsonl.djr/quarantine.jsonl"))
             .into_iter()
             .flatten()
             .filter_map(|row| {

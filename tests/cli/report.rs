@@ -62,7 +62,7 @@ fn values(scratch: &Scratch, base: &str, stat: &str, step: u64) -> [Vec<f64>; 2]
         .flat_map(|row| list(&row["__dj__stats__"][stat]))
         .collect();
     let dropped = scratch
-        .ledger(&format!("{base}.djr"))
+        .ledger(&format!("{base}.jsonl.djr"))
         .iter()
         .filter(|e| e["step"] == step && e["stat"] == stat)
         .flat_map(|e| list(&e["value"]))
@@ -94,12 +94,12 @@ fn assert_counts(bars: &[Bar], values: &[Vec<f64>; 2], stat: &str) {
 fn the_charts_of_a_run_are_its_files() {
     let scratch = Scratch::new();
     scratch.djr(&["run", "fixtures/demo.yaml"]).expect(1);
-    let _ = std::fs::remove_file(scratch.path("out/demo/clean.djr/stats.jsonl.zst"));
+    let _ = std::fs::remove_file(scratch.path("out/demo/clean.jsonl.djr/stats.jsonl.zst"));
     let page = scratch
-        .djr(&["report", "out/demo/clean.djr"])
+        .djr(&["report", "out/demo/clean.jsonl.djr"])
         .expect(0)
         .text();
-    let manifest = scratch.json("out/demo/clean.djr/manifest.json");
+    let manifest = scratch.json("out/demo/clean.jsonl.djr/manifest.json");
     // The waterfall.
     let line = Regex::new(r#"data-left="(\d+)" data-dropped="(\d+)" data-aside="(\d+)""#).unwrap();
     let lines: Vec<[u64; 3]> = line
@@ -119,7 +119,7 @@ fn the_charts_of_a_run_are_its_files() {
     // The histograms, each with its bounds.
     let charts_found = charts(&page, "filters");
     assert_eq!(charts_found.len(), 14);
-    let step_of: BTreeMap<&str, u64> = (0..)
+    let step_of: BTreeMap<&str, u64> = (1..)
         .zip(manifest["steps"].as_array().unwrap())
         .map(|(i, s)| (s["op"].as_str().unwrap(), i))
         .collect();
@@ -173,7 +173,7 @@ fn the_charts_of_a_run_are_its_files() {
     assert_eq!(
         page,
         scratch
-            .djr(&["report", "out/demo/clean.djr"])
+            .djr(&["report", "out/demo/clean.jsonl.djr"])
             .expect(0)
             .text(),
         "the same run gives the same page"
@@ -196,7 +196,7 @@ pub fn little_analysis(scratch: &Scratch) -> Value {
     for (number, row) in rows.iter().enumerate() {
         let line = format!("{row}\n");
         let length = row["text"].as_str().unwrap().len();
-        let stat = json!({"file": name, "line": number + 1, "offset": offset, "id": row["id"], "text_len": length});
+        let stat = json!({"file": name, "line": number + 1, "offset": offset, "id": row["id"], "stats": {"text_len": length}});
         stats.push(format!("{stat}\n"));
         offsets.push(offset);
         offset += line.len();
@@ -210,7 +210,7 @@ pub fn little_analysis(scratch: &Scratch) -> Value {
         "histogram": {"edges": [1.0, 7.0, 13.0, 18.0], "counts": [1, 0, 2]},
     });
     let mut stat = json!({
-        "op": "text_length_filter", "step": 0, "rows": 3, "missing": 0,
+        "op": "text_length_filter", "step": 1, "rows": 3, "missing": 0,
         "bounds": {"min": 5.0}, "would_drop": 1,
     });
     let parts = stat.as_object_mut().unwrap();
@@ -221,14 +221,14 @@ pub fn little_analysis(scratch: &Scratch) -> Value {
     }]});
     let none = json!({"clusters": 0, "rows": 0, "largest": []});
     let analysis = json!({
-        "djr": "0.1.0", "kind": "analysis",
+        "format": {"major": 2, "minor": 0}, "djr": "0.1.0", "kind": "analysis",
         "inputs": [{"name": name, "bytes": lines.len(), "rows": 3, "bytes_read": lines.len()}],
         "rows": {"in": 3, "measured": 3, "unreadable": 0}, "unreadable": {}, "errors": [],
         "recipe_file": "look.yaml", "images_checked": "decode",
         "recipe": {"text_keys": ["text"], "image_key": "images",
             "process": [{"text_length_filter": {"min_len": 5, "max_len": null}}]},
         "stats": {"text_len": stat},
-        "filters": [{"op": "text_length_filter", "step": 0, "stats": ["text_len"], "would_drop": 1, "would_drop_in_sequence": 1}],
+        "filters": [{"op": "text_length_filter", "step": 1, "stats": ["text_len"], "would_drop": 1, "would_drop_in_sequence": 1}],
         "images": {"references": 0, "distinct_paths": 0, "rows_without": 3, "bad_fields": {}, "missing": 0,
             "broken": {}, "formats": {}, "width": {"values": 0}, "height": {"values": 0},
             "aspect_ratio": {"values": 0}, "bytes": {"values": 0}},
@@ -321,7 +321,7 @@ fn evil_run(scratch: &Scratch) -> String {
     );
     scratch.djr(&["run", "r.yaml"]).expect(1);
     scratch
-        .djr(&["report", "o.djr", "-o", "page.html"])
+        .djr(&["report", "o.jsonl.djr", "-o", "page.html"])
         .expect(0);
     String::from_utf8(scratch.read("page.html")).unwrap()
 }
@@ -353,10 +353,10 @@ fn what_is_no_run_is_refused_and_what_is_gone_is_said() {
         "dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess: [text_length_filter: {min_len: 3}]\n",
     );
     scratch.djr(&["run", "r.yaml"]).expect(0);
-    let page = scratch.djr(&["report", "o.djr"]).expect(0).text();
+    let page = scratch.djr(&["report", "o.jsonl.djr"]).expect(0).text();
     assert!(page.contains(">first</div>"), "{page}");
     scratch.write("in.jsonl", "{\"text\": \"another\"}\n");
-    let page = scratch.djr(&["report", "o.djr"]).expect(0).text();
+    let page = scratch.djr(&["report", "o.jsonl.djr"]).expect(0).text();
     assert!(page.contains("is not what it was when it was read"));
     assert!(!page.contains(">first</div>") && !page.contains(">another</div>"));
 }
@@ -461,7 +461,7 @@ fn a_browser_opens_it_in_silence() {
     evil_run(&scratch);
     scratch.djr(&["run", "fixtures/demo.yaml"]).expect(1);
     scratch
-        .djr(&["report", "out/demo/clean.djr", "-o", "demo.html"])
+        .djr(&["report", "out/demo/clean.jsonl.djr", "-o", "demo.html"])
         .expect(0);
     let mut pages: Vec<PathBuf> = vec![scratch.path("page.html"), scratch.path("demo.html")];
     if let Some(real) = shared()
@@ -475,7 +475,7 @@ fn a_browser_opens_it_in_silence() {
         scratch.write("real.yaml", recipe);
         scratch.djr(&["run", "real.yaml"]).expect(0);
         scratch
-            .djr(&["report", "real.djr", "-o", "real.html"])
+            .djr(&["report", "real.jsonl.djr", "-o", "real.html"])
             .expect(0);
         pages.push(scratch.path("real.html"));
     }

@@ -190,8 +190,8 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
             for (call, at) in kills {
                 let output = broken(&scratch, &library, (name, more), (call, at, "kill"));
                 assert_eq!(output.status.signal(), Some(9), "{name}, {kills:?}");
-                assert!(!scratch.path("out/clean.djr/manifest.json").exists());
-                let state = scratch.path("out/clean.djr/checkpoint/state.json");
+                assert!(!scratch.path("out/clean.jsonl.djr/manifest.json").exists());
+                let state = scratch.path("out/clean.jsonl.djr/checkpoint/state.json");
                 assert_eq!(state.exists(), (*call, *at) != ("rename", "1"));
                 more = &["--resume"];
             }
@@ -251,7 +251,7 @@ fn a_signal_keeps_the_progress_and_says_how_to_go_on() {
     scratch.write("r.yaml", STREAM);
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let child = command(&scratch, "r.yaml", &[]).spawn().unwrap();
-        let state = scratch.path("out/clean.djr/checkpoint/state.json");
+        let state = scratch.path("out/clean.jsonl.djr/checkpoint/state.json");
         let deadline = Instant::now() + Duration::from_secs(60);
         while !state.exists() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
@@ -290,7 +290,7 @@ fn a_second_signal_stops_at_once_and_the_run_goes_on() {
     let expected = results(&scratch);
     fs::remove_dir_all(scratch.path("out")).unwrap();
     let mut child = command(&scratch, "r.yaml", &[]).spawn().unwrap();
-    let state = scratch.path("out/clean.djr/checkpoint/state.json");
+    let state = scratch.path("out/clean.jsonl.djr/checkpoint/state.json");
     let deadline = Instant::now() + Duration::from_secs(60);
     while !state.exists() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
@@ -402,7 +402,7 @@ fn an_input_that_changes_while_it_is_read_fails_the_run() {
     scratch.write("rows.jsonl", rows(20_000));
     scratch.write("r.yaml", STREAM);
     let child = command(&scratch, "r.yaml", &[]).spawn().unwrap();
-    let state = scratch.path("out/clean.djr/checkpoint/state.json");
+    let state = scratch.path("out/clean.jsonl.djr/checkpoint/state.json");
     let deadline = Instant::now() + Duration::from_secs(60);
     while !state.exists() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
@@ -490,8 +490,9 @@ fn what_cannot_be_resumed_says_so() {
     // Nothing to go on with is no error: the run starts.
     run(&scratch, "r.yaml", &["--resume"]).expect(1);
     // A checkpoint that cannot be read is not guessed at.
-    fs::create_dir(scratch.path("out/clean.djr/checkpoint")).unwrap();
-    scratch.write("out/clean.djr/checkpoint/state.json", "{");
+    fs::create_dir(scratch.path("out/clean.jsonl.djr/checkpoint")).unwrap();
+    scratch.write("out/clean.jsonl.djr/checkpoint/.djr-checkpoint", "");
+    scratch.write("out/clean.jsonl.djr/checkpoint/state.json", "{");
     let ran = run(&scratch, "r.yaml", &["--resume"]).expect(3);
     assert!(
         ran.stderr.contains("checkpoint cannot be read") && ran.stderr.contains("--restart"),

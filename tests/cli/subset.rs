@@ -149,7 +149,7 @@ fn a_row_with_a_broken_image_is_replaced_by_the_next_one_drawn() {
     }
     let ran = take("213").expect(1);
     assert!(ran.stderr.contains("of 213 rows"), "{}", ran.stderr);
-    let manifest = scratch.json("s.djr/manifest.json");
+    let manifest = scratch.json("s.jsonl.djr/manifest.json");
     assert_eq!(manifest["rows"]["conserved"], true);
 }
 

@@ -170,7 +170,7 @@ def main():
                     run.communicate()
                     kills += 1
                     per[name][0] += 1
-                    resumed += (out / "clean.djr/checkpoint/state.json").exists()
+                    resumed += (out / "clean.jsonl.djr/checkpoint/state.json").exists()
                     continue
             _, stderr = run.communicate()
             if run.returncode not in (0, 1):

@@ -5,18 +5,22 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use hashbrown::HashMap;
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::plot::{Plot, bar, value_of};
-use super::run::reread;
+use super::run::{input_fact, reread};
 use super::text::{count, esc, number, percent, shorten};
 use super::{Card, Head, Section, cards, page, pairs, recipe_steps};
-use crate::report::table::{bytes, thousands};
+use crate::io::Input;
+use crate::record::past::StatsRows;
+use crate::record::version::{self, VersionError};
+use crate::record::{InputRecord, Settings};
+use crate::report::table::thousands;
 use crate::view::ViewError;
 use crate::view::gather::{Nearest, numbers};
 use crate::view::histogram::Histogram;
 use crate::view::rows::{self, Budget, RowStyle, ShownRow};
-use crate::view::run_dir::{Records, inputs_of};
 
 /// How many clusters of a kind of duplicates are shown, and how many rows of each.
 const CLUSTERS: usize = 6;
@@ -36,6 +40,12 @@ pub fn analysis_page(path: &Path) -> Result<String, ViewError> {
         path.to_owned()
     };
     let text = std::fs::read(&file).map_err(|e| ViewError::read(file.display(), e))?;
+    if let Err(error) = version::check(&text) {
+        return Err(match error {
+            VersionError::Foreign(_) => ViewError::format(file.display(), "not an analysis"),
+            error => ViewError::format(file.display(), error.to_string()),
+        });
+    }
     let analysis: Value = serde_json::from_slice(&text)
         .map_err(|e| ViewError::format(file.display(), format!("not an analysis: {e}")))?;
     if analysis["kind"] != "analysis" {
@@ -49,9 +59,11 @@ pub fn analysis_page(path: &Path) -> Result<String, ViewError> {
         .flat_map(|b| b.inside.iter().chain(&b.outside).map(|(_, offset)| *offset))
         .chain(cluster_rows(&analysis))
         .collect();
-    let inputs = inputs_of(&analysis).unwrap_or_default();
-    let style = RowStyle::of_recipe(&analysis["recipe"], &inputs);
-    let rows = match reread(&analysis) {
+    let about = About::deserialize(&analysis)
+        .map_err(|e| ViewError::format(file.display(), format!("not an analysis: {e}")))?;
+    let inputs: Option<Vec<Input>> = about.inputs.iter().map(InputRecord::input).collect();
+    let style = RowStyle::of_recipe(&about.recipe, inputs.as_deref().unwrap_or_default());
+    let rows = match reread(&about.inputs) {
         Ok(inputs) => rows::fetch(inputs, &wanted, &style, &Budget::default())?,
         Err(problem) => {
             notes.push(problem);
@@ -60,6 +72,7 @@ pub fn analysis_page(path: &Path) -> Result<String, ViewError> {
     };
     let report = AnalysisReport {
         analysis: &analysis,
+        about: &about,
         borders: &borders,
         rows: &rows,
     };
@@ -77,7 +90,7 @@ pub fn analysis_page(path: &Path) -> Result<String, ViewError> {
     let of = |path: &str| analysis.pointer(path).and_then(Value::as_u64).unwrap_or(0);
     let head = Head {
         kicker: "Report of an analysis: nothing was dropped",
-        title: &title(&analysis, &directory),
+        title: &title(inputs.as_deref(), &directory),
         figures: vec![
             ("", thousands(of("/rows/in")), "rows read".to_owned()),
             (
@@ -102,11 +115,18 @@ pub fn analysis_page(path: &Path) -> Result<String, ViewError> {
     Ok(page(&head, &sections))
 }
 
-fn title(analysis: &Value, directory: &Path) -> String {
-    let input = inputs_of(analysis).and_then(|inputs| match inputs.as_slice() {
-        [crate::io::Input::File(path)] => path.file_name().map(std::ffi::OsStr::to_owned),
+/// What an analysis says of how it was made.
+#[derive(Deserialize)]
+struct About {
+    inputs: Vec<InputRecord>,
+    recipe: Settings,
+}
+
+fn title(inputs: Option<&[Input]>, directory: &Path) -> String {
+    let input = match inputs {
+        Some([Input::File(path)]) => path.file_name().map(std::ffi::OsStr::to_owned),
         _ => None,
-    });
+    };
     let name = input.or_else(|| directory.file_name().map(std::ffi::OsStr::to_owned));
     name.map_or_else(
         || "analysis".to_owned(),
@@ -159,11 +179,10 @@ fn borders(
         notes.push("stats.jsonl is not there: rows next to bounds are not shown.".to_owned());
         return Ok(Vec::new());
     }
-    let mut records = Records::<Map<String, Value>>::open(&path)?;
+    let mut records = StatsRows::open(&path)?;
     while let Some(row) = records.next_record()? {
-        let offset = row.get("offset").and_then(Value::as_u64).unwrap_or(0);
         for (border, inside, outside) in &mut bounds {
-            let values = row.get(&border.stat).map(numbers).unwrap_or_default();
+            let values = row.stats.get(&border.stat).map(numbers).unwrap_or_default();
             // Of several images the one nearest to the bound speaks for the row.
             let nearest = values
                 .into_iter()
@@ -178,7 +197,7 @@ fn borders(
                 value < border.bound
             };
             let side = if beyond { outside } else { inside };
-            side.add(distance, value, offset);
+            side.add(distance, value, row.offset);
         }
     }
     Ok(bounds
@@ -226,6 +245,7 @@ fn histogram(summary: &Value) -> Option<Histogram> {
 
 struct AnalysisReport<'a> {
     analysis: &'a Value,
+    about: &'a About,
     borders: &'a [Border],
     rows: &'a HashMap<u64, ShownRow>,
 }
@@ -257,7 +277,7 @@ impl AnalysisReport<'_> {
                  <td class=\"flow-cell\">{}</td><td class=\"num\" data-label=\"alone\">{}</td>\
                  <td class=\"num\" data-label=\"in sequence\"><span class=\"lost\">{}</span></td>\
                  <td class=\"left\">{}</td></tr>",
-                filter["step"].as_u64().unwrap_or(0) + 1,
+                filter["step"].as_u64().unwrap_or(0),
                 esc(filter["op"].as_str().unwrap_or_default()),
                 bar(&[("left-fill", left), ("lost-fill", then)], measured),
                 thousands(alone),
@@ -546,17 +566,7 @@ impl AnalysisReport<'_> {
 
     fn about(&self) -> Section {
         let mut facts: Vec<(&str, String)> = Vec::new();
-        for input in self.analysis["inputs"].as_array().into_iter().flatten() {
-            facts.push((
-                "Input",
-                format!(
-                    "{} · {} · {}",
-                    input["name"].as_str().unwrap_or_default(),
-                    count(input["rows"].as_u64().unwrap_or(0), "row"),
-                    bytes(input["bytes_read"].as_u64().unwrap_or(0))
-                ),
-            ));
-        }
+        facts.extend(self.about.inputs.iter().map(input_fact));
         for (code, rows) in self.analysis["unreadable"]
             .as_object()
             .into_iter()
@@ -590,7 +600,7 @@ impl AnalysisReport<'_> {
             body: format!(
                 "{}<details><summary>The recipe as resolved</summary>{}</details>",
                 pairs(&facts),
-                recipe_steps(&self.analysis["recipe"])
+                recipe_steps(&self.about.recipe)
             ),
         }
     }

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use self::text::{count, esc, shorten};
 use super::rows::ShownRow;
+use crate::record::Settings;
 use crate::report::table::thousands;
 
 pub use analysis::analysis_page;
@@ -225,30 +226,27 @@ fn pairs(facts: &[(&str, String)]) -> String {
 }
 
 /// The steps of a resolved recipe, each on a line with the parameters that are set.
-fn recipe_steps(recipe: &serde_json::Value) -> String {
+fn recipe_steps(recipe: &Settings) -> String {
     let mut out = String::from("<ol class=\"steps\">");
-    for step in recipe["process"].as_array().into_iter().flatten() {
-        for (name, params) in step.as_object().into_iter().flatten() {
-            let plain = |key: &str, value: &serde_json::Value| match key {
-                "text_key" | "image_key" => true,
-                "min_closed_interval" | "max_closed_interval" => *value == true,
-                "reversed_range" => *value == false,
-                _ => value.is_null(),
-            };
-            let set: Vec<String> = params
-                .as_object()
-                .into_iter()
-                .flatten()
-                .filter(|(key, value)| !plain(key, value))
-                .map(|(key, value)| format!("{key}: {value}"))
-                .collect();
-            let _ = write!(
-                out,
-                "<li><code>{}</code> <span class=\"code\">{}</span></li>",
-                esc(name),
-                esc(&shorten(&set.join(", "), 1000))
-            );
-        }
+    for step in &recipe.process {
+        let plain = |key: &str, value: &serde_json::Value| match key {
+            "text_key" | "image_key" => true,
+            "min_closed_interval" | "max_closed_interval" => *value == true,
+            "reversed_range" => *value == false,
+            _ => value.is_null(),
+        };
+        let set: Vec<String> = step
+            .params
+            .iter()
+            .filter(|(key, value)| !plain(key, value))
+            .map(|(key, value)| format!("{key}: {value}"))
+            .collect();
+        let _ = write!(
+            out,
+            "<li><code>{}</code> <span class=\"code\">{}</span></li>",
+            esc(&step.op),
+            esc(&shorten(&set.join(", "), 1000))
+        );
     }
     out.push_str("</ol>");
     out

@@ -5,28 +5,29 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use serde_json::Value;
 
 use super::plot::{Plot, bar, value_of};
 use super::text::{count, esc, number, percent};
 use super::{Card, Head, Section, cards, page, pairs, recipe_steps};
 use crate::io::Input;
+use crate::record::manifest::StepRecord;
+use crate::record::stats::READ;
+use crate::record::{InputRecord, PastRun, QuarantineEntry};
 use crate::report::table::{bytes, seconds, thousands};
 use crate::sample::Origin;
+use crate::view::ViewError;
 use crate::view::gather::{self, Bound, Facts, Measure, Reason};
 use crate::view::rows::{self, Budget, RowStyle, ShownRow};
-use crate::view::run_dir::{SetAside, inputs_of};
-use crate::view::{RunDir, ViewError};
 
 /// The report of `run` as HTML.
 ///
 /// # Errors
 /// If a file of the run directory cannot be read.
-pub fn run_page(run: &RunDir) -> Result<String, ViewError> {
+pub fn run_page(run: &PastRun) -> Result<String, ViewError> {
     let mut facts = gather::gather(run)?;
     let budget = Budget::default();
-    let inputs = inputs_of(&run.manifest).unwrap_or_default();
-    let style = RowStyle::of_recipe(&run.manifest["recipe"], &inputs);
+    let inputs = run.inputs().unwrap_or_default();
+    let style = RowStyle::of_recipe(&run.settings, &inputs);
     let rows = shown_rows(run, &mut facts, &style, &budget)?;
     let report = RunReport {
         run,
@@ -40,43 +41,40 @@ pub fn run_page(run: &RunDir) -> Result<String, ViewError> {
     sections.extend(report.samples());
     sections.push(report.about());
     let manifest = &run.manifest;
-    let number = |key: &str| manifest["rows"][key].as_u64().unwrap_or(0);
-    let total = number("in") + number("repeated");
-    let figure = |class, key: &str, what: &str| {
-        let what = match key {
-            "in" => what.to_owned(),
-            _ => format!("{what}, {}", percent(number(key), total)),
-        };
-        (class, thousands(number(key)), what)
+    let counted = manifest.rows;
+    let total = counted.read + counted.repeated;
+    let figure = |class, rows: u64, what: &str| {
+        let what = format!("{what}, {}", percent(rows, total));
+        (class, thousands(rows), what)
     };
     let mut figures = vec![
-        figure("", "in", "rows in"),
-        figure("kept", "out", "kept"),
-        figure("lost", "dropped", "dropped"),
-        figure("aside", "quarantined", "set aside"),
+        ("", thousands(counted.read), "rows in".to_owned()),
+        figure("kept", counted.out, "kept"),
+        figure("lost", counted.dropped, "dropped"),
+        figure("aside", counted.quarantined, "set aside"),
     ];
-    if number("merged") > 0 {
-        figures.push(figure("", "merged", "merged"));
+    if counted.merged > 0 {
+        figures.push(figure("", counted.merged, "merged"));
     }
     let whole = bar(
         &[
-            ("kept-fill", number("out")),
-            ("lost-fill", number("dropped")),
-            ("aside-fill", number("quarantined")),
+            ("kept-fill", counted.out),
+            ("lost-fill", counted.dropped),
+            ("aside-fill", counted.quarantined),
         ],
         total,
     );
-    let directory = run.dir.file_name().map(|name| name.to_string_lossy());
-    let name = match manifest["recipe"]["project_name"].as_str() {
+    let directory = run.files.dir.file_name().map(|name| name.to_string_lossy());
+    let name = match run.settings.project_name.as_str() {
         // Data-Juicer's default says nothing.
-        None | Some("hello_world" | "") => directory.as_deref().unwrap_or("run"),
-        Some(name) => name,
+        "hello_world" | "" => directory.as_deref().unwrap_or("run"),
+        name => name,
     };
     let head = Head {
         kicker: &format!(
             "Report of a run · {} · {}",
-            manifest["recipe_file"].as_str().unwrap_or_default(),
-            duration(&manifest["seconds"])
+            manifest.recipe_file,
+            duration(manifest.seconds)
         ),
         title: name,
         figures,
@@ -88,7 +86,7 @@ pub fn run_page(run: &RunDir) -> Result<String, ViewError> {
 
 /// Reads back the rows that are shown, if the inputs are still those of the run.
 fn shown_rows(
-    run: &RunDir,
+    run: &PastRun,
     facts: &mut Facts,
     style: &RowStyle,
     budget: &Budget,
@@ -108,7 +106,7 @@ fn shown_rows(
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }
-    match reread(&run.manifest) {
+    match reread(&run.manifest.inputs) {
         Ok(inputs) => rows::fetch(inputs, &wanted, style, budget),
         Err(problem) => {
             facts.notes.push(problem);
@@ -117,17 +115,16 @@ fn shown_rows(
     }
 }
 
-/// The inputs that `looked_at` (a manifest or an analysis) names, if their rows can be read back.
-pub(super) fn reread(looked_at: &Value) -> Result<Vec<Input>, String> {
-    let inputs = inputs_of(looked_at)
-        .ok_or("The rows came from a pipe: they cannot be read again and shown.")?;
-    let recorded = looked_at["inputs"].as_array().into_iter().flatten();
+/// The inputs that a manifest or an analysis records, if their rows can be read back.
+pub(super) fn reread(recorded: &[InputRecord]) -> Result<Vec<Input>, String> {
+    let inputs: Option<Vec<Input>> = recorded.iter().map(InputRecord::input).collect();
+    let inputs = inputs.ok_or("The rows came from a pipe: they cannot be read again and shown.")?;
     for (input, recorded) in inputs.iter().zip(recorded) {
         let Input::File(path) = input else { continue };
         let name = path.display();
         match std::fs::metadata(path) {
             Err(e) => return Err(format!("{name}: {e}. Its rows are not shown.")),
-            Ok(now) if Some(now.len()) != recorded["bytes"].as_u64() => {
+            Ok(now) if Some(now.len()) != recorded.bytes => {
                 return Err(format!(
                     "{name} is not what it was when it was read. Its rows are not shown."
                 ));
@@ -139,35 +136,26 @@ pub(super) fn reread(looked_at: &Value) -> Result<Vec<Input>, String> {
 }
 
 struct RunReport<'a> {
-    run: &'a RunDir,
+    run: &'a PastRun,
     facts: &'a Facts,
     rows: &'a HashMap<u64, ShownRow>,
 }
 
 impl RunReport<'_> {
-    fn number(&self, key: &str) -> u64 {
-        self.run.manifest["rows"][key].as_u64().unwrap_or(0)
-    }
-
-    fn steps(&self) -> &[Value] {
-        self.run.manifest["steps"]
-            .as_array()
-            .map_or(&[], Vec::as_slice)
+    fn steps(&self) -> &[StepRecord] {
+        &self.run.manifest.steps
     }
 
     fn waterfall(&self) -> Section {
+        let rows = self.run.manifest.rows;
         let whole = self
             .steps()
             .iter()
-            .filter_map(|s| Some(s["in"].as_u64()? + s["repeated"].as_u64()?))
-            .chain([self.number("in")])
+            .map(|s| s.shown + s.repeated)
+            .chain([rows.read])
             .max()
             .unwrap_or(0);
-        let longest = self
-            .steps()
-            .iter()
-            .filter_map(|s| s["seconds"].as_f64())
-            .fold(0.0, f64::max);
+        let longest = self.steps().iter().map(|s| s.seconds).fold(0.0, f64::max);
         let mut out = String::from(
             "<p class=\"lead\">What is left after each operator. Times are over all threads, \
              estimated from a part of the rows.</p>\n<table class=\"waterfall\"><thead><tr>\
@@ -176,10 +164,10 @@ impl RunReport<'_> {
              <th scope=\"col\">Changed</th><th scope=\"col\">Left</th><th scope=\"col\">Time</th>\
              </tr></thead><tbody>\n",
         );
-        let first = self.steps().first().and_then(|s| s["in"].as_u64());
-        let rows_in = self.number("in");
+        let first = self.steps().first().map(|s| s.shown);
+        let rows_in = rows.read;
         let readable = first.unwrap_or_else(|| {
-            let read = |r: &&Reason| r.stage == "read";
+            let read = |r: &&Reason| r.by == READ;
             rows_in.saturating_sub(self.facts.reasons.iter().filter(read).map(|r| r.rows).sum())
         });
         Line {
@@ -190,40 +178,28 @@ impl RunReport<'_> {
         }
         .draw(whole, longest, &mut out);
         for (index, step) in self.steps().iter().enumerate() {
-            let count = |key: &str| step[key].as_u64().unwrap_or(0);
             Line {
-                name: format!(
-                    "<span class=\"no\">{}</span>{}",
-                    index + 1,
-                    esc(step["op"].as_str().unwrap_or_default())
-                ),
-                dropped: count("dropped"),
-                aside: count("quarantined"),
-                changed: count("changed"),
-                repeated: count("repeated"),
-                merged: count("merged"),
-                left: count("out"),
-                seconds: step["seconds"].as_f64(),
+                name: format!("<span class=\"no\">{}</span>{}", index + 1, esc(&step.op)),
+                dropped: step.dropped,
+                aside: step.quarantined,
+                changed: step.changed,
+                repeated: step.repeated,
+                merged: step.merged,
+                left: step.out,
+                seconds: Some(step.seconds),
                 class: "",
             }
             .draw(whole, longest, &mut out);
         }
-        let reached = self
-            .steps()
-            .last()
-            .map_or(readable, |s| s["out"].as_u64().unwrap_or(0));
-        let dropped: u64 = self
-            .steps()
-            .iter()
-            .filter_map(|s| s["dropped"].as_u64())
-            .sum();
-        let late = self.number("dropped").saturating_sub(dropped);
-        let refused = reached.saturating_sub(late + self.number("out"));
+        let reached = self.steps().last().map_or(readable, |s| s.out);
+        let dropped: u64 = self.steps().iter().map(|s| s.dropped).sum();
+        let late = rows.dropped.saturating_sub(dropped);
+        let refused = reached.saturating_sub(late + rows.out);
         Line {
             name: "<span class=\"no\"></span>written by an output".to_owned(),
             dropped: late,
             aside: refused,
-            left: self.number("out"),
+            left: rows.out,
             class: "sum",
             ..Line::default()
         }
@@ -264,7 +240,7 @@ impl RunReport<'_> {
 
     fn filter(&self, measure: &Measure, out: &mut String) {
         let step = self.steps().get(measure.step);
-        let number = |key: &str| step.and_then(|s| s[key].as_u64()).unwrap_or(0);
+        let (judged, lost) = step.map_or((0, 0), |s| (s.shown, s.dropped));
         let [_, dropped] = measure.rows;
         let _ = writeln!(
             out,
@@ -273,9 +249,9 @@ impl RunReport<'_> {
             measure.step + 1,
             esc(&measure.stat),
             esc(&measure.op),
-            count(number("in"), "row"),
-            thousands(number("dropped")),
-            percent(number("dropped"), number("in")),
+            count(judged, "row"),
+            thousands(lost),
+            percent(lost, judged),
             self.what(measure)
         );
         if measure.rows == [0, 0] {
@@ -315,8 +291,8 @@ impl RunReport<'_> {
             .iter()
             .map(|b| format!("{} {}", b.param, value_of(&measure.stat, b.value)))
             .collect();
-        let params = &self.run.manifest["recipe"]["process"][measure.step][measure.op.as_str()];
-        if params["reversed_range"] == true {
+        let step = self.run.settings.process.get(measure.step);
+        if step.is_some_and(|step| step.is_set("reversed_range")) {
             bounds.push("range reversed: keeps what lies outside".to_owned());
         }
         if bounds.is_empty() {
@@ -392,7 +368,10 @@ impl RunReport<'_> {
                     line: row.line,
                     part: 0,
                 };
-                (origin, row.row.clone().unwrap_or_default().into_bytes())
+                (
+                    origin,
+                    row.row.as_deref().unwrap_or_default().as_bytes().to_vec(),
+                )
             })
             .collect();
         let mut shown = style.show_all(&raw, budget).into_iter();
@@ -407,9 +386,9 @@ impl RunReport<'_> {
                 "<article><header><h3>{}</h3><p>{} at {}</p></header>",
                 esc(&reason.code),
                 count(reason.rows, "row"),
-                esc(short_path(&reason.stage))
+                esc(short_path(&reason.by))
             );
-            let rows: Vec<(ShownRow, &SetAside)> = reason
+            let rows: Vec<(ShownRow, &QuarantineEntry<'_>)> = reason
                 .examples
                 .iter()
                 .filter_map(|example| Some((shown.next()?, example)))
@@ -423,7 +402,7 @@ impl RunReport<'_> {
                 .map(|(row, example)| Card {
                     class: "aside",
                     value: String::new(),
-                    reason: Some(&example.reason),
+                    reason: Some(&example.message),
                     row: Some(row),
                     raw: example.row.as_deref(),
                 })
@@ -555,65 +534,41 @@ impl RunReport<'_> {
     fn about(&self) -> Section {
         let manifest = &self.run.manifest;
         let mut facts: Vec<(&str, String)> = Vec::new();
-        for input in manifest["inputs"].as_array().into_iter().flatten() {
-            facts.push((
-                "Input",
-                format!(
-                    "{} · {} · {}",
-                    input["name"].as_str().unwrap_or_default(),
-                    count(input["rows"].as_u64().unwrap_or(0), "row"),
-                    bytes(input["bytes_read"].as_u64().unwrap_or(0))
-                ),
-            ));
-        }
-        for output in manifest["outputs"].as_array().into_iter().flatten() {
-            let refused = output["refused"].as_u64().unwrap_or(0);
+        facts.extend(manifest.inputs.iter().map(input_fact));
+        for output in &manifest.outputs {
             let mut line = format!(
                 "{} · {} · {} written",
-                output["name"].as_str().unwrap_or_default(),
-                output["format"].as_str().unwrap_or_default(),
-                count(output["written"].as_u64().unwrap_or(0), "row")
+                output.name,
+                output.format,
+                count(output.written, "row")
             );
-            if refused > 0 {
-                let _ = write!(line, ", {} refused", thousands(refused));
+            if output.refused > 0 {
+                let _ = write!(line, ", {} refused", thousands(output.refused));
             }
             facts.push(("Output", line));
-            for file in output["files"].as_array().into_iter().flatten() {
-                facts.push((
-                    "",
-                    format!(
-                        "{} · xxh3 {}",
-                        bytes(file["bytes"].as_u64().unwrap_or(0)),
-                        file["xxh3_128"].as_str().unwrap_or_default()
-                    ),
-                ));
+            for file in &output.files {
+                let line = format!("{} · xxh3 {}", bytes(file.bytes), file.xxh3_128);
+                facts.push(("", line));
             }
         }
-        let number = |value: &Value| thousands(value.as_u64().unwrap_or(0));
-        facts.push(("Seed", manifest["recipe"]["seed"].to_string()));
+        facts.push(("Seed", self.run.settings.seed.to_string()));
         facts.push((
             "Time",
             format!(
                 "{} with {} threads",
-                duration(&manifest["seconds"]),
-                number(&manifest["threads"])
+                duration(manifest.seconds),
+                thousands(manifest.threads as u64)
             ),
         ));
-        facts.push((
-            "Peak memory",
-            bytes(manifest["peak_memory_bytes"].as_u64().unwrap_or(0)),
-        ));
-        facts.push((
-            "Run by",
-            format!("djr {}", manifest["djr"].as_str().unwrap_or_default()),
-        ));
+        facts.push(("Peak memory", bytes(manifest.peak_memory_bytes)));
+        facts.push(("Run by", format!("djr {}", manifest.djr)));
         Section {
             id: "about",
             title: "About this run",
             body: format!(
                 "{}<details><summary>The recipe as resolved</summary>{}</details>",
                 pairs(&facts),
-                recipe_steps(&manifest["recipe"])
+                recipe_steps(&self.run.settings)
             ),
         }
     }
@@ -703,10 +658,17 @@ impl Line {
     }
 }
 
-fn file_of(run: &RunDir, input: &str) -> u32 {
-    let inputs = run.manifest["inputs"].as_array().into_iter().flatten();
-    let at = inputs.zip(0..).find(|(i, _)| i["name"] == input);
+fn file_of(run: &PastRun, input: &str) -> u32 {
+    let mut inputs = run.manifest.inputs.iter().zip(0..);
+    let at = inputs.find(|(recorded, _)| recorded.name == input);
     at.map_or(0, |(_, index)| index)
+}
+
+/// What was read of an input.
+pub(super) fn input_fact(input: &InputRecord) -> (&'static str, String) {
+    let rows = count(input.rows, "row");
+    let line = format!("{} · {rows} · {}", input.name, bytes(input.bytes_read));
+    ("Input", line)
 }
 
 /// The last part of a path, which may also be the name of an operator.
@@ -723,8 +685,6 @@ fn short_time(time: f64) -> String {
     }
 }
 
-fn duration(value: &Value) -> String {
-    seconds(Duration::from_secs_f64(
-        value.as_f64().unwrap_or(0.0).clamp(0.0, 1e12),
-    ))
+fn duration(time: f64) -> String {
+    seconds(Duration::from_secs_f64(time.clamp(0.0, 1e12)))
 }

@@ -1,14 +1,16 @@
 //! The quarantine: rows that could not be processed, verbatim, with the reason.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
+use super::StepNumber;
+use super::ledger::is_whole;
 use crate::io::workspace::{Lengths, sync_pending};
 use crate::io::{PendingFile, Workspace};
-use crate::report::ledger::is_whole;
-use crate::sample::{Origin, RowError};
 
 /// Writes rows that could not be processed; the file exists only if there is one.
 pub struct Quarantine {
@@ -17,22 +19,48 @@ pub struct Quarantine {
     file: Option<PendingFile>,
 }
 
-#[derive(Serialize)]
-struct Record<'a> {
-    input: &'a str,
-    line: u64,
-    offset: u64,
-    #[serde(skip_serializing_if = "is_whole")]
-    part: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a serde_json::value::RawValue>,
-    stage: &'a str,
-    code: &'a str,
-    reason: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    row: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    row_hex: Option<String>,
+/// A row that could not be processed, or that an output refused.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct QuarantineEntry<'a> {
+    /// The input's name.
+    pub input: Cow<'a, str>,
+    /// Line in it, from 1.
+    pub line: u64,
+    /// Global byte offset: the row's identity.
+    pub offset: u64,
+    /// As in the ledger.
+    #[serde(default, skip_serializing_if = "is_whole")]
+    pub part: u64,
+    /// The row's `id` as JSON text, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Cow<'a, RawValue>>,
+    /// Who says so: an operator, an output's path, or `read`.
+    pub by: Cow<'a, str>,
+    /// The operator's step, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepNumber>,
+    /// The stable word for why.
+    pub code: Cow<'a, str>,
+    /// Why, for people.
+    pub message: Cow<'a, str>,
+    /// The row as it was read, if it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<Cow<'a, str>>,
+    /// Else the row in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_hex: Option<Cow<'a, str>>,
+}
+
+impl<'a> QuarantineEntry<'a> {
+    /// The entry with the row as it was read: in hexadecimal where it is not UTF-8.
+    #[must_use]
+    pub fn with_row(mut self, row: &'a [u8]) -> Self {
+        match std::str::from_utf8(row) {
+            Ok(text) => self.row = Some(text.into()),
+            Err(_) => self.row_hex = Some(hex(row).into()),
+        }
+        self
+    }
 }
 
 impl Quarantine {
@@ -58,33 +86,12 @@ impl Quarantine {
         &self.path
     }
 
-    /// Sets a row aside. A row that is not UTF-8 is written in hexadecimal.
+    /// Sets a row aside.
     ///
     /// # Errors
     /// If the file cannot be made or written.
-    pub fn push(
-        &mut self,
-        input: &str,
-        origin: Origin,
-        id: Option<&serde_json::value::RawValue>,
-        stage: &str,
-        error: &RowError,
-        row: &[u8],
-    ) -> io::Result<()> {
-        let text = std::str::from_utf8(row).ok();
-        let record = Record {
-            input,
-            line: origin.line,
-            offset: origin.offset,
-            part: origin.part,
-            id,
-            stage,
-            code: error.code,
-            reason: &error.message,
-            row: text,
-            row_hex: text.is_none().then(|| hex(row)),
-        };
-        let mut line = serde_json::to_vec(&record)?;
+    pub fn push(&mut self, entry: &QuarantineEntry<'_>) -> io::Result<()> {
+        let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         let file = match &mut self.file {
             Some(file) => file,
@@ -112,7 +119,7 @@ impl Quarantine {
 }
 
 /// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes
         .iter()

@@ -5,12 +5,34 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::exec::{Stage, StepCost};
+use super::StepNumber;
 use crate::io::atomic::Finished;
 use crate::sample::ImageCounts;
 
 /// A word of the program. (An alias, since serde takes a plain reference for a borrow.)
 pub type Word = &'static str;
+
+/// Where a row failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Stage {
+    /// While it was read.
+    Read,
+    /// In the step at this index.
+    Step(usize),
+    /// In this output.
+    Output(usize),
+}
+
+impl Stage {
+    /// The step, as records count them.
+    #[must_use]
+    pub fn step(self) -> Option<StepNumber> {
+        match self {
+            Self::Step(step) => Some(StepNumber::at(step)),
+            Self::Read | Self::Output(_) => None,
+        }
+    }
+}
 
 /// A parameter that took its value from the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,21 +73,6 @@ impl StepCounts {
     #[must_use]
     pub fn rows_out(&self) -> u64 {
         (self.rows_in + self.repeated).saturating_sub(self.dropped + self.quarantined + self.merged)
-    }
-
-    /// Adds the cost of a batch.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an estimate"
-    )]
-    pub fn add_cost(&mut self, cost: &StepCost) {
-        self.changed += cost.changed;
-        if cost.timed > 0 {
-            let nanos = cost.nanos as f64 * (cost.rows as f64 / cost.timed as f64);
-            self.time += Duration::from_nanos(nanos as u64);
-        }
     }
 }
 
@@ -179,6 +186,16 @@ mod pairs {
 }
 
 impl RunReport {
+    /// Who a stage is: an operator, an output, or `read`.
+    #[must_use]
+    pub fn who(&self, stage: Stage) -> &str {
+        match stage {
+            Stage::Read => super::stats::READ,
+            Stage::Step(step) => self.steps.get(step).map_or("", |s| &s.name),
+            Stage::Output(output) => self.outputs.get(output).map_or("", |o| &o.name),
+        }
+    }
+
     /// Every row accounted for, in total and for each output?
     ///
     /// # Errors

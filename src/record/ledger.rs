@@ -3,55 +3,103 @@
 //! `DuckDB` reads it with `read_json('….djr/ledger.jsonl.zst')`, pandas (with the package
 //! zstandard) with `read_json(…, lines=True, dtype={'id': 'string'})`.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::StepNumber;
 use crate::io::workspace::Lengths;
 use crate::io::{Log, PendingFile, Workspace};
 
-/// The fate of one row.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Entry<'a> {
-    /// Index of the input in the manifest.
+/// What became of a row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fate {
+    /// At least one output wrote it.
+    #[default]
+    Kept,
+    /// An operator dropped it, or no sample drew it.
+    Dropped,
+    /// It could not be processed.
+    Quarantined,
+    /// It is part of another row's group.
+    Merged,
+}
+
+impl Fate {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Dropped => "dropped",
+            Self::Quarantined => "quarantined",
+            Self::Merged => "merged",
+        }
+    }
+}
+
+/// The fate of one row, or of one part of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct LedgerEntry<'a> {
+    /// Index of the input in the manifest, from 0.
     pub file: u32,
     /// Line in it, from 1 (the element's number in a JSON array).
     pub line: u64,
     /// Global byte offset: the row's identity.
     pub offset: u64,
-    /// Which part of the line's row, if an operator made several of it.
-    #[serde(skip_serializing_if = "is_whole")]
+    /// Which part of the line's row, if an operator made several of it; 0 is the first, or the
+    /// row itself, and is left out.
+    #[serde(default, skip_serializing_if = "is_whole")]
     pub part: u64,
     /// The row's `id` as JSON text, if it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<&'a serde_json::value::RawValue>,
-    /// `kept`, `dropped`, `quarantined` or `merged`.
-    pub fate: &'static str,
-    /// The operator or output that decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<&'a str>,
-    /// The operator's position in `process`, from 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub step: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Cow<'a, RawValue>>,
+    /// What became of it.
+    pub fate: Fate,
+    /// Who decided: an operator, `read`, `outputs` or `sample`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Cow<'a, str>>,
+    /// The operator's step, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepNumber>,
     /// The stat that decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stat: Option<&'a str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stat: Option<Cow<'a, str>>,
     /// Its value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
     /// The bound it broke.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<&'a str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Cow<'a, str>>,
     /// Identity of the row it duplicates.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duplicate_of: Option<u64>,
     /// Identity of the first row of the group that it is part of.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged_into: Option<u64>,
-    /// Why it could not be processed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'a str>,
+    /// The stable word for why it could not be processed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Cow<'a, str>>,
+}
+
+impl LedgerEntry<'_> {
+    /// The row that stands for it: the one it duplicates, or the first of its group.
+    #[must_use]
+    pub fn other(&self) -> Option<u64> {
+        self.duplicate_of.or(self.merged_into)
+    }
+
+    /// The id as people write it: a string without its quotes.
+    #[must_use]
+    pub fn id_text(&self) -> Option<String> {
+        let raw = self.id.as_ref()?.get();
+        Some(serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned()))
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
@@ -127,7 +175,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn push(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+    pub fn push(&mut self, entry: &LedgerEntry<'_>) -> io::Result<()> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, entry)?;
         self.line.push(b'\n');

@@ -1,0 +1,215 @@
+//! The names of what a run leaves, and of what it works with.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What is appended to the name of a run's first output.
+const SUFFIX: &str = ".djr";
+
+const MANIFEST: &str = "manifest.json";
+
+/// Marks the working directory as the program's own: a directory without it is left alone,
+/// whatever it is called.
+const MARK: &str = ".djr-checkpoint";
+
+/// The files of a run's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFiles {
+    /// The directory.
+    pub dir: PathBuf,
+}
+
+impl RunFiles {
+    /// The files in `dir`.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// Those of a run whose first output is `output`, unless the user says otherwise: the directory
+    /// is called after the whole name, so that two outputs never share one. The places of shard
+    /// numbers are left out of a pattern's name: all its shards are one output.
+    #[must_use]
+    pub fn of_output(output: &Path) -> Option<Self> {
+        let name = output.file_name()?.to_string_lossy();
+        let mut whole = without_shard(&name);
+        whole.push_str(SUFFIX);
+        Some(Self::new(output.with_file_name(whole)))
+    }
+
+    /// Whether `path` has the name of a run's directory.
+    #[must_use]
+    pub fn is_named_so(path: &Path) -> bool {
+        path.to_string_lossy().ends_with(SUFFIX)
+    }
+
+    /// What was run, on what, with which outcome.
+    #[must_use]
+    pub fn manifest(&self) -> PathBuf {
+        self.dir.join(MANIFEST)
+    }
+
+    /// Whether `path` has the name of a manifest.
+    #[must_use]
+    pub fn is_manifest(path: &Path) -> bool {
+        path.file_name().is_some_and(|name| name == MANIFEST)
+    }
+
+    /// The fate of every row.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.dir.join("ledger.jsonl.zst")
+    }
+
+    /// Rows that could not be processed.
+    #[must_use]
+    pub fn quarantine(&self) -> PathBuf {
+        self.dir.join("quarantine.jsonl")
+    }
+
+    /// What was measured of every row.
+    #[must_use]
+    pub fn stats(&self) -> PathBuf {
+        self.dir.join("stats.jsonl.zst")
+    }
+
+    /// Rows that the step `op` changed or dropped, as Data-Juicer's tracer writes them.
+    #[must_use]
+    pub fn trace(&self, op: &str) -> PathBuf {
+        self.dir
+            .join("trace")
+            .join(format!("sample_trace-{op}.jsonl"))
+    }
+
+    /// Records that every run writes under these names.
+    #[must_use]
+    pub fn records(&self) -> [PathBuf; 4] {
+        [
+            self.manifest(),
+            self.ledger(),
+            self.quarantine(),
+            self.stats(),
+        ]
+    }
+
+    /// Where an unfinished run keeps its working files.
+    #[must_use]
+    pub fn checkpoint(&self) -> PathBuf {
+        self.dir.join("checkpoint")
+    }
+
+    /// The state of an unfinished run.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.checkpoint().join("state.json")
+    }
+
+    /// Whether there is a state of an unfinished run.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.owns_checkpoint() && self.state().exists()
+    }
+
+    /// Whether a run made the directory for working files.
+    #[must_use]
+    pub fn owns_checkpoint(&self) -> bool {
+        self.checkpoint().join(MARK).exists()
+    }
+
+    /// Whether something else than a run filled the directory for working files.
+    #[must_use]
+    pub fn foreign_checkpoint(&self) -> bool {
+        let holds = |mut entries: fs::ReadDir| entries.next().is_some();
+        !self.owns_checkpoint() && fs::read_dir(self.checkpoint()).is_ok_and(holds)
+    }
+
+    /// Makes the directory for working files; the run has seen that nobody else's is in its place.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn make_checkpoint(&self) -> io::Result<()> {
+        let directory = self.checkpoint();
+        fs::create_dir_all(&directory)?;
+        let mark = directory.join(MARK);
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(mark)
+            .map(drop)
+    }
+
+    /// Removes the directory for working files, if a run made it.
+    pub fn remove_checkpoint(&self) {
+        if self.owns_checkpoint() {
+            // The state first: without it the rest means nothing.
+            let _ = fs::remove_file(self.state());
+            let _ = fs::remove_dir_all(self.checkpoint());
+        }
+    }
+}
+
+/// `name` without `{shard}`, `{shards}` and what joins them to it: `c-{shard:05}-of-{shards}.jsonl`
+/// is `c.jsonl`.
+fn without_shard(name: &str) -> String {
+    let mut out = String::new();
+    let mut rest = name;
+    while let Some(start) = rest.find("{shard") {
+        let Some(length) = rest.get(start..).and_then(|part| part.find('}')) else {
+            break;
+        };
+        let (before, after) = (rest.get(..start), rest.get(start + length + 1..));
+        let (Some(before), Some(after)) = (before, after) else {
+            break;
+        };
+        let before = before.strip_suffix("of-").unwrap_or(before);
+        out.push_str(before.trim_end_matches(['-', '_', '.']));
+        rest = after;
+    }
+    out.push_str(if out.is_empty() {
+        rest.trim_start_matches(['-', '_', '.'])
+    } else {
+        rest
+    });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_called_after_the_whole_name_of_its_first_output() {
+        let dir = |output: &str| RunFiles::of_output(Path::new(output)).unwrap().dir;
+        for (output, named) in [
+            ("o/clean.jsonl", "o/clean.jsonl.djr"),
+            ("o/set.v1.jsonl", "o/set.v1.jsonl.djr"),
+            ("rows", "rows.djr"),
+            ("o/c-{shard:05}-of-{shards:05}.parquet", "o/c.parquet.djr"),
+            ("o/c_{shard}.jsonl.zst", "o/c.jsonl.zst.djr"),
+            ("o/{shard:05}.tar", "o/tar.djr"),
+            ("o/{x}.jsonl", "o/{x}.jsonl.djr"),
+        ] {
+            assert_eq!(dir(output), Path::new(named));
+        }
+    }
+
+    #[test]
+    fn somebody_elses_checkpoint_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = RunFiles::new(dir.path());
+        fs::create_dir(files.checkpoint()).unwrap();
+        fs::write(files.state(), "{}").unwrap();
+        assert!(files.foreign_checkpoint() && !files.is_unfinished());
+        files.remove_checkpoint();
+        assert!(files.state().exists());
+        fs::remove_file(files.state()).unwrap();
+        assert!(!files.foreign_checkpoint());
+        files.make_checkpoint().unwrap();
+        files.make_checkpoint().unwrap();
+        assert!(!files.foreign_checkpoint() && !files.is_unfinished());
+        files.remove_checkpoint();
+        assert!(!files.checkpoint().exists());
+    }
+}

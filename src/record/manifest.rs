@@ -1,0 +1,377 @@
+//! The manifest: what was run, on what, with which outcome.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::counts::{FromData, ProducedCounts};
+use super::version::{CURRENT, Version};
+use super::{RunReport, StepNumber};
+use crate::io::atomic::Finished;
+use crate::io::source::InputSummary;
+use crate::io::{Fingerprint, Input, PendingFile, Workspace};
+use crate::recipe::Recipe;
+use crate::sample::ImageCounts;
+
+/// What `manifest.json` holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of this and the other records of the run.
+    pub format: Version,
+    /// The program that wrote it.
+    pub djr: String,
+    /// The directory it was written into: what was moved with it is found by that.
+    pub run_dir: PathBuf,
+    /// The recipe's file, as the user named it.
+    pub recipe_file: String,
+    /// Where its relative paths start.
+    pub recipe_dir: Option<PathBuf>,
+    /// The recipe as resolved; [`super::Settings`] reads it.
+    pub recipe: Value,
+    /// Worker threads.
+    pub threads: usize,
+    /// What was read.
+    pub inputs: Vec<InputRecord>,
+    /// The rows in all.
+    pub rows: RowCounts,
+    /// What each step did.
+    pub steps: Vec<StepRecord>,
+    /// Why rows could not be processed or were refused.
+    pub reasons: Vec<ReasonRecord>,
+    /// What each output received.
+    pub outputs: Vec<OutputRecord>,
+    /// The ledger.
+    pub ledger: Option<FileRecord>,
+    /// The stats of all rows.
+    pub row_stats: Option<FileRecord>,
+    /// The rows set aside, if there are any.
+    pub quarantine: Option<FileRecord>,
+    /// The stats of the rows kept, as Data-Juicer writes them.
+    pub stats: Option<FileRecord>,
+    /// Rows traced.
+    #[serde(default)]
+    pub traces: Vec<FileRecord>,
+    /// What was read of images.
+    pub images: ImageCounts,
+    /// What operators made.
+    pub produced: ProducedCounts,
+    /// Wall time.
+    pub seconds: f64,
+    /// Largest resident memory of the process.
+    pub peak_memory_bytes: u64,
+}
+
+/// An input, and what identified it when it was read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InputRecord {
+    /// Its path, or `<stdin>`.
+    pub name: String,
+    /// Its size; none of a pipe.
+    pub bytes: Option<u64>,
+    /// When it was written last, in seconds since 1970.
+    pub modified_unix: Option<f64>,
+    /// XXH3-128 of its first and last 64 KiB.
+    pub ends_xxh3_128: Option<String>,
+    /// Rows read of it.
+    pub rows: u64,
+    /// Decompressed bytes read of it.
+    pub bytes_read: u64,
+}
+
+/// The rows of a run: in + repeated = out + dropped + quarantined + merged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowCounts {
+    /// Rows read.
+    #[serde(rename = "in")]
+    pub read: u64,
+    /// Rows that at least one output wrote.
+    pub out: u64,
+    /// Rows that an operator dropped, or that no sample drew.
+    pub dropped: u64,
+    /// Rows that could not be processed.
+    pub quarantined: u64,
+    /// Further copies that operators made.
+    pub repeated: u64,
+    /// Rows that became part of another row's group.
+    pub merged: u64,
+    /// Whether they add up.
+    pub conserved: bool,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The operator.
+    pub op: String,
+    /// Rows it was shown.
+    #[serde(rename = "in")]
+    pub shown: u64,
+    /// Rows that went on.
+    pub out: u64,
+    /// Rows it dropped.
+    pub dropped: u64,
+    /// Rows it could not process.
+    pub quarantined: u64,
+    /// Rows it changed.
+    pub changed: u64,
+    /// Further copies it made.
+    pub repeated: u64,
+    /// Rows it made part of another row's group.
+    pub merged: u64,
+    /// Bounds that came from the data.
+    pub from_data: Vec<FromData>,
+    /// Its time over all threads, estimated from a part of the rows.
+    pub seconds: f64,
+}
+
+/// Why rows could not be processed, and how many.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonRecord {
+    /// Who says so: an operator, an output, or `read`.
+    pub by: String,
+    /// The operator's step, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepNumber>,
+    /// The stable word.
+    pub code: String,
+    /// How many rows.
+    pub rows: u64,
+}
+
+/// What one output received.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OutputRecord {
+    /// Its path, or `<stdout>`.
+    pub name: String,
+    /// Its format.
+    pub format: String,
+    /// Rows that reached the outputs.
+    pub candidates: u64,
+    /// Rows written.
+    pub written: u64,
+    /// Rows refused by name.
+    pub refused: u64,
+    /// Rows that the sample did not draw.
+    pub not_drawn: u64,
+    /// Its files.
+    pub files: Vec<FileRecord>,
+}
+
+/// A file that was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Where.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// XXH3-128 of its content, 32 hexadecimal digits.
+    pub xxh3_128: String,
+}
+
+impl From<Finished> for FileRecord {
+    fn from(file: Finished) -> Self {
+        Self {
+            path: readable(&file.path),
+            bytes: file.bytes,
+            xxh3_128: file.xxh3_128,
+        }
+    }
+}
+
+/// JSON has no paths that are not Unicode: such a one is recorded as people see it.
+fn readable(path: &Path) -> PathBuf {
+    PathBuf::from(path.display().to_string())
+}
+
+/// What an executor knows at the end of a run.
+pub struct Facts<'a> {
+    /// Where the records go.
+    pub run_dir: &'a Path,
+    /// The recipe as resolved.
+    pub recipe: &'a Recipe,
+    /// The numbers.
+    pub report: &'a RunReport,
+    /// The inputs.
+    pub inputs: Vec<InputRecord>,
+    /// The ledger.
+    pub ledger: Option<Finished>,
+    /// The stats of all rows.
+    pub row_stats: Option<Finished>,
+    /// The quarantine.
+    pub quarantine: Option<Finished>,
+    /// The stats file.
+    pub stats: Option<Finished>,
+    /// The traces.
+    pub traces: Vec<Finished>,
+    /// Worker threads.
+    pub threads: usize,
+}
+
+impl Manifest {
+    /// The manifest of a run.
+    #[must_use]
+    pub fn of(facts: Facts<'_>) -> Self {
+        let Facts { recipe, report, .. } = facts;
+        // A directory that cannot be resolved is recorded as it was named.
+        let run_dir = std::fs::canonicalize(facts.run_dir);
+        let run_dir = run_dir.as_deref().unwrap_or(facts.run_dir);
+        Self {
+            format: CURRENT,
+            djr: env!("CARGO_PKG_VERSION").to_owned(),
+            run_dir: readable(run_dir),
+            recipe_file: recipe.name.clone(),
+            recipe_dir: recipe.search.first().map(|dir| readable(dir)),
+            recipe: recipe.to_json(),
+            threads: facts.threads,
+            inputs: facts.inputs,
+            rows: RowCounts {
+                read: report.rows_in,
+                out: report.rows_out,
+                dropped: report.dropped,
+                quarantined: report.quarantined,
+                repeated: report.repeated,
+                merged: report.merged,
+                conserved: report.check_conservation().is_ok(),
+            },
+            steps: report.steps.iter().map(step).collect(),
+            reasons: report
+                .reasons
+                .iter()
+                .map(|(reason, rows)| ReasonRecord {
+                    by: report.who(reason.stage).to_owned(),
+                    step: reason.stage.step(),
+                    code: reason.code.to_owned(),
+                    rows: *rows,
+                })
+                .collect(),
+            outputs: report.outputs.iter().map(output).collect(),
+            ledger: facts.ledger.map(FileRecord::from),
+            row_stats: facts.row_stats.map(FileRecord::from),
+            quarantine: facts.quarantine.map(FileRecord::from),
+            stats: facts.stats.map(FileRecord::from),
+            traces: facts.traces.into_iter().map(FileRecord::from).collect(),
+            images: report.images,
+            produced: report.produced,
+            seconds: report.time.as_secs_f64(),
+            peak_memory_bytes: report.peak_memory,
+        }
+    }
+
+    /// Writes what will stand at `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write(&self, path: &Path, workspace: &Workspace) -> io::Result<PendingFile> {
+        let mut file = workspace.pending(path)?;
+        serde_json::to_writer_pretty(&mut file, self)?;
+        file.write_all(b"\n")?;
+        Ok(file)
+    }
+
+    /// All files that the run wrote, but for the manifest itself and what operators made.
+    pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
+        let own = [&self.ledger, &self.row_stats, &self.quarantine, &self.stats];
+        let outputs = self.outputs.iter().flat_map(|output| &output.files);
+        outputs.chain(own.into_iter().flatten()).chain(&self.traces)
+    }
+}
+
+fn step(step: &super::StepCounts) -> StepRecord {
+    StepRecord {
+        op: step.name.clone(),
+        shown: step.rows_in,
+        out: step.rows_out(),
+        dropped: step.dropped,
+        quarantined: step.quarantined,
+        changed: step.changed,
+        repeated: step.repeated,
+        merged: step.merged,
+        from_data: step.from_data.clone(),
+        seconds: step.time.as_secs_f64(),
+    }
+}
+
+fn output(output: &super::OutputCounts) -> OutputRecord {
+    OutputRecord {
+        name: output.name.clone(),
+        format: output.format.to_owned(),
+        candidates: output.candidates,
+        written: output.written,
+        refused: output.refused,
+        not_drawn: output.not_drawn,
+        files: output.files.iter().cloned().map(FileRecord::from).collect(),
+    }
+}
+
+impl InputRecord {
+    /// An input with what identified it, and what was read of it.
+    #[must_use]
+    pub fn of(input: &Input, print: Option<&Fingerprint>, read: &InputSummary) -> Self {
+        Self {
+            name: input.name(),
+            bytes: print.map(|p| p.bytes),
+            modified_unix: print.map(unix_seconds),
+            ends_xxh3_128: print.map(|p| p.ends.clone()),
+            rows: read.rows,
+            bytes_read: read.bytes,
+        }
+    }
+
+    /// The input, if it is a file that can be read again.
+    #[must_use]
+    pub fn input(&self) -> Option<Input> {
+        (self.name != Input::Stdin.name()).then(|| Input::File(PathBuf::from(&self.name)))
+    }
+
+    /// The fingerprint of the file as it is now; `None` if it is no regular file any more.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn now(&self) -> io::Result<Option<Fingerprint>> {
+        Fingerprint::of(Path::new(&self.name))
+    }
+
+    /// What about the file is not what it was when it was read.
+    #[must_use]
+    pub fn change(&self, now: &Fingerprint) -> Option<Change> {
+        if self.bytes != Some(now.bytes) {
+            Some(Change::Size)
+        } else if self.ends_xxh3_128.as_ref() != Some(&now.ends) {
+            Some(Change::Content)
+        } else if self.modified_unix != Some(unix_seconds(now)) {
+            Some(Change::Time)
+        } else {
+            None
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a time, for people")]
+fn unix_seconds(print: &Fingerprint) -> f64 {
+    print.modified_ns as f64 / 1e9
+}
+
+/// What of a file changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Its size.
+    Size,
+    /// Its first or last bytes.
+    Content,
+    /// The time it was written last.
+    Time,
+}
+
+impl Change {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::Content => "content",
+            Self::Time => "time",
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What a run leaves: its manifest, its ledger, the rows set aside, the stats of rows. Each kind
+//! of record is one type here that both its writer and its readers use, and each file has its name
+//! here, so that no reader guesses what a record holds or where it lies.
+
+pub mod counts;
+pub mod files;
+pub mod ledger;
+pub mod manifest;
+mod owner;
+pub mod past;
+pub mod quarantine;
+pub mod settings;
+pub mod stats;
+mod step;
+pub mod version;
+
+pub use counts::{OutputCounts, RunReport, Stage, StepCounts};
+pub use files::RunFiles;
+pub use ledger::{Fate, LedgerEntry};
+pub use manifest::{FileRecord, InputRecord, Manifest};
+pub use owner::{ClaimError, Earlier};
+pub use past::{PastRun, RecordError, Records};
+pub use quarantine::QuarantineEntry;
+pub use settings::Settings;
+pub use stats::{StatsError, StatsRow};
+pub use step::StepNumber;

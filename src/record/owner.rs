@@ -1,0 +1,143 @@
+//! Whose a run's directory is. A run writes only where nothing of others is in its way, and
+//! removes only what an earlier run of the same outputs is known to have made.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::past::whole;
+use super::{Manifest, PastRun, RecordError, RunFiles};
+use crate::io::atomic::digest_of;
+
+/// Why a run may not write its records into a directory.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// It is the record of outputs that this run does not write.
+    #[error("{dir} is the record of a run that wrote {outputs}, which this run does not write")]
+    OtherOutputs {
+        /// The directory.
+        dir: String,
+        /// Those outputs.
+        outputs: String,
+    },
+    /// It holds something under the name of what a run writes that no run is known to have made.
+    #[error("{0} is in the way: nothing says that a run of djr made it")]
+    Foreign(String),
+    /// Its manifest cannot be read, so that nothing is known of whose it is.
+    #[error("the run's directory is taken: {0}")]
+    Unread(#[from] RecordError),
+}
+
+impl ClaimError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::OtherOutputs { .. } => {
+                "give this run a directory of its own by --run-dir, or remove that one with its outputs if you are done with them"
+            }
+            Self::Foreign(_) | Self::Unread(_) => {
+                "give this run a directory of its own by --run-dir, or move that one away"
+            }
+        }
+    }
+}
+
+/// What an earlier run of the same outputs left in the directory of a new one.
+#[derive(Debug, Default)]
+pub struct Earlier(Option<PastRun>);
+
+impl Earlier {
+    /// Looks at what is in the directory of a run that will write `outputs`. `named` says that the
+    /// user chose the directory: then it may hold anything.
+    ///
+    /// # Errors
+    /// If something there is not this run's to replace.
+    pub fn claim(files: &RunFiles, outputs: &[PathBuf], named: bool) -> Result<Self, ClaimError> {
+        if files.foreign_checkpoint() {
+            return Err(ClaimError::Foreign(
+                files.checkpoint().display().to_string(),
+            ));
+        }
+        if !files.manifest().exists() {
+            // What a killed run has given its name already is found again through its checkpoint.
+            if named && !files.is_unfinished() {
+                unlisted(files, None)?;
+            }
+            return Ok(Self(None));
+        }
+        let run = PastRun::read(files.clone())?;
+        let ours: HashSet<PathBuf> = outputs.iter().map(|path| whole(path)).collect();
+        let others: Vec<String> = run
+            .manifest
+            .outputs
+            .iter()
+            .filter(|output| {
+                let mut files = output.files.iter().map(|file| run.place(file));
+                // An output that was removed needs no record.
+                !ours.contains(&whole(&run.moved(Path::new(&output.name))))
+                    && files.any(|path| path.exists())
+            })
+            .map(|output| output.name.clone())
+            .collect();
+        if !others.is_empty() {
+            return Err(ClaimError::OtherOutputs {
+                dir: files.dir.display().to_string(),
+                outputs: others.join(", "),
+            });
+        }
+        if !files.is_unfinished() {
+            unlisted(files, Some(&run.manifest))?;
+        }
+        Ok(Self(Some(run)))
+    }
+
+    /// Removes what the earlier run wrote and the new one, which writes `new` and reads `inputs`,
+    /// does not replace: further shards, a quarantine, traces. A file that is not what that run
+    /// wrote is somebody else's by now.
+    pub fn remove_surplus<'p>(
+        &self,
+        new: impl Iterator<Item = &'p Path>,
+        inputs: impl Iterator<Item = &'p Path>,
+    ) {
+        let Some(run) = &self.0 else { return };
+        let spared: HashSet<PathBuf> = new.map(whole).collect();
+        let read: HashSet<PathBuf> = inputs
+            .filter_map(|path| fs::canonicalize(path).ok())
+            .collect();
+        for file in run.manifest.files() {
+            let path = run.place(file);
+            let is_input = fs::canonicalize(&path).is_ok_and(|path| read.contains(&path));
+            if spared.contains(&whole(&path)) || is_input || run.intact(file).is_none() {
+                continue;
+            }
+            if digest_of(&path).is_ok_and(|now| now == (file.bytes, file.xxh3_128.clone())) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// A file that bears the name of a record, and that the manifest does not list.
+fn unlisted(files: &RunFiles, manifest: Option<&Manifest>) -> Result<(), ClaimError> {
+    let listed = |path: &Path| {
+        let own = [
+            manifest.map(|_| files.manifest()),
+            manifest
+                .and_then(|m| m.ledger.as_ref())
+                .map(|_| files.ledger()),
+            manifest
+                .and_then(|m| m.quarantine.as_ref())
+                .map(|_| files.quarantine()),
+            manifest
+                .and_then(|m| m.row_stats.as_ref())
+                .map(|_| files.stats()),
+        ];
+        own.iter().flatten().any(|own| own == path)
+    };
+    let mut records = files.records().into_iter();
+    match records.find(|path| path.exists() && !listed(path)) {
+        Some(path) => Err(ClaimError::Foreign(path.display().to_string())),
+        None => Ok(()),
+    }
+}

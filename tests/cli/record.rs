@@ -1,0 +1,534 @@
+//! What a run leaves is its own: no other run takes it, no reader takes it for another's, and no
+//! name of a stat or a file gets in its way.
+
+use std::fs;
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde_json::{Value, json};
+
+use crate::analyze::value_of;
+use crate::support::{Scratch, rows};
+
+const ROWS: &str =
+    "{\"id\":\"1\",\"text\":\"hello there world\"}\n{\"id\":\"2\",\"text\":\"no\"}\n";
+
+/// Rows, and a recipe that keeps texts of at least `min_len` characters.
+fn scratch() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", ROWS);
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nexport_path: k/clean.jsonl\nprocess:\n  - text_length_filter: {min_len: 5}\n",
+    );
+    scratch
+}
+
+/// What became of a row.
+fn fate(scratch: &Scratch, output: &str, row: &str) -> String {
+    let ran = scratch.djr(&["why", output, row, "--json"]).expect(0);
+    let found = rows(&ran.stdout);
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0]["fate"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_second_command_leaves_the_record_of_the_first_alone() {
+    let scratch = scratch();
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+    assert_eq!(fate(&scratch, "k/clean.jsonl", "2"), "dropped");
+    let record = scratch.files("k/clean.jsonl.djr");
+    let manifest = scratch.read("k/clean.jsonl.djr/manifest.json");
+    let convert = [
+        "convert",
+        "--to",
+        "llava",
+        "k/clean.jsonl",
+        "-o",
+        "k/clean.json",
+        "-q",
+    ];
+    scratch.djr(&convert).expect(0);
+    assert_eq!(scratch.files("k/clean.jsonl.djr"), record);
+    assert!(scratch.read("k/clean.jsonl.djr/manifest.json") == manifest);
+    assert_eq!(fate(&scratch, "k/clean.jsonl", "2"), "dropped");
+    assert_eq!(fate(&scratch, "k/clean.json", "1"), "kept");
+    scratch.djr(&["why", "k/clean.json", "2"]).expect(2);
+    for (output, counts) in [
+        ("k/clean.jsonl", "2 rows in = 1 out + 1 dropped"),
+        ("k/clean.json", "1 rows in = 1 out + 0 dropped"),
+    ] {
+        let told = scratch.djr(&["verify", output]).expect(0).text();
+        assert!(told.contains(counts), "{told}");
+    }
+}
+
+#[test]
+fn outputs_whose_names_begin_alike_have_records_of_their_own() {
+    let scratch = scratch();
+    for [one, other] in [
+        ["c.v1.jsonl", "c.v2.jsonl"],
+        ["x.train.jsonl", "x.val.jsonl"],
+    ] {
+        let (one, other) = (format!("k/{one}"), format!("k/{other}"));
+        scratch
+            .djr(&["run", "r.yaml", "-q", "--output", &one])
+            .expect(0);
+        let looser = ["--set", "text_length_filter.min_len=1"];
+        let args = ["run", "r.yaml", "-q", "--output", &other];
+        scratch.djr(&[&args[..], &looser].concat()).expect(0);
+        assert_eq!(fate(&scratch, &one, "2"), "dropped");
+        assert_eq!(fate(&scratch, &other, "2"), "kept");
+        for output in [&one, &other] {
+            assert!(
+                scratch
+                    .path(&format!("{output}.djr/manifest.json"))
+                    .exists()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_run_is_found_from_each_of_its_outputs_and_from_no_other_file() {
+    let scratch = scratch();
+    scratch.write(
+        "two.yaml",
+        "dataset_path: in.jsonl\noutputs:\n  - {format: jsonl, path: a/one.jsonl}\n  - {format: llava, path: a/two.json}\nprocess:\n  - text_length_filter: {min_len: 5}\n",
+    );
+    scratch.djr(&["run", "two.yaml", "-q"]).expect(0);
+    assert_eq!(fate(&scratch, "a/two.json", "2"), "dropped");
+    scratch.djr(&["verify", "a/two.json"]).expect(0);
+    scratch.djr(&["report", "a/two.json"]).expect(0);
+    let set = [
+        "--set",
+        "text_length_filter.min_len=6",
+        "-o",
+        "cut.jsonl",
+        "-q",
+    ];
+    scratch
+        .djr(&[&["recut", "a/two.json"], &set[..]].concat())
+        .expect(0);
+    // A file that is not of the run, under whatever name beside it.
+    fs::copy(scratch.path("in.jsonl"), scratch.path("a/three.jsonl")).unwrap();
+    let other = scratch.path("a/three.jsonl").display().to_string();
+    for args in [
+        &["why", &other, "1"][..],
+        &["verify", &other],
+        &["report", &other],
+        &[
+            "recut",
+            &other,
+            "--set",
+            "text_length_filter.min_len=2",
+            "-o",
+            "c.jsonl",
+        ],
+    ] {
+        let ran = scratch.djr(args).expect(2);
+        assert!(
+            ran.stderr.contains("no run recorded beside it wrote it")
+                && ran.stderr.contains("hint"),
+            "{args:?}: {}",
+            ran.stderr
+        );
+    }
+    // Nor is a file of the first output's name that another run's directory stands beside.
+    fs::rename(
+        scratch.path("a/one.jsonl.djr"),
+        scratch.path("a/three.jsonl.djr"),
+    )
+    .unwrap();
+    let ran = scratch.djr(&["why", &other, "1"]).expect(2);
+    assert!(ran.stderr.contains("other outputs"), "{}", ran.stderr);
+    // Moved as a whole, it is found where it is.
+    fs::rename(
+        scratch.path("a/three.jsonl.djr"),
+        scratch.path("a/one.jsonl.djr"),
+    )
+    .unwrap();
+    fs::rename(scratch.path("a"), scratch.path("b")).unwrap();
+    assert_eq!(fate(&scratch, "b/two.json", "2"), "dropped");
+    scratch.djr(&["verify", "b/one.jsonl"]).expect(0);
+}
+
+#[test]
+fn of_two_records_that_list_a_file_the_one_that_wrote_it_last_answers() {
+    let scratch = scratch();
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+    scratch
+        .djr(&[
+            "run",
+            "r.yaml",
+            "-q",
+            "--set",
+            "text_length_filter.min_len=1",
+            "--run-dir",
+            "k/looser.djr",
+        ])
+        .expect(0);
+    assert_eq!(fate(&scratch, "k/clean.jsonl", "2"), "kept");
+    assert_eq!(fate(&scratch, "k/clean.jsonl.djr", "2"), "dropped");
+}
+
+#[test]
+fn a_directory_of_other_outputs_is_not_written_into() {
+    let scratch = scratch();
+    let run = |output: &str, dir: &str| {
+        scratch.djr(&["run", "r.yaml", "-q", "--output", output, "--run-dir", dir])
+    };
+    run("a.jsonl", "records").expect(0);
+    let before = scratch.read("records/manifest.json");
+    let refused = run("b.jsonl", "records").expect(2);
+    assert!(
+        refused.stderr.contains("a.jsonl") && refused.stderr.contains("hint: give this run"),
+        "{}",
+        refused.stderr
+    );
+    assert!(scratch.read("records/manifest.json") == before);
+    assert!(!scratch.path("b.jsonl").exists());
+    // The same outputs again, or none of the others left: it is this run's.
+    run("a.jsonl", "records").expect(0);
+    fs::remove_file(scratch.path("a.jsonl")).unwrap();
+    run("b.jsonl", "records").expect(0);
+    scratch.djr(&["verify", "b.jsonl"]).expect(2);
+    scratch.djr(&["verify", "records"]).expect(0);
+}
+
+#[test]
+fn what_a_user_keeps_in_the_directory_of_a_run_stays() {
+    let scratch = scratch();
+    scratch.write("in.jsonl", format!("{ROWS}no row\n"));
+    fs::create_dir_all(scratch.path("mine/checkpoint")).unwrap();
+    scratch.write("mine/checkpoint/model.bin", "weights");
+    scratch.write("mine/notes.txt", "mine");
+    let args = ["run", "r.yaml", "-q", "--run-dir", "mine"];
+    for more in [&[][..], &["--restart"], &["--resume"]] {
+        let refused = scratch.djr(&[&args[..], more].concat()).expect(2);
+        assert!(
+            refused.stderr.contains("mine/checkpoint is in the way"),
+            "{}",
+            refused.stderr
+        );
+    }
+    assert_eq!(scratch.read("mine/checkpoint/model.bin"), b"weights");
+    fs::rename(
+        scratch.path("mine/checkpoint"),
+        scratch.path("mine/trained"),
+    )
+    .unwrap();
+    // A file with the name of a record that is no record.
+    for name in ["quarantine.jsonl", "manifest.json", "ledger.jsonl.zst"] {
+        scratch.write(&format!("mine/{name}"), "{\"mine\": true}\n");
+        let refused = scratch.djr(&args).expect(2);
+        assert!(
+            refused.stderr.contains(name) && refused.stderr.contains("--run-dir"),
+            "{}",
+            refused.stderr
+        );
+        assert_eq!(scratch.read(&format!("mine/{name}")), b"{\"mine\": true}\n");
+        fs::remove_file(scratch.path(&format!("mine/{name}"))).unwrap();
+    }
+    scratch.djr(&args).expect(1);
+    assert!(scratch.path("mine/quarantine.jsonl").exists());
+    // Nothing is set aside any more: the run's own file goes, the others stay.
+    scratch.write("in.jsonl", ROWS);
+    scratch.djr(&args).expect(0);
+    assert!(!scratch.path("mine/quarantine.jsonl").exists());
+    assert_eq!(
+        scratch.files("mine"),
+        [
+            "ledger.jsonl.zst",
+            "manifest.json",
+            "notes.txt",
+            "stats.jsonl.zst",
+            "trained/model.bin"
+        ]
+    );
+}
+
+#[test]
+fn shards_of_an_earlier_run_do_not_stay_beside_the_new_ones() {
+    let scratch = Scratch::new();
+    let some = |rows: usize| -> String {
+        (0..rows)
+            .map(|n| format!("{{\"id\":\"{n}\",\"text\":\"row number {n}\"}}\n"))
+            .collect()
+    };
+    scratch.write("in.jsonl", some(12));
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nexport_path: out/all.jsonl\nexport_shard_size: 100\nprocess: []\n",
+    );
+    let shards = || -> Vec<String> {
+        let mut names = scratch.files("out");
+        names.retain(|name| name.starts_with("all-"));
+        names
+    };
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+    let many = shards();
+    assert!(many.len() > 2, "{many:?}");
+    assert!(scratch.path("out/all.jsonl.djr/manifest.json").exists());
+    // A file that looks like a shard, and one that was written anew since.
+    scratch.write("out/all-99-of-99.jsonl", "{\"mine\": 1}\n");
+    let anew = format!("out/{}", many[1]);
+    scratch.write(&anew, "{\"mine\": 2}\n");
+    scratch.write("in.jsonl", some(2));
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+    let mut left = vec![
+        "all-00-of-01.jsonl".to_owned(),
+        "all-99-of-99.jsonl".to_owned(),
+        many[1].clone(),
+    ];
+    left.sort();
+    assert_eq!(shards(), left);
+    assert_eq!(fate(&scratch, "out/all.jsonl", "1"), "kept");
+    assert_eq!(fate(&scratch, "out/all-00-of-01.jsonl", "1"), "kept");
+    // Shards that the new run reads are its input, and stay.
+    scratch.write("in.jsonl", some(12));
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+    let input = format!("out/{}", many[0]);
+    scratch
+        .djr(&["run", "r.yaml", "-q", "--input", &input])
+        .expect(0);
+    assert!(scratch.path(&input).exists());
+    assert!(!scratch.path(&format!("out/{}", many[2])).exists());
+}
+
+#[test]
+fn records_of_another_version_are_refused_by_name() {
+    let scratch = scratch();
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+    let path = "k/clean.jsonl.djr/manifest.json";
+    let manifest = scratch.json(path);
+    assert_eq!(manifest["format"], json!({"major": 2, "minor": 0}));
+    // A later minor version only knows more.
+    let mut later = manifest.clone();
+    later["format"]["minor"] = 9.into();
+    later["moons"] = json!([1]);
+    scratch.write(path, later.to_string());
+    scratch.djr(&["verify", "k/clean.jsonl"]).expect(0);
+    let mut old = manifest.clone();
+    old.as_object_mut().unwrap().remove("format");
+    let mut new = manifest.clone();
+    new["format"]["major"] = 3.into();
+    new["djr"] = "7.0.0".into();
+    for (other, named) in [
+        (old, "in format 1;"),
+        (new, "djr 7.0.0 wrote it in format 3.0;"),
+    ] {
+        scratch.write(path, other.to_string());
+        for args in [
+            &["why", "k/clean.jsonl", "1"][..],
+            &["verify", "k/clean.jsonl.djr"],
+            &["report", "k/clean.jsonl"],
+            &["diff", "k/clean.jsonl.djr", "k/clean.jsonl.djr"],
+            &["run", "r.yaml", "-q"],
+        ] {
+            let ran = scratch.djr(args);
+            assert!(ran.code == 2 || ran.code == 3, "{args:?}: {}", ran.code);
+            assert!(ran.stderr.contains(named), "{args:?}: {}", ran.stderr);
+        }
+        assert_eq!(scratch.read(path), other.to_string().as_bytes());
+    }
+}
+
+/// Filters by a field of its own name, and recuts what the run and an analysis stored.
+fn recut_by(field: &str, rows_in: &str, first: &str, second: &str, kept: &Value) {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", rows_in);
+    scratch.write(
+        "r.yaml",
+        format!(
+            "dataset_path: in.jsonl\nexport_path: s.jsonl\ntext_keys: []\nprocess:\n  - specified_numeric_field_filter: {{field_key: {field}, min_value: {first}}}\n"
+        ),
+    );
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+    scratch
+        .djr(&["analyze", "--recipe", "r.yaml", "-o", "look", "-q"])
+        .expect(0);
+    let set = format!("specified_numeric_field_filter.min_value={second}");
+    let fresh = [
+        "run",
+        "r.yaml",
+        "-q",
+        "--output",
+        "fresh.jsonl",
+        "--set",
+        &set,
+    ];
+    scratch.djr(&fresh).expect(0);
+    assert_eq!(Value::from(scratch.rows("fresh.jsonl")), *kept);
+    for (of, output) in [("s.jsonl", "cut.jsonl"), ("look", "looked.jsonl")] {
+        let args = ["recut", of, "--set", &set, "-o", output, "-q"];
+        scratch.djr(&args).expect(0);
+        assert_eq!(Value::from(scratch.rows(output)), *kept, "{of}");
+    }
+    // Each stat once, under its own name, beside the place of the row.
+    let lines = scratch.rows("look/stats.jsonl");
+    for (number, (line, row)) in lines.iter().zip(rows(rows_in.as_bytes())).enumerate() {
+        assert_eq!(line["line"], number + 1);
+        assert_eq!(line["stats"], json!({field: row[field]}));
+    }
+    let file = fs::File::open(scratch.path("look/stats.parquet")).unwrap();
+    let reader = SerializedFileReader::new(file).unwrap();
+    let mut seen = 0;
+    for (row, line) in reader.get_row_iter(None).unwrap().zip(&lines) {
+        let row: serde_json::Map<String, Value> = row
+            .unwrap()
+            .get_column_iter()
+            .map(|(name, field)| (name.clone(), value_of(field)))
+            .collect();
+        for part in ["line", "offset", "stats"] {
+            assert_eq!(row[part], line[part], "{part}");
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, lines.len());
+}
+
+#[test]
+fn a_stat_may_have_the_name_of_a_place() {
+    recut_by(
+        "line",
+        "{\"line\":50}\n{\"line\":5}\n{\"line\":70}\n",
+        "10",
+        "60",
+        &json!([{"line": 70}]),
+    );
+    recut_by(
+        "offset",
+        "{\"offset\":50}\n{\"offset\":5}\n{\"offset\":10}\n",
+        "1",
+        "9",
+        &json!([{"offset": 50}, {"offset": 10}]),
+    );
+    recut_by(
+        "id",
+        "{\"id\":5}\n{\"id\":7}\n",
+        "1",
+        "6",
+        &json!([{"id": 7}]),
+    );
+    for name in ["file", "stats", "errors", "images_decode"] {
+        let rows = format!("{{\"{name}\":3}}\n{{\"{name}\":9}}\n");
+        recut_by(name, &rows, "1", "5", &json!([{name: 9}]));
+    }
+}
+
+#[test]
+fn steps_are_counted_from_one_and_reasons_have_one_name() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "in.jsonl",
+        "{\"id\":1,\"text\":\"short\"}\n{\"id\":2,\"text\":\"two words\",\"n\":\"x\"}\nno row\n",
+    );
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess:\n  - text_length_filter: {min_len: 6}\n  - specified_numeric_field_filter: {field_key: n, min_value: 1}\n",
+    );
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(1);
+    let ledger = scratch.ledger("o.jsonl.djr");
+    let said: Vec<[&Value; 4]> = ledger
+        .iter()
+        .map(|e| [&e["fate"], &e["by"], &e["step"], &e["code"]])
+        .collect();
+    assert_eq!(
+        said[0],
+        [
+            &json!("dropped"),
+            &json!("text_length_filter"),
+            &json!(1),
+            &Value::Null
+        ]
+    );
+    let aside = scratch.rows("o.jsonl.djr/quarantine.jsonl");
+    for (entry, by, step) in [
+        (
+            &ledger[1],
+            json!("specified_numeric_field_filter"),
+            json!(2),
+        ),
+        (&ledger[2], json!("read"), Value::Null),
+    ] {
+        let record = aside
+            .iter()
+            .find(|r| r["offset"] == entry["offset"])
+            .unwrap();
+        for told in [entry, record] {
+            assert_eq!((&told["by"], &told["step"]), (&by, &step));
+        }
+        assert_eq!(entry["code"], record["code"]);
+        assert!(record["message"].as_str().unwrap().len() > 5);
+        for gone in ["reason", "stage"] {
+            assert!(entry.get(gone).is_none() && record.get(gone).is_none());
+        }
+    }
+    let reasons = &scratch.json("o.jsonl.djr/manifest.json")["reasons"];
+    let of_step = reasons
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|r| r["step"] == 2)
+        .unwrap();
+    assert_eq!(of_step["by"], "specified_numeric_field_filter");
+    let packed = scratch.read("o.jsonl.djr/stats.jsonl.zst");
+    let stats = rows(&zstd::decode_all(&packed[..]).unwrap());
+    assert_eq!(stats[1]["errors"][0]["step"], 2);
+    assert_eq!(stats[2]["errors"][0]["by"], "read");
+    let told = scratch.djr(&["why", "o.jsonl", "2", "--json"]).expect(0);
+    let told = &rows(&told.stdout)[0];
+    assert_eq!(
+        (&told["step"], &told["code"]),
+        (&json!(2), &aside[0]["code"])
+    );
+}
+
+#[test]
+fn why_tells_the_parts_of_a_row_apart() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "in.jsonl",
+        "{\"id\":\"a\",\"text\":\"one|x|three|one|five\"}\n{\"id\":\"b\",\"text\":\"three\"}\n",
+    );
+    scratch.write(
+        "r.yaml",
+        r"
+dataset_path: in.jsonl
+export_path: o.jsonl
+process:
+  - text_chunk_mapper: {split_pattern: '\|'}
+  - text_length_filter: {min_len: 2}
+  - document_deduplicator: {}
+",
+    );
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+    let told = scratch.djr(&["why", "o.jsonl", "a"]).expect(0).text();
+    for part in 0..5 {
+        let heading = format!("in.jsonl:1  id a  part {part}\n");
+        assert_eq!(told.matches(&heading).count(), 1, "{told}");
+    }
+    assert!(
+        told.contains("part 1\n  dropped by step 2 of 3, text_length_filter"),
+        "{told}"
+    );
+    let found = rows(
+        &scratch
+            .djr(&["why", "o.jsonl", "a", "--json"])
+            .expect(0)
+            .stdout,
+    );
+    let parts: Vec<&Value> = found.iter().map(|row| &row["part"]).collect();
+    assert_eq!(parts, [0, 1, 2, 3, 4]);
+    // A row that is whole has no part, and names what it duplicates.
+    let told = scratch.djr(&["why", "o.jsonl", "b"]).expect(0).text();
+    assert!(!told.contains("part"), "{told}");
+    assert!(
+        told.contains("duplicate of ") && told.contains("in.jsonl:1  id a"),
+        "{told}"
+    );
+    let told = scratch.djr(&["why", "o.jsonl", "b", "--json"]).expect(0);
+    let first = &rows(&told.stdout)[0]["duplicate_of"];
+    assert_eq!((&first["line"], &first["id"]), (&json!(1), &json!("a")));
+    assert!(first["input"].as_str().unwrap().ends_with("in.jsonl"));
+}
