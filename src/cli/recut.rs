@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::args::RunArgs;
 use super::{Exit, error, note, run, runner};
 use crate::analysis::recut::{self, Recut, RecutError, RecutOutput};
+use crate::record::RecordError;
 use crate::report::table::thousands;
 
 const EXAMPLES: &str = "\
@@ -55,6 +56,10 @@ pub fn main(args: &Args) -> Exit {
                         &failure.to_string(),
                         Some("name the directory of an analysis or a run"),
                     );
+                }
+                RecutError::Record(RecordError::NoRun(_)) => {
+                    let hint = "name the directory of an analysis, a run's .djr directory, or one of its outputs";
+                    error(&failure.to_string(), Some(hint));
                 }
                 RecutError::Record(record) => error(&record.to_string(), record.hint()),
                 RecutError::Recipe(problems) => note(problems.to_string().trim_end()),

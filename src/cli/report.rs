@@ -12,8 +12,8 @@ use crate::view::{ViewError, html};
 
 const EXAMPLES: &str = "\
 Examples:
-  djr report clean.jsonl -o report.html    a run: what each operator did, and to which rows
-  djr report look -o report.html           an analysis: what was measured, duplicates
+  djr report out/clean.jsonl -o report.html   a run: what each operator did, and to which rows
+  djr report look -o report.html              an analysis: what was measured, duplicates
 
 The page is one file: it loads nothing, holds no script, and shows pictures made small.";
 

@@ -366,7 +366,7 @@ fn rows_from_a_pipe_and_images_not_looked_at() {
     assert_eq!(found["images"]["references"], 1);
     assert!(found["duplicates"]["image"]["note"].is_string());
     let line = &scratch.rows("look/stats.jsonl")[0];
-    assert_eq!(line["text_len"], 3);
+    assert_eq!(line["stats"]["text_len"], 3);
     assert!(line.get("images_decode").is_none());
     let ran = scratch
         .djr(&[
@@ -706,5 +706,10 @@ fn recut_says_why_it_cannot() {
     let ran = scratch
         .djr(&["recut", "nowhere", "--set", "a.b=1", "-o", "out.jsonl"])
         .expect(2);
-    assert!(ran.stderr.contains("manifest.json"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("hint: name the directory of an analysis"),
+        "{}",
+        ran.stderr
+    );
 }

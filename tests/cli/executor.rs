@@ -292,7 +292,11 @@ proptest! {
         let ledger = crate::support::rows(&left["ledger.jsonl.zst"]);
         let found: Vec<_> = ledger
             .iter()
-            .map(|entry| (entry["fate"].as_str().unwrap(), entry.get("step").and_then(Value::as_u64)))
+            .map(|entry| {
+                // Steps are counted from 1.
+                let step = entry.get("step").and_then(Value::as_u64).map(|step| step - 1);
+                (entry["fate"].as_str().unwrap(), step)
+            })
             .collect();
         prop_assert_eq!(found, expected);
     }

@@ -151,7 +151,7 @@ fn convert_refuses_every_planted_row_as_the_ledger_says() {
         "train.json",
     ];
     scratch.djr(&args).expect(1);
-    let found = quarantined(&scratch, "train.jsonl.djr", |_| true);
+    let found = quarantined(&scratch, "train.json.djr", |_| true);
     let expected: BTreeMap<u64, String> = planted()
         .iter()
         .filter_map(|p| {

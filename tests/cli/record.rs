@@ -47,15 +47,16 @@ fn a_second_command_leaves_the_record_of_the_first_alone() {
         "k/clean.json",
         "-q",
     ];
-    scratch.djr(&convert).expect(0);
+    // A text without turns is no record of LLaVA: it is set aside.
+    scratch.djr(&convert).expect(1);
     assert_eq!(scratch.files("k/clean.jsonl.djr"), record);
     assert!(scratch.read("k/clean.jsonl.djr/manifest.json") == manifest);
     assert_eq!(fate(&scratch, "k/clean.jsonl", "2"), "dropped");
-    assert_eq!(fate(&scratch, "k/clean.json", "1"), "kept");
+    assert_eq!(fate(&scratch, "k/clean.json", "1"), "quarantined");
     scratch.djr(&["why", "k/clean.json", "2"]).expect(2);
     for (output, counts) in [
         ("k/clean.jsonl", "2 rows in = 1 out + 1 dropped"),
-        ("k/clean.json", "1 rows in = 1 out + 0 dropped"),
+        ("k/clean.json", "1 rows in = 0 out + 0 dropped"),
     ] {
         let told = scratch.djr(&["verify", output]).expect(0).text();
         assert!(told.contains(counts), "{told}");
@@ -93,12 +94,12 @@ fn a_run_is_found_from_each_of_its_outputs_and_from_no_other_file() {
     let scratch = scratch();
     scratch.write(
         "two.yaml",
-        "dataset_path: in.jsonl\noutputs:\n  - {format: jsonl, path: a/one.jsonl}\n  - {format: llava, path: a/two.json}\nprocess:\n  - text_length_filter: {min_len: 5}\n",
+        "dataset_path: in.jsonl\noutputs:\n  - {format: jsonl, path: a/one.jsonl}\n  - {format: jsonl, path: a/two.jsonl}\nprocess:\n  - text_length_filter: {min_len: 5}\n",
     );
     scratch.djr(&["run", "two.yaml", "-q"]).expect(0);
-    assert_eq!(fate(&scratch, "a/two.json", "2"), "dropped");
-    scratch.djr(&["verify", "a/two.json"]).expect(0);
-    scratch.djr(&["report", "a/two.json"]).expect(0);
+    assert_eq!(fate(&scratch, "a/two.jsonl", "2"), "dropped");
+    scratch.djr(&["verify", "a/two.jsonl"]).expect(0);
+    scratch.djr(&["report", "a/two.jsonl"]).expect(0);
     let set = [
         "--set",
         "text_length_filter.min_len=6",
@@ -107,7 +108,7 @@ fn a_run_is_found_from_each_of_its_outputs_and_from_no_other_file() {
         "-q",
     ];
     scratch
-        .djr(&[&["recut", "a/two.json"], &set[..]].concat())
+        .djr(&[&["recut", "a/two.jsonl"], &set[..]].concat())
         .expect(0);
     // A file that is not of the run, under whatever name beside it.
     fs::copy(scratch.path("in.jsonl"), scratch.path("a/three.jsonl")).unwrap();
@@ -148,7 +149,7 @@ fn a_run_is_found_from_each_of_its_outputs_and_from_no_other_file() {
     )
     .unwrap();
     fs::rename(scratch.path("a"), scratch.path("b")).unwrap();
-    assert_eq!(fate(&scratch, "b/two.json", "2"), "dropped");
+    assert_eq!(fate(&scratch, "b/two.jsonl", "2"), "dropped");
     scratch.djr(&["verify", "b/one.jsonl"]).expect(0);
 }
 
@@ -258,7 +259,7 @@ fn shards_of_an_earlier_run_do_not_stay_beside_the_new_ones() {
     scratch.write("in.jsonl", some(12));
     scratch.write(
         "r.yaml",
-        "dataset_path: in.jsonl\nexport_path: out/all.jsonl\nexport_shard_size: 100\nprocess: []\n",
+        "dataset_path: in.jsonl\nexport_path: out/all.jsonl\nexport_shard_size: 100\nprocess:\n  - text_length_filter: {min_len: 1}\n",
     );
     let shards = || -> Vec<String> {
         let mut names = scratch.files("out");
@@ -333,14 +334,18 @@ fn records_of_another_version_are_refused_by_name() {
     }
 }
 
-/// Filters by a field of its own name, and recuts what the run and an analysis stored.
-fn recut_by(field: &str, rows_in: &str, first: &str, second: &str, kept: &Value) {
+/// Filters by a field of that name, and recuts what the run and an analysis stored.
+fn recut_by(field: &str, numbers: &[u64], [first, second]: [&str; 2], kept: &[u64]) {
     let scratch = Scratch::new();
-    scratch.write("in.jsonl", rows_in);
+    let row = |number: &u64| json!({"text": "a", field: number});
+    let rows_in: Vec<Value> = numbers.iter().map(row).collect();
+    let kept: Vec<Value> = kept.iter().map(row).collect();
+    let lines: String = rows_in.iter().map(|row| format!("{row}\n")).collect();
+    scratch.write("in.jsonl", lines);
     scratch.write(
         "r.yaml",
         format!(
-            "dataset_path: in.jsonl\nexport_path: s.jsonl\ntext_keys: []\nprocess:\n  - specified_numeric_field_filter: {{field_key: {field}, min_value: {first}}}\n"
+            "dataset_path: in.jsonl\nexport_path: s.jsonl\nprocess:\n  - specified_numeric_field_filter: {{field_key: {field}, min_value: {first}}}\n"
         ),
     );
     scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
@@ -358,15 +363,15 @@ fn recut_by(field: &str, rows_in: &str, first: &str, second: &str, kept: &Value)
         &set,
     ];
     scratch.djr(&fresh).expect(0);
-    assert_eq!(Value::from(scratch.rows("fresh.jsonl")), *kept);
+    assert_eq!(scratch.rows("fresh.jsonl"), kept);
     for (of, output) in [("s.jsonl", "cut.jsonl"), ("look", "looked.jsonl")] {
         let args = ["recut", of, "--set", &set, "-o", output, "-q"];
         scratch.djr(&args).expect(0);
-        assert_eq!(Value::from(scratch.rows(output)), *kept, "{of}");
+        assert_eq!(scratch.rows(output), kept, "{field} of {of}");
     }
     // Each stat once, under its own name, beside the place of the row.
     let lines = scratch.rows("look/stats.jsonl");
-    for (number, (line, row)) in lines.iter().zip(rows(rows_in.as_bytes())).enumerate() {
+    for (number, (line, row)) in lines.iter().zip(&rows_in).enumerate() {
         assert_eq!(line["line"], number + 1);
         assert_eq!(line["stats"], json!({field: row[field]}));
     }
@@ -389,30 +394,16 @@ fn recut_by(field: &str, rows_in: &str, first: &str, second: &str, kept: &Value)
 
 #[test]
 fn a_stat_may_have_the_name_of_a_place() {
-    recut_by(
-        "line",
-        "{\"line\":50}\n{\"line\":5}\n{\"line\":70}\n",
-        "10",
-        "60",
-        &json!([{"line": 70}]),
-    );
-    recut_by(
-        "offset",
-        "{\"offset\":50}\n{\"offset\":5}\n{\"offset\":10}\n",
-        "1",
-        "9",
-        &json!([{"offset": 50}, {"offset": 10}]),
-    );
-    recut_by(
-        "id",
-        "{\"id\":5}\n{\"id\":7}\n",
-        "1",
-        "6",
-        &json!([{"id": 7}]),
-    );
-    for name in ["file", "stats", "errors", "images_decode"] {
-        let rows = format!("{{\"{name}\":3}}\n{{\"{name}\":9}}\n");
-        recut_by(name, &rows, "1", "5", &json!([{name: 9}]));
+    for (field, numbers, bounds, kept) in [
+        ("line", &[50, 5, 70][..], ["10", "60"], &[70][..]),
+        ("offset", &[50, 5, 10], ["1", "9"], &[50, 10]),
+        ("id", &[5, 7], ["1", "6"], &[7]),
+        ("file", &[3, 9], ["1", "5"], &[9]),
+        ("stats", &[3, 9], ["1", "5"], &[9]),
+        ("errors", &[3, 9], ["1", "5"], &[9]),
+        ("images_decode", &[3, 9], ["1", "5"], &[9]),
+    ] {
+        recut_by(field, numbers, bounds, kept);
     }
 }
 
@@ -421,7 +412,7 @@ fn steps_are_counted_from_one_and_reasons_have_one_name() {
     let scratch = Scratch::new();
     scratch.write(
         "in.jsonl",
-        "{\"id\":1,\"text\":\"short\"}\n{\"id\":2,\"text\":\"two words\",\"n\":\"x\"}\nno row\n",
+        "{\"id\":1,\"text\":\"short\"}\n{\"id\":2,\"text\":\"two words\",\"n\":[1]}\nno row\n",
     );
     scratch.write(
         "r.yaml",
