@@ -8,7 +8,8 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use crate::record::analysis::{Bars, Summary};
+use crate::record::ordered::Ordered;
 
 /// The percentiles of a summary, in hundredths.
 pub const PERCENTILES: [(&str, f64); 11] = [
@@ -192,27 +193,28 @@ impl Sorted {
 
     /// Count, extremes, mean, standard deviation, percentiles and histogram as JSON.
     #[must_use]
-    pub fn summary(&self) -> Map<String, Value> {
-        let percentiles: Map<String, Value> = PERCENTILES
-            .iter()
-            .map(|(name, q)| ((*name).to_owned(), json!(self.percentile(*q))))
-            .collect();
-        let mut out = Map::new();
-        out.insert("values".into(), self.0.len().into());
-        out.insert("min".into(), json!(self.0.first()));
-        out.insert("max".into(), json!(self.0.last()));
-        out.insert("mean".into(), json!(self.mean()));
-        out.insert("std".into(), json!(self.std()));
-        out.insert("percentiles".into(), Value::Object(percentiles));
-        out.insert("histogram".into(), self.histogram());
-        out
+    pub fn summary(&self) -> Summary {
+        let percentiles = PERCENTILES.iter();
+        Summary {
+            values: self.0.len() as u64,
+            min: self.0.first().copied(),
+            max: self.0.last().copied(),
+            mean: self.mean(),
+            std: self.std(),
+            percentiles: Ordered(
+                percentiles
+                    .map(|(name, q)| ((*name).to_owned(), self.percentile(*q)))
+                    .collect(),
+            ),
+            histogram: self.histogram(),
+        }
     }
 
     /// Bars of equal width where nearly all numbers are (within the 0.1st and the 99.9th percentile,
     /// and no further than [`FENCE`] says), and a wider one for each tail beyond, so that outliers
     /// do not flatten the picture. A bar holds its lower edge but not its upper one; the last bar
     /// holds both.
-    fn histogram(&self) -> Value {
+    fn histogram(&self) -> Bars {
         let edges = self.edges();
         let mut counts = vec![0_u64; edges.len().saturating_sub(1)];
         let last = counts.len().saturating_sub(1);
@@ -225,7 +227,7 @@ impl Sorted {
                 *count += 1;
             }
         }
-        json!({"edges": edges, "counts": counts})
+        Bars { edges, counts }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "the number of bars is small")]
@@ -342,16 +344,11 @@ mod tests {
         ] {
             let count = numbers.len() as u64;
             let histogram = Sorted::new(numbers).histogram();
-            let edges = histogram["edges"].as_array().unwrap();
-            let counts = histogram["counts"].as_array().unwrap();
-            assert_eq!(edges.len(), counts.len() + 1, "{histogram}");
-            let sum: u64 = counts.iter().map(|c| c.as_u64().unwrap()).sum();
-            assert_eq!(sum, count, "{histogram}");
-            assert!(
-                edges.windows(2).all(|e| e[0].as_f64() <= e[1].as_f64()),
-                "{histogram}"
-            );
-            assert!(counts.len() <= BARS + 2, "{histogram}");
+            let Bars { edges, counts } = &histogram;
+            assert_eq!(edges.len(), counts.len() + 1, "{histogram:?}");
+            assert_eq!(counts.iter().sum::<u64>(), count, "{histogram:?}");
+            assert!(edges.windows(2).all(|e| e[0] <= e[1]), "{histogram:?}");
+            assert!(counts.len() <= BARS + 2, "{histogram:?}");
         }
     }
 

@@ -8,10 +8,9 @@ use std::io::{self, BufWriter, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use serde_json::{Value, json};
-
 use super::column::Spill;
 use super::pass::Measures;
+use crate::record::analysis::{Cluster, Clusters, Duplicates, RowExample};
 
 /// How many of the largest groups are shown.
 const SHOWN: usize = 20;
@@ -83,7 +82,7 @@ impl Groups {
     ///
     /// # Errors
     /// If what was set aside cannot be read back.
-    pub fn finish(mut self) -> io::Result<(Value, u64)> {
+    pub fn finish(mut self) -> io::Result<(Duplicates, u64)> {
         self.examples.flush()?;
         self.examples.get_mut().rewind()?;
         self.ends.flush()?;
@@ -126,20 +125,17 @@ impl Groups {
             std::mem::swap(first, second);
         }
         let images = many(&mut paired);
-        let mut image = shown.json(&content_groups, "image", None)?;
-        if let (Value::Object(image), false) = (&mut image, self.contents_read) {
-            image.insert(
-                "note".into(),
-                "images were not read as a whole: no content was compared".into(),
-            );
-        }
-        let json = json!({
-            "text": shown.json(&text_groups, "text", None)?,
-            "image": image,
-            "captions_per_image": shown.json(&captions, "image", Some("captions"))?,
-            "images_per_caption": shown.json(&images, "text", Some("images"))?,
-        });
-        Ok((json, paths))
+        let unread = "images were not read as a whole: no content was compared";
+        let found = Duplicates {
+            text: shown.clusters(&text_groups, Shared::Text)?,
+            image: Clusters {
+                note: (!self.contents_read).then(|| unread.to_owned()),
+                ..shown.clusters(&content_groups, Shared::Content)?
+            },
+            captions_per_image: shown.clusters(&captions, Shared::Image)?,
+            images_per_caption: shown.clusters(&images, Shared::Caption)?,
+        };
+        Ok((found, paths))
     }
 }
 
@@ -184,6 +180,19 @@ fn order(groups: &mut [Group]) {
     });
 }
 
+/// What the rows of a group share.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shared {
+    /// The text: nothing else is counted.
+    Text,
+    /// The bytes of an image: nothing else is counted.
+    Content,
+    /// An image, under several captions.
+    Image,
+    /// A caption, of several images.
+    Caption,
+}
+
 /// What rows look like, for people.
 struct Examples<'a> {
     file: &'a File,
@@ -191,7 +200,7 @@ struct Examples<'a> {
 }
 
 impl Examples<'_> {
-    fn read(&self, row: u64) -> io::Result<Value> {
+    fn read(&self, row: u64) -> io::Result<RowExample> {
         let start = self.ends.get(row.checked_sub(1))?;
         let end = self.ends.get(Some(row))?;
         let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or(0)];
@@ -200,38 +209,37 @@ impl Examples<'_> {
     }
 
     /// The groups as the analysis writes them; `of` is what the rows of one share.
-    fn json(&self, groups: &[Group], of: &str, counted: Option<&str>) -> io::Result<Value> {
+    fn clusters(&self, groups: &[Group], of: Shared) -> io::Result<Clusters> {
         let mut largest = Vec::new();
         for group in groups.iter().take(SHOWN) {
-            let mut entry = serde_json::Map::new();
-            entry.insert("rows".into(), group.rows.len().into());
-            if let Some(counted) = counted {
-                entry.insert(counted.into(), group.different.into());
-            }
-            let mut origins = Vec::new();
+            let mut cluster = Cluster {
+                rows: group.rows.len(),
+                captions: (of == Shared::Image).then_some(group.different),
+                images: (of == Shared::Caption).then_some(group.different),
+                ..Cluster::default()
+            };
             for row in group.rows.iter().take(SHOWN_ROWS) {
                 let mut example = self.read(*row)?;
-                if entry.get("example").is_none() {
-                    let shared = match of {
-                        "image" => example.pointer("/images/0").cloned(),
-                        _ => example.get(of).cloned(),
+                if cluster.origins.is_empty() {
+                    cluster.example = match of {
+                        Shared::Content | Shared::Image => example.images.first().cloned(),
+                        Shared::Text | Shared::Caption => example.text.clone(),
                     };
-                    entry.insert("example".into(), shared.unwrap_or_default());
                 }
-                if let Value::Object(example) = &mut example
-                    && of == "text"
-                    && counted.is_none()
-                {
+                if of == Shared::Text {
                     // All rows have the text that the group shows.
-                    example.shift_remove("text");
+                    example.text = None;
                 }
-                origins.push(example);
+                cluster.origins.push(example);
             }
-            entry.insert("origins".into(), origins.into());
-            largest.push(Value::Object(entry));
+            largest.push(cluster);
         }
-        let rows: usize = groups.iter().map(|group| group.rows.len()).sum();
-        Ok(json!({"clusters": groups.len(), "rows": rows, "largest": largest}))
+        Ok(Clusters {
+            clusters: groups.len(),
+            rows: groups.iter().map(|group| group.rows.len()).sum(),
+            largest,
+            note: None,
+        })
     }
 }
 

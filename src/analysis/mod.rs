@@ -18,10 +18,7 @@ mod tally;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-
-use serde_json::{Map, Value, json};
 
 pub use default::default_recipe;
 pub use pass::StepMeasures;
@@ -29,51 +26,22 @@ pub use pass::StepMeasures;
 use self::column::Column;
 use self::groups::Groups;
 use self::pass::{Measures, Pass};
-use self::stat::{Shape, Stat, bounds_json, stats_of};
+use self::stat::{Shape, Stat, bounds_of, stats_of};
 use self::tally::Tally;
 use crate::exec::{Observer, RunError, RunOptions, driver, setup, write_error};
 use crate::io::{Fingerprint, Input, LineSource, PendingFile, SourceError};
 use crate::op::{ImageNeed, Operator};
 use crate::recipe::{CompatStats, Recipe};
+use crate::record::analysis::{
+    Counts, FilterRecord, Found, ImagesRecord, Kind, Rows, StatRecord, StepError, TextRecord,
+};
+use crate::record::ordered::Ordered;
 use crate::record::version::CURRENT;
-use crate::record::{InputRecord, RunReport, StepNumber};
+use crate::record::{Analysis, AnalysisFiles, InputRecord, RunReport, StepNumber};
 use crate::sample::{FieldPath, ImageCheck};
 
 /// How many words, templates and values are shown.
 const SHOWN: usize = 50;
-
-/// What is written where.
-#[derive(Debug, Clone)]
-pub struct AnalysisFiles {
-    /// The directory.
-    pub dir: PathBuf,
-}
-
-impl AnalysisFiles {
-    /// The files of an analysis in `dir`.
-    #[must_use]
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
-    }
-
-    /// The analysis.
-    #[must_use]
-    pub fn json(&self) -> PathBuf {
-        self.dir.join("analysis.json")
-    }
-
-    /// One line of stats a row.
-    #[must_use]
-    pub fn jsonl(&self) -> PathBuf {
-        self.dir.join("stats.jsonl")
-    }
-
-    /// The same in columns.
-    #[must_use]
-    pub fn parquet(&self) -> PathBuf {
-        self.dir.join("stats.parquet")
-    }
-}
 
 /// Measures every row of the inputs of `recipe` by its filters, looks at images as far as
 /// `images`, and writes the analysis, which it returns as well.
@@ -86,7 +54,7 @@ pub fn analyze(
     images: ImageCheck,
     files: &AnalysisFiles,
     observer: &mut dyn Observer,
-) -> Result<Value, RunError> {
+) -> Result<Analysis, RunError> {
     let failed = |e| write_error(files.dir.display(), e);
     std::fs::create_dir_all(&files.dir).map_err(failed)?;
     let pool = setup::pool(recipe, options)?;
@@ -151,7 +119,7 @@ pub fn analyze(
         .zip(lines.summaries())
         .map(|((input, print), read)| InputRecord::of(input, print.as_ref(), read))
         .collect();
-    book.finish(recipe, &stats, &inputs, images, files)
+    book.finish(recipe, &stats, inputs, images, files)
         .map_err(failed)
 }
 
@@ -302,10 +270,10 @@ impl Book {
         self,
         recipe: &Recipe,
         stats: &[Stat],
-        inputs: &[InputRecord],
+        inputs: Vec<InputRecord>,
         images: ImageCheck,
         files: &AnalysisFiles,
-    ) -> io::Result<Value> {
+    ) -> io::Result<Analysis> {
         // An older analysis must not be taken for one of the new rows of stats.
         match std::fs::remove_file(files.json()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -319,52 +287,65 @@ impl Book {
             .collect();
         parquet::write(&files.jsonl(), &files.parquet(), &shapes)?;
         let measured = self.rows - self.unreadable.values().sum::<u64>();
-        let mut of_stats = Map::new();
+        let mut of_stats = Vec::new();
         for (stat, book) in stats.iter().zip(self.stats) {
-            of_stats.insert(stat.name.clone().into_owned(), book.json(stat, self.rows)?);
+            of_stats.push((
+                stat.name.clone().into_owned(),
+                book.record(stat, self.rows)?,
+            ));
         }
-        let filters: Vec<Value> = recipe
+        let filters = recipe
             .steps
             .iter()
             .zip(&self.steps)
             .filter_map(|(step, counts)| match &step.operator {
-                Operator::Filter(filter) => Some(json!({
-                    "op": step.name,
-                    "step": StepNumber::at(step.index),
-                    "stats": filter.stats(),
-                    "would_drop": counts.alone,
-                    "would_drop_in_sequence": counts.in_sequence,
-                })),
+                Operator::Filter(filter) => Some(FilterRecord {
+                    op: step.name.to_owned(),
+                    step: StepNumber::at(step.index),
+                    stats: filter.stats().iter().map(ToString::to_string).collect(),
+                    would_drop: counts.alone,
+                    would_drop_in_sequence: counts.in_sequence,
+                }),
                 _ => None,
             })
             .collect();
-        let errors: Vec<Value> = self
+        let errors = self
             .errors
             .iter()
-            .map(|((step, code), rows)| {
-                let op = recipe.steps.get(*step).map_or("", |step| step.name);
-                json!({"op": op, "step": StepNumber::at(*step), "code": code, "rows": rows})
+            .map(|((step, code), rows)| StepError {
+                by: recipe
+                    .steps
+                    .get(*step)
+                    .map_or("", |step| step.name)
+                    .to_owned(),
+                step: StepNumber::at(*step),
+                code: (*code).to_owned(),
+                rows: *rows,
             })
             .collect();
         let (duplicates, paths) = self.groups.finish()?;
-        let analysis = json!({
-            "format": CURRENT,
-            "djr": env!("CARGO_PKG_VERSION"),
-            "kind": "analysis",
-            "inputs": inputs,
-            "rows": {"in": self.rows, "measured": measured, "unreadable": self.rows - measured},
-            "unreadable": self.unreadable,
-            "errors": errors,
-            "recipe_file": recipe.name,
-            "recipe_dir": recipe.search.first(),
-            "recipe": recipe.to_json(),
-            "images_checked": images,
-            "stats": of_stats,
-            "filters": filters,
-            "images": self.images.json(paths)?,
-            "text": self.captions.json(measured)?,
-            "duplicates": duplicates,
-        });
+        let analysis = Analysis {
+            format: CURRENT,
+            djr: env!("CARGO_PKG_VERSION").to_owned(),
+            kind: Kind::Analysis,
+            inputs,
+            rows: Rows {
+                read: self.rows,
+                measured,
+                unreadable: self.rows - measured,
+            },
+            unreadable: named(&self.unreadable),
+            errors,
+            recipe_file: recipe.name.clone(),
+            recipe_dir: recipe.search.first().cloned(),
+            recipe: recipe.to_json(),
+            images_checked: images,
+            stats: Ordered(of_stats),
+            filters,
+            images: self.images.record(paths)?,
+            text: self.captions.record(measured)?,
+            duplicates,
+        };
         let mut out = PendingFile::create(&files.json())?;
         serde_json::to_writer_pretty(&mut out, &analysis)?;
         out.write_all(b"\n")?;
@@ -374,65 +355,77 @@ impl Book {
 }
 
 impl StatBook {
-    fn json(mut self, stat: &Stat, rows: u64) -> io::Result<Value> {
-        let mut out = Map::new();
-        out.insert("op".into(), stat.op.into());
-        out.insert("step".into(), json!(StepNumber::at(stat.step)));
-        out.insert("rows".into(), self.rows.into());
-        out.insert("missing".into(), (rows - self.rows).into());
-        if self.other_values > 0 {
-            out.insert("values".into(), self.other_values.into());
-            out.insert("distinct".into(), self.others.distinct().into());
-            out.insert("top".into(), json!(self.others.top(SHOWN)));
+    fn record(mut self, stat: &Stat, rows: u64) -> io::Result<StatRecord> {
+        let found = if self.other_values > 0 {
+            Found::Words {
+                values: self.other_values,
+                distinct: self.others.distinct(),
+                top: top(&self.others),
+            }
         } else {
-            out.extend(self.numbers.sorted()?.summary());
-        }
-        if let Some(bounds) = bounds_json(stat) {
-            out.insert("bounds".into(), bounds);
-        }
-        out.insert("would_drop".into(), self.would_drop.into());
-        Ok(Value::Object(out))
+            Found::Numbers(self.numbers.sorted()?.summary())
+        };
+        Ok(StatRecord {
+            op: stat.op.to_owned(),
+            step: StepNumber::at(stat.step),
+            rows: self.rows,
+            missing: rows - self.rows,
+            found,
+            bounds: bounds_of(stat),
+            would_drop: self.would_drop,
+        })
     }
 }
 
 impl ImageBook {
-    fn json(mut self, paths: u64) -> io::Result<Value> {
-        let missing = self.broken.remove("image_missing").unwrap_or(0);
-        Ok(json!({
-            "references": self.references,
-            "distinct_paths": paths,
-            "rows_without": self.rows_without,
-            "bad_fields": self.bad_fields,
-            "missing": missing,
-            "broken": self.broken,
-            "formats": self.formats,
-            "width": self.width.sorted()?.summary(),
-            "height": self.height.sorted()?.summary(),
-            "aspect_ratio": self.aspect.sorted()?.summary(),
-            "bytes": self.bytes.sorted()?.summary(),
-        }))
+    fn record(mut self, paths: u64) -> io::Result<ImagesRecord> {
+        Ok(ImagesRecord {
+            references: self.references,
+            distinct_paths: paths,
+            rows_without: self.rows_without,
+            bad_fields: named(&self.bad_fields),
+            missing: self.broken.remove("image_missing").unwrap_or(0),
+            broken: named(&self.broken),
+            formats: named(&self.formats),
+            width: self.width.sorted()?.summary(),
+            height: self.height.sorted()?.summary(),
+            aspect_ratio: self.aspect.sorted()?.summary(),
+            bytes: self.bytes.sorted()?.summary(),
+        })
     }
 }
 
 impl CaptionBook {
-    fn json(mut self, measured: u64) -> io::Result<Value> {
+    fn record(mut self, measured: u64) -> io::Result<TextRecord> {
         let distinct = self.vocabulary.distinct();
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53 words")]
         let ratio = (self.word_count > 0).then(|| distinct as f64 / self.word_count as f64);
-        Ok(json!({
-            "rows": measured - self.missing,
-            "missing": self.missing,
-            "empty": self.empty,
-            "characters": self.characters.sorted()?.summary(),
-            "words": self.words.sorted()?.summary(),
-            "total_words": self.word_count,
-            "distinct_words": distinct,
-            "distinct_words_exact": self.vocabulary.is_exact(),
-            "type_token_ratio": ratio,
-            "top_words": self.vocabulary.top(SHOWN),
-            "templates": self.templates.top(SHOWN),
-        }))
+        Ok(TextRecord {
+            rows: measured - self.missing,
+            missing: self.missing,
+            empty: self.empty,
+            characters: self.characters.sorted()?.summary(),
+            words: self.words.sorted()?.summary(),
+            total_words: self.word_count,
+            distinct_words: distinct,
+            distinct_words_exact: self.vocabulary.is_exact(),
+            type_token_ratio: ratio,
+            top_words: top(&self.vocabulary),
+            templates: top(&self.templates),
+        })
     }
+}
+
+/// The most frequent texts, with their counts.
+fn top(tally: &Tally) -> Vec<(String, u64)> {
+    let top = tally.top(SHOWN).into_iter();
+    top.map(|(text, count)| (text.to_owned(), count)).collect()
+}
+
+/// Counts by name.
+fn named(counts: &BTreeMap<&'static str, u64>) -> Counts {
+    let counts = counts.iter();
+    counts.map(|(name, n)| ((*name).to_owned(), *n)).collect()
 }
 
 fn add_counts<K: Ord + Copy>(sum: &mut BTreeMap<K, u64>, more: &BTreeMap<K, u64>) {

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::stat::{Shape, Stat, numbers_of};
 use crate::exec::{STATS_FIELD, panic_message, stats_from_json, ujson};
 use crate::io::RawBatch;
 use crate::op::{Operator, Verdict};
 use crate::recipe::Step;
+use crate::record::analysis::RowExample;
 use crate::record::stats::{IMAGES, InputRef, READ};
 use crate::record::{StatsError, StatsRow, StepNumber};
 use crate::sample::{
@@ -319,7 +320,6 @@ impl Pass<'_> {
             }
             Err(error) => {
                 *out.unreadable.entry(error.code).or_default() += 1;
-                let place = self.place(origin);
                 let line = StatsRow {
                     errors: vec![StatsError {
                         by: READ.into(),
@@ -329,10 +329,7 @@ impl Pass<'_> {
                     ..self.line(origin)
                 };
                 line.write(&mut out.lines);
-                let example = json!({"file": place, "line": origin.line, "offset": origin.offset});
-                out.examples
-                    .extend_from_slice(example.to_string().as_bytes());
-                out.examples.push(b'\n');
+                put(&self.example(origin), &mut out.examples);
                 out.captions.hashes.push(None);
             }
         }
@@ -469,22 +466,34 @@ impl Pass<'_> {
             }
             short
         });
-        let images: Vec<&str> = row.images.iter().map(|i| i.written.as_str()).collect();
-        let example = json!({
-            "file": self.place(origin),
-            "line": origin.line,
-            "offset": origin.offset,
-            "id": row.id,
-            "text": text,
-            "images": images,
-        });
-        out.extend_from_slice(example.to_string().as_bytes());
-        out.push(b'\n');
+        let example = RowExample {
+            id: row.id.clone().unwrap_or_default(),
+            text,
+            images: row.images.iter().map(|i| i.written.clone()).collect(),
+            ..self.example(origin)
+        };
+        put(&example, out);
+    }
+
+    /// What is shown of the row at `origin` if nothing is known of it.
+    fn example(&self, origin: Origin) -> RowExample {
+        RowExample {
+            file: self.place(origin).to_owned(),
+            line: origin.line,
+            offset: origin.offset,
+            ..RowExample::default()
+        }
     }
 
     fn step_name(&self, step: usize) -> &'static str {
         self.steps.get(step).map_or("", |step| step.name)
     }
+}
+
+fn put(example: &RowExample, out: &mut Vec<u8>) {
+    // Writing to a Vec cannot fail.
+    let _ = serde_json::to_writer(&mut *out, example);
+    out.push(b'\n');
 }
 
 fn enter_images(index: u32, row: &Row, out: &mut ImageMeasures) {

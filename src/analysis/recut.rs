@@ -8,7 +8,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::resolved::{Resolved, scalar};
@@ -19,8 +18,7 @@ use crate::exec::plan;
 use crate::op::{ImageNeed, Operator, Verdict};
 use crate::recipe::{self, Inputs, LoadOptions, Problems, Recipe, RecipeSource, Step, Validation};
 use crate::record::manifest::Change;
-use crate::record::version::{self, VersionError};
-use crate::record::{InputRecord, PastRun, RecordError};
+use crate::record::{Analysis, AnalysisFiles, InputRecord, PastRun, RecordError};
 use crate::sample::ImageCheck;
 
 /// Parameters of every filter that say which values are kept, besides `min_…` and `max_…`.
@@ -79,32 +77,27 @@ pub struct Recut {
 }
 
 /// What an analysis or a run says of how its stats were measured.
-#[derive(Deserialize)]
 struct Measured {
     djr: String,
     recipe: Value,
     recipe_dir: Option<PathBuf>,
     inputs: Vec<InputRecord>,
     /// An analysis looked at images this far; a run says of each row whether its images decode.
-    #[serde(default)]
     images_checked: Option<ImageCheck>,
 }
 
 /// What the analysis or run at `path` says of itself, and where its stats are.
 fn load(path: &Path) -> Result<(Measured, KnownStats), RecutError> {
-    let files = super::AnalysisFiles::new(path);
+    let files = AnalysisFiles::new(path);
     let (measured, stats) = if files.json().exists() {
-        let path = files.json();
-        let read = |error| RecutError::Read {
-            path: path.clone(),
-            error,
+        let analysis = Analysis::read(path)?;
+        let measured = Measured {
+            djr: analysis.djr,
+            recipe: analysis.recipe,
+            recipe_dir: analysis.recipe_dir,
+            inputs: analysis.inputs,
+            images_checked: Some(analysis.images_checked),
         };
-        let text = std::fs::read(&path).map_err(read)?;
-        version::check(&text).map_err(|error: VersionError| RecordError::Version {
-            path: path.display().to_string(),
-            error,
-        })?;
-        let measured = serde_json::from_slice(&text).map_err(|e| read(e.into()))?;
         (measured, files.jsonl())
     } else {
         let run = PastRun::open(path)?;

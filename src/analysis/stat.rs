@@ -1,9 +1,10 @@
 //! The stats of a recipe: who measures them, within which bounds, and what their values look like.
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::op::{Operator, size_param};
 use crate::recipe::Step;
+use crate::record::analysis::BoundsRecord;
 use crate::sample::{StatKey, StatValue};
 
 /// One stat that some filter of a recipe measures.
@@ -149,12 +150,7 @@ pub fn numbers_of(value: &StatValue) -> Option<Vec<f64>> {
 
 /// The bounds of a stat as the analysis writes them; `None` if the recipe has none.
 #[must_use]
-pub fn bounds_json(stat: &Stat) -> Option<Value> {
-    let mut out = Map::new();
-    for (key, limit) in ["min", "max"].into_iter().zip(stat.limits()) {
-        if let Some(limit) = limit {
-            out.insert(key.into(), json!(limit));
-        }
-    }
-    (!out.is_empty()).then_some(Value::Object(out))
+pub fn bounds_of(stat: &Stat) -> Option<BoundsRecord> {
+    let [min, max] = stat.limits();
+    (min.is_some() || max.is_some()).then_some(BoundsRecord { min, max })
 }

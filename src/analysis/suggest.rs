@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::AnalysisFiles;
 use super::resolved::{Resolved, scalar};
 use super::stat::{Bound, Stat, stats_of};
 use super::stored::cascade;
 use crate::recipe::{self, LoadOptions, Problems, Recipe, RecipeSource};
+use crate::record::{Analysis, AnalysisFiles};
 use crate::report::table::thousands;
 
 /// How bounds are taken from the data.
@@ -49,7 +49,7 @@ struct Advice<'a> {
 /// If the stats cannot be read back, or the result is no sound recipe.
 pub fn suggest(
     recipe: &Recipe,
-    analysis: &Value,
+    analysis: &Analysis,
     files: &AnalysisFiles,
     rule: Rule,
     stem: &str,
@@ -69,10 +69,7 @@ pub fn suggest(
     let bare = render(&resolved, &advice, stem, &[], None);
     let built = load(&bare, cwd, recipe.search.first())?;
     let (counts, left) = cascade(&files.jsonl(), &stats, &built.steps)?;
-    let rows = analysis
-        .pointer("/rows/in")
-        .and_then(Value::as_u64)
-        .unwrap_or(0);
+    let rows = analysis.rows.read;
     let told: Vec<String> = built
         .steps
         .iter()
@@ -109,22 +106,21 @@ fn load(text: &str, cwd: &Path, dir: Option<&PathBuf>) -> Result<Recipe, Suggest
 }
 
 /// Bounds of a stat, if its filter has any to set and the analysis has numbers.
-fn advise<'a>(stat: &'a Stat, analysis: &Value, rule: Rule) -> Option<Advice<'a>> {
+fn advise<'a>(stat: &'a Stat, analysis: &Analysis, rule: Rule) -> Option<Advice<'a>> {
     if stat.bounds.iter().all(Option::is_none) {
         return None;
     }
-    let found = analysis.get("stats")?.get(stat.name.as_ref())?;
-    let number = |pointer: &str| found.pointer(pointer).and_then(Value::as_f64);
-    let (min, max) = (number("/min")?, number("/max")?);
-    let (mean, std) = (number("/mean")?, number("/std")?);
-    let percentiles = [number("/percentiles/1")?, number("/percentiles/99")?];
+    let found = analysis.stats.get(stat.name.as_ref())?.found.numbers()?;
+    let (min, max) = (found.min?, found.max?);
+    let (mean, std) = (found.mean?, found.std?);
+    let percentiles = [found.percentile("1")?, found.percentile("99")?];
     let sigmas = [mean - 3.0 * std, mean + 3.0 * std];
     let facts = format!(
         "{}: {} to {}, median {}; 1% to 99%: {} to {}; three sigma: {} to {}",
         stat.name,
         shown(min),
         shown(max),
-        shown(number("/percentiles/50")?),
+        shown(found.percentile("50")?),
         shown(percentiles[0]),
         shown(percentiles[1]),
         shown(sigmas[0]),

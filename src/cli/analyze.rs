@@ -8,12 +8,14 @@ use serde_json::Value;
 use super::args::{RunArgs, ValidateArg};
 use super::runner::Signals;
 use super::{Exit, error, note, run, runner};
+use crate::analysis;
 use crate::analysis::suggest::{Rule, suggest};
-use crate::analysis::{self, AnalysisFiles};
 use crate::exec::{Observer, RunError};
 use crate::io::PendingFile;
 use crate::op::Operator;
 use crate::recipe::{Inputs, LoadOptions, Recipe, Step, Validation};
+use crate::record::analysis::Summary;
+use crate::record::{Analysis, AnalysisFiles};
 use crate::report::progress::Progress;
 use crate::report::table::thousands;
 
@@ -143,8 +145,7 @@ pub fn main(args: &Args) -> Exit {
                 error(&message, Some("the analysis itself was written"));
                 return Exit::Failed;
             }
-            let unreadable = analysis.pointer("/rows/unreadable").and_then(Value::as_u64);
-            if unreadable > Some(0) {
+            if analysis.rows.unreadable > 0 {
                 Exit::Losses
             } else {
                 Exit::Success
@@ -163,7 +164,7 @@ pub fn main(args: &Args) -> Exit {
 
 fn suggested(
     recipe: &Recipe,
-    analysis: &Value,
+    analysis: &Analysis,
     files: &AnalysisFiles,
     rule: RuleArg,
     path: &Path,
@@ -252,61 +253,46 @@ fn load(args: &Args) -> Result<Recipe, Exit> {
 }
 
 /// The findings in a few lines.
-fn told(analysis: &Value) -> String {
-    let count = |pointer: &str| {
-        analysis
-            .pointer(pointer)
-            .and_then(Value::as_u64)
-            .unwrap_or(0)
-    };
-    let broken: u64 = analysis
-        .pointer("/images/broken")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flat_map(|codes| codes.values().filter_map(Value::as_u64))
-        .sum();
+fn told(analysis: &Analysis) -> String {
+    let (rows, images) = (&analysis.rows, &analysis.images);
+    let duplicates = &analysis.duplicates;
     let mut lines = vec![
         format!(
             "rows {}, measured {}, unreadable {}",
-            thousands(count("/rows/in")),
-            thousands(count("/rows/measured")),
-            thousands(count("/rows/unreadable"))
+            thousands(rows.read),
+            thousands(rows.measured),
+            thousands(rows.unreadable)
         ),
         format!(
             "images {}, missing {}, broken {}",
-            thousands(count("/images/references")),
-            thousands(count("/images/missing")),
-            thousands(broken)
+            thousands(images.references),
+            thousands(images.missing),
+            thousands(images.broken.values().sum())
         ),
         format!(
             "rows with the same text {}, with the same image {}",
-            thousands(count("/duplicates/text/rows")),
-            thousands(count("/duplicates/image/rows"))
+            thousands(duplicates.text.rows as u64),
+            thousands(duplicates.image.rows as u64)
         ),
     ];
-    let stats = analysis.get("stats").and_then(Value::as_object);
-    let width = stats
-        .into_iter()
-        .flat_map(|stats| stats.keys().map(String::len))
-        .max()
-        .unwrap_or(0);
+    let names = analysis.stats.iter().map(|(name, _)| name.len());
+    let width = names.max().unwrap_or(0);
     lines.push(format!(
         "{:width$} {:>12} {:>12} {:>12} {:>12} {:>12}",
         "", "missing", "min", "median", "p99", "max"
     ));
-    for (name, stat) in stats.into_iter().flatten() {
-        let number = |pointer: &str| {
-            stat.pointer(pointer)
-                .and_then(Value::as_f64)
-                .map_or_else(|| "-".to_owned(), short)
+    for (name, stat) in analysis.stats.iter() {
+        let found = stat.found.numbers();
+        let number = |of: fn(&Summary) -> Option<f64>| {
+            found.and_then(of).map_or_else(|| "-".to_owned(), short)
         };
         lines.push(format!(
             "{name:width$} {:>12} {:>12} {:>12} {:>12} {:>12}",
-            number("/missing"),
-            number("/min"),
-            number("/percentiles/50"),
-            number("/percentiles/99"),
-            number("/max"),
+            stat.missing,
+            number(|found| found.min),
+            number(|found| found.percentile("50")),
+            number(|found| found.percentile("99")),
+            number(|found| found.max),
         ));
     }
     lines.join("\n")

@@ -4,9 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{Exit, data, error, note};
-use crate::analysis::AnalysisFiles;
 use crate::io::PendingFile;
-use crate::record::{PastRun, RecordError};
+use crate::record::{AnalysisFiles, PastRun, RecordError};
 use crate::report::table::bytes;
 use crate::view::{ViewError, html};
 

@@ -164,10 +164,7 @@ impl Journal {
         let state = match (read_state(kept), options.resume) {
             (Ok(None), _) | (_, Resume::Restart) => None,
             (Err(e), _) => {
-                return Err(RunError::Checkpoint(
-                    kept.state().display().to_string(),
-                    e,
-                ));
+                return Err(RunError::Checkpoint(kept.state().display().to_string(), e));
             }
             (Ok(Some(state)), Resume::Continue) => Some(state),
             (Ok(Some(state)), Resume::Refuse) => return Err(unfinished(&directory, Some(&state))),

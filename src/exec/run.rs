@@ -132,9 +132,8 @@ pub(super) fn run(
                 let failed = |e| write_error(file.target.display(), e);
                 file.check().map_err(failed)
             });
-            let named = sound.and_then(|()| {
-                publish(files.as_ref(), &earlier, recipe, &sealed, books.report)
-            });
+            let named = sound
+                .and_then(|()| publish(files.as_ref(), &earlier, recipe, &sealed, books.report));
             (named, journal)
         }
         (Left::Names(_), None) => (Err(RunError::Conservation("no books".into())), journal),

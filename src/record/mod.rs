@@ -2,10 +2,12 @@
 //! of record is one type here that both its writer and its readers use, and each file has its name
 //! here, so that no reader guesses what a record holds or where it lies.
 
+pub mod analysis;
 pub mod counts;
 pub mod files;
 pub mod ledger;
 pub mod manifest;
+pub mod ordered;
 mod owner;
 pub mod past;
 pub mod quarantine;
@@ -14,6 +16,7 @@ pub mod stats;
 mod step;
 pub mod version;
 
+pub use analysis::{Analysis, AnalysisFiles};
 pub use counts::{OutputCounts, RunReport, Stage, StepCounts};
 pub use files::RunFiles;
 pub use ledger::{Fate, LedgerEntry};

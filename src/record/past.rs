@@ -65,7 +65,7 @@ fn listed(others: &[String]) -> String {
 }
 
 impl RecordError {
-    fn read(path: &Path, error: impl Into<io::Error>) -> Self {
+    pub(super) fn read(path: &Path, error: impl Into<io::Error>) -> Self {
         Self::Read {
             path: path.display().to_string(),
             error: error.into(),

@@ -20,14 +20,6 @@ pub enum ViewError {
     /// What a run left cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// A file cannot be read.
-    #[error("{path}: {error}")]
-    Read {
-        /// The file.
-        path: String,
-        /// What the system said.
-        error: io::Error,
-    },
     /// Rows cannot be read.
     #[error("{0}")]
     Source(String),
@@ -50,13 +42,6 @@ pub enum ViewError {
 }
 
 impl ViewError {
-    pub(crate) fn read(path: impl std::fmt::Display, error: io::Error) -> Self {
-        Self::Read {
-            path: path.to_string(),
-            error,
-        }
-    }
-
     pub(crate) fn format(path: impl std::fmt::Display, message: impl Into<String>) -> Self {
         Self::Format {
             path: path.to_string(),

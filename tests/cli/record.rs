@@ -251,10 +251,9 @@ fn what_a_user_keeps_in_the_directory_of_a_run_stays() {
 #[test]
 fn shards_of_an_earlier_run_do_not_stay_beside_the_new_ones() {
     let scratch = Scratch::new();
-    let some = |rows: usize| -> String {
-        (0..rows)
-            .map(|n| format!("{{\"id\":\"{n}\",\"text\":\"row number {n}\"}}\n"))
-            .collect()
+    let some = |rows: usize| {
+        let row = |n| format!("{{\"id\":\"{n}\",\"text\":\"row number {n}\"}}\n");
+        (0..rows).map(row).collect::<Vec<_>>().concat()
     };
     scratch.write("in.jsonl", some(12));
     scratch.write(
@@ -340,8 +339,8 @@ fn recut_by(field: &str, numbers: &[u64], [first, second]: [&str; 2], kept: &[u6
     let row = |number: &u64| json!({"text": "a", field: number});
     let rows_in: Vec<Value> = numbers.iter().map(row).collect();
     let kept: Vec<Value> = kept.iter().map(row).collect();
-    let lines: String = rows_in.iter().map(|row| format!("{row}\n")).collect();
-    scratch.write("in.jsonl", lines);
+    let lines: Vec<String> = rows_in.iter().map(|row| format!("{row}\n")).collect();
+    scratch.write("in.jsonl", lines.concat());
     scratch.write(
         "r.yaml",
         format!(

@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use super::text::{count, esc, number, percent};
+use maud::{Markup, html};
+
+use super::text::{count, number, percent};
 use crate::report::table::{bytes, thousands};
 use crate::view::histogram::{Histogram, round_up, tidy};
 
@@ -68,10 +70,10 @@ struct Bar {
 impl Plot<'_> {
     /// The chart.
     #[expect(clippy::cast_precision_loss, reason = "heights of bars")]
-    pub(super) fn draw(&self) -> String {
+    pub(super) fn draw(&self) -> Markup {
         let histogram = self.histogram;
         let (Some(&first), Some(&last)) = (histogram.edges.first(), histogram.edges.last()) else {
-            return String::new();
+            return Markup::default();
         };
         let tail = |counts: [u64; 2]| if counts == [0, 0] { 0.0 } else { TAIL };
         let scale = Scale {
@@ -100,57 +102,50 @@ impl Plot<'_> {
             .fold(0.0, f64::max);
         let step = round_up(tallest / 3.0).max(if self.compare { 0.1 } else { 1.0 });
         let top = (tallest / step).ceil().max(1.0) * step;
-        let mut out = String::new();
-        let low = if self.marks.is_empty() { " low" } else { "" };
-        let _ = write!(
-            out,
-            "<div class=\"plot\"><div class=\"frame{low}\">{}",
-            y_axis(step, top, self.compare)
-        );
-        let _ = write!(
-            out,
-            "<svg viewBox=\"0 0 1000 {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" \
-             aria-label=\"{}\" data-stat=\"{}\">",
-            esc(&self.summary(totals)),
-            esc(self.stat)
-        );
-        for bar in &bars {
-            self.draw_bar(bar, top, &height_of, &mut out);
+        let within = |value: f64| (first..=last).contains(&value);
+        let frame = if self.marks.is_empty() {
+            "frame low"
+        } else {
+            "frame"
+        };
+        html! {
+            div.plot {
+                div class=(frame) {
+                    (y_axis(step, top, self.compare))
+                    svg viewBox={ "0 0 1000 " (HEIGHT) } preserveAspectRatio="none" role="img"
+                        aria-label=(self.summary(totals)) data-stat=(self.stat) {
+                        @for bar in bars.iter().filter(|bar| bar.counts != [0, 0]) {
+                            (self.draw_bar(bar, top, &height_of))
+                        }
+                        @if self.compare {
+                            path.outline d=(outline(&bars, top, &height_of)) {}
+                        }
+                    }
+                    @for (name, value, upper) in self.marks.iter().filter(|mark| within(mark.1)) {
+                        (self.mark(&scale, name, *value, *upper))
+                    }
+                }
+                (self.x_axis(&scale))
+            }
+            @for (name, value, upper) in self.marks.iter().filter(|mark| !within(mark.1)) {
+                p.beyond {
+                    (name) " " (value_of(self.stat, *value)) " lies far to the "
+                    (if *upper { "right" } else { "left" }) " of the values."
+                }
+            }
+            (self.table(&bars, totals))
         }
-        if self.compare {
-            outline(&bars, top, &height_of, &mut out);
-        }
-        out.push_str("</svg>");
-        for (name, value, upper) in &self.marks {
-            if (first..=last).contains(value) {
-                let x = scale.x(*value);
-                let side = if x > 50.0 { "before" } else { "after" };
-                let row = if *upper { " second" } else { "" };
-                let _ = write!(
-                    out,
-                    "<div class=\"mark {side}{row}\" style=\"left:{x:.2}%\" data-bound=\"{value}\">\
-                     <span>{} {}</span></div>",
-                    esc(name),
-                    value_of(self.stat, *value)
-                );
+    }
+
+    fn mark(&self, scale: &Scale, name: &str, value: f64, upper: bool) -> Markup {
+        let x = scale.x(value);
+        let side = if x > 50.0 { "before" } else { "after" };
+        let row = if upper { " second" } else { "" };
+        html! {
+            div class={ "mark " (side) (row) } style=(format!("left:{x:.2}%")) data-bound=(value) {
+                span { (name) " " (value_of(self.stat, value)) }
             }
         }
-        out.push_str("</div>");
-        self.x_axis(&scale, &mut out);
-        out.push_str("</div>");
-        for (name, value, upper) in &self.marks {
-            if !(first..=last).contains(value) {
-                let arrow = if *upper { "right" } else { "left" };
-                let _ = write!(
-                    out,
-                    "<p class=\"beyond\">{} {} lies far to the {arrow} of the values.</p>",
-                    esc(name),
-                    value_of(self.stat, *value)
-                );
-            }
-        }
-        self.table(&bars, totals, &mut out);
-        out
     }
 
     fn bars(&self, scale: &Scale) -> Vec<Bar> {
@@ -197,31 +192,14 @@ impl Plot<'_> {
         bars
     }
 
-    fn draw_bar(
-        &self,
-        bar: &Bar,
-        top: f64,
-        height_of: &impl Fn([u64; 2], usize) -> f64,
-        out: &mut String,
-    ) {
-        if bar.counts == [0, 0] {
-            return;
-        }
+    fn draw_bar(&self, bar: &Bar, top: f64, height_of: &impl Fn([u64; 2], usize) -> f64) -> Markup {
         // Room between bars, but not at the cost of thin ones.
         let gap = (bar.width * 0.12).min(0.25);
-        let (x, width) = (bar.x * 10.0, (bar.width - gap).max(0.05) * 10.0);
+        let x = format!("{:.1}", bar.x * 10.0);
+        let width = format!("{:.1}", (bar.width - gap).max(0.05) * 10.0);
         let edge = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
-        let _ = write!(
-            out,
-            "<g data-from=\"{}\" data-to=\"{}\" data-a=\"{}\" data-b=\"{}\"><title>{}</title>\
-             <rect class=\"hit\" x=\"{x:.1}\" y=\"0\" width=\"{width:.1}\" height=\"{HEIGHT}\"/>",
-            edge(bar.from),
-            edge(bar.to),
-            bar.counts[0],
-            bar.counts[1],
-            esc(&self.told(bar))
-        );
         let mut base = HEIGHT;
+        let mut parts = Vec::new();
         for (kind, count) in bar.counts.iter().enumerate() {
             if *count == 0 || (self.compare && kind == 1) {
                 continue;
@@ -229,13 +207,18 @@ impl Plot<'_> {
             // Even one row among many is to be seen.
             let height = (height_of(bar.counts, kind) / top * HEIGHT).max(2.0);
             base -= height;
-            let _ = write!(
-                out,
-                "<rect class=\"k{kind}\" x=\"{x:.1}\" y=\"{base:.1}\" width=\"{width:.1}\" \
-                 height=\"{height:.1}\"/>"
-            );
+            parts.push((kind, format!("{base:.1}"), format!("{height:.1}")));
         }
-        out.push_str("</g>");
+        html! {
+            g data-from=(edge(bar.from)) data-to=(edge(bar.to)) data-a=(bar.counts[0])
+                data-b=(bar.counts[1]) {
+                title { (self.told(bar)) }
+                rect.hit x=(x) y="0" width=(width) height=(HEIGHT) {}
+                @for (kind, base, height) in &parts {
+                    rect class={ "k" (kind) } x=(x) y=(base) width=(width) height=(height) {}
+                }
+            }
+        }
     }
 
     fn told(&self, bar: &Bar) -> String {
@@ -274,27 +257,17 @@ impl Plot<'_> {
         format!("Histogram of {}: {kinds}{range}", self.stat)
     }
 
-    fn x_axis(&self, scale: &Scale, out: &mut String) {
-        out.push_str("<div class=\"xaxis\" aria-hidden=\"true\">");
+    fn x_axis(&self, scale: &Scale) -> Markup {
         let histogram = self.histogram;
         let step = round_up((scale.last - scale.first) / 7.0);
+        let mut labels = Vec::new();
         if step > 0.0 {
             let mut at = (scale.first / step).ceil();
-            let mut odd = false;
             while at * step <= scale.last * (1.0 + 1e-12) + 1e-300 {
-                let value = tidy(at * step, step);
-                let class = if odd { " class=\"minor\"" } else { "" };
-                let _ = write!(
-                    out,
-                    "<span{class} style=\"left:{:.2}%\">{}</span>",
-                    scale.x(value).clamp(0.0, 100.0),
-                    value_of(self.stat, value)
-                );
+                labels.push(tidy(at * step, step));
                 at += 1.0;
-                odd = !odd;
             }
         }
-        out.push_str("</div>");
         let mut tails = Vec::new();
         if let (false, Some(min)) = (histogram.below == [0, 0], histogram.min) {
             tails.push(format!(
@@ -310,43 +283,58 @@ impl Plot<'_> {
                 value_of(self.stat, max)
             ));
         }
-        if !tails.is_empty() {
-            let _ = write!(out, "<p class=\"tails\">{}</p>", esc(&tails.join(" · ")));
+        let left = |value: f64| format!("left:{:.2}%", scale.x(value).clamp(0.0, 100.0));
+        html! {
+            div.xaxis aria-hidden="true" {
+                @for (index, value) in labels.iter().enumerate() {
+                    span.minor[index % 2 == 1] style=(left(*value)) { (value_of(self.stat, *value)) }
+                }
+            }
+            @if !tails.is_empty() { p.tails { (tails.join(" · ")) } }
         }
     }
 
-    fn table(&self, bars: &[Bar], totals: [u64; 2], out: &mut String) {
+    fn table(&self, bars: &[Bar], totals: [u64; 2]) -> Markup {
         let [first, second] = self.kinds;
-        let _ = write!(
-            out,
-            "<details class=\"numbers\"><summary>Numbers</summary><div class=\"scroll\"><table>\
-             <thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{}</th>",
-            esc(self.stat),
-            esc(first)
-        );
-        if !second.is_empty() {
-            let _ = write!(out, "<th scope=\"col\">{}</th>", esc(second));
-        }
-        out.push_str("</tr></thead><tbody>");
-        for bar in bars.iter().filter(|bar| bar.counts != [0, 0]) {
-            let _ = write!(out, "<tr><th scope=\"row\">{}</th>", esc(&bar.label));
-            let columns = if second.is_empty() { 1 } else { 2 };
-            for (count, total) in bar.counts.iter().zip(totals).take(columns) {
-                let share = if self.compare {
-                    format!(" ({})", percent(*count, total))
-                } else {
-                    String::new()
-                };
-                let _ = write!(out, "<td>{}{}</td>", thousands(*count), esc(&share));
+        let columns = if second.is_empty() { 1 } else { 2 };
+        let share = |count: u64, total: u64| {
+            if self.compare {
+                format!(" ({})", percent(count, total))
+            } else {
+                String::new()
             }
-            out.push_str("</tr>");
+        };
+        html! {
+            details.numbers {
+                summary { "Numbers" }
+                div.scroll {
+                    table {
+                        thead {
+                            tr {
+                                th scope="col" { (self.stat) }
+                                th scope="col" { (first) }
+                                @if !second.is_empty() { th scope="col" { (second) } }
+                            }
+                        }
+                        tbody {
+                            @for bar in bars.iter().filter(|bar| bar.counts != [0, 0]) {
+                                tr {
+                                    th scope="row" { (bar.label) }
+                                    @for (count, total) in bar.counts.iter().zip(totals).take(columns) {
+                                        td { (thousands(*count)) (share(*count, total)) }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
         }
-        out.push_str("</tbody></table></div></details>");
     }
 }
 
 /// The second set as a line over the bars of the first.
-fn outline(bars: &[Bar], top: f64, height_of: &impl Fn([u64; 2], usize) -> f64, out: &mut String) {
+fn outline(bars: &[Bar], top: f64, height_of: &impl Fn([u64; 2], usize) -> f64) -> String {
     let mut path = String::new();
     for bar in bars {
         let y = HEIGHT - height_of(bar.counts, 1) / top * HEIGHT;
@@ -358,48 +346,46 @@ fn outline(bars: &[Bar], top: f64, height_of: &impl Fn([u64; 2], usize) -> f64, 
             (bar.x + bar.width) * 10.0
         );
     }
-    let _ = write!(out, "<path class=\"outline\" d=\"{path}\"/>");
+    path
 }
 
-fn y_axis(step: f64, top: f64, shares: bool) -> String {
-    let mut out = String::from("<div class=\"yaxis\" aria-hidden=\"true\">");
+fn y_axis(step: f64, top: f64, shares: bool) -> Markup {
+    let mut labels = Vec::new();
     let mut at = step;
     while at <= top * (1.0 + 1e-9) {
-        let value = tidy(at, step);
-        let _ = write!(
-            out,
-            "<span style=\"bottom:{:.2}%\">{}{}</span>",
-            at / top * 100.0,
-            number(value),
-            if shares { " %" } else { "" }
-        );
+        labels.push((format!("bottom:{:.2}%", at / top * 100.0), tidy(at, step)));
         at += step;
     }
-    out.push_str("</div>");
-    out
+    html! {
+        div.yaxis aria-hidden="true" {
+            @for (style, value) in &labels {
+                span style=(style) { (number(*value)) (if shares { " %" } else { "" }) }
+            }
+        }
+    }
 }
 
 /// One bar of a waterfall: what is left, what goes, as parts of the rows of the whole run.
 #[expect(clippy::cast_precision_loss, reason = "widths of bars")]
-pub(super) fn bar(parts: &[(&str, u64)], whole: u64) -> String {
-    let mut out = String::from(
-        "<svg class=\"flow\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
-    );
+pub(super) fn bar(parts: &[(&str, u64)], whole: u64) -> Markup {
     let unit = 1000.0 / whole.max(1) as f64;
     let mut x = 0.0_f64;
+    let mut shown = Vec::new();
     for (class, rows) in parts {
         let width = *rows as f64 * unit;
         if *rows > 0 {
             // Even one row is to be seen.
-            let shown = width.max(2.5);
-            let from = x.min(1000.0 - shown);
-            let _ = write!(
-                out,
-                "<rect class=\"{class}\" x=\"{from:.2}\" y=\"0\" width=\"{shown:.2}\" height=\"10\"/>"
-            );
+            let wide = width.max(2.5);
+            let from = x.min(1000.0 - wide);
+            shown.push((class, format!("{from:.2}"), format!("{wide:.2}")));
         }
         x += width;
     }
-    out.push_str("</svg>");
-    out
+    html! {
+        svg.flow viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true" {
+            @for (class, from, wide) in &shown {
+                rect class=(class) x=(from) y="0" width=(wide) height="10" {}
+            }
+        }
+    }
 }

@@ -5,18 +5,20 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use maud::{Markup, html};
 
 use super::plot::{Plot, bar, value_of};
-use super::text::{count, esc, number, percent};
+use super::text::{count, number, percent};
 use super::{Card, Head, Section, cards, page, pairs, recipe_steps};
 use crate::io::Input;
 use crate::record::manifest::StepRecord;
 use crate::record::stats::READ;
-use crate::record::{InputRecord, PastRun, QuarantineEntry};
+use crate::record::{InputRecord, PastRun, QuarantineEntry, StepNumber};
 use crate::report::table::{bytes, seconds, thousands};
 use crate::sample::Origin;
 use crate::view::ViewError;
-use crate::view::gather::{self, Bound, Facts, Measure, Reason};
+use crate::view::gather::{self, Bound, Facts, Measure, Reason, Sampled};
+use crate::view::histogram::Histogram;
 use crate::view::rows::{self, Budget, RowStyle, ShownRow};
 
 /// The report of `run` as HTML.
@@ -78,7 +80,7 @@ pub fn run_page(run: &PastRun) -> Result<String, ViewError> {
         ),
         title: name,
         figures,
-        below: format!("<div class=\"whole\">{whole}</div>\n"),
+        below: html! { div.whole { (whole) } },
         notes: &facts.notes,
     };
     Ok(page(&head, &sections))
@@ -148,143 +150,139 @@ impl RunReport<'_> {
 
     fn waterfall(&self) -> Section {
         let rows = self.run.manifest.rows;
-        let whole = self
-            .steps()
+        let steps = self.steps();
+        let whole = steps
             .iter()
             .map(|s| s.shown + s.repeated)
             .chain([rows.read])
             .max()
             .unwrap_or(0);
-        let longest = self.steps().iter().map(|s| s.seconds).fold(0.0, f64::max);
-        let mut out = String::from(
-            "<p class=\"lead\">What is left after each operator. Times are over all threads, \
-             estimated from a part of the rows.</p>\n<table class=\"waterfall\"><thead><tr>\
-             <th scope=\"col\">Operator</th><th scope=\"col\"><span class=\"skip\">Share of rows</span></th>\
-             <th scope=\"col\">Dropped</th><th scope=\"col\">Set aside</th>\
-             <th scope=\"col\">Changed</th><th scope=\"col\">Left</th><th scope=\"col\">Time</th>\
-             </tr></thead><tbody>\n",
+        let longest = steps.iter().map(|s| s.seconds).fold(0.0, f64::max);
+        let readable = steps.first().map_or_else(
+            || {
+                let read = |r: &&Reason| r.by == READ;
+                let unread: u64 = self.facts.reasons.iter().filter(read).map(|r| r.rows).sum();
+                rows.read.saturating_sub(unread)
+            },
+            |first| first.shown,
         );
-        let first = self.steps().first().map(|s| s.shown);
-        let rows_in = rows.read;
-        let readable = first.unwrap_or_else(|| {
-            let read = |r: &&Reason| r.by == READ;
-            rows_in.saturating_sub(self.facts.reasons.iter().filter(read).map(|r| r.rows).sum())
-        });
-        Line {
-            name: "<span class=\"no\"></span>rows read".to_owned(),
-            aside: rows_in.saturating_sub(readable),
+        let mut lines = vec![Line {
+            name: "rows read",
+            aside: rows.read.saturating_sub(readable),
             left: readable,
             ..Line::default()
-        }
-        .draw(whole, longest, &mut out);
-        for (index, step) in self.steps().iter().enumerate() {
-            Line {
-                name: format!("<span class=\"no\">{}</span>{}", index + 1, esc(&step.op)),
-                dropped: step.dropped,
-                aside: step.quarantined,
-                changed: step.changed,
-                repeated: step.repeated,
-                merged: step.merged,
-                left: step.out,
-                seconds: Some(step.seconds),
-                class: "",
-            }
-            .draw(whole, longest, &mut out);
-        }
-        let reached = self.steps().last().map_or(readable, |s| s.out);
-        let dropped: u64 = self.steps().iter().map(|s| s.dropped).sum();
+        }];
+        lines.extend(steps.iter().enumerate().map(|(index, step)| Line {
+            step: Some(StepNumber::at(index)),
+            name: &step.op,
+            dropped: step.dropped,
+            aside: step.quarantined,
+            changed: step.changed,
+            repeated: step.repeated,
+            merged: step.merged,
+            left: step.out,
+            seconds: Some(step.seconds),
+            class: "",
+        }));
+        let reached = steps.last().map_or(readable, |s| s.out);
+        let dropped: u64 = steps.iter().map(|s| s.dropped).sum();
         let late = rows.dropped.saturating_sub(dropped);
-        let refused = reached.saturating_sub(late + rows.out);
-        Line {
-            name: "<span class=\"no\"></span>written by an output".to_owned(),
+        lines.push(Line {
+            name: "written by an output",
             dropped: late,
-            aside: refused,
+            aside: reached.saturating_sub(late + rows.out),
             left: rows.out,
             class: "sum",
             ..Line::default()
-        }
-        .draw(whole, longest, &mut out);
-        out.push_str("</tbody></table>\n");
-        if late > 0 {
-            let _ = write!(
-                out,
-                "<p class=\"what\">The {} dropped at the end were drawn by no sample.</p>",
-                count(late, "row")
-            );
-        }
+        });
         Section {
             id: "waterfall",
             title: "Rows through the operators",
-            body: out,
+            body: html! {
+                p.lead {
+                    "What is left after each operator. Times are over all threads, estimated from \
+                     a part of the rows."
+                }
+                table.waterfall {
+                    thead {
+                        tr {
+                            th scope="col" { "Operator" }
+                            th scope="col" { span.skip { "Share of rows" } }
+                            @for title in ["Dropped", "Set aside", "Changed", "Left", "Time"] {
+                                th scope="col" { (title) }
+                            }
+                        }
+                    }
+                    tbody { @for line in &lines { (line.draw(whole, longest)) } }
+                }
+                @if late > 0 {
+                    p.what {
+                        "The " (count(late, "row")) " dropped at the end were drawn by no sample."
+                    }
+                }
+            },
         }
     }
 
     fn filters(&self) -> Option<Section> {
-        if self.facts.measures.is_empty() {
-            return None;
-        }
-        let mut out = String::from(
-            "<p class=\"lead\">What each filter measured, where its bounds lie, and the rows next \
-             to them. Texts are those of the input, without special tokens; values count what the \
-             filter saw.</p>\n",
-        );
-        for measure in &self.facts.measures {
-            self.filter(measure, &mut out);
-        }
-        Some(Section {
+        let measures = &self.facts.measures;
+        (!measures.is_empty()).then(|| Section {
             id: "filters",
             title: "Filters and their bounds",
-            body: out,
+            body: html! {
+                p.lead {
+                    "What each filter measured, where its bounds lie, and the rows next to them. \
+                     Texts are those of the input, without special tokens; values count what the \
+                     filter saw."
+                }
+                @for measure in measures { (self.filter(measure)) }
+            },
         })
     }
 
-    fn filter(&self, measure: &Measure, out: &mut String) {
+    fn filter(&self, measure: &Measure) -> Markup {
         let step = self.steps().get(measure.step);
         let (judged, lost) = step.map_or((0, 0), |s| (s.shown, s.dropped));
-        let [_, dropped] = measure.rows;
-        let _ = writeln!(
-            out,
-            "<article id=\"filter-{}-{}\"><header><h3>{}</h3><p>{} judged · <span class=\"lost\">{} \
-             dropped</span> ({})</p></header><p class=\"what\">{}</p>",
-            measure.step + 1,
-            esc(&measure.stat),
-            esc(&measure.op),
-            count(judged, "row"),
-            thousands(lost),
-            percent(lost, judged),
-            self.what(measure)
-        );
-        if measure.rows == [0, 0] {
-            out.push_str("<p class=\"what\">None of its values are stored.</p>");
-        } else {
-            let plot = Plot {
-                histogram: &measure.histogram,
-                stat: &measure.stat,
-                kinds: ["let through", "dropped"],
-                marks: marks(measure),
-                compare: false,
-            };
-            let _ = write!(
-                out,
-                "<ul class=\"key\"><li class=\"k0\"><i></i>let through</li>\
-                 <li class=\"k1\"><i></i>dropped here</li></ul>{}",
-                plot.draw()
-            );
+        let plot = || Plot {
+            histogram: &measure.histogram,
+            stat: &measure.stat,
+            kinds: ["let through", "dropped"],
+            marks: marks(measure),
+            compare: false,
+        };
+        html! {
+            article id={ "filter-" (StepNumber::at(measure.step)) "-" (measure.stat) } {
+                header {
+                    h3 { (measure.op) }
+                    p {
+                        (count(judged, "row")) " judged · "
+                        span.lost { (thousands(lost)) " dropped" }
+                        " (" (percent(lost, judged)) ")"
+                    }
+                }
+                p.what { code { (measure.stat) } " · " (self.what(measure)) }
+                @if measure.rows == [0, 0] {
+                    p.what { "None of its values are stored." }
+                } @else {
+                    ul.key {
+                        li.k0 { i {} "let through" }
+                        li.k1 { i {} "dropped here" }
+                    }
+                    (plot().draw())
+                }
+                @if measure.unknown > 0 {
+                    p.beyond {
+                        "Not drawn: " (count(measure.unknown, "row"))
+                        " that a later operator ended, or that another stat of this filter \
+                         dropped. The run does not store their values."
+                    }
+                }
+                @for bound in &measure.bounds { (self.border(measure, bound)) }
+            }
         }
-        if measure.unknown > 0 {
-            let _ = write!(
-                out,
-                "<p class=\"beyond\">Not drawn: {} that a later operator ended, or that another stat of this \
-                 filter dropped. The run does not store their values.</p>",
-                count(measure.unknown, "row")
-            );
-        }
-        for bound in &measure.bounds {
-            self.border(measure, bound, dropped, out);
-        }
-        out.push_str("</article>\n");
     }
 
+    /// The bounds of a filter in words.
     fn what(&self, measure: &Measure) -> String {
         let mut bounds: Vec<String> = measure
             .bounds
@@ -298,49 +296,33 @@ impl RunReport<'_> {
         if bounds.is_empty() {
             bounds.push("no bound".to_owned());
         }
-        format!(
-            "<code>{}</code> · {}",
-            esc(&measure.stat),
-            esc(&bounds.join(", "))
-        )
+        bounds.join(", ")
     }
 
     /// The rows next to a bound.
-    fn border(&self, measure: &Measure, bound: &Bound, dropped: u64, out: &mut String) {
+    fn border(&self, measure: &Measure, bound: &Bound) -> Markup {
         let show = |value: f64| value_of(&measure.stat, value);
+        let [_, dropped] = measure.rows;
+        let at = html! { code { (bound.param) " " (show(bound.value)) } };
         if bound.dropped.is_empty() {
-            if let (Some((value, _)), true) = (bound.kept.first(), dropped > 0) {
-                let _ = write!(
-                    out,
-                    "<p class=\"what\">At <code>{} {}</code> nothing was dropped; the nearest value is {}.</p>",
-                    esc(&bound.param),
-                    show(bound.value),
-                    show(*value)
-                );
-            }
-            return;
+            return html! {
+                @if let (Some((value, _)), true) = (bound.kept.first(), dropped > 0) {
+                    p.what {
+                        "At " (at) " nothing was dropped; the nearest value is " (show(*value)) "."
+                    }
+                }
+            };
         }
-        for (title, class, rows) in [
+        let sides = [
             ("Just let through", "kept", &bound.kept),
             ("Just dropped", "lost", &bound.dropped),
-        ] {
-            let _ = write!(
-                out,
-                "<h4>{title} at <code>{} {}</code></h4>",
-                esc(&bound.param),
-                show(bound.value)
-            );
-            if rows.is_empty() {
-                out.push_str("<p class=\"what\">No such row, or none whose value is stored.</p>");
-                continue;
-            }
-            if self.rows.is_empty() {
-                let values: Vec<String> = rows.iter().map(|(value, _)| show(*value)).collect();
-                let _ = write!(out, "<p class=\"what\">{}</p>", esc(&values.join(" · ")));
-                continue;
-            }
-            let list: Vec<Card<'_>> = rows
-                .iter()
+        ];
+        let values = |rows: &[(f64, u64)]| {
+            let values: Vec<String> = rows.iter().map(|(value, _)| show(*value)).collect();
+            values.join(" · ")
+        };
+        let list = |class, rows: &[(f64, u64)]| -> Vec<Card<'_>> {
+            rows.iter()
                 .map(|(value, offset)| Card {
                     class,
                     value: show(*value),
@@ -348,8 +330,19 @@ impl RunReport<'_> {
                     row: self.rows.get(offset),
                     raw: None,
                 })
-                .collect();
-            out.push_str(&cards(&list));
+                .collect()
+        };
+        html! {
+            @for (title, class, rows) in sides {
+                h4 { (title) " at " (at) }
+                @if rows.is_empty() {
+                    p.what { "No such row, or none whose value is stored." }
+                } @else if self.rows.is_empty() {
+                    p.what { (values(rows)) }
+                } @else {
+                    (cards(&list(class, rows)))
+                }
+            }
         }
     }
 
@@ -368,35 +361,20 @@ impl RunReport<'_> {
                     line: row.line,
                     part: 0,
                 };
-                (
-                    origin,
-                    row.row.as_deref().unwrap_or_default().as_bytes().to_vec(),
-                )
+                let text = row.row.as_deref().unwrap_or_default();
+                (origin, text.as_bytes().to_vec())
             })
             .collect();
         let mut shown = style.show_all(&raw, budget).into_iter();
-        let mut out = String::from(
-            "<p class=\"lead\">Rows that an operator could not process or an output refused, by \
-             reason. They are in <code>quarantine.jsonl</code>, as they were read. A row that one \
-             output refused may have been written by another.</p>\n",
-        );
-        for reason in reasons {
-            let _ = write!(
-                out,
-                "<article><header><h3>{}</h3><p>{} at {}</p></header>",
-                esc(&reason.code),
-                count(reason.rows, "row"),
-                esc(short_path(&reason.by))
-            );
-            let rows: Vec<(ShownRow, &QuarantineEntry<'_>)> = reason
-                .examples
-                .iter()
-                .filter_map(|example| Some((shown.next()?, example)))
-                .collect();
-            if rows.is_empty() {
-                out.push_str("<p class=\"what\">No example is stored.</p></article>\n");
-                continue;
-            }
+        let examples: Vec<(&Reason, Vec<(ShownRow, &QuarantineEntry<'_>)>)> = reasons
+            .iter()
+            .map(|reason| {
+                let examples = reason.examples.iter();
+                let rows = examples.filter_map(|example| Some((shown.next()?, example)));
+                (reason, rows.collect())
+            })
+            .collect();
+        let list = |rows: &[(ShownRow, &QuarantineEntry<'_>)]| {
             let list: Vec<Card<'_>> = rows
                 .iter()
                 .map(|(row, example)| Card {
@@ -407,69 +385,89 @@ impl RunReport<'_> {
                     raw: example.row.as_deref(),
                 })
                 .collect();
-            let _ = writeln!(out, "<h4>For example</h4>{}</article>", cards(&list));
-        }
+            cards(&list)
+        };
         Some(Section {
             id: "set-aside",
             title: "Set aside, by reason",
-            body: out,
+            body: html! {
+                p.lead {
+                    "Rows that an operator could not process or an output refused, by reason. They \
+                     are in " code { "quarantine.jsonl" } ", as they were read. A row that one \
+                     output refused may have been written by another."
+                }
+                @for (reason, rows) in &examples {
+                    article {
+                        header {
+                            h3 { (reason.code) }
+                            p { (count(reason.rows, "row")) " at " (short_path(&reason.by)) }
+                        }
+                        @if rows.is_empty() {
+                            p.what { "No example is stored." }
+                        } @else {
+                            h4 { "For example" }
+                            (list(rows))
+                        }
+                    }
+                }
+            },
         })
     }
 
     fn duplicates(&self) -> Option<Section> {
-        if self.facts.duplicates.is_empty() {
-            return None;
-        }
-        let mut out = String::from(
-            "<p class=\"lead\">The largest clusters of each deduplicator. The first row of a \
-             cluster stayed; the others are its duplicates.</p>\n",
-        );
-        for dedup in &self.facts.duplicates {
-            let _ = write!(
-                out,
-                "<article><header><h3>{}</h3><p><span class=\"lost\">{} dropped</span> in {}</p></header>",
-                esc(&dedup.op),
-                count(dedup.dropped, "row"),
-                count(dedup.clusters, "cluster")
-            );
-            out.push_str("<div class=\"clusters\">");
-            for (size, rows) in &dedup.largest {
-                let wide = if rows.len() > 2 { " wide" } else { "" };
-                let more = size.saturating_sub(rows.len() as u64);
-                let more = if more > 0 {
-                    format!(", {} not shown", thousands(more))
-                } else {
-                    String::new()
-                };
-                let _ = write!(
-                    out,
-                    "<div class=\"cluster{wide}\"><h4>{}{more}</h4>",
-                    count(*size, "row")
-                );
-                if self.rows.is_empty() {
-                    out.push_str("<p class=\"what\">The rows could not be read back.</p></div>");
-                    continue;
-                }
-                let list: Vec<Card<'_>> = rows
-                    .iter()
-                    .enumerate()
-                    .map(|(index, offset)| Card {
-                        class: if index == 0 { "kept" } else { "lost" },
-                        value: if index == 0 { "stayed" } else { "duplicate" }.to_owned(),
-                        reason: None,
-                        row: self.rows.get(offset),
-                        raw: None,
-                    })
-                    .collect();
-                let _ = write!(out, "{}</div>", cards(&list));
-            }
-            out.push_str("</div></article>\n");
-        }
-        Some(Section {
+        let found = &self.facts.duplicates;
+        (!found.is_empty()).then(|| Section {
             id: "duplicates",
             title: "Duplicates",
-            body: out,
+            body: html! {
+                p.lead {
+                    "The largest clusters of each deduplicator. The first row of a cluster stayed; \
+                     the others are its duplicates."
+                }
+                @for dedup in found {
+                    article {
+                        header {
+                            h3 { (dedup.op) }
+                            p {
+                                span.lost { (count(dedup.dropped, "row")) " dropped" }
+                                " in " (count(dedup.clusters, "cluster"))
+                            }
+                        }
+                        div.clusters {
+                            @for (size, rows) in &dedup.largest { (self.cluster(*size, rows)) }
+                        }
+                    }
+                }
+            },
         })
+    }
+
+    fn cluster(&self, size: u64, rows: &[u64]) -> Markup {
+        let list: Vec<Card<'_>> = rows
+            .iter()
+            .enumerate()
+            .map(|(index, offset)| Card {
+                class: if index == 0 { "kept" } else { "lost" },
+                value: if index == 0 { "stayed" } else { "duplicate" }.to_owned(),
+                reason: None,
+                row: self.rows.get(offset),
+                raw: None,
+            })
+            .collect();
+        let more = size.saturating_sub(rows.len() as u64);
+        html! {
+            div.cluster.wide[rows.len() > 2] {
+                h4 {
+                    (count(size, "row"))
+                    @if more > 0 { ", " (thousands(more)) " not shown" }
+                }
+                @if self.rows.is_empty() {
+                    p.what { "The rows could not be read back." }
+                } @else {
+                    (cards(&list))
+                }
+            }
+        }
     }
 
     fn samples(&self) -> Option<Section> {
@@ -477,58 +475,72 @@ impl RunReport<'_> {
         if samples.is_empty() {
             return None;
         }
-        let mut out = String::from(
-            "<p class=\"lead\">Each sample beside all rows that it was drawn from, as shares: the \
-             line should follow the bars.</p>\n",
-        );
-        let mut any = false;
-        for (index, sample) in samples.iter().enumerate() {
-            let _ = write!(
-                out,
-                "<h3>{} <span class=\"kicker\">{}</span></h3><div class=\"grid\">",
-                esc(short_path(&sample.name)),
-                count(sample.rows, "row")
-            );
-            let mut shown: Vec<&str> = Vec::new();
-            for measure in &self.facts.measures {
-                let Some(histogram) = measure.samples.get(index) else {
-                    continue;
-                };
-                // The same stat may be judged by several filters.
-                if histogram.total(0) == 0 || shown.contains(&measure.stat.as_str()) {
-                    continue;
-                }
-                shown.push(&measure.stat);
-                any = true;
-                let plot = Plot {
-                    histogram: &histogram.coarser(20),
-                    stat: &measure.stat,
-                    kinds: ["of all", "of the sample"],
-                    marks: Vec::new(),
-                    compare: true,
-                };
-                let _ = write!(
-                    out,
-                    "<article class=\"compare\"><header><h3><code>{}</code></h3></header>\
-                     <ul class=\"key compare\"><li class=\"k0\"><i></i>all</li><li class=\"k1\"><i></i>sample</li></ul>\
-                     {}</article>",
-                    esc(&measure.stat),
-                    plot.draw()
-                );
-            }
-            out.push_str("</div>\n");
-        }
-        if !any {
-            out.push_str(
-                "<p class=\"what\">No stats of kept rows are stored with this run, so there is \
-                 nothing to compare.</p>",
-            );
-        }
+        let compared: Vec<(&Sampled, Vec<(&str, Histogram)>)> = samples
+            .iter()
+            .enumerate()
+            .map(|(index, sample)| (sample, self.compared(index)))
+            .collect();
+        let none = compared.iter().all(|(_, histograms)| histograms.is_empty());
+        let plot = |stat: &str, histogram: &Histogram| {
+            let plot = Plot {
+                histogram,
+                stat,
+                kinds: ["of all", "of the sample"],
+                marks: Vec::new(),
+                compare: true,
+            };
+            plot.draw()
+        };
         Some(Section {
             id: "samples",
             title: "Samples against the whole",
-            body: out,
+            body: html! {
+                p.lead {
+                    "Each sample beside all rows that it was drawn from, as shares: the line should \
+                     follow the bars."
+                }
+                @for (sample, histograms) in &compared {
+                    h3 {
+                        (short_path(&sample.name)) " "
+                        span.kicker { (count(sample.rows, "row")) }
+                    }
+                    div.grid {
+                        @for (stat, histogram) in histograms {
+                            article.compare {
+                                header { h3 { code { (stat) } } }
+                                ul.key.compare {
+                                    li.k0 { i {} "all" }
+                                    li.k1 { i {} "sample" }
+                                }
+                                (plot(stat, histogram))
+                            }
+                        }
+                    }
+                }
+                @if none {
+                    p.what {
+                        "No stats of kept rows are stored with this run, so there is nothing to \
+                         compare."
+                    }
+                }
+            },
         })
+    }
+
+    /// The histograms of sample number `index` beside the whole, each stat once: several filters
+    /// may judge the same one.
+    fn compared(&self, index: usize) -> Vec<(&str, Histogram)> {
+        let mut out: Vec<(&str, Histogram)> = Vec::new();
+        for measure in &self.facts.measures {
+            let Some(histogram) = measure.samples.get(index) else {
+                continue;
+            };
+            let seen = out.iter().any(|(stat, _)| *stat == measure.stat);
+            if histogram.total(0) > 0 && !seen {
+                out.push((&measure.stat, histogram.coarser(20)));
+            }
+        }
+        out
     }
 
     fn about(&self) -> Section {
@@ -565,11 +577,13 @@ impl RunReport<'_> {
         Section {
             id: "about",
             title: "About this run",
-            body: format!(
-                "{}<details><summary>The recipe as resolved</summary>{}</details>",
-                pairs(&facts),
-                recipe_steps(&self.run.settings)
-            ),
+            body: html! {
+                (pairs(&facts))
+                details {
+                    summary { "The recipe as resolved" }
+                    (recipe_steps(&self.run.settings))
+                }
+            },
         }
     }
 }
@@ -584,9 +598,9 @@ fn marks(measure: &Measure) -> Vec<(&str, f64, bool)> {
 
 /// One line of the waterfall.
 #[derive(Default)]
-struct Line {
-    /// HTML.
-    name: String,
+struct Line<'a> {
+    step: Option<StepNumber>,
+    name: &'a str,
     dropped: u64,
     aside: u64,
     changed: u64,
@@ -597,8 +611,8 @@ struct Line {
     class: &'static str,
 }
 
-impl Line {
-    fn draw(&self, whole: u64, longest: f64, out: &mut String) {
+impl Line<'_> {
+    fn draw(&self, whole: u64, longest: f64) -> Markup {
         let flow = bar(
             &[
                 ("left-fill", self.left),
@@ -607,54 +621,61 @@ impl Line {
             ],
             whole,
         );
-        let lost = |class: &str, label: &str, number: u64| {
-            if number == 0 {
-                return format!(
-                    "<td class=\"num none\" data-label=\"{label}\"><span class=\"zero\">–</span></td>"
-                );
-            }
-            format!(
-                "<td class=\"num\" data-label=\"{label}\"><span class=\"{class}\">{}</span></td>",
-                thousands(number)
-            )
-        };
-        let changed = match (self.changed, self.repeated, self.merged) {
-            (changed, 0, 0) => lost("", "changed", changed),
-            (_, 0, merged) => format!(
-                "<td class=\"num\" data-label=\"merged\">{} merged</td>",
-                thousands(merged)
-            ),
-            (_, repeated, _) => format!(
-                "<td class=\"num\" data-label=\"repeated\">+{} repeated</td>",
-                thousands(repeated)
-            ),
-        };
-        let time = match self.seconds {
-            None => "<td class=\"num time none\"></td>".to_owned(),
-            Some(time) => format!(
-                "<td class=\"num time\" data-label=\"time\">{}<s><i style=\"width:{:.0}px\"></i></s></td>",
-                short_time(time),
-                if longest > 0.0 {
-                    time / longest * 48.0
-                } else {
-                    0.0
+        html! {
+            tr class=(self.class) data-left=(self.left) data-dropped=(self.dropped)
+                data-aside=(self.aside) {
+                th scope="row" {
+                    span.no { @if let Some(step) = self.step { (step) } }
+                    (self.name)
                 }
-            ),
+                td."flow-cell" { (flow) }
+                (lost("lost", "dropped", self.dropped))
+                (lost("aside", "set aside", self.aside))
+                (self.changes())
+                td.left { (thousands(self.left)) }
+                (self.time(longest))
+            }
+        }
+    }
+
+    fn changes(&self) -> Markup {
+        match (self.changed, self.repeated, self.merged) {
+            (changed, 0, 0) => lost("", "changed", changed),
+            (_, 0, merged) => html! {
+                td.num data-label="merged" { (thousands(merged)) " merged" }
+            },
+            (_, repeated, _) => html! {
+                td.num data-label="repeated" { "+" (thousands(repeated)) " repeated" }
+            },
+        }
+    }
+
+    fn time(&self, longest: f64) -> Markup {
+        let Some(time) = self.seconds else {
+            return html! { td.num.time.none {} };
         };
-        let _ = writeln!(
-            out,
-            "<tr class=\"{}\" data-left=\"{}\" data-dropped=\"{}\" data-aside=\"{}\">\
-             <th scope=\"row\">{}</th><td class=\"flow-cell\">{flow}</td>{}{}{changed}\
-             <td class=\"left\">{}</td>{time}</tr>",
-            self.class,
-            self.left,
-            self.dropped,
-            self.aside,
-            self.name,
-            lost("lost", "dropped", self.dropped),
-            lost("aside", "set aside", self.aside),
-            thousands(self.left),
-        );
+        let width = if longest > 0.0 {
+            time / longest * 48.0
+        } else {
+            0.0
+        };
+        html! {
+            td.num.time data-label="time" {
+                (short_time(time))
+                s { i style=(format!("width:{width:.0}px")) {} }
+            }
+        }
+    }
+}
+
+/// A number of rows that are gone, or a dash.
+fn lost(class: &str, label: &str, number: u64) -> Markup {
+    html! {
+        @if number == 0 {
+            td.num.none data-label=(label) { span.zero { "–" } }
+        } @else {
+            td.num data-label=(label) { span class=(class) { (thousands(number)) } }
+        }
     }
 }
 

@@ -1,40 +1,17 @@
-//! Text and numbers on the page. All data goes through [`esc`].
-
-use std::fmt::{self, Display, Write as _};
+//! Text and numbers on the page. What means something in HTML is escaped by the templates.
 
 use crate::report::table::thousands;
 
-/// `text` with everything that means something in HTML written so that it means itself, in
-/// content and in quoted attributes alike.
-pub(super) fn esc(text: &str) -> Escaped<'_> {
-    Escaped(text)
-}
-
-/// See [`esc`].
-pub(super) struct Escaped<'a>(&'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                '\n' | '\t' => f.write_char(c)?,
-                // Control characters may not stand in HTML, and those that turn the direction
-                // of text would reach beyond the caption that holds them.
-                c if c.is_control()
-                    || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-                {
-                    f.write_char('\u{fffd}')?;
-                }
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
+/// The page without control characters, which may not stand in HTML, and without those that turn
+/// the direction of text and would reach beyond the caption that holds them.
+pub(super) fn plain(page: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\t' => c,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    page.chars().map(shown).collect()
 }
 
 /// The first `most` characters of `text`, and how many there are if that is not all.
@@ -110,9 +87,12 @@ mod tests {
 
     #[test]
     fn nothing_of_a_caption_is_markup() {
+        let caption = "<script>alert(\"1\" & '2')</script>\u{0}\u{202e}x\n";
+        let page = maud::html! { p title=(caption) { (caption) } };
+        let text = "&lt;script&gt;alert(&quot;1&quot; &amp; '2')&lt;/script&gt;\u{fffd}\u{fffd}x\n";
         assert_eq!(
-            esc("<script>alert(\"1\" & '2')</script>\u{0}\u{202e}x\n").to_string(),
-            "&lt;script&gt;alert(&quot;1&quot; &amp; &#39;2&#39;)&lt;/script&gt;\u{fffd}\u{fffd}x\n"
+            plain(&page.into_string()),
+            format!("<p title=\"{text}\">{text}</p>")
         );
     }
 
