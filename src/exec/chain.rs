@@ -9,14 +9,13 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
-use super::barrier::RowKey;
 use super::driver;
+use super::exchange::PlacedExchange;
 use super::known::{self, KnownRow};
-use super::measured::measured;
 use super::store::{self, Store, stats_from_json};
 use crate::io::RawBatch;
 use crate::io::format::Renderer;
-use crate::op::{Common, Decision, ImageNeed, Operator, Part, Verdict};
+use crate::op::{Common, Decision, Filter, ImageNeed, Operator, Part, Verdict};
 use crate::recipe::{Step, Validation};
 use crate::record::stats::READ;
 use crate::record::{Stage, StatsError, StepNumber};
@@ -46,8 +45,10 @@ pub struct Chain<'a> {
     pub steps: &'a [Step],
     /// The steps that run row by row, in the order in which they run ([`super::plan::order`]).
     pub stream: Vec<usize>,
-    /// The steps of the barrier group behind them.
+    /// The steps behind them that decide among all rows.
     pub group: Range<usize>,
+    /// What they are, each with its step.
+    pub exchanges: &'a [PlacedExchange<'a>],
     /// Fields that every row must have (checked on fresh rows).
     pub required: Vec<FieldPath>,
     /// A field that fresh rows get if they lack it, and its value by input file.
@@ -113,8 +114,9 @@ pub struct RowResult {
     pub end: End,
     /// Keys of the exact deduplicators of the stream that it reached.
     pub exact: SmallVec<[(usize, u128); 1]>,
-    /// Keys for the barrier group, in step order; empty if it did not get there.
-    pub keys: Vec<RowKey>,
+    /// Its records for the exchanges of the phase in [`BatchResult::records`], in step order; empty
+    /// if it did not get there.
+    pub records: SmallVec<[Range<usize>; 1]>,
     /// Its frame in [`BatchResult::frames`].
     pub frame: Range<usize>,
     /// Its stats in [`BatchResult::stats`].
@@ -142,7 +144,7 @@ impl RowResult {
             id: None,
             end: End::Alive,
             exact: SmallVec::new(),
-            keys: Vec::new(),
+            records: SmallVec::new(),
             frame: 0..0,
             stats: 0..0,
             rendered: SmallVec::new(),
@@ -228,6 +230,8 @@ pub struct BatchResult {
     pub rows: Vec<RowResult>,
     /// Frames for the store.
     pub frames: Vec<u8>,
+    /// Records for exchanges.
+    pub records: Vec<u8>,
     /// Rendered records.
     pub rendered: Vec<u8>,
     /// Rendered stats, one JSON object a row.
@@ -509,6 +513,9 @@ impl Chain<'_> {
                     }));
                     Ok(Some(parts))
                 }),
+                _ if self.group.contains(&number) => self
+                    .emit(step, number, sample, row, &mut result.records)
+                    .map(|()| None),
                 _ => self.step(step, number, sample, row, traced).map(|verdict| {
                     if let Verdict::Drop(decision) = verdict {
                         row.end = End::Dropped(number, decision);
@@ -600,9 +607,7 @@ impl Chain<'_> {
         row: &mut RowResult,
         traced: bool,
     ) -> Result<Verdict, RowError> {
-        let in_group = self.group.contains(&number);
         match &step.operator {
-            Operator::Expander(_) => Ok(Verdict::Keep),
             Operator::Mapper(op) => {
                 let before = traced.then(|| self.before(step, sample)).transpose()?;
                 op.apply(sample)?;
@@ -610,68 +615,68 @@ impl Chain<'_> {
                     let now = sample.value(&step.base.text_key)?;
                     row.traces.extend(Trace::changed(number, told, text, now));
                 }
-                Ok(Verdict::Keep)
             }
             Operator::Filter(op) => {
-                let known = op.stats();
-                if known.iter().any(|key| sample.stats.get(key).is_none()) {
-                    if !sample.stats.members().is_empty() {
-                        return Err(RowError::new(
-                            "wrong_type",
-                            "the row is a group: its stats are those of its rows",
-                        ));
-                    }
-                    let values = op.measure(sample)?;
-                    for (key, value) in known.iter().zip(values) {
-                        let value = if self.ujson { ujson(value) } else { value };
-                        sample.stats.set(key.clone(), value);
-                    }
-                }
-                if in_group {
-                    row.keys
-                        .push(RowKey::Measured(measured(op.stats(), sample)));
-                    return Ok(Verdict::Keep);
-                }
+                self.measure(op.as_ref(), sample)?;
                 let verdict = op.decide_row(sample)?;
                 if traced && matches!(verdict, Verdict::Drop(_)) {
                     row.traces.push(Trace::dropped(number, sample));
                 }
-                Ok(verdict)
+                return Ok(verdict);
             }
             Operator::Exact(op) => {
-                let key = op.key(sample)?;
-                if in_group {
-                    row.keys.push(RowKey::Exact(key));
-                } else if let Some(key) = key {
+                if let Some(key) = op.key(sample)? {
                     row.exact.push((number, key));
                 }
-                Ok(Verdict::Keep)
             }
-            Operator::Near(op) => {
-                let mut keys = Vec::with_capacity(op.bands());
-                op.keys(sample, &mut keys)?;
-                row.keys.push(RowKey::Near(keys));
-                Ok(Verdict::Keep)
-            }
-            Operator::Census(op) if in_group => {
-                let mut keys = Vec::new();
-                op.keys(sample, &mut keys)?;
-                row.keys.push(RowKey::Counts(keys));
-                Ok(Verdict::Keep)
-            }
-            Operator::Census(op) => {
-                op.apply(sample, &self.common)?;
-                Ok(Verdict::Keep)
-            }
-            Operator::Selector(op) => {
-                row.keys.push(RowKey::Select(op.key(sample)?));
-                Ok(Verdict::Keep)
-            }
-            Operator::Grouper(op) => {
-                row.keys.push(RowKey::Exact(Some(op.key(sample)?)));
-                Ok(Verdict::Keep)
-            }
+            Operator::Census(op) => op.apply(sample, &self.common)?,
+            // The others never stand in a stream.
+            Operator::Expander(_)
+            | Operator::Near(_)
+            | Operator::Selector(_)
+            | Operator::Grouper(_) => {}
         }
+        Ok(Verdict::Keep)
+    }
+
+    /// Measures a row, unless all that the filter measures is known.
+    fn measure(&self, op: &dyn Filter, sample: &mut Sample) -> Result<(), RowError> {
+        let known = op.stats();
+        if known.iter().all(|key| sample.stats.get(key).is_some()) {
+            return Ok(());
+        }
+        if !sample.stats.members().is_empty() {
+            return Err(RowError::new(
+                "wrong_type",
+                "the row is a group: its stats are those of its rows",
+            ));
+        }
+        let values = op.measure(sample)?;
+        for (key, value) in known.iter().zip(values) {
+            let value = if self.ujson { ujson(value) } else { value };
+            sample.stats.set(key.clone(), value);
+        }
+        Ok(())
+    }
+
+    /// Appends the row's record for the exchange that step `number` is.
+    fn emit(
+        &self,
+        step: &Step,
+        number: usize,
+        sample: &mut Sample,
+        row: &mut RowResult,
+        records: &mut Vec<u8>,
+    ) -> Result<(), RowError> {
+        if let Operator::Filter(op) = &step.operator {
+            self.measure(op.as_ref(), sample)?;
+        }
+        let start = records.len();
+        if let Some((_, exchange)) = self.exchanges.iter().find(|(of, _)| *of == number) {
+            exchange.emit(sample, records)?;
+        }
+        row.records.push(start..records.len());
+        Ok(())
     }
 
     /// Keeps what was measured of a row.

@@ -4,29 +4,24 @@
 //! worker threads take every row through the whole chain of operators (`chain`), and one ordered
 //! step admits exact-duplicate keys, counts, writes the ledger and hands rows on: to the outputs
 //! in the last phase, else to a `store` on disk, from which the next phase reads what the
-//! `barrier` left alive. The executor never names an operator.
+//! exchanges (`exchange`) left alive. The executor never names an operator.
 
-mod barrier;
-mod barrier_pass;
 mod books;
 mod chain;
-mod digests;
 mod draw;
 pub mod driver;
 mod exact_keys;
+mod exchange;
 mod journal;
 pub mod known;
 pub mod lines;
-mod measured;
 mod memory;
-mod merging;
 mod output_pass;
 pub mod plan;
 mod probe;
 mod readahead;
 mod run;
 mod samples;
-mod selector_keys;
 pub mod setup;
 mod sinks;
 mod store;

@@ -4,11 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::barrier_pass::{self, BarrierPass};
 use super::books::{Books, quarantine_path};
 use super::chain::{BatchResult, Chain, OutputWork, TIMED_EVERY};
+use super::exchange::group::GroupImages;
+use super::exchange::pass::{self, ExchangePass};
+use super::exchange::{self, PlacedExchange};
 use super::journal::{Journal, Left, Opened, Progress};
-use super::merging::GroupImages;
 use super::output_pass::OutputPass;
 use super::stream::{Source, drive};
 use super::{
@@ -63,18 +64,25 @@ trait Pass {
         books: &mut Books,
     ) -> Result<(), RunError>;
 
+    /// Whether rows that survive are set aside.
+    fn keeps_rows(&self) -> bool;
+
     /// Makes everything durable and says what is left to do from `at` on.
     fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Left, RunError>;
 }
 
-impl Pass for BarrierPass {
+impl Pass for ExchangePass<'_> {
     fn consume(
         &mut self,
         batch: BatchResult,
         phase: &plan::Phase,
         books: &mut Books,
     ) -> Result<(), RunError> {
-        BarrierPass::consume(self, batch, phase, books)
+        ExchangePass::consume(self, batch, phase, books)
+    }
+
+    fn keeps_rows(&self) -> bool {
+        true
     }
 
     fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Left, RunError> {
@@ -92,6 +100,10 @@ impl Pass for OutputPass<'_> {
         books: &mut Books,
     ) -> Result<(), RunError> {
         OutputPass::consume(self, batch, books)
+    }
+
+    fn keeps_rows(&self) -> bool {
+        self.rows.is_some()
     }
 
     fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Left, RunError> {
@@ -210,11 +222,7 @@ impl Run<'_> {
             let merged = phases
                 .get(before)
                 .is_some_and(|phase| phase.grouper(&recipe.steps).is_some());
-            rows = Some(barrier_pass::alive_rows(
-                &self.fixed.workspace,
-                before,
-                merged,
-            )?);
+            rows = Some(pass::alive_rows(&self.fixed.workspace, before, merged)?);
         }
         for (number, phase) in phases.iter().enumerate().skip(at.phase) {
             let cursor = at.cursor.as_ref();
@@ -244,16 +252,12 @@ impl Run<'_> {
         source: Source,
         mut at: Progress,
         heard: &mut dyn FnMut(&Books),
-    ) -> Result<(barrier_pass::Alive, Progress), RunError> {
-        let mut pass = BarrierPass::open(
-            &self.fixed.workspace,
-            at.phase,
-            phase,
-            &self.fixed.recipe.steps,
-            self.fixed.key_budget(),
-        )
-        .map_err(|e| write_error(self.fixed.workspace.directory().display(), e))?;
-        self.read(&mut pass, phase, source, &mut at, true, heard)?;
+    ) -> Result<(pass::Alive, Progress), RunError> {
+        let exchanges = exchange::of_steps(&self.fixed.recipe.steps, &phase.group);
+        let budget = self.fixed.key_budget();
+        let mut pass = ExchangePass::open(&self.fixed.workspace, at.phase, &exchanges, budget)
+            .map_err(|e| write_error(self.fixed.workspace.directory().display(), e))?;
+        self.read(&mut pass, phase, &exchanges, source, &mut at, heard)?;
         let Self {
             fixed,
             books,
@@ -275,9 +279,10 @@ impl Run<'_> {
             lengths.extend(settled);
             Ok(Left::Rows(after.clone()))
         })?;
-        barrier_pass::remove_keys(workspace, done, phase, steps);
+        let merged = phase.grouper(steps).is_some();
+        pass::remove_records(workspace, done, &exchanges, merged);
         if let Some(before) = done.checked_sub(1) {
-            barrier_pass::remove_rows(workspace, before);
+            pass::remove_rows(workspace, before);
         }
         Ok((alive, after))
     }
@@ -293,8 +298,7 @@ impl Run<'_> {
         let fixed = &self.fixed;
         let specs = &fixed.recipe.outputs;
         let mut pass = OutputPass::open(&fixed.workspace, specs, &at.sinks, fixed.key_budget())?;
-        let sampled = pass.rows.is_some();
-        self.read(&mut pass, phase, source, &mut at, sampled, heard)?;
+        self.read(&mut pass, phase, &[], source, &mut at, heard)?;
         let reached = self.books.reached_outputs;
         for (counts, sink) in self.books.report.outputs.iter_mut().zip(&pass.sinks) {
             if let Some(sink) = sink {
@@ -313,9 +317,9 @@ impl Run<'_> {
         &mut self,
         pass: &mut dyn Pass,
         phase: &plan::Phase,
+        exchanges: &[PlacedExchange<'_>],
         source: Source,
         at: &mut Progress,
-        keep_frames: bool,
         heard: &mut dyn FnMut(&Books),
     ) -> Result<(), RunError> {
         let Self {
@@ -325,7 +329,11 @@ impl Run<'_> {
             common,
         } = self;
         let fresh = source.is_fresh();
-        let chain = fixed.chain(phase, books, common, fresh, keep_frames);
+        let chain = Chain {
+            keep_frames: pass.keeps_rows(),
+            exchanges,
+            ..fixed.chain(phase, books, common, fresh)
+        };
         let passed = drive(
             &fixed.pool,
             fixed.options,
@@ -508,7 +516,6 @@ impl Fixed<'_> {
         books: &Books,
         common: &Arc<Common>,
         fresh: bool,
-        keep_frames: bool,
     ) -> Chain<'_> {
         let recipe = self.recipe;
         let last = phase.group.is_empty();
@@ -532,7 +539,8 @@ impl Fixed<'_> {
             required,
             context: self.image_context(plan::image_need(&recipe.steps, phase, &recipe.outputs)),
             ujson: recipe.compat_stats == CompatStats::Ujson,
-            keep_frames,
+            exchanges: &[],
+            keep_frames: false,
             outputs,
             keep_row_stats: fresh && books.row_stats.is_some(),
             render_stats: last && books.stats.is_some(),
@@ -558,6 +566,7 @@ impl Fixed<'_> {
             steps: &[],
             stream: Vec::new(),
             group: 0..0,
+            exchanges: &[],
             required: Vec::new(),
             suffixes: None,
             context: self.image_context(plan::output_need(validate)),

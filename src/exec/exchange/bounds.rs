@@ -7,75 +7,77 @@
 use std::cmp::Ordering;
 use std::io;
 
-use super::barrier::{Resolution, ResolveError};
-use super::store::{Store, StoreWriter, stats_from_json};
+use super::super::store::{Store, StoreWriter, stats_from_json};
+use super::{Exchange, ExchangeError, Records, Resolution};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
 use crate::op::{Decision, Filter, Keep, Operator, Side, Verdict};
 use crate::recipe::Step;
 use crate::record::counts::FromData;
-use crate::sample::{Sample, StatKey, StatValue, Stats};
+use crate::sample::{RowError, Sample, StatKey, StatValue, Stats};
 
-/// The stats of one filter, one entry a row that reached its barrier group.
-pub struct MeasuredRows {
+/// Rows emit what the filter measured of them, as a JSON object.
+pub struct BoundsFromData<'s> {
+    /// The step, with the bounds as they were written.
+    pub step: &'s Step,
+    /// Its operator.
+    pub filter: &'s dyn Filter,
+}
+
+impl Exchange for BoundsFromData<'_> {
+    fn emit(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
+        let mut own = Stats::default();
+        for key in self.filter.stats() {
+            if let Some(value) = sample.stats.get(key) {
+                own.set(key.clone(), value.clone());
+            }
+        }
+        out.extend_from_slice(own.to_json().to_string().as_bytes());
+        Ok(())
+    }
+
+    fn open<'e>(
+        &'e self,
+        workspace: &Workspace,
+        name: &str,
+        _: Option<u64>,
+    ) -> io::Result<Box<dyn Records + 'e>> {
+        Ok(Box::new(MeasuredRows {
+            of: self,
+            writer: Some(StoreWriter::open(workspace, name)?),
+            judge: None,
+        }))
+    }
+
+    fn remove(&self, workspace: &Workspace, name: &str) {
+        StoreWriter::remove(workspace, name);
+    }
+}
+
+/// The stats of one filter, one entry a row.
+struct MeasuredRows<'e> {
+    of: &'e BoundsFromData<'e>,
     writer: Option<StoreWriter>,
     judge: Option<Judge>,
 }
 
-/// The stats `keys` of a row, to be pushed to [`MeasuredRows`].
-pub fn measured(keys: &[StatKey], sample: &Sample) -> Vec<u8> {
-    let mut own = Stats::default();
-    for key in keys {
-        if let Some(value) = sample.stats.get(key) {
-            own.set(key.clone(), value.clone());
-        }
-    }
-    own.to_json().to_string().into_bytes()
-}
-
-impl MeasuredRows {
-    /// The table `name`: empty, or with the rows that an earlier process made durable.
-    ///
-    /// # Errors
-    /// If its files cannot be opened.
-    pub fn open(workspace: &Workspace, name: &str) -> io::Result<Self> {
-        Ok(Self {
-            writer: Some(StoreWriter::open(workspace, name)?),
-            judge: None,
-        })
-    }
-
-    /// Appends what [`measured`] made of the next row; nothing for one that ended before.
-    ///
-    /// # Errors
-    /// If the disk is full or fails.
-    pub fn push(&mut self, stats: &[u8]) -> io::Result<()> {
+impl Records for MeasuredRows<'_> {
+    fn push(&mut self, record: Option<&[u8]>) -> io::Result<()> {
         match &mut self.writer {
-            Some(writer) => writer.push(stats).map(|_| ()),
+            Some(writer) => writer.push(record.unwrap_or_default()).map(|_| ()),
             None => Ok(()),
         }
     }
 
-    /// Makes the rows durable.
-    ///
-    /// # Errors
-    /// If the disk is full or fails.
-    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+    fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
         self.writer
             .as_mut()
             .map_or(Ok(()), |writer| writer.sync(lengths))
     }
 
-    /// Looks the bounds of `step` up in what the rows `alive` measured, and decides by them.
-    ///
-    /// # Errors
-    /// If what was measured cannot be read back, or the bounds leave no range.
-    pub fn resolve(
-        &mut self,
-        step: &Step,
-        filter: &dyn Filter,
-        alive: &[u32],
-    ) -> Result<Resolution, ResolveError> {
+    /// Looks the bounds up in what the rows measured, and decides by them.
+    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
+        let &BoundsFromData { step, filter } = self.of;
         let Some(writer) = self.writer.take() else {
             return Ok(Resolution::default());
         };
@@ -85,7 +87,7 @@ impl MeasuredRows {
         for bound in &mut base.from_data {
             let stat = filter.bound_stat(&bound.param).cloned().unwrap_or_default();
             let side = Side::of(&bound.param).unwrap_or(Side::Max);
-            let values = all_numbers(filter, &stat, &store, alive)?;
+            let values = all_numbers(filter, &stat, &store, &alive)?;
             bound.value = bound.limit.resolve(side, &values);
             from_data.push(FromData {
                 param: bound.param.clone(),
@@ -95,7 +97,7 @@ impl MeasuredRows {
         }
         let built = step.with_base(base).map_err(|errors| {
             let messages: Vec<String> = errors.into_iter().map(|e| e.message).collect();
-            ResolveError::Operator(format!(
+            ExchangeError::Operator(format!(
                 "with bounds from the data, {}",
                 messages.join("; ")
             ))
@@ -109,7 +111,7 @@ impl MeasuredRows {
             last: None,
         };
         let mut resolution = Resolution::default();
-        for &row in alive {
+        for row in alive {
             if judge.bounds_keep(row)? {
                 resolution.alive.push(row);
             } else {
@@ -143,11 +145,7 @@ impl MeasuredRows {
         Ok(resolution)
     }
 
-    /// Why `row` was dropped, if it is not one that passes.
-    ///
-    /// # Errors
-    /// If what was measured cannot be read back.
-    pub fn decision(&self, row: u32) -> io::Result<Option<Box<Decision>>> {
+    fn decision(&self, row: u32) -> io::Result<Option<Box<Decision>>> {
         match &self.judge {
             Some(judge) => judge.decision(row).map(Some),
             None => Ok(None),

@@ -50,6 +50,15 @@ impl Digests {
         self.log.append(&record)
     }
 
+    /// Appends the key that a row emitted: 16 bytes, or none.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn push_record(&mut self, record: Option<&[u8]>) -> io::Result<()> {
+        let key = record.and_then(|record| record.first_chunk().copied());
+        self.push(key.map(u128::from_le_bytes))
+    }
+
     /// Makes the keys durable.
     ///
     /// # Errors

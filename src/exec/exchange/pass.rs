@@ -1,4 +1,5 @@
-//! The pass in front of a barrier: rows are set aside with their keys, then the barrier decides.
+//! The pass in front of exchanges: rows are set aside with their records, then each exchange of the
+//! phase decides, one after the other.
 
 use std::io::{self, BufRead};
 use std::sync::Arc;
@@ -6,14 +7,14 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use super::barrier::KeyTable;
-use super::books::Books;
-use super::chain::{BatchResult, End, RowResult, Trace};
-use super::exact_keys::ExactKeys;
-use super::merging::{GroupImages, Merging};
-use super::plan::Phase;
-use super::store::{self, Store, StoreWriter};
-use super::{RunError, write_error};
+use super::super::books::Books;
+use super::super::chain::{BatchResult, End, RowResult, Trace};
+use super::super::exact_keys::ExactKeys;
+use super::super::plan::Phase;
+use super::super::store::{self, Store, StoreWriter};
+use super::super::{RunError, write_error};
+use super::group::{GroupImages, Merging};
+use super::{PlacedExchange, Records};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 use crate::op::Common;
@@ -22,18 +23,18 @@ use crate::record::Stage;
 use crate::record::counts::{Word, lasting};
 use crate::sample::{ImageContext, Origin, RowError};
 
-/// Rows, keys and failures that a phase has set aside so far.
-pub struct BarrierPass {
+/// Rows, records and failures that a phase has set aside so far.
+pub struct ExchangePass<'e> {
     names: Names,
     rows: StoreWriter,
-    /// The keys of each step of the group.
-    tables: Vec<(usize, KeyTable)>,
+    /// The records of each exchange of the phase, with its step.
+    records: Vec<(usize, Box<dyn Records + 'e>)>,
     failed: HashMap<u32, FailedKey>,
     failed_log: Option<Log>,
     seen: ExactKeys,
 }
 
-/// A row whose key failed inside the barrier group: it counts for the operators before.
+/// A row whose record failed inside the group of exchanges: it counts for the operators before.
 #[derive(Debug, Serialize, Deserialize)]
 struct FailedKey {
     ordinal: u32,
@@ -74,14 +75,14 @@ impl Names {
         format!("seen-{}", self.0)
     }
 
-    fn table(&self, step: usize) -> String {
+    fn records(&self, step: usize) -> String {
         format!("keys-{}-{step}", self.0)
     }
 }
 
-/// Rows that a barrier left alive, in their order.
+/// Rows that exchanges left alive, in their order.
 pub struct Alive {
-    /// All rows that reached the barrier, or the groups that a grouper made of them.
+    /// All rows that were set aside, or the groups that a grouper made of them.
     pub store: Arc<Store>,
     /// Those that are left.
     pub rows: Arc<Vec<u32>>,
@@ -89,7 +90,7 @@ pub struct Alive {
     pub common: Arc<Common>,
 }
 
-/// The rows that the barrier of phase `phase` left alive when an earlier process ran it; `merged`
+/// The rows that the exchanges of phase `phase` left alive when an earlier process ran it; `merged`
 /// says that it ended with a grouper.
 ///
 /// # Errors
@@ -125,7 +126,7 @@ pub fn remove_rows(workspace: &Workspace, phase: usize) {
     workspace.remove(&names.common());
 }
 
-impl BarrierPass {
+impl<'e> ExchangePass<'e> {
     /// Opens the pass of phase `number`, new or as an earlier process left it. At most
     /// `key_budget` bytes of keys of each operator are held in memory.
     ///
@@ -134,20 +135,15 @@ impl BarrierPass {
     pub fn open(
         workspace: &Workspace,
         number: usize,
-        phase: &Phase,
-        steps: &[Step],
+        exchanges: &'e [PlacedExchange<'e>],
         key_budget: Option<u64>,
     ) -> io::Result<Self> {
         let names = Names(number);
         let rows = StoreWriter::open(workspace, &names.rows())?;
-        let mut tables = Vec::new();
-        for step in phase.group.clone() {
-            if let Some(of) = steps.get(step)
-                && let Some(table) =
-                    KeyTable::open(&of.operator, workspace, &names.table(step), key_budget)?
-            {
-                tables.push((step, table));
-            }
+        let mut records = Vec::new();
+        for (step, exchange) in exchanges {
+            let table = exchange.open(workspace, &names.records(*step), key_budget)?;
+            records.push((*step, table));
         }
         let mut failed_log = workspace.log_if_kept(&names.failed())?;
         let mut failed = HashMap::new();
@@ -161,7 +157,7 @@ impl BarrierPass {
         Ok(Self {
             names,
             rows,
-            tables,
+            records,
             failed,
             failed_log,
             seen,
@@ -178,7 +174,12 @@ impl BarrierPass {
         phase: &Phase,
         books: &mut Books,
     ) -> Result<(), RunError> {
-        let BatchResult { rows, frames, .. } = batch;
+        let BatchResult {
+            rows,
+            frames,
+            records,
+            ..
+        } = batch;
         for mut row in rows {
             let reached = match &row.end {
                 End::Failed(Stage::Step(step), ..) => phase.group.contains(step),
@@ -197,17 +198,19 @@ impl BarrierPass {
                 books.write_produced(row.origin, &row.produced)?;
             }
             let frame = frames.get(row.frame.clone()).unwrap_or_default();
-            self.set_aside(&mut row, frame)
+            self.set_aside(&mut row, frame, &records)
                 .map_err(|e| write_error("rows set aside on disk", e))?;
         }
         Ok(())
     }
 
-    fn set_aside(&mut self, row: &mut RowResult, frame: &[u8]) -> io::Result<()> {
+    /// `emitted` holds the records of the row's batch.
+    fn set_aside(&mut self, row: &mut RowResult, frame: &[u8], emitted: &[u8]) -> io::Result<()> {
         let ordinal = self.rows.push(frame)?;
-        let mut keys = std::mem::take(&mut row.keys).into_iter();
-        for (_, table) in &mut self.tables {
-            table.push(keys.next())?;
+        let mut places = row.records.iter();
+        for (_, records) in &mut self.records {
+            let place = places.next().cloned();
+            records.push(place.and_then(|place| emitted.get(place)))?;
         }
         if let End::Failed(Stage::Step(step), error, verbatim) = &mut row.end {
             let failed = FailedKey {
@@ -235,8 +238,8 @@ impl BarrierPass {
     /// If the disk is full or fails.
     pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
         self.rows.sync(lengths)?;
-        for (_, table) in &mut self.tables {
-            table.sync(lengths)?;
+        for (_, records) in &mut self.records {
+            records.sync(lengths)?;
         }
         if let Some(log) = &mut self.failed_log {
             log.sync(lengths)?;
@@ -244,7 +247,7 @@ impl BarrierPass {
         self.seen.sync(lengths)
     }
 
-    /// Lets the barrier decide, once every row is in. The rows left alive are durable if
+    /// Lets the exchanges decide, once every row is in. The rows left alive are durable if
     /// `lengths` is given.
     ///
     /// # Errors
@@ -263,7 +266,7 @@ impl BarrierPass {
         let mut alive: Vec<u32> = (0..rows).collect();
         let mut common = Common::new();
         let mut groups = None;
-        for (number, mut table) in self.tables {
+        for (number, mut records) in self.records {
             let Some(step) = steps.get(number) else {
                 continue;
             };
@@ -285,7 +288,7 @@ impl BarrierPass {
                     }
                 }
             }
-            let resolution = table.resolve(step, shown).map_err(|e| RunError::Barrier {
+            let resolution = records.decide(shown).map_err(|e| RunError::Barrier {
                 operator: step.name.to_owned(),
                 message: e.to_string(),
             })?;
@@ -293,7 +296,7 @@ impl BarrierPass {
             record_dropped(
                 number,
                 &resolution.dropped,
-                &table,
+                records.as_ref(),
                 &store,
                 &self.failed,
                 books,
@@ -349,15 +352,19 @@ impl BarrierPass {
     }
 }
 
-/// Removes the keys of phase `number`, whose barrier has decided, and rows that groups were made of.
-pub fn remove_keys(workspace: &Workspace, number: usize, phase: &Phase, steps: &[Step]) {
+/// Removes the records of phase `number`, whose exchanges have decided, and rows that groups were
+/// made of.
+pub fn remove_records(
+    workspace: &Workspace,
+    number: usize,
+    exchanges: &[PlacedExchange<'_>],
+    merged: bool,
+) {
     let names = Names(number);
-    for step in phase.group.clone() {
-        if let Some(of) = steps.get(step) {
-            KeyTable::remove(&of.operator, workspace, &names.table(step));
-        }
+    for (step, exchange) in exchanges {
+        exchange.remove(workspace, &names.records(*step));
     }
-    if phase.grouper(steps).is_some() {
+    if merged {
         // The groups hold what is left of them.
         StoreWriter::remove(workspace, &names.rows());
     }
@@ -368,11 +375,11 @@ pub fn remove_keys(workspace: &Workspace, number: usize, phase: &Phase, steps: &
 /// What is told of a row: where it is from, its `id`, and its trace if one is wanted.
 type Told = (Origin, Option<Box<str>>, Option<Trace>);
 
-/// Records rows that a barrier dropped, in input order.
+/// Enters rows that an exchange dropped, in input order.
 fn record_dropped(
     step: usize,
     dropped: &[(u32, Option<u32>)],
-    table: &KeyTable,
+    records: &dyn Records,
     store: &Store,
     failed: &HashMap<u32, FailedKey>,
     books: &mut Books,
@@ -402,7 +409,7 @@ fn record_dropped(
     for &(ordinal, first) in dropped {
         let (origin, id, trace) = row_of(ordinal)?;
         books.traced(trace.as_slice());
-        if let Some(decision) = table.decision(ordinal).map_err(unreadable)? {
+        if let Some(decision) = records.decision(ordinal).map_err(unreadable)? {
             books.record_decided(step, origin, id.as_deref(), &decision)?;
             continue;
         }

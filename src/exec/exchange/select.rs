@@ -1,4 +1,5 @@
-//! The values that a selector picks by: written as rows come, compared on disk once all are known.
+//! Selectors: rows are picked by a value, or drawn. The values are written as rows come, and
+//! compared on disk once all are known.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -7,9 +8,11 @@ use std::io::{self, BufRead, Lines};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::digests::Digests;
+use super::{Exchange, ExchangeError, Records, Resolution};
 use crate::io::workspace::{Lengths, Replay};
 use crate::io::{Log, Workspace};
-use crate::op::{FieldKey, Keys, PickError};
+use crate::op::{FieldKey, Keys, PickError, Picked, Selector};
+use crate::sample::{RowError, Sample};
 
 /// What a key costs while keys are sorted, in bytes, beside its text: itself and its row, twice
 /// while the list grows.
@@ -18,8 +21,75 @@ const RESIDENT: usize = 2 * (size_of::<FieldKey>() + 8);
 /// Most parts that are merged at once: each has a buffer of 256 KiB.
 const MOST_PARTS: usize = 64;
 
+/// Rows emit the value they are picked by, as a line of JSON.
+pub struct Selection<'s>(pub &'s dyn Selector);
+
+impl Exchange for Selection<'_> {
+    fn emit(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
+        let key = self.0.key(sample)?;
+        serde_json::to_writer(out, &key).map_err(|e| RowError::new("wrong_type", e.to_string()))
+    }
+
+    fn open<'e>(
+        &'e self,
+        workspace: &Workspace,
+        name: &str,
+        budget: Option<u64>,
+    ) -> io::Result<Box<dyn Records + 'e>> {
+        Ok(Box::new(Values {
+            op: self.0,
+            keys: SelectorKeys::open(workspace, name, budget)?,
+        }))
+    }
+}
+
+struct Values<'e> {
+    op: &'e dyn Selector,
+    keys: SelectorKeys,
+}
+
+impl Records for Values<'_> {
+    fn push(&mut self, record: Option<&[u8]>) -> io::Result<()> {
+        match record {
+            Some(line) => self.keys.push_line(line),
+            None => self.keys.push(&FieldKey::Null),
+        }
+    }
+
+    fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.keys.sync(lengths)
+    }
+
+    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
+        let Picked::Rows(picked) = self.op.pick(&mut self.keys.shown(&alive))? else {
+            return Ok(Resolution {
+                alive,
+                ..Resolution::default()
+            });
+        };
+        let mut kept = vec![false; alive.len()];
+        let mut resolution = Resolution::default();
+        for index in picked {
+            if let (Some(flag), Some(&row)) =
+                (kept.get_mut(index as usize), alive.get(index as usize))
+            {
+                resolution.repeated += u64::from(*flag);
+                *flag = true;
+                resolution.alive.push(row);
+            }
+        }
+        resolution.dropped = alive
+            .iter()
+            .zip(kept)
+            .filter(|(_, kept)| !kept)
+            .map(|(&row, _)| (row, None))
+            .collect();
+        Ok(resolution)
+    }
+}
+
 /// The keys of all rows, one a line.
-pub struct SelectorKeys {
+struct SelectorKeys {
     log: Log,
     workspace: Workspace,
     budget: Option<u64>,
@@ -31,7 +101,7 @@ impl SelectorKeys {
     ///
     /// # Errors
     /// If their file cannot be opened.
-    pub fn open(workspace: &Workspace, name: &str, budget: Option<u64>) -> io::Result<Self> {
+    fn open(workspace: &Workspace, name: &str, budget: Option<u64>) -> io::Result<Self> {
         Ok(Self {
             log: workspace.log(name)?,
             workspace: Workspace::nameless(workspace.directory().to_owned()),
@@ -43,20 +113,26 @@ impl SelectorKeys {
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn push(&mut self, key: &FieldKey) -> io::Result<()> {
+    fn push(&mut self, key: &FieldKey) -> io::Result<()> {
         append(&mut self.log, key)
+    }
+
+    /// Appends the key of the next row as a row emitted it.
+    fn push_line(&mut self, line: &[u8]) -> io::Result<()> {
+        self.log.append(line)?;
+        self.log.append(b"\n")
     }
 
     /// Makes the keys durable.
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+    fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
         self.log.sync(lengths)
     }
 
     /// The keys of `rows`, as a selector is shown them.
-    pub fn shown<'k>(&'k mut self, rows: &'k [u32]) -> Shown<'k> {
+    fn shown<'k>(&'k mut self, rows: &'k [u32]) -> Shown<'k> {
         Shown { keys: self, rows }
     }
 }
@@ -68,7 +144,7 @@ fn append(log: &mut Log, record: &impl serde::Serialize) -> io::Result<()> {
 }
 
 /// The keys of some rows, known by their places among these.
-pub struct Shown<'k> {
+struct Shown<'k> {
     keys: &'k mut SelectorKeys,
     rows: &'k [u32],
 }

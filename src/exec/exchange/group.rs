@@ -1,15 +1,71 @@
-//! Makes one row of the rows of a group.
+//! Groupers: rows with equal keys are put beside each other, and one row is made of each group.
 
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
-use super::books::Books;
-use super::store::{self, Store, StoreWriter};
-use super::{RunError, write_error};
+use super::super::books::Books;
+use super::super::store::{self, Store, StoreWriter};
+use super::super::{RunError, write_error};
+use super::digests::Digests;
+use super::{Exchange, ExchangeError, Records, Resolution};
+use crate::io::Workspace;
 use crate::io::paths::PathWriter;
 use crate::io::source::MAX_ROW_BYTES;
-use crate::sample::{Group, ImageContext, JsonText as _, Origin, Sample};
+use crate::io::workspace::Lengths;
+use crate::op::Grouper;
+use crate::sample::{Group, ImageContext, JsonText as _, Origin, RowError, Sample};
+
+/// Rows emit the 128-bit key of their group.
+pub struct Grouping<'s>(pub &'s dyn Grouper);
+
+impl Exchange for Grouping<'_> {
+    fn emit(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
+        out.extend_from_slice(&self.0.key(sample)?.to_le_bytes());
+        Ok(())
+    }
+
+    fn open<'e>(
+        &'e self,
+        workspace: &Workspace,
+        name: &str,
+        budget: Option<u64>,
+    ) -> io::Result<Box<dyn Records + 'e>> {
+        Ok(Box::new(Keys(Digests::open(workspace, name, budget)?)))
+    }
+}
+
+struct Keys(Digests);
+
+impl Records for Keys {
+    fn push(&mut self, record: Option<&[u8]>) -> io::Result<()> {
+        self.0.push_record(record)
+    }
+
+    fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.0.sync(lengths)
+    }
+
+    /// Puts rows with equal keys beside each other, the groups in the order of their first rows.
+    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
+        let firsts = self.0.firsts(&alive)?;
+        let mut places: Vec<(u32, u32)> = (0..)
+            .zip(firsts)
+            .map(|(place, first)| (first.unwrap_or(place), place))
+            .collect();
+        places.sort_unstable();
+        let groups = places.chunk_by(|(a, _), (b, _)| a == b);
+        let sizes = groups.map(|group| u32::try_from(group.len()).unwrap_or(u32::MAX));
+        Ok(Resolution {
+            groups: Some(sizes.collect()),
+            alive: places
+                .iter()
+                .filter_map(|&(_, place)| alive.get(place as usize).copied())
+                .collect(),
+            ..Resolution::default()
+        })
+    }
+}
 
 /// How image paths are written into groups.
 pub struct GroupImages {
