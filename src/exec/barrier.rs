@@ -10,7 +10,7 @@ use super::selector_keys::SelectorKeys;
 use super::store::StoreWriter;
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
-use crate::op::{Clusters, Common, Decision, FieldKey, Operator, PickError, Picked};
+use crate::op::{Clusters, Common, Decision, FieldKey, Operator, PickError, Picked, RowKey};
 use crate::recipe::Step;
 use crate::record::counts::FromData;
 
@@ -26,21 +26,6 @@ pub enum KeyTable {
     Counts(Digests),
     /// Stats of a filter whose bounds come from them.
     Measured(Box<MeasuredRows>),
-}
-
-/// The key of one row for one operator.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RowKey {
-    /// One key a band.
-    Near(Vec<u64>),
-    /// See [`crate::op::ExactDeduplicator`].
-    Exact(Option<u128>),
-    /// See [`crate::op::Selector`].
-    Select(FieldKey),
-    /// See [`crate::op::Census`].
-    Counts(Vec<u128>),
-    /// Stats of a filter, see [`super::measured`].
-    Measured(Vec<u8>),
 }
 
 /// Keys of one band in row order, on disk.
@@ -256,9 +241,9 @@ impl KeyTable {
     ///
     /// # Errors
     /// If what was measured cannot be read back.
-    pub fn decision(&self, row: u32) -> io::Result<Option<Box<Decision>>> {
-        match self {
-            Self::Measured(rows) => rows.decision(row),
+    pub fn decision(&self, operator: &Operator, row: u32) -> io::Result<Option<Box<Decision>>> {
+        match (self, operator) {
+            (Self::Measured(rows), Operator::Filter(op)) => rows.decision(op.as_ref(), row),
             _ => Ok(None),
         }
     }

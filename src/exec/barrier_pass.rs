@@ -291,7 +291,7 @@ impl BarrierPass {
             })?;
             books.took_from_data(number, resolution.from_data);
             record_dropped(
-                number,
+                step,
                 &resolution.dropped,
                 &table,
                 &store,
@@ -370,13 +370,14 @@ type Told = (Origin, Option<Box<str>>, Option<Trace>);
 
 /// Records rows that a barrier dropped, in input order.
 fn record_dropped(
-    step: usize,
+    step: &Step,
     dropped: &[(u32, Option<u32>)],
     table: &KeyTable,
     store: &Store,
     failed: &HashMap<u32, FailedKey>,
     books: &mut Books,
 ) -> Result<(), RunError> {
+    let (operator, step) = (&step.operator, step.index);
     let context = Arc::new(ImageContext::default());
     let mut frame = Vec::new();
     let unreadable = |e| write_error("rows set aside on disk", e);
@@ -402,7 +403,7 @@ fn record_dropped(
     for &(ordinal, first) in dropped {
         let (origin, id, trace) = row_of(ordinal)?;
         books.traced(trace.as_slice());
-        if let Some(decision) = table.decision(ordinal).map_err(unreadable)? {
+        if let Some(decision) = table.decision(operator, ordinal).map_err(unreadable)? {
             books.record_decided(step, origin, id.as_deref(), &decision)?;
             continue;
         }

@@ -11,26 +11,15 @@ use super::barrier::{Resolution, ResolveError};
 use super::store::{Store, StoreWriter, stats_from_json};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
-use crate::op::{Decision, Filter, Keep, Operator, Side, Verdict};
+use crate::op::{Bounds, Decision, Filter, Keep, Verdict};
 use crate::recipe::Step;
 use crate::record::counts::FromData;
-use crate::sample::{Sample, StatKey, StatValue, Stats};
+use crate::sample::{StatKey, StatValue, Stats};
 
-/// The stats of one filter, one entry a row that reached its barrier group.
+/// The stats of one filter ([`crate::op::RowKey::Measured`]), one entry a row that reached its barrier group.
 pub struct MeasuredRows {
     writer: Option<StoreWriter>,
     judge: Option<Judge>,
-}
-
-/// The stats `keys` of a row, to be pushed to [`MeasuredRows`].
-pub fn measured(keys: &[StatKey], sample: &Sample) -> Vec<u8> {
-    let mut own = Stats::default();
-    for key in keys {
-        if let Some(value) = sample.stats.get(key) {
-            own.set(key.clone(), value.clone());
-        }
-    }
-    own.to_json().to_string().into_bytes()
 }
 
 impl MeasuredRows {
@@ -45,7 +34,7 @@ impl MeasuredRows {
         })
     }
 
-    /// Appends what [`measured`] made of the next row; nothing for one that ended before.
+    /// Appends what the next row measured; nothing for one that ended before.
     ///
     /// # Errors
     /// If the disk is full or fails.
@@ -80,44 +69,41 @@ impl MeasuredRows {
             return Ok(Resolution::default());
         };
         let store = writer.finish()?;
-        let mut base = step.base.clone();
         let mut from_data = Vec::new();
-        for bound in &mut base.from_data {
-            let stat = filter.bound_stat(&bound.param).cloned().unwrap_or_default();
-            let side = Side::of(&bound.param).unwrap_or(Side::Max);
-            let values = all_numbers(filter, &stat, &store, alive)?;
-            bound.value = bound.limit.resolve(side, &values);
+        for bound in &step.base.from_data {
+            let Some((stat, end)) = step.spec.bound(&bound.param) else {
+                continue;
+            };
+            let values = all_numbers(filter, &stat.name, &store, alive)?;
             from_data.push(FromData {
                 param: bound.param.clone(),
                 from: bound.limit.to_string(),
-                value: bound.value,
+                value: bound.limit.resolve(end.side, &values),
             });
         }
-        let built = step.with_base(base).map_err(|errors| {
-            let messages: Vec<String> = errors.into_iter().map(|e| e.message).collect();
-            ResolveError::Operator(format!(
-                "with bounds from the data, {}",
-                messages.join("; ")
-            ))
-        })?;
-        let Operator::Filter(filter) = built else {
-            return Ok(Resolution::default());
-        };
+        let found = || from_data.iter().map(|b| (b.param.as_str(), b.value));
+        let bounds = filter.bounds().iter();
+        let bounds = bounds
+            .map(|range| range.with_found(found()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| {
+                ResolveError::Operator(format!("with bounds from the data, {}", error.message))
+            })?;
         let mut judge = Judge {
             store,
-            filter,
+            bounds,
             last: None,
         };
         let mut resolution = Resolution::default();
         for &row in alive {
-            if judge.bounds_keep(row)? {
+            if judge.bounds_keep(filter, row)? {
                 resolution.alive.push(row);
             } else {
                 resolution.dropped.push((row, None));
             }
         }
         if let Some(keep) = &step.base.keep {
-            let cut = judge.cut(step, keep, &resolution.alive)?;
+            let cut = judge.cut(step, filter, keep, &resolution.alive)?;
             from_data.push(FromData {
                 param: "keep".to_owned(),
                 from: keep.to_string(),
@@ -147,9 +133,9 @@ impl MeasuredRows {
     ///
     /// # Errors
     /// If what was measured cannot be read back.
-    pub fn decision(&self, row: u32) -> io::Result<Option<Box<Decision>>> {
+    pub fn decision(&self, filter: &dyn Filter, row: u32) -> io::Result<Option<Box<Decision>>> {
         match &self.judge {
-            Some(judge) => judge.decision(row).map(Some),
+            Some(judge) => judge.decision(filter, row).map(Some),
             None => Ok(None),
         }
     }
@@ -158,7 +144,8 @@ impl MeasuredRows {
 /// Decides once more about single rows, so that no decision of millions has to be kept.
 struct Judge {
     store: Store,
-    filter: Box<dyn Filter>,
+    /// The filter's ranges, with the values that were found.
+    bounds: Vec<Bounds>,
     /// Why rows go that the bounds keep: the stat they are ranked by, and the limit.
     last: Option<(StatKey, String)>,
 }
@@ -172,13 +159,14 @@ struct Cut {
 }
 
 impl Judge {
-    fn bounds_keep(&self, row: u32) -> io::Result<bool> {
-        Ok(self.filter.decide(&read(&self.store, row)?) == Verdict::Keep)
+    fn bounds_keep(&self, filter: &dyn Filter, row: u32) -> io::Result<bool> {
+        let stats = read(&self.store, row)?;
+        Ok(filter.decide_within(&self.bounds, &stats) == Verdict::Keep)
     }
 
-    fn decision(&self, row: u32) -> io::Result<Box<Decision>> {
+    fn decision(&self, filter: &dyn Filter, row: u32) -> io::Result<Box<Decision>> {
         let stats = read(&self.store, row)?;
-        if let Verdict::Drop(decision) = self.filter.decide(&stats) {
+        if let Verdict::Drop(decision) = filter.decide_within(&self.bounds, &stats) {
             return Ok(decision);
         }
         let (stat, limit) = self.last.clone().unwrap_or_default();
@@ -191,18 +179,19 @@ impl Judge {
     }
 
     /// Ranks `rows`; the earlier of two equal ones goes before.
-    fn cut(&self, step: &Step, keep: &Keep, rows: &[u32]) -> io::Result<Cut> {
-        let stat = match (&keep.by, self.filter.stats()) {
+    fn cut(&self, step: &Step, filter: &dyn Filter, keep: &Keep, rows: &[u32]) -> io::Result<Cut> {
+        let stat = match (&keep.by, step.spec.stats.as_slice()) {
             (Some(by), _) => StatKey::from(by.clone()),
-            (None, [only, ..]) => only.clone(),
+            (None, [only, ..]) => only.name.clone(),
             (None, []) => StatKey::default(),
         };
         // With several images, the one that counts for `any_or_all` counts here.
-        let all = step.params.get("any_or_all").and_then(|mode| mode.as_str()) == Some("all");
+        let mut ranges = self.bounds.iter();
+        let all = ranges.any(|range| *range.stat() == stat && range.asks_all());
         let least = all != keep.worst;
         let mut ranked = Vec::with_capacity(rows.len());
         for (&row, position) in rows.iter().zip(0_u32..) {
-            let numbers = self.filter.numbers(&read(&self.store, row)?, &stat);
+            let numbers = filter.numbers(&read(&self.store, row)?, &stat);
             let numbers = numbers.into_iter().filter(|number| !number.is_nan());
             let number = if least {
                 numbers.min_by(f64::total_cmp)

@@ -23,7 +23,7 @@ use crate::io::format::questions::Questions;
 use crate::io::paths::PathWriter;
 use crate::io::workspace::Lengths;
 use crate::io::{Input, OutputLock, PendingFile, Workspace};
-use crate::op::{Common, ImageNeed, Operator};
+use crate::op::{Common, ImageNeed, OpKind, SUFFIX};
 use crate::recipe::{
     CompatStats, Inputs, OutputFormat, OutputSpec, PathStyle, Recipe, Target, Validation,
 };
@@ -592,19 +592,16 @@ impl Fixed<'_> {
 
 /// The field that names the suffix of a row's input, and the suffix of each, if a step asks for it.
 pub(super) fn suffixes(recipe: &Recipe, inputs: &[Input]) -> Option<(&'static str, Vec<String>)> {
-    let field = recipe.steps.iter().find_map(|step| match &step.operator {
-        Operator::Filter(op) => op.suffix_field(),
-        _ => None,
-    })?;
-    Some((field, inputs.iter().map(Input::suffix).collect()))
+    let mut steps = recipe.steps.iter();
+    steps.find(|step| step.spec.reads_suffix)?;
+    Some((SUFFIX, inputs.iter().map(Input::suffix).collect()))
 }
 
 /// The text fields that every row must have: none where rows come as groups.
 pub(super) fn required(recipe: &Recipe) -> Vec<FieldPath> {
-    let groups = recipe.steps.iter().find_map(|step| match &step.operator {
-        Operator::Expander(op) => op.takes_groups().then_some(true),
-        Operator::Grouper(_) => Some(false),
-        _ => None,
+    let groups = recipe.steps.iter().find_map(|step| match step.spec.kind {
+        OpKind::Grouper => Some(false),
+        _ => step.spec.takes_groups.then_some(true),
     });
     let keys = recipe.text_keys.iter().filter(|_| groups != Some(true));
     keys.map(|key| FieldPath::new(key.as_str())).collect()
