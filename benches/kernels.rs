@@ -45,7 +45,7 @@ use djr::hash::{
 };
 use djr::image::{HashMethod, decode, header, perceptual_hash, validate};
 use djr::io::{Input, LineSource};
-use djr::op::{BuildContext, ImageNeed, OpDef, Operator, all};
+use djr::op::{BaseParams, BuildContext, Built, ImageNeed, OpDef, Setting, all};
 use djr::sample::{ImageContext, Origin, RowError, Sample};
 
 use jpeg::Style;
@@ -90,7 +90,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ),
 ];
 
-fn build(def: &OpDef) -> Result<Operator, String> {
+fn build(def: &OpDef) -> Result<Built, String> {
     let serde_json::Value::Object(mut params) = (def.defaults)() else {
         return Err("its defaults are no object".into());
     };
@@ -98,11 +98,9 @@ fn build(def: &OpDef) -> Result<Operator, String> {
         params.extend(serde_json::from_str::<serde_json::Map<_, _>>(more).unwrap());
     }
     (def.check)(params.clone())?;
-    let context = BuildContext {
-        search: vec![env!("CARGO_MANIFEST_DIR").into()],
-        ..BuildContext::default()
-    };
-    (def.build)(params, &context).map_err(|problems| {
+    let search = vec![env!("CARGO_MANIFEST_DIR").into()];
+    let context = BuildContext::new(BaseParams::default(), search, None);
+    def.build(params, &context).map_err(|problems| {
         problems
             .into_iter()
             .map(|p| p.message)
@@ -155,42 +153,14 @@ fn parse(lines: &[String], context: &Arc<ImageContext>) -> Vec<Sample> {
         .collect()
 }
 
-/// Applies an operator to rows; the error of the first that it refuses.
-fn apply(operator: &Operator, rows: &mut [Sample]) -> Result<(), RowError> {
-    let mut keys = Vec::new();
+/// Runs an operator on rows; the error of the first that it refuses.
+fn apply(built: &Built, rows: &mut [Sample]) -> Result<(), RowError> {
+    let setting = Setting {
+        collects: built.spec.kind.is_barrier(),
+        ..Setting::default()
+    };
     for row in rows {
-        match operator {
-            Operator::Mapper(op) => op.apply(row)?,
-            Operator::Expander(op) => {
-                black_box(op.parts(row)?);
-            }
-            Operator::Filter(op) => {
-                let values = op.measure(row)?;
-                for (key, value) in op.stats().iter().zip(values) {
-                    row.stats.set(key.clone(), value);
-                }
-                black_box(op.decide(&row.stats));
-            }
-            Operator::Exact(op) => {
-                black_box(op.key(row)?);
-            }
-            Operator::Census(op) => {
-                let mut keys = Vec::new();
-                op.keys(row, &mut keys)?;
-                black_box(keys);
-            }
-            Operator::Near(op) => {
-                keys.clear();
-                op.keys(row, &mut keys)?;
-                black_box(&keys);
-            }
-            Operator::Selector(op) => {
-                black_box(op.key(row)?);
-            }
-            Operator::Grouper(op) => {
-                black_box(op.key(row)?);
-            }
-        }
+        black_box(built.operator.run(&built.spec, row, &setting)?);
     }
     Ok(())
 }
@@ -207,14 +177,14 @@ fn operators(c: &mut Criterion) {
     );
     let mut group = c.benchmark_group("operator");
     for def in all() {
-        let operator = match build(def) {
-            Ok(operator) => operator,
+        let built = match build(def) {
+            Ok(built) => built,
             Err(why) => {
                 eprintln!("operator/{}: skipped, {why}", def.name);
                 continue;
             }
         };
-        let need = operator.image_need();
+        let need = built.spec.images;
         let lines = if need == ImageNeed::None {
             &lines[..]
         } else {
@@ -225,7 +195,7 @@ fn operators(c: &mut Criterion) {
             want: need,
             ..ImageContext::default()
         });
-        if let Err(why) = apply(&operator, &mut parse(lines, &context)) {
+        if let Err(why) = apply(&built, &mut parse(lines, &context)) {
             eprintln!(
                 "operator/{}: skipped, it does not take captions: {why}",
                 def.name
@@ -236,7 +206,7 @@ fn operators(c: &mut Criterion) {
         group.bench_function(def.name, |b| {
             b.iter_batched_ref(
                 || parse(lines, &context),
-                |rows| apply(&operator, rows),
+                |rows| apply(&built, rows),
                 BatchSize::SmallInput,
             );
         });

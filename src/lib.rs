@@ -6,12 +6,13 @@
 //! [`ops`] is the catalogue; [`recipe`] turns YAML into a checked plan;
 //! [`io`] reads and writes rows; [`exec`] runs a plan over them;
 //! [`record`] is what a run leaves; [`analysis`] measures a dataset before it is cut;
-//! [`report`] tells what happens; [`view`] shows what runs left; [`catalog`] documents the operators; [`cli`] is the command line.
+//! [`report`] tells what happens; [`contract`] tries operators on it; [`view`] shows what runs left; [`catalog`] documents the operators; [`cli`] is the command line.
 //! ARCHITECTURE.md holds the invariants.
 
 pub mod analysis;
 pub mod catalog;
 pub mod cli;
+pub mod contract;
 pub mod exec;
 pub mod io;
 pub mod op;

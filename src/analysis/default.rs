@@ -1,23 +1,33 @@
 //! What is measured when no recipe says so.
 
+use serde_json::{Map, Value, json};
+
+use crate::op;
 use crate::recipe::{self, LoadOptions, Problems, Recipe, RecipeSource, Target};
 
-/// Filters that need no word lists and no models, without bounds: they measure and drop nothing.
-const DEFAULT: &str = "\
-project_name: analysis
-process:
-  - text_length_filter: {min_len: null}
-  - words_num_filter: {min_num: null}
-  - average_line_length_filter: {min_len: null}
-  - maximum_line_length_filter: {min_len: null}
-  - alphanumeric_filter: {min_ratio: null}
-  - special_characters_filter: {min_ratio: null, max_ratio: null}
-  - character_repetition_filter: {min_ratio: null, max_ratio: null}
-  - word_repetition_filter: {rep_len: 3, min_ratio: null, max_ratio: null}
-  - image_shape_filter: {min_width: null, min_height: null}
-  - image_aspect_ratio_filter: {min_ratio: null, max_ratio: null}
-  - image_size_filter: {min_size: '0', max_size: 1YB}
-";
+/// The filters that say they are worth it: they need no word lists and no models, and without bounds
+/// they measure and drop nothing. Those that need least of the images come first.
+fn measuring() -> Value {
+    let mut steps = Vec::new();
+    for def in op::all() {
+        let given = def.facts.analysis.map(serde_json::from_str);
+        let Some(Ok(Value::Object(mut given))) = given else {
+            continue;
+        };
+        let mut params = match (def.defaults)() {
+            Value::Object(defaults) => defaults,
+            _ => Map::new(),
+        };
+        params.extend(given.clone());
+        for bound in def.stats(&params).iter().flat_map(op::Stat::bounds) {
+            given.insert(bound.param.to_owned(), bound.open());
+        }
+        steps.push(((def.facts.images)(&params), json!({ def.name: given })));
+    }
+    steps.sort_by_key(|(need, _)| *need);
+    let steps: Vec<Value> = steps.into_iter().map(|(_, step)| step).collect();
+    json!({"project_name": "analysis", "process": steps})
+}
 
 /// The recipe of an analysis without one, over the input of `options`.
 ///
@@ -27,7 +37,8 @@ pub fn default_recipe(mut options: LoadOptions) -> Result<Recipe, Problems> {
     options.output = Some(Target::Stdout);
     let source = RecipeSource::Text {
         name: "default set of filters".into(),
-        text: DEFAULT.into(),
+        // JSON is YAML.
+        text: measuring().to_string(),
     };
     recipe::load(&source, &options)
 }

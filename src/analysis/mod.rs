@@ -30,7 +30,7 @@ use self::stat::{Shape, Stat, bounds_of, stats_of};
 use self::tally::Tally;
 use crate::exec::{Observer, RunError, RunOptions, driver, setup, write_error};
 use crate::io::{Fingerprint, Input, LineSource, PendingFile, SourceError};
-use crate::op::{ImageNeed, Operator};
+use crate::op::{ImageNeed, OpKind};
 use crate::recipe::{CompatStats, Recipe};
 use crate::record::analysis::{
     Counts, FilterRecord, Found, ImagesRecord, Kind, Rows, StatRecord, StepError, TextRecord,
@@ -71,7 +71,7 @@ pub fn analyze(
         .collect::<Result<Vec<_>, _>>()?;
     let names: Vec<String> = inputs.iter().map(Input::name).collect();
     let stats = stats_of(&recipe.steps);
-    let of_steps = recipe.steps.iter().map(|step| step.operator.image_need());
+    let of_steps = recipe.steps.iter().map(|step| step.spec.images);
     let want = of_steps.chain([need_of(images)]).max().unwrap_or_default();
     let pass = Pass {
         steps: &recipe.steps,
@@ -298,15 +298,13 @@ impl Book {
             .steps
             .iter()
             .zip(&self.steps)
-            .filter_map(|(step, counts)| match &step.operator {
-                Operator::Filter(filter) => Some(FilterRecord {
-                    op: step.name.to_owned(),
-                    step: StepNumber::at(step.index),
-                    stats: filter.stats().iter().map(ToString::to_string).collect(),
-                    would_drop: counts.alone,
-                    would_drop_in_sequence: counts.in_sequence,
-                }),
-                _ => None,
+            .filter(|(step, _)| step.spec.kind == OpKind::Filter)
+            .map(|(step, counts)| FilterRecord {
+                op: step.name.to_owned(),
+                step: StepNumber::at(step.index),
+                stats: step.spec.stats.iter().map(|s| s.name.to_string()).collect(),
+                would_drop: counts.alone,
+                would_drop_in_sequence: counts.in_sequence,
             })
             .collect();
         let errors = self
@@ -368,6 +366,7 @@ impl StatBook {
         Ok(StatRecord {
             op: stat.op.to_owned(),
             step: StepNumber::at(stat.step),
+            unit: stat.unit.to_owned(),
             rows: self.rows,
             missing: rows - self.rows,
             found,

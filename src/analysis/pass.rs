@@ -9,9 +9,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::stat::{Shape, Stat, numbers_of};
-use crate::exec::{STATS_FIELD, panic_message, stats_from_json, ujson};
+use crate::exec::{STATS_FIELD, panic_message, stats_from_json};
 use crate::io::RawBatch;
-use crate::op::{Operator, Verdict};
+use crate::op::{OpKind, Outcome, Setting};
 use crate::recipe::Step;
 use crate::record::analysis::RowExample;
 use crate::record::stats::{IMAGES, InputRef, READ};
@@ -235,50 +235,32 @@ impl Pass<'_> {
 
     /// Runs the mappers and measures by the filters, all of them.
     fn measure(&self, sample: &mut Sample, row: &mut Row) {
+        let setting = Setting {
+            ujson: self.ujson,
+            ..Setting::default()
+        };
         for (number, step) in self.steps.iter().enumerate() {
-            let failed = match &step.operator {
-                Operator::Mapper(op) => match op.apply(sample) {
-                    Ok(()) => None,
-                    Err(error) => {
-                        // What stands behind would measure a text that the recipe never sees.
-                        row.errors.push((number, error));
-                        return;
-                    }
-                },
-                Operator::Filter(op) => {
-                    let known = op.stats();
-                    let measured = if known.iter().any(|key| sample.stats.get(key).is_none()) {
-                        op.measure(sample).map(|values| {
-                            for (key, value) in known.iter().zip(values) {
-                                let value = if self.ujson { ujson(value) } else { value };
-                                sample.stats.set(key.clone(), value);
-                            }
-                        })
-                    } else {
-                        Ok(())
-                    };
-                    match measured.and_then(|()| op.decide_row(sample)) {
-                        Ok(Verdict::Keep) => None,
-                        Ok(Verdict::Drop(decision)) => {
-                            let stat = self.stats.iter().position(|s| s.name == decision.stat);
-                            row.drops.push((number, stat));
-                            if row.first_drop.is_none() && row.errors.is_empty() {
-                                row.first_drop = Some(number);
-                            }
-                            None
-                        }
-                        Err(error) => Some(error),
+            // What decides among rows measures none; the rest was refused.
+            if !matches!(step.spec.kind, OpKind::Mapper | OpKind::Filter) {
+                continue;
+            }
+            match step.operator.run(&step.spec, sample, &setting) {
+                Ok(Outcome::Dropped(decision)) => {
+                    let stat = self.stats.iter().position(|s| s.name == decision.stat);
+                    row.drops.push((number, stat));
+                    if row.first_drop.is_none() && row.errors.is_empty() {
+                        row.first_drop = Some(number);
                     }
                 }
-                // What decides among rows measures none; the rest was refused.
-                Operator::Exact(_)
-                | Operator::Near(_)
-                | Operator::Selector(_)
-                | Operator::Grouper(_)
-                | Operator::Expander(_)
-                | Operator::Census(_) => None,
-            };
-            row.errors.extend(failed.map(|error| (number, error)));
+                Ok(_) => {}
+                Err(error) => {
+                    row.errors.push((number, error));
+                    if step.spec.kind == OpKind::Mapper {
+                        // What stands behind would measure a text that the recipe never sees.
+                        return;
+                    }
+                }
+            }
         }
     }
 

@@ -11,23 +11,15 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::resolved::{Resolved, scalar};
-use super::stat::{Bound, Stat, numbers_of, stats_of};
+use super::stat::{Stat, numbers_of, stats_of};
 use super::stored::{cascade, each_row, judge};
 use crate::exec::known::KnownStats;
 use crate::exec::plan;
-use crate::op::{ImageNeed, Operator, Verdict};
+use crate::op::{BoundParam, ImageNeed, OpKind, OpSpec, Operator, Side, Verdict};
 use crate::recipe::{self, Inputs, LoadOptions, Problems, Recipe, RecipeSource, Step, Validation};
 use crate::record::manifest::Change;
 use crate::record::{Analysis, AnalysisFiles, InputRecord, PastRun, RecordError};
 use crate::sample::ImageCheck;
-
-/// Parameters of every filter that say which values are kept, besides `min_…` and `max_…`.
-const DECIDING: [&str; 4] = [
-    "any_or_all",
-    "min_closed_interval",
-    "max_closed_interval",
-    "reversed_range",
-];
 
 /// Why there is nothing to recut.
 #[derive(Debug, thiserror::Error)]
@@ -191,13 +183,9 @@ impl Recut {
     ///
     /// # Errors
     /// If it is no bound of a filter of the recipe.
-    pub fn open(&self, op: &str, param: &str) -> Result<&'static str, RecutError> {
+    pub fn open(&self, op: &str, param: &str) -> Result<String, RecutError> {
         let (_, _, bound) = self.bound(op, param)?;
-        Ok(match (bound.is_size, param.starts_with("max_")) {
-            (false, _) => "null",
-            (true, true) => "1YB",
-            (true, false) => "'0'",
-        })
+        Ok(scalar(&bound.open()))
     }
 
     /// The value of `param` of the filter `op` that leaves `target` rows: the tightest that leaves
@@ -209,12 +197,7 @@ impl Recut {
         let steps = &self.recipe.steps;
         let (step, stat, bound) = self.bound(op, param)?;
         for step in steps {
-            let by_stats = match &step.operator {
-                Operator::Mapper(_) => true,
-                Operator::Filter(filter) => !filter.stats().is_empty(),
-                _ => false,
-            };
-            if !by_stats {
+            if step.spec.kind != OpKind::Mapper && !step.spec.decides_by_stats() {
                 return Err(refused(
                     format!(
                         "--target counts rows by their stats, and {} does not decide by them",
@@ -231,7 +214,7 @@ impl Recut {
                 "try bounds with --set, and look at the rows that each leaves",
             ));
         }
-        let upper = param.starts_with("max_");
+        let upper = bound.side == Side::Max;
         let critical = self.critical(step, stat, upper)?;
         let wanted = usize::try_from(target).unwrap_or(usize::MAX);
         let index = wanted.saturating_sub(1);
@@ -244,22 +227,9 @@ impl Recut {
                 "loosen other bounds with --set, or ask for another number of rows",
             ));
         };
-        let whole = if upper { value.ceil() } else { value.floor() };
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "stats are below 2^53 and the bound is whole"
-        )]
-        let written = if value.is_infinite() {
-            // Only rows without images: any bound leaves them.
-            Value::from(0)
-        } else if bound.is_size {
-            Value::from(format!("{}", whole as i64))
-        } else if bound.is_whole {
-            Value::from(whole as i64)
-        } else {
-            Value::from(value)
-        };
-        Ok(scalar(&written))
+        // Only rows without images: any bound leaves them.
+        let value = if value.is_infinite() { 0.0 } else { value };
+        Ok(scalar(&bound.write(value)))
     }
 
     /// How many rows its filters leave, by their stats.
@@ -279,7 +249,7 @@ impl Recut {
         }
     }
 
-    fn bound(&self, op: &str, param: &str) -> Result<(&Step, &Stat, &Bound), RecutError> {
+    fn bound(&self, op: &str, param: &str) -> Result<(&Step, &Stat, BoundParam), RecutError> {
         let (number, step) = self
             .recipe
             .steps
@@ -290,13 +260,16 @@ impl Recut {
         self.stats
             .iter()
             .filter(|stat| stat.step == number)
-            .flat_map(|stat| stat.bounds.iter().flatten().map(move |bound| (stat, bound)))
+            .flat_map(|stat| {
+                let bounds = stat.bounds.iter().flatten();
+                bounds.map(move |bound| (stat, bound.param))
+            })
             .find(|(_, bound)| bound.param == param)
             .map(|(stat, bound)| (step, stat, bound))
             .ok_or_else(|| {
                 refused(
                     format!("'{op}.{param}' is no bound of that filter"),
-                    "name a parameter that begins with min_ or max_",
+                    bounds_of(&step.spec),
                 )
             })
     }
@@ -305,7 +278,13 @@ impl Recut {
     /// is kept longest first.
     fn critical(&self, step: &Step, stat: &Stat, upper: bool) -> Result<Vec<f64>, RecutError> {
         let mut critical = Vec::new();
-        let all = step.params.get("any_or_all").and_then(Value::as_str) == Some("all");
+        let all = match &step.operator {
+            Operator::Filter(filter) => {
+                let mut ranges = filter.bounds().iter();
+                ranges.any(|range| *range.stat() == stat.name && range.asks_all())
+            }
+            _ => false,
+        };
         // With several images a row needs its best one, or its worst one.
         let pick = if upper == all { f64::max } else { f64::min };
         let any_bound = if upper {
@@ -351,6 +330,17 @@ impl Recut {
             critical.reverse();
         }
         Ok(critical)
+    }
+}
+
+/// What there is to choose from when another parameter is no bound.
+fn bounds_of(spec: &OpSpec) -> String {
+    let bounds = spec.stats.iter().flat_map(crate::op::Stat::bounds);
+    let names: Vec<&str> = bounds.map(|bound| bound.param).collect();
+    if names.is_empty() {
+        format!("{} has no bounds", spec.name)
+    } else {
+        format!("its bounds are {}", names.join(", "))
     }
 }
 
@@ -461,11 +451,10 @@ fn check_set(key: &str, steps: &[Step]) -> Result<(), RecutError> {
     let Some(step) = steps.iter().find(|step| step.name == op) else {
         return Err(no_step(op, steps));
     };
-    let filter = matches!(step.operator, Operator::Filter(_));
-    if filter && (step.def.bound(param).is_some() || DECIDING.contains(&param)) {
+    if step.spec.bound(param).is_some() || step.spec.decides.contains(&param) {
         return Ok(());
     }
-    let why = if filter {
+    let why = if step.spec.kind == OpKind::Filter {
         "changes what the filter measures, not what it keeps"
     } else {
         "is no bound of a filter"
@@ -484,7 +473,7 @@ fn check_steps(recipe: &Recipe) -> Result<(), RecutError> {
         .min()
         .unwrap_or(recipe.steps.len());
     for (number, step) in recipe.steps.iter().enumerate() {
-        if matches!(step.operator, Operator::Expander(_) | Operator::Grouper(_)) {
+        if step.spec.kind.makes_rows() {
             return Err(refused(
                 format!(
                     "{} makes other rows of those it reads, and the stats of those are not stored",
@@ -493,12 +482,10 @@ fn check_steps(recipe: &Recipe) -> Result<(), RecutError> {
                 "run the changed recipe",
             ));
         }
-        if step.operator.image_need() == ImageNeed::None {
+        if step.spec.images == ImageNeed::None {
             continue;
         }
-        let stored =
-            matches!(&step.operator, Operator::Filter(filter) if !filter.stats().is_empty());
-        if !stored {
+        if !step.spec.decides_by_stats() {
             return Err(refused(
                 format!(
                     "{} looks at the images of the rows that reach it, and what it finds is not stored",

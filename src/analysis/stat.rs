@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::op::{Operator, size_param};
+use crate::op::BoundParam;
 use crate::recipe::Step;
 use crate::record::analysis::BoundsRecord;
 use crate::sample::{StatKey, StatValue};
@@ -16,6 +16,8 @@ pub struct Stat {
     pub step: usize,
     /// That step's operator.
     pub op: &'static str,
+    /// What it counts or is measured in; empty for a mere number.
+    pub unit: &'static str,
     /// The parameters that bound it, and their values if they are set.
     pub bounds: [Option<Bound>; 2],
 }
@@ -23,14 +25,10 @@ pub struct Stat {
 /// A parameter that bounds a stat.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bound {
-    /// Its name, e.g. `max_len`.
-    pub param: String,
+    /// The parameter.
+    pub param: BoundParam,
     /// Its value, if there is one.
     pub value: Option<f64>,
-    /// Whether it is written as a size (`20kb`).
-    pub is_size: bool,
-    /// Whether it must be a whole number.
-    pub is_whole: bool,
 }
 
 impl Stat {
@@ -47,51 +45,25 @@ impl Stat {
 pub fn stats_of(steps: &[Step]) -> Vec<Stat> {
     let mut stats: Vec<Stat> = Vec::new();
     for (number, step) in steps.iter().enumerate() {
-        let Operator::Filter(filter) = &step.operator else {
-            continue;
-        };
-        let names = filter.stats();
-        for name in names {
-            if stats.iter().all(|stat| stat.name != *name) {
+        for own in &step.spec.stats {
+            if stats.iter().all(|stat| stat.name != own.name) {
+                let bound = |param: Option<BoundParam>| {
+                    param.map(|param| Bound {
+                        param,
+                        value: param.value(&step.params),
+                    })
+                };
                 stats.push(Stat {
-                    name: name.clone(),
+                    name: own.name.clone(),
                     step: number,
                     op: step.name,
-                    bounds: ["min_", "max_"].map(|end| bound(step, end, name, names.len() == 1)),
+                    unit: own.unit,
+                    bounds: [bound(own.min), bound(own.max)],
                 });
             }
         }
     }
     stats
-}
-
-/// The parameter of `step` that begins with `end` (`min_`, `max_`) and bounds the stat `name`: the
-/// only one if the filter has one stat, else the one that ends as the stat's name does
-/// (`min_width` bounds `image_width`).
-fn bound(step: &Step, end: &str, name: &str, only: bool) -> Option<Bound> {
-    let defaults = (step.def.defaults)();
-    let schema = (step.def.schema)().to_value();
-    let (param, value) = step.params.iter().find(|(param, _)| {
-        step.def.bound(param).is_some()
-            && param
-                .strip_prefix(end)
-                .is_some_and(|rest| only || name.ends_with(rest))
-    })?;
-    let is_size = defaults.get(param).is_some_and(Value::is_string);
-    let types = schema.pointer(&format!("/properties/{param}/type"));
-    let is_whole = types.is_some_and(|types| types.to_string().contains("\"integer\""));
-    let value = match value {
-        Value::String(size) => size_param(param, size).ok(),
-        other => other.as_f64(),
-    };
-    // Beyond that no count is exact, and Data-Juicer's defaults for "no bound" begin.
-    let value = value.filter(|value| value.abs() < 2_f64.powi(53));
-    Some(Bound {
-        param: param.clone(),
-        value,
-        is_size,
-        is_whole,
-    })
 }
 
 /// What the values of a stat look like.

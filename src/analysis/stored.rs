@@ -93,8 +93,9 @@ pub fn cascade(
 #[must_use]
 pub fn judge(step: &Step, stats: &Stats) -> Option<Verdict> {
     match &step.operator {
-        Operator::Filter(filter) if !filter.stats().is_empty() => {
-            let complete = filter.stats().iter().all(|key| stats.get(key).is_some());
+        Operator::Filter(filter) if step.spec.measures() => {
+            let mut own = step.spec.stats.iter();
+            let complete = own.all(|stat| stats.get(&stat.name).is_some());
             complete.then(|| filter.decide(stats))
         }
         _ => Some(Verdict::Keep),

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::resolved::{Resolved, scalar};
-use super::stat::{Bound, Stat, stats_of};
+use super::stat::{Stat, stats_of};
 use super::stored::cascade;
+use crate::op::{BoundParam, OpKind, Side, Written};
 use crate::recipe::{self, LoadOptions, Problems, Recipe, RecipeSource};
 use crate::record::{Analysis, AnalysisFiles};
 use crate::report::table::thousands;
@@ -74,11 +75,11 @@ pub fn suggest(
         .steps
         .iter()
         .zip(&counts)
-        .map(|(step, count)| match &step.operator {
-            crate::op::Operator::Filter(filter) if filter.stats().is_empty() => {
+        .map(|(step, count)| match step.spec.kind {
+            OpKind::Filter if !step.spec.measures() => {
                 "What it drops is not known from stats alone.".to_owned()
             }
-            crate::op::Operator::Filter(_) => format!(
+            OpKind::Filter => format!(
                 "Drops {} rows ({}) alone, {} ({}) in sequence.",
                 thousands(count.alone),
                 share(count.alone, rows),
@@ -131,8 +132,8 @@ fn advise<'a>(stat: &'a Stat, analysis: &Analysis, rule: Rule) -> Option<Advice<
         Rule::ThreeSigma => sigmas,
     };
     let [lower, upper] = &stat.bounds;
-    let low = lower.as_ref().map(|bound| outward(low, bound, false));
-    let high = upper.as_ref().map(|bound| outward(high, bound, true));
+    let low = lower.as_ref().map(|bound| outward(low, bound.param));
+    let high = upper.as_ref().map(|bound| outward(high, bound.param));
     Some(Advice {
         stat,
         facts,
@@ -144,9 +145,12 @@ fn advise<'a>(stat: &'a Stat, analysis: &Analysis, rule: Rule) -> Option<Advice<
 }
 
 /// A bound rounded away from the data: to a whole number, or to four digits.
-fn outward(number: f64, bound: &Bound, up: bool) -> f64 {
-    let round = |number: f64| if up { number.ceil() } else { number.floor() };
-    if bound.is_whole || bound.is_size {
+fn outward(number: f64, bound: BoundParam) -> f64 {
+    let round = |number: f64| match bound.side {
+        Side::Min => number.floor(),
+        Side::Max => number.ceil(),
+    };
+    if bound.written != Written::Number {
         return round(number);
     }
     if number == 0.0 || !number.is_finite() {
@@ -205,24 +209,9 @@ fn render(
 fn set_bounds(params: &mut Map<String, Value>, advice: &Advice<'_>) {
     for (bound, limit) in advice.stat.bounds.iter().zip(advice.bounds) {
         let Some(bound) = bound else { continue };
-        let value = match limit {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "stats are below 2^53 and the bound is whole"
-            )]
-            Some(limit) if bound.is_size => Value::from(format!("{}", limit as i64)),
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "stats are below 2^53 and the bound is whole"
-            )]
-            Some(limit) if bound.is_whole => Value::from(limit as i64),
-            Some(limit) => Value::from(limit),
-            // A size cannot be left open.
-            None if bound.is_size && bound.param.starts_with("min") => Value::from("0"),
-            None if bound.is_size => Value::from("1YB"),
-            None => Value::Null,
-        };
-        params.insert(bound.param.clone(), value);
+        let bound = bound.param;
+        let value = limit.map_or_else(|| bound.open(), |limit| bound.write(limit));
+        params.insert(bound.param.to_owned(), value);
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::peer_ops::{PEER_OPS, PeerOp};
-use crate::op::{self, OpDef};
+use crate::op::{self, Field, OpDef, Side};
 use crate::recipe::{BASE_KEYS, FUSED, KEYS, OUTPUT_KEYS, ParamSchema, Role};
 
 /// The page of one operator: its definition, parameters, stats, example and peer.
@@ -182,7 +182,12 @@ pub fn keys_markdown() -> String {
 }
 
 fn page(def: &OpDef, level: &str) -> String {
-    let mut out = format!("{level} {}\n\n*{}*\n\n", def.name, def.family);
+    let mut out = format!(
+        "{level} {}\n\n*{}*{}\n\n",
+        def.name,
+        def.family,
+        fields(def)
+    );
     let deeper = &level[1..];
     let mut fenced = false;
     let mut tabled = false;
@@ -194,6 +199,7 @@ fn page(def: &OpDef, level: &str) -> String {
         if line.starts_with('#') && !fenced {
             if !tabled {
                 out.push_str(&parameters(def, level));
+                out.push_str(&stats(def, level));
                 tabled = true;
             }
             out.push_str(deeper);
@@ -204,6 +210,7 @@ fn page(def: &OpDef, level: &str) -> String {
     if !tabled {
         out.push('\n');
         out.push_str(&parameters(def, level));
+        out.push_str(&stats(def, level));
     }
     while out.ends_with("\n\n") {
         out.pop();
@@ -246,6 +253,59 @@ fn parameters(def: &OpDef, level: &str) -> String {
     out
 }
 
+/// What it reads and writes, and what it is known by in stored results.
+fn fields(def: &OpDef) -> String {
+    let names = |fields: &[Field]| {
+        let names: Vec<String> = fields.iter().map(ToString::to_string).collect();
+        names.join(", ")
+    };
+    let facts = &def.facts;
+    let mut out = String::new();
+    if !facts.reads.is_empty() {
+        let _ = write!(out, " · reads {}", names(facts.reads));
+    }
+    if !facts.writes.is_empty() {
+        let _ = write!(out, " · writes {}", names(facts.writes));
+    }
+    let _ = write!(out, " · version {}", facts.version);
+    out
+}
+
+/// What it measures; nothing for an operator that measures nothing.
+fn stats(def: &OpDef, level: &str) -> String {
+    let mut out = String::new();
+    for stat in def.facts.stats {
+        if out.is_empty() {
+            let _ = write!(
+                out,
+                "{level}# Stats\n\n| stat | type | unit | least kept | greatest kept |\n|---|---|---|---|---|\n"
+            );
+        }
+        let mut name = stat.shown_name();
+        if !stat.condition().is_empty() {
+            let _ = write!(name, ", {}", stat.condition());
+        }
+        let bound = |side| {
+            let param = stat.bound(side);
+            param.map_or_else(String::new, |param| format!("`{param}`"))
+        };
+        row(
+            &mut out,
+            &[
+                &name,
+                stat.kind.words(),
+                stat.unit,
+                &bound(Side::Min),
+                &bound(Side::Max),
+            ],
+        );
+    }
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out
+}
+
 /// The first paragraph of the page.
 fn summary(def: &OpDef) -> String {
     def.docs
@@ -273,11 +333,18 @@ mod tests {
     fn a_page_has_the_parameters_before_the_stats() {
         let page = operator_page(op::find("text_length_filter").unwrap());
         assert!(
-            page.starts_with("# text_length_filter\n\n*filter*\n\nKeeps rows"),
+            page.starts_with(
+                "# text_length_filter\n\n*filter* · reads the text · version 1\n\nKeeps rows"
+            ),
             "{page}"
         );
         let parameters = page.find("## Parameters").unwrap();
-        assert!(parameters < page.find("## Stats").unwrap());
+        let stats = page.find("## Stats").unwrap();
+        assert!(parameters < stats && stats < page.find("## Example").unwrap());
+        assert!(
+            page.contains("| `text_len` | integer | characters | `min_len` | `max_len` |"),
+            "{page}"
+        );
         assert!(
             page.contains("| `min_len` | a whole number | `10` | Fewest characters"),
             "{page}"

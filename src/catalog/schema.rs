@@ -146,7 +146,6 @@ fn parameters(def: &OpDef, definitions: &mut Map<String, Value>) -> Value {
     }
     if def.family == Family::Filter {
         for (name, property) in &mut properties {
-            property.as_object_mut().map(|p| p.remove("x-bound"));
             if def.bound(name).is_some() {
                 or_from_data(property);
             }

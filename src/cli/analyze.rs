@@ -12,7 +12,7 @@ use crate::analysis;
 use crate::analysis::suggest::{Rule, suggest};
 use crate::exec::{Observer, RunError};
 use crate::io::PendingFile;
-use crate::op::Operator;
+use crate::op::OpKind;
 use crate::recipe::{Inputs, LoadOptions, Recipe, Step, Validation};
 use crate::record::analysis::Summary;
 use crate::record::{Analysis, AnalysisFiles};
@@ -228,12 +228,7 @@ fn load(args: &Args) -> Result<Recipe, Exit> {
         note(problems.to_string().trim_end());
         Exit::Usage
     })?;
-    let edits = |step: &&Step| {
-        matches!(
-            step.operator,
-            Operator::Expander(_) | Operator::Census(_) | Operator::Grouper(_)
-        )
-    };
+    let edits = |step: &&Step| step.spec.kind.makes_rows() || step.spec.kind == OpKind::Census;
     if let Some(step) = recipe.steps.iter().find(edits) {
         error(
             &format!(

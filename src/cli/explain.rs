@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::exec::{StepProbe, plan};
-use crate::op::{ImageNeed, Operator};
+use crate::op::{ImageNeed, OpKind};
 use crate::recipe::{Inputs, OutputSpec, Recipe, Step, Validation};
 
 /// The plan as text, with what a probe of the first rows measured.
@@ -96,9 +96,10 @@ fn probe_line(probe: Option<StepProbe>) -> String {
 }
 
 fn step_line(step: &Step) -> String {
-    let class = match &step.operator {
-        Operator::Filter(_) if step.is_barrier() => from_data(step),
-        _ => class(&step.operator).to_owned(),
+    let class = if step.spec.kind == OpKind::Filter && step.is_barrier() {
+        from_data(step)
+    } else {
+        step.spec.kind.words().to_owned()
     };
     let params: Vec<String> = step
         .written_params()
@@ -106,7 +107,7 @@ fn step_line(step: &Step) -> String {
         .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| format!("{name}: {value}"))
         .collect();
-    let image = match step.operator.image_need() {
+    let image = match step.spec.images {
         ImageNeed::None => String::new(),
         need => format!(", {}", image_words(need)),
     };
@@ -135,17 +136,6 @@ fn from_data(step: &Step) -> String {
     }
     parts.push("decides when all rows are measured".to_owned());
     parts.join(", ")
-}
-
-fn class(operator: &Operator) -> &'static str {
-    match operator {
-        Operator::Mapper(_) | Operator::Filter(_) => "row by row",
-        Operator::Expander(_) => "row by row, may make several rows of one",
-        Operator::Exact(_) => "keys in parallel, admitted in order",
-        Operator::Near(_) | Operator::Selector(_) => "decides when all rows are known",
-        Operator::Census(_) => "counts all rows, then edits each",
-        Operator::Grouper(_) => "makes one row of each group when all rows are known",
-    }
 }
 
 fn output_line(output: &OutputSpec) -> String {

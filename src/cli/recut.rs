@@ -97,7 +97,7 @@ fn prepare(args: &Args) -> Result<Recut, RecutError> {
         .split_once('.')
         .ok_or_else(|| refused(&format!("--by {by} names no bound"), "write FILTER.BOUND"))?;
     let mut open = sets.clone();
-    open.push((by.clone(), recut.open(op, param)?.into()));
+    open.push((by.clone(), recut.open(op, param)?));
     let open = recut::prepare(&args.stats, open, &output, &cwd)?;
     let value = open.search(op, param, target)?;
     sets.push((by.clone(), value.clone()));

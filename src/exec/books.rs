@@ -16,7 +16,7 @@ use super::{RunError, target_name, write_error};
 use crate::io::source::MAX_ROW_BYTES;
 use crate::io::workspace::{Lengths, sync_pending};
 use crate::io::{Input, PendingFile, ProducedFiles, Workspace};
-use crate::op::{Decision, Family, Operator};
+use crate::op::{Decision, Family, OpKind, Operator};
 use crate::recipe::{OnError, OutputFormat, QuarantineLimit, Recipe, Step, Target};
 use crate::record::counts::{FromData, Reason};
 use crate::record::ledger::{Ledger, PackedLog};
@@ -693,7 +693,7 @@ impl TraceFile {
             tracer.open && (tracer.ops.is_empty() || tracer.ops.iter().any(|op| op == step.name));
         // Data-Juicer pairs rows with parts that are not theirs where a mapper makes several rows
         // of one, so there is no such trace to match.
-        let rowwise = matches!(step.operator, Operator::Mapper(_) | Operator::Filter(_));
+        let rowwise = matches!(step.spec.kind, OpKind::Mapper | OpKind::Filter);
         let files = files.filter(|_| wanted && rowwise)?;
         Some(Self {
             path: files.trace(step.name),
@@ -751,7 +751,7 @@ fn add_cost(step: &mut StepCounts, cost: &StepCost) {
 
 /// Whether a step measures stats.
 fn measures(step: &Step) -> bool {
-    matches!(&step.operator, Operator::Filter(filter) if !filter.stats().is_empty())
+    step.spec.measures()
 }
 
 /// The id for the ledger and the quarantine. An id that is neither a text nor a number, is no

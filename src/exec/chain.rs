@@ -10,12 +10,11 @@ use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::driver;
-use super::exchange::PlacedExchange;
 use super::known::{self, KnownRow};
 use super::store::{self, Store, stats_from_json};
 use crate::io::RawBatch;
 use crate::io::format::Renderer;
-use crate::op::{Common, Decision, Filter, ImageNeed, Operator, Part, Verdict};
+use crate::op::{Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, RowKey, Setting};
 use crate::recipe::{Step, Validation};
 use crate::record::stats::READ;
 use crate::record::{Stage, StatsError, StepNumber};
@@ -47,8 +46,6 @@ pub struct Chain<'a> {
     pub stream: Vec<usize>,
     /// The steps behind them that decide among all rows.
     pub group: Range<usize>,
-    /// What they are, each with its step.
-    pub exchanges: &'a [PlacedExchange<'a>],
     /// Fields that every row must have (checked on fresh rows).
     pub required: Vec<FieldPath>,
     /// A field that fresh rows get if they lack it, and its value by input file.
@@ -253,7 +250,7 @@ pub struct BatchResult {
 }
 
 /// How a row's way through the operators ended.
-enum Outcome {
+enum Way {
     /// It reached the end, or a filter dropped it.
     Whole,
     /// The step made these parts of it.
@@ -335,7 +332,7 @@ impl Chain<'_> {
             .filter(|(number, _)| self.stream.contains(number) || self.group.contains(number));
         steps
             .map(|(_, step)| step)
-            .any(|s| s.operator.image_need() > ImageNeed::Header)
+            .any(|s| s.spec.images > ImageNeed::Header)
             || self
                 .outputs
                 .iter()
@@ -399,7 +396,7 @@ impl Chain<'_> {
     ) {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let outcome = self.steps_of(&mut sample, &mut row, &mut going, result)?;
-            if matches!((&outcome, &row.end), (Outcome::Whole, End::Alive)) {
+            if matches!((&outcome, &row.end), (Way::Whole, End::Alive)) {
                 self.finish(&sample, going.images_decode, &mut row, verbatim, result);
                 row.produced = sample.produced().to_vec();
             }
@@ -407,8 +404,8 @@ impl Chain<'_> {
         }));
         result.images.add(sample.image_counts());
         let error = match outcome {
-            Ok(Ok(Outcome::Whole)) => None,
-            Ok(Ok(Outcome::Parts(step, parts))) => {
+            Ok(Ok(Way::Whole)) => None,
+            Ok(Ok(Way::Parts(step, parts))) => {
                 // One line a row that was read: of the whole, up to here.
                 if !going.is_part {
                     self.write_row_stats(Some(&sample), going.images_decode, &row, result);
@@ -473,7 +470,7 @@ impl Chain<'_> {
         row: &mut RowResult,
         going: &mut Going<'_>,
         result: &mut BatchResult,
-    ) -> Result<Outcome, RowError> {
+    ) -> Result<Way, RowError> {
         let passed = if let Stage::Step(step) = going.at {
             step + 1
         } else {
@@ -504,25 +501,7 @@ impl Chain<'_> {
                     step.name
                 ));
             }
-            let done = match &step.operator {
-                Operator::Expander(op) => op.parts(sample).and_then(|parts| {
-                    let note = op.note(sample)?;
-                    row.traces.extend(note.map(|entry| Trace {
-                        step: number,
-                        entry,
-                    }));
-                    Ok(Some(parts))
-                }),
-                _ if self.group.contains(&number) => self
-                    .emit(step, number, sample, row, &mut result.records)
-                    .map(|()| None),
-                _ => self.step(step, number, sample, row, traced).map(|verdict| {
-                    if let Verdict::Drop(decision) = verdict {
-                        row.end = End::Dropped(number, decision);
-                    }
-                    None
-                }),
-            };
+            let done = self.step(step, number, sample, row, traced);
             if sample.edits() != edits {
                 cost.changed += 1;
             }
@@ -530,11 +509,23 @@ impl Chain<'_> {
                 cost.timed += 1;
                 cost.nanos += u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
             }
-            let Some(parts) = done? else {
-                if matches!(row.end, End::Dropped(..)) {
-                    return Ok(Outcome::Whole);
+            let parts = match done? {
+                Outcome::Parts(parts) => parts,
+                Outcome::Dropped(decision) => {
+                    row.end = End::Dropped(number, decision);
+                    return Ok(Way::Whole);
                 }
-                continue;
+                Outcome::Key(RowKey::Exact(key)) if !self.group.contains(&number) => {
+                    row.exact.extend(key.map(|key| (number, key)));
+                    continue;
+                }
+                Outcome::Key(key) => {
+                    let start = result.records.len();
+                    key.write(&mut result.records);
+                    row.records.push(start..result.records.len());
+                    continue;
+                }
+                Outcome::Goes => continue,
             };
             if parts.is_empty() {
                 let decision = Decision {
@@ -543,17 +534,16 @@ impl Chain<'_> {
                     limit: "at least 1".to_owned(),
                 };
                 row.end = End::Dropped(number, Box::new(decision));
-                return Ok(Outcome::Whole);
+                return Ok(Way::Whole);
             }
             cost.changed += u64::from(parts.len() > 1 || parts.iter().any(|part| !part.is_same()));
             cost.repeated += parts.len() as u64 - 1;
-            return Ok(Outcome::Parts(number, parts));
+            return Ok(Way::Parts(number, parts));
         }
         if !self.stream.is_sorted() {
-            let wrote = |number: usize, key: &str| match self.steps.get(number).map(|s| &s.operator)
-            {
-                Some(Operator::Filter(op)) => op.stats().iter().any(|stat| stat == key),
-                _ => false,
+            let wrote = |number: usize, key: &str| {
+                let step = self.steps.get(number);
+                step.is_some_and(|step| step.spec.stats.iter().any(|stat| stat.name == key))
             };
             // The order of the recipe, whatever ran first.
             sample.stats.sort_from(measured_before, |key| {
@@ -561,7 +551,7 @@ impl Chain<'_> {
                 by.min().unwrap_or(usize::MAX)
             });
         }
-        Ok(Outcome::Whole)
+        Ok(Way::Whole)
     }
 
     /// What is done to a row before its first step.
@@ -599,6 +589,7 @@ impl Chain<'_> {
         Ok((told, sample.value(&step.base.text_key)?))
     }
 
+    /// Runs one operator on a row, and keeps what it tells of it but for its end.
     fn step(
         &self,
         step: &Step,
@@ -606,77 +597,35 @@ impl Chain<'_> {
         sample: &mut Sample,
         row: &mut RowResult,
         traced: bool,
-    ) -> Result<Verdict, RowError> {
-        match &step.operator {
-            Operator::Mapper(op) => {
-                let before = traced.then(|| self.before(step, sample)).transpose()?;
-                op.apply(sample)?;
-                if let Some((told, text)) = before {
-                    let now = sample.value(&step.base.text_key)?;
-                    row.traces.extend(Trace::changed(number, told, text, now));
+    ) -> Result<Outcome, RowError> {
+        let setting = Setting {
+            ujson: self.ujson,
+            collects: self.group.contains(&number),
+            common: Some(&self.common),
+        };
+        let is_mapper = step.spec.kind == OpKind::Mapper;
+        let before = (traced && is_mapper).then(|| self.before(step, sample));
+        let before = before.transpose()?;
+        let outcome = step.operator.run(&step.spec, sample, &setting)?;
+        if let Some((told, text)) = before {
+            let now = sample.value(&step.base.text_key)?;
+            row.traces.extend(Trace::changed(number, told, text, now));
+        }
+        match &outcome {
+            Outcome::Dropped(_) if traced => row.traces.push(Trace::dropped(number, sample)),
+            Outcome::Parts(_) => {
+                if let Operator::Expander(op) = &step.operator {
+                    let note = op.note(sample)?;
+                    let note = note.map(|entry| Trace {
+                        step: number,
+                        entry,
+                    });
+                    row.traces.extend(note);
                 }
             }
-            Operator::Filter(op) => {
-                self.measure(op.as_ref(), sample)?;
-                let verdict = op.decide_row(sample)?;
-                if traced && matches!(verdict, Verdict::Drop(_)) {
-                    row.traces.push(Trace::dropped(number, sample));
-                }
-                return Ok(verdict);
-            }
-            Operator::Exact(op) => {
-                if let Some(key) = op.key(sample)? {
-                    row.exact.push((number, key));
-                }
-            }
-            Operator::Census(op) => op.apply(sample, &self.common)?,
-            // The others never stand in a stream.
-            Operator::Expander(_)
-            | Operator::Near(_)
-            | Operator::Selector(_)
-            | Operator::Grouper(_) => {}
+            _ => {}
         }
-        Ok(Verdict::Keep)
-    }
-
-    /// Measures a row, unless all that the filter measures is known.
-    fn measure(&self, op: &dyn Filter, sample: &mut Sample) -> Result<(), RowError> {
-        let known = op.stats();
-        if known.iter().all(|key| sample.stats.get(key).is_some()) {
-            return Ok(());
-        }
-        if !sample.stats.members().is_empty() {
-            return Err(RowError::new(
-                "wrong_type",
-                "the row is a group: its stats are those of its rows",
-            ));
-        }
-        let values = op.measure(sample)?;
-        for (key, value) in known.iter().zip(values) {
-            let value = if self.ujson { ujson(value) } else { value };
-            sample.stats.set(key.clone(), value);
-        }
-        Ok(())
-    }
-
-    /// Appends the row's record for the exchange that step `number` is.
-    fn emit(
-        &self,
-        step: &Step,
-        number: usize,
-        sample: &mut Sample,
-        row: &mut RowResult,
-        records: &mut Vec<u8>,
-    ) -> Result<(), RowError> {
-        if let Operator::Filter(op) = &step.operator {
-            self.measure(op.as_ref(), sample)?;
-        }
-        let start = records.len();
-        if let Some((_, exchange)) = self.exchanges.iter().find(|(of, _)| *of == number) {
-            exchange.emit(sample, records)?;
-        }
-        row.records.push(start..records.len());
-        Ok(())
+        Ok(outcome)
     }
 
     /// Keeps what was measured of a row.
@@ -773,36 +722,4 @@ pub fn check_images(sample: &Sample, level: Validation) -> Result<(), RowError> 
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = driver::panic_message(panic);
     format!("djr failed on this row, please report it: {text}")
-}
-
-/// A stat as Data-Juicer 1.6.1 has it after its way through JSON text.
-#[must_use]
-pub fn ujson(value: StatValue) -> StatValue {
-    use crate::text::ujson_round_trip as round;
-    match value {
-        StatValue::Float(v) => round(v).map_or(StatValue::Json(Value::Null), StatValue::Float),
-        StatValue::Floats(list) => StatValue::Floats(
-            list.into_iter()
-                .map(|v| round(v).unwrap_or(f64::NAN))
-                .collect(),
-        ),
-        StatValue::Json(value) => StatValue::Json(ujson_within(value)),
-        other => other,
-    }
-}
-
-/// A field that was copied into the stats, with its floats as they come back.
-fn ujson_within(value: Value) -> Value {
-    match value {
-        Value::Number(number) if number.is_f64() => number
-            .as_f64()
-            .and_then(crate::text::ujson_round_trip)
-            .map_or(Value::Null, Value::from),
-        Value::Array(items) => items.into_iter().map(ujson_within).collect(),
-        Value::Object(map) => map
-            .into_iter()
-            .map(|(key, value)| (key, ujson_within(value)))
-            .collect(),
-        other => other,
-    }
 }

@@ -7,11 +7,11 @@ use serde_json::Value;
 use super::RunError;
 use super::store::stats_from_json;
 use crate::io::{Input, LineSource, RawBatch};
-use crate::op::{ImageNeed, Operator};
+use crate::op::ImageNeed;
 use crate::recipe::Step;
 use crate::record::stats::InputRef;
 use crate::record::{StatsError, StatsRow, StepNumber};
-use crate::sample::{Origin, Stats};
+use crate::sample::{Origin, StatKey, Stats};
 
 /// Where stats of all rows of the inputs are: one line of JSON a row, in input order, as
 /// `stats.jsonl` of an analysis has them.
@@ -103,25 +103,32 @@ impl KnownRow {
     /// If they are not known although the row was measured, and would have to be measured from
     /// its images: that is what stored stats are to save.
     pub fn fill(&self, step: &Step, stats: &mut Stats) -> Result<bool, String> {
-        let Operator::Filter(filter) = &step.operator else {
+        if !step.spec.decides_by_stats() {
             return Ok(false);
-        };
-        let names = filter.stats();
+        }
+        let names: Vec<&StatKey> = step.spec.stats.iter().map(|stat| &stat.name).collect();
         if names.iter().all(|name| stats.get(name).is_some()) {
             return Ok(true);
         }
         let found: Option<Vec<_>> = names.iter().map(|name| self.stats.get(name)).collect();
         if let Some(found) = found {
             for (name, value) in names.iter().zip(found) {
-                stats.set(name.clone(), value.clone());
+                stats.set((*name).clone(), value.clone());
             }
             return Ok(true);
         }
         let tried = self.failed.contains(&StepNumber::at(step.index));
-        if tried || filter.image_need() == ImageNeed::None {
+        if tried || step.spec.images == ImageNeed::None {
             return Ok(false);
         }
-        Err(format!("{} was measured", names.join(", ")))
+        Err(format!(
+            "{} was measured",
+            names
+                .iter()
+                .map(AsRef::as_ref)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ))
     }
 }
 

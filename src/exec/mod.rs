@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-pub use chain::{STATS_FIELD, StepCost, panic_message, ujson};
+pub use chain::{STATS_FIELD, StepCost, panic_message};
 pub use probe::{StepProbe, probe};
 pub use run::has_progress;
 pub use store::stats_from_json;

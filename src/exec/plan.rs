@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::op::{ImageNeed, Operator};
+use crate::op::{ImageNeed, OpKind, OpSpec};
 use crate::recipe::{OnError, OutputSpec, Recipe, Step, Validation};
 use crate::sample::StatKey;
 
@@ -34,13 +34,11 @@ pub fn phases(steps: &[Step]) -> Vec<Phase> {
             .position(Step::is_barrier)
             .map_or(steps.len(), |i| at + usize::from(counted) + i);
         let stream = steps.get(at..barrier).unwrap_or_default();
-        let expands = stream
-            .iter()
-            .rposition(|s| matches!(s.operator, Operator::Expander(_)));
+        let expands = stream.iter().rposition(|s| s.spec.kind == OpKind::Expander);
         let barrier = stream
             .iter()
             .take(expands.unwrap_or(0))
-            .position(|s| matches!(s.operator, Operator::Exact(_)))
+            .position(|s| s.spec.kind == OpKind::Exact)
             .map(|i| at + i)
             .or_else(|| (barrier < steps.len()).then_some(barrier));
         let Some(barrier) = barrier else {
@@ -55,9 +53,9 @@ pub fn phases(steps: &[Step]) -> Vec<Phase> {
             .iter()
             .skip(barrier)
             .position(|s| {
-                let joins = s.is_barrier() || matches!(s.operator, Operator::Exact(_));
-                let ends = merged || !joins || matches!(s.operator, Operator::Census(_));
-                merged = matches!(s.operator, Operator::Grouper(_));
+                let joins = s.is_barrier() || s.spec.kind == OpKind::Exact;
+                let ends = merged || !joins || s.spec.kind == OpKind::Census;
+                merged = s.spec.kind == OpKind::Grouper;
                 ends
             })
             .map_or(steps.len(), |i| barrier + i);
@@ -77,7 +75,7 @@ impl Phase {
     #[must_use]
     pub fn grouper<'s>(&self, steps: &'s [Step]) -> Option<&'s Step> {
         let last = steps.get(self.group.clone())?.last()?;
-        matches!(last.operator, Operator::Grouper(_)).then_some(last)
+        (last.spec.kind == OpKind::Grouper).then_some(last)
     }
 }
 
@@ -97,7 +95,7 @@ pub fn order(recipe: &Recipe, stream: &Range<usize>) -> Vec<usize> {
         return order;
     }
     let steps = &recipe.steps;
-    let is_exact = |n: &usize| matches!(operator(steps, *n), Some(Operator::Exact(_)));
+    let is_exact = |n: &usize| spec(steps, *n).is_some_and(|spec| spec.kind == OpKind::Exact);
     let until = order.iter().position(is_exact).unwrap_or(order.len());
     let before = order.get_mut(..until).unwrap_or_default();
     let movable = |n: usize| filter_stats(steps, n).is_some();
@@ -112,24 +110,21 @@ pub fn order(recipe: &Recipe, stream: &Range<usize>) -> Vec<usize> {
         stats.dedup();
         // A stat that two filters share is measured by the one that runs first.
         if stats.len() == all {
-            run.sort_by_key(|&n| operator(steps, n).map(Operator::image_need));
+            run.sort_by_key(|&n| spec(steps, n).map(|spec| spec.images));
         }
     }
     order
 }
 
-fn operator(steps: &[Step], number: usize) -> Option<&Operator> {
-    steps.get(number).map(|step| &step.operator)
+fn spec(steps: &[Step], number: usize) -> Option<&OpSpec> {
+    steps.get(number).map(|step| &step.spec)
 }
 
 /// The stats of a filter that decides by nothing else.
-fn filter_stats(steps: &[Step], number: usize) -> Option<&[StatKey]> {
-    match operator(steps, number)? {
-        Operator::Filter(op) if !op.reads_stats() => {
-            Some(op.stats()).filter(|stats| !stats.is_empty())
-        }
-        _ => None,
-    }
+fn filter_stats(steps: &[Step], number: usize) -> Option<Vec<&StatKey>> {
+    let spec = spec(steps, number)?;
+    let movable = spec.decides_by_stats() && !spec.reads_stats();
+    movable.then(|| spec.stats.iter().map(|stat| &stat.name).collect())
 }
 
 /// How far the images of a row are decoded in a phase, its outputs included.
@@ -139,7 +134,7 @@ pub fn image_need(steps: &[Step], phase: &Phase, outputs: &[OutputSpec]) -> Imag
         .get(phase.stream.start..phase.group.end)
         .unwrap_or_default()
         .iter()
-        .map(|s| s.operator.image_need());
+        .map(|s| s.spec.images);
     let of_outputs = outputs
         .iter()
         .filter(|o| phase.group.is_empty() && o.sample.is_none())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::chain::{Chain, End, Work};
-use super::{RunError, exchange, plan, run, setup};
+use super::{RunError, plan, run, setup};
 use crate::io::LineSource;
 use crate::op::{Family, ImageNeed};
 use crate::recipe::{CompatStats, Recipe};
@@ -45,14 +45,12 @@ pub fn probe(
         });
     }
     let inputs = setup::inputs(recipe);
-    let exchanges = exchange::of_steps(&recipe.steps, &phase.group);
     let need = |phase| plan::image_need(&recipe.steps, phase, &[]);
     let chain = Chain {
         steps: &recipe.steps,
         suffixes: run::suffixes(recipe, &inputs),
         stream: plan::order(recipe, &phase.stream),
         group: phase.group.clone(),
-        exchanges: &exchanges,
         required: run::required(recipe),
         context: setup::image_context(recipe, &inputs, working_dir, need(&phase)),
         ujson: recipe.compat_stats == CompatStats::Ujson,

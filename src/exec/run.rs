@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::books::{Books, quarantine_path};
 use super::chain::{BatchResult, Chain, OutputWork, TIMED_EVERY};
+use super::exchange;
 use super::exchange::group::GroupImages;
 use super::exchange::pass::{self, ExchangePass};
-use super::exchange::{self, PlacedExchange};
 use super::journal::{Journal, Left, Opened, Progress};
 use super::output_pass::OutputPass;
 use super::stream::{Source, drive};
@@ -24,7 +24,7 @@ use crate::io::format::questions::Questions;
 use crate::io::paths::PathWriter;
 use crate::io::workspace::Lengths;
 use crate::io::{Input, OutputLock, PendingFile, Workspace};
-use crate::op::{Common, ImageNeed, Operator};
+use crate::op::{Common, ImageNeed, OpKind, SUFFIX};
 use crate::recipe::{
     CompatStats, Inputs, OutputFormat, OutputSpec, PathStyle, Recipe, Target, Validation,
 };
@@ -257,7 +257,7 @@ impl Run<'_> {
         let budget = self.fixed.key_budget();
         let mut pass = ExchangePass::open(&self.fixed.workspace, at.phase, &exchanges, budget)
             .map_err(|e| write_error(self.fixed.workspace.directory().display(), e))?;
-        self.read(&mut pass, phase, &exchanges, source, &mut at, heard)?;
+        self.read(&mut pass, phase, source, &mut at, heard)?;
         let Self {
             fixed,
             books,
@@ -298,7 +298,7 @@ impl Run<'_> {
         let fixed = &self.fixed;
         let specs = &fixed.recipe.outputs;
         let mut pass = OutputPass::open(&fixed.workspace, specs, &at.sinks, fixed.key_budget())?;
-        self.read(&mut pass, phase, &[], source, &mut at, heard)?;
+        self.read(&mut pass, phase, source, &mut at, heard)?;
         let reached = self.books.reached_outputs;
         for (counts, sink) in self.books.report.outputs.iter_mut().zip(&pass.sinks) {
             if let Some(sink) = sink {
@@ -317,7 +317,6 @@ impl Run<'_> {
         &mut self,
         pass: &mut dyn Pass,
         phase: &plan::Phase,
-        exchanges: &[PlacedExchange<'_>],
         source: Source,
         at: &mut Progress,
         heard: &mut dyn FnMut(&Books),
@@ -331,7 +330,6 @@ impl Run<'_> {
         let fresh = source.is_fresh();
         let chain = Chain {
             keep_frames: pass.keeps_rows(),
-            exchanges,
             ..fixed.chain(phase, books, common, fresh)
         };
         let passed = drive(
@@ -539,7 +537,6 @@ impl Fixed<'_> {
             required,
             context: self.image_context(plan::image_need(&recipe.steps, phase, &recipe.outputs)),
             ujson: recipe.compat_stats == CompatStats::Ujson,
-            exchanges: &[],
             keep_frames: false,
             outputs,
             keep_row_stats: fresh && books.row_stats.is_some(),
@@ -566,7 +563,6 @@ impl Fixed<'_> {
             steps: &[],
             stream: Vec::new(),
             group: 0..0,
-            exchanges: &[],
             required: Vec::new(),
             suffixes: None,
             context: self.image_context(plan::output_need(validate)),
@@ -601,19 +597,16 @@ impl Fixed<'_> {
 
 /// The field that names the suffix of a row's input, and the suffix of each, if a step asks for it.
 pub(super) fn suffixes(recipe: &Recipe, inputs: &[Input]) -> Option<(&'static str, Vec<String>)> {
-    let field = recipe.steps.iter().find_map(|step| match &step.operator {
-        Operator::Filter(op) => op.suffix_field(),
-        _ => None,
-    })?;
-    Some((field, inputs.iter().map(Input::suffix).collect()))
+    let mut steps = recipe.steps.iter();
+    steps.find(|step| step.spec.reads_suffix)?;
+    Some((SUFFIX, inputs.iter().map(Input::suffix).collect()))
 }
 
 /// The text fields that every row must have: none where rows come as groups.
 pub(super) fn required(recipe: &Recipe) -> Vec<FieldPath> {
-    let groups = recipe.steps.iter().find_map(|step| match &step.operator {
-        Operator::Expander(op) => op.takes_groups().then_some(true),
-        Operator::Grouper(_) => Some(false),
-        _ => None,
+    let groups = recipe.steps.iter().find_map(|step| match step.spec.kind {
+        OpKind::Grouper => Some(false),
+        _ => step.spec.takes_groups.then_some(true),
     });
     let keys = recipe.text_keys.iter().filter(|_| groups != Some(true));
     keys.map(|key| FieldPath::new(key.as_str())).collect()

@@ -4,9 +4,12 @@
 //! problem of the recipe, reported before any data is read, with what to download and where to.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::{AssetError, BuildContext, ParamError};
 use crate::models::{FastText, KenLm, SentencePiece};
@@ -17,6 +20,93 @@ const DOWNLOADS: &str = "https://dail-wlcb.oss-cn-wulanchabu.aliyuncs.com/data_j
 
 /// The language name that stands for all lists together.
 const ALL: &str = "all";
+
+/// A file that decides what an operator answers: a word list, a tokenizer, a model, bounds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asset {
+    /// Where it was found.
+    #[serde(serialize_with = "as_text")]
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// XXH3-128 of its bytes, in hexadecimal digits.
+    pub xxh3_128: String,
+}
+
+/// A path that is no text is shown as well as can be: its digest tells what it was.
+fn as_text<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+impl Asset {
+    fn new(path: &Path, content: &[u8]) -> Self {
+        Self {
+            path: path.to_owned(),
+            bytes: content.len() as u64,
+            xxh3_128: hex(xxh3_128(content)),
+        }
+    }
+
+    /// The file at `path` as it is now; it is read, not kept.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn now(path: &Path) -> io::Result<Self> {
+        let mut file = std::fs::File::open(path)?;
+        let mut digest = Xxh3::new();
+        let mut bytes = 0;
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = file.read(&mut buffer)?;
+            let Some(part) = buffer.get(..count).filter(|part| !part.is_empty()) else {
+                break;
+            };
+            digest.update(part);
+            bytes += part.len() as u64;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            bytes,
+            xxh3_128: hex(digest.digest128()),
+        })
+    }
+}
+
+fn hex(digest: u128) -> String {
+    format!("{digest:032x}")
+}
+
+/// The one door to files for operators that are being built.
+impl BuildContext {
+    /// The content of a file that decides what the operator answers. It is listed among the
+    /// operator's assets, so that a run knows when another file stands in its place.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let content = std::fs::read(path)?;
+        let asset = Asset::new(path, &content);
+        let mut opened = self.opened.borrow_mut();
+        if !opened.contains(&asset) {
+            opened.push(asset);
+        }
+        Ok(content)
+    }
+
+    /// The same for a text.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not UTF-8.
+    pub fn read_text(&self, path: &Path) -> io::Result<String> {
+        String::from_utf8(self.read(path)?)
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.utf8_error()))
+    }
+
+    /// What was read since this was last asked.
+    pub(super) fn take_opened(&self) -> Vec<Asset> {
+        self.opened.take()
+    }
+}
 
 impl BuildContext {
     /// The list of `lang` in the word lists of a directory: every `*.json` whose name contains
@@ -30,7 +120,7 @@ impl BuildContext {
         &self,
         kind: &str,
         (param, dir): (&str, Option<&str>),
-        lang: &str,
+        (lang_param, lang): (&str, &str),
     ) -> Result<WordSet, ParamError> {
         let dir = match dir {
             Some(written) => self.resolve(written),
@@ -57,7 +147,7 @@ impl BuildContext {
                 ParamError::new(param, format!("cannot read {}: {e}", file.display()))
                     .hint("a word list is a JSON object from languages to lists of words")
             };
-            let text = std::fs::read(&file).map_err(|e| broken(&e))?;
+            let text = self.read(&file).map_err(|e| broken(&e))?;
             let read: BTreeMap<String, Vec<String>> =
                 serde_json::from_slice(&text).map_err(|e| broken(&e))?;
             for (lang, words) in read {
@@ -79,7 +169,7 @@ impl BuildContext {
             .filter(|l| *l != ALL)
             .collect();
         Err(ParamError::new(
-            "lang",
+            lang_param,
             format!("no {kind} list of language '{lang}' in {}", dir.display()),
         )
         .hint(format!("use one of {ALL}, {}", known.join(", "))))
@@ -120,25 +210,26 @@ impl BuildContext {
         self.model(param, &what, &name, or, |file| SentencePiece::parse(&file))
     }
 
-    /// The fastText model that tells languages, in Data-Juicer's cache.
+    /// The fastText model that tells languages, in Data-Juicer's cache. `param` is the parameter to
+    /// blame.
     ///
     /// # Errors
     /// If the model is absent or cannot be read.
-    pub fn language_model(&self) -> Result<FastText, ParamError> {
+    pub fn language_model(&self, param: &str) -> Result<FastText, ParamError> {
         let what = "fastText model of languages";
-        self.model("lang", what, "lid.176.bin", "", |file| {
+        self.model(param, what, "lid.176.bin", "", |file| {
             FastText::parse(&file)
         })
     }
 
-    /// The KenLM model of `lang` in Data-Juicer's cache.
+    /// The KenLM model of `lang` in Data-Juicer's cache. `param` is the parameter to blame.
     ///
     /// # Errors
     /// If the model is absent or cannot be read.
-    pub fn ngram_model(&self, lang: &str) -> Result<KenLm, ParamError> {
+    pub fn ngram_model(&self, param: &str, lang: &str) -> Result<KenLm, ParamError> {
         let what = format!("KenLM model of language '{lang}'");
         let name = format!("{lang}.arpa.bin");
-        self.model("lang", &what, &name, "", KenLm::parse)
+        self.model(param, &what, &name, "", KenLm::parse)
     }
 
     /// The model `name` in Data-Juicer's cache, read by `parse`.
@@ -162,7 +253,7 @@ impl BuildContext {
             )
             .hint(format!("download {DOWNLOADS}/models/{name} again"))
         };
-        let file = std::fs::read(&path).map_err(|e| broken(&e))?;
+        let file = self.read(&path).map_err(|e| broken(&e))?;
         parse(file).map_err(|e| broken(&e))
     }
 
@@ -183,13 +274,15 @@ impl BuildContext {
                  these places"
             ))
         })?;
-        let mut tokenizer = Tokenizer::from_file(&path).map_err(|e| {
+        let broken = |e: &dyn std::fmt::Display| {
             ParamError::new(
                 param,
                 format!("cannot use the tokenizer {}: {e}", path.display()),
             )
             .hint("only the tokenizer.json of fast tokenizers can be read")
-        })?;
+        };
+        let file = self.read(&path).map_err(|e| broken(&e))?;
+        let mut tokenizer = Tokenizer::from_bytes(&file).map_err(|e| broken(&e))?;
         // What the file says of cutting and padding is for training, not for counting.
         tokenizer.with_padding(None);
         let _ = tokenizer.with_truncation(None);
@@ -291,7 +384,13 @@ mod tests {
         let context = context(dir.path());
         let words = dir.path().join("words");
         std::fs::create_dir(&words).unwrap();
-        let list = |lang| context.word_list("stopwords", ("stopwords_dir", Some("words")), lang);
+        let list = |lang| {
+            context.word_list(
+                "stopwords",
+                ("stopwords_dir", Some("words")),
+                ("lang", lang),
+            )
+        };
         let none = list("en").unwrap_err();
         assert!(none.message.contains("words") && none.hint.unwrap().contains("stopwords.json"));
         std::fs::write(
@@ -309,6 +408,29 @@ mod tests {
         assert_eq!(unknown.hint.as_deref(), Some("use one of all, en, fr"));
         std::fs::write(words.join("z_stopwords.json"), r#"{"all": ["x"], "en": 3}"#).unwrap();
         assert!(list("en").unwrap_err().message.contains("z_stopwords.json"));
+    }
+
+    #[test]
+    fn every_file_that_is_read_is_listed_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let context = context(dir.path());
+        for name in ["a_stopwords.json", "b_stopwords.json"] {
+            std::fs::write(dir.path().join(name), r#"{"en": ["a"]}"#).unwrap();
+        }
+        let list = || context.word_list("stopwords", ("stopwords_dir", Some(".")), ("lang", "en"));
+        assert!(list().is_ok() && list().is_ok());
+        let opened = context.take_opened();
+        let names: Vec<_> = opened.iter().map(|asset| asset.path.file_name()).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        for asset in &opened {
+            assert_eq!(Asset::now(&asset.path).unwrap(), *asset);
+            assert_eq!(asset.bytes, 13);
+        }
+        std::fs::write(&opened[0].path, r#"{"en": ["b"]}"#).unwrap();
+        assert_ne!(Asset::now(&opened[0].path).unwrap(), opened[0]);
+        assert_eq!(context.take_opened(), []);
+        let json = serde_json::to_value(&opened[1]).unwrap();
+        assert_eq!(serde_json::from_value::<Asset>(json).unwrap(), opened[1]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What an operator is given while it is built from its parameters.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use super::from_data::{DataBound, Keep};
+use super::assets::Asset;
+use super::from_data::{DataBound, DataLimit, Keep};
 use crate::sample::FieldPath;
 
 /// Parameters that every operator accepts, already merged with the recipe's global keys.
@@ -28,10 +30,19 @@ pub struct BaseParams {
 }
 
 impl BaseParams {
-    /// The bound from the data that stands for `param`.
+    /// Parameters of every filter that say which values are kept, besides bounds.
+    pub const RANGE_FLAGS: [&'static str; 3] = [
+        "min_closed_interval",
+        "max_closed_interval",
+        "reversed_range",
+    ];
+
+    /// The place in the data that the bound `param` is taken from, if it is.
     #[must_use]
-    pub fn data_bound(&self, param: &str) -> Option<&DataBound> {
-        self.from_data.iter().find(|bound| bound.param == param)
+    pub fn data_limit(&self, param: &str) -> Option<DataLimit> {
+        let mut bounds = self.from_data.iter();
+        let bound = bounds.find(|bound| bound.param == param)?;
+        Some(bound.limit)
     }
 
     /// Whether a filter with these parameters must see every row before it can decide.
@@ -138,9 +149,22 @@ pub struct BuildContext {
     pub search: Vec<PathBuf>,
     /// Data-Juicer's cache directory (`DATA_JUICER_CACHE_HOME`, else `~/.cache/data_juicer`).
     pub cache: Option<PathBuf>,
+    /// What the operator that is being built has opened.
+    pub(super) opened: RefCell<Vec<Asset>>,
 }
 
 impl BuildContext {
+    /// A context with these parameters, search path and cache directory.
+    #[must_use]
+    pub fn new(base: BaseParams, search: Vec<PathBuf>, cache: Option<PathBuf>) -> Self {
+        Self {
+            base,
+            search,
+            cache,
+            opened: RefCell::default(),
+        }
+    }
+
     /// The first existing path that `written` may mean.
     ///
     /// # Errors

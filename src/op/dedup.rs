@@ -1,6 +1,5 @@
 //! Deduplicators: keep the first row of each group, in input order.
 
-use super::ImageNeed;
 use crate::hash::pairs_within;
 use crate::sample::{RowError, Sample};
 
@@ -12,11 +11,6 @@ pub trait ExactDeduplicator: Send + Sync {
     /// # Errors
     /// Whatever makes the row impossible to hash; it is quarantined.
     fn key(&self, sample: &Sample) -> Result<Option<u128>, RowError>;
-
-    /// How far it needs images decoded.
-    fn image_need(&self) -> ImageNeed {
-        ImageNeed::None
-    }
 }
 
 /// Near-duplicate detection by keys: each row yields a fixed number of 64-bit keys (LSH bands, or
@@ -30,11 +24,6 @@ pub trait BandDeduplicator: Send + Sync {
     /// # Errors
     /// Whatever makes the row impossible to hash; it is quarantined (and `out` is discarded).
     fn keys(&self, sample: &Sample, out: &mut Vec<u64>) -> Result<(), RowError>;
-
-    /// How far it needs images decoded.
-    fn image_need(&self) -> ImageNeed {
-        ImageNeed::None
-    }
 
     /// Whether band 0 only parts the rows: rows are joined by the other bands, within those that
     /// have the same key there; a row with 0 there is always kept.

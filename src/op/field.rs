@@ -2,11 +2,9 @@
 
 use serde_json::Value;
 
+use super::STATS;
 use crate::sample::{FieldPath, RowError, Sample};
 use crate::text::parse_python_float;
-
-/// The prefix of fields that name what a filter measured.
-const STATS_PREFIX: &str = "__dj__stats__.";
 
 /// The value at `path`; `None` if missing. A path that starts with `__dj__stats__.` names what
 /// filters measured in this run, and only if they did not, a field of the row as it was read.
@@ -16,7 +14,8 @@ const STATS_PREFIX: &str = "__dj__stats__.";
 pub fn field_value(sample: &Sample, path: &FieldPath) -> Result<Option<Value>, RowError> {
     let measured = path
         .as_str()
-        .strip_prefix(STATS_PREFIX)
+        .strip_prefix(STATS)
+        .and_then(|name| name.strip_prefix('.'))
         .and_then(|name| sample.stats.get(name));
     match measured {
         Some(stat) => Ok(Some(stat.to_json())),

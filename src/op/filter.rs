@@ -2,7 +2,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{ImageNeed, Side};
+use super::Bounds;
 use crate::sample::{RowError, Sample, StatKey, StatValue, Stats};
 
 /// The values a filter measured, in the order of [`Filter::stats`].
@@ -42,19 +42,32 @@ impl Verdict {
 /// Measures one row; decides from the measures alone.
 ///
 /// The two halves are apart so that present stats are reused, stats can be re-cut without the
-/// data, and a report can show value against limit.
+/// data, and a report can show value against limit. What it measures stands beside its
+/// registration ([`super::Facts::stats`]).
 pub trait Filter: Send + Sync {
-    /// The stats it writes, in order. The row is measured only if one of them is missing.
-    fn stats(&self) -> &[StatKey];
-
-    /// Measures the row: one value for each of [`Filter::stats`].
+    /// Measures the row: one value for each stat, in the order in which they are declared. The row
+    /// is measured only if one of them is missing.
     ///
     /// # Errors
     /// Whatever makes the row impossible to measure; it is quarantined.
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError>;
 
-    /// Keeps or drops by the stats, which include those of [`Filter::stats`].
-    fn decide(&self, stats: &Stats) -> Verdict;
+    /// The ranges that its bounds make, one a bounded stat. An end that comes from the data is
+    /// open in them.
+    fn bounds(&self) -> &[Bounds] {
+        &[]
+    }
+
+    /// Keeps or drops by the stats. `bounds` are those of [`Filter::bounds`], with the values that
+    /// were found in the data, if any of them come from there.
+    fn decide_within(&self, bounds: &[Bounds], stats: &Stats) -> Verdict {
+        Bounds::decide_all(bounds, stats)
+    }
+
+    /// Keeps or drops by the stats.
+    fn decide(&self, stats: &Stats) -> Verdict {
+        self.decide_within(self.bounds(), stats)
+    }
 
     /// Keeps or drops a row that is measured. Only a filter that measures nothing, because all it
     /// asks is what a field of the row says, has its own way; it cannot be re-cut without the data.
@@ -63,26 +76,6 @@ pub trait Filter: Send + Sync {
     /// Whatever makes the row impossible to judge; it is quarantined.
     fn decide_row(&self, sample: &Sample) -> Result<Verdict, RowError> {
         Ok(self.decide(&sample.stats))
-    }
-
-    /// Whether measuring looks at stats that other filters wrote, so that it must come after them.
-    fn reads_stats(&self) -> bool {
-        false
-    }
-
-    /// The field of the row that names its input's suffix, if it asks for one: rows that lack it get
-    /// it before the first step.
-    fn suffix_field(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// The stat that the bound `param` is held against; `None` if the filter has no such bound. One
-    /// that measures a single stat holds all its bounds against it.
-    fn bound_stat(&self, param: &str) -> Option<&StatKey> {
-        match self.stats() {
-            [only] => Side::of(param).map(|_| only),
-            _ => None,
-        }
     }
 
     /// The numbers that the stat `key` of a row counts as where bounds are concerned: one, or one
@@ -95,10 +88,5 @@ pub trait Filter: Send + Sync {
             Some(number) => smallvec![number],
             None => value.as_list().unwrap_or_default(),
         }
-    }
-
-    /// How far it needs images decoded.
-    fn image_need(&self) -> ImageNeed {
-        ImageNeed::None
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::selector::share_of;
 
 /// A bound written as a place in the distribution of what a filter measures.
@@ -14,26 +16,13 @@ pub enum DataLimit {
 }
 
 /// Which end of a range a bound is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Side {
     /// The lower end.
     Min,
     /// The upper end.
     Max,
-}
-
-impl Side {
-    /// The side that a filter's parameter bounds, told by its name: `min_…` or `max_…`.
-    #[must_use]
-    pub fn of(param: &str) -> Option<Self> {
-        if param.starts_with("min_") {
-            Some(Self::Min)
-        } else if param.starts_with("max_") {
-            Some(Self::Max)
-        } else {
-            None
-        }
-    }
 }
 
 impl DataLimit {
@@ -158,8 +147,6 @@ pub struct DataBound {
     pub param: String,
     /// What stands for its value.
     pub limit: DataLimit,
-    /// The value, once the data is known; `None` bounds nothing.
-    pub value: Option<f64>,
 }
 
 /// `keep`: only so many of the rows that a filter lets pass, the greatest or the least ones.

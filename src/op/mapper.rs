@@ -6,8 +6,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::ImageNeed;
-
 use crate::sample::{FieldPath, RowError, Sample};
 
 /// Changes one row.
@@ -17,11 +15,6 @@ pub trait Mapper: Send + Sync {
     /// # Errors
     /// Whatever makes the row impossible to process; it is quarantined.
     fn apply(&self, sample: &mut Sample) -> Result<(), RowError>;
-
-    /// How far it needs images decoded.
-    fn image_need(&self) -> ImageNeed {
-        ImageNeed::None
-    }
 }
 
 /// One of the rows that an [`Expander`] makes of one.
@@ -75,11 +68,6 @@ pub trait Expander: Send + Sync {
     /// # Errors
     /// Whatever makes the row impossible to process; it is quarantined.
     fn parts(&self, sample: &Sample) -> Result<Vec<Part>, RowError>;
-
-    /// Whether it takes groups: rows whose fields, the text too, are lists.
-    fn takes_groups(&self) -> bool {
-        false
-    }
 
     /// A file that gets what [`Expander::note`] says of each row, a line a row.
     fn notes_path(&self) -> Option<&Path> {

@@ -1,10 +1,16 @@
-//! `__dj__meta__`: the field in which tagging operators keep what they find.
+//! The fields in which Data-Juicer keeps what operators find.
 
 use serde_json::{Map, Value};
 
 use crate::sample::{FieldPath, RowError, Sample};
 
-/// The field.
+/// The field of what filters measured.
+pub const STATS: &str = "__dj__stats__";
+
+/// The field of the suffix of a row's input, which Data-Juicer adds while it reads files.
+pub const SUFFIX: &str = "__dj__suffix__";
+
+/// The field of what tagging operators found.
 pub const META: &str = "__dj__meta__";
 
 /// What operators found of the row so far; nothing if the field is missing or null.

@@ -20,11 +20,14 @@ mod meta;
 mod nested;
 mod one_or_many;
 mod registry;
+mod run;
 mod selector;
 mod size;
+mod spec;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use assets::Asset;
 pub use bounds::{AnyOrAll, Bounds};
 pub use build::{AssetError, BaseParams, BuildContext, ParamError, Problems, positive};
 pub use census::{Census, Common};
@@ -34,17 +37,24 @@ pub use filter::{Decision, Filter, Measured, Verdict};
 pub use from_data::{Amount, DataBound, DataLimit, Keep, Side};
 pub use grouper::{Grouper, group_key};
 pub use mapper::{Expander, Mapper, Part, TextMapper, TextMapperAdapter};
-pub use meta::{META, meta_of, top_value, wrong_type};
+pub use meta::{META, STATS, SUFFIX, meta_of, top_value, wrong_type};
 pub use nested::specified_value;
 pub use one_or_many::OneOrMany;
-pub use registry::{Family, OpDef, all, find, operator};
+pub use registry::{Built, Family, Make, OpDef, all, ambiguous, find, operator};
+pub use run::{Outcome, RowKey, Setting, measure, ujson};
 pub use selector::{
     FieldKey, KeyList, Keys, Order, PickError, Picked, Quota, Selector, check_number, check_share,
     ranked, share_of,
 };
 pub use size::size_param;
+pub use spec::{
+    ANY_FIELD, BYTES, BoundParam, Facts, Field, OpKind, OpSpec, Stat, StatDef, StatType, Written,
+};
 
 pub use crate::sample::ImageNeed;
+
+/// What the registration of an operator needs of other crates, in the versions that djr has.
+pub use {inventory, schemars, serde_json};
 
 /// An operator that is built and ready: it exists, so its parameters are valid.
 pub enum Operator {
@@ -67,26 +77,18 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// How far it needs images decoded.
+    /// How it is executed.
     #[must_use]
-    pub fn image_need(&self) -> ImageNeed {
+    pub fn kind(&self) -> OpKind {
         match self {
-            Self::Mapper(op) => op.image_need(),
-            Self::Filter(op) => op.image_need(),
-            Self::Exact(op) => op.image_need(),
-            Self::Near(op) => op.image_need(),
-            Self::Expander(_) | Self::Census(_) | Self::Selector(_) | Self::Grouper(_) => {
-                ImageNeed::None
-            }
+            Self::Mapper(_) => OpKind::Mapper,
+            Self::Expander(_) => OpKind::Expander,
+            Self::Filter(_) => OpKind::Filter,
+            Self::Exact(_) => OpKind::Exact,
+            Self::Near(_) => OpKind::Near,
+            Self::Census(_) => OpKind::Census,
+            Self::Selector(_) => OpKind::Selector,
+            Self::Grouper(_) => OpKind::Grouper,
         }
-    }
-
-    /// Whether it must see every row before it can decide.
-    #[must_use]
-    pub fn is_barrier(&self) -> bool {
-        matches!(
-            self,
-            Self::Near(_) | Self::Census(_) | Self::Selector(_) | Self::Grouper(_)
-        )
     }
 }

@@ -2,23 +2,47 @@
 
 use std::sync::Arc;
 
-use super::{BuildContext, Filter, Mapper, Operator, ParamError, Part, Verdict, find};
+use super::{
+    BuildContext, Built, Filter, Mapper, Operator, Outcome, ParamError, Part, Setting, find,
+};
 use crate::sample::{ImageContext, Origin, Sample};
 
-/// Builds the filter `name` from parameters in JSON; relative paths start at the package's root.
-pub(crate) fn build_filter(name: &str, params: &str) -> Result<Box<dyn Filter>, Vec<ParamError>> {
+/// Builds the operator `name` from its defaults and `params`, which are JSON; relative paths start
+/// at the package's root.
+pub(crate) fn build(name: &str, params: &str) -> Result<Built, Vec<ParamError>> {
     let def = find(name).unwrap();
-    let params: serde_json::Map<_, _> = serde_json::from_str(params).unwrap();
-    (def.check)(params.clone()).unwrap();
+    let given: serde_json::Map<_, _> = serde_json::from_str(params).unwrap();
+    (def.check)(given.clone()).unwrap();
     // The tiny models of the repository.
-    let context = BuildContext {
-        cache: Some("fixtures/cache".into()),
-        ..BuildContext::default()
-    };
-    match (def.build)(params, &context)? {
+    let cache = Some("fixtures/cache".into());
+    def.build(
+        given,
+        &BuildContext {
+            cache,
+            ..BuildContext::default()
+        },
+    )
+}
+
+/// Builds the filter `name`.
+pub(crate) fn build_filter(name: &str, params: &str) -> Result<Box<dyn Filter>, Vec<ParamError>> {
+    match build(name, params)?.operator {
         Operator::Filter(filter) => Ok(filter),
         _ => panic!("{name} is not a filter"),
     }
+}
+
+/// Builds the mapper `name`.
+pub(crate) fn build_mapper(name: &str, params: &str) -> Result<Box<dyn Mapper>, Vec<ParamError>> {
+    match build(name, params)?.operator {
+        Operator::Mapper(mapper) => Ok(mapper),
+        _ => panic!("{name} is not a mapper"),
+    }
+}
+
+fn row(line: String) -> Sample {
+    let context = Arc::new(ImageContext::default());
+    Sample::parse(line, Origin::default(), context).unwrap()
 }
 
 /// Measures a row with this text and compares stats and verdict with `expected`:
@@ -32,19 +56,15 @@ pub(crate) fn check_filter(name: &str, params: &str, text: &str, expected: &str)
 /// The same for a row in JSON; if the row must be refused, `expected` is the code of the error.
 #[track_caller]
 pub(crate) fn check_row(name: &str, params: &str, line: &str, expected: &str) {
-    let filter = build_filter(name, params).unwrap();
-    let context = Arc::new(ImageContext::default());
-    let mut row = Sample::parse(line.to_owned(), Origin::default(), context).unwrap();
-    let judged = filter.measure(&row).and_then(|measured| {
-        assert_eq!(measured.len(), filter.stats().len(), "one value a stat");
-        for (key, value) in filter.stats().iter().zip(measured) {
-            row.stats.set(key.clone(), value);
-        }
-        filter.decide_row(&row)
-    });
-    let verdict = match judged {
-        Ok(Verdict::Keep) => "keep",
-        Ok(Verdict::Drop(_)) => "drop",
+    let built = build(name, params).unwrap();
+    let mut row = row(line.to_owned());
+    let ran = built
+        .operator
+        .run(&built.spec, &mut row, &Setting::default());
+    let verdict = match ran {
+        Ok(Outcome::Goes) => "keep",
+        Ok(Outcome::Dropped(_)) => "drop",
+        Ok(other) => panic!("{name} is not a filter: {other:?}"),
         Err(e) => {
             assert_eq!(e.code, expected, "{name}: {line}: {e}");
             return;
@@ -59,25 +79,15 @@ pub(crate) fn check_row(name: &str, params: &str, line: &str, expected: &str) {
     );
 }
 
-/// Builds the mapper `name` from parameters in JSON.
-pub(crate) fn build_mapper(name: &str, params: &str) -> Result<Box<dyn Mapper>, Vec<ParamError>> {
-    let def = find(name).unwrap();
-    let params: serde_json::Map<_, _> = serde_json::from_str(params).unwrap();
-    (def.check)(params.clone()).unwrap();
-    match (def.build)(params, &BuildContext::default())? {
-        Operator::Mapper(mapper) => Ok(mapper),
-        _ => panic!("{name} is not a mapper"),
-    }
-}
-
 /// Maps a row with this text and compares its text with `expected`.
 #[track_caller]
 pub(crate) fn check_mapper(name: &str, params: &str, text: &str, expected: &str) {
-    let mapper = build_mapper(name, params).unwrap();
-    let line = serde_json::json!({ "text": text }).to_string();
-    let context = Arc::new(ImageContext::default());
-    let mut row = Sample::parse(line, Origin::default(), context).unwrap();
-    mapper.apply(&mut row).unwrap();
+    let built = build(name, params).unwrap();
+    let mut row = row(serde_json::json!({ "text": text }).to_string());
+    let ran = built
+        .operator
+        .run(&built.spec, &mut row, &Setting::default());
+    assert!(matches!(ran, Ok(Outcome::Goes)), "{name}: {ran:?}");
     assert_eq!(
         row.required_text(&"text".into()).unwrap(),
         expected,
@@ -88,15 +98,15 @@ pub(crate) fn check_mapper(name: &str, params: &str, text: &str, expected: &str)
 /// Makes parts of a row with this text and compares their texts, or the code of the error.
 #[track_caller]
 pub(crate) fn check_parts(name: &str, params: &str, text: &str, expected: Result<&[&str], &str>) {
-    let def = find(name).unwrap();
-    let given: serde_json::Map<_, _> = serde_json::from_str(params).unwrap();
-    let Operator::Expander(op) = (def.build)(given, &BuildContext::default()).unwrap() else {
-        panic!("{name} does not make several rows of one");
-    };
-    let line = serde_json::json!({ "text": text }).to_string();
-    let context = Arc::new(ImageContext::default());
-    let row = Sample::parse(line, Origin::default(), context).unwrap();
-    let texts: Result<Vec<String>, _> = op.parts(&row).map(|parts| {
+    let built = build(name, params).unwrap();
+    let mut row = row(serde_json::json!({ "text": text }).to_string());
+    let ran = built
+        .operator
+        .run(&built.spec, &mut row, &Setting::default());
+    let texts: Result<Vec<String>, _> = ran.map(|outcome| {
+        let Outcome::Parts(parts) = outcome else {
+            panic!("{name} does not make several rows of one");
+        };
         let part_of = |part: Part| part.of(&row, 0).unwrap();
         let text_of = |part: Sample| part.required_text(&"text".into()).unwrap().into_owned();
         parts

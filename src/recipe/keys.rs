@@ -967,7 +967,7 @@ pub const BASE_KEYS: &[BaseKey] = &[
         Kind::Text,
         true,
         true,
-        "Of the rows that pass, keep only so many: `best 1000`, `worst 5%`, `best 10 by image_width`.",
+        "Of the rows that pass, keep only so many: `best 1000`, `worst 5%`, `best 10 by STAT`.",
     ),
     base("stats_export_path", Kind::Any, true, false, MEANINGLESS),
     base("audio_key", Kind::Any, false, false, MEANINGLESS),

@@ -82,7 +82,7 @@ impl LoadOptions {
 pub fn default_keys() -> serde_json::Value {
     let source = RecipeSource::Text {
         name: String::new(),
-        text: "dataset_path: '-'\nexport_path: '-'\nprocess: [fix_unicode_mapper: ]".into(),
+        text: "dataset_path: '-'\noutputs: [{format: jsonl, path: '-'}]\nprocess: []".into(),
     };
     load(&source, &LoadOptions::new("/"))
         .map(|recipe| recipe.to_json())

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::io::Destination;
 use crate::io::destination::is_stdout;
-use crate::op::{BaseParams, BuildContext, Family, OpDef, Operator, ParamError};
+use crate::op::{BaseParams, Family, OpDef, OpSpec, Operator};
 use crate::sample::ImageCheck;
 
 /// A checked recipe, ready to run.
@@ -77,10 +77,10 @@ pub struct Step {
     pub params: Map<String, Value>,
     /// The parameters that every operator has.
     pub base: BaseParams,
-    /// What it was built with beside its parameters.
-    pub context: BuildContext,
     /// Its catalogue entry.
     pub def: &'static OpDef,
+    /// What the operator is and does, and the files that it opened.
+    pub spec: OpSpec,
     /// The operator itself.
     pub operator: Operator,
 }
@@ -437,19 +437,7 @@ impl Step {
     /// Whether it must see every row before it can decide.
     #[must_use]
     pub fn is_barrier(&self) -> bool {
-        self.operator.is_barrier() || self.base.sees_all_rows()
-    }
-
-    /// The operator built again, once its bounds from the data are known.
-    ///
-    /// # Errors
-    /// If the operator refuses the bounds, or an asset went away.
-    pub fn with_base(&self, base: BaseParams) -> Result<Operator, Vec<ParamError>> {
-        let context = BuildContext {
-            base,
-            ..self.context.clone()
-        };
-        (self.def.build)(self.params.clone(), &context)
+        self.spec.kind.is_barrier() || self.base.sees_all_rows()
     }
 
     /// Its own parameters as the recipe writes them, defaults included.

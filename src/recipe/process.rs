@@ -13,7 +13,8 @@ use super::peer_ops;
 use super::schema::ParamSchema;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::op::{
-    self, BaseParams, BuildContext, DataBound, DataLimit, Family, Keep, OpDef, Operator,
+    self, BaseParams, BuildContext, Built, DataBound, DataLimit, Family, Keep, OpDef, OpKind,
+    OpSpec,
 };
 
 /// What the recipe gives to every operator.
@@ -46,6 +47,15 @@ pub fn steps(
         );
         return Vec::new();
     };
+    for name in op::ambiguous() {
+        issues.push(
+            Issue::new(
+                process.at,
+                format!("there are two operators called '{name}'"),
+            )
+            .hint("build djr with only one of the crates that bring them"),
+        );
+    }
     let mut steps = Vec::with_capacity(items.len());
     let mut named: Vec<&str> = Vec::with_capacity(items.len());
     let mut index = 0;
@@ -190,7 +200,6 @@ fn step(
                     base.from_data.push(DataBound {
                         param: entry.key.clone(),
                         limit,
-                        value: None,
                     });
                     continue;
                 }
@@ -243,16 +252,11 @@ fn step(
         _ => Map::new(),
     };
     params.extend(given);
-    let context = BuildContext {
-        base: base.clone(),
-        search: around.search.clone(),
-        cache: around.cache.clone(),
-    };
-    match (def.build)(params.clone(), &context) {
-        Ok(operator) => {
-            let wrong = unmeasured(def, &operator, &base, entries, at);
-            if !wrong.is_empty() {
-                issues.extend(wrong);
+    let context = BuildContext::new(base.clone(), around.search.clone(), around.cache.clone());
+    match def.build(params.clone(), &context) {
+        Ok(Built { operator, spec }) => {
+            if let Some(wrong) = unmeasured(&spec, &base, entries, at) {
+                issues.push(wrong);
                 return None;
             }
             Some(Step {
@@ -262,8 +266,8 @@ fn step(
                 line: if at.source == 0 { at.line } else { 0 },
                 params,
                 base,
-                context,
                 def,
+                spec,
                 operator,
             })
         }
@@ -312,56 +316,34 @@ fn keep(def: &OpDef, node: &Node) -> Result<Option<Keep>, Issue> {
     })
 }
 
-/// What a filter's parameters ask of the data that it does not measure.
-fn unmeasured(
-    def: &OpDef,
-    operator: &Operator,
-    base: &BaseParams,
-    entries: &[Entry],
-    at: Pos,
-) -> Vec<Issue> {
-    let Operator::Filter(filter) = operator else {
-        return Vec::new();
+/// What `keep` asks of a filter that does not measure it.
+fn unmeasured(spec: &OpSpec, base: &BaseParams, entries: &[Entry], at: Pos) -> Option<Issue> {
+    let keep = base.keep.as_ref().filter(|_| spec.kind == OpKind::Filter)?;
+    let stats: Vec<&str> = spec.stats.iter().map(|stat| stat.name.as_ref()).collect();
+    let wrong = match (&keep.by, stats.as_slice()) {
+        (_, []) => format!("{} measures nothing to rank rows by", spec.name),
+        (None, [_]) => return None,
+        (None, _) => format!("{} measures several stats", spec.name),
+        (Some(by), known) if known.contains(&by.as_str()) => return None,
+        (Some(by), _) => format!("{} measures no '{by}'", spec.name),
     };
-    let place = |param: &str| {
-        let entry = entries.iter().find(|entry| entry.key == param);
-        entry.map_or(at, |entry| entry.node.at)
-    };
-    let stats: Vec<&str> = filter.stats().iter().map(AsRef::as_ref).collect();
-    let mut issues: Vec<Issue> = base
-        .from_data
-        .iter()
-        .filter(|bound| filter.bound_stat(&bound.param).is_none())
-        .map(|bound| {
-            let what = format!("'{}' of {} bounds no stat", bound.param, def.name);
-            Issue::new(place(&bound.param), what).hint("give it a number")
-        })
-        .collect();
-    if let Some(keep) = &base.keep {
-        let wrong = match (&keep.by, stats.as_slice()) {
-            (_, []) => Some(format!("{} measures nothing to rank rows by", def.name)),
-            (None, [_]) => None,
-            (None, _) => Some(format!("{} measures several stats", def.name)),
-            (Some(by), known) if known.contains(&by.as_str()) => None,
-            (Some(by), _) => Some(format!("{} measures no '{by}'", def.name)),
-        };
-        if let Some(wrong) = wrong {
-            let issue = Issue::new(place("keep"), format!("'keep': {wrong}"));
-            issues.push(if stats.is_empty() {
-                issue.hint("use topk_specified_field_selector to rank by a field")
-            } else {
-                issue.hint(format!(
-                    "write `{keep_text} by {}`",
-                    stats.join("` or `by "),
-                    keep_text = Keep {
-                        by: None,
-                        ..keep.clone()
-                    }
-                ))
-            });
-        }
-    }
-    issues
+    let entry = entries.iter().find(|entry| entry.key == "keep");
+    let issue = Issue::new(
+        entry.map_or(at, |entry| entry.node.at),
+        format!("'keep': {wrong}"),
+    );
+    Some(if stats.is_empty() {
+        issue.hint("use a selector to rank by a field: `djr ops` lists them")
+    } else {
+        issue.hint(format!(
+            "write `{keep_text} by {}`",
+            stats.join("` or `by "),
+            keep_text = Keep {
+                by: None,
+                ..keep.clone()
+            }
+        ))
+    })
 }
 
 /// Reads one parameter and checks it alone, so that each wrong one is reported.

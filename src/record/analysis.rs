@@ -126,6 +126,9 @@ pub struct StatRecord {
     pub op: String,
     /// Its step, from 1.
     pub step: StepNumber,
+    /// What it counts or is measured in; empty for a mere number.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
     /// Rows that have it.
     pub rows: u64,
     /// Rows that have not.

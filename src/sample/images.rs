@@ -21,7 +21,8 @@ use super::{Produced, RowError};
 use crate::image::{self, Decoded, Format, Header, ImageError, Probe, RgbImage};
 
 /// How far an operator needs a row's images decoded. Ordered: each level includes the former.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ImageNeed {
     /// Does not look at images.
     #[default]

@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::histogram::{Histogram, Sketch};
 use super::{RowReader, ViewError};
 use crate::io::Input;
-use crate::op::{self, Family, OpDef};
+use crate::op::{self, BoundParam, Family, Side};
 use crate::record::past::StatsRows;
 use crate::record::{Fate, LedgerEntry, PastRun, QuarantineEntry, Records, StepNumber};
 use crate::sample::{ImageContext, Origin, Sample};
@@ -57,6 +57,8 @@ pub struct Measure {
     pub op: String,
     /// The stat.
     pub stat: String,
+    /// What it counts or is measured in.
+    pub unit: &'static str,
     /// The bounds, the lower one first.
     pub bounds: Vec<Bound>,
     /// Values of rows that the filter let through (0) and dropped (1).
@@ -176,91 +178,29 @@ fn measures(run: &PastRun) -> Vec<Measure> {
     let mut out = Vec::new();
     for (number, step) in run.settings.process.iter().enumerate() {
         let (name, params) = (&step.op, &step.params);
-        let Some(def) = op::find(name).filter(|def| def.family == Family::Filter) else {
+        let Some(def) = op::find(name) else {
             continue;
         };
-        let mut stats = documented_stats(name);
-        stats.extend(
-            params
-                .get("field_key")
-                .and_then(Value::as_str)
-                .map(str::to_owned),
-        );
-        let only = stats.len() == 1;
-        for stat in stats {
-            let bounds = ["min_", "max_"]
-                .iter()
-                .filter_map(|end| bound(def, params, end, &stat, only))
-                .collect();
+        for stat in def.stats(params) {
+            let set = |bound: BoundParam| {
+                Some(Bound {
+                    param: bound.param.to_owned(),
+                    value: bound.value(params)?,
+                    upper: bound.side == Side::Max,
+                    ..Bound::default()
+                })
+            };
             out.push(Measure {
                 step: number,
                 op: name.clone(),
-                stat,
-                bounds,
+                bounds: stat.bounds().filter_map(set).collect(),
+                unit: stat.unit,
+                stat: stat.name.into_owned(),
                 ..Measure::default()
             });
         }
     }
     out
-}
-
-/// The stats that an operator's page names.
-fn documented_stats(name: &str) -> Vec<String> {
-    let docs = op::find(name).map_or(&[][..], |def| def.docs);
-    let lines = docs
-        .iter()
-        .skip_while(|line| line.trim() != "## Stats")
-        .skip(1)
-        .take_while(|line| !line.trim().starts_with("## "));
-    let mut stats = Vec::new();
-    for line in lines {
-        for (index, part) in line.split('`').enumerate() {
-            let is_name = part.contains('_') || part == "lang" || part == "perplexity";
-            let parameter = matches!(part, "field_key" | "tokenization");
-            if index % 2 == 1 && is_name && !parameter && !stats.iter().any(|s| s == part) {
-                stats.push(part.to_owned());
-            }
-        }
-    }
-    stats
-}
-
-/// The parameter that begins with `end` and bounds `stat`, if it is set.
-fn bound(
-    def: &OpDef,
-    params: &Map<String, Value>,
-    end: &str,
-    stat: &str,
-    only: bool,
-) -> Option<Bound> {
-    let (param, value) = params.iter().find(|(param, _)| {
-        def.bound(param).is_some()
-            && param
-                .strip_prefix(end)
-                .is_some_and(|rest| only || stat.ends_with(rest))
-    })?;
-    let value = match value {
-        Value::String(size) => bytes_of(size)?,
-        other => other.as_f64()?,
-    };
-    // Beyond that Data-Juicer's defaults for "no bound" begin.
-    (value.abs() < 2_f64.powi(53)).then(|| Bound {
-        param: param.clone(),
-        value,
-        upper: end == "max_",
-        ..Bound::default()
-    })
-}
-
-/// Bytes of a size as Data-Juicer reads it: its digits make the number, its letters the unit.
-fn bytes_of(size: &str) -> Option<f64> {
-    let digits: String = size.chars().filter(char::is_ascii_digit).collect();
-    let unit = size.chars().find(|c| c.is_alphabetic());
-    let power = match unit.map(|c| c.to_ascii_lowercase()) {
-        None => 0,
-        Some(unit) => 1 + "kmgtpezy".find(unit)?,
-    };
-    Some(digits.parse::<f64>().ok()? * 1024_f64.powi(i32::try_from(power).ok()?))
 }
 
 fn reasons(run: &PastRun) -> Result<Vec<Reason>, ViewError> {
@@ -700,56 +640,5 @@ impl Nearest {
             .into_iter()
             .map(|(_, offset, value)| (f64::from_bits(value), offset))
             .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_bound_of_every_filter_finds_its_stat() {
-        let mut bounded = 0;
-        for def in op::all().iter().filter(|d| d.family == Family::Filter) {
-            let params = (def.defaults)();
-            let ends: Vec<&String> = params
-                .as_object()
-                .unwrap()
-                .keys()
-                .filter(|k| def.bound(k).is_some())
-                .collect();
-            // A bound that is set, whatever its default.
-            let set: Map<String, Value> = ends.iter().map(|k| ((*k).clone(), 7.into())).collect();
-            let stats = documented_stats(def.name);
-            let only = stats.len() == 1 || stats.is_empty();
-            let stats = if stats.is_empty() {
-                vec!["field".to_owned()]
-            } else {
-                stats
-            };
-            let mut found: Vec<String> = Vec::new();
-            for stat in &stats {
-                for end in ["min_", "max_"] {
-                    found.extend(bound(def, &set, end, stat, only).map(|b| b.param));
-                }
-            }
-            for end in ends {
-                assert!(
-                    found.contains(end),
-                    "{}: {end} bounds none of {stats:?}",
-                    def.name
-                );
-                bounded += 1;
-            }
-        }
-        assert!(bounded > 20, "{bounded}");
-    }
-
-    #[test]
-    fn sizes_are_read_as_data_juicer_does() {
-        assert_eq!(bytes_of("1kb"), Some(1024.0));
-        assert_eq!(bytes_of("20 MiB"), Some(20_971_520.0));
-        assert_eq!(bytes_of("200"), Some(200.0));
-        assert_eq!(bytes_of("x"), None);
     }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use djr::exec::{RunOptions, run};
 use djr::op::{
-    BandDeduplicator, Clusters, ExactDeduplicator, Family, Filter, Mapper, Measured, Operator,
-    Verdict,
+    BandDeduplicator, Bounds, Clusters, ExactDeduplicator, Family, Filter, Mapper, Measured,
+    OpSpec, Operator, Stat, StatType, Verdict,
 };
 use djr::recipe::{LoadOptions, Recipe, RecipeSource, Step, load};
 use djr::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
@@ -66,7 +66,7 @@ impl Chance {
     }
 }
 
-struct Filtering(Chance, [StatKey; 1]);
+struct Filtering(Chance, StatKey);
 
 impl Mapper for Chance {
     fn apply(&self, sample: &mut Sample) -> Result<(), RowError> {
@@ -80,10 +80,6 @@ impl Mapper for Chance {
 }
 
 impl Filter for Filtering {
-    fn stats(&self) -> &[StatKey] {
-        &self.1
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let roll = self.0.roll(sample);
         self.0.risk(roll)?;
@@ -91,10 +87,10 @@ impl Filter for Filtering {
         Ok([StatValue::Int(dropped)].into_iter().collect())
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        match stats.get(&self.1[0]) {
+    fn decide_within(&self, _: &[Bounds], stats: &Stats) -> Verdict {
+        match stats.get(&self.1) {
             Some(StatValue::Int(0)) => Verdict::Keep,
-            _ => Verdict::drop(self.1[0].clone(), StatValue::Int(1), "chance: 0"),
+            _ => Verdict::drop(self.1.clone(), StatValue::Int(1), "chance: 0"),
         }
     }
 }
@@ -146,14 +142,23 @@ fn recipe(dir: &Path, rows: u64, steps: &[(Kind, Chance)], outputs: &str) -> Rec
         let (family, operator) = match kind {
             Kind::Mapper => (Family::Mapper, Operator::Mapper(Box::new(*chance))),
             Kind::Filter => {
-                let stat = [StatKey::from(format!("s{index}"))];
-                let filter = Filtering(*chance, stat);
+                let filter = Filtering(*chance, format!("s{index}").into());
                 (Family::Filter, Operator::Filter(Box::new(filter)))
             }
             Kind::Exact => (Family::Deduplicator, Operator::Exact(Box::new(*chance))),
             Kind::Near => (Family::Deduplicator, Operator::Near(Box::new(*chance))),
         };
         let def = djr::op::find("text_length_filter").unwrap();
+        let mut spec = OpSpec::new(def.name, family, operator.kind());
+        if *kind == Kind::Filter {
+            spec.stats.push(Stat {
+                name: format!("s{index}").into(),
+                kind: StatType::Integer,
+                unit: "",
+                min: None,
+                max: None,
+            });
+        }
         recipe.steps.push(Step {
             index,
             name: def.name,
@@ -161,8 +166,8 @@ fn recipe(dir: &Path, rows: u64, steps: &[(Kind, Chance)], outputs: &str) -> Rec
             line: 0,
             params: serde_json::Map::new(),
             base: djr::op::BaseParams::default(),
-            context: djr::op::BuildContext::default(),
             def,
+            spec,
             operator,
         });
     }

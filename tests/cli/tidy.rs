@@ -114,9 +114,127 @@ fn operator_files_modules_and_registry_agree() {
             op.name,
             op.file
         );
-        let peer = djr::catalog::peer_ops::find(op.name);
-        assert!(peer.is_some(), "{} is no operator of Data-Juicer", op.name);
     }
+}
+
+/// The code of a source file: what stands before its tests.
+fn code(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let tests = text.find("\nmod tests {");
+    let begin = tests.and_then(|tests| text[..tests].rfind("#[cfg(test)]"));
+    text[..begin.unwrap_or(text.len())].to_owned()
+}
+
+/// The string literals of Rust code, without their quotes.
+fn literals(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = code;
+    while let Some(first) = rest.chars().next() {
+        let raw = rest.strip_prefix('r').and_then(|after| {
+            let hashes = after.len() - after.trim_start_matches('#').len();
+            let body = after[hashes..].strip_prefix('"')?;
+            let end = format!("\"{}", "#".repeat(hashes));
+            Some((body.find(&end)?, body, end.len()))
+        });
+        if rest.starts_with("//") {
+            rest = rest.find('\n').map_or("", |end| &rest[end..]);
+        } else if let Some((end, body, quote)) = raw {
+            found.push(body[..end].to_owned());
+            rest = &body[end + quote..];
+        } else if let Some(body) = rest.strip_prefix('"') {
+            let mut escaped = false;
+            let end = body.find(|c| {
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
+            });
+            let end = end.unwrap();
+            found.push(body[..end].to_owned());
+            rest = &body[end + 1..];
+        } else if rest.starts_with("'\"'") || rest.starts_with("'\\\"'") {
+            rest = &rest[rest[1..].find('\'').unwrap() + 2..];
+        } else if first.is_alphanumeric() || first == '_' {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+            rest = end.map_or("", |end| &rest[end..]);
+        } else {
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    found
+}
+
+#[test]
+fn literals_are_found_among_comments_and_quotes() {
+    let code = r###"let a = "b\"c"; // "no"
+        f('"', '\"', 'x', r#"d"e"#, br"f", &'a "g");
+        let raw = r"h";"###;
+    assert_eq!(literals(code), ["b\\\"c", "d\"e", "f", "g", "h"]);
+}
+
+/// Examples for people: nothing is decided by them.
+const SHOWN: [(&str, &[&str]); 4] = [
+    (
+        "catalog/pages.rs",
+        &[
+            "text_length_filter",
+            "image_aspect_ratio_filter",
+            "image_shape_filter",
+            "image_width",
+        ],
+    ),
+    ("cli/ops.rs", &["text_length_filter"]),
+    ("cli/recut.rs", &["text_length_filter", "words_num_filter"]),
+    ("cli/run.rs", &["text_length_filter"]),
+];
+
+#[test]
+fn no_operator_and_no_stat_is_known_by_its_name() {
+    let ops = djr::op::all();
+    let stats = ops.iter().flat_map(|op| op.facts.stats);
+    let names: BTreeSet<&str> = ops
+        .iter()
+        .map(|op| op.name)
+        .chain(stats.map(|stat| stat.name()))
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert!(names.len() > 90, "{names:?}");
+    let src = root().join("src");
+    let mut wrong = Vec::new();
+    for file in sources(&src) {
+        let place = file.strip_prefix(&src).unwrap().to_str().unwrap();
+        // The operators themselves, and the list of Data-Juicer's.
+        if place.starts_with("ops/") || place == "recipe/peer_ops.rs" || place.ends_with("tests.rs")
+        {
+            continue;
+        }
+        let shown = SHOWN.iter().find(|(at, _)| *at == place);
+        let shown = shown.map_or(&[][..], |(_, names)| names);
+        for literal in literals(&code(&file)) {
+            // A name of one word may stand in a sentence.
+            let words = literal.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let words = words.filter(|word| word.contains('_') || *word == literal);
+            for word in words {
+                if names.contains(word) && !shown.contains(&word) {
+                    wrong.push(format!("src/{place}: {word}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn operators_open_files_through_their_context_only() {
+    let mut wrong = Vec::new();
+    for file in sources(&root().join("src/ops")) {
+        let code = code(&file);
+        for door in ["std::fs", "fs::", "File::open", "OpenOptions"] {
+            if code.contains(door) {
+                wrong.push(format!("{}: {door}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// Codes given to the constructors of errors of a row anywhere in the source.

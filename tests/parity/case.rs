@@ -137,11 +137,7 @@ impl Suite {
 
     /// What operators are built with.
     pub fn build_context(&self, base: BaseParams) -> BuildContext {
-        BuildContext {
-            base,
-            search: vec![self.root.clone()],
-            cache: self.cache.clone(),
-        }
+        BuildContext::new(base, vec![self.root.clone()], self.cache.clone())
     }
 
     /// How images are found.

@@ -4,7 +4,7 @@
 //! and filters; `null` means dropped; `out` is a list for mappers that make several rows of one) or `{"rows": [rows], "out": [rows]}` (operators that see
 //! all rows). Paths start at the repository's root.
 
-use djr::op::{OpDef, Operator};
+use djr::op::{Built, OpDef, Operator, Outcome};
 use serde_json::{Map, Value};
 
 use crate::case::{self, Suite};
@@ -17,7 +17,7 @@ pub fn run(def: &OpDef) -> Result<usize, Vec<String>> {
     let (step, lines) = blocks(def).map_err(one)?;
     let params = params_of(&step, def.name).map_err(one)?;
     let suite = Suite::golden();
-    let operator = replay::build(def, &suite, &params).map_err(one)?;
+    let built = replay::build(def, &suite, &params).map_err(one)?;
     let lines: Vec<Value> = serde_json::Deserializer::from_str(&lines)
         .into_iter()
         .collect::<Result<_, _>>()
@@ -28,7 +28,7 @@ pub fn run(def: &OpDef) -> Result<usize, Vec<String>> {
     let problems: Vec<_> = lines
         .iter()
         .filter_map(|line| {
-            let found = check(&operator, &suite, &params, line).err()?;
+            let found = check(&built, &suite, &params, line).err()?;
             Some(format!("{line}: {found}"))
         })
         .collect();
@@ -83,7 +83,7 @@ fn params_of(step: &str, name: &str) -> Result<Map<String, Value>, String> {
 }
 
 fn check(
-    operator: &Operator,
+    built: &Built,
     suite: &Suite,
     params: &Map<String, Value>,
     line: &Value,
@@ -93,14 +93,12 @@ fn check(
     let out = line.get("out").ok_or("it has no \"out\"")?;
     if let Some(Value::Array(input)) = line.get("rows") {
         let rows = Rows { input, context };
-        let left: Vec<_> = match operator {
+        let left: Vec<_> = match &built.operator {
             Operator::Census(op) => {
-                replay::edited(op.as_ref(), &rows).map_err(|e| e.to_string())?
+                replay::edited(built, op.as_ref(), &rows).map_err(|e| e.to_string())?
             }
-            Operator::Grouper(op) => {
-                replay::groups(op.as_ref(), &rows).map_err(|e| e.to_string())?
-            }
-            _ => replay::survivors(operator, &rows)?
+            Operator::Grouper(_) => replay::groups(built, &rows).map_err(|e| e.to_string())?,
+            _ => replay::survivors(built, &rows)?
                 .into_iter()
                 .filter_map(|row| input.get(row).cloned())
                 .collect(),
@@ -115,20 +113,19 @@ fn check(
     let input = std::slice::from_ref(line.get("in").ok_or("it has neither \"in\" nor \"rows\"")?);
     let rows = Rows { input, context };
     let mut sample = rows.sample(0).map_err(|e| e.to_string())?;
-    if let Operator::Expander(op) = operator {
-        let made = replay::parts(op.as_ref(), &sample).map_err(|e| e.to_string())?;
+    if let Operator::Expander(_) = &built.operator {
+        let made = replay::parts(built, sample).map_err(|e| e.to_string())?;
         return if Value::Array(made.clone()) == *out {
             Ok(())
         } else {
             Err(format!("gives {}", replay::visible(&Value::Array(made))))
         };
     }
-    let kept = match operator {
-        Operator::Mapper(op) => op.apply(&mut sample).map(|()| true),
-        Operator::Filter(op) => replay::filter_row(op.as_ref(), &mut sample),
+    let kept = match replay::run_row(built, &mut sample).map_err(|e| e.to_string())? {
+        Outcome::Goes => true,
+        Outcome::Dropped(_) => false,
         _ => return Err("it works on many rows: give \"rows\"".to_owned()),
-    }
-    .map_err(|e| e.to_string())?;
+    };
     let left = if kept {
         replay::written(&sample)
     } else {

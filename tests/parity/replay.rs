@@ -1,11 +1,11 @@
-//! Runs one operator over the rows of a case, as the executor would, and compares.
+//! Runs one operator over the rows of a case, row by row as the executor does, and compares.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use djr::op::{
-    BandDeduplicator, Census, Clusters, Common, ExactDeduplicator, Expander, Filter, Grouper,
-    KeyList, Mapper, OpDef, Operator, Picked, Selector, Verdict,
+    BandDeduplicator, Built, Census, Clusters, Common, FieldKey, KeyList, OpDef, Operator, Outcome,
+    Picked, RowKey, Selector, Setting,
 };
 use djr::sample::{Group, ImageContext, Origin, RowError, Sample, StatValue};
 use serde_json::{Map, Value};
@@ -56,19 +56,20 @@ impl Difference {
 }
 
 /// Builds the operator from a recipe's parameters.
-pub fn build(def: &OpDef, suite: &Suite, params: &Map<String, Value>) -> Result<Operator, String> {
+pub fn build(def: &OpDef, suite: &Suite, params: &Map<String, Value>) -> Result<Built, String> {
     let (base, own) = case::split(params);
     (def.check)(own.clone())?;
-    (def.build)(own, &suite.build_context(base)).map_err(|errors| {
-        let shown: Vec<_> = errors.into_iter().map(|e| e.message).collect();
-        shown.join("; ")
-    })
+    def.build(own, &suite.build_context(base))
+        .map_err(|errors| {
+            let shown: Vec<_> = errors.into_iter().map(|e| e.message).collect();
+            shown.join("; ")
+        })
 }
 
 /// Replays `case` on `def`.
 pub fn run(def: &OpDef, suite: &Suite, case: &Case) -> Result<(), Difference> {
-    let operator = match build(def, suite, &case.params) {
-        Ok(operator) => operator,
+    let built = match build(def, suite, &case.params) {
+        Ok(built) => built,
         Err(_) if case.fails => return Ok(()),
         Err(e) => return Err(Difference::whole(format!("cannot be built: {e}"))),
     };
@@ -77,15 +78,15 @@ pub fn run(def: &OpDef, suite: &Suite, case: &Case) -> Result<(), Difference> {
         input: &case.input,
         context: suite.image_context(&base),
     };
-    let mut difference = match operator {
-        Operator::Filter(op) => filter(op.as_ref(), &rows, case),
-        Operator::Mapper(op) => mapper(op.as_ref(), &rows, case, suite),
-        Operator::Expander(op) => expander(op.as_ref(), &rows, case),
-        Operator::Exact(op) => exact(op.as_ref(), &rows, case),
-        Operator::Near(op) => near(op.as_ref(), &rows, case),
-        Operator::Census(op) => census(op.as_ref(), &rows, case),
-        Operator::Selector(op) => selector(op.as_ref(), &rows, case),
-        Operator::Grouper(op) => grouper(op.as_ref(), &rows, case),
+    let mut difference = match &built.operator {
+        Operator::Filter(_) => filter(&built, &rows, case),
+        Operator::Mapper(_) => mapper(&built, &rows, case, suite),
+        Operator::Expander(_) => expander(&built, &rows, case),
+        Operator::Exact(_) => exact(&built, &rows, case),
+        Operator::Near(op) => near(&built, op.as_ref(), &rows, case),
+        Operator::Census(op) => census(&built, op.as_ref(), &rows, case),
+        Operator::Selector(op) => selector(&built, op.as_ref(), &rows, case),
+        Operator::Grouper(_) => grouper(&built, &rows, case),
     };
     difference.rows.retain(|row, _| !case.damaged.contains(row));
     if case.fails {
@@ -140,15 +141,51 @@ fn stat(value: &Value) -> StatValue {
     }
 }
 
-/// Measures what is missing, then decides.
-pub fn filter_row(op: &dyn Filter, sample: &mut Sample) -> Result<bool, RowError> {
-    if op.stats().iter().any(|key| sample.stats.get(key).is_none()) {
-        let measured = op.measure(sample)?;
-        for (key, value) in op.stats().iter().zip(measured) {
-            sample.stats.set(key.clone(), value);
-        }
+/// Runs the operator on one row, as the executor does.
+pub fn run_row(built: &Built, sample: &mut Sample) -> Result<Outcome, RowError> {
+    let setting = Setting::default();
+    built.operator.run(&built.spec, sample, &setting)
+}
+
+/// What the operator tells row `index` from others by, and the row.
+fn key_of(built: &Built, rows: &Rows, index: usize) -> Result<(RowKey, Sample), RowError> {
+    let setting = Setting {
+        collects: true,
+        ..Setting::default()
+    };
+    let mut sample = rows.sample(index)?;
+    match built.operator.run(&built.spec, &mut sample, &setting)? {
+        Outcome::Key(key) => Ok((key, sample)),
+        other => Err(RowError::new("no_key", format!("{other:?}"))),
     }
-    Ok(op.decide_row(sample)? == Verdict::Keep)
+}
+
+/// The key of a row that must be one of these.
+macro_rules! key {
+    ($kind:ident, $key:expr) => {
+        match $key {
+            RowKey::$kind(key) => key,
+            other => return Err(RowError::new("other_key", format!("{other:?}"))),
+        }
+    };
+}
+
+fn exact_key(built: &Built, rows: &Rows, index: usize) -> Result<(Option<u128>, Sample), RowError> {
+    let (key, sample) = key_of(built, rows, index)?;
+    Ok((key!(Exact, key), sample))
+}
+
+fn near_keys(built: &Built, rows: &Rows, index: usize) -> Result<(Vec<u64>, Sample), RowError> {
+    let (key, sample) = key_of(built, rows, index)?;
+    Ok((key!(Near, key), sample))
+}
+
+fn counted(built: &Built, rows: &Rows, index: usize) -> Result<Vec<u128>, RowError> {
+    Ok(key!(Counts, key_of(built, rows, index)?.0))
+}
+
+fn select_key(built: &Built, rows: &Rows, index: usize) -> Result<FieldKey, RowError> {
+    Ok(key!(Select, key_of(built, rows, index)?.0))
 }
 
 /// The row as it is written.
@@ -184,12 +221,12 @@ pub fn without_nulls(row: &Value) -> Value {
     }
 }
 
-fn filter(op: &dyn Filter, rows: &Rows, case: &Case) -> Difference {
+fn filter(built: &Built, rows: &Rows, case: &Case) -> Difference {
     let mut difference = Difference::default();
     let kept: Option<HashSet<usize>> = case.kept.as_ref().map(|k| k.iter().copied().collect());
     for index in 0..case.input.len() {
         let answer = rows.sample(index).and_then(|mut sample| {
-            let keep = filter_row(op, &mut sample)?;
+            let keep = matches!(run_row(built, &mut sample)?, Outcome::Goes);
             Ok((keep, sample.stats.to_json()))
         });
         let (keep, stats) = match answer {
@@ -261,7 +298,7 @@ fn compare_produced(sample: &Sample, index: usize, case: &Case, difference: &mut
     }
 }
 
-fn mapper(op: &dyn Mapper, rows: &Rows, case: &Case, suite: &Suite) -> Difference {
+fn mapper(built: &Built, rows: &Rows, case: &Case, suite: &Suite) -> Difference {
     let mut difference = Difference::default();
     let Some(output) = &case.output else {
         return Difference::default();
@@ -275,7 +312,7 @@ fn mapper(op: &dyn Mapper, rows: &Rows, case: &Case, suite: &Suite) -> Differenc
     }
     for (index, expected) in output.iter().enumerate() {
         let answer = rows.sample(index).and_then(|mut sample| {
-            op.apply(&mut sample)?;
+            run_row(built, &mut sample)?;
             compare_produced(&sample, index, case, &mut difference);
             Ok(written(&sample))
         });
@@ -293,21 +330,25 @@ fn mapper(op: &dyn Mapper, rows: &Rows, case: &Case, suite: &Suite) -> Differenc
 }
 
 /// The rows that an expander makes of one.
-pub fn parts(op: &dyn Expander, sample: &Sample) -> Result<Vec<Value>, RowError> {
+pub fn parts(built: &Built, mut sample: Sample) -> Result<Vec<Value>, RowError> {
+    let parts = match run_row(built, &mut sample)? {
+        Outcome::Parts(parts) => parts,
+        other => return Err(RowError::new("no_parts", format!("{other:?}"))),
+    };
     (0..)
-        .zip(op.parts(sample)?)
-        .map(|(number, part)| part.of(sample, number).map(|part| written(&part)))
+        .zip(parts)
+        .map(|(number, part)| part.of(&sample, number).map(|part| written(&part)))
         .collect()
 }
 
-fn expander(op: &dyn Expander, rows: &Rows, case: &Case) -> Difference {
+fn expander(built: &Built, rows: &Rows, case: &Case) -> Difference {
     let mut difference = Difference::default();
     let Some(output) = &case.output else {
         return Difference::default();
     };
     let mut expected = output.iter();
     for index in 0..case.input.len() {
-        match rows.sample(index).and_then(|sample| parts(op, &sample)) {
+        match rows.sample(index).and_then(|sample| parts(built, sample)) {
             Ok(made) => {
                 for row in made {
                     match expected.next() {
@@ -331,12 +372,11 @@ fn expander(op: &dyn Expander, rows: &Rows, case: &Case) -> Difference {
 }
 
 /// The rows that a grouper makes of all rows.
-pub fn groups(op: &dyn Grouper, rows: &Rows) -> Result<Vec<Value>, RowError> {
+pub fn groups(built: &Built, rows: &Rows) -> Result<Vec<Value>, RowError> {
     let mut keys = Vec::new();
     let mut groups: Vec<Group> = Vec::new();
     for index in 0..rows.input.len() {
-        let sample = rows.sample(index)?;
-        let key = op.key(&sample)?;
+        let (key, sample) = exact_key(built, rows, index)?;
         let known = keys.iter().position(|other| *other == key);
         let place = known.unwrap_or(keys.len());
         if known.is_none() {
@@ -352,7 +392,7 @@ pub fn groups(op: &dyn Grouper, rows: &Rows) -> Result<Vec<Value>, RowError> {
         .collect()
 }
 
-fn grouper(op: &dyn Grouper, rows: &Rows, case: &Case) -> Difference {
+fn grouper(built: &Built, rows: &Rows, case: &Case) -> Difference {
     let Some(output) = &case.output else {
         return Difference::default();
     };
@@ -369,7 +409,7 @@ fn grouper(op: &dyn Grouper, rows: &Rows, case: &Case) -> Difference {
             .into(),
         other => other.clone(),
     };
-    match groups(op, rows) {
+    match groups(built, rows) {
         Ok(made)
             if made
                 .iter()
@@ -387,16 +427,12 @@ fn grouper(op: &dyn Grouper, rows: &Rows, case: &Case) -> Difference {
     }
 }
 
-fn exact(op: &dyn ExactDeduplicator, rows: &Rows, case: &Case) -> Difference {
+fn exact(built: &Built, rows: &Rows, case: &Case) -> Difference {
     let mut difference = Difference::default();
     let mut seen = HashSet::new();
     let mut kept = Vec::new();
     for index in 0..case.input.len() {
-        let hashed = rows.sample(index).and_then(|sample| {
-            let key = op.key(&sample)?;
-            Ok((key, sample))
-        });
-        match hashed {
+        match exact_key(built, rows, index) {
             Ok((key, sample)) => {
                 if key.is_none_or(|key| seen.insert(key)) {
                     kept.push(index);
@@ -410,25 +446,20 @@ fn exact(op: &dyn ExactDeduplicator, rows: &Rows, case: &Case) -> Difference {
     difference
 }
 
-fn near(op: &dyn BandDeduplicator, rows: &Rows, case: &Case) -> Difference {
+fn near(built: &Built, op: &dyn BandDeduplicator, rows: &Rows, case: &Case) -> Difference {
     let mut difference = Difference::default();
     let mut table = Vec::new();
     let mut places = Vec::new();
     for index in 0..case.input.len() {
-        let mut keys = Vec::new();
-        let hashed = rows.sample(index).and_then(|sample| {
-            op.keys(&sample, &mut keys)?;
-            Ok(sample)
-        });
-        match hashed {
-            Ok(_) if keys.len() != op.bands() => {
+        match near_keys(built, rows, index) {
+            Ok((keys, _)) if keys.len() != op.bands() => {
                 return Difference::whole(format!(
                     "row {index} yields {} keys, not {}",
                     keys.len(),
                     op.bands()
                 ));
             }
-            Ok(sample) => {
+            Ok((keys, sample)) => {
                 compare_hashes(&sample, index, case, &mut difference);
                 table.push(keys);
                 places.push(index);
@@ -470,12 +501,10 @@ fn near(op: &dyn BandDeduplicator, rows: &Rows, case: &Case) -> Difference {
 }
 
 /// The rows as a census leaves them.
-pub fn edited(op: &dyn Census, rows: &Rows) -> Result<Vec<Value>, RowError> {
+pub fn edited(built: &Built, op: &dyn Census, rows: &Rows) -> Result<Vec<Value>, RowError> {
     let mut counts: HashMap<u128, u64> = HashMap::new();
     for index in 0..rows.input.len() {
-        let mut keys = Vec::new();
-        op.keys(&rows.sample(index)?, &mut keys)?;
-        for key in keys {
+        for key in counted(built, rows, index)? {
             *counts.entry(key).or_default() += 1;
         }
     }
@@ -488,15 +517,19 @@ pub fn edited(op: &dyn Census, rows: &Rows) -> Result<Vec<Value>, RowError> {
     (0..rows.input.len())
         .map(|index| {
             let mut sample = rows.sample(index)?;
-            op.apply(&mut sample, &common)?;
+            let setting = Setting {
+                common: Some(&common),
+                ..Setting::default()
+            };
+            built.operator.run(&built.spec, &mut sample, &setting)?;
             Ok(written(&sample))
         })
         .collect()
 }
 
-fn census(op: &dyn Census, rows: &Rows, case: &Case) -> Difference {
+fn census(built: &Built, op: &dyn Census, rows: &Rows, case: &Case) -> Difference {
     let mut difference = Difference::default();
-    let ours = match edited(op, rows) {
+    let ours = match edited(built, op, rows) {
         Ok(ours) => ours,
         Err(e) => return Difference::whole(e.to_string()),
     };
@@ -515,8 +548,8 @@ fn census(op: &dyn Census, rows: &Rows, case: &Case) -> Difference {
     difference
 }
 
-fn selector(op: &dyn Selector, rows: &Rows, case: &Case) -> Difference {
-    match picked(op, rows) {
+fn selector(built: &Built, op: &dyn Selector, rows: &Rows, case: &Case) -> Difference {
+    match picked(built, op, rows) {
         Ok(picked) if case.kept.as_ref().is_none_or(|kept| *kept == picked) => {
             Difference::default()
         }
@@ -529,9 +562,9 @@ fn selector(op: &dyn Selector, rows: &Rows, case: &Case) -> Difference {
 }
 
 /// The rows that a selector picks, in its order.
-pub fn picked(op: &dyn Selector, rows: &Rows) -> Result<Vec<usize>, String> {
+pub fn picked(built: &Built, op: &dyn Selector, rows: &Rows) -> Result<Vec<usize>, String> {
     let keys: Vec<_> = (0..rows.input.len())
-        .map(|index| rows.sample(index).and_then(|sample| op.key(&sample)))
+        .map(|index| select_key(built, rows, index))
         .collect::<Result<_, _>>()
         .map_err(|e| e.to_string())?;
     let total = keys.len();
@@ -543,17 +576,14 @@ pub fn picked(op: &dyn Selector, rows: &Rows) -> Result<Vec<usize>, String> {
 }
 
 /// The rows that a deduplicator or selector leaves, in its order.
-pub fn survivors(operator: &Operator, rows: &Rows) -> Result<Vec<usize>, String> {
+pub fn survivors(built: &Built, rows: &Rows) -> Result<Vec<usize>, String> {
     let failed = |e: RowError| e.to_string();
-    match operator {
-        Operator::Exact(op) => {
+    match &built.operator {
+        Operator::Exact(_) => {
             let mut seen = HashSet::new();
             let mut kept = Vec::new();
             for index in 0..rows.input.len() {
-                let key = rows
-                    .sample(index)
-                    .and_then(|s| op.key(&s))
-                    .map_err(failed)?;
+                let (key, _) = exact_key(built, rows, index).map_err(failed)?;
                 if key.is_none_or(|key| seen.insert(key)) {
                     kept.push(index);
                 }
@@ -563,9 +593,7 @@ pub fn survivors(operator: &Operator, rows: &Rows) -> Result<Vec<usize>, String>
         Operator::Near(op) => {
             let mut table = vec![Vec::new(); op.bands()];
             for index in 0..rows.input.len() {
-                let mut keys = Vec::new();
-                let sample = rows.sample(index).map_err(failed)?;
-                op.keys(&sample, &mut keys).map_err(failed)?;
+                let (keys, _) = near_keys(built, rows, index).map_err(failed)?;
                 table.iter_mut().zip(keys).for_each(|(t, key)| t.push(key));
             }
             let mut clusters = Clusters::new(rows.input.len());
@@ -578,7 +606,7 @@ pub fn survivors(operator: &Operator, rows: &Rows) -> Result<Vec<usize>, String>
                 .map(|(_, row)| row)
                 .collect())
         }
-        Operator::Selector(op) => picked(op.as_ref(), rows),
+        Operator::Selector(op) => picked(built, op.as_ref(), rows),
         Operator::Census(_) => Err("edits rows".to_owned()),
         Operator::Grouper(_) => Err("makes other rows".to_owned()),
         Operator::Mapper(_) | Operator::Expander(_) | Operator::Filter(_) => {

@@ -11,12 +11,12 @@ use super::super::store::{Store, StoreWriter, stats_from_json};
 use super::{Exchange, ExchangeError, Records, Resolution};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
-use crate::op::{Decision, Filter, Keep, Operator, Side, Verdict};
+use crate::op::{Bounds, Decision, Filter, Keep, Verdict};
 use crate::recipe::Step;
 use crate::record::counts::FromData;
-use crate::sample::{RowError, Sample, StatKey, StatValue, Stats};
+use crate::sample::{StatKey, StatValue, Stats};
 
-/// Rows emit what the filter measured of them, as a JSON object.
+/// Rows are recorded with what the filter measured of them, as a JSON object.
 pub struct BoundsFromData<'s> {
     /// The step, with the bounds as they were written.
     pub step: &'s Step,
@@ -25,17 +25,6 @@ pub struct BoundsFromData<'s> {
 }
 
 impl Exchange for BoundsFromData<'_> {
-    fn emit(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
-        let mut own = Stats::default();
-        for key in self.filter.stats() {
-            if let Some(value) = sample.stats.get(key) {
-                own.set(key.clone(), value.clone());
-            }
-        }
-        out.extend_from_slice(own.to_json().to_string().as_bytes());
-        Ok(())
-    }
-
     fn open<'e>(
         &'e self,
         workspace: &Workspace,
@@ -43,7 +32,8 @@ impl Exchange for BoundsFromData<'_> {
         _: Option<u64>,
     ) -> io::Result<Box<dyn Records + 'e>> {
         Ok(Box::new(MeasuredRows {
-            of: self,
+            step: self.step,
+            filter: self.filter,
             writer: Some(StoreWriter::open(workspace, name)?),
             judge: None,
         }))
@@ -56,7 +46,8 @@ impl Exchange for BoundsFromData<'_> {
 
 /// The stats of one filter, one entry a row.
 struct MeasuredRows<'e> {
-    of: &'e BoundsFromData<'e>,
+    step: &'e Step,
+    filter: &'e dyn Filter,
     writer: Option<StoreWriter>,
     judge: Option<Judge>,
 }
@@ -77,49 +68,46 @@ impl Records for MeasuredRows<'_> {
 
     /// Looks the bounds up in what the rows measured, and decides by them.
     fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
-        let &BoundsFromData { step, filter } = self.of;
+        let (step, filter) = (self.step, self.filter);
         let Some(writer) = self.writer.take() else {
             return Ok(Resolution::default());
         };
         let store = writer.finish()?;
-        let mut base = step.base.clone();
         let mut from_data = Vec::new();
-        for bound in &mut base.from_data {
-            let stat = filter.bound_stat(&bound.param).cloned().unwrap_or_default();
-            let side = Side::of(&bound.param).unwrap_or(Side::Max);
-            let values = all_numbers(filter, &stat, &store, &alive)?;
-            bound.value = bound.limit.resolve(side, &values);
+        for bound in &step.base.from_data {
+            let Some((stat, end)) = step.spec.bound(&bound.param) else {
+                continue;
+            };
+            let values = all_numbers(filter, &stat.name, &store, &alive)?;
             from_data.push(FromData {
                 param: bound.param.clone(),
                 from: bound.limit.to_string(),
-                value: bound.value,
+                value: bound.limit.resolve(end.side, &values),
             });
         }
-        let built = step.with_base(base).map_err(|errors| {
-            let messages: Vec<String> = errors.into_iter().map(|e| e.message).collect();
-            ExchangeError::Operator(format!(
-                "with bounds from the data, {}",
-                messages.join("; ")
-            ))
-        })?;
-        let Operator::Filter(filter) = built else {
-            return Ok(Resolution::default());
-        };
+        let found = || from_data.iter().map(|b| (b.param.as_str(), b.value));
+        let bounds = filter.bounds().iter();
+        let bounds = bounds
+            .map(|range| range.with_found(found()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| {
+                ExchangeError::Operator(format!("with bounds from the data, {}", error.message))
+            })?;
         let mut judge = Judge {
             store,
-            filter,
+            bounds,
             last: None,
         };
         let mut resolution = Resolution::default();
         for row in alive {
-            if judge.bounds_keep(row)? {
+            if judge.bounds_keep(filter, row)? {
                 resolution.alive.push(row);
             } else {
                 resolution.dropped.push((row, None));
             }
         }
         if let Some(keep) = &step.base.keep {
-            let cut = judge.cut(step, keep, &resolution.alive)?;
+            let cut = judge.cut(step, filter, keep, &resolution.alive)?;
             from_data.push(FromData {
                 param: "keep".to_owned(),
                 from: keep.to_string(),
@@ -147,7 +135,7 @@ impl Records for MeasuredRows<'_> {
 
     fn decision(&self, row: u32) -> io::Result<Option<Box<Decision>>> {
         match &self.judge {
-            Some(judge) => judge.decision(row).map(Some),
+            Some(judge) => judge.decision(self.filter, row).map(Some),
             None => Ok(None),
         }
     }
@@ -156,7 +144,8 @@ impl Records for MeasuredRows<'_> {
 /// Decides once more about single rows, so that no decision of millions has to be kept.
 struct Judge {
     store: Store,
-    filter: Box<dyn Filter>,
+    /// The filter's ranges, with the values that were found.
+    bounds: Vec<Bounds>,
     /// Why rows go that the bounds keep: the stat they are ranked by, and the limit.
     last: Option<(StatKey, String)>,
 }
@@ -170,13 +159,14 @@ struct Cut {
 }
 
 impl Judge {
-    fn bounds_keep(&self, row: u32) -> io::Result<bool> {
-        Ok(self.filter.decide(&read(&self.store, row)?) == Verdict::Keep)
+    fn bounds_keep(&self, filter: &dyn Filter, row: u32) -> io::Result<bool> {
+        let stats = read(&self.store, row)?;
+        Ok(filter.decide_within(&self.bounds, &stats) == Verdict::Keep)
     }
 
-    fn decision(&self, row: u32) -> io::Result<Box<Decision>> {
+    fn decision(&self, filter: &dyn Filter, row: u32) -> io::Result<Box<Decision>> {
         let stats = read(&self.store, row)?;
-        if let Verdict::Drop(decision) = self.filter.decide(&stats) {
+        if let Verdict::Drop(decision) = filter.decide_within(&self.bounds, &stats) {
             return Ok(decision);
         }
         let (stat, limit) = self.last.clone().unwrap_or_default();
@@ -189,18 +179,19 @@ impl Judge {
     }
 
     /// Ranks `rows`; the earlier of two equal ones goes before.
-    fn cut(&self, step: &Step, keep: &Keep, rows: &[u32]) -> io::Result<Cut> {
-        let stat = match (&keep.by, self.filter.stats()) {
+    fn cut(&self, step: &Step, filter: &dyn Filter, keep: &Keep, rows: &[u32]) -> io::Result<Cut> {
+        let stat = match (&keep.by, step.spec.stats.as_slice()) {
             (Some(by), _) => StatKey::from(by.clone()),
-            (None, [only, ..]) => only.clone(),
+            (None, [only, ..]) => only.name.clone(),
             (None, []) => StatKey::default(),
         };
         // With several images, the one that counts for `any_or_all` counts here.
-        let all = step.params.get("any_or_all").and_then(|mode| mode.as_str()) == Some("all");
+        let mut ranges = self.bounds.iter();
+        let all = ranges.any(|range| *range.stat() == stat && range.asks_all());
         let least = all != keep.worst;
         let mut ranked = Vec::with_capacity(rows.len());
         for (&row, position) in rows.iter().zip(0_u32..) {
-            let numbers = self.filter.numbers(&read(&self.store, row)?, &stat);
+            let numbers = filter.numbers(&read(&self.store, row)?, &stat);
             let numbers = numbers.into_iter().filter(|number| !number.is_nan());
             let number = if least {
                 numbers.min_by(f64::total_cmp)

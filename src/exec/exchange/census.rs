@@ -7,19 +7,11 @@ use super::{Exchange, ExchangeError, Records, Resolution};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
 use crate::op::Census;
-use crate::sample::{RowError, Sample};
 
-/// Rows emit their distinct keys of 128 bits.
+/// Rows are recorded with their distinct keys of 128 bits.
 pub struct Counting<'s>(pub &'s dyn Census);
 
 impl Exchange for Counting<'_> {
-    fn emit(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
-        let mut keys = Vec::new();
-        self.0.keys(sample, &mut keys)?;
-        out.extend(keys.iter().flat_map(|key| key.to_le_bytes()));
-        Ok(())
-    }
-
     fn open<'e>(
         &'e self,
         workspace: &Workspace,

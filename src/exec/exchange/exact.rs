@@ -7,20 +7,11 @@ use super::digests::Digests;
 use super::{Exchange, ExchangeError, Records, Resolution};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
-use crate::op::ExactDeduplicator;
-use crate::sample::{RowError, Sample};
 
-/// Rows emit a key of 128 bits, or nothing if they are like no other.
-pub struct ExactDuplicates<'s>(pub &'s dyn ExactDeduplicator);
+/// Rows are recorded with a key of 128 bits, or nothing if they are like no other.
+pub struct ExactDuplicates;
 
-impl Exchange for ExactDuplicates<'_> {
-    fn emit(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
-        if let Some(key) = self.0.key(sample)? {
-            out.extend_from_slice(&key.to_le_bytes());
-        }
-        Ok(())
-    }
-
+impl Exchange for ExactDuplicates {
     fn open<'e>(
         &'e self,
         workspace: &Workspace,

@@ -13,18 +13,12 @@ use crate::io::Workspace;
 use crate::io::paths::PathWriter;
 use crate::io::source::MAX_ROW_BYTES;
 use crate::io::workspace::Lengths;
-use crate::op::Grouper;
-use crate::sample::{Group, ImageContext, JsonText as _, Origin, RowError, Sample};
+use crate::sample::{Group, ImageContext, JsonText as _, Origin, Sample};
 
-/// Rows emit the 128-bit key of their group.
-pub struct Grouping<'s>(pub &'s dyn Grouper);
+/// Rows are recorded with the 128-bit key of their group.
+pub struct Grouping;
 
-impl Exchange for Grouping<'_> {
-    fn emit(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
-        out.extend_from_slice(&self.0.key(sample)?.to_le_bytes());
-        Ok(())
-    }
-
+impl Exchange for Grouping {
     fn open<'e>(
         &'e self,
         workspace: &Workspace,

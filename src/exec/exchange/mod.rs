@@ -1,11 +1,10 @@
 //! Exchanges: operators that decide once every row is known.
 //!
-//! In a worker thread each row emits a record for every exchange of its phase; the records wait on
-//! disk in row order; when the last row is in, the exchange decides which rows go on. Rows are known
+//! In a worker thread each row gives a key for every exchange of its phase; the keys wait on disk as
+//! records, in row order; when the last row is in, the exchange decides which rows go on. Rows are known
 //! by their number among those that were set aside ([`pass`]), which grows with their identity.
 //!
-//! A kind of exchange is one file: what a row emits, how its records are kept, how they decide. It
-//! is registered in [`of`], and nothing else tells kinds apart.
+//! A kind of exchange is one file: how its records are kept, and how they decide. It is registered in [`of`], and nothing else tells kinds apart.
 
 mod bounds;
 mod census;
@@ -24,17 +23,9 @@ use crate::io::workspace::Lengths;
 use crate::op::{Common, Decision, Operator, PickError};
 use crate::recipe::Step;
 use crate::record::counts::FromData;
-use crate::sample::{RowError, Sample};
 
 /// One operator that decides among all rows.
 pub trait Exchange: Send + Sync {
-    /// Appends the row's record to `out`. It is never empty where the kind tells a row without a
-    /// record from one with an empty one.
-    ///
-    /// # Errors
-    /// Whatever makes the row impossible to read; it is quarantined, and the record discarded.
-    fn emit(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError>;
-
     /// The records called `name`: none yet, or those that an earlier process made durable. About
     /// `budget` bytes of them are held in memory while they decide.
     ///
@@ -88,10 +79,10 @@ pub trait Records {
 pub fn of(step: &Step) -> Option<Box<dyn Exchange + '_>> {
     Some(match &step.operator {
         Operator::Near(op) => Box::new(near::NearDuplicates(op.as_ref())),
-        Operator::Exact(op) => Box::new(exact::ExactDuplicates(op.as_ref())),
+        Operator::Exact(_) => Box::new(exact::ExactDuplicates),
         Operator::Selector(op) => Box::new(select::Selection(op.as_ref())),
         Operator::Census(op) => Box::new(census::Counting(op.as_ref())),
-        Operator::Grouper(op) => Box::new(group::Grouping(op.as_ref())),
+        Operator::Grouper(_) => Box::new(group::Grouping),
         Operator::Filter(op) => Box::new(bounds::BoundsFromData {
             step,
             filter: op.as_ref(),

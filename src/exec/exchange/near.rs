@@ -8,19 +8,11 @@ use super::{Exchange, ExchangeError, Records, Resolution};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 use crate::op::{BandDeduplicator, Clusters};
-use crate::sample::{RowError, Sample};
 
-/// Rows emit one key of 64 bits a band.
+/// Rows are recorded with one key of 64 bits a band.
 pub struct NearDuplicates<'s>(pub &'s dyn BandDeduplicator);
 
 impl Exchange for NearDuplicates<'_> {
-    fn emit(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
-        let mut keys = Vec::with_capacity(self.0.bands());
-        self.0.keys(sample, &mut keys)?;
-        out.extend(keys.iter().flat_map(|key| key.to_le_bytes()));
-        Ok(())
-    }
-
     fn open<'e>(
         &'e self,
         workspace: &Workspace,

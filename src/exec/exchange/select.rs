@@ -12,7 +12,6 @@ use super::{Exchange, ExchangeError, Records, Resolution};
 use crate::io::workspace::{Lengths, Replay};
 use crate::io::{Log, Workspace};
 use crate::op::{FieldKey, Keys, PickError, Picked, Selector};
-use crate::sample::{RowError, Sample};
 
 /// What a key costs while keys are sorted, in bytes, beside its text: itself and its row, twice
 /// while the list grows.
@@ -21,15 +20,10 @@ const RESIDENT: usize = 2 * (size_of::<FieldKey>() + 8);
 /// Most parts that are merged at once: each has a buffer of 256 KiB.
 const MOST_PARTS: usize = 64;
 
-/// Rows emit the value they are picked by, as a line of JSON.
+/// Rows are recorded with the value they are picked by, as a line of JSON.
 pub struct Selection<'s>(pub &'s dyn Selector);
 
 impl Exchange for Selection<'_> {
-    fn emit(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
-        let key = self.0.key(sample)?;
-        serde_json::to_writer(out, &key).map_err(|e| RowError::new("wrong_type", e.to_string()))
-    }
-
     fn open<'e>(
         &'e self,
         workspace: &Workspace,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::text_digest;
-use crate::op::{BuildContext, ExactDeduplicator, Operator, ParamError, operator};
+use crate::op::{BuildContext, ExactDeduplicator, Facts, Operator, ParamError, operator};
 use crate::sample::{FieldPath, RowError, Sample};
 
 operator! {
@@ -14,9 +14,6 @@ operator! {
     /// Python's `str.strip` does). `lowercase` and `ignore_non_character` make the comparison
     /// coarser; the text itself is not changed. Empty texts are the same as each other. A row
     /// whose digest an earlier deduplicator of the recipe made keeps that one.
-    ///
-    /// ## Stats
-    /// None.
     ///
     /// ## Example
     /// ```yaml
@@ -29,7 +26,8 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `document_deduplicator`: same. A `__dj__hash` column in the input is not
     /// read.
-    document_deduplicator: Deduplicator(Params) => build
+    document_deduplicator: Deduplicator(Params) => build,
+    Facts::OF_TEXT
 }
 
 /// Parameters.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::op::{BuildContext, Census, Common, Operator, ParamError, operator};
+use crate::op::{BuildContext, Census, Common, Facts, Operator, ParamError, operator};
 use crate::sample::{FieldPath, RowError, Sample};
 use crate::text::{char_count, lower, strip};
 
@@ -32,7 +32,8 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `document_line_deduplicator`: same, but that a field of line hashes in the
     /// input is not looked at.
-    document_line_deduplicator: Deduplicator(Params) => build
+    document_line_deduplicator: Deduplicator(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.

@@ -10,8 +10,8 @@ use crate::hash::{
 };
 use crate::models::SentencePiece;
 use crate::op::{
-    BandDeduplicator, BuildContext, Clusters, Operator, ParamError, check_number, check_share,
-    operator,
+    BandDeduplicator, BuildContext, Clusters, Facts, Operator, ParamError, check_number,
+    check_share, operator,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -29,9 +29,6 @@ operator! {
     /// same: of all texts under five words just the first one stays. With short captions choose
     /// a smaller `window_size`, or `tokenization: character`.
     ///
-    /// ## Stats
-    /// None.
-    ///
     /// ## Example
     /// ```yaml
     /// - document_minhash_deduplicator: {window_size: 2}
@@ -45,7 +42,8 @@ operator! {
     /// of its values (a chance below 1 in a million of one wrong pair in 400,000 rows). Bands
     /// that lie wholly beyond the permutations are refused: they would join all rows.
     /// `tokenizer_model` is the path of a SentencePiece model.
-    document_minhash_deduplicator: Deduplicator(Params) => build
+    document_minhash_deduplicator: Deduplicator(Params) => build,
+    Facts::OF_TEXT
 }
 
 /// Parameters.
@@ -209,7 +207,9 @@ fn tokenizer(path: Option<&str>, context: &BuildContext) -> Result<SentencePiece
             .collect();
         wrong(format!("no model '{path}': tried {}", tried.join(", ")))
     })?;
-    let file = std::fs::read(&found).map_err(|e| wrong(format!("{}: {e}", found.display())))?;
+    let file = context
+        .read(&found)
+        .map_err(|e| wrong(format!("{}: {e}", found.display())))?;
     SentencePiece::parse(&file).map_err(|e| wrong(format!("{}: {e}", found.display())))
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::{IgnorePattern, Shingler, Tokenization, simhash};
 use crate::op::{
-    BandDeduplicator, BuildContext, Clusters, Operator, ParamError, check_number, operator,
+    BandDeduplicator, BuildContext, Clusters, Facts, Operator, ParamError, check_number, operator,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -23,9 +23,6 @@ operator! {
     /// just the first one stays. A row whose fingerprint an earlier deduplicator of the recipe
     /// made keeps that one.
     ///
-    /// ## Stats
-    /// None.
-    ///
     /// ## Example
     /// ```yaml
     /// - document_simhash_deduplicator: {window_size: 2}
@@ -37,7 +34,8 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `document_simhash_deduplicator`: same. `num_blocks` there shapes the
     /// search for near fingerprints, not its answer; here it is only checked.
-    document_simhash_deduplicator: Deduplicator(Params) => build
+    document_simhash_deduplicator: Deduplicator(Params) => build,
+    Facts::OF_TEXT
 }
 
 /// Parameters.

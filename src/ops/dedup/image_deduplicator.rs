@@ -10,8 +10,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use crate::hash::text_digest;
 use crate::image::{HashMethod, perceptual_hash};
 use crate::op::{
-    BandDeduplicator, BuildContext, Clusters, ExactDeduplicator, ImageNeed, Operator, ParamError,
-    operator,
+    BandDeduplicator, BuildContext, Clusters, ExactDeduplicator, Facts, Field, ImageNeed, Operator,
+    ParamError, operator,
 };
 use crate::sample::{FieldPath, ImageSlot, RowError, Sample, originals};
 
@@ -35,9 +35,6 @@ operator! {
     /// pixels, always by the same bits for the same file, and are only compared with each other:
     /// pairs near the threshold may come out the other way. `benches/RESULTS.md` has figures.
     ///
-    /// ## Stats
-    /// None.
-    ///
     /// ## Example
     /// ```yaml
     /// - image_deduplicator: {method: phash, consider_text: true}
@@ -54,7 +51,15 @@ operator! {
     /// `__dj__imagehash`, `__dj__hash` and image bytes (`image_bytes_key`) in the input are not
     /// read, and `lowercase` and `ignore_non_character`, which it takes only with its strict
     /// preflight off, are not accepted.
-    image_deduplicator: Deduplicator(Params) => build
+    image_deduplicator: Deduplicator(Params) => build,
+    Facts {
+        reads: &[Field::Text, Field::Images],
+        images: |params| match params.get("scaled_decode") {
+            Some(serde_json::Value::Bool(true)) => ImageNeed::Scaled,
+            _ => ImageNeed::Pixels,
+        },
+        ..Facts::NONE
+    }
 }
 
 /// How pictures are hashed.
@@ -150,14 +155,6 @@ impl BandDeduplicator for NearImages {
         true
     }
 
-    fn image_need(&self) -> ImageNeed {
-        if self.scaled {
-            ImageNeed::Scaled
-        } else {
-            ImageNeed::Pixels
-        }
-    }
-
     /// First what must be equal (the text if it counts, and all hashes but a single one), then the
     /// hash of a single picture.
     fn keys(&self, sample: &Sample, out: &mut Vec<u64>) -> Result<(), RowError> {
@@ -207,10 +204,6 @@ impl ExactDeduplicator for ImageDeduplicator {
             None => Some(xxh3_128(images.as_bytes())),
             Some(text) => Some(xxh3_128(&[images.as_bytes(), b"|", &text].concat())),
         })
-    }
-
-    fn image_need(&self) -> ImageNeed {
-        ImageNeed::Pixels
     }
 }
 
@@ -380,17 +373,14 @@ mod tests {
     fn a_reduced_jpeg_hashes_near_to_the_whole() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dataset/images/00000");
         let hash = |scaled_decode: bool| {
-            let params = Params {
-                threshold: 4,
-                scaled_decode,
-                ..Params::default()
-            };
-            let Ok(Operator::Near(op)) = build(params, &BuildContext::default()) else {
+            let params = format!(r#"{{"threshold": 4, "scaled_decode": {scaled_decode}}}"#);
+            let built = crate::op::testing::build("image_deduplicator", &params).unwrap();
+            let Operator::Near(op) = built.operator else {
                 panic!("a near deduplicator");
             };
             let context = ImageContext {
                 roots: vec![root.clone()],
-                want: op.image_need(),
+                want: built.spec.images,
                 ..ImageContext::default()
             };
             let line = r#"{"images": ["000003.jpg"]}"#.to_owned();

@@ -2,14 +2,11 @@
 //! compiled operator.
 
 use super::ray_bts_minhash_deduplicator::{Params, build};
-use crate::op::operator;
+use crate::op::{Facts, operator};
 
 operator! {
     /// Drops rows whose text is nearly the same as that of an earlier row (`MinHash` LSH): another name of
     /// `ray_bts_minhash_deduplicator`.
-    ///
-    /// ## Stats
-    /// None.
     ///
     /// ## Example
     /// ```yaml
@@ -23,5 +20,6 @@ operator! {
     /// Data-Juicer 1.6.1 `ray_bts_minhash_cpp_deduplicator`: as `ray_bts_minhash_deduplicator`, whose
     /// parameters are all accepted and whose recorded answers it is held to. The compiled operator
     /// itself, which is documented as the same, was not run.
-    ray_bts_minhash_cpp_deduplicator: Deduplicator(Params) => build
+    ray_bts_minhash_cpp_deduplicator: Deduplicator(Params) => build,
+    Facts::OF_TEXT
 }

@@ -5,14 +5,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::document_minhash_deduplicator::{self as minhash, MinhashTokenization};
-use crate::op::{BuildContext, Operator, ParamError, operator};
+use crate::op::{BuildContext, Facts, Operator, ParamError, operator};
 
 operator! {
     /// Drops rows whose text is nearly the same as that of an earlier row (`MinHash` LSH): what
     /// `document_minhash_deduplicator` does, with the parameters of a distributed run.
-    ///
-    /// ## Stats
-    /// None.
     ///
     /// ## Example
     /// ```yaml
@@ -27,7 +24,8 @@ operator! {
     /// group that its workers saw first, here it is always the first one in the input. Parameters
     /// that steer its workers are accepted and have no effect. See `document_minhash_deduplicator`
     /// for the rest.
-    ray_bts_minhash_deduplicator: Deduplicator(Params) => build
+    ray_bts_minhash_deduplicator: Deduplicator(Params) => build,
+    Facts::OF_TEXT
 }
 
 /// Parameters.

@@ -2,16 +2,13 @@
 //! distributed operator for rows with identifiers.
 
 use super::ray_bts_minhash_deduplicator::{Params, build};
-use crate::op::operator;
+use crate::op::{Facts, operator};
 
 operator! {
     /// Drops rows whose text is nearly the same as that of an earlier row (`MinHash` LSH): another name of
     /// `ray_bts_minhash_deduplicator`, for recipes that add rows to a deduplicated dataset.
     ///
     /// Of all rows joined the first one stays: put the rows that should win first.
-    ///
-    /// ## Stats
-    /// None.
     ///
     /// ## Example
     /// ```yaml
@@ -26,5 +23,6 @@ operator! {
     /// `__dj__uid` ascend from row to row. It keeps the row with the least number, which is then the
     /// first one; here the column is neither needed nor read. See `ray_bts_minhash_deduplicator` for
     /// the rest.
-    ray_bts_minhash_deduplicator_with_uid: Deduplicator(Params) => build
+    ray_bts_minhash_deduplicator_with_uid: Deduplicator(Params) => build,
+    Facts::OF_TEXT
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ray_bts_minhash_deduplicator::AutoOrCount;
 use crate::hash::text_digest;
-use crate::op::{BuildContext, ExactDeduplicator, Operator, ParamError, operator};
+use crate::op::{BuildContext, ExactDeduplicator, Facts, Operator, ParamError, operator};
 use crate::sample::{FieldPath, RowError, Sample};
 
 operator! {
@@ -16,9 +16,6 @@ operator! {
     /// Python's `str.strip` does). `lowercase` and `ignore_non_character` make the comparison
     /// coarser; the text itself is not changed. A missing text and an empty one are the same as each
     /// other, but not the same as one of white space only.
-    ///
-    /// ## Stats
-    /// None.
     ///
     /// ## Example
     /// ```yaml
@@ -32,7 +29,8 @@ operator! {
     /// Data-Juicer 1.6.1 `ray_document_deduplicator`: same groups of rows. It keeps the row of a
     /// group that a worker saw first, here it is always the first one in the input. `backend`,
     /// `redis_address` and `dedup_set_num` are accepted and have no effect.
-    ray_document_deduplicator: Deduplicator(Params) => build
+    ray_document_deduplicator: Deduplicator(Params) => build,
+    Facts::OF_TEXT
 }
 
 /// Parameters.

@@ -8,7 +8,9 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::image_deduplicator::{Method, image_digits};
 use super::ray_document_deduplicator::{Backend, EMPTY, REDIS_ADDRESS};
 use crate::image::HashMethod;
-use crate::op::{BuildContext, ExactDeduplicator, ImageNeed, Operator, ParamError, operator};
+use crate::op::{
+    BuildContext, ExactDeduplicator, Facts, ImageNeed, Operator, ParamError, operator,
+};
 use crate::sample::{RowError, Sample};
 
 operator! {
@@ -16,9 +18,6 @@ operator! {
     ///
     /// The hash of a row is that of `image_deduplicator`. Rows without images are all the same: the
     /// first one stays.
-    ///
-    /// ## Stats
-    /// None.
     ///
     /// ## Example
     /// ```yaml
@@ -32,7 +31,11 @@ operator! {
     /// Data-Juicer 1.6.1 `ray_image_deduplicator`: same groups of rows. It keeps the row of a group
     /// that a worker saw first, here it is always the first one in the input. `backend` and
     /// `redis_address` are accepted and have no effect. See `image_deduplicator` for the rest.
-    ray_image_deduplicator: Deduplicator(Params) => build
+    ray_image_deduplicator: Deduplicator(Params) => build,
+    Facts {
+        images: |_| ImageNeed::Pixels,
+        ..Facts::OF_IMAGES
+    }
 }
 
 /// Parameters.
@@ -75,9 +78,5 @@ impl ExactDeduplicator for RayImage {
         }
         let digits = image_digits(sample, self.method)?;
         Ok(Some(xxh3_128(digits.as_bytes())))
-    }
-
-    fn image_need(&self) -> ImageNeed {
-        ImageNeed::Pixels
     }
 }

@@ -6,9 +6,10 @@ use smallvec::smallvec;
 use tokenizers::Tokenizer;
 
 use crate::op::{
-    Bounds, BuildContext, Filter, Measured, Operator, ParamError, Problems, Verdict, operator,
+    Bounds, BuildContext, Facts, Filter, Measured, Operator, ParamError, Problems, StatDef,
+    operator,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::sample::{FieldPath, RowError, Sample, StatValue};
 use crate::text::{alnum_count, alpha_count, ratio};
 
 operator! {
@@ -20,9 +21,6 @@ operator! {
     /// number of letters divided by the number of tokens of the tokenizer of
     /// `EleutherAI/pythia-6.9b-deduped`, which may exceed 1; 0 if there is no token. Both ends are
     /// inclusive.
-    ///
-    /// ## Stats
-    /// `alnum_ratio`: float; with `tokenization` instead `alpha_token_ratio`: float.
     ///
     /// ## Example
     /// ```yaml
@@ -37,7 +35,12 @@ operator! {
     /// Data-Juicer 1.6.1 `alphanumeric_filter`: same. The tokenizer is not downloaded: its
     /// `tokenizer.json` is looked for beside the recipe, in Data-Juicer's cache and in Hugging
     /// Face's, and if it is absent the error says where to put it.
-    alphanumeric_filter: Filter(Params) => build
+    alphanumeric_filter: Filter(Params) => build,
+    Facts {
+        stats: &[CHARACTERS, TOKENS],
+        analysis: Some("{}"),
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -65,8 +68,14 @@ impl Default for Params {
 /// The tokenizer that Data-Juicer counts tokens with.
 const TOKENIZER: &str = "EleutherAI/pythia-6.9b-deduped";
 
-const CHARACTERS: [StatKey; 1] = [StatKey::Borrowed("alnum_ratio")];
-const TOKENS: [StatKey; 1] = [StatKey::Borrowed("alpha_token_ratio")];
+const CHARACTERS: StatDef = StatDef::number("alnum_ratio")
+    .when("tokenization", false)
+    .min("min_ratio")
+    .max("max_ratio");
+const TOKENS: StatDef = StatDef::number("alpha_token_ratio")
+    .when("tokenization", true)
+    .min("min_ratio")
+    .max("max_ratio");
 
 struct Alphanumeric {
     text_key: FieldPath,
@@ -82,8 +91,13 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
         .then(|| context.hf_tokenizer("tokenization", TOKENIZER));
     let tokenizer = problems.keep(tokenizer.transpose());
     let bounds = problems.keep(Bounds::new(
-        ("min_ratio", params.min_ratio),
-        ("max_ratio", params.max_ratio),
+        if params.tokenization {
+            &TOKENS
+        } else {
+            &CHARACTERS
+        },
+        params.min_ratio,
+        params.max_ratio,
         &context.base,
     ));
     let (Some(tokenizer), Some(bounds)) = (tokenizer, bounds) else {
@@ -97,14 +111,6 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 }
 
 impl Filter for Alphanumeric {
-    fn stats(&self) -> &[StatKey] {
-        if self.tokenizer.is_some() {
-            &TOKENS
-        } else {
-            &CHARACTERS
-        }
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let text = sample.required_text(&self.text_key)?;
         let share = match &self.tokenizer {
@@ -119,13 +125,8 @@ impl Filter for Alphanumeric {
         Ok(smallvec![StatValue::Float(share)])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        let key = if self.tokenizer.is_some() {
-            "alpha_token_ratio"
-        } else {
-            "alnum_ratio"
-        };
-        self.bounds.decide(key, stats)
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
     }
 }
 

@@ -4,8 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
-use crate::op::{Bounds, BuildContext, Filter, Measured, Operator, ParamError, Verdict, operator};
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::op::{
+    Bounds, BuildContext, Facts, Filter, Measured, Operator, ParamError, StatDef, operator,
+};
+use crate::sample::{FieldPath, RowError, Sample, StatValue};
 use crate::text::{line_count, ratio};
 
 operator! {
@@ -15,9 +17,6 @@ operator! {
     /// divided by the number of lines. Lines end at `\n`, `\r`, `\r\n`, U+000B, U+000C,
     /// U+001C–U+001E, U+0085, U+2028 and U+2029; a break at the end opens no new line. Both ends of
     /// the range are inclusive. An empty text has the average 0.
-    ///
-    /// ## Stats
-    /// `avg_line_length`: float.
     ///
     /// ## Example
     /// ```yaml
@@ -30,7 +29,12 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `average_line_length_filter`: same.
-    average_line_length_filter: Filter(Params) => build
+    average_line_length_filter: Filter(Params) => build,
+    Facts {
+        stats: &[LENGTH],
+        analysis: Some("{}"),
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -52,7 +56,10 @@ impl Default for Params {
     }
 }
 
-const STATS: [StatKey; 1] = [StatKey::Borrowed("avg_line_length")];
+const LENGTH: StatDef = StatDef::number("avg_line_length")
+    .unit("characters")
+    .min("min_len")
+    .max("max_len");
 
 struct AverageLineLength {
     text_key: FieldPath,
@@ -62,27 +69,19 @@ struct AverageLineLength {
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     Ok(Operator::Filter(Box::new(AverageLineLength {
         text_key: context.base.text_key.clone(),
-        bounds: Bounds::counts(
-            ("min_len", params.min_len),
-            ("max_len", params.max_len),
-            &context.base,
-        )?,
+        bounds: Bounds::counts(&LENGTH, params.min_len, params.max_len, &context.base)?,
     })))
 }
 
 impl Filter for AverageLineLength {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let text = sample.required_text(&self.text_key)?;
         let average = ratio(text.chars().count(), line_count(&text));
         Ok(smallvec![StatValue::Float(average)])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        self.bounds.decide("avg_line_length", stats)
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
     }
 }
 

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
 use crate::op::{
-    Bounds, BuildContext, Filter, Measured, Operator, ParamError, Problems, Verdict, operator,
-    positive,
+    Bounds, BuildContext, Facts, Filter, Measured, Operator, ParamError, Problems, StatDef,
+    operator, positive,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::sample::{FieldPath, RowError, Sample, StatValue};
 use crate::text::char_repetition;
 
 operator! {
@@ -18,9 +18,6 @@ operator! {
     /// `s` occur once, the share is the number of n-grams that belong to the min(⌊√u⌋, u − s) most
     /// frequent ones, divided by the number of all n-grams; 0 for a text shorter than `rep_len`. Both
     /// ends are inclusive.
-    ///
-    /// ## Stats
-    /// `char_rep_ratio`: float.
     ///
     /// ## Example
     /// ```yaml
@@ -33,7 +30,12 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `character_repetition_filter`: same.
-    character_repetition_filter: Filter(Params) => build
+    character_repetition_filter: Filter(Params) => build,
+    Facts {
+        stats: &[SHARE],
+        analysis: Some("{}"),
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -58,7 +60,9 @@ impl Default for Params {
     }
 }
 
-const STATS: [StatKey; 1] = [StatKey::Borrowed("char_rep_ratio")];
+const SHARE: StatDef = StatDef::number("char_rep_ratio")
+    .min("min_ratio")
+    .max("max_ratio");
 
 struct CharacterRepetition {
     text_key: FieldPath,
@@ -70,8 +74,9 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     let mut problems = Problems::default();
     let rep_len = problems.keep(positive("rep_len", params.rep_len));
     let bounds = problems.keep(Bounds::new(
-        ("min_ratio", params.min_ratio),
-        ("max_ratio", params.max_ratio),
+        &SHARE,
+        params.min_ratio,
+        params.max_ratio,
         &context.base,
     ));
     let (Some(rep_len), Some(bounds)) = (rep_len, bounds) else {
@@ -85,10 +90,6 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 }
 
 impl Filter for CharacterRepetition {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let text = sample.required_text(&self.text_key)?;
         Ok(smallvec![StatValue::Float(char_repetition(
@@ -97,8 +98,8 @@ impl Filter for CharacterRepetition {
         ))])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        self.bounds.decide("char_rep_ratio", stats)
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
     }
 }
 

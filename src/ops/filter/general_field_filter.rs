@@ -4,8 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
-use crate::op::{BuildContext, Filter, Measured, Operator, ParamError, Verdict, operator};
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::op::{
+    Bounds, BuildContext, Facts, Field, Filter, Measured, Operator, ParamError, STATS, StatDef,
+    StatType, Verdict, operator,
+};
+use crate::sample::{FieldPath, RowError, Sample, StatValue, Stats};
 use crate::text::python_expr::Condition;
 use crate::text::{PyValue, TypeMismatch};
 
@@ -20,9 +23,7 @@ operator! {
     /// sense; comparing what has no order, such as a text and a number, refuses it. Without a condition
     /// all rows are kept.
     ///
-    /// ## Stats
-    /// `general_field_filter_condition`: the value of the condition, usually true or false; none
-    /// without a condition.
+    /// The stat is the value of the condition, usually true or false.
     ///
     /// ## Example
     /// ```yaml
@@ -37,7 +38,12 @@ operator! {
     /// Data-Juicer 1.6.1 `general_field_filter`: same, but whatever is not of that part of Python is an
     /// error of the recipe (there, of every row), as are whole numbers beyond 127 bits and `\N{...}`;
     /// and the attributes of texts, numbers and lists are `None` (there, Python's methods).
-    general_field_filter: Filter(Params) => build
+    general_field_filter: Filter(Params) => build,
+    Facts {
+        reads: &[Field::Any, Field::Stats],
+        stats: &[CONDITION],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.
@@ -48,11 +54,8 @@ struct Params {
     filter_condition: String,
 }
 
-const STAT: &str = "general_field_filter_condition";
-const STATS: [StatKey; 1] = [StatKey::Borrowed(STAT)];
-
-/// The name that conditions call the measures of earlier filters by.
-const STATS_FIELD: &str = "__dj__stats__";
+const CONDITION: StatDef =
+    StatDef::new("general_field_filter_condition", StatType::Any).when_given("filter_condition");
 
 struct GeneralField {
     condition: Option<Condition>,
@@ -83,24 +86,12 @@ impl From<TypeMismatch> for RowError {
 }
 
 impl Filter for GeneralField {
-    fn reads_stats(&self) -> bool {
-        true
-    }
-
-    fn stats(&self) -> &[StatKey] {
-        if self.condition.is_some() {
-            &STATS
-        } else {
-            &[]
-        }
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let Some(condition) = &self.condition else {
             return Ok(smallvec![]);
         };
         let field = |name: &str| -> Result<PyValue, RowError> {
-            if name == STATS_FIELD {
+            if name == STATS {
                 return Ok(PyValue::from(&sample.stats.to_json()));
             }
             let value = sample.value(&FieldPath::new(name))?;
@@ -115,11 +106,11 @@ impl Filter for GeneralField {
         Ok(smallvec![StatValue::Json(value)])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        let value = stats.get(STAT).map(StatValue::to_json);
+    fn decide_within(&self, _: &[Bounds], stats: &Stats) -> Verdict {
+        let value = stats.get(CONDITION.name()).map(StatValue::to_json);
         match value {
             Some(value) if !PyValue::from(&value).is_true() => Verdict::drop(
-                STAT,
+                CONDITION.name(),
                 StatValue::Json(value),
                 format!("filter_condition: {}", self.written),
             ),

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
 use crate::op::{
-    AnyOrAll, Bounds, BuildContext, Filter, ImageNeed, Measured, Operator, ParamError, Verdict,
-    operator,
+    AnyOrAll, Bounds, BuildContext, Facts, Filter, ImageNeed, Measured, Operator, ParamError,
+    StatDef, StatType, operator,
 };
-use crate::sample::{RowError, Sample, StatKey, StatValue, Stats, originals};
+use crate::sample::{RowError, Sample, StatValue, originals};
 
 operator! {
     /// Keeps rows whose images have a ratio of width to height between `min_ratio` and
@@ -18,9 +18,6 @@ operator! {
     /// it on its side swaps them. With `any_or_all: any` one image within the range keeps the
     /// row, with `all` every image must be; a row without images stays. Both ends are inclusive.
     /// Only the file's header is read.
-    ///
-    /// ## Stats
-    /// `aspect_ratios`: list of numbers, one an image, in list order.
     ///
     /// ## Example
     /// ```yaml
@@ -37,7 +34,14 @@ operator! {
     /// decoded; here a file that is damaged behind its header passes and is found by the
     /// operator or output that decodes it. A column of image bytes (`image_bytes_key`) is not
     /// read.
-    image_aspect_ratio_filter: Filter(Params) => build
+    image_aspect_ratio_filter: Filter(Params) => build,
+    Facts {
+        stats: &[RATIOS],
+        analysis: Some("{}"),
+        images: |_| ImageNeed::Header,
+        decides: &["any_or_all"],
+        ..Facts::OF_IMAGES
+    }
 }
 
 /// Parameters.
@@ -62,30 +66,23 @@ impl Default for Params {
     }
 }
 
-const KEY: &str = "aspect_ratios";
-const STATS: [StatKey; 1] = [StatKey::Borrowed(KEY)];
+const RATIOS: StatDef = StatDef::new("aspect_ratios", StatType::Numbers)
+    .unit("width / height")
+    .min("min_ratio")
+    .max("max_ratio");
 
 struct AspectRatio {
     bounds: Bounds,
-    any_or_all: AnyOrAll,
 }
 
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     Ok(Operator::Filter(Box::new(AspectRatio {
-        bounds: Bounds::new(
-            ("min_ratio", params.min_ratio),
-            ("max_ratio", params.max_ratio),
-            &context.base,
-        )?,
-        any_or_all: params.any_or_all,
+        bounds: Bounds::new(&RATIOS, params.min_ratio, params.max_ratio, &context.base)?
+            .mode(params.any_or_all),
     })))
 }
 
 impl Filter for AspectRatio {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let ratios = originals(sample.images()?)
             .iter()
@@ -97,18 +94,16 @@ impl Filter for AspectRatio {
         Ok(smallvec![StatValue::Floats(ratios)])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        self.bounds.decide_list(KEY, stats, self.any_or_all)
-    }
-
-    fn image_need(&self) -> ImageNeed {
-        ImageNeed::Header
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::op::Verdict;
+    use crate::sample::Stats;
 
     fn keeps(any_or_all: AnyOrAll, ratios: &[f64]) -> bool {
         let params = Params {
@@ -119,7 +114,7 @@ mod tests {
             panic!("a filter");
         };
         let mut stats = Stats::default();
-        stats.set(KEY, StatValue::Floats(ratios.into()));
+        stats.set(RATIOS.name(), StatValue::Floats(ratios.into()));
         filter.decide(&stats) == Verdict::Keep
     }
 

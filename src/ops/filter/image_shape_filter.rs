@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
 use crate::op::{
-    AnyOrAll, Bounds, BuildContext, Filter, ImageNeed, Measured, Operator, ParamError, Verdict,
-    operator,
+    AnyOrAll, Bounds, BuildContext, Facts, Filter, ImageNeed, Measured, Operator, ParamError,
+    StatDef, StatType, Verdict, operator,
 };
-use crate::sample::{RowError, Sample, StatKey, StatValue, Stats, originals};
+use crate::sample::{RowError, Sample, StatValue, Stats, originals};
 
 operator! {
     /// Keeps rows whose images are between `min_width` and `max_width` pixels wide and between
@@ -18,9 +18,6 @@ operator! {
     /// row, with `all` every image must pass; a row without images stays. Sizes are those of the
     /// picture as it is seen: an EXIF orientation that lies it on its side swaps them. All ends
     /// are inclusive. Only the file's header is read.
-    ///
-    /// ## Stats
-    /// `image_width`, `image_height`: lists of integers, one an image, in list order.
     ///
     /// ## Example
     /// ```yaml
@@ -36,7 +33,14 @@ operator! {
     /// decoded; here a file that is damaged behind its header passes and is found by the
     /// operator or output that decodes it. A column of image bytes (`image_bytes_key`) is not
     /// read.
-    image_shape_filter: Filter(Params) => build
+    image_shape_filter: Filter(Params) => build,
+    Facts {
+        stats: &[WIDTH, HEIGHT],
+        images: |_| ImageNeed::Header,
+        decides: &["any_or_all"],
+        analysis: Some("{}"),
+        ..Facts::OF_IMAGES
+    }
 }
 
 /// Parameters.
@@ -67,31 +71,27 @@ impl Default for Params {
     }
 }
 
-const WIDTH: &str = "image_width";
-const HEIGHT: &str = "image_height";
-const STATS: [StatKey; 2] = [StatKey::Borrowed(WIDTH), StatKey::Borrowed(HEIGHT)];
+const WIDTH: StatDef = StatDef::new("image_width", StatType::Integers)
+    .unit("pixels")
+    .min("min_width")
+    .max("max_width");
+const HEIGHT: StatDef = StatDef::new("image_height", StatType::Integers)
+    .unit("pixels")
+    .min("min_height")
+    .max("max_height");
 
 struct ImageShape {
-    width: Bounds,
-    height: Bounds,
+    /// Those of the width and of the height.
+    bounds: [Bounds; 2],
     any_or_all: AnyOrAll,
 }
 
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
-    let width = Bounds::counts(
-        ("min_width", params.min_width),
-        ("max_width", params.max_width),
-        &context.base,
-    );
-    let height = Bounds::counts(
-        ("min_height", params.min_height),
-        ("max_height", params.max_height),
-        &context.base,
-    );
+    let width = Bounds::counts(&WIDTH, params.min_width, params.max_width, &context.base);
+    let height = Bounds::counts(&HEIGHT, params.min_height, params.max_height, &context.base);
     match (width, height) {
         (Ok(width), Ok(height)) => Ok(Operator::Filter(Box::new(ImageShape {
-            width,
-            height,
+            bounds: [width, height].map(|range| range.mode(params.any_or_all)),
             any_or_all: params.any_or_all,
         }))),
         (width, height) => Err([width.err(), height.err()]
@@ -103,10 +103,6 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 }
 
 impl Filter for ImageShape {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let images = originals(sample.images()?);
         let headers = images
@@ -119,16 +115,23 @@ impl Filter for ImageShape {
         ])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
+    fn bounds(&self) -> &[Bounds] {
+        &self.bounds
+    }
+
+    fn decide_within(&self, bounds: &[Bounds], stats: &Stats) -> Verdict {
+        let [width_range, height_range] = bounds else {
+            return Verdict::Keep;
+        };
         let list = |key: &str| stats.get(key).and_then(StatValue::as_list);
-        let (Some(widths), Some(heights)) = (list(WIDTH), list(HEIGHT)) else {
+        let (Some(widths), Some(heights)) = (list(WIDTH.name()), list(HEIGHT.name())) else {
             let null = StatValue::Json(serde_json::Value::Null);
-            return Verdict::drop(WIDTH, null, self.width.limit(f64::NAN));
+            return Verdict::drop(WIDTH.name(), null, width_range.limit(f64::NAN));
         };
         let passes = widths
             .iter()
             .zip(&heights)
-            .map(|(&width, &height)| self.width.keeps(width) && self.height.keeps(height));
+            .map(|(&width, &height)| width_range.keeps(width) && height_range.keeps(height));
         if self
             .any_or_all
             .combine(passes.collect::<Vec<_>>().into_iter())
@@ -136,12 +139,15 @@ impl Filter for ImageShape {
             return Verdict::Keep;
         }
         // The first side that fails tells why.
-        let wide = widths.iter().find(|&&width| !self.width.keeps(width));
+        let wide = widths.iter().find(|&&width| !width_range.keeps(width));
         let (key, limit) = if let Some(&width) = wide {
-            (WIDTH, self.width.limit(width))
+            (WIDTH.name(), width_range.limit(width))
         } else {
-            let high = heights.iter().find(|&&height| !self.height.keeps(height));
-            (HEIGHT, self.height.limit(high.copied().unwrap_or(f64::NAN)))
+            let high = heights.iter().find(|&&height| !height_range.keeps(height));
+            (
+                HEIGHT.name(),
+                height_range.limit(high.copied().unwrap_or(f64::NAN)),
+            )
         };
         let value = stats.get(key).cloned();
         Verdict::drop(
@@ -149,19 +155,6 @@ impl Filter for ImageShape {
             value.unwrap_or(StatValue::Json(serde_json::Value::Null)),
             limit,
         )
-    }
-
-    fn bound_stat(&self, param: &str) -> Option<&StatKey> {
-        let [width, height] = &STATS;
-        match param {
-            "min_width" | "max_width" => Some(width),
-            "min_height" | "max_height" => Some(height),
-            _ => None,
-        }
-    }
-
-    fn image_need(&self) -> ImageNeed {
-        ImageNeed::Header
     }
 }
 
@@ -174,8 +167,8 @@ mod tests {
             panic!("a filter");
         };
         let mut stats = Stats::default();
-        stats.set(WIDTH, StatValue::Ints(widths.into()));
-        stats.set(HEIGHT, StatValue::Ints(heights.into()));
+        stats.set(WIDTH.name(), StatValue::Ints(widths.into()));
+        stats.set(HEIGHT.name(), StatValue::Ints(heights.into()));
         filter.decide(&stats)
     }
 
@@ -201,7 +194,7 @@ mod tests {
         };
         assert_eq!(
             (why.stat.as_ref(), why.limit.as_str()),
-            (HEIGHT, "min_height: 100")
+            (HEIGHT.name(), "min_height: 100")
         );
     }
 }

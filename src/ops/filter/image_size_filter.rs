@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
 use crate::op::{
-    AnyOrAll, Bounds, BuildContext, Filter, ImageNeed, Measured, Operator, ParamError, Verdict,
-    operator, size_param,
+    AnyOrAll, BYTES, Bounds, BuildContext, Facts, Filter, ImageNeed, Measured, Operator,
+    ParamError, StatDef, StatType, operator, size_param,
 };
-use crate::sample::{RowError, Sample, StatKey, StatValue, Stats, originals};
+use crate::sample::{RowError, Sample, StatValue, originals};
 
 operator! {
     /// Keeps rows whose image files have between `min_size` and `max_size` bytes.
@@ -18,9 +18,6 @@ operator! {
     /// Everything but digits and letters is ignored, so that `1.5MB` means 15 MB. With
     /// `any_or_all: any` one image within the range keeps the row, with `all` every image must
     /// be; a row without images stays. Both ends are inclusive. Files are not opened.
-    ///
-    /// ## Stats
-    /// `image_sizes`: list of integers, bytes, one an image, in list order.
     ///
     /// ## Example
     /// ```yaml
@@ -33,7 +30,14 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `image_size_filter`: same. There a missing file costs the whole batch,
     /// here its row is quarantined. A column of image bytes (`image_bytes_key`) is not read.
-    image_size_filter: Filter(Params) => build
+    image_size_filter: Filter(Params) => build,
+    Facts {
+        stats: &[SIZES],
+        analysis: Some("{}"),
+        images: |_| ImageNeed::FileSize,
+        decides: &["any_or_all"],
+        ..Facts::OF_IMAGES
+    }
 }
 
 /// Parameters.
@@ -58,12 +62,13 @@ impl Default for Params {
     }
 }
 
-const KEY: &str = "image_sizes";
-const STATS: [StatKey; 1] = [StatKey::Borrowed(KEY)];
+const SIZES: StatDef = StatDef::new("image_sizes", StatType::Integers)
+    .unit(BYTES)
+    .min("min_size")
+    .max("max_size");
 
 struct ImageSize {
     bounds: Bounds,
-    any_or_all: AnyOrAll,
 }
 
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
@@ -71,22 +76,14 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     let max = size_param("max_size", &params.max_size);
     match (min, max) {
         (Ok(min), Ok(max)) => Ok(Operator::Filter(Box::new(ImageSize {
-            bounds: Bounds::new(
-                ("min_size", Some(min)),
-                ("max_size", Some(max)),
-                &context.base,
-            )?,
-            any_or_all: params.any_or_all,
+            bounds: Bounds::new(&SIZES, Some(min), Some(max), &context.base)?
+                .mode(params.any_or_all),
         }))),
         (min, max) => Err([min.err(), max.err()].into_iter().flatten().collect()),
     }
 }
 
 impl Filter for ImageSize {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let sizes = originals(sample.images()?)
             .iter()
@@ -99,12 +96,8 @@ impl Filter for ImageSize {
         Ok(smallvec![StatValue::Ints(sizes)])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        self.bounds.decide_list(KEY, stats, self.any_or_all)
-    }
-
-    fn image_need(&self) -> ImageNeed {
-        ImageNeed::FileSize
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
     }
 }
 

@@ -8,9 +8,10 @@ use smallvec::smallvec;
 use super::line_grid::{GridRule, LineGrid};
 use crate::image::{SegmentRule, edges, segments};
 use crate::op::{
-    AnyOrAll, BuildContext, Filter, ImageNeed, Measured, Operator, ParamError, Verdict, operator,
+    AnyOrAll, Bounds, BuildContext, Facts, Filter, ImageNeed, Measured, Operator, ParamError,
+    StatDef, StatType, Verdict, operator,
 };
-use crate::sample::{ImageSlot, RowError, Sample, StatKey, StatValue, Stats, originals};
+use crate::sample::{ImageSlot, RowError, Sample, StatValue, Stats, originals};
 
 operator! {
     /// Drops rows whose images look like a grid of plots: straight lines along and across them,
@@ -39,10 +40,8 @@ operator! {
     /// images stays. With a least number of lines of 0, a picture with lines in both directions
     /// counts as one without any, as in Data-Juicer.
     ///
-    /// ## Stats
-    /// `image_subplot_confidence`, `horizontal_peak_count`, `vertical_peak_count`: lists, one
-    /// number an image, in list order; `subplot_detected`: whether the greatest confidence
-    /// reaches the limit, `false` without images.
+    /// `subplot_detected` says whether the greatest confidence reaches the limit; it is `false`
+    /// without images.
     ///
     /// ## Example
     /// ```yaml
@@ -61,7 +60,12 @@ operator! {
     /// would need more than 512 MiB of counters (sides of some million pixels) are quarantined.
     /// `min_closed_interval`, `max_closed_interval` and `reversed_range` change nothing, as there. A
     /// column of image bytes (`image_bytes_key`) is not read.
-    image_subplot_filter: Filter(Params) => build
+    image_subplot_filter: Filter(Params) => build,
+    Facts {
+        stats: &[CONFIDENCE, HORIZONTAL, VERTICAL, DETECTED],
+        images: |_| ImageNeed::Pixels,
+        ..Facts::OF_IMAGES
+    }
 }
 
 /// Parameters.
@@ -69,13 +73,10 @@ operator! {
 #[serde(default, deny_unknown_fields)]
 struct Params {
     /// Fewest horizontal lines of a picture with subplots, inclusive.
-    #[schemars(extend("x-bound" = false))]
     min_horizontal_lines: i64,
     /// Fewest vertical lines of a picture with subplots, inclusive.
-    #[schemars(extend("x-bound" = false))]
     min_vertical_lines: i64,
     /// Least confidence of a picture with subplots, inclusive.
-    #[schemars(extend("x-bound" = false))]
     min_confidence: f64,
     /// Whether one picture with subplots drops a row, or only all of them together.
     any_or_all: AnyOrAll,
@@ -87,10 +88,8 @@ struct Params {
     /// Fewest edge pixels on a line that is looked at, inclusive.
     hough_threshold: i64,
     /// Least extent of a line, along its longer axis, in pixels, inclusive.
-    #[schemars(extend("x-bound" = false))]
     min_line_length: i64,
     /// Widest gap within a line, in pixels, inclusive.
-    #[schemars(extend("x-bound" = false))]
     max_line_gap: i64,
     /// How far lines may be off the horizontal or the vertical, in degrees, inclusive.
     angle_tolerance: f64,
@@ -113,16 +112,11 @@ impl Default for Params {
     }
 }
 
-const CONFIDENCE: &str = "image_subplot_confidence";
-const HORIZONTAL: &str = "horizontal_peak_count";
-const VERTICAL: &str = "vertical_peak_count";
-const DETECTED: &str = "subplot_detected";
-const STATS: [StatKey; 4] = [
-    StatKey::Borrowed(CONFIDENCE),
-    StatKey::Borrowed(HORIZONTAL),
-    StatKey::Borrowed(VERTICAL),
-    StatKey::Borrowed(DETECTED),
-];
+// The limits say what has subplots, not what is kept, and the stats depend on them: they bound none.
+const CONFIDENCE: StatDef = StatDef::new("image_subplot_confidence", StatType::Numbers);
+const HORIZONTAL: StatDef = StatDef::new("horizontal_peak_count", StatType::Integers).unit("lines");
+const VERTICAL: StatDef = StatDef::new("vertical_peak_count", StatType::Integers).unit("lines");
+const DETECTED: StatDef = StatDef::new("subplot_detected", StatType::Flag);
 
 struct ImageSubplot {
     thresholds: [i32; 2],
@@ -193,10 +187,6 @@ impl ImageSubplot {
 }
 
 impl Filter for ImageSubplot {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let slots = sample.images()?;
         let mut grids: Vec<LineGrid> = Vec::with_capacity(slots.len());
@@ -224,17 +214,19 @@ impl Filter for ImageSubplot {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-    fn decide(&self, stats: &Stats) -> Verdict {
+    fn decide_within(&self, _: &[Bounds], stats: &Stats) -> Verdict {
         let list = |key: &str| stats.get(key).and_then(StatValue::as_list);
         let limit = || format!("min_confidence: {}", self.min_confidence);
         let value = || {
-            let value = stats.get(CONFIDENCE).cloned();
+            let value = stats.get(CONFIDENCE.name()).cloned();
             value.unwrap_or(StatValue::Json(Value::Null))
         };
-        let (Some(confidences), Some(across), Some(down)) =
-            (list(CONFIDENCE), list(HORIZONTAL), list(VERTICAL))
-        else {
-            return Verdict::drop(CONFIDENCE, value(), limit());
+        let (Some(confidences), Some(across), Some(down)) = (
+            list(CONFIDENCE.name()),
+            list(HORIZONTAL.name()),
+            list(VERTICAL.name()),
+        ) else {
+            return Verdict::drop(CONFIDENCE.name(), value(), limit());
         };
         let mut counts = across.iter().zip(&down);
         let mut has_subplots = confidences.iter().map(|&confidence| {
@@ -248,19 +240,10 @@ impl Filter for ImageSubplot {
             AnyOrAll::All => !confidences.is_empty() && has_subplots.all(|has| has),
         };
         if drops {
-            Verdict::drop(CONFIDENCE, value(), limit())
+            Verdict::drop(CONFIDENCE.name(), value(), limit())
         } else {
             Verdict::Keep
         }
-    }
-
-    /// Its limits say what has subplots, not what is kept, and the stats depend on all of them.
-    fn bound_stat(&self, _param: &str) -> Option<&StatKey> {
-        None
-    }
-
-    fn image_need(&self) -> ImageNeed {
-        ImageNeed::Pixels
     }
 }
 
@@ -272,9 +255,9 @@ mod tests {
     fn decide(params: &str, confidences: &[f64], across: &[i64], down: &[i64]) -> bool {
         let filter = build_filter("image_subplot_filter", params).unwrap();
         let mut stats = Stats::default();
-        stats.set(CONFIDENCE, StatValue::Floats(confidences.into()));
-        stats.set(HORIZONTAL, StatValue::Ints(across.into()));
-        stats.set(VERTICAL, StatValue::Ints(down.into()));
+        stats.set(CONFIDENCE.name(), StatValue::Floats(confidences.into()));
+        stats.set(HORIZONTAL.name(), StatValue::Ints(across.into()));
+        stats.set(VERTICAL.name(), StatValue::Ints(down.into()));
         filter.decide(&stats) == Verdict::Keep
     }
 

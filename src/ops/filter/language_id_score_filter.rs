@@ -6,10 +6,10 @@ use smallvec::smallvec;
 
 use crate::models::FastText;
 use crate::op::{
-    Bounds, BuildContext, Filter, Measured, OneOrMany, Operator, ParamError, Problems, Verdict,
-    operator,
+    Bounds, BuildContext, Facts, Filter, Measured, OneOrMany, Operator, ParamError, Problems,
+    StatDef, StatType, Verdict, operator,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::sample::{FieldPath, RowError, Sample, StatValue, Stats};
 
 operator! {
     /// Keeps rows whose text is in one of the languages `lang` with a score of at least `min_score`.
@@ -18,9 +18,6 @@ operator! {
     /// of Data-Juicer's cache names its most probable language and a score, which is a probability in
     /// single precision that may exceed 1 a little. Without `lang` only the score counts. The end is
     /// inclusive.
-    ///
-    /// ## Stats
-    /// `lang`: text; `lang_score`: float.
     ///
     /// ## Example
     /// ```yaml
@@ -34,7 +31,12 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `language_id_score_filter`: same. The model is not downloaded: if it is
     /// absent the error says where to put it.
-    language_id_score_filter: Filter(Params) => build
+    language_id_score_filter: Filter(Params) => build,
+    Facts {
+        stats: &[LANGUAGE, SCORE],
+        decides: &["lang"],
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -56,7 +58,8 @@ impl Default for Params {
     }
 }
 
-const STATS: [StatKey; 2] = [StatKey::Borrowed("lang"), StatKey::Borrowed("lang_score")];
+const LANGUAGE: StatDef = StatDef::new("lang", StatType::Text);
+const SCORE: StatDef = StatDef::number("lang_score").min("min_score");
 
 struct LanguageIdScore {
     text_key: FieldPath,
@@ -67,12 +70,8 @@ struct LanguageIdScore {
 
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     let mut problems = Problems::default();
-    let model = problems.keep(context.language_model());
-    let bounds = problems.keep(Bounds::new(
-        ("min_score", params.min_score),
-        ("max_score", None),
-        &context.base,
-    ));
+    let model = problems.keep(context.language_model("lang"));
+    let bounds = problems.keep(Bounds::new(&SCORE, params.min_score, None, &context.base));
     let (Some(model), Some(bounds)) = (model, bounds) else {
         return Err(problems.into());
     };
@@ -90,15 +89,6 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 }
 
 impl Filter for LanguageIdScore {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
-    fn bound_stat(&self, param: &str) -> Option<&StatKey> {
-        let [_, score] = &STATS;
-        (param == "min_score").then_some(score)
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let text = sample.required_text(&self.text_key)?;
         let line = crate::text::lower(&text).replace('\n', " ");
@@ -111,17 +101,21 @@ impl Filter for LanguageIdScore {
         ])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
+    }
+
+    fn decide_within(&self, bounds: &[Bounds], stats: &Stats) -> Verdict {
         let language = stats
-            .get("lang")
+            .get(LANGUAGE.name())
             .map(StatValue::to_json)
             .unwrap_or_default();
         let wanted = |known: &String| language.as_str() == Some(known);
         if !self.languages.is_empty() && !self.languages.iter().any(wanted) {
             let limit = format!("lang: {}", self.languages.join(", "));
-            return Verdict::drop("lang", StatValue::Json(language), limit);
+            return Verdict::drop(LANGUAGE.name(), StatValue::Json(language), limit);
         }
-        self.bounds.decide("lang_score", stats)
+        Bounds::decide_all(bounds, stats)
     }
 }
 

@@ -4,15 +4,15 @@
 use smallvec::smallvec;
 
 use crate::op::{
-    Bounds, BuildContext, Filter, Measured, Operator, ParamError, Problems, Verdict, positive,
+    Bounds, BuildContext, Filter, Measured, Operator, ParamError, Problems, StatDef, positive,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::sample::{FieldPath, RowError, Sample, StatValue};
 use crate::text::{Augmentation, WordCutter, WordSet, listed_share};
 
 /// The parameters of such a filter.
 pub(super) struct Listed<'a> {
     /// The stat it writes.
-    pub stat: &'static str,
+    pub stat: &'static StatDef,
     /// The word in the names of the list's files.
     pub list: &'static str,
     /// The parameter that names their directory, and its value.
@@ -33,8 +33,6 @@ pub(super) struct Listed<'a> {
 
 struct ListedWords {
     text_key: FieldPath,
-    stat: [StatKey; 1],
-    key: &'static str,
     cutter: WordCutter,
     list: WordSet,
     augmentation: Option<Augmentation>,
@@ -47,7 +45,7 @@ pub(super) fn build(
     context: &BuildContext,
 ) -> Result<Operator, Vec<ParamError>> {
     let mut problems = Problems::default();
-    let list = problems.keep(context.word_list(given.list, given.dir, given.lang));
+    let list = problems.keep(context.word_list(given.list, given.dir, ("lang", given.lang)));
     let cutter = problems.keep(context.word_cutter(given.lang, given.tokenization));
     let sizes: Result<Vec<usize>, ParamError> = given
         .group_sizes
@@ -59,11 +57,7 @@ pub(super) fn build(
         join: given.join.to_owned(),
     });
     let (min, max) = given.range;
-    let bounds = problems.keep(Bounds::new(
-        ("min_ratio", min),
-        ("max_ratio", max),
-        &context.base,
-    ));
+    let bounds = problems.keep(Bounds::new(given.stat, min, max, &context.base));
     let (Some(list), Some(cutter), Some(augmentation), Some(bounds)) =
         (list, cutter, augmentation, bounds)
     else {
@@ -71,8 +65,6 @@ pub(super) fn build(
     };
     Ok(Operator::Filter(Box::new(ListedWords {
         text_key: context.base.text_key.clone(),
-        stat: [StatKey::Borrowed(given.stat)],
-        key: given.stat,
         cutter,
         list,
         augmentation: Some(augmentation).filter(|_| given.use_groups),
@@ -81,17 +73,13 @@ pub(super) fn build(
 }
 
 impl Filter for ListedWords {
-    fn stats(&self) -> &[StatKey] {
-        &self.stat
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let words = sample.words(&self.text_key, &self.cutter)?;
         let share = listed_share(&words, &self.list, self.augmentation.as_ref());
         Ok(smallvec![StatValue::Float(share)])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        self.bounds.decide(self.key, stats)
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
     }
 }

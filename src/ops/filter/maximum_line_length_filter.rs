@@ -4,8 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
-use crate::op::{Bounds, BuildContext, Filter, Measured, Operator, ParamError, Verdict, operator};
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::op::{
+    Bounds, BuildContext, Facts, Filter, Measured, Operator, ParamError, StatDef, operator,
+};
+use crate::sample::{FieldPath, RowError, Sample, StatValue};
 use crate::text::longest_line;
 
 operator! {
@@ -14,9 +16,6 @@ operator! {
     /// Lengths count Unicode code points without the line break. Lines end at `\n`, `\r`, `\r\n`,
     /// U+000B, U+000C, U+001C–U+001E, U+0085, U+2028 and U+2029. Both ends of the range are
     /// inclusive. An empty text has the length 0.
-    ///
-    /// ## Stats
-    /// `max_line_length`: integer.
     ///
     /// ## Example
     /// ```yaml
@@ -29,7 +28,12 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `maximum_line_length_filter`: same.
-    maximum_line_length_filter: Filter(Params) => build
+    maximum_line_length_filter: Filter(Params) => build,
+    Facts {
+        stats: &[LENGTH],
+        analysis: Some("{}"),
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -51,7 +55,10 @@ impl Default for Params {
     }
 }
 
-const STATS: [StatKey; 1] = [StatKey::Borrowed("max_line_length")];
+const LENGTH: StatDef = StatDef::integer("max_line_length")
+    .unit("characters")
+    .min("min_len")
+    .max("max_len");
 
 struct MaximumLineLength {
     text_key: FieldPath,
@@ -61,26 +68,18 @@ struct MaximumLineLength {
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     Ok(Operator::Filter(Box::new(MaximumLineLength {
         text_key: context.base.text_key.clone(),
-        bounds: Bounds::counts(
-            ("min_len", params.min_len),
-            ("max_len", params.max_len),
-            &context.base,
-        )?,
+        bounds: Bounds::counts(&LENGTH, params.min_len, params.max_len, &context.base)?,
     })))
 }
 
 impl Filter for MaximumLineLength {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let text = sample.required_text(&self.text_key)?;
         Ok(smallvec![StatValue::Int(longest_line(&text))])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        self.bounds.decide("max_line_length", stats)
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
     }
 }
 

@@ -6,9 +6,10 @@ use smallvec::smallvec;
 
 use crate::models::{KenLm, SentencePiece, perplexity};
 use crate::op::{
-    Bounds, BuildContext, Filter, Measured, Operator, ParamError, Problems, Verdict, operator,
+    Bounds, BuildContext, Facts, Filter, Measured, Operator, ParamError, Problems, StatDef,
+    operator,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::sample::{FieldPath, RowError, Sample, StatValue};
 
 operator! {
     /// Keeps rows whose text has a perplexity between `min_ppl` and `max_ppl`.
@@ -18,9 +19,6 @@ operator! {
     /// scores every line of pieces with its begin and end. The perplexity is ten to the negated mean
     /// of the scores of all pieces and line ends, rounded to one decimal; 0 for an empty text. Both
     /// ends are inclusive.
-    ///
-    /// ## Stats
-    /// `perplexity`: float.
     ///
     /// ## Example
     /// ```yaml
@@ -34,7 +32,11 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `perplexity_filter`: same. The models are not downloaded: if one is absent
     /// the error says where to put it. A KenLM binary with rest costs is not read.
-    perplexity_filter: Filter(Params) => build
+    perplexity_filter: Filter(Params) => build,
+    Facts {
+        stats: &[PERPLEXITY],
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -59,7 +61,7 @@ impl Default for Params {
     }
 }
 
-const STATS: [StatKey; 1] = [StatKey::Borrowed("perplexity")];
+const PERPLEXITY: StatDef = StatDef::number("perplexity").min("min_ppl").max("max_ppl");
 
 struct Perplexity {
     text_key: FieldPath,
@@ -71,10 +73,11 @@ struct Perplexity {
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     let mut problems = Problems::default();
     let pieces = problems.keep(context.sentence_piece("lang", &params.lang, ""));
-    let model = problems.keep(context.ngram_model(&params.lang));
+    let model = problems.keep(context.ngram_model("lang", &params.lang));
     let bounds = problems.keep(Bounds::new(
-        ("min_ppl", params.min_ppl),
-        ("max_ppl", params.max_ppl),
+        &PERPLEXITY,
+        params.min_ppl,
+        params.max_ppl,
         &context.base,
     ));
     let (Some(pieces), Some(model), Some(bounds)) = (pieces, model, bounds) else {
@@ -89,10 +92,6 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 }
 
 impl Filter for Perplexity {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let text = sample.required_text(&self.text_key)?;
         let mut spaced = String::with_capacity(text.len() * 2);
@@ -109,8 +108,8 @@ impl Filter for Perplexity {
         Ok(smallvec![StatValue::Float(value)])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        self.bounds.decide("perplexity", stats)
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
     }
 }
 

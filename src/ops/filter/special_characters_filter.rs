@@ -4,8 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
-use crate::op::{Bounds, BuildContext, Filter, Measured, Operator, ParamError, Verdict, operator};
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::op::{
+    Bounds, BuildContext, Facts, Filter, Measured, Operator, ParamError, StatDef, operator,
+};
+use crate::sample::{FieldPath, RowError, Sample, StatValue};
 use crate::text::{ratio, special_count};
 
 operator! {
@@ -15,9 +17,6 @@ operator! {
     /// Unicode code points; 0 for an empty text. Special are ASCII punctuation, ASCII digits, ASCII
     /// white space (spaces between words count), emoji of one code point, and a fixed list of
     /// symbols, which has a few letters too (`ø`, `π`, `一`, `上`). Both ends are inclusive.
-    ///
-    /// ## Stats
-    /// `special_char_ratio`: float.
     ///
     /// ## Example
     /// ```yaml
@@ -30,7 +29,12 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `special_characters_filter`: same.
-    special_characters_filter: Filter(Params) => build
+    special_characters_filter: Filter(Params) => build,
+    Facts {
+        stats: &[SHARE],
+        analysis: Some("{}"),
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -52,7 +56,9 @@ impl Default for Params {
     }
 }
 
-const STATS: [StatKey; 1] = [StatKey::Borrowed("special_char_ratio")];
+const SHARE: StatDef = StatDef::number("special_char_ratio")
+    .min("min_ratio")
+    .max("max_ratio");
 
 struct SpecialCharacters {
     text_key: FieldPath,
@@ -62,27 +68,19 @@ struct SpecialCharacters {
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     Ok(Operator::Filter(Box::new(SpecialCharacters {
         text_key: context.base.text_key.clone(),
-        bounds: Bounds::new(
-            ("min_ratio", params.min_ratio),
-            ("max_ratio", params.max_ratio),
-            &context.base,
-        )?,
+        bounds: Bounds::new(&SHARE, params.min_ratio, params.max_ratio, &context.base)?,
     })))
 }
 
 impl Filter for SpecialCharacters {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let text = sample.required_text(&self.text_key)?;
         let share = ratio(special_count(&text), text.chars().count());
         Ok(smallvec![StatValue::Float(share)])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        self.bounds.decide("special_char_ratio", stats)
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
     }
 }
 

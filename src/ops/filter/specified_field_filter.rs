@@ -6,9 +6,10 @@ use serde_json::Value;
 use smallvec::smallvec;
 
 use crate::op::{
-    BuildContext, Filter, Measured, Operator, ParamError, Verdict, operator, specified_value,
+    Bounds, BuildContext, Facts, Field, Filter, Measured, Operator, ParamError, StatDef, StatType,
+    Verdict, operator, specified_value,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::sample::{FieldPath, RowError, Sample, StatValue, Stats};
 use crate::text::PyValue;
 
 operator! {
@@ -19,9 +20,6 @@ operator! {
     /// `true` equals 1. A row without the top-level field has null; a row whose object lacks a
     /// later part of the path is refused. With `reversed_range` the other rows are kept. Without
     /// any `target_value` all rows are kept.
-    ///
-    /// ## Stats
-    /// The value of the field, under the name `field_key`.
     ///
     /// ## Example
     /// ```yaml
@@ -35,7 +33,13 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `specified_field_filter`: same, but an empty `field_key` is an error of the
     /// recipe (there, of every row), and a field whose own name has dots is found too.
-    specified_field_filter: Filter(Params) => build
+    specified_field_filter: Filter(Params) => build,
+    Facts {
+        reads: &[Field::Param("field_key")],
+        stats: &[StatDef::named_by("field_key", StatType::Any)],
+        decides: &["target_value"],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.
@@ -50,7 +54,6 @@ struct Params {
 
 struct SpecifiedField {
     path: FieldPath,
-    stats: [StatKey; 1],
     targets: Vec<PyValue>,
     limit: String,
     reversed: bool,
@@ -64,7 +67,6 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     }
     Ok(Operator::Filter(Box::new(SpecifiedField {
         path: FieldPath::new(params.field_key.as_str()),
-        stats: [StatKey::Owned(params.field_key)],
         targets: params.target_value.iter().map(PyValue::from).collect(),
         limit: format!("target_value: {}", Value::Array(params.target_value)),
         reversed: context.base.reversed_range,
@@ -72,16 +74,12 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 }
 
 impl Filter for SpecifiedField {
-    fn stats(&self) -> &[StatKey] {
-        &self.stats
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let value = specified_value(sample, &self.path)?;
         Ok(smallvec![StatValue::Json(value)])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
+    fn decide_within(&self, _: &[Bounds], stats: &Stats) -> Verdict {
         let value = stats.get(self.path.as_str()).map(StatValue::to_json);
         let value = value.unwrap_or_default();
         let wanted = |value: &Value| {
@@ -95,8 +93,8 @@ impl Filter for SpecifiedField {
         if self.targets.is_empty() || all != self.reversed {
             return Verdict::Keep;
         }
-        let [key] = &self.stats;
-        Verdict::drop(key.clone(), StatValue::Json(value), self.limit.clone())
+        let key = self.path.as_str().to_owned();
+        Verdict::drop(key, StatValue::Json(value), self.limit.clone())
     }
 }
 

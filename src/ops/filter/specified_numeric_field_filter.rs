@@ -6,10 +6,10 @@ use serde_json::Value;
 use smallvec::{SmallVec, smallvec};
 
 use crate::op::{
-    Bounds, BuildContext, Filter, Measured, Operator, ParamError, Problems, Verdict, operator,
-    specified_value,
+    Bounds, BuildContext, Facts, Field, Filter, Measured, Operator, ParamError, Problems, StatDef,
+    StatType, Verdict, operator, specified_value,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::sample::{FieldPath, RowError, Sample, StatValue, Stats};
 use crate::text::parse_python_float;
 
 operator! {
@@ -21,9 +21,6 @@ operator! {
     /// top-level field has null; a row whose object lacks a later part of the path, or whose field
     /// holds a list or object that is not empty, is refused. Both ends are inclusive. By default they
     /// are ±2^63, so that infinite numbers are dropped.
-    ///
-    /// ## Stats
-    /// The value of the field, under the name `field_key`.
     ///
     /// ## Example
     /// ```yaml
@@ -38,7 +35,12 @@ operator! {
     /// Data-Juicer 1.6.1 `specified_numeric_field_filter`: same, but an empty `field_key` is an error
     /// of the recipe (there, of every row), a field whose own name has dots is found too, and digits
     /// of other scripts in a text make no number.
-    specified_numeric_field_filter: Filter(Params) => build
+    specified_numeric_field_filter: Filter(Params) => build,
+    Facts {
+        reads: &[Field::Param("field_key")],
+        stats: &[VALUE],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.
@@ -66,9 +68,12 @@ impl Default for Params {
     }
 }
 
+const VALUE: StatDef = StatDef::named_by("field_key", StatType::Any)
+    .min("min_value")
+    .max("max_value");
+
 struct SpecifiedNumericField {
     path: FieldPath,
-    stats: [StatKey; 1],
     bounds: Bounds,
     reversed: bool,
 }
@@ -83,8 +88,9 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     };
     let key = problems.keep(key);
     let bounds = problems.keep(Bounds::new(
-        ("min_value", params.min_value),
-        ("max_value", params.max_value),
+        &VALUE,
+        params.min_value,
+        params.max_value,
         &context.base,
     ));
     let (Some(key), Some(bounds)) = (key, bounds) else {
@@ -92,17 +98,12 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     };
     Ok(Operator::Filter(Box::new(SpecifiedNumericField {
         path: FieldPath::new(key.as_str()),
-        stats: [StatKey::Owned(key)],
-        bounds,
+        bounds: bounds.of_stat(key),
         reversed: context.base.reversed_range,
     })))
 }
 
 impl Filter for SpecifiedNumericField {
-    fn stats(&self) -> &[StatKey] {
-        &self.stats
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let value = specified_value(sample, &self.path)?;
         let filled = match &value {
@@ -122,22 +123,28 @@ impl Filter for SpecifiedNumericField {
         number(&value).into_iter().collect()
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
+    }
+
+    fn decide_within(&self, bounds: &[Bounds], stats: &Stats) -> Verdict {
+        let [range] = bounds else {
+            return Verdict::Keep;
+        };
         let value = stats.get(self.path.as_str()).map(StatValue::to_json);
         let value = value.unwrap_or_default();
         let number = match number(&value) {
             // A reversed range keeps what a range does not, and no range keeps NaN.
-            Some(number) if self.bounds.keeps(number) || number.is_nan() && self.reversed => {
+            Some(number) if range.keeps(number) || number.is_nan() && self.reversed => {
                 return Verdict::Keep;
             }
             other => other,
         };
         let limit = match number {
-            Some(number) => self.bounds.limit(number),
+            Some(number) => range.limit(number),
             None => "a number other than 0".into(),
         };
-        let [key] = &self.stats;
-        Verdict::drop(key.clone(), StatValue::Json(value), limit)
+        Verdict::drop(range.stat().clone(), StatValue::Json(value), limit)
     }
 }
 

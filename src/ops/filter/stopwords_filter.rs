@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::listed_words::{self, Listed};
-use crate::op::{BuildContext, Operator, ParamError, operator};
+use crate::op::{BuildContext, Facts, Operator, ParamError, StatDef, operator};
 
 operator! {
     /// Keeps rows whose share of stopwords is between `min_ratio` and `max_ratio`.
@@ -15,9 +15,6 @@ operator! {
     /// words in a row as `words_aug_group_sizes` says is joined and counts as a word too. The lists
     /// are all `*.json` of `stopwords_dir` whose name contains `stopwords`, each an object from
     /// languages to lists of words; `all` is all languages together. Both ends are inclusive.
-    ///
-    /// ## Stats
-    /// `stopwords_ratio`: float.
     ///
     /// ## Example
     /// ```yaml
@@ -32,7 +29,11 @@ operator! {
     /// Data-Juicer 1.6.1 `stopwords_filter`: same, but a language without a list is an error before
     /// any row is read (there, at the first row that has a word), and absent lists and models are not
     /// downloaded: the error says where to put them.
-    stopwords_filter: Filter(Params) => build
+    stopwords_filter: Filter(Params) => build,
+    Facts {
+        stats: &[SHARE],
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -72,9 +73,13 @@ impl Default for Params {
     }
 }
 
+const SHARE: StatDef = StatDef::number("stopwords_ratio")
+    .min("min_ratio")
+    .max("max_ratio");
+
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     let given = Listed {
-        stat: "stopwords_ratio",
+        stat: &SHARE,
         list: "stopwords",
         dir: ("stopwords_dir", params.stopwords_dir.as_deref()),
         lang: &params.lang,

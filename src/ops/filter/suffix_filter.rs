@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::op::{
-    BuildContext, Filter, Measured, OneOrMany, Operator, ParamError, Verdict, operator,
+    BuildContext, Facts, Field, Filter, Measured, OneOrMany, Operator, ParamError, SUFFIX, Verdict,
+    operator,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::sample::{FieldPath, RowError, Sample, StatValue};
 
 operator! {
     /// Keeps rows whose field `__dj__suffix__` is one of `suffixes`.
@@ -16,9 +17,6 @@ operator! {
     /// (`.txt`, `.jsonl.gz`); rows that lack it get it before the first step. Suffixes are compared as
     /// they are written, so `txt` is not `.txt`. With `reversed_range` the other rows are kept. Without
     /// any suffix all rows are kept.
-    ///
-    /// ## Stats
-    /// None.
     ///
     /// ## Example
     /// ```yaml
@@ -32,7 +30,11 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `suffix_filter`: same. Rows of the standard input, which there is none
     /// there, count as `.jsonl`.
-    suffix_filter: Filter(Params) => build
+    suffix_filter: Filter(Params) => build,
+    Facts {
+        reads: &[Field::Suffix],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.
@@ -51,9 +53,6 @@ impl Default for Params {
     }
 }
 
-/// The field that Data-Juicer adds while it reads files.
-const FIELD: &str = "__dj__suffix__";
-
 struct Suffix {
     path: FieldPath,
     suffixes: Vec<String>,
@@ -68,27 +67,15 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
         None => Vec::new(),
     };
     Ok(Operator::Filter(Box::new(Suffix {
-        path: FIELD.into(),
+        path: SUFFIX.into(),
         suffixes,
         reversed: context.base.reversed_range,
     })))
 }
 
 impl Filter for Suffix {
-    fn stats(&self) -> &[StatKey] {
-        &[]
-    }
-
     fn measure(&self, _: &Sample) -> Result<Measured, RowError> {
         Ok(SmallVec::new())
-    }
-
-    fn suffix_field(&self) -> Option<&'static str> {
-        Some(FIELD)
-    }
-
-    fn decide(&self, _: &Stats) -> Verdict {
-        Verdict::Keep
     }
 
     fn decide_row(&self, sample: &Sample) -> Result<Verdict, RowError> {
@@ -102,7 +89,7 @@ impl Filter for Suffix {
         }
         let value = StatValue::Json(suffix.into_owned().into());
         let limit = format!("suffixes: {}", self.suffixes.join(", "));
-        Ok(Verdict::drop(FIELD, value, limit))
+        Ok(Verdict::drop(SUFFIX, value, limit))
     }
 }
 

@@ -4,17 +4,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
-use crate::op::{Bounds, BuildContext, Filter, Measured, Operator, ParamError, Verdict, operator};
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::op::{
+    Bounds, BuildContext, Facts, Filter, Measured, Operator, ParamError, StatDef, operator,
+};
+use crate::sample::{FieldPath, RowError, Sample, StatValue};
 
 operator! {
     /// Keeps rows whose text has between `min_len` and `max_len` characters.
     ///
     /// The length counts Unicode code points of the whole text, special tokens such as
     /// `<__dj__image>` included. Both ends are inclusive. An empty text has length 0.
-    ///
-    /// ## Stats
-    /// `text_len`: integer.
     ///
     /// ## Example
     /// ```yaml
@@ -27,7 +26,12 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `text_length_filter`: same.
-    text_length_filter: Filter(Params) => build
+    text_length_filter: Filter(Params) => build,
+    Facts {
+        stats: &[LENGTH],
+        analysis: Some("{}"),
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -49,7 +53,10 @@ impl Default for Params {
     }
 }
 
-const STATS: [StatKey; 1] = [StatKey::Borrowed("text_len")];
+const LENGTH: StatDef = StatDef::integer("text_len")
+    .unit("characters")
+    .min("min_len")
+    .max("max_len");
 
 struct TextLength {
     text_key: FieldPath,
@@ -59,25 +66,17 @@ struct TextLength {
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     Ok(Operator::Filter(Box::new(TextLength {
         text_key: context.base.text_key.clone(),
-        bounds: Bounds::counts(
-            ("min_len", params.min_len),
-            ("max_len", params.max_len),
-            &context.base,
-        )?,
+        bounds: Bounds::counts(&LENGTH, params.min_len, params.max_len, &context.base)?,
     })))
 }
 
 impl Filter for TextLength {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let text = sample.required_text(&self.text_key)?;
         Ok(smallvec![StatValue::Int(crate::text::char_count(&text))])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        self.bounds.decide("text_len", stats)
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
     }
 }

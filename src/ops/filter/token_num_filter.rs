@@ -6,18 +6,16 @@ use smallvec::smallvec;
 use tokenizers::Tokenizer;
 
 use crate::op::{
-    Bounds, BuildContext, Filter, Measured, Operator, ParamError, Problems, Verdict, operator,
+    Bounds, BuildContext, Facts, Filter, Measured, Operator, ParamError, Problems, StatDef,
+    operator,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::sample::{FieldPath, RowError, Sample, StatValue};
 
 operator! {
     /// Keeps rows whose text has between `min_num` and `max_num` tokens.
     ///
     /// Tokens are those of the Hugging Face tokenizer `hf_tokenizer`, without the special tokens that
     /// it would put around the text. An empty text has none. Both ends are inclusive.
-    ///
-    /// ## Stats
-    /// `num_token`: integer.
     ///
     /// ## Example
     /// ```yaml
@@ -32,7 +30,11 @@ operator! {
     /// Data-Juicer 1.6.1 `token_num_filter`: same. The tokenizer is not downloaded: its
     /// `tokenizer.json` is looked for beside the recipe, in Data-Juicer's cache and in Hugging
     /// Face's, and if it is absent the error says where to put it.
-    token_num_filter: Filter(Params) => build
+    token_num_filter: Filter(Params) => build,
+    Facts {
+        stats: &[TOKENS],
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -57,7 +59,10 @@ impl Default for Params {
     }
 }
 
-const STATS: [StatKey; 1] = [StatKey::Borrowed("num_token")];
+const TOKENS: StatDef = StatDef::integer("num_token")
+    .unit("tokens")
+    .min("min_num")
+    .max("max_num");
 
 struct TokenNum {
     text_key: FieldPath,
@@ -69,8 +74,9 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     let mut problems = Problems::default();
     let tokenizer = problems.keep(context.hf_tokenizer("hf_tokenizer", &params.hf_tokenizer));
     let bounds = problems.keep(Bounds::counts(
-        ("min_num", params.min_num),
-        ("max_num", params.max_num),
+        &TOKENS,
+        params.min_num,
+        params.max_num,
         &context.base,
     ));
     let (Some(tokenizer), Some(bounds)) = (tokenizer, bounds) else {
@@ -84,10 +90,6 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 }
 
 impl Filter for TokenNum {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let text = sample.required_text(&self.text_key)?;
         let encoding = self
@@ -98,8 +100,8 @@ impl Filter for TokenNum {
         Ok(smallvec![StatValue::Int(count)])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        self.bounds.decide("num_token", stats)
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
     }
 }
 

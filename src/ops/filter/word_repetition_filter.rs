@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
 use crate::op::{
-    Bounds, BuildContext, Filter, Measured, Operator, ParamError, Problems, Verdict, operator,
-    positive,
+    Bounds, BuildContext, Facts, Filter, Measured, Operator, ParamError, Problems, StatDef,
+    operator, positive,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::sample::{FieldPath, RowError, Sample, StatValue};
 use crate::text::{WordCutter, word_repetition};
 
 operator! {
@@ -18,9 +18,6 @@ operator! {
     /// stripped. An n-gram is every run of `rep_len` words. The share is the number of n-grams that
     /// occur more than once, each occurrence counted, divided by the number of all n-grams; 0 for
     /// fewer than `rep_len` words. Both ends are inclusive.
-    ///
-    /// ## Stats
-    /// `word_rep_ratio`: float.
     ///
     /// ## Example
     /// ```yaml
@@ -34,7 +31,12 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `word_repetition_filter`: same. An absent model is not downloaded; it is an
     /// error that says where to put it.
-    word_repetition_filter: Filter(Params) => build
+    word_repetition_filter: Filter(Params) => build,
+    Facts {
+        stats: &[SHARE],
+        analysis: Some(r#"{"rep_len": 3}"#),
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -65,7 +67,9 @@ impl Default for Params {
     }
 }
 
-const STATS: [StatKey; 1] = [StatKey::Borrowed("word_rep_ratio")];
+const SHARE: StatDef = StatDef::number("word_rep_ratio")
+    .min("min_ratio")
+    .max("max_ratio");
 
 struct WordRepetition {
     text_key: FieldPath,
@@ -79,8 +83,9 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     let cutter = problems.keep(context.word_cutter(&params.lang, params.tokenization));
     let rep_len = problems.keep(positive("rep_len", params.rep_len));
     let bounds = problems.keep(Bounds::new(
-        ("min_ratio", params.min_ratio),
-        ("max_ratio", params.max_ratio),
+        &SHARE,
+        params.min_ratio,
+        params.max_ratio,
         &context.base,
     ));
     let (Some(cutter), Some(rep_len), Some(bounds)) = (cutter, rep_len, bounds) else {
@@ -95,18 +100,14 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 }
 
 impl Filter for WordRepetition {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let words = sample.words(&self.text_key, &self.cutter)?;
         let share = word_repetition(&words, self.rep_len);
         Ok(smallvec![StatValue::Float(share)])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        self.bounds.decide("word_rep_ratio", stats)
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
     }
 }
 

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
 use crate::op::{
-    Bounds, BuildContext, Filter, Measured, Operator, ParamError, Problems, Verdict, operator,
+    Bounds, BuildContext, Facts, Filter, Measured, Operator, ParamError, Problems, StatDef,
+    operator,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
+use crate::sample::{FieldPath, RowError, Sample, StatValue};
 use crate::text::{WordCutter, word_count};
 
 operator! {
@@ -17,9 +18,6 @@ operator! {
     /// `tokenization` they are the pieces of the SentencePiece model of `lang`. Special characters
     /// (those of `special_characters_filter`) are stripped from both ends, and words of which nothing
     /// is left do not count. Both ends are inclusive.
-    ///
-    /// ## Stats
-    /// `num_words`: integer.
     ///
     /// ## Example
     /// ```yaml
@@ -33,7 +31,12 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `words_num_filter`: same. An absent model is not downloaded; it is an error
     /// that says where to put it.
-    words_num_filter: Filter(Params) => build
+    words_num_filter: Filter(Params) => build,
+    Facts {
+        stats: &[WORDS],
+        analysis: Some("{}"),
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -61,7 +64,10 @@ impl Default for Params {
     }
 }
 
-const STATS: [StatKey; 1] = [StatKey::Borrowed("num_words")];
+const WORDS: StatDef = StatDef::integer("num_words")
+    .unit("words")
+    .min("min_num")
+    .max("max_num");
 
 struct WordsNum {
     text_key: FieldPath,
@@ -73,8 +79,9 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     let mut problems = Problems::default();
     let cutter = problems.keep(context.word_cutter(&params.lang, params.tokenization));
     let bounds = problems.keep(Bounds::counts(
-        ("min_num", params.min_num),
-        ("max_num", params.max_num),
+        &WORDS,
+        params.min_num,
+        params.max_num,
         &context.base,
     ));
     let (Some(cutter), Some(bounds)) = (cutter, bounds) else {
@@ -88,10 +95,6 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 }
 
 impl Filter for WordsNum {
-    fn stats(&self) -> &[StatKey] {
-        &STATS
-    }
-
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         // Counting at separators is cheaper than looking for words that were cut already.
         let count = match self.cutter {
@@ -104,8 +107,8 @@ impl Filter for WordsNum {
         Ok(smallvec![StatValue::Int(count)])
     }
 
-    fn decide(&self, stats: &Stats) -> Verdict {
-        self.bounds.decide("num_words", stats)
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
     }
 }
 

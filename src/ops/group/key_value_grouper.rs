@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::op::{BuildContext, Grouper, Operator, ParamError, group_key, operator};
+use crate::op::{
+    BuildContext, Facts, Field, Grouper, Operator, ParamError, STATS, group_key, operator,
+};
 use crate::sample::{FieldPath, RowError, Sample};
 
 operator! {
@@ -27,7 +29,11 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `key_value_grouper`: same, but that a field which no row of a group has is
     /// left out there too (its table gives every row every field), and what `naive_grouper` says.
-    key_value_grouper: Grouper(Params) => build
+    key_value_grouper: Grouper(Params) => build,
+    Facts {
+        reads: &[Field::Text, Field::Param("group_by_keys")],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.
@@ -37,9 +43,6 @@ struct Params {
     /// The fields to group by; dots descend. The text field if null or empty.
     group_by_keys: Option<Vec<String>>,
 }
-
-/// Where what filters measured is found.
-const STATS: &str = "__dj__stats__";
 
 struct KeyValueGrouper {
     paths: Vec<Path>,

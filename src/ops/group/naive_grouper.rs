@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Grouper, Operator, ParamError, operator};
+use crate::op::{BuildContext, Facts, Grouper, Operator, ParamError, operator};
 use crate::sample::{RowError, Sample};
 
 operator! {
@@ -32,7 +32,8 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `naive_grouper`: same, but that the hash columns of deduplicators survive
     /// there, and that a filter over a group without stats measures its lists where it can.
-    naive_grouper: Grouper(Params) => build
+    naive_grouper: Grouper(Params) => build,
+    Facts::NONE
 }
 
 /// Parameters: none.

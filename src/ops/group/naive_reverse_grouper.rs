@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::op::{BuildContext, Expander, Operator, ParamError, Part, operator};
+use crate::op::{BuildContext, Expander, Facts, Field, Operator, ParamError, Part, operator};
 use crate::sample::{FieldPath, RowError, Sample, normalise, push_string};
 
 operator! {
@@ -32,7 +32,13 @@ operator! {
     /// Data-Juicer 1.6.1 `naive_reverse_grouper`: same, but that lists longer than the first one are
     /// cut there, that a text counts as the list of its characters, and that a row which cannot be
     /// taken apart fails the run.
-    naive_reverse_grouper: Grouper(Params) => build
+    naive_reverse_grouper: Grouper(Params) => build,
+    Facts {
+        reads: &[Field::Any],
+        writes: &[Field::Any],
+        takes_groups: true,
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.
@@ -96,10 +102,6 @@ impl Expander for NaiveReverseGrouper {
             return Err(wrong("its stats are not those of a group".to_owned()));
         }
         Ok((0..count).map(|index| row(&lists, index)).collect())
-    }
-
-    fn takes_groups(&self) -> bool {
-        true
     }
 
     fn notes_path(&self) -> Option<&Path> {
@@ -209,7 +211,7 @@ mod tests {
     fn a_file_must_have_a_name() {
         let def = find("naive_reverse_grouper").unwrap();
         let params = serde_json::from_str(r#"{"batch_meta_export_path": ""}"#).unwrap();
-        let problems = (def.build)(params, &BuildContext::default()).err().unwrap();
+        let problems = def.build(params, &BuildContext::default()).err().unwrap();
         assert_eq!(problems[0].param.as_deref(), Some("batch_meta_export_path"));
     }
 }

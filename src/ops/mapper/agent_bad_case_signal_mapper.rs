@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::op::{
-    BuildContext, META, Mapper, Operator, ParamError, meta_of, operator, top_value, wrong_type,
+    BuildContext, Facts, Field, META, Mapper, Operator, ParamError, meta_of, operator, top_value,
+    wrong_type,
 };
 use crate::sample::{RowError, Sample, Stats};
 use crate::text::{
@@ -48,7 +49,12 @@ operator! {
     /// not there or no JSON object is an error of the recipe and not a warning. A value that is no
     /// number where one is needed costs the row there too. A recommendation in a text is read as
     /// strict JSON (no NaN). Of `__dj__meta__` see `agent_tool_type_mapper`.
-    agent_bad_case_signal_mapper: Mapper(Params) => build
+    agent_bad_case_signal_mapper: Mapper(Params) => build,
+    Facts {
+        reads: &[Field::Meta, Field::Stats, Field::Param("query_key"), Field::Param("response_key")],
+        writes: &[Field::Meta],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.
@@ -235,7 +241,7 @@ fn calibration(path: &str, context: &BuildContext) -> Result<Map<String, Value>,
         ParamError::new(PARAM, format!("cannot read {}: {e}", file.display()))
             .hint("bounds are a JSON object with `default` and `by_request_model`")
     };
-    let json = std::fs::read(&file).map_err(|e| broken(&e))?;
+    let json = context.read(&file).map_err(|e| broken(&e))?;
     serde_json::from_slice(&json).map_err(|e| broken(&e))
 }
 

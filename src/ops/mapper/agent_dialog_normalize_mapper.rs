@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::op::{
-    BuildContext, META, Mapper, Operator, ParamError, meta_of, operator, top_value, wrong_type,
+    BuildContext, Facts, Field, META, Mapper, Operator, ParamError, meta_of, operator, top_value,
+    wrong_type,
 };
 use crate::sample::{RowError, Sample};
 use crate::text::chat::{
@@ -45,7 +46,18 @@ operator! {
     /// file the same fields, and a block with a thought but an absent text then loses the thought.
     /// Messages that are no objects, roles and tool names that are no texts cost the row there too.
     /// Of `__dj__meta__` see `agent_tool_type_mapper`.
-    agent_dialog_normalize_mapper: Mapper(Params) => build
+    agent_dialog_normalize_mapper: Mapper(Params) => build,
+    Facts {
+        reads: &[Field::Any],
+        writes: &[
+            Field::Text,
+            Field::Param("history_key"),
+            Field::Param("query_key"),
+            Field::Param("response_key"),
+            Field::Meta,
+        ],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters. The text goes to the text field.

@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::op::{BuildContext, META, Mapper, Operator, ParamError, meta_of, operator};
+use crate::op::{
+    BuildContext, Facts, Field, META, Mapper, Operator, ParamError, meta_of, operator,
+};
 use crate::sample::{RowError, Sample};
 use crate::text::{python_str, strip};
 
@@ -29,7 +31,12 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `agent_tool_type_mapper`: same. In the outputs `__dj__meta__` stays a field
     /// of the row, where Data-Juicer moves it to its stats file unless `keep_stats_in_res_ds` is set.
-    agent_tool_type_mapper: Mapper(Params) => build
+    agent_tool_type_mapper: Mapper(Params) => build,
+    Facts {
+        reads: &[Field::Meta],
+        writes: &[Field::Meta],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 use crate::text::opencc::{Converter, Mode};
 
@@ -30,7 +32,8 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `chinese_convert_mapper` (OpenCC 1.1.9 and its dictionaries): same.
-    chinese_convert_mapper: Mapper(Params) => build
+    chinese_convert_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.

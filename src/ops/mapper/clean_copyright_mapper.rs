@@ -6,7 +6,9 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 
 operator! {
@@ -27,7 +29,8 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `clean_copyright_mapper`: same.
-    clean_copyright_mapper: Mapper(Params) => build
+    clean_copyright_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters: none.

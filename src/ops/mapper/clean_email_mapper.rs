@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 use crate::text::contacts::{self, EMAIL};
 use crate::text::python_regex::Substitution;
@@ -28,7 +30,8 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `clean_email_mapper`: same. Patterns that only Python's `regex` module
     /// understands (fuzzy matching, set operations, recursion) are refused when the recipe is read.
-    clean_email_mapper: Mapper(Params) => build
+    clean_email_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.

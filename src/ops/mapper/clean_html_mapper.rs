@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 use crate::text::html;
 
@@ -28,7 +30,8 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `clean_html_mapper` (selectolax 1.0.2, lexbor): same.
-    clean_html_mapper: Mapper(Params) => build
+    clean_html_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters: none.

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 use crate::text::latex::with_macros_expanded;
 
@@ -29,7 +31,8 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `expand_macro_mapper`: same, but a row whose macros double each other
     /// without end is refused (`text_explodes`) where Data-Juicer runs out of memory.
-    expand_macro_mapper: Mapper(Params) => build
+    expand_macro_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters: none.

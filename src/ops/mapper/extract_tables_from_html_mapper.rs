@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::op::{BuildContext, META, Mapper, Operator, ParamError, meta_of, operator};
+use crate::op::{
+    BuildContext, Facts, Field, META, Mapper, Operator, ParamError, meta_of, operator,
+};
 use crate::sample::{FieldPath, RowError, Sample};
 use crate::text::markup::{NodeId, ROOT, Tree};
 
@@ -32,7 +34,12 @@ operator! {
     /// within tables to a depth that would make gigabytes of a row are an error of the row. In the
     /// outputs `__dj__meta__` stays a field of the row, where Data-Juicer moves it to its stats file
     /// unless `keep_stats_in_res_ds` is set.
-    extract_tables_from_html_mapper: Mapper(Params) => build
+    extract_tables_from_html_mapper: Mapper(Params) => build,
+    Facts {
+        reads: &[Field::Text, Field::Meta],
+        writes: &[Field::Meta],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 use crate::text::{ftfy, normal::Form};
 
@@ -32,7 +34,8 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `fix_unicode_mapper` (ftfy 6.3.1 on Python 3.11, Unicode 14.0): same.
-    fix_unicode_mapper: Mapper(Params) => build
+    fix_unicode_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.

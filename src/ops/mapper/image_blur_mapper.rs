@@ -6,7 +6,7 @@ use serde_json::Value;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use crate::image::{Blur, FileFormat, ImageError};
-use crate::op::{BuildContext, ImageNeed, Mapper, Operator, ParamError, operator};
+use crate::op::{BuildContext, Facts, Field, ImageNeed, Mapper, Operator, ParamError, operator};
 use crate::sample::{FieldPath, NewImage, RowError, Sample, normalise, originals};
 
 operator! {
@@ -46,7 +46,13 @@ operator! {
     /// `DJ_PRODUCED_DATA_DIR` is not looked at; write it into `save_dir`. A `p` that is no probability and a
     /// radius of more than a million are refused. Paths in `__dj__source_file__` are written in the
     /// style of the output's image paths.
-    image_blur_mapper: Mapper(Params) => build
+    image_blur_mapper: Mapper(Params) => build,
+    Facts {
+        reads: &[Field::Images, Field::Named(SOURCE_FILE)],
+        writes: &[Field::Images, Field::Named(SOURCE_FILE)],
+        images: |_| ImageNeed::Pixels,
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.
@@ -189,10 +195,6 @@ impl Mapper for ImageBlur {
         }
         sample.set_value(SOURCE_FILE, Value::Array(sources));
         sample.replace_images(new)
-    }
-
-    fn image_need(&self) -> ImageNeed {
-        ImageNeed::Pixels
     }
 }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::op::{BuildContext, Expander, Operator, ParamError, Part, operator};
+use crate::op::{BuildContext, Expander, Facts, Field, Operator, ParamError, Part, operator};
 use crate::sample::{FieldPath, RowError, Sample};
 use crate::text::latex_figures::{Figure, cites, figures, paragraphs, prose};
 
@@ -33,7 +33,18 @@ operator! {
     /// Data-Juicer 1.6.1 `latex_figure_context_extractor_mapper`: same, but for `open_tracer`, which
     /// writes no file for it. There the n-th row of a batch is told beside the n-th figure of the
     /// whole batch, which is not its own, and a batch of fewer figures than rows fails.
-    latex_figure_context_extractor_mapper: Mapper(Params) => build
+    latex_figure_context_extractor_mapper: Mapper(Params) => build,
+    Facts {
+        writes: &[
+            Field::Images,
+            Field::Param("caption_key"),
+            Field::Param("label_key"),
+            Field::Param("context_key"),
+            Field::Param("parent_caption_key"),
+            Field::Param("parent_label_key"),
+        ],
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -164,7 +175,7 @@ mod tests {
     fn paragraphs_need_a_separator() {
         let def = find("latex_figure_context_extractor_mapper").unwrap();
         let params = serde_json::from_str(r#"{"paragraph_separator": ""}"#).unwrap();
-        let problems = (def.build)(params, &BuildContext::default()).err().unwrap();
+        let problems = def.build(params, &BuildContext::default()).err().unwrap();
         assert_eq!(problems[0].param.as_deref(), Some("paragraph_separator"));
     }
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{self, Limits, Packing};
-use crate::op::{BuildContext, Mapper, Operator, ParamError, operator};
+use crate::op::{BuildContext, Facts, Field, Mapper, Operator, ParamError, operator};
 use crate::sample::{FieldPath, RowError, Sample};
 
 operator! {
@@ -32,7 +32,12 @@ operator! {
     /// read. One that is missing, damaged, encrypted or of another kind is an error of the row, where
     /// Data-Juicer empties the text; so are a tar compressed with bzip2 or xz, zip methods other than
     /// deflate and sparse files in a tar, which Python reads.
-    latex_merge_tex_mapper: Mapper(Params) => build
+    latex_merge_tex_mapper: Mapper(Params) => build,
+    Facts {
+        reads: &[Field::Param("compressed_file_key")],
+        writes: &[Field::Text],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.

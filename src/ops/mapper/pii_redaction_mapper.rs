@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::op::{BuildContext, Mapper, Operator, ParamError, Problems, operator};
+use crate::op::{BuildContext, Facts, Field, Mapper, Operator, ParamError, Problems, operator};
 use crate::sample::{FieldPath, RowError, Sample};
 use crate::text::is_true;
 use crate::text::pii::{Kind, Redaction};
@@ -41,7 +41,12 @@ operator! {
     /// Data-Juicer 1.6.1 `pii_redaction_mapper`: same, but for `extra_patterns`: one that is not a
     /// regular expression is refused (Data-Juicer leaves it out without a word), and patterns are
     /// those of Python's `regex` module.
-    pii_redaction_mapper: Mapper(Params) => build
+    pii_redaction_mapper: Mapper(Params) => build,
+    Facts {
+        reads: &[Field::Any],
+        writes: &[Field::Any],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 
 operator! {
@@ -25,7 +27,8 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `punctuation_normalization_mapper`: same.
-    punctuation_normalization_mapper: Mapper(Params) => build
+    punctuation_normalization_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters: none.

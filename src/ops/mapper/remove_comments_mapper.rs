@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::op::{
-    BuildContext, OneOrMany, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+    BuildContext, Facts, OneOrMany, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
 };
 use crate::sample::RowError;
 use crate::text::latex::{without_comment_lines, without_inline_comments};
@@ -28,7 +28,8 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `remove_comments_mapper`: same.
-    remove_comments_mapper: Mapper(Params) => build
+    remove_comments_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 use crate::text::rejoin::retain_words;
 use crate::text::{char_count, strip_special};
@@ -28,7 +30,8 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `remove_long_words_mapper`: same.
-    remove_long_words_mapper: Mapper(Params) => build
+    remove_long_words_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 
 operator! {
@@ -24,7 +26,8 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `remove_non_chinese_character_mapper`: same.
-    remove_non_chinese_character_mapper: Mapper(Params) => build
+    remove_non_chinese_character_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.

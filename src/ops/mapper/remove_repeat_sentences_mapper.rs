@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 use crate::text::repeats::{Sameness, without_repeats};
 
@@ -29,7 +31,8 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `remove_repeat_sentences_mapper`: same, but for `tokenizer`, which there is
     /// Python code and here is refused.
-    remove_repeat_sentences_mapper: Mapper(Params) => build
+    remove_repeat_sentences_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::op::{
-    BuildContext, OneOrMany, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+    BuildContext, Facts, OneOrMany, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
 };
 use crate::sample::RowError;
 
@@ -23,7 +23,8 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `remove_specific_chars_mapper`: same.
-    remove_specific_chars_mapper: Mapper(Params) => build
+    remove_specific_chars_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.

@@ -6,7 +6,9 @@ use std::ops::RangeInclusive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 use crate::text::table_text::without_tables;
 
@@ -28,7 +30,8 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `remove_table_text_mapper`: same.
-    remove_table_text_mapper: Mapper(Params) => build
+    remove_table_text_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.

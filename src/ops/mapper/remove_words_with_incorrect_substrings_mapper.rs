@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 use crate::text::rejoin::retain_words;
 use crate::text::{WordCutter, strip_special};
@@ -30,7 +32,8 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `remove_words_with_incorrect_substrings_mapper`: same. The model is not
     /// downloaded; it is looked for where Data-Juicer keeps it.
-    remove_words_with_incorrect_substrings_mapper: Mapper(Params) => build
+    remove_words_with_incorrect_substrings_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::op::{
-    BuildContext, OneOrMany, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+    BuildContext, Facts, OneOrMany, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
 };
 use crate::sample::RowError;
 use crate::text::python_regex::Substitution;
@@ -32,7 +32,8 @@ operator! {
     /// the recipe is read. So is a list of replacements that is shorter than that of patterns, which
     /// there loses every row. Character classes know the characters of Unicode 16; those of `regex`
     /// 2026.11.15 know more (`\w`: 17,559 that were assigned later).
-    replace_content_mapper: Mapper(Params) => build
+    replace_content_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 use crate::text::punkt::Punkt;
 
@@ -34,7 +36,8 @@ operator! {
     /// Data-Juicer 1.6.1 `sentence_split_mapper` with NLTK 3.10 and the same tables: same.
     /// `punkt_dir` is our own, and nothing is downloaded. NLTK before 3.10 does not count typographic
     /// quotes as closing ones.
-    sentence_split_mapper: Mapper(Params) => build
+    sentence_split_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.
@@ -84,7 +87,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     let dir = find_tables(params.punkt_dir.as_deref(), language, context)?;
     let read = |name: &str| {
         let path = dir.join(name);
-        std::fs::read_to_string(&path).map_err(|e| broken(&path, &e))
+        context.read_text(&path).map_err(|e| broken(&path, &e))
     };
     let punkt = Punkt::parse(
         &read("abbrev_types.txt")?,

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::op::{BuildContext, Expander, Operator, ParamError, Part, Problems, operator, positive};
+use crate::op::{
+    BuildContext, Expander, Facts, Operator, ParamError, Part, Problems, operator, positive,
+};
 use crate::sample::{FieldPath, RowError, Sample};
 use crate::text::chunk::{Unit, at_pattern, between, windows};
 use crate::text::python_regex::Pattern;
@@ -39,7 +41,8 @@ operator! {
     /// exceeds Python's recursion limit, which loses its whole batch). `open_tracer` writes no file
     /// for it: there the n-th row of a batch is told beside the n-th chunk of the whole batch, which
     /// is not its own from the first row of several chunks on.
-    text_chunk_mapper: Mapper(Params) => build
+    text_chunk_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters.

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::op::{
-    BuildContext, META, Mapper, Operator, ParamError, Problems, meta_of, operator, top_value,
-    wrong_type,
+    BuildContext, Facts, Field, META, Mapper, Operator, ParamError, Problems, meta_of, operator,
+    top_value, wrong_type,
 };
 use crate::sample::{RowError, Sample, python_json};
 use crate::text::chat::{list_of, message, role};
@@ -37,7 +37,12 @@ operator! {
     /// Data-Juicer 1.6.1 `tool_success_tagger_mapper`: same. `success_patterns` are checked but change
     /// nothing there either: what is no error is a success. Messages that are no objects, and roles
     /// that are no texts, cost the row there too. Of `__dj__meta__` see `agent_tool_type_mapper`.
-    tool_success_tagger_mapper: Mapper(Params) => build
+    tool_success_tagger_mapper: Mapper(Params) => build,
+    Facts {
+        reads: &[Field::Param("messages_key"), Field::Meta],
+        writes: &[Field::Meta],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.

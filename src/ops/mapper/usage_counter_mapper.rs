@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::op::{
-    BuildContext, META, Mapper, Operator, ParamError, meta_of, operator, top_value, wrong_type,
+    BuildContext, Facts, Field, META, Mapper, Operator, ParamError, meta_of, operator, top_value,
+    wrong_type,
 };
 use crate::sample::{RowError, Sample};
 use crate::text::chat::{first_true, list_of};
@@ -35,7 +36,12 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `usage_counter_mapper`: same for numbers below 2^63. Counts that are no
     /// numbers cost the row there too. Of `__dj__meta__` see `agent_tool_type_mapper`.
-    usage_counter_mapper: Mapper(Params) => build
+    usage_counter_mapper: Mapper(Params) => build,
+    Facts {
+        reads: &[Field::Any],
+        writes: &[Field::Meta],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::op::{BuildContext, Operator, ParamError, TextMapper, TextMapperAdapter, operator};
+use crate::op::{
+    BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
+};
 use crate::sample::RowError;
 use crate::text::strip;
 
@@ -26,7 +28,8 @@ operator! {
     ///
     /// ## Peer
     /// Data-Juicer 1.6.1 `whitespace_normalization_mapper`: same.
-    whitespace_normalization_mapper: Mapper(Params) => build
+    whitespace_normalization_mapper: Mapper(Params) => build,
+    Facts::MAPS_TEXT
 }
 
 /// Parameters: none.

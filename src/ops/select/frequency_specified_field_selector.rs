@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::op::{
-    BuildContext, FieldKey, Keys, Operator, ParamError, PickError, Picked, Quota, Selector,
-    field_value, operator,
+    BuildContext, Facts, Field, FieldKey, Keys, Operator, ParamError, PickError, Picked, Quota,
+    Selector, field_value, operator,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -20,8 +20,7 @@ operator! {
     /// Nothing happens, and the order stays, if there is at most one row, if `field_key` is empty,
     /// or if neither `top_ratio` nor `topk` is given (0 counts as not given).
     ///
-    /// ## Stats
-    /// None; `field_key` may name what a filter before it measured.
+    /// `field_key` may name what a filter before it measured: `__dj__stats__.text_len`.
     ///
     /// ## Example
     /// ```yaml
@@ -35,7 +34,11 @@ operator! {
     /// Data-Juicer 1.6.1 `frequency_specified_field_selector`: same, but a row whose value is a
     /// list or an object, or whose dotted field is missing, fails the run there. Here the former
     /// is a bad row, and the latter counts as null.
-    frequency_specified_field_selector: Selector(Params) => build
+    frequency_specified_field_selector: Selector(Params) => build,
+    Facts {
+        reads: &[Field::Param("field_key")],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.

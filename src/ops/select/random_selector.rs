@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::NumpyGenerator;
 use crate::op::{
-    BuildContext, FieldKey, Keys, Operator, ParamError, PickError, Picked, Quota, Selector,
+    BuildContext, Facts, FieldKey, Keys, Operator, ParamError, PickError, Picked, Quota, Selector,
     operator,
 };
 use crate::sample::{RowError, Sample};
@@ -21,9 +21,6 @@ operator! {
     /// Nothing happens, and the order stays, if there is at most one row, if no parameter is given,
     /// if exactly all rows are asked for, or if the share comes to less than one row.
     ///
-    /// ## Stats
-    /// None.
-    ///
     /// ## Example
     /// ```yaml
     /// - random_selector: {select_num: 2}
@@ -36,7 +33,8 @@ operator! {
     /// Data-Juicer 1.6.1 `random_selector`: same rows in the same order (`Dataset.shuffle(42)`:
     /// numpy's `default_rng(42).permutation`). `select_ratio: 0` alone fails there at the end of
     /// the run and is refused here at its beginning.
-    random_selector: Selector(Params) => build
+    random_selector: Selector(Params) => build,
+    Facts::NONE
 }
 
 /// Parameters.

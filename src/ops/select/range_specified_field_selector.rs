@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::op::{
-    BuildContext, FieldKey, Keys, Operator, Order, ParamError, PickError, Picked, Selector,
-    check_number, check_share, field_value, operator, rank_number, ranked, share_of,
+    BuildContext, Facts, Field, FieldKey, Keys, Operator, Order, ParamError, PickError, Picked,
+    Selector, check_number, check_share, field_value, operator, rank_number, ranked, share_of,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -24,8 +24,7 @@ operator! {
     /// stays, if there is at most one row, if `field_key` is empty, or if one of the two bounds is
     /// not given.
     ///
-    /// ## Stats
-    /// None; `field_key` may name what a filter before it measured.
+    /// `field_key` may name what a filter before it measured: `__dj__stats__.text_len`.
     ///
     /// ## Example
     /// ```yaml
@@ -38,7 +37,11 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `range_specified_field_selector`: same, but a field that is missing from a
     /// row may fail the run there, and the text "nan" has no defined place.
-    range_specified_field_selector: Selector(Params) => build
+    range_specified_field_selector: Selector(Params) => build,
+    Facts {
+        reads: &[Field::Param("field_key")],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::op::{
-    BuildContext, FieldKey, Keys, Operator, ParamError, PickError, Picked, Selector, field_value,
-    operator,
+    BuildContext, Facts, Field, FieldKey, Keys, Operator, ParamError, PickError, Picked, Selector,
+    field_value, operator,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -17,8 +17,7 @@ operator! {
     /// the same), null with null; a missing field counts as null. Nothing happens if there is at
     /// most one row or if `field_key` is empty.
     ///
-    /// ## Stats
-    /// None; `field_key` may name what a filter before it measured.
+    /// `field_key` may name what a filter before it measured: `__dj__stats__.text_len`.
     ///
     /// ## Example
     /// ```yaml
@@ -32,7 +31,11 @@ operator! {
     /// Data-Juicer 1.6.1 `tags_specified_field_selector`: same, but a row whose value is a list or
     /// an object, or whose dotted field is missing, fails the run there. Here the former is a bad
     /// row, and the latter counts as null.
-    tags_specified_field_selector: Selector(Params) => build
+    tags_specified_field_selector: Selector(Params) => build,
+    Facts {
+        reads: &[Field::Param("field_key")],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::op::{
-    BuildContext, FieldKey, Keys, Operator, Order, ParamError, PickError, Picked, Quota, Selector,
-    field_value, operator, rank_number, ranked,
+    BuildContext, Facts, Field, FieldKey, Keys, Operator, Order, ParamError, PickError, Picked,
+    Quota, Selector, field_value, operator, rank_number, ranked,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -22,8 +22,7 @@ operator! {
     /// Nothing happens, and the order stays, if there is at most one row, if `field_key` is empty,
     /// or if neither `top_ratio` nor `topk` is given (0 counts as not given).
     ///
-    /// ## Stats
-    /// None; `field_key` may name what a filter before it measured.
+    /// `field_key` may name what a filter before it measured: `__dj__stats__.text_len`.
     ///
     /// ## Example
     /// ```yaml
@@ -36,7 +35,11 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `topk_specified_field_selector`: same, but a dotted field that is missing
     /// from a row fails the run there, and the text "nan" has no defined place.
-    topk_specified_field_selector: Selector(Params) => build
+    topk_specified_field_selector: Selector(Params) => build,
+    Facts {
+        reads: &[Field::Param("field_key")],
+        ..Facts::NONE
+    }
 }
 
 /// Parameters.

@@ -11,6 +11,7 @@ use super::run::{input_fact, reread};
 use super::text::{count, number, percent, shorten};
 use super::{Card, Head, Section, cards, page, pairs, recipe_steps};
 use crate::io::Input;
+use crate::op::BYTES;
 use crate::record::analysis::{Cluster, Clusters, Counts, Found, StatRecord, Summary};
 use crate::record::past::StatsRows;
 use crate::record::{Analysis, AnalysisFiles, InputRecord, Settings};
@@ -105,6 +106,7 @@ fn title(inputs: Option<&[Input]>, directory: &Path) -> String {
 /// The rows next to a bound of a stat.
 struct Border {
     stat: String,
+    unit: String,
     upper: bool,
     bound: f64,
     inside: Vec<(f64, u64)>,
@@ -122,6 +124,7 @@ fn borders(
         for (_, bound, upper) in marks(entry) {
             let border = Border {
                 stat: stat.to_owned(),
+                unit: entry.unit.clone(),
                 upper,
                 bound,
                 inside: Vec::new(),
@@ -298,16 +301,16 @@ impl AnalysisReport<'_> {
                 p.what { (stat.op) }
                 @match &stat.found {
                     Found::Numbers(summary) => {
-                        (distribution(name, summary, Some(stat.rows), marks(stat)))
+                        (distribution((name, &stat.unit), summary, Some(stat.rows), marks(stat)))
                     }
                     Found::Words { values, top, .. } => { (ranks("Value", top, *values)) }
                 }
-                @for border in borders { (self.border(name, border)) }
+                @for border in borders { (self.border(border)) }
             }
         }
     }
 
-    fn border(&self, name: &str, border: &Border) -> Markup {
+    fn border(&self, border: &Border) -> Markup {
         if border.outside.is_empty() || self.rows.is_empty() {
             return Markup::default();
         }
@@ -317,7 +320,7 @@ impl AnalysisReport<'_> {
                 .iter()
                 .map(|(value, offset)| Card {
                     class,
-                    value: value_of(name, *value),
+                    value: value_of(&border.unit, *value),
                     reason: None,
                     row: self.rows.get(offset),
                     raw: None,
@@ -330,7 +333,7 @@ impl AnalysisReport<'_> {
                 ("Just within", "kept", &border.inside),
                 ("Just beyond", "lost", &border.outside),
             ] {
-                h4 { (title) " " code { (bound) " " (value_of(name, border.bound)) } }
+                h4 { (title) " " code { (bound) " " (value_of(&border.unit, border.bound)) } }
                 (list(class, rows))
             }
         }
@@ -371,8 +374,8 @@ impl AnalysisReport<'_> {
             body: html! {
                 (pairs(&facts))
                 div.grid.two {
-                    (article("Characters", &distribution("characters", &text.characters, None, vec![])))
-                    (article("Words", &distribution("words", &text.words, None, vec![])))
+                    (article("Characters", &distribution(("characters", ""), &text.characters, None, vec![])))
+                    (article("Words", &distribution(("words", ""), &text.words, None, vec![])))
                     @for (title, list, whole) in lists { (article(title, &ranks(title, list, *whole))) }
                 }
             },
@@ -398,12 +401,14 @@ impl AnalysisReport<'_> {
         ];
         let counted = counted.iter().filter(|(_, counts)| !counts.is_empty());
         let measured = [
-            ("width", "Width in pixels", &images.width),
-            ("height", "Height in pixels", &images.height),
-            ("aspect_ratio", "Width by height", &images.aspect_ratio),
-            ("bytes", "File size", &images.bytes),
+            ("width", "", "Width in pixels", &images.width),
+            ("height", "", "Height in pixels", &images.height),
+            ("aspect_ratio", "", "Width by height", &images.aspect_ratio),
+            ("bytes", BYTES, "File size", &images.bytes),
         ];
-        let measured = measured.iter().filter(|(_, _, summary)| summary.values > 0);
+        let measured = measured
+            .iter()
+            .filter(|(_, _, _, summary)| summary.values > 0);
         Section {
             id: "images",
             title: "Images",
@@ -413,8 +418,8 @@ impl AnalysisReport<'_> {
                     @for (title, counts) in counted {
                         (article(title, &ranks(title, &ranked(counts), images.references)))
                     }
-                    @for (key, title, summary) in measured {
-                        (article(title, &distribution(key, summary, None, vec![])))
+                    @for (key, unit, title, summary) in measured {
+                        (article(title, &distribution((key, unit), summary, None, vec![])))
                     }
                 }
             },
@@ -515,7 +520,7 @@ fn article(title: &str, body: &Markup) -> Markup {
 
 /// Percentiles and a histogram. Where each of `rows` has one value, it is rows that are counted.
 fn distribution(
-    name: &str,
+    (name, unit): (&str, &str),
     summary: &Summary,
     rows: Option<u64>,
     marks: Vec<(&str, f64, bool)>,
@@ -523,7 +528,7 @@ fn distribution(
     let Some(histogram) = histogram(summary) else {
         return Markup::default();
     };
-    let shown = |value: Option<f64>| value.map_or("–".to_owned(), |v| value_of(name, v));
+    let shown = |value: Option<f64>| value.map_or("–".to_owned(), |v| value_of(unit, v));
     let columns = [
         ("least", summary.min),
         ("5 %", summary.percentile("5")),
@@ -538,6 +543,7 @@ fn distribution(
     let plot = Plot {
         histogram: &histogram,
         stat: name,
+        unit,
         kinds: match rows {
             Some(rows) if rows == summary.values => ["rows", ""],
             _ => ["values", ""],

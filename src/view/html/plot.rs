@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use maud::{Markup, html};
 
 use super::text::{count, number, percent};
+use crate::op::BYTES;
 use crate::report::table::{bytes, thousands};
 use crate::view::histogram::{Histogram, round_up, tidy};
 
@@ -21,6 +22,8 @@ pub(super) struct Plot<'a> {
     pub histogram: &'a Histogram,
     /// What is measured.
     pub stat: &'a str,
+    /// What it counts or is measured in.
+    pub unit: &'a str,
     /// What the two kinds of values are called.
     pub kinds: [&'a str; 2],
     /// Bounds: name, value, whether it is the upper one.
@@ -29,10 +32,9 @@ pub(super) struct Plot<'a> {
     pub compare: bool,
 }
 
-/// A value of `stat` with its unit.
-pub(super) fn value_of(stat: &str, value: f64) -> String {
-    let is_size = stat == "image_sizes" || stat == "bytes";
-    if is_size && value >= 0.0 {
+/// A value that is measured in `unit`.
+pub(super) fn value_of(unit: &str, value: f64) -> String {
+    if unit == BYTES && value >= 0.0 {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -129,7 +131,7 @@ impl Plot<'_> {
             }
             @for (name, value, upper) in self.marks.iter().filter(|mark| !within(mark.1)) {
                 p.beyond {
-                    (name) " " (value_of(self.stat, *value)) " lies far to the "
+                    (name) " " (value_of(self.unit, *value)) " lies far to the "
                     (if *upper { "right" } else { "left" }) " of the values."
                 }
             }
@@ -143,14 +145,14 @@ impl Plot<'_> {
         let row = if upper { " second" } else { "" };
         html! {
             div class={ "mark " (side) (row) } style=(format!("left:{x:.2}%")) data-bound=(value) {
-                span { (name) " " (value_of(self.stat, value)) }
+                span { (name) " " (value_of(self.unit, value)) }
             }
         }
     }
 
     fn bars(&self, scale: &Scale) -> Vec<Bar> {
         let histogram = self.histogram;
-        let show = |value| value_of(self.stat, value);
+        let show = |value| value_of(self.unit, value);
         let mut bars = Vec::new();
         if let (false, Some(&first)) = (histogram.below == [0, 0], histogram.edges.first()) {
             bars.push(Bar {
@@ -239,8 +241,8 @@ impl Plot<'_> {
         let range = match (self.histogram.min, self.histogram.max) {
             (Some(min), Some(max)) => format!(
                 ", from {} to {}",
-                value_of(self.stat, min),
-                value_of(self.stat, max)
+                value_of(self.unit, min),
+                value_of(self.unit, max)
             ),
             _ => String::new(),
         };
@@ -273,21 +275,21 @@ impl Plot<'_> {
             tails.push(format!(
                 "first bar: {} down to {}",
                 thousands(histogram.below.iter().sum()),
-                value_of(self.stat, min)
+                value_of(self.unit, min)
             ));
         }
         if let (false, Some(max)) = (histogram.above == [0, 0], histogram.max) {
             tails.push(format!(
                 "last bar: {} beyond, up to {}",
                 thousands(histogram.above.iter().sum()),
-                value_of(self.stat, max)
+                value_of(self.unit, max)
             ));
         }
         let left = |value: f64| format!("left:{:.2}%", scale.x(value).clamp(0.0, 100.0));
         html! {
             div.xaxis aria-hidden="true" {
                 @for (index, value) in labels.iter().enumerate() {
-                    span.minor[index % 2 == 1] style=(left(*value)) { (value_of(self.stat, *value)) }
+                    span.minor[index % 2 == 1] style=(left(*value)) { (value_of(self.unit, *value)) }
                 }
             }
             @if !tails.is_empty() { p.tails { (tails.join(" · ")) } }

@@ -246,6 +246,7 @@ impl RunReport<'_> {
         let plot = || Plot {
             histogram: &measure.histogram,
             stat: &measure.stat,
+            unit: measure.unit,
             kinds: ["let through", "dropped"],
             marks: marks(measure),
             compare: false,
@@ -287,7 +288,7 @@ impl RunReport<'_> {
         let mut bounds: Vec<String> = measure
             .bounds
             .iter()
-            .map(|b| format!("{} {}", b.param, value_of(&measure.stat, b.value)))
+            .map(|b| format!("{} {}", b.param, value_of(measure.unit, b.value)))
             .collect();
         let step = self.run.settings.process.get(measure.step);
         if step.is_some_and(|step| step.is_set("reversed_range")) {
@@ -301,7 +302,7 @@ impl RunReport<'_> {
 
     /// The rows next to a bound.
     fn border(&self, measure: &Measure, bound: &Bound) -> Markup {
-        let show = |value: f64| value_of(&measure.stat, value);
+        let show = |value: f64| value_of(measure.unit, value);
         let [_, dropped] = measure.rows;
         let at = html! { code { (bound.param) " " (show(bound.value)) } };
         if bound.dropped.is_empty() {
@@ -475,16 +476,17 @@ impl RunReport<'_> {
         if samples.is_empty() {
             return None;
         }
-        let compared: Vec<(&Sampled, Vec<(&str, Histogram)>)> = samples
+        let compared: Vec<(&Sampled, Vec<(&Measure, Histogram)>)> = samples
             .iter()
             .enumerate()
             .map(|(index, sample)| (sample, self.compared(index)))
             .collect();
         let none = compared.iter().all(|(_, histograms)| histograms.is_empty());
-        let plot = |stat: &str, histogram: &Histogram| {
+        let plot = |measure: &Measure, histogram: &Histogram| {
             let plot = Plot {
                 histogram,
-                stat,
+                stat: &measure.stat,
+                unit: measure.unit,
                 kinds: ["of all", "of the sample"],
                 marks: Vec::new(),
                 compare: true,
@@ -505,14 +507,14 @@ impl RunReport<'_> {
                         span.kicker { (count(sample.rows, "row")) }
                     }
                     div.grid {
-                        @for (stat, histogram) in histograms {
+                        @for (measure, histogram) in histograms {
                             article.compare {
-                                header { h3 { code { (stat) } } }
+                                header { h3 { code { (measure.stat) } } }
                                 ul.key.compare {
                                     li.k0 { i {} "all" }
                                     li.k1 { i {} "sample" }
                                 }
-                                (plot(stat, histogram))
+                                (plot(measure, histogram))
                             }
                         }
                     }
@@ -529,15 +531,15 @@ impl RunReport<'_> {
 
     /// The histograms of sample number `index` beside the whole, each stat once: several filters
     /// may judge the same one.
-    fn compared(&self, index: usize) -> Vec<(&str, Histogram)> {
-        let mut out: Vec<(&str, Histogram)> = Vec::new();
+    fn compared(&self, index: usize) -> Vec<(&Measure, Histogram)> {
+        let mut out: Vec<(&Measure, Histogram)> = Vec::new();
         for measure in &self.facts.measures {
             let Some(histogram) = measure.samples.get(index) else {
                 continue;
             };
-            let seen = out.iter().any(|(stat, _)| *stat == measure.stat);
+            let seen = out.iter().any(|(shown, _)| shown.stat == measure.stat);
             if histogram.total(0) > 0 && !seen {
-                out.push((&measure.stat, histogram.coarser(20)));
+                out.push((measure, histogram.coarser(20)));
             }
         }
         out

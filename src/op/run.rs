@@ -1,0 +1,186 @@
+//! One operator on one row: the only way in which operators are run, whoever asks.
+
+use serde_json::Value;
+
+use super::{Common, Decision, FieldKey, Filter, OpSpec, Operator, Part, Stat, Verdict};
+use crate::sample::{RowError, Sample, StatValue, Stats};
+
+/// What a run says of all rows that an operator sees.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setting<'a> {
+    /// Round stats as Data-Juicer 1.6.1 does.
+    pub ujson: bool,
+    /// The operator decides once all rows are known: rows are measured, and their keys told.
+    pub collects: bool,
+    /// What a census found common, once it has counted.
+    pub common: Option<&'a Common>,
+}
+
+/// What an operator says of a row.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The row goes on; a mapper may have changed it.
+    Goes,
+    /// A filter drops it.
+    Dropped(Box<Decision>),
+    /// These parts stand in its place.
+    Parts(Vec<Part>),
+    /// The row goes on, and is decided about by this key among those of other rows.
+    Key(RowKey),
+}
+
+/// What a row is told from others by.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RowKey {
+    /// Keys of a near-deduplicator, one a band.
+    Near(Vec<u64>),
+    /// A key that is equal for equal rows; `None` equals nothing.
+    Exact(Option<u128>),
+    /// What a selector picks by.
+    Select(FieldKey),
+    /// Keys that a census counts.
+    Counts(Vec<u128>),
+    /// What a filter measured, as a JSON object.
+    Measured(Vec<u8>),
+}
+
+impl RowKey {
+    /// Appends the key as the record of its row: whole keys in little-endian order, no byte for
+    /// the lack of one, all else as JSON without a line break.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Near(keys) => out.extend(keys.iter().flat_map(|key| key.to_le_bytes())),
+            Self::Exact(key) => out.extend(key.iter().flat_map(|key| key.to_le_bytes())),
+            Self::Counts(keys) => out.extend(keys.iter().flat_map(|key| key.to_le_bytes())),
+            // A key has no map whose keys are no texts, and writing to memory cannot fail.
+            Self::Select(key) => serde_json::to_writer(out, key).unwrap_or_default(),
+            Self::Measured(stats) => out.extend_from_slice(stats),
+        }
+    }
+}
+
+impl Operator {
+    /// Runs it on one row. `spec` is its own.
+    ///
+    /// # Errors
+    /// Whatever makes the row impossible to process; it is quarantined.
+    pub fn run(
+        &self,
+        spec: &OpSpec,
+        sample: &mut Sample,
+        setting: &Setting<'_>,
+    ) -> Result<Outcome, RowError> {
+        Ok(match self {
+            Self::Mapper(op) => {
+                op.apply(sample)?;
+                Outcome::Goes
+            }
+            Self::Expander(op) => Outcome::Parts(op.parts(sample)?),
+            Self::Filter(op) => {
+                measure(op.as_ref(), &spec.stats, sample, setting.ujson)?;
+                if setting.collects {
+                    let own = own_stats(&spec.stats, sample);
+                    return Ok(Outcome::Key(RowKey::Measured(own)));
+                }
+                match op.decide_row(sample)? {
+                    Verdict::Keep => Outcome::Goes,
+                    Verdict::Drop(decision) => Outcome::Dropped(decision),
+                }
+            }
+            Self::Exact(op) => Outcome::Key(RowKey::Exact(op.key(sample)?)),
+            Self::Near(op) => {
+                let mut keys = Vec::with_capacity(op.bands());
+                op.keys(sample, &mut keys)?;
+                Outcome::Key(RowKey::Near(keys))
+            }
+            Self::Census(op) => match setting.common {
+                Some(common) if !setting.collects => {
+                    op.apply(sample, common)?;
+                    Outcome::Goes
+                }
+                _ => {
+                    let mut keys = Vec::new();
+                    op.keys(sample, &mut keys)?;
+                    Outcome::Key(RowKey::Counts(keys))
+                }
+            },
+            Self::Selector(op) => Outcome::Key(RowKey::Select(op.key(sample)?)),
+            Self::Grouper(op) => Outcome::Key(RowKey::Exact(Some(op.key(sample)?))),
+        })
+    }
+}
+
+/// Measures a row, unless it has all stats of the filter already.
+///
+/// # Errors
+/// Whatever makes the row impossible to measure, and `wrong_type` for a group, whose stats are
+/// those of its rows.
+pub fn measure(
+    filter: &dyn Filter,
+    stats: &[Stat],
+    sample: &mut Sample,
+    ujson: bool,
+) -> Result<(), RowError> {
+    if stats
+        .iter()
+        .all(|stat| sample.stats.get(&stat.name).is_some())
+    {
+        return Ok(());
+    }
+    if !sample.stats.members().is_empty() {
+        return Err(RowError::new(
+            "wrong_type",
+            "the row is a group: its stats are those of its rows",
+        ));
+    }
+    let values = filter.measure(sample)?;
+    debug_assert_eq!(values.len(), stats.len(), "one value a declared stat");
+    for (stat, value) in stats.iter().zip(values) {
+        let value = if ujson { self::ujson(value) } else { value };
+        sample.stats.set(stat.name.clone(), value);
+    }
+    Ok(())
+}
+
+/// Those of a row's stats that are `stats`, as a JSON object.
+fn own_stats(stats: &[Stat], sample: &Sample) -> Vec<u8> {
+    let mut own = Stats::default();
+    for stat in stats {
+        if let Some(value) = sample.stats.get(&stat.name) {
+            own.set(stat.name.clone(), value.clone());
+        }
+    }
+    own.to_json().to_string().into_bytes()
+}
+
+/// A stat as Data-Juicer 1.6.1 has it after its way through JSON text.
+#[must_use]
+pub fn ujson(value: StatValue) -> StatValue {
+    use crate::text::ujson_round_trip as round;
+    match value {
+        StatValue::Float(v) => round(v).map_or(StatValue::Json(Value::Null), StatValue::Float),
+        StatValue::Floats(list) => StatValue::Floats(
+            list.into_iter()
+                .map(|v| round(v).unwrap_or(f64::NAN))
+                .collect(),
+        ),
+        StatValue::Json(value) => StatValue::Json(ujson_within(value)),
+        other => other,
+    }
+}
+
+/// A field that was copied into the stats, with its floats as they come back.
+fn ujson_within(value: Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => number
+            .as_f64()
+            .and_then(crate::text::ujson_round_trip)
+            .map_or(Value::Null, Value::from),
+        Value::Array(items) => items.into_iter().map(ujson_within).collect(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| (key, ujson_within(value)))
+            .collect(),
+        other => other,
+    }
+}
