@@ -5,8 +5,6 @@
 //! - `other-formats`: formats of Pillow without a decoder here (TGA, PSD, PCX, DDS, ICNS, SGI,
 //!   XBM, XPM, EPS, FITS, …) are refused as unknown.
 //! - `lossless-jpeg`: SOF3 JPEGs, which Pillow's newer libjpeg-turbo decodes, are refused.
-//! - `png-text-exif`: orientation hidden in PNG text chunks (`Raw profile type exif`, compressed
-//!   XMP) is not read.
 //! - `exotic-tiff`: palette, grey-with-alpha, float and signed TIFFs, old-style JPEG and CCITT
 //!   compression are refused (`image_unsupported_format`).
 //! - `float-pnm`: portable float maps (`Pf`) are refused as unknown.

@@ -16,6 +16,7 @@ mod header;
 mod hough;
 mod jpeg;
 mod jpeg_header;
+mod jpeg_idct;
 mod jpeg_write;
 mod phash;
 mod png;
