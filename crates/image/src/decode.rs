@@ -2,13 +2,11 @@
 //!
 //! Known differences from Pillow 13.0.0, all of them rare in datasets:
 //! - `avif-jpeg2000`: AVIF and JPEG 2000 have a size but no pixels (`image_unsupported_format`).
-//! - `other-formats`: formats of Pillow without a decoder here (TGA, PSD, PCX, DDS, ICNS, SGI,
+//! - `other-formats`: formats of Pillow without a decoder here (CUR, PSD, PCX, DDS, ICNS, SGI,
 //!   XBM, XPM, EPS, FITS, …) are refused as unknown.
 //! - `lossless-jpeg`: SOF3 JPEGs, which Pillow's newer libjpeg-turbo decodes, are refused.
 //! - `exotic-tiff`: palette, grey-with-alpha, float and signed TIFFs, old-style JPEG and CCITT
 //!   compression are refused (`image_unsupported_format`).
-//! - `float-pnm`: portable float maps (`Pf`) are refused as unknown.
-//! - `bmp-padding`: a BMP whose last padding bytes are missing is refused; Pillow takes it.
 //! - `jpeg-scans`: a JPEG of more than 500 scans is refused if it is not small; Pillow would take
 //!   hours.
 //! - `file-size`: files above 1 GiB are refused unread (by the row's image slot, not here).
@@ -18,7 +16,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
-use super::{Format, Header, ImageError, RgbImage, gif, header, jpeg, png};
+use super::bmp::Icon;
+use super::pnm::Pnm;
+use super::{Format, Header, ImageError, RgbImage, gif, header, jpeg, png, qoi};
 
 /// A decoded image.
 #[derive(Debug)]
@@ -127,8 +127,13 @@ const DECODER_MEMORY: u64 = 64 << 20;
 
 fn crate_pixels(header: Header, bytes: &[u8]) -> Result<RgbImage, ImageError> {
     let format = header.format;
-    if let Some(picture) = super::header::icon_png(format, bytes) {
-        return png::decode_rgb(picture);
+    match format {
+        Format::Bmp | Format::Dib => return super::header::bitmap(format, bytes)?.decode(),
+        Format::Ico => return Icon::read(bytes)?.decode(),
+        Format::Pnm => return Pnm::read(bytes)?.decode(),
+        Format::Qoi => return qoi::decode_rgb(bytes),
+        Format::Tga => return super::header::targa(bytes)?.decode(),
+        _ => {}
     }
     let Some(crate_format) = format.of_crate() else {
         return Err(ImageError::new(

@@ -6,6 +6,7 @@
 //! own strict `load()` refuses is refused here too, where Data-Juicer fills the rest with grey.
 
 mod blur;
+mod bmp;
 mod canny;
 mod dct;
 mod decode;
@@ -20,8 +21,12 @@ mod jpeg_idct;
 mod jpeg_write;
 mod phash;
 mod png;
+mod pnm;
+mod qoi;
+mod raw;
 mod resize;
 mod sniff;
+mod tga;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,6 +1,5 @@
 //! Files that decoders disagree about, each held to what Pillow 13.0.0 says of it. They and the
 //! answers are made by `fixtures/images.py`.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use std::path::Path;
 
