@@ -4,7 +4,6 @@
 //! - `avif-jpeg2000`: AVIF and JPEG 2000 have a size but no pixels (`image_unsupported_format`).
 //! - `other-formats`: formats of Pillow without a decoder here (CUR, PSD, PCX, DDS, ICNS, SGI,
 //!   XBM, XPM, EPS, FITS, …) are refused as unknown.
-//! - `lossless-jpeg`: SOF3 JPEGs, which Pillow's newer libjpeg-turbo decodes, are refused.
 //! - `exotic-tiff`: palette, grey-with-alpha, float and signed TIFFs, old-style JPEG and CCITT
 //!   compression are refused (`image_unsupported_format`).
 //! - `jpeg-scans`: a JPEG of more than 500 scans is refused if it is not small; Pillow would take
@@ -18,7 +17,7 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
 use super::bmp::Icon;
 use super::pnm::Pnm;
-use super::{Format, Header, ImageError, RgbImage, gif, header, jpeg, png, qoi};
+use super::{Format, Header, ImageError, RgbImage, gif, header, jpeg, jpeg_lossless, png, qoi};
 
 /// A decoded image.
 #[derive(Debug)]
@@ -39,6 +38,7 @@ pub struct Decoded {
 pub fn decode(bytes: &[u8]) -> Result<Decoded, ImageError> {
     let header = header(bytes)?;
     let (image, suspect) = match header.format {
+        Format::Jpeg if jpeg_lossless::is_lossless(bytes) => jpeg_lossless::decode_rgb(bytes)?,
         Format::Jpeg => {
             let (image, notes) = jpeg::decode_rgb(bytes)?;
             (image, notes.suspect)
@@ -65,7 +65,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ImageError> {
 /// As [`decode`].
 pub fn validate(bytes: &[u8]) -> Result<(Header, bool), ImageError> {
     let header = header(bytes)?;
-    if header.format == Format::Jpeg {
+    if header.format == Format::Jpeg && !jpeg_lossless::is_lossless(bytes) {
         return Ok((header, jpeg::validate(bytes)?.suspect));
     }
     decode(bytes).map(|decoded| (decoded.header, decoded.suspect))
@@ -79,7 +79,7 @@ pub fn validate(bytes: &[u8]) -> Result<(Header, bool), ImageError> {
 /// As [`decode`].
 pub fn decode_reduced(bytes: &[u8], side: u32) -> Result<Decoded, ImageError> {
     let header = header(bytes)?;
-    if header.format != Format::Jpeg {
+    if header.format != Format::Jpeg || jpeg_lossless::is_lossless(bytes) {
         return decode(bytes);
     }
     let (image, notes) = jpeg::decode_reduced(bytes, side)?;
@@ -135,7 +135,7 @@ fn crate_pixels(header: Header, bytes: &[u8]) -> Result<RgbImage, ImageError> {
         Format::Tga => return super::header::targa(bytes)?.decode(),
         _ => {}
     }
-    let Some(crate_format) = format.of_crate() else {
+    let Some(crate_format) = format.of_crate().filter(|_| format.has_pixels()) else {
         return Err(ImageError::new(
             "image_unsupported_format",
             format!("{} images cannot be decoded", format.name()),

@@ -42,6 +42,29 @@ pub enum Format {
 }
 
 impl Format {
+    /// All of them, in the order of `docs/IMAGES.md`.
+    pub const ALL: [Self; 13] = [
+        Self::Jpeg,
+        Self::Png,
+        Self::Gif,
+        Self::WebP,
+        Self::Tiff,
+        Self::Bmp,
+        Self::Dib,
+        Self::Ico,
+        Self::Pnm,
+        Self::Tga,
+        Self::Qoi,
+        Self::Avif,
+        Self::Jpeg2000,
+    ];
+
+    /// Whether pixels can be decoded; of the others only the size is known.
+    #[must_use]
+    pub fn has_pixels(self) -> bool {
+        !matches!(self, Self::Avif | Self::Jpeg2000)
+    }
+
     /// The name as Pillow has it.
     #[must_use]
     pub fn name(self) -> &'static str {

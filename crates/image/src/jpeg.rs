@@ -131,7 +131,7 @@ pub fn decode_reduced(bytes: &[u8], side: u32) -> Result<(RgbImage, Notes), Imag
 }
 
 /// Pillow's conversion: ink is inverted (Adobe's habit), then scaled by the black channel.
-fn cmyk_to_rgb(data: &[u8]) -> Vec<u8> {
+pub fn cmyk_to_rgb(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len() / 4 * 3);
     for pixel in data.chunks_exact(4) {
         let &[c, m, y, k] = pixel else { continue };

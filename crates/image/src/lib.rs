@@ -18,6 +18,7 @@ mod hough;
 mod jpeg;
 mod jpeg_header;
 mod jpeg_idct;
+mod jpeg_lossless;
 mod jpeg_write;
 mod phash;
 mod png;
