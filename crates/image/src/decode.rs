@@ -1,7 +1,8 @@
 //! Pixels of any supported format, and the verdict whether a file is sound.
 //!
 //! Known differences from Pillow 13.0.0, all of them rare in datasets:
-//! - `avif-jpeg2000`: AVIF and JPEG 2000 have a size but no pixels (`image_unsupported_format`).
+//! - `avif-jpeg2000`: AVIF has a size but no pixels (`image_unsupported_format`), nor has JPEG 2000
+//!   without the feature `jpeg2000`.
 //! - `other-formats`: formats of Pillow without a decoder here (CUR, PSD, PCX, DDS, ICNS, SGI,
 //!   XBM, XPM, EPS, FITS, …) are refused as unknown.
 //! - `exotic-tiff`: palette, grey-with-alpha, float and signed TIFFs, old-style JPEG and CCITT
@@ -44,6 +45,11 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ImageError> {
             (image, notes.suspect)
         }
         Format::Png => (guarded(header.format, || png::decode_rgb(bytes))?, false),
+        #[cfg(feature = "jpeg2000")]
+        Format::Jpeg2000 => {
+            let decode = || super::jpeg2000::decode_rgb(bytes);
+            (guarded(header.format, decode)?, false)
+        }
         Format::Gif => (guarded(header.format, || gif::decode_rgb(bytes))?, false),
         _ => (
             guarded(header.format, || crate_pixels(header, bytes))?,
@@ -135,10 +141,16 @@ fn crate_pixels(header: Header, bytes: &[u8]) -> Result<RgbImage, ImageError> {
         Format::Tga => return super::header::targa(bytes)?.decode(),
         _ => {}
     }
-    let Some(crate_format) = format.of_crate().filter(|_| format.has_pixels()) else {
+    let Some(crate_format) = format.of_crate() else {
         return Err(ImageError::new(
             "image_unsupported_format",
-            format!("{} images cannot be decoded", format.name()),
+            match format {
+                Format::Jpeg2000 => {
+                    "JPEG 2000 images cannot be decoded: djr was built without its feature jpeg2000"
+                        .to_owned()
+                }
+                _ => format!("{} images cannot be decoded", format.name()),
+            },
         ));
     };
     let fail = |error| crate_error(format, &error);

@@ -37,7 +37,7 @@ pub enum Format {
     Qoi,
     /// AVIF: the size is known, pixels are not.
     Avif,
-    /// JPEG 2000: the size is known, pixels are not.
+    /// JPEG 2000: the size is known, pixels are with the feature `jpeg2000`.
     Jpeg2000,
 }
 
@@ -62,7 +62,11 @@ impl Format {
     /// Whether pixels can be decoded; of the others only the size is known.
     #[must_use]
     pub fn has_pixels(self) -> bool {
-        !matches!(self, Self::Avif | Self::Jpeg2000)
+        match self {
+            Self::Avif => false,
+            Self::Jpeg2000 => cfg!(feature = "jpeg2000"),
+            _ => true,
+        }
     }
 
     /// The name as Pillow has it.

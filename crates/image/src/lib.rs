@@ -16,6 +16,8 @@ mod gif;
 mod header;
 mod hough;
 mod jpeg;
+#[cfg(feature = "jpeg2000")]
+mod jpeg2000;
 mod jpeg_header;
 mod jpeg_idct;
 mod jpeg_lossless;

@@ -34,4 +34,5 @@ fn the_page_lists_what_the_code_reads() {
         })
         .collect();
     assert_eq!(listed, known);
+    assert_eq!(Format::Jpeg2000.has_pixels(), cfg!(feature = "jpeg2000"));
 }
