@@ -18,7 +18,9 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
 use super::bmp::Icon;
 use super::pnm::Pnm;
-use super::{Format, Header, ImageError, RgbImage, gif, header, jpeg, jpeg_lossless, png, qoi};
+use super::{
+    Format, Header, ImageError, RgbImage, gif, header, jpeg, jpeg_lossless, png, qoi, tiff,
+};
 
 /// A decoded image.
 #[derive(Debug)]
@@ -153,6 +155,24 @@ fn crate_pixels(header: Header, bytes: &[u8]) -> Result<RgbImage, ImageError> {
             },
         ));
     };
+    let found = crate_image(header, crate_format, bytes);
+    match found {
+        Err(error) if format == Format::Tiff && error.code == "image_corrupt" => {
+            match tiff::mended(bytes) {
+                Some(mended) => crate_image(header, crate_format, &mended),
+                None => Err(error),
+            }
+        }
+        other => other,
+    }
+}
+
+fn crate_image(
+    header: Header,
+    crate_format: image::ImageFormat,
+    bytes: &[u8],
+) -> Result<RgbImage, ImageError> {
+    let format = header.format;
     let fail = |error| crate_error(format, &error);
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), crate_format)
         .into_decoder()

@@ -62,11 +62,7 @@ impl Format {
     /// Whether pixels can be decoded; of the others only the size is known.
     #[must_use]
     pub fn has_pixels(self) -> bool {
-        match self {
-            Self::Avif => false,
-            Self::Jpeg2000 => cfg!(feature = "jpeg2000"),
-            _ => true,
-        }
+        self != Self::Avif && (self != Self::Jpeg2000 || cfg!(feature = "jpeg2000"))
     }
 
     /// The name as Pillow has it.

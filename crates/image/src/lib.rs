@@ -30,6 +30,7 @@ mod raw;
 mod resize;
 mod sniff;
 mod tga;
+mod tiff;
 
 use std::borrow::Cow;
 use std::fmt;
