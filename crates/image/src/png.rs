@@ -541,6 +541,9 @@ impl<'a> Walk<'a> {
             return Err(ImageError::corrupt("a frame of the PNG lies outside of it"));
         }
         if self.pixels.is_empty() {
+            if region.width == 0 || region.height == 0 {
+                return Err(ImageError::corrupt("a frame of the PNG is empty"));
+            }
             self.region = Some(region);
         }
         Ok(())
