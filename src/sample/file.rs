@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::images::is_normal;
 use super::{ImageContext, RowError, join, normalise};
 
 /// The largest file read, in bytes.
@@ -68,7 +69,7 @@ impl Place {
         kind: &'static Kind,
     ) -> Self {
         Self {
-            path: normalise(join(context.root(input), Path::new(&written))),
+            path: join(context.root(input), Path::new(&written)),
             written,
             input,
             context,
@@ -81,9 +82,15 @@ impl Place {
         &self.written
     }
 
-    /// The path to open: joined with the root, `.` and `..` resolved by name, links untouched.
+    /// The path to open: joined with the root and otherwise as the row has it, since `a/` and
+    /// `b/../a` are no files to the system where `a` is no directory or `b` does not exist.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The path to write or compare: `.` and `..` resolved by name, links untouched.
+    pub fn normal_path(&self) -> PathBuf {
+        normalise(self.path.clone())
     }
 
     /// How files of the row are found.
@@ -140,16 +147,17 @@ impl Place {
     /// `…_path_invalid` if no file can be called so; with `confine` `…_outside_root`.
     pub fn check_new(&self) -> Result<Option<PathBuf>, RowError> {
         self.check_path()?;
+        let path = self.normal_path();
         let bytes = |part: &std::ffi::OsStr| part.len();
-        let name = self.path.file_name().map_or(0, bytes);
-        if name + HIDDEN_PART > MAX_NAME || bytes(self.path.as_os_str()) + HIDDEN_PART > MAX_PATH {
+        let name = path.file_name().map_or(0, bytes);
+        if name + HIDDEN_PART > MAX_NAME || bytes(path.as_os_str()) + HIDDEN_PART > MAX_PATH {
             return Err(self.fail(self.kind.path_invalid, "its name is too long"));
         }
         if !self.context.confine {
             return Ok(None);
         }
         let root = self.real_root()?;
-        if lies_below(&self.path, &root).map_err(|error| self.io_error(&error))? {
+        if lies_below(&path, &root).map_err(|error| self.io_error(&error))? {
             Ok(Some(root))
         } else {
             Err(self.outside(&root))
@@ -159,9 +167,12 @@ impl Place {
     /// Opens the file without a look at what it is, which saves a call to the system. `None` if
     /// that may not be done or fails; a look then says why.
     fn open_unseen(&self) -> Option<File> {
-        // To open a device may set it going.
+        // To open a device may set it going, and a path of dots may lead to one.
         let devices = ["/dev", "/proc", "/sys"];
-        if self.context.confine || devices.iter().any(|dir| self.path.starts_with(dir)) {
+        if self.context.confine
+            || !is_normal(&self.path)
+            || devices.iter().any(|dir| self.path.starts_with(dir))
+        {
             return None;
         }
         self.check_path().ok()?;

@@ -201,7 +201,7 @@ impl ImageSlot {
         self.place.written()
     }
 
-    /// The path to open: joined with the root, `.` and `..` resolved by name, links untouched.
+    /// The path to open: joined with the root, otherwise as the row has it.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.place.path()
@@ -502,7 +502,7 @@ pub fn normalise(path: PathBuf) -> PathBuf {
 
 /// Whether resolving surely changes nothing: the path neither begins with a dot nor ends with a
 /// slash, and after each slash comes something else than a slash or a dot.
-fn is_normal(path: &Path) -> bool {
+pub(super) fn is_normal(path: &Path) -> bool {
     let bytes = path.as_os_str().as_encoded_bytes();
     let goes_on = |at: usize| bytes.get(at).is_some_and(|b| !matches!(b, b'/' | b'.'));
     cfg!(unix)
@@ -611,6 +611,41 @@ mod tests {
         assert!(image.header().unwrap_err().message.contains("HTML"));
         assert!(image.pixels().is_err());
         assert_eq!(image.counts().opened, 1);
+    }
+
+    /// What the system cannot open is no image, however its name would resolve.
+    #[cfg(unix)]
+    #[test]
+    fn a_path_is_opened_as_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("there")).unwrap();
+        std::fs::write(dir.path().join("i.png"), png()).unwrap();
+        std::os::unix::fs::symlink("i.png", dir.path().join("link.png")).unwrap();
+        for confine in [false, true] {
+            let outcome = |written: &str| {
+                let slot = slot(dir.path(), written, |c| c.confine = confine);
+                let size = slot.file_size().map_err(|error| error.code);
+                let check = slot.check(ImageCheck::Decode).map_err(|error| error.code);
+                assert_eq!(size.map(drop), check, "{written}");
+                check
+            };
+            for written in ["i.png", "./i.png", "there/../i.png", "there//.././/i.png"] {
+                assert_eq!(outcome(written), Ok(()), "{written}");
+            }
+            for written in [
+                "i.png/",
+                "i.png//",
+                "i.png/.",
+                "./i.png/",
+                "link.png/",
+                "nosuch/../i.png",
+                "nosuch/../there/../i.png",
+                "i.png/../i.png",
+                "there/../i.png/",
+            ] {
+                assert_eq!(outcome(written), Err("image_missing"), "{written}");
+            }
+        }
     }
 
     #[cfg(unix)]

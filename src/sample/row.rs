@@ -330,7 +330,7 @@ impl Sample {
     pub fn path_of(&self, written: &str) -> PathBuf {
         let context = Arc::clone(&self.context);
         let place = Place::new(written.to_owned(), self.origin.file, context, &IMAGE);
-        place.path().to_owned()
+        place.normal_path()
     }
 
     /// Replaces images by new ones: for each, its number in the row's list and the image that takes
@@ -351,7 +351,7 @@ impl Sample {
             let produced = Produced {
                 root: place.check_new()?,
                 written: place.written().to_owned(),
-                path: place.path().to_owned(),
+                path: place.normal_path(),
                 bytes: image.file,
             };
             made.push((Arc::new(produced), image.places));

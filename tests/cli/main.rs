@@ -20,6 +20,7 @@ mod fusion;
 mod fuzzed;
 mod groups;
 mod hostile;
+mod images;
 mod ledger;
 mod parts;
 mod pipeline;

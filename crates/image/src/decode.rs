@@ -1,16 +1,12 @@
 //! Pixels of any supported format, and the verdict whether a file is sound.
 //!
 //! Known differences from Pillow 13.0.0, all of them rare in datasets:
-//! - `avif-jpeg2000`: AVIF and JPEG 2000 have a size but no pixels (`image_unsupported_format`).
-//! - `other-formats`: formats of Pillow without a decoder here (TGA, PSD, PCX, DDS, ICNS, SGI,
+//! - `avif-jpeg2000`: AVIF has a size but no pixels (`image_unsupported_format`), nor has JPEG 2000
+//!   without the feature `jpeg2000`.
+//! - `other-formats`: formats of Pillow without a decoder here (CUR, PSD, PCX, DDS, ICNS, SGI,
 //!   XBM, XPM, EPS, FITS, …) are refused as unknown.
-//! - `lossless-jpeg`: SOF3 JPEGs, which Pillow's newer libjpeg-turbo decodes, are refused.
-//! - `png-text-exif`: orientation hidden in PNG text chunks (`Raw profile type exif`, compressed
-//!   XMP) is not read.
 //! - `exotic-tiff`: palette, grey-with-alpha, float and signed TIFFs, old-style JPEG and CCITT
 //!   compression are refused (`image_unsupported_format`).
-//! - `float-pnm`: portable float maps (`Pf`) are refused as unknown.
-//! - `bmp-padding`: a BMP whose last padding bytes are missing is refused; Pillow takes it.
 //! - `jpeg-scans`: a JPEG of more than 500 scans is refused if it is not small; Pillow would take
 //!   hours.
 //! - `file-size`: files above 1 GiB are refused unread (by the row's image slot, not here).
@@ -20,7 +16,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
-use super::{Format, Header, ImageError, RgbImage, gif, header, jpeg, png};
+use super::bmp::Icon;
+use super::pnm::Pnm;
+use super::{
+    Format, Header, ImageError, RgbImage, gif, header, jpeg, jpeg_lossless, png, qoi, tiff,
+};
 
 /// A decoded image.
 #[derive(Debug)]
@@ -41,11 +41,17 @@ pub struct Decoded {
 pub fn decode(bytes: &[u8]) -> Result<Decoded, ImageError> {
     let header = header(bytes)?;
     let (image, suspect) = match header.format {
+        Format::Jpeg if jpeg_lossless::is_lossless(bytes) => jpeg_lossless::decode_rgb(bytes)?,
         Format::Jpeg => {
             let (image, notes) = jpeg::decode_rgb(bytes)?;
             (image, notes.suspect)
         }
         Format::Png => (guarded(header.format, || png::decode_rgb(bytes))?, false),
+        #[cfg(feature = "jpeg2000")]
+        Format::Jpeg2000 => {
+            let decode = || super::jpeg2000::decode_rgb(bytes);
+            (guarded(header.format, decode)?, false)
+        }
         Format::Gif => (guarded(header.format, || gif::decode_rgb(bytes))?, false),
         _ => (
             guarded(header.format, || crate_pixels(header, bytes))?,
@@ -67,7 +73,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ImageError> {
 /// As [`decode`].
 pub fn validate(bytes: &[u8]) -> Result<(Header, bool), ImageError> {
     let header = header(bytes)?;
-    if header.format == Format::Jpeg {
+    if header.format == Format::Jpeg && !jpeg_lossless::is_lossless(bytes) {
         return Ok((header, jpeg::validate(bytes)?.suspect));
     }
     decode(bytes).map(|decoded| (decoded.header, decoded.suspect))
@@ -81,7 +87,7 @@ pub fn validate(bytes: &[u8]) -> Result<(Header, bool), ImageError> {
 /// As [`decode`].
 pub fn decode_reduced(bytes: &[u8], side: u32) -> Result<Decoded, ImageError> {
     let header = header(bytes)?;
-    if header.format != Format::Jpeg {
+    if header.format != Format::Jpeg || jpeg_lossless::is_lossless(bytes) {
         return decode(bytes);
     }
     let (image, notes) = jpeg::decode_reduced(bytes, side)?;
@@ -129,15 +135,44 @@ const DECODER_MEMORY: u64 = 64 << 20;
 
 fn crate_pixels(header: Header, bytes: &[u8]) -> Result<RgbImage, ImageError> {
     let format = header.format;
-    if let Some(picture) = super::header::icon_png(format, bytes) {
-        return png::decode_rgb(picture);
+    match format {
+        Format::Bmp | Format::Dib => return super::header::bitmap(format, bytes)?.decode(),
+        Format::Ico => return Icon::read(bytes)?.decode(),
+        Format::Pnm => return Pnm::read(bytes)?.decode(),
+        Format::Qoi => return qoi::decode_rgb(bytes),
+        Format::Tga => return super::header::targa(bytes)?.decode(),
+        _ => {}
     }
     let Some(crate_format) = format.of_crate() else {
         return Err(ImageError::new(
             "image_unsupported_format",
-            format!("{} images cannot be decoded", format.name()),
+            match format {
+                Format::Jpeg2000 => {
+                    "JPEG 2000 images cannot be decoded: djr was built without its feature jpeg2000"
+                        .to_owned()
+                }
+                _ => format!("{} images cannot be decoded", format.name()),
+            },
         ));
     };
+    let found = crate_image(header, crate_format, bytes);
+    match found {
+        Err(error) if format == Format::Tiff && error.code == "image_corrupt" => {
+            match tiff::mended(bytes) {
+                Some(mended) => crate_image(header, crate_format, &mended),
+                None => Err(error),
+            }
+        }
+        other => other,
+    }
+}
+
+fn crate_image(
+    header: Header,
+    crate_format: image::ImageFormat,
+    bytes: &[u8],
+) -> Result<RgbImage, ImageError> {
+    let format = header.format;
     let fail = |error| crate_error(format, &error);
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), crate_format)
         .into_decoder()

@@ -3,15 +3,36 @@
 /// The orientation tag of the first directory.
 const ORIENTATION: u16 = 0x0112;
 
-/// The orientation in EXIF data: a TIFF stream, after any number of `Exif\0\0` prefixes. `None`
+/// The orientation in EXIF data: a TIFF stream, after at most two `Exif\0\0` prefixes. `None`
 /// if there is none; damaged metadata counts as none.
 pub fn orientation(mut exif: &[u8]) -> Option<i64> {
-    while let Some(rest) = exif.strip_prefix(b"Exif\0\0") {
-        exif = rest;
+    for _ in 0..2 {
+        exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
     }
     let tiff = Tiff::new(exif)?;
     let start = usize::try_from(tiff.u32(4)?).ok()?;
     tiff.orientation(start)
+}
+
+/// EXIF data as `ImageMagick` writes it into texts: an empty line, the kind, the length, and then
+/// hexadecimal digits, in pairs between which there may be white space.
+pub fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
+    let mut digits = text.splitn(4, |&c| c == b'\n').nth(3)?.iter();
+    // Joining the lines may join the two digits of a pair.
+    let mut digits = digits.by_ref().filter(|&&c| c != b'\n').peekable();
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    let mut out = Vec::new();
+    loop {
+        while digits
+            .next_if(|c| c.is_ascii_whitespace() || **c == 0x0b)
+            .is_some()
+        {}
+        let Some(&high) = digits.next() else {
+            return Some(out);
+        };
+        let low = *digits.next()?;
+        out.push(u8::try_from(value(high)? << 4 | value(low)?).ok()?);
+    }
 }
 
 /// The orientation in an XMP packet, which counts only if EXIF has none.

@@ -4,8 +4,11 @@ use std::io::Cursor;
 
 use image::{ImageDecoder, ImageReader};
 
+use super::bmp::{self, Bitmap, Icon};
 use super::jpeg_header::{self, Walk};
-use super::{ImageError, check_size, exif, gif, png, sniff};
+use super::pnm::{self, Pnm};
+use super::tga::Targa;
+use super::{ImageError, check_size, exif, gif, png, qoi, sniff};
 
 /// A file format, known by its content and never by a file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,19 +25,46 @@ pub enum Format {
     Tiff,
     /// Windows bitmap.
     Bmp,
+    /// Windows bitmap without the header of a file.
+    Dib,
     /// Windows icon, its largest picture.
     Ico,
-    /// PBM, PGM, PPM.
+    /// PBM, PGM, PPM, PFM.
     Pnm,
+    /// Targa.
+    Tga,
     /// QOI.
     Qoi,
     /// AVIF: the size is known, pixels are not.
     Avif,
-    /// JPEG 2000: the size is known, pixels are not.
+    /// JPEG 2000: the size is known, pixels are with the feature `jpeg2000`.
     Jpeg2000,
 }
 
 impl Format {
+    /// All of them, in the order of `docs/IMAGES.md`.
+    pub const ALL: [Self; 13] = [
+        Self::Jpeg,
+        Self::Png,
+        Self::Gif,
+        Self::WebP,
+        Self::Tiff,
+        Self::Bmp,
+        Self::Dib,
+        Self::Ico,
+        Self::Pnm,
+        Self::Tga,
+        Self::Qoi,
+        Self::Avif,
+        Self::Jpeg2000,
+    ];
+
+    /// Whether pixels can be decoded; of the others only the size is known.
+    #[must_use]
+    pub fn has_pixels(self) -> bool {
+        self != Self::Avif && (self != Self::Jpeg2000 || cfg!(feature = "jpeg2000"))
+    }
+
     /// The name as Pillow has it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -45,8 +75,10 @@ impl Format {
             Self::WebP => "WEBP",
             Self::Tiff => "TIFF",
             Self::Bmp => "BMP",
+            Self::Dib => "DIB",
             Self::Ico => "ICO",
             Self::Pnm => "PPM",
+            Self::Tga => "TGA",
             Self::Qoi => "QOI",
             Self::Avif => "AVIF",
             Self::Jpeg2000 => "JPEG2000",
@@ -71,7 +103,7 @@ impl Format {
             Self::Bmp
         } else if starts(&[b"\0\0\x01\0"]) {
             Self::Ico
-        } else if starts(&[b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"]) {
+        } else if pnm::is_pnm(bytes) {
             Self::Pnm
         } else if starts(&[b"qoif"]) {
             Self::Qoi
@@ -79,6 +111,10 @@ impl Format {
             Self::Avif
         } else if starts(&[b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"]) {
             Self::Jpeg2000
+        } else if bmp::is_headless(bytes) {
+            Self::Dib
+        } else if Targa::read(bytes).is_some() {
+            Self::Tga
         } else {
             return None;
         })
@@ -88,11 +124,7 @@ impl Format {
         Some(match self {
             Self::WebP => image::ImageFormat::WebP,
             Self::Tiff => image::ImageFormat::Tiff,
-            Self::Bmp => image::ImageFormat::Bmp,
-            Self::Ico => image::ImageFormat::Ico,
-            Self::Pnm => image::ImageFormat::Pnm,
-            Self::Qoi => image::ImageFormat::Qoi,
-            Self::Jpeg | Self::Png | Self::Gif | Self::Avif | Self::Jpeg2000 => return None,
+            _ => return None,
         })
     }
 }
@@ -161,6 +193,26 @@ pub fn header(bytes: &[u8]) -> Result<Header, ImageError> {
             let (width, height) = gif::size(bytes)?;
             finish(Format::Gif, width, height, 1)
         }
+        Some(format @ (Format::Bmp | Format::Dib)) => {
+            let bitmap = bitmap(format, bytes)?;
+            finish(format, bitmap.width, bitmap.height, 1)
+        }
+        Some(Format::Ico) => {
+            let (width, height) = Icon::read(bytes)?.size()?;
+            finish(Format::Ico, width, height, 1)
+        }
+        Some(Format::Pnm) => {
+            let map = Pnm::read(bytes)?;
+            finish(Format::Pnm, map.width, map.height, 1)
+        }
+        Some(Format::Qoi) => {
+            let (width, height) = qoi::size(bytes)?;
+            finish(Format::Qoi, width, height, 1)
+        }
+        Some(Format::Tga) => {
+            let targa = targa(bytes)?;
+            finish(Format::Tga, targa.width, targa.height, 1)
+        }
         Some(Format::Avif) => {
             let (width, height) = avif_size(bytes)?;
             finish(Format::Avif, width, height, 1)
@@ -173,16 +225,26 @@ pub fn header(bytes: &[u8]) -> Result<Header, ImageError> {
     }
 }
 
+/// The header of a bitmap, with or without that of a file.
+pub(crate) fn bitmap(format: Format, bytes: &[u8]) -> Result<Bitmap<'_>, ImageError> {
+    if format == Format::Dib {
+        Bitmap::headless(bytes, 0)
+    } else {
+        Bitmap::of_file(bytes)
+    }
+}
+
+/// The header of a Targa file.
+pub(crate) fn targa(bytes: &[u8]) -> Result<Targa<'_>, ImageError> {
+    Targa::read(bytes).unwrap_or_else(|| Err(unknown(bytes)))
+}
+
 fn crate_header(format: Format, bytes: &[u8]) -> Result<Header, ImageError> {
     let Some(crate_format) = format.of_crate() else {
         return Err(unknown(bytes));
     };
     if format == Format::WebP {
         check_riff(bytes)?;
-    }
-    if let Some(png) = icon_png(format, bytes) {
-        let found = png::header(png)?;
-        return finish(format, found.width, found.height, 1);
     }
     super::decode::guarded(format, || {
         let reader = ImageReader::with_format(Cursor::new(bytes), crate_format);
@@ -231,27 +293,6 @@ fn unknown(bytes: &[u8]) -> ImageError {
             sniff::looks_like(bytes)
         ),
     )
-}
-
-/// The picture that Pillow shows of an icon, if it is a PNG: the largest, of those the one of the
-/// fewest colours.
-pub(crate) fn icon_png(format: Format, bytes: &[u8]) -> Option<&[u8]> {
-    if format != Format::Ico {
-        return None;
-    }
-    let count = usize::from(u16::from_le_bytes(bytes.get(4..6)?.try_into().ok()?));
-    let entries = bytes.get(6..)?.chunks_exact(16).take(count);
-    let side = |value: u8| if value == 0 { 256 } else { u32::from(value) };
-    let best = entries.min_by_key(|entry| {
-        let area = side(entry[0]) * side(entry[1]);
-        let bits = u16::from_le_bytes([entry[6], entry[7]]);
-        (std::cmp::Reverse(area), bits)
-    })?;
-    let number = |at: usize| Some(u32::from_le_bytes(best.get(at..at + 4)?.try_into().ok()?));
-    let length = usize::try_from(number(8)?).ok()?;
-    let start = usize::try_from(number(12)?).ok()?;
-    let picture = bytes.get(start..start.checked_add(length)?)?;
-    picture.starts_with(png::MAGIC).then_some(picture)
 }
 
 /// A RIFF file must hold as many bytes as it says.

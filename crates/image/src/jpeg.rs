@@ -20,10 +20,13 @@ use std::ptr::{addr_of_mut, null_mut};
 use mozjpeg_sys as sys;
 use mozjpeg_sys::{J_COLOR_SPACE, J_DCT_METHOD};
 
-use super::{ImageError, RgbImage, check_size};
+use super::{ImageError, RgbImage, check_size, jpeg_idct};
 
 /// `jpeg_read_header` found an image (and did not run out of input).
 const HEADER_OK: i32 = 1;
+
+/// It found the end of a stream that has tables and no image.
+const HEADER_TABLES_ONLY: i32 = 2;
 
 /// As many scans as libjpeg-turbo's own tools take of files they do not trust. An encoder makes
 /// about ten; each scan may be a few bytes and still costs a walk over all blocks of the picture.
@@ -60,7 +63,7 @@ pub fn decode_rgb(bytes: &[u8]) -> Result<(RgbImage, Notes), ImageError> {
         let stride = width as usize * if cmyk { 4 } else { 3 };
         let mut data = vec![0; stride * height as usize];
         session.read_rows(&mut data, stride)?;
-        session.finish();
+        session.finish()?;
         if cmyk {
             data = cmyk_to_rgb(&data);
         }
@@ -88,8 +91,7 @@ pub fn validate(bytes: &[u8]) -> Result<Notes, ImageError> {
             let (width, _) = session.output_size();
             let mut row = vec![0; width as usize * 4];
             session.skim_rows(&mut row)?;
-            session.finish();
-            Ok(())
+            session.finish()
         })
         .map(|((), notes)| notes)
 }
@@ -118,7 +120,7 @@ pub fn decode_reduced(bytes: &[u8], side: u32) -> Result<(RgbImage, Notes), Imag
         let stride = width as usize;
         let mut grey = vec![0; stride * height as usize];
         session.read_rows(&mut grey, stride)?;
-        session.finish();
+        session.finish()?;
         let data = grey.into_iter().flat_map(|level| [level; 3]).collect();
         Ok(RgbImage::new(width, height, data))
     })?;
@@ -129,7 +131,7 @@ pub fn decode_reduced(bytes: &[u8], side: u32) -> Result<(RgbImage, Notes), Imag
 }
 
 /// Pillow's conversion: ink is inverted (Adobe's habit), then scaled by the black channel.
-fn cmyk_to_rgb(data: &[u8]) -> Vec<u8> {
+pub fn cmyk_to_rgb(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len() / 4 * 3);
     for pixel in data.chunks_exact(4) {
         let &[c, m, y, k] = pixel else { continue };
@@ -222,10 +224,14 @@ impl<'a> Session<'a> {
     }
 
     fn read_header(&self) -> Result<(), ImageError> {
-        // SAFETY: the decompressor was created and has a source.
-        let status = unsafe { sys::jpeg_read_header(&mut (*self.inner).cinfo, 1) };
-        if status != HEADER_OK {
-            return Err(self.ran_out());
+        loop {
+            // SAFETY: the decompressor was created and has a source.
+            match unsafe { sys::jpeg_read_header(&mut (*self.inner).cinfo, 0) } {
+                HEADER_OK => break,
+                // A stream of tables alone; the picture is in the next one.
+                HEADER_TABLES_ONLY => {}
+                _ => return Err(self.ran_out()),
+            }
         }
         let (width, height) = self.size();
         check_size(width, height)
@@ -269,7 +275,27 @@ impl<'a> Session<'a> {
         if unsafe { sys::jpeg_start_decompress(&mut (*self.inner).cinfo) } == 0 {
             return Err(self.ran_out());
         }
+        self.replace_transforms();
         Ok(())
+    }
+
+    /// Puts our transform in the place of libjpeg's C code, see [`jpeg_idct`]. Starting has chosen
+    /// one for each component, and nothing was transformed yet.
+    fn replace_transforms(&self) {
+        let plain = jpeg_idct_islow as *const ();
+        // SAFETY: the struct ends with four pointers, to the parts that transform, upsample, convert
+        // and quantise. Decompression has begun, so the first of them leads to libjpeg's table of
+        // transforms, whose layout `Transforms` repeats.
+        unsafe {
+            let words = size_of::<sys::jpeg_decompress_struct>() / size_of::<*mut ()>();
+            let cinfo = addr_of_mut!((*self.inner).cinfo);
+            let table = *cinfo.cast::<*mut Transforms>().add(words - 4);
+            for transform in &mut (*table).of_component {
+                if transform.is_some_and(|chosen| std::ptr::eq(chosen as *const (), plain)) {
+                    *transform = Some(transform_block);
+                }
+            }
+        }
     }
 
     fn output_size(&self) -> (u32, u32) {
@@ -324,12 +350,24 @@ impl<'a> Session<'a> {
     /// Looks for the end marker. All pixels are there by now: a fatal error still counts, but
     /// running out of input does not, as in Pillow (a tail of zeros instead of the marker, say).
     /// Where the marker alone is missing, the last rows already could not be read.
-    fn finish(&self) {
-        // SAFETY: all rows were read; `notes` is a plain field of the live allocation.
-        unsafe {
-            if sys::jpeg_finish_decompress(&mut (*self.inner).cinfo) == 0 {
-                (*self.inner).notes.suspect = true;
+    fn finish(&self) -> Result<(), ImageError> {
+        // SAFETY: all rows were read; the source is that of `create`; `notes` is a plain field of
+        // the live allocation.
+        let left = unsafe {
+            if sys::jpeg_finish_decompress(&mut (*self.inner).cinfo) != 0 {
+                return Ok(());
             }
+            (*self.inner).notes.suspect = true;
+            (*self.inner).source.bytes_in_buffer
+        };
+        // Newer libjpeg-turbo refuses a second frame header before it reads it, so also one that is
+        // cut off.
+        let read = self.bytes.get(..self.bytes.len().saturating_sub(left));
+        match read.and_then(|read| read.last_chunk()) {
+            Some([0xff, 0xc0..=0xc2 | 0xc9 | 0xca]) => Err(ImageError::corrupt(
+                "not a valid JPEG: a second frame header follows the picture",
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -338,6 +376,59 @@ impl<'a> Session<'a> {
             "the JPEG ends before its end marker ({} bytes)",
             self.bytes.len()
         ))
+    }
+}
+
+/// libjpeg's `inverse_DCT_method_ptr`.
+type Transform = unsafe extern "C-unwind" fn(
+    cinfo: *mut sys::jpeg_decompress_struct,
+    component: *mut sys::jpeg_component_info,
+    coefficients: *mut i16,
+    output: *mut *mut u8,
+    column: u32,
+);
+
+/// libjpeg's `jpeg_inverse_dct`, which its binding leaves open.
+#[repr(C)]
+struct Transforms {
+    start_pass: Option<unsafe extern "C-unwind" fn(*mut sys::jpeg_decompress_struct)>,
+    of_component: [Option<Transform>; 10],
+}
+
+unsafe extern "C-unwind" {
+    /// libjpeg's accurate transform, without SIMD.
+    fn jpeg_idct_islow(
+        cinfo: *mut sys::jpeg_decompress_struct,
+        component: *mut sys::jpeg_component_info,
+        coefficients: *mut i16,
+        output: *mut *mut u8,
+        column: u32,
+    );
+}
+
+/// [`jpeg_idct::idct`] for libjpeg.
+unsafe extern "C-unwind" fn transform_block(
+    _: *mut sys::jpeg_decompress_struct,
+    component: *mut sys::jpeg_component_info,
+    coefficients: *mut i16,
+    output: *mut *mut u8,
+    column: u32,
+) {
+    // SAFETY: libjpeg hands over a live component whose table of quantisation, if it has one, lives
+    // as long; a block of 64 coefficients; and eight pointers to rows that have room for eight
+    // samples at `column`.
+    unsafe {
+        let steps = (*component).quant_table;
+        let steps = if steps.is_null() {
+            [0; 64]
+        } else {
+            (*steps).quantval
+        };
+        let block = jpeg_idct::idct(&*coefficients.cast::<[i16; 64]>(), &steps);
+        for (y, row) in block.iter().enumerate() {
+            let at = (*output.add(y)).add(column as usize);
+            at.copy_from_nonoverlapping(row.as_ptr(), row.len());
+        }
     }
 }
 

@@ -127,6 +127,10 @@ impl<'a> Walker<'a> {
                 "a JPEG with {layers} channels is not supported"
             )));
         }
+        // Three bytes a channel follow.
+        if !frame.len().is_multiple_of(3) {
+            return Err(refuse("the JPEG's frame header is cut off"));
+        }
         if self.profile.take().is_some_and(|chunk| chunk.len() < 14) {
             return Err(refuse("the JPEG's colour profile is cut off"));
         }

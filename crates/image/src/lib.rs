@@ -6,6 +6,7 @@
 //! own strict `load()` refuses is refused here too, where Data-Juicer fills the rest with grey.
 
 mod blur;
+mod bmp;
 mod canny;
 mod dct;
 mod decode;
@@ -15,12 +16,21 @@ mod gif;
 mod header;
 mod hough;
 mod jpeg;
+#[cfg(feature = "jpeg2000")]
+mod jpeg2000;
 mod jpeg_header;
+mod jpeg_idct;
+mod jpeg_lossless;
 mod jpeg_write;
 mod phash;
 mod png;
+mod pnm;
+mod qoi;
+mod raw;
 mod resize;
 mod sniff;
+mod tga;
+mod tiff;
 
 use std::borrow::Cow;
 use std::fmt;
