@@ -165,9 +165,9 @@ fn literals(code: &str) -> Vec<String> {
 
 #[test]
 fn literals_are_found_among_comments_and_quotes() {
-    let code = r###"let a = "b\"c"; // "no"
+    let code = r##"let a = "b\"c"; // "no"
         f('"', '\"', 'x', r#"d"e"#, br"f", &'a "g");
-        let raw = r"h";"###;
+        let raw = r"h";"##;
     assert_eq!(literals(code), ["b\\\"c", "d\"e", "f", "g", "h"]);
 }
 
@@ -194,7 +194,7 @@ fn no_operator_and_no_stat_is_known_by_its_name() {
     let names: BTreeSet<&str> = ops
         .iter()
         .map(|op| op.name)
-        .chain(stats.map(|stat| stat.name()))
+        .chain(stats.map(djr::op::StatDef::name))
         .filter(|name| !name.is_empty())
         .collect();
     assert!(names.len() > 90, "{names:?}");
