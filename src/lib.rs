@@ -17,6 +17,7 @@ pub mod exec;
 pub mod io;
 pub mod op;
 pub mod ops;
+pub mod plan;
 pub mod recipe;
 pub mod record;
 pub mod report;

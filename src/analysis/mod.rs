@@ -31,6 +31,7 @@ use self::tally::Tally;
 use crate::exec::{Observer, RunError, RunOptions, driver, setup, write_error};
 use crate::io::{Fingerprint, Input, LineSource, PendingFile, SourceError};
 use crate::op::{ImageNeed, OpKind};
+use crate::plan::Plan;
 use crate::recipe::{CompatStats, Recipe};
 use crate::record::analysis::{
     Counts, FilterRecord, Found, ImagesRecord, Kind, Rows, StatRecord, StepError, TextRecord,
@@ -336,7 +337,7 @@ impl Book {
             errors,
             recipe_file: recipe.name.clone(),
             recipe_dir: recipe.search.first().cloned(),
-            recipe: recipe.to_json(),
+            plan: Plan::of(recipe)?,
             images_checked: images,
             stats: Ordered(of_stats),
             filters,

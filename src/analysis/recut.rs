@@ -14,8 +14,8 @@ use super::resolved::{Resolved, scalar};
 use super::stat::{Stat, numbers_of, stats_of};
 use super::stored::{cascade, each_row, judge};
 use crate::exec::known::KnownStats;
-use crate::exec::plan;
 use crate::op::{BoundParam, ImageNeed, OpKind, OpSpec, Operator, Side, Verdict};
+use crate::plan::{self, Plan};
 use crate::recipe::{self, Inputs, LoadOptions, Problems, Recipe, RecipeSource, Step, Validation};
 use crate::record::manifest::Change;
 use crate::record::{Analysis, AnalysisFiles, InputRecord, PastRun, RecordError};
@@ -71,7 +71,7 @@ pub struct Recut {
 /// What an analysis or a run says of how its stats were measured.
 struct Measured {
     djr: String,
-    recipe: Value,
+    plan: Plan,
     recipe_dir: Option<PathBuf>,
     inputs: Vec<InputRecord>,
     /// An analysis looked at images this far; a run says of each row whether its images decode.
@@ -85,7 +85,7 @@ fn load(path: &Path) -> Result<(Measured, KnownStats), RecutError> {
         let analysis = Analysis::read(path)?;
         let measured = Measured {
             djr: analysis.djr,
-            recipe: analysis.recipe,
+            plan: analysis.plan,
             recipe_dir: analysis.recipe_dir,
             inputs: analysis.inputs,
             images_checked: Some(analysis.images_checked),
@@ -96,7 +96,7 @@ fn load(path: &Path) -> Result<(Measured, KnownStats), RecutError> {
         let stats = run.files.stats();
         let measured = Measured {
             djr: run.manifest.djr,
-            recipe: run.manifest.recipe,
+            plan: run.manifest.plan,
             recipe_dir: run.manifest.recipe_dir,
             inputs: run.manifest.inputs,
             images_checked: None,
@@ -131,7 +131,13 @@ pub fn prepare(
         ));
     }
     check_inputs(&stored.inputs)?;
-    let json = stored.recipe;
+    if let Some(change) = stored.plan.changed_assets().first() {
+        return Err(refused(
+            format!("{change} than when the stats were measured"),
+            "measure the rows again",
+        ));
+    }
+    let json = stored.plan.recipe;
     let search: Vec<PathBuf> = stored.recipe_dir.into_iter().collect();
     let resolved = Resolved {
         recipe: &json,

@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::exec::{StepProbe, plan};
-use crate::op::{ImageNeed, OpKind};
+use crate::exec::StepProbe;
+use crate::op::{Asset, ImageNeed, OpKind};
+use crate::plan::Plan;
 use crate::recipe::{Inputs, OutputSpec, Recipe, Step, Validation};
 
 /// The plan as text, with what a probe of the first rows measured.
 #[must_use]
-pub fn render(recipe: &Recipe, probed: Option<&[Option<StepProbe>]>) -> String {
+pub fn render(recipe: &Recipe, plan: &Plan, probed: Option<&[Option<StepProbe>]>) -> String {
     let mut out = String::new();
     match &recipe.inputs {
         Inputs::Stdin => out.push_str("read   standard input\n"),
@@ -31,37 +32,42 @@ pub fn render(recipe: &Recipe, probed: Option<&[Option<StepProbe>]>) -> String {
             }
         );
     }
-    let phases = plan::phases(&recipe.steps);
-    for (number, phase) in phases.iter().enumerate() {
-        let need = plan::image_need(&recipe.steps, phase, &recipe.outputs);
+    for (number, stage) in plan.stages.iter().enumerate() {
         let _ = writeln!(
             out,
-            "phase {} of {}: {}",
+            "stage {} of {}: {}",
             number + 1,
-            phases.len(),
-            image_words(need)
+            plan.stages.len(),
+            image_words(stage.images)
         );
-        let order = plan::order(recipe, &phase.stream);
-        for number in order.iter().copied().chain(phase.group.clone()) {
-            let Some(step) = recipe.steps.get(number) else {
+        for number in stage.rows.iter().chain(&stage.exchanges) {
+            let index = number.saturating_sub(1);
+            let Some(step) = recipe.steps.get(index) else {
                 continue;
             };
             let _ = writeln!(out, "  {}", step_line(step));
+            for asset in &step.spec.assets {
+                let _ = writeln!(out, "       {}", asset_words(asset));
+            }
             if let Some(probed) = probed {
-                let probe = probed.get(number).copied().flatten();
+                let probe = probed.get(index).copied().flatten();
                 let _ = writeln!(out, "       {}", probe_line(probe));
             }
         }
-        if !order.is_sorted() {
+        if !stage.rows.is_sorted() {
             out.push_str(FUSED);
         }
-        if !phase.group.is_empty() {
-            out.push_str("  -- barrier: rows wait on disk until every key is known --\n");
+        if !stage.exchanges.is_empty() {
+            out.push_str("  -- exchange: rows wait on disk until every key is known --\n");
         }
     }
     for output in &recipe.outputs {
         let _ = writeln!(out, "write  {}", output_line(output));
     }
+    for asset in &plan.assets {
+        let _ = writeln!(out, "reads  {}", asset_words(asset));
+    }
+    let _ = writeln!(out, "plan   {}", plan.digest());
     for note in &recipe.notes {
         let _ = writeln!(out, "note   {note}");
     }
@@ -73,9 +79,18 @@ const FUSED: &str =
      would drop or fail on is charged to the first of them that runs --
 ";
 
+fn asset_words(asset: &Asset) -> String {
+    let Asset {
+        path,
+        bytes,
+        xxh3_128,
+    } = asset;
+    format!("{} ({bytes} bytes, {xxh3_128})", path.display())
+}
+
 fn probe_line(probe: Option<StepProbe>) -> String {
     let Some(probe) = probe else {
-        return "not probed: behind a barrier".to_owned();
+        return "not probed: behind an exchange".to_owned();
     };
     if probe.rows == 0 {
         return "no row came here".to_owned();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::args::RunArgs;
 use super::{Exit, data, error, explain, note, runner};
 use crate::exec::{self, StepProbe};
+use crate::plan::Plan;
 use crate::recipe::{self, Inputs, LoadOptions, Recipe, RecipeSource, Target};
 
 const EXAMPLES: &str = "\
@@ -57,7 +58,14 @@ pub fn main(args: &Args) -> Exit {
             Ok(probed) => probed,
             Err(exit) => return exit,
         };
-        return data(&explain::render(&recipe, probed.as_deref()));
+        let plan = match Plan::of(&recipe) {
+            Ok(plan) => plan,
+            Err(failure) => {
+                error(&failure.to_string(), None);
+                return Exit::Usage;
+            }
+        };
+        return data(&explain::render(&recipe, &plan, probed.as_deref()));
     }
     if !args.run.quiet {
         recipe

@@ -70,6 +70,7 @@ pub fn main(args: &Args) -> Exit {
     };
     let kinds = [
         inputs(&run),
+        assets(&run),
         files(&run),
         counts(&run),
         ledger(&run),
@@ -158,6 +159,20 @@ fn inputs(run: &PastRun) -> Kind {
         }
     }
     kind.looked_at = format!("{seen} unchanged in size, time and both ends");
+    kind
+}
+
+/// The files that operators and outputs read: word lists, models, questions.
+fn assets(run: &PastRun) -> Kind {
+    let mut kind = Kind::new("assets");
+    let plan = &run.manifest.plan;
+    for change in plan.changed_assets() {
+        kind.differs(change);
+    }
+    if plan.digest() != run.manifest.plan_digest {
+        kind.differs("the plan is not the one whose digest the manifest holds");
+    }
+    kind.looked_at = format!("{} as they were read", plan.assets().count());
     kind
 }
 

@@ -42,7 +42,7 @@ pub enum Work {
 pub struct Chain<'a> {
     /// All steps of the recipe.
     pub steps: &'a [Step],
-    /// The steps that run row by row, in the order in which they run ([`super::plan::order`]).
+    /// The steps that run row by row, in the order in which they run ([`crate::plan::order`]).
     pub stream: Vec<usize>,
     /// The steps behind them that decide among all rows.
     pub group: Range<usize>,

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -22,6 +21,7 @@ use crate::io::lock::{unix_now, utc};
 use crate::io::source::InputSummary;
 use crate::io::workspace::Lengths;
 use crate::io::{Fingerprint, Input, PendingFile, Position, Workspace};
+use crate::plan::Plan;
 use crate::recipe::{Recipe, Target};
 use crate::record::RunFiles;
 
@@ -66,11 +66,10 @@ pub enum Left {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Identity {
     djr: String,
-    recipe: Value,
+    plan: Plan,
     working_dir: PathBuf,
     only_caption: bool,
     inputs: Vec<Option<Fingerprint>>,
-    questions: Vec<Option<Fingerprint>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -202,6 +201,12 @@ impl Journal {
         &self.identity.inputs
     }
 
+    /// The plan of the run.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.identity.plan
+    }
+
     /// Time spent on the run, in earlier processes too.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
@@ -304,25 +309,16 @@ impl Identity {
                 Input::Stdin => Ok(None),
             })
             .collect::<Result<_, _>>()?;
-        let questions = recipe
-            .outputs
-            .iter()
-            .filter_map(|o| o.questions.as_deref())
-            .map(print)
-            .collect::<Result<_, _>>()?;
-        let mut json = recipe.to_json();
-        if let Value::Object(map) = &mut json {
-            // They change how fast the answer comes, not the answer.
-            map.remove("threads");
-            map.remove("max_memory");
-        }
+        let plan = Plan::of(recipe).map_err(|error| crate::io::SourceError::Io {
+            name: "questions".to_owned(),
+            error,
+        })?;
         Ok(Self {
             djr: env!("CARGO_PKG_VERSION").to_owned(),
-            recipe: json,
+            plan,
             working_dir: options.working_dir.clone(),
             only_caption: options.only_caption,
             inputs,
-            questions,
         })
     }
 
@@ -341,9 +337,8 @@ impl Identity {
         if self.only_caption != now.only_caption {
             found.push("--only-caption".to_owned());
         }
-        json_differences("recipe", &self.recipe, &now.recipe, &mut found);
-        let files = self.inputs.iter().chain(&self.questions);
-        for (before, now) in files.zip(now.inputs.iter().chain(&now.questions)) {
+        found.extend(self.plan.differences(&now.plan));
+        for (before, now) in self.inputs.iter().zip(&now.inputs) {
             if let (Some(before), Some(now)) = (before, now)
                 && let Some(change) = before.difference(now)
             {
@@ -351,29 +346,6 @@ impl Identity {
             }
         }
         found
-    }
-}
-
-fn json_differences(at: &str, before: &Value, now: &Value, found: &mut Vec<String>) {
-    match (before, now) {
-        (Value::Object(a), Value::Object(b)) => {
-            let absent = Value::Null;
-            for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
-                json_differences(
-                    &format!("{at}.{key}"),
-                    a.get(key).unwrap_or(&absent),
-                    b.get(key).unwrap_or(&absent),
-                    found,
-                );
-            }
-        }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            for (index, (a, b)) in a.iter().zip(b).enumerate() {
-                json_differences(&format!("{at}[{index}]"), a, b, found);
-            }
-        }
-        (a, b) if a != b => found.push(format!("{at} was {a} and is {b}")),
-        _ => {}
     }
 }
 
@@ -451,31 +423,5 @@ fn remove_leftovers(recipe: &Recipe, files: Option<&RunFiles>) {
         files.remove_checkpoint();
         // Goes only if the run left nothing else there.
         let _ = fs::remove_dir(&files.dir);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn changes_of_a_recipe_are_named() {
-        let mut found = Vec::new();
-        json_differences(
-            "recipe",
-            &json!({"process": [{"a": {"min": 1}}, {"b": {}}], "seed": 1, "old": 2}),
-            &json!({"process": [{"a": {"min": 5}}, {"b": {}}], "seed": 1, "new": []}),
-            &mut found,
-        );
-        assert_eq!(
-            found,
-            [
-                "recipe.process[0].a.min was 1 and is 5",
-                "recipe.old was 2 and is null",
-                "recipe.new was null and is []"
-            ]
-        );
     }
 }

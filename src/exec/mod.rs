@@ -1,6 +1,6 @@
 //! Running a recipe: rows in, operators over them in parallel, outputs in order, every row accounted for.
 //!
-//! A run is a sequence of phases (see [`plan`]). In each, a reader thread cuts rows into batches,
+//! A run is a sequence of phases (see [`crate::plan`]). In each, a reader thread cuts rows into batches,
 //! worker threads take every row through the whole chain of operators (`chain`), and one ordered
 //! step admits exact-duplicate keys, counts, writes the ledger and hands rows on: to the outputs
 //! in the last phase, else to a `store` on disk, from which the next phase reads what the
@@ -17,7 +17,6 @@ pub mod known;
 pub mod lines;
 mod memory;
 mod output_pass;
-pub mod plan;
 mod probe;
 mod readahead;
 mod run;

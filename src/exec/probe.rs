@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::chain::{Chain, End, Work};
-use super::{RunError, plan, run, setup};
+use super::{RunError, run, setup};
 use crate::io::LineSource;
 use crate::op::{Family, ImageNeed};
+use crate::plan;
 use crate::recipe::{CompatStats, Recipe};
 use crate::record::Stage;
 

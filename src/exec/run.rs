@@ -13,7 +13,7 @@ use super::journal::{Journal, Left, Opened, Progress};
 use super::output_pass::OutputPass;
 use super::stream::{Source, drive};
 use super::{
-    Observer, RunError, RunOptions, RunOutcome, output_error, plan, setup, target_name, write_error,
+    Observer, RunError, RunOptions, RunOutcome, output_error, setup, target_name, write_error,
 };
 use crate::io::atomic::Sealed;
 use crate::io::format::Renderer;
@@ -25,6 +25,7 @@ use crate::io::paths::PathWriter;
 use crate::io::workspace::Lengths;
 use crate::io::{Input, OutputLock, PendingFile, Workspace};
 use crate::op::{Common, ImageNeed, OpKind, SUFFIX};
+use crate::plan;
 use crate::recipe::{
     CompatStats, Inputs, OutputFormat, OutputSpec, PathStyle, Recipe, Target, Validation,
 };
@@ -437,6 +438,7 @@ impl Run<'_> {
             let manifest = Manifest::of(Facts {
                 run_dir: &named.dir,
                 recipe: fixed.recipe,
+                plan: journal.plan(),
                 report: &books.report,
                 inputs: inputs
                     .map(|((input, print), read)| InputRecord::of(input, print.as_ref(), read))

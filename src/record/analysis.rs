@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::ordered::Ordered;
 use super::version::{self, Version};
 use super::{InputRecord, RecordError, Settings, StepNumber};
+use crate::plan::Plan;
 use crate::sample::ImageCheck;
 
 /// Rows by what is said of them.
@@ -70,8 +71,9 @@ pub struct Analysis {
     /// Where its relative paths start.
     #[serde(default)]
     pub recipe_dir: Option<PathBuf>,
-    /// The recipe as resolved; [`super::Settings`] reads it.
-    pub recipe: Value,
+    /// What was measured by: the recipe as resolved, which [`super::Settings`] reads, the versions
+    /// of its operators, the files that they read.
+    pub plan: Plan,
     /// How far images were looked at.
     pub images_checked: ImageCheck,
     /// What was measured, in the order of the recipe.
@@ -391,6 +393,6 @@ impl Analysis {
     /// # Errors
     /// If it says something else.
     pub fn settings(&self, path: &Path) -> Result<Settings, RecordError> {
-        Settings::of(&self.recipe).map_err(|e| RecordError::read(path, e))
+        Settings::of(&self.plan.recipe).map_err(|e| RecordError::read(path, e))
     }
 }

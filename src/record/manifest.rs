@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::counts::{FromData, ProducedCounts};
 use super::version::{CURRENT, Version};
@@ -12,6 +11,7 @@ use super::{RunReport, StepNumber};
 use crate::io::atomic::Finished;
 use crate::io::source::InputSummary;
 use crate::io::{Fingerprint, Input, PendingFile, Workspace};
+use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::sample::ImageCounts;
 
@@ -28,8 +28,11 @@ pub struct Manifest {
     pub recipe_file: String,
     /// Where its relative paths start.
     pub recipe_dir: Option<PathBuf>,
-    /// The recipe as resolved; [`super::Settings`] reads it.
-    pub recipe: Value,
+    /// The digest of the plan ([`Plan::digest`]).
+    pub plan_digest: String,
+    /// What was done: the recipe as resolved, which [`super::Settings`] reads, the versions of its
+    /// operators, the files that they and the outputs read.
+    pub plan: Plan,
     /// Worker threads.
     pub threads: usize,
     /// What was read.
@@ -191,6 +194,8 @@ pub struct Facts<'a> {
     pub run_dir: &'a Path,
     /// The recipe as resolved.
     pub recipe: &'a Recipe,
+    /// Its plan.
+    pub plan: &'a Plan,
     /// The numbers.
     pub report: &'a RunReport,
     /// The inputs.
@@ -223,7 +228,8 @@ impl Manifest {
             run_dir: readable(run_dir),
             recipe_file: recipe.name.clone(),
             recipe_dir: recipe.search.first().map(|dir| readable(dir)),
-            recipe: recipe.to_json(),
+            plan_digest: facts.plan.digest(),
+            plan: facts.plan.clone(),
             threads: facts.threads,
             inputs: facts.inputs,
             rows: RowCounts {

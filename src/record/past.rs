@@ -129,7 +129,8 @@ impl PastRun {
         })?;
         let manifest: Manifest =
             serde_json::from_slice(&text).map_err(|e| RecordError::read(&path, e))?;
-        let settings = Settings::of(&manifest.recipe).map_err(|e| RecordError::read(&path, e))?;
+        let settings =
+            Settings::of(&manifest.plan.recipe).map_err(|e| RecordError::read(&path, e))?;
         Ok(Self {
             files,
             manifest,

@@ -21,7 +21,19 @@ use super::{Produced, RowError};
 use crate::image::{self, Decoded, Format, Header, ImageError, Probe, RgbImage};
 
 /// How far an operator needs a row's images decoded. Ordered: each level includes the former.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageNeed {
     /// Does not look at images.

@@ -110,7 +110,7 @@ fn the_plan_says_where_bounds_come_from_and_nonsense_is_refused() {
         plan.contains("max_ratio from the data, decides when all rows are measured"),
         "{plan}"
     );
-    assert!(plan.contains("phase 1 of 2"), "{plan}");
+    assert!(plan.contains("stage 1 of 2"), "{plan}");
     scratch.write(
         "bad.yaml",
         "dataset_path: in.jsonl\nprocess:\n  - text_length_filter: {min_len: p101, keep: most 2}\n  - suffix_filter: {keep: best 2}\n  - image_shape_filter: {keep: best 2}\n  - character_repetition_filter: {rep_len: p5}\n",

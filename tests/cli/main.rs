@@ -8,6 +8,7 @@
 )]
 
 mod analyze;
+mod assets;
 mod bad_recipes;
 mod convert;
 mod destinations;

@@ -637,3 +637,20 @@ fn a_damaged_file_of_a_checkpoint_is_refused_by_name() {
         fs::remove_dir_all(scratch.path("out")).unwrap();
     }
 }
+
+/// Whether a run was killed at its `at`-th `call`.
+pub fn killed_at(scratch: &Scratch, arguments: &[&str], (call, at): (&str, &str)) -> bool {
+    let status = Command::new(env!("CARGO_BIN_EXE_djr"))
+        .args(arguments)
+        .current_dir(scratch.path(""))
+        .env("LD_PRELOAD", faults(scratch))
+        .env("FAULT_DIR", fs::canonicalize(scratch.path("")).unwrap())
+        .env("FAULT_CALL", call)
+        .env("FAULT_AT", at)
+        .env("FAULT_ERRNO", "kill")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    status.signal() == Some(9)
+}
