@@ -81,7 +81,7 @@ pub fn main(args: &Args) -> Exit {
             return Exit::Success;
         }
         Err(failure) => {
-            error(&failure.to_string(), None);
+            error(&failure.to_string(), failure.hint());
             return Exit::Failed;
         }
     };

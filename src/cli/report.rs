@@ -48,7 +48,7 @@ pub fn main(args: &Args) -> Exit {
     let page = match page {
         Ok(page) => page,
         Err(failure) => {
-            error(&failure.to_string(), None);
+            error(&failure.to_string(), failure.hint());
             return Exit::Failed;
         }
     };

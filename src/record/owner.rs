@@ -73,10 +73,10 @@ impl Earlier {
             .outputs
             .iter()
             .filter(|output| {
-                let mut files = output.files.iter().map(|file| run.place(file));
-                // An output that was removed needs no record.
+                let mut files = output.files.iter();
+                // An output that was removed, or made anew by another run, needs no record here.
                 !ours.contains(&whole(&run.moved(Path::new(&output.name))))
-                    && files.any(|path| path.exists())
+                    && files.any(|file| run.intact(file).is_some())
             })
             .map(|output| output.name.clone())
             .collect();

@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
+use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::{RowReader, ViewError};
@@ -473,16 +474,17 @@ impl Comparison<'_> {
         }
         let Some(out) = out else { return Ok(()) };
         let id = a.or(b).and_then(|row| row.id.as_deref());
-        let mut record = json!({
-            "kind": kind.word(),
-            "id": id.and_then(|id| serde_json::from_str::<Value>(id).ok()),
-            "a": a.map(|row| side_json(row, kind)),
-            "b": b.map(|row| side_json(row, kind)),
-        });
-        if kind == Kind::Changed {
-            record["fields"] = Value::Object(fields);
-        }
-        writeln!(out, "{record}").map_err(|e| ViewError::write("the list of differences", e))
+        let record = Difference {
+            kind: kind.word(),
+            id: id.and_then(|id| serde_json::from_str(id).ok()),
+            a: a.map(|row| SideRecord::of(row, kind)),
+            b: b.map(|row| SideRecord::of(row, kind)),
+            fields: (kind == Kind::Changed).then_some(fields),
+        };
+        serde_json::to_writer(&mut *out, &record)
+            .map_err(std::io::Error::from)
+            .and_then(|()| out.write_all(b"\n"))
+            .map_err(|e| ViewError::write("the list of differences", e))
     }
 
     fn content_hash(&self, row: &Row) -> u64 {
@@ -539,7 +541,7 @@ struct Spill {
     end: u64,
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Serialize, serde::Deserialize)]
 struct Waiting {
     id: Option<Box<RawValue>>,
     line: u64,
@@ -599,21 +601,45 @@ fn spill_error(error: std::io::Error) -> ViewError {
     ViewError::write("a temporary file", error)
 }
 
-fn side_json(row: &Row, kind: Kind) -> Value {
-    if let Some(entry) = &row.ledger {
-        let mut side = serde_json::to_value(entry).unwrap_or(Value::Null);
-        if let Some(side) = side.as_object_mut() {
-            side.remove("id");
+/// A row that differs, as `--output` has it.
+#[derive(Serialize)]
+struct Difference<'a> {
+    kind: &'static str,
+    id: Option<Value>,
+    a: Option<SideRecord<'a>>,
+    b: Option<SideRecord<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<Map<String, Value>>,
+}
+
+/// What one of the two has of a row.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum SideRecord<'a> {
+    /// A run: what the ledger says, but for the id, which stands beside it.
+    Ledger(Box<LedgerEntry<'a>>),
+    /// A file: where the row is, and the row, unless its fields are told apart.
+    Row {
+        line: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        row: Option<Value>,
+    },
+}
+
+impl SideRecord<'_> {
+    fn of(row: &Row, kind: Kind) -> Self {
+        if let Some(entry) = &row.ledger {
+            return Self::Ledger(Box::new(LedgerEntry {
+                id: None,
+                ..entry.clone()
+            }));
         }
-        return side;
+        let bytes = row.bytes.as_ref().filter(|_| kind != Kind::Changed);
+        Self::Row {
+            line: row.line,
+            row: bytes.map(|bytes| json_or_text(&String::from_utf8_lossy(bytes))),
+        }
     }
-    let mut side = json!({"line": row.line});
-    if kind != Kind::Changed
-        && let Some(bytes) = &row.bytes
-    {
-        side["row"] = json_or_text(&String::from_utf8_lossy(bytes));
-    }
-    side
 }
 
 /// JSON as it is; what cannot be decoded, as text.

@@ -42,6 +42,15 @@ pub enum ViewError {
 }
 
 impl ViewError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Record(record) => record.hint(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn format(path: impl std::fmt::Display, message: impl Into<String>) -> Self {
         Self::Format {
             path: path.to_string(),

@@ -188,7 +188,11 @@ fn a_directory_of_other_outputs_is_not_written_into() {
     );
     assert!(scratch.read("records/manifest.json") == before);
     assert!(!scratch.path("b.jsonl").exists());
-    // The same outputs again, or none of the others left: it is this run's.
+    // The same outputs again, or none of the others left as the run wrote it: it is this run's.
+    run("a.jsonl", "records").expect(0);
+    scratch.write("a.jsonl", "{\"text\": \"something else by now\"}\n");
+    run("b.jsonl", "records").expect(0);
+    fs::remove_file(scratch.path("b.jsonl")).unwrap();
     run("a.jsonl", "records").expect(0);
     fs::remove_file(scratch.path("a.jsonl")).unwrap();
     run("b.jsonl", "records").expect(0);
@@ -327,6 +331,7 @@ fn records_of_another_version_are_refused_by_name() {
         ] {
             let ran = scratch.djr(args);
             assert!(ran.code == 2 || ran.code == 3, "{args:?}: {}", ran.code);
+            assert!(ran.stderr.contains("hint: "), "{args:?}: {}", ran.stderr);
             assert!(ran.stderr.contains(named), "{args:?}: {}", ran.stderr);
         }
         assert_eq!(scratch.read(path), other.to_string().as_bytes());
