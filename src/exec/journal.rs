@@ -68,9 +68,9 @@ struct Identity {
     djr: String,
     recipe: Value,
     working_dir: PathBuf,
-    only_caption: bool,
     inputs: Vec<Option<Fingerprint>>,
-    questions: Vec<Option<Fingerprint>>,
+    /// Files that outputs are made of beside the rows.
+    made_of: Vec<Option<Fingerprint>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -304,10 +304,10 @@ impl Identity {
                 Input::Stdin => Ok(None),
             })
             .collect::<Result<_, _>>()?;
-        let questions = recipe
+        let made_of = recipe
             .outputs
             .iter()
-            .filter_map(|o| o.questions.as_deref())
+            .flat_map(|output| output.options.files())
             .map(print)
             .collect::<Result<_, _>>()?;
         let mut json = recipe.to_json();
@@ -320,9 +320,8 @@ impl Identity {
             djr: env!("CARGO_PKG_VERSION").to_owned(),
             recipe: json,
             working_dir: options.working_dir.clone(),
-            only_caption: options.only_caption,
             inputs,
-            questions,
+            made_of,
         })
     }
 
@@ -338,12 +337,9 @@ impl Identity {
                 self.working_dir.display()
             ));
         }
-        if self.only_caption != now.only_caption {
-            found.push("--only-caption".to_owned());
-        }
         json_differences("recipe", &self.recipe, &now.recipe, &mut found);
-        let files = self.inputs.iter().chain(&self.questions);
-        for (before, now) in files.zip(now.inputs.iter().chain(&now.questions)) {
+        let files = self.inputs.iter().chain(&self.made_of);
+        for (before, now) in files.zip(now.inputs.iter().chain(&now.made_of)) {
             if let (Some(before), Some(now)) = (before, now)
                 && let Some(change) = before.difference(now)
             {

@@ -22,6 +22,7 @@ mod groups;
 mod hostile;
 mod images;
 mod ledger;
+mod outputs;
 mod parts;
 mod pipeline;
 mod produced;
