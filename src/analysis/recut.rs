@@ -14,6 +14,7 @@ use super::resolved::{Resolved, scalar};
 use super::stat::{Stat, numbers_of, stats_of};
 use super::stored::{cascade, each_row, judge};
 use crate::exec::known::KnownStats;
+use crate::io::format::OutputFormat;
 use crate::op::{BoundParam, ImageNeed, OpKind, OpSpec, Operator, Side, Verdict};
 use crate::plan::{self, Plan};
 use crate::recipe::{self, Inputs, LoadOptions, Problems, Recipe, RecipeSource, Step, Validation};
@@ -540,11 +541,18 @@ fn outputs(recipe: &Value, output: &RecutOutput) -> Result<String, RecutError> {
         RecutOutput::File(path) => {
             // What goes to the main output of the recipe goes here, in its way.
             let main = all.iter().filter_map(Value::as_object).find(|spec| {
-                spec.get("format").is_some_and(|format| format == "jsonl")
+                let format = spec.get("format").and_then(Value::as_str);
+                format
+                    .and_then(OutputFormat::from_word)
+                    .is_some_and(|f| f.holds_rows)
                     && spec.get("sample").is_none_or(Value::is_null)
             });
             let mut spec = main.cloned().unwrap_or_default();
-            spec.insert("format".into(), "jsonl".into());
+            let format = recipe::check_named(Path::new(""), path);
+            spec.insert(
+                "format".into(),
+                format.unwrap_or(OutputFormat::ROWS).word().into(),
+            );
             spec.shift_remove("shard_size");
             out.push_str(&written(spec, path));
         }

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::peer_ops::{PEER_OPS, PeerOp};
+use crate::io::format::OutputFormat;
 use crate::op::{self, Field, OpDef, Side};
-use crate::recipe::{BASE_KEYS, FUSED, KEYS, OUTPUT_KEYS, ParamSchema, Role};
+use crate::recipe::{BASE_KEYS, FUSED, KEYS, OutputKey, ParamSchema, Role, output_keys};
 
 /// The page of one operator: its definition, parameters, stats, example and peer.
 #[must_use]
@@ -165,10 +166,25 @@ pub fn keys_markdown() -> String {
         out,
         "\nAn item of `outputs`:\n\n| key | type | meaning |\n|---|---|---|\n"
     );
-    for key in OUTPUT_KEYS {
+    for (key, formats) in output_keys() {
         row(
             &mut out,
-            &[&format!("`{}`", key.name), &key.kind.words(), key.doc],
+            &[
+                &format!("`{}`", key.name),
+                &key.kind.words(),
+                &output_key_meaning(&key, &formats),
+            ],
+        );
+    }
+    let _ = write!(
+        out,
+        "\nFormats of outputs, which `djr convert --to` writes, too:\n\n| format | named | what it is |\n|---|---|---|\n"
+    );
+    for format in OutputFormat::all() {
+        let suffixes: Vec<String> = format.suffixes.iter().map(|s| format!("`.{s}`")).collect();
+        row(
+            &mut out,
+            &[&format!("`{format}`"), &suffixes.join(", "), format.summary],
         );
     }
     let _ = write!(
@@ -179,6 +195,16 @@ pub fn keys_markdown() -> String {
          | key | meaning in Data-Juicer | why |\n|---|---|---|\n{ignored}"
     );
     out
+}
+
+/// What a key of an output means, and to which formats it belongs if not to all.
+pub(super) fn output_key_meaning(key: &OutputKey, formats: &[OutputFormat]) -> String {
+    let names: Vec<&str> = formats.iter().map(|format| format.word()).collect();
+    if names.is_empty() {
+        key.doc.to_owned()
+    } else {
+        format!("Format {}: {}", names.join(", "), key.doc)
+    }
 }
 
 fn page(def: &OpDef, level: &str) -> String {

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::pages;
 use crate::op::{self, DataLimit, Family, Keep, OpDef};
-use crate::recipe::{BASE_KEYS, FUSED, FUSED_LIST, KEYS, Kind, OUTPUT_KEYS, Role};
+use crate::recipe::{BASE_KEYS, FUSED, FUSED_LIST, KEYS, Kind, Role, output_keys};
 
 /// The JSON Schema (draft 2020-12) of a whole recipe.
 #[must_use]
@@ -109,9 +110,9 @@ fn fused() -> Value {
 
 fn outputs() -> Value {
     let mut properties = Map::new();
-    for key in OUTPUT_KEYS {
+    for (key, formats) in output_keys() {
         let mut schema = nullable(kind_schema(key.kind));
-        describe(&mut schema, key.doc);
+        describe(&mut schema, &pages::output_key_meaning(&key, &formats));
         properties.insert(key.name.to_owned(), schema);
     }
     json!({

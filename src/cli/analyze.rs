@@ -13,7 +13,7 @@ use crate::analysis::suggest::{Rule, suggest};
 use crate::exec::{Observer, RunError};
 use crate::io::PendingFile;
 use crate::op::OpKind;
-use crate::recipe::{Inputs, LoadOptions, Recipe, Step, Validation};
+use crate::recipe::{Inputs, LoadOptions, Recipe, Step, Validation, check_local, check_place};
 use crate::record::analysis::Summary;
 use crate::record::{Analysis, AnalysisFiles};
 use crate::report::progress::Progress;
@@ -100,6 +100,16 @@ pub fn main(args: &Args) -> Exit {
         batch_rows: args.batch_rows,
         quiet: args.quiet,
     };
+    if let Some(path) = &args.suggest
+        && let Err(problem) = check_place(Path::new(""), path)
+    {
+        error(&problem.what, Some(&problem.hint));
+        return Exit::Usage;
+    }
+    if let Err(problem) = check_local(&args.output) {
+        error(&problem.what, Some(&problem.hint));
+        return Exit::Usage;
+    }
     if let Some(path) = args.suggest.as_ref().filter(|path| path.exists()) {
         error(
             &format!("{}: is there already", path.display()),

@@ -41,6 +41,26 @@ pub struct RunArgs {
     pub quiet: bool,
 }
 
+impl RunArgs {
+    /// What was said of how to run, as it was written; for commands that copy without running.
+    pub fn said(&self) -> Vec<&'static str> {
+        [
+            ("--threads", self.threads.is_some()),
+            ("--max-memory", self.max_memory.is_some()),
+            ("--on-error", self.on_error.is_some()),
+            ("--max-quarantine", self.max_quarantine.is_some()),
+            ("--resume", self.resume),
+            ("--restart", self.restart),
+            ("--checkpoint-every", self.checkpoint_every.is_some()),
+            ("--run-dir", self.run_dir.is_some()),
+            ("--batch-rows", self.batch_rows.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, said)| said.then_some(name))
+        .collect()
+    }
+}
+
 /// A choice of the recipe, on the command line.
 macro_rules! choice {
     ($(#[doc = $doc:literal])+ $name:ident => $target:ident { $($(#[doc = $vdoc:literal])+ $variant:ident),+ }) => {

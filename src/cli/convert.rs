@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-
 use super::args::{PathsArg, RunArgs, ValidateArg};
-use super::{Exit, runner, subset};
-use crate::recipe::{OutputFormat, OutputSpec, PathStyle, Recipe, Sampler, Validation};
+use super::format_args::{self, FormatArgs};
+use super::{Exit, error, runner, subset};
+use crate::io::format::OutputFormat;
+use crate::recipe::{OutputSpec, Recipe};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,14 +18,6 @@ Rows that cannot become a sound record (two images, unknown id, empty caption, b
 are set aside with the reason in OUT.djr/quarantine.jsonl; the rest is written and the exit
 code is 1.";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum To {
-    /// One JSON array of LLaVA conversations.
-    Llava,
-    /// Data-Juicer rows, one JSON object a line.
-    Dj,
-}
-
 /// Convert Data-Juicer rows to LLaVA records, or LLaVA records to rows.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -33,14 +25,13 @@ pub struct Args {
     /// JSONL rows (or a JSON array of records); - or nothing is standard input.
     input: Option<PathBuf>,
     /// The format to write.
-    #[arg(long)]
-    to: To,
+    #[arg(long, value_name = "FORMAT", value_parser = format_args::parser())]
+    to: OutputFormat,
     /// The file to write; - or nothing is standard output.
     #[arg(long, short, value_name = "OUT")]
     output: Option<PathBuf>,
-    /// A LLaVA file whose first human turns are restored by id, e.g. `stage_1.json`.
-    #[arg(long, value_name = "FILE")]
-    questions: Option<PathBuf>,
+    #[command(flatten)]
+    format: FormatArgs,
     /// Relative image paths start here [default: the input's directory].
     #[arg(long, value_name = "DIR")]
     image_root: Option<PathBuf>,
@@ -56,49 +47,41 @@ pub struct Args {
     /// What ends a chunk in the rows' text.
     #[arg(long, value_name = "TOKEN", default_value = "<|__dj__eoc|>")]
     eoc_token: String,
-    /// To dj: keep only the answers, as captions.
-    #[arg(long)]
-    only_caption: bool,
     #[command(flatten)]
     run: RunArgs,
 }
 
 /// Runs the command.
 pub fn main(args: &Args) -> Exit {
-    let (inputs, target) = match subset::ends(
+    let (inputs, target, format) = match subset::ends(
         args.input.as_slice(),
         args.output.as_ref(),
+        Some(args.to),
         args.image_root.as_ref(),
     ) {
         Ok(ends) => ends,
         Err(exit) => return exit,
     };
-    if let Some(questions) = &args.questions {
-        if args.to == To::Dj {
-            super::error("--questions is for --to llava", None);
+    let options = match args.format.options(format) {
+        Ok(options) => options,
+        Err(message) => {
+            error(&message, None);
             return Exit::Usage;
         }
-        if let Err(e) = std::fs::File::open(questions) {
-            super::error(&format!("{}: {e}", questions.display()), None);
+    };
+    for path in options.files() {
+        if let Err(e) = std::fs::File::open(path) {
+            error(&format!("{}: {e}", path.display()), None);
             return Exit::Usage;
         }
     }
-    let (format, validate, paths) = match args.to {
-        To::Llava => (OutputFormat::Llava, Validation::Decode, PathStyle::Absolute),
-        To::Dj => (OutputFormat::Dj, Validation::None, PathStyle::Keep),
-    };
     let output = OutputSpec {
-        format,
-        target,
-        paths: args.paths.map_or(paths, Into::into),
-        validate: args.validate.map_or(validate, Into::into),
-        sample: None,
-        seed: 0,
-        sampler: Sampler::Uniform,
-        shuffle: false,
-        questions: args.questions.clone(),
-        shard_size: None,
-        line: 0,
+        paths: args.paths.map_or(format.paths, Into::into),
+        validate: args
+            .validate
+            .map_or_else(|| format.check.into(), Into::into),
+        options,
+        ..OutputSpec::new(format, target)
     };
     let mut recipe = Recipe::bare("convert", inputs, output);
     recipe.image_root.clone_from(&args.image_root);
@@ -107,12 +90,11 @@ pub fn main(args: &Args) -> Exit {
     if let Some(on_error) = args.run.on_error {
         recipe.on_error = on_error.into();
     }
-    if args.to == To::Dj {
-        // LLaVA records have one path under `image`, and no text of their own.
-        "image".clone_into(&mut recipe.image_key);
-        recipe.text_keys.clear();
-    } else {
+    if let Some(key) = format.image_key {
+        key.clone_into(&mut recipe.image_key);
+    }
+    if format.needs_text {
         recipe.text_keys = vec!["text".to_owned()];
     }
-    runner::run(&recipe, &args.run, args.only_caption)
+    runner::run(&recipe, &args.run)
 }

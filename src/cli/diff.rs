@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, data, error, note};
 use crate::io::PendingFile;
+use crate::io::format::OutputFormat;
+use crate::recipe::check_path;
 use crate::record::PastRun;
 use crate::report::table::thousands;
 use crate::view::ViewError;
@@ -55,6 +57,12 @@ pub fn main(args: &Args) -> Exit {
             "one is a run directory and the other a file",
             Some("compare two runs, or two outputs"),
         );
+        return Exit::Usage;
+    }
+    if let Some(path) = &args.output
+        && let Err(problem) = check_path(Path::new(""), path, Some(OutputFormat::ROWS))
+    {
+        error(&problem.what, Some(&problem.hint));
         return Exit::Usage;
     }
     let options = Options {

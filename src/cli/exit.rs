@@ -6,7 +6,7 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// 0: done; every row accounted for and none set aside. A reader of the standard output that
-    /// goes away early is success too.
+    /// goes away early is success too, where nothing else was to be written.
     Success = 0,
     /// 1: finished, but rows were quarantined or refused, or a sample fell short; `verify`: something
     /// differs; `diff`: the two differ.
@@ -14,7 +14,7 @@ pub enum Exit {
     /// 2: the arguments, the recipe or the configuration are wrong; nothing was written. `why`: there
     /// is no such row.
     Usage = 2,
-    /// 3: the run failed; no output stands under its final name.
+    /// 3: the run failed; no output stands under its final name, or the message says which do.
     Failed = 3,
     /// 130: stopped by SIGINT.
     Interrupted = 130,

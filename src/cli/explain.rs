@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::exec::StepProbe;
+use crate::io::format::OptionValue;
 use crate::op::{Asset, ImageNeed, OpKind};
 use crate::plan::Plan;
 use crate::recipe::{Inputs, OutputSpec, Recipe, Step, Validation};
@@ -168,8 +169,12 @@ fn output_line(output: &OutputSpec) -> String {
             output.sampler, output.seed
         ));
     }
-    if let Some(questions) = &output.questions {
-        notes.push(format!("questions from {}", questions.display()));
+    for (name, value) in output.options.iter() {
+        notes.push(match value {
+            OptionValue::Word(word) => format!("{name}: {word}"),
+            OptionValue::File(path) => format!("{name} from {}", path.display()),
+            OptionValue::Flag(on) => format!("{name}: {on}"),
+        });
     }
     format!("{target} ({})", notes.join(", "))
 }

@@ -10,6 +10,7 @@ mod convert;
 mod diff;
 mod exit;
 mod explain;
+mod format_args;
 mod ops;
 mod recut;
 mod report;

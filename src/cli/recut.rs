@@ -1,10 +1,11 @@
 //! `djr recut`: new bounds for stats that are stored already.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::args::RunArgs;
 use super::{Exit, error, note, run, runner};
 use crate::analysis::recut::{self, Recut, RecutError, RecutOutput};
+use crate::recipe;
 use crate::record::RecordError;
 use crate::report::table::thousands;
 
@@ -86,6 +87,9 @@ fn prepare(args: &Args) -> Result<Recut, RecutError> {
     let output = if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
         RecutOutput::Directory(path.to_owned())
     } else {
+        if let Err(problem) = recipe::check_named(Path::new(""), path) {
+            return Err(refused(&problem.what, &problem.hint));
+        }
         RecutOutput::File(path.to_owned())
     };
     let mut sets = args.set.clone();

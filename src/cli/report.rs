@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, data, error, note};
 use crate::io::PendingFile;
+use crate::recipe::check_place;
 use crate::record::{AnalysisFiles, PastRun, RecordError};
 use crate::report::table::bytes;
 use crate::view::{ViewError, html};
@@ -29,6 +30,12 @@ pub struct Args {
 
 /// Runs the command.
 pub fn main(args: &Args) -> Exit {
+    if let Some(path) = &args.output
+        && let Err(problem) = check_place(Path::new(""), path)
+    {
+        error(&problem.what, Some(&problem.hint));
+        return Exit::Usage;
+    }
     let what = args.what.as_path();
     let page = if AnalysisFiles::new(what).json().is_file() {
         html::analysis_page(what)

@@ -73,7 +73,7 @@ pub fn main(args: &Args) -> Exit {
             .iter()
             .for_each(|n| note(&format!("note: {n}")));
     }
-    runner::run(&recipe, &args.run, false)
+    runner::run(&recipe, &args.run)
 }
 
 /// Measures the first rows of the inputs.

@@ -11,27 +11,24 @@ use super::{Exit, error, note};
 use crate::exec::known::KnownStats;
 use crate::exec::{self, Observer, Resume, RunError, RunOptions, RunOutcome};
 use crate::recipe::{Inputs, Recipe};
+use crate::record::OutputCounts;
 use crate::report::progress::Progress;
 use crate::report::table;
 
 /// Runs `recipe` and tells the user how it went.
-pub fn run(recipe: &Recipe, args: &RunArgs, only_caption: bool) -> Exit {
-    start(recipe, args, only_caption, None)
+pub fn run(recipe: &Recipe, args: &RunArgs) -> Exit {
+    start(recipe, args, None)
 }
 
 /// Runs `recipe` on stats that were measured before.
 pub fn run_known(recipe: &Recipe, args: &RunArgs, known: KnownStats) -> Exit {
-    start(recipe, args, false, Some(known))
+    start(recipe, args, Some(known))
 }
 
-fn start(recipe: &Recipe, args: &RunArgs, only_caption: bool, known: Option<KnownStats>) -> Exit {
+fn start(recipe: &Recipe, args: &RunArgs, known: Option<KnownStats>) -> Exit {
     let signals = Signals::watch();
     let options = match options(recipe, args, &signals) {
-        Ok(options) => RunOptions {
-            only_caption,
-            known,
-            ..options
-        },
+        Ok(options) => RunOptions { known, ..options },
         Err(exit) => return exit,
     };
     let outcome = if args.quiet {
@@ -42,7 +39,7 @@ fn start(recipe: &Recipe, args: &RunArgs, only_caption: bool, known: Option<Know
     };
     match outcome {
         Ok(outcome) => finished(&outcome, args.quiet),
-        Err(RunError::BrokenPipe) => Exit::Success,
+        Err(RunError::BrokenPipe) if recipe.outputs.len() == 1 => Exit::Success,
         Err(failure) => {
             let hint = hint(&failure, exec::has_progress(recipe, &options));
             if matches!(failure, RunError::Interrupted) {
@@ -52,7 +49,7 @@ fn start(recipe: &Recipe, args: &RunArgs, only_caption: bool, known: Option<Know
             }
             match failure {
                 RunError::Interrupted => signals.exit(),
-                RunError::Questions(_)
+                RunError::Format(_)
                 | RunError::Unfinished { .. }
                 | RunError::Changed(_)
                 | RunError::CannotResume
@@ -80,7 +77,6 @@ pub(super) fn options(
         batch_rows: args.batch_rows,
         run_dir: args.run_dir.clone(),
         working_dir,
-        only_caption: false,
         known: None,
         interrupted: Arc::clone(&signals.interrupted),
         resume: match (args.resume, args.restart) {
@@ -152,11 +148,26 @@ fn hint(failure: &RunError, has_progress: bool) -> &'static str {
         }
         RunError::Claim(taken) => taken.hint(),
         RunError::Locked { .. } => "wait for it, or write somewhere else",
-        RunError::TooManyBad { .. } if has_progress => {
-            "look at the reason (are the images there?); then the same command with --resume goes on from before it, with a higher --max-quarantine if these rows are to be set aside"
+        RunError::TooManyBad { reason, .. } => match (reason.starts_with("image_"), has_progress) {
+            (true, true) => {
+                "look at the reason (are the images there?); then the same command with --resume goes on from before it, with a higher --max-quarantine if these rows are to be set aside"
+            }
+            (false, true) => {
+                "look at the reason; then the same command with --resume goes on from before it, with a higher --max-quarantine if these rows are to be set aside"
+            }
+            (true, false) => {
+                "look at the reason (are the images there?); a higher --max-quarantine sets these rows aside"
+            }
+            (false, false) => "look at the reason; a higher --max-quarantine sets these rows aside",
+        },
+        RunError::Publish { .. } if has_progress => {
+            "once the cause is gone, the same command with --resume gives the other files their names"
         }
-        RunError::TooManyBad { .. } => {
-            "look at the reason (are the images there?); a higher --max-quarantine sets these rows aside"
+        RunError::Publish { .. } => {
+            "the other files of this run are gone; run the same command again to have them all"
+        }
+        RunError::BrokenPipe => {
+            "the other outputs were not written, either; write everything to files, or read the standard output to its end"
         }
         _ if has_progress => {
             "no output stands under its final name; the same command with --resume goes on from the last checkpoint"
@@ -201,7 +212,8 @@ fn finished(outcome: &RunOutcome, quiet: bool) -> Exit {
             ));
         }
     }
-    if report.has_losses() {
+    let short = |output: &OutputCounts| output.wanted.is_some_and(|n| output.written < n);
+    if report.has_losses() || report.outputs.iter().any(short) {
         Exit::Losses
     } else {
         Exit::Success

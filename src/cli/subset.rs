@@ -1,11 +1,12 @@
 //! `djr subset`: exactly N rows.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::args::{PathsArg, RunArgs, SamplerArg, ValidateArg};
 use super::{Exit, error, note, runner};
 use crate::exec::lines::{self, LineSample};
-use crate::recipe::{Inputs, OutputFormat, OutputSpec, PathStyle, Recipe, Target, Validation};
+use crate::io::format::OutputFormat;
+use crate::recipe::{self, Inputs, OutputSpec, PathStyle, Recipe, Sampler, Target, Validation};
 use crate::report::table::thousands;
 
 const EXAMPLES: &str = "\
@@ -15,7 +16,8 @@ Examples:
   djr subset --n 10000 --image-root /data --paths absolute data.jsonl -o 10k.jsonl
   cat data.jsonl | djr subset --n 100 | head
 
-Without --image-root, --validate or --paths rows are lines, copied byte for byte.";
+Without --image-root, --validate or --paths rows are lines, copied byte for byte. Exit code 1 if
+there are fewer rows than asked for.";
 
 /// Take exactly N rows, uniformly, without replacement.
 #[derive(clap::Args)]
@@ -53,10 +55,23 @@ pub struct Args {
 
 /// Runs the command.
 pub fn main(args: &Args) -> Exit {
-    let (inputs, target) = match ends(&args.input, args.output.as_ref(), args.image_root.as_ref()) {
+    let ends = ends(
+        &args.input,
+        args.output.as_ref(),
+        None,
+        args.image_root.as_ref(),
+    );
+    let (inputs, target, format) = match ends {
         Ok(ends) => ends,
         Err(exit) => return exit,
     };
+    if args.shuffle && Sampler::from(args.sampler) == Sampler::Python {
+        error(
+            "--shuffle has no effect with --sampler python, which gives the order, too",
+            Some("leave one of them out"),
+        );
+        return Exit::Usage;
+    }
     let implied = if args.image_root.is_some() {
         Validation::Decode
     } else {
@@ -64,31 +79,45 @@ pub fn main(args: &Args) -> Exit {
     };
     let validate = args.validate.map_or(implied, Into::into);
     let paths = args.paths.map_or(PathStyle::Keep, Into::into);
-    if validate == Validation::None && paths == PathStyle::Keep {
+    if validate == Validation::None && paths == PathStyle::Keep && format == OutputFormat::ROWS {
         return copy_lines(args, &inputs, &target);
     }
     let output = OutputSpec {
-        format: OutputFormat::Jsonl,
-        target,
         paths,
         validate,
         sample: Some(args.n),
         seed: args.seed,
         sampler: args.sampler.into(),
         shuffle: args.shuffle,
-        questions: None,
-        shard_size: None,
-        line: 0,
+        ..OutputSpec::new(format, target)
     };
     let mut recipe = Recipe::bare("subset", inputs, output);
     recipe.image_root.clone_from(&args.image_root);
     if let Some(on_error) = args.run.on_error {
         recipe.on_error = on_error.into();
     }
-    runner::run(&recipe, &args.run, false)
+    runner::run(&recipe, &args.run)
 }
 
 fn copy_lines(args: &Args, inputs: &Inputs, target: &Target) -> Exit {
+    let said = args.run.said();
+    if let Some(first) = said.first() {
+        let (is, it) = if said.len() == 1 {
+            ("has", "it")
+        } else {
+            ("have", "them")
+        };
+        error(
+            &format!(
+                "{} {is} no effect where lines are copied as they are",
+                said.join(", ")
+            ),
+            Some(&format!(
+                "leave {it} out; with --validate exists, say, rows are read and checked, and {first} counts"
+            )),
+        );
+        return Exit::Usage;
+    }
     let sample = LineSample {
         rows: args.n,
         seed: args.seed,
@@ -110,7 +139,11 @@ fn copy_lines(args: &Args, inputs: &Inputs, target: &Target) -> Exit {
                     thousands(copied.rows)
                 ));
             }
-            Exit::Success
+            if copied.written < args.n {
+                Exit::Losses
+            } else {
+                Exit::Success
+            }
         }
         Err(crate::exec::RunError::BrokenPipe) => Exit::Success,
         Err(failure) => {
@@ -120,12 +153,14 @@ fn copy_lines(args: &Args, inputs: &Inputs, target: &Target) -> Exit {
     }
 }
 
-/// Where rows come from and go to, checked to be there.
+/// Where rows come from and go to, checked to be there, and the format of the output, which its
+/// name says if nobody else does.
 pub(super) fn ends(
     input: &[PathBuf],
     output: Option<&PathBuf>,
+    format: Option<OutputFormat>,
     image_root: Option<&PathBuf>,
-) -> Result<(Inputs, Target), Exit> {
+) -> Result<(Inputs, Target, OutputFormat), Exit> {
     let dash = |path: &PathBuf| path.as_os_str() == "-";
     let inputs = if input.is_empty() || (input.len() == 1 && input.iter().all(dash)) {
         Inputs::Stdin
@@ -155,6 +190,17 @@ pub(super) fn ends(
         );
         return Err(Exit::Usage);
     }
+    let here = Path::new("");
+    let checked = match (output, format) {
+        (None, format) => Ok(format.unwrap_or(OutputFormat::ROWS)),
+        (Some(path), None) if dash(path) => Ok(OutputFormat::ROWS),
+        (Some(path), None) => recipe::check_named(here, path),
+        (Some(path), Some(format)) => recipe::check_path(here, path, Some(format)).map(|_| format),
+    };
+    let format = checked.map_err(|problem| {
+        error(&problem.what, Some(&problem.hint));
+        Exit::Usage
+    })?;
     let target = match output {
         Some(path) if !dash(path) => Target::at(path.clone()),
         _ => Target::Stdout,
@@ -173,5 +219,5 @@ pub(super) fn ends(
             return Err(Exit::Usage);
         }
     }
-    Ok((inputs, target))
+    Ok((inputs, target, format))
 }

@@ -12,6 +12,7 @@ use super::args::ValidateArg;
 use super::{Exit, data, error};
 use crate::exec::Observer;
 use crate::io::atomic::digest_of;
+use crate::io::format::{Framing, OutputFormat};
 use crate::io::{Input, LineSource, RawBatch};
 use crate::recipe::Validation;
 use crate::record::manifest::Change;
@@ -381,7 +382,7 @@ struct Output<'a> {
     name: &'a str,
     files: Vec<PathBuf>,
     written: u64,
-    llava: bool,
+    in_array: bool,
     absolute: bool,
     level: ImageCheck,
     context: Arc<ImageContext>,
@@ -463,15 +464,14 @@ fn output<'a>(
             .collect(),
     };
     roots.dedup();
-    let image_key = match counted.format.as_str() {
-        "llava" => "image",
-        "dj" => "images",
-        _ => recipe.image_key(),
-    };
+    let known = OutputFormat::from_word(&counted.format);
+    let image_key = known
+        .and_then(|format| format.written_image_key)
+        .unwrap_or_else(|| recipe.image_key());
     Some(Output {
         name: &counted.name,
         written: counted.written,
-        llava: counted.format == "llava",
+        in_array: known.is_some_and(|format| format.framing == Framing::ARRAY),
         absolute: style == "absolute",
         level,
         context: Arc::new(ImageContext {
@@ -546,7 +546,7 @@ impl RowCheck {
                 .par_iter()
                 .map(|line| {
                     let row = batch.bytes(line);
-                    let row = record(row, output.llava)?;
+                    let row = record(row, output.in_array)?;
                     let found = match &line.problem {
                         Some(problem) => RowFound {
                             problem: Some(problem.to_string()),

@@ -17,7 +17,7 @@ use crate::io::source::MAX_ROW_BYTES;
 use crate::io::workspace::{Lengths, sync_pending};
 use crate::io::{Input, PendingFile, ProducedFiles, Workspace};
 use crate::op::{Decision, Family, OpKind, Operator};
-use crate::recipe::{OnError, OutputFormat, QuarantineLimit, Recipe, Step, Target};
+use crate::recipe::{OnError, QuarantineLimit, Recipe, Step, Target};
 use crate::record::counts::{FromData, Reason};
 use crate::record::ledger::{Ledger, PackedLog};
 use crate::record::quarantine::Quarantine;
@@ -776,7 +776,7 @@ pub(super) fn stats_path(recipe: &Recipe) -> Option<PathBuf> {
         return None;
     }
     recipe.outputs.iter().find_map(|spec| match &spec.target {
-        Target::File(path) if spec.format == OutputFormat::Jsonl && spec.sample.is_none() => {
+        Target::File(path) if spec.format.holds_rows && spec.sample.is_none() => {
             let name = path.file_name()?.to_str()?;
             let extension = path.extension()?.to_str()?;
             Some(path.with_file_name(name.replace(&format!(".{extension}"), "_stats.jsonl")))

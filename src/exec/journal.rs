@@ -68,7 +68,6 @@ struct Identity {
     djr: String,
     plan: Plan,
     working_dir: PathBuf,
-    only_caption: bool,
     inputs: Vec<Option<Fingerprint>>,
 }
 
@@ -310,14 +309,13 @@ impl Identity {
             })
             .collect::<Result<_, _>>()?;
         let plan = Plan::of(recipe).map_err(|error| crate::io::SourceError::Io {
-            name: "questions".to_owned(),
+            name: "a file of an output".to_owned(),
             error,
         })?;
         Ok(Self {
             djr: env!("CARGO_PKG_VERSION").to_owned(),
             plan,
             working_dir: options.working_dir.clone(),
-            only_caption: options.only_caption,
             inputs,
         })
     }
@@ -333,9 +331,6 @@ impl Identity {
                 "the working directory was {}",
                 self.working_dir.display()
             ));
-        }
-        if self.only_caption != now.only_caption {
-            found.push("--only-caption".to_owned());
         }
         found.extend(self.plan.differences(&now.plan));
         for (before, now) in self.inputs.iter().zip(&now.inputs) {

@@ -78,9 +78,13 @@ pub fn copy(inputs: &Inputs, target: &Target, sample: &LineSample) -> Result<Cop
     let (count, drawn) = draw(&rows, sample)?;
     let written = drawn.len() as u64;
     match target {
+        Target::Caller => {
+            let why = "lines are copied to files and streams only";
+            return Err(write_error(target, io::Error::other(why)));
+        }
         Target::Stdout => {
             let mut out = io::stdout().lock();
-            write(&rows, &drawn, &mut out, HELD)?;
+            write(&rows, &drawn, &mut out, HELD).map_err(|e| named(e, target))?;
             out.flush().map_err(pipe_error)?;
         }
         Target::Stream(path) | Target::File(path) => {
@@ -91,7 +95,7 @@ pub fn copy(inputs: &Inputs, target: &Target, sample: &LineSample) -> Result<Cop
                 error,
             })?;
             let mut out = PendingFile::create_lasting(path, &Keep::default()).map_err(failed)?;
-            write(&rows, &drawn, &mut out, HELD)?;
+            write(&rows, &drawn, &mut out, HELD).map_err(|e| named(e, target))?;
             out.commit().map_err(failed)?;
         }
     }
@@ -465,11 +469,22 @@ fn read_error(input: &Input, error: io::Error) -> RunError {
     .into()
 }
 
+/// What the output is called as long as nobody knows better.
+const OUTPUT: &str = "output";
+
+/// The error with the name of the output.
+fn named(error: RunError, target: &Target) -> RunError {
+    match error {
+        RunError::Write { path, error } if path == OUTPUT => write_error(target, error),
+        other => other,
+    }
+}
+
 fn pipe_error(error: io::Error) -> RunError {
     if error.kind() == io::ErrorKind::BrokenPipe {
         RunError::BrokenPipe
     } else {
-        write_error("output", error)
+        write_error(OUTPUT, error)
     }
 }
 

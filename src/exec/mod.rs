@@ -35,10 +35,12 @@ use std::time::Duration;
 pub use chain::{STATS_FIELD, StepCost, panic_message};
 pub use probe::{StepProbe, probe};
 pub use run::has_progress;
+use sinks::Caller;
+pub use sinks::Receiver;
 pub use store::stats_from_json;
 
 use crate::io::atomic::Damaged;
-use crate::io::format::questions::QuestionsError;
+use crate::io::format::FormatError;
 use crate::io::{LockError, SourceError};
 use crate::recipe::{OutputSpec, QuarantineLimit, Recipe, Target};
 use crate::record::{ClaimError, RunReport};
@@ -57,8 +59,6 @@ pub struct RunOptions {
     pub run_dir: Option<PathBuf>,
     /// What relative paths of outputs and images refer to.
     pub working_dir: PathBuf,
-    /// `dj` outputs: keep only captions.
-    pub only_caption: bool,
     /// Stats that were measured before.
     pub known: Option<known::KnownStats>,
     /// Set by a signal: the run ends after the batch in hand.
@@ -98,9 +98,9 @@ pub enum RunError {
     /// An input cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The questions of an output cannot be read.
+    /// A file that an output is made of cannot be read.
     #[error(transparent)]
-    Questions(#[from] QuestionsError),
+    Format(#[from] FormatError),
     /// A file cannot be written.
     #[error("{path}: {error}")]
     Write {
@@ -108,6 +108,16 @@ pub enum RunError {
         path: String,
         /// What the system said.
         error: io::Error,
+    },
+    /// A complete file cannot get its name.
+    #[error("{path}: {error}; {}", standing_words(.standing))]
+    Publish {
+        /// The file.
+        path: String,
+        /// What the system said.
+        error: io::Error,
+        /// Files that have theirs.
+        standing: Vec<String>,
     },
     /// An operator cannot decide among all rows.
     #[error("{operator}: {message}")]
@@ -195,8 +205,8 @@ pub enum RunError {
         /// How often it came up.
         count: u64,
     },
-    /// Whoever read the standard output went away.
-    #[error("the reader of the standard output went away")]
+    /// Whoever read the standard output, or the pipe, went away.
+    #[error("the reader of the output went away before its end")]
     BrokenPipe,
     /// Rows do not add up: a defect of djr.
     #[error("rows do not add up, please report this: {0}")]
@@ -211,6 +221,7 @@ impl RunError {
             self,
             Self::Source(_)
                 | Self::Write { .. }
+                | Self::Publish { .. }
                 | Self::Interrupted
                 | Self::TooManyBad { .. }
                 | Self::Unfinished { .. }
@@ -219,6 +230,17 @@ impl RunError {
                 | Self::Damaged(_)
                 | Self::Panicked(_)
                 | Self::Locked { .. }
+        )
+    }
+}
+
+fn standing_words(standing: &[String]) -> String {
+    if standing.is_empty() {
+        "no file of this run stands under its name".to_owned()
+    } else {
+        format!(
+            "under their names stand, from this run: {}",
+            standing.join(", ")
         )
     }
 }
@@ -262,7 +284,44 @@ pub fn run(
     options: &RunOptions,
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, RunError> {
-    driver::Panicked::catch(|| run::run(recipe, options, observer))?
+    driver::Panicked::catch(|| run::run(recipe, options, observer, None))?
+}
+
+/// As [`run`], for recipes with outputs whose target is [`Target::Caller`]: `receiver` gets their
+/// records, in order, on this thread. Such a run keeps no progress.
+///
+/// ```
+/// use djr::exec::{RunOptions, run_to};
+/// use djr::io::format::OutputFormat;
+/// use djr::recipe::{Inputs, OutputSpec, Recipe, Target};
+///
+/// let rows = std::env::temp_dir().join("djr-run-to.jsonl");
+/// std::fs::write(&rows, "{\"text\": \"a red kite\"}\n{\"text\": \"two boats\"}\n")?;
+/// let inputs = Inputs::Files(vec![rows.clone()]);
+/// let output = OutputSpec::new(OutputFormat::ROWS, Target::Caller);
+/// let recipe = Recipe::bare("example", inputs, output);
+///
+/// let mut received = Vec::new();
+/// let outcome = run_to(&recipe, &RunOptions::default(), &mut (), &mut |_, row: &[u8]| {
+///     received.push(String::from_utf8_lossy(row).into_owned());
+///     Ok(())
+/// })?;
+/// assert_eq!(received, ["{\"text\": \"a red kite\"}", "{\"text\": \"two boats\"}"]);
+/// assert_eq!(outcome.report.rows_out, 2);
+/// # std::fs::remove_file(rows)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As [`run`], and what `receiver` says.
+pub fn run_to(
+    recipe: &Recipe,
+    options: &RunOptions,
+    observer: &mut dyn Observer,
+    receiver: &mut dyn Receiver,
+) -> Result<RunOutcome, RunError> {
+    let caller = Caller::new(receiver);
+    driver::Panicked::catch(|| run::run(recipe, options, observer, Some(caller)))?
 }
 
 /// The name of an output for people.
@@ -282,7 +341,7 @@ pub fn write_error(path: impl std::fmt::Display, error: io::Error) -> RunError {
 }
 
 fn output_error(spec: Option<&OutputSpec>, error: io::Error) -> RunError {
-    let to_pipe = spec.is_some_and(|s| s.target == Target::Stdout);
+    let to_pipe = spec.is_some_and(|s| matches!(s.target, Target::Stdout | Target::Stream(_)));
     if to_pipe && error.kind() == io::ErrorKind::BrokenPipe {
         return RunError::BrokenPipe;
     }

@@ -5,7 +5,7 @@ use super::chain::{BatchResult, End, Rendered, RowResult};
 use super::draw::{LateFate, Survivors};
 use super::exact_keys::ExactKeys;
 use super::journal::{Left, Progress};
-use super::sinks::{Sink, SinkState};
+use super::sinks::{self, Caller, Sink, SinkState};
 use super::store::StoreWriter;
 use super::{RunError, output_error, target_name, write_error};
 use crate::io::Workspace;
@@ -16,7 +16,7 @@ use crate::recipe::OutputSpec;
 pub struct OutputPass<'a> {
     specs: &'a [OutputSpec],
     /// Open or complete outputs; samples get theirs when they are drawn.
-    pub sinks: Vec<Option<Sink>>,
+    pub sinks: Vec<Option<Box<dyn Sink + 'a>>>,
     /// Rows that samples are drawn from; `None` without samples, or once all rows are in.
     pub rows: Option<StoreWriter>,
     /// What became of each row so far, if there are samples.
@@ -25,8 +25,9 @@ pub struct OutputPass<'a> {
 }
 
 impl<'a> OutputPass<'a> {
-    /// Opens the outputs, new or as an earlier process left them. At most `key_budget` bytes of
-    /// keys that exact deduplicators have seen are held in memory.
+    /// Opens the outputs, new or as an earlier process left them; `caller` receives those that go
+    /// to it. At most `key_budget` bytes of keys that exact deduplicators have seen are held in
+    /// memory.
     ///
     /// # Errors
     /// If a file cannot be opened.
@@ -35,22 +36,23 @@ impl<'a> OutputPass<'a> {
         specs: &'a [OutputSpec],
         states: &[Option<SinkState>],
         key_budget: Option<u64>,
+        caller: Option<&Caller<'a>>,
     ) -> Result<Self, RunError> {
         let failed = |e| write_error(workspace.directory().display(), e);
-        let mut sinks = Vec::new();
+        let mut opened = Vec::new();
         for (index, spec) in specs.iter().enumerate() {
             let state = states.get(index).and_then(Option::as_ref);
             let open = spec.sample.is_none() || state.is_some();
             let sink = open
-                .then(|| Sink::open(spec, workspace, state))
+                .then(|| sinks::open(index, spec, workspace, state, caller))
                 .transpose()
                 .map_err(|e| write_error(target_name(spec), e))?;
-            sinks.push(sink);
+            opened.push(sink);
         }
         let sampled = specs.iter().any(|o| o.sample.is_some());
         Ok(Self {
             specs,
-            sinks,
+            sinks: opened,
             rows: sampled
                 .then(|| StoreWriter::open(workspace, "survivors-rows"))
                 .transpose()

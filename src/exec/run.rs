@@ -11,24 +11,19 @@ use super::exchange::group::GroupImages;
 use super::exchange::pass::{self, ExchangePass};
 use super::journal::{Journal, Left, Opened, Progress};
 use super::output_pass::OutputPass;
+use super::sinks::Caller;
 use super::stream::{Source, drive};
 use super::{
     Observer, RunError, RunOptions, RunOutcome, output_error, setup, target_name, write_error,
 };
 use crate::io::atomic::Sealed;
-use crate::io::format::Renderer;
-use crate::io::format::dj::DjRenderer;
-use crate::io::format::jsonl::JsonlRenderer;
-use crate::io::format::llava::{Images, LlavaRenderer};
-use crate::io::format::questions::Questions;
+use crate::io::format::{Renderer, Setting};
 use crate::io::paths::PathWriter;
 use crate::io::workspace::Lengths;
 use crate::io::{Input, OutputLock, PendingFile, Workspace};
 use crate::op::{Common, ImageNeed, OpKind, SUFFIX};
 use crate::plan;
-use crate::recipe::{
-    CompatStats, Inputs, OutputFormat, OutputSpec, PathStyle, Recipe, Target, Validation,
-};
+use crate::recipe::{CompatStats, Inputs, OutputSpec, PathStyle, Recipe, Target, Validation};
 use crate::record::counts::peak_memory;
 use crate::record::manifest::Facts;
 use crate::record::{Earlier, InputRecord, Manifest, RunFiles, RunReport};
@@ -41,6 +36,8 @@ pub(super) struct Run<'a> {
     pub(super) journal: Journal,
     /// What a census found in the last phase.
     common: Arc<Common>,
+    /// Receives the outputs that go to the caller.
+    pub(super) caller: Option<Caller<'a>>,
 }
 
 /// What a run holds unchanged from start to end.
@@ -116,10 +113,11 @@ impl Pass for OutputPass<'_> {
 ///
 /// # Errors
 /// As [`super::run`].
-pub(super) fn run(
-    recipe: &Recipe,
-    options: &RunOptions,
+pub(super) fn run<'a>(
+    recipe: &'a Recipe,
+    options: &'a RunOptions,
     observer: &mut dyn Observer,
+    caller: Option<Caller<'a>>,
 ) -> Result<RunOutcome, RunError> {
     let files = run_files(recipe, options);
     // Held to the end; nobody else writes these outputs meanwhile.
@@ -169,6 +167,7 @@ pub(super) fn run(
                 books,
                 journal,
                 common: Arc::default(),
+                caller,
             };
             (run.finish(progress, observer), run.journal)
         }
@@ -191,7 +190,7 @@ pub fn has_progress(recipe: &Recipe, options: &RunOptions) -> bool {
 fn output_files(recipe: &Recipe) -> Vec<PathBuf> {
     let outputs = recipe.outputs.iter().filter_map(|o| match &o.target {
         Target::File(path) => Some(path.clone()),
-        Target::Stdout | Target::Stream(_) => None,
+        Target::Stdout | Target::Stream(_) | Target::Caller => None,
     });
     outputs.collect()
 }
@@ -209,7 +208,7 @@ fn lock_outputs(recipe: &Recipe, files: Option<&RunFiles>) -> Result<Vec<OutputL
         .collect()
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Does what is left to do.
     fn finish(
         &mut self,
@@ -298,13 +297,19 @@ impl Run<'_> {
     ) -> Result<RunOutcome, RunError> {
         let fixed = &self.fixed;
         let specs = &fixed.recipe.outputs;
-        let mut pass = OutputPass::open(&fixed.workspace, specs, &at.sinks, fixed.key_budget())?;
+        let mut pass = OutputPass::open(
+            &fixed.workspace,
+            specs,
+            &at.sinks,
+            fixed.key_budget(),
+            self.caller.as_ref(),
+        )?;
         self.read(&mut pass, phase, source, &mut at, heard)?;
         let reached = self.books.reached_outputs;
         for (counts, sink) in self.books.report.outputs.iter_mut().zip(&pass.sinks) {
             if let Some(sink) = sink {
                 counts.candidates = reached;
-                counts.written = sink.written;
+                counts.written = sink.written();
             }
         }
         self.write_samples(&mut pass, &at)?;
@@ -327,6 +332,7 @@ impl Run<'_> {
             books,
             journal,
             common,
+            ..
         } = self;
         let fresh = source.is_fresh();
         let chain = Chain {
@@ -363,7 +369,7 @@ impl Run<'_> {
     }
 
     /// Makes everything durable, then gives the files their names, the manifest last.
-    fn close(&mut self, pass: OutputPass<'_>, at: &Progress) -> Result<RunOutcome, RunError> {
+    fn close(&mut self, pass: OutputPass<'a>, at: &Progress) -> Result<RunOutcome, RunError> {
         self.journal.check_inputs()?;
         let Self {
             fixed,
@@ -478,20 +484,26 @@ fn publish(
 ) -> Result<RunOutcome, RunError> {
     let quarantine = quarantine_path(named);
     let manifest = named.map(RunFiles::manifest);
-    for file in files {
+    for (done, file) in files.iter().enumerate() {
         if manifest.as_ref() == Some(&file.target) {
             let read = match &recipe.inputs {
                 Inputs::Files(files) => files.as_slice(),
                 Inputs::Stdin => &[],
             };
-            let questions = recipe.outputs.iter().filter_map(|o| o.questions.as_deref());
+            let made_of = recipe.outputs.iter().flat_map(|o| o.options.files());
             earlier.remove_surplus(
                 files.iter().map(|file| file.target.as_path()),
-                read.iter().map(PathBuf::as_path).chain(questions),
+                read.iter().map(PathBuf::as_path).chain(made_of),
             );
         }
-        file.publish()
-            .map_err(|e| write_error(file.target.display(), e))?;
+        file.publish().map_err(|error| {
+            let named = files.get(..done).unwrap_or_default().iter();
+            RunError::Publish {
+                path: file.target.display().to_string(),
+                error,
+                standing: named.map(|f| f.target.display().to_string()).collect(),
+            }
+        })?;
     }
     Ok(RunOutcome {
         report,
@@ -620,38 +632,19 @@ fn renderer(
     options: &RunOptions,
 ) -> Result<Box<dyn Renderer>, RunError> {
     let output_dir = match &spec.target {
-        Target::Stdout | Target::Stream(_) => options.working_dir.clone(),
+        Target::Stdout | Target::Stream(_) | Target::Caller => options.working_dir.clone(),
         Target::File(path) => path.parent().map_or_else(PathBuf::new, Path::to_owned),
     };
     let paths = PathWriter::new(spec.paths, &options.working_dir, &output_dir);
-    Ok(match spec.format {
-        OutputFormat::Jsonl => Box::new(JsonlRenderer {
-            paths,
-            keep_stats: recipe.keep_stats_in_res_ds,
-            keep_hashes: recipe.keep_hashes_in_res_ds,
-        }),
-        OutputFormat::Llava => {
-            let questions = spec
-                .questions
-                .as_ref()
-                .map(|path| Questions::load(&Input::File(path.clone())).map(Arc::new))
-                .transpose()?;
-            Box::new(LlavaRenderer {
-                text_key: FieldPath::new(recipe.text_keys.first().map_or("text", String::as_str)),
-                image_token: recipe.image_special_token.clone(),
-                eoc_token: recipe.eoc_special_token.clone(),
-                questions,
-                images: Images::One,
-                paths,
-            })
-        }
-        OutputFormat::Dj => Box::new(DjRenderer {
-            image_token: recipe.image_special_token.clone(),
-            eoc_token: recipe.eoc_special_token.clone(),
-            only_caption: options.only_caption,
-            paths,
-        }),
-    })
+    let setting = Setting {
+        text_key: FieldPath::new(recipe.text_keys.first().map_or("text", String::as_str)),
+        image_token: recipe.image_special_token.clone(),
+        eoc_token: recipe.eoc_special_token.clone(),
+        keep_stats: recipe.keep_stats_in_res_ds,
+        keep_hashes: recipe.keep_hashes_in_res_ds,
+        paths,
+    };
+    Ok((spec.format.renderer)(&spec.options, setting)?)
 }
 
 /// Where manifest, ledger and quarantine go, if there is a place for them: where the user says, or

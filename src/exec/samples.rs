@@ -9,7 +9,7 @@ use super::draw;
 use super::journal::Progress;
 use super::output_pass::OutputPass;
 use super::run::Run;
-use super::sinks::Sink;
+use super::sinks::{self, Sink};
 use super::store::{self, Store};
 use super::stream::{Source, drive};
 use super::{RunError, output_error, target_name, write_error};
@@ -59,11 +59,11 @@ impl Checked {
     }
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Draws and writes all sampled outputs of the last phase.
     pub(super) fn write_samples(
         &mut self,
-        pass: &mut OutputPass<'_>,
+        pass: &mut OutputPass<'a>,
         progress: &Progress,
     ) -> Result<(), RunError> {
         let Some(rows) = pass.rows.take() else {
@@ -85,7 +85,7 @@ impl Run<'_> {
         index: usize,
         spec: &OutputSpec,
         store: &Arc<Store>,
-        pass: &mut OutputPass<'_>,
+        pass: &mut OutputPass<'a>,
         progress: &Progress,
     ) -> Result<(), RunError> {
         let failed = |e| write_error("rows set aside on disk", e);
@@ -127,7 +127,7 @@ impl Run<'_> {
         index: usize,
         spec: &OutputSpec,
         store: &Arc<Store>,
-        pass: &mut OutputPass<'_>,
+        pass: &mut OutputPass<'a>,
         checked: &mut Checked,
         progress: &Progress,
     ) -> Result<(), RunError> {
@@ -154,7 +154,7 @@ impl Run<'_> {
             let mut order = rest.iter().copied();
             let source = Source::rows(Arc::clone(store), Arc::new(rest.to_vec()), None);
             let mut save =
-                |pass: &mut OutputPass<'_>, checked: &mut Checked, books: &mut Books, now: bool| {
+                |pass: &mut OutputPass<'a>, checked: &mut Checked, books: &mut Books, now: bool| {
                     if !now && (!journal.is_due() || books.in_a_streak()) {
                         return Ok(());
                     }
@@ -203,13 +203,13 @@ impl Run<'_> {
         spec: &OutputSpec,
         store: &Arc<Store>,
         checked: &Checked,
-    ) -> Result<Sink, RunError> {
+    ) -> Result<Box<dyn Sink + 'a>, RunError> {
         let fixed = &self.fixed;
         let mut chosen: Vec<u32> = checked.chosen().collect();
         if !draw::keeps_its_order(spec) {
             chosen.sort_unstable();
         }
-        let mut sink = Sink::open(spec, &fixed.workspace, None)
+        let mut sink = sinks::open(index, spec, &fixed.workspace, None, self.caller.as_ref())
             .map_err(|e| write_error(target_name(spec), e))?;
         let writing = fixed.sample_chain(index, spec, Validation::None)?;
         let passed = drive(
@@ -234,7 +234,7 @@ impl Run<'_> {
     }
 
     /// Records the fate of rows that no unsampled output wrote, now that all samples are drawn.
-    fn settle_survivors(&mut self, store: &Store, pass: &OutputPass<'_>) -> Result<(), RunError> {
+    fn settle_survivors(&mut self, store: &Store, pass: &OutputPass<'a>) -> Result<(), RunError> {
         let context = self.fixed.image_context(ImageNeed::None);
         let mut frame = Vec::new();
         for (ordinal, fate) in pass.survivors.unsettled() {

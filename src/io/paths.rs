@@ -1,7 +1,11 @@
 //! How image paths are written: as they were, absolute, or relative to the output.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
+
+use serde_json::Value;
 
 use crate::recipe::PathStyle;
 use crate::sample::{join, normalise};
@@ -48,6 +52,29 @@ impl PathWriter {
     }
 }
 
+/// A path in JSON: its text, or its bytes where it has none.
+#[must_use]
+pub fn to_json(path: &Path) -> Value {
+    match path.to_str() {
+        Some(text) => text.into(),
+        None => serde_json::json!({"bytes": path.as_os_str().as_bytes()}),
+    }
+}
+
+/// What [`to_json`] wrote.
+#[must_use]
+pub fn from_json(json: &Value) -> Option<PathBuf> {
+    if let Some(text) = json.as_str() {
+        return Some(text.into());
+    }
+    let bytes = json.get("bytes")?.as_array()?;
+    let bytes: Option<Vec<u8>> = bytes
+        .iter()
+        .map(|byte| u8::try_from(byte.as_u64()?).ok())
+        .collect();
+    Some(OsString::from_vec(bytes?).into())
+}
+
 fn display(path: PathBuf) -> String {
     // Paths come from JSON text, so they are Unicode, unless the folder's name is not.
     path.into_os_string()
@@ -73,6 +100,16 @@ fn relative(path: &Path, base: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_is_no_text_comes_back_from_json() {
+        let odd = PathBuf::from(OsString::from_vec(b"/data/\xff.json".to_vec()));
+        for path in [PathBuf::from("/data/a.json"), odd] {
+            assert_eq!(from_json(&to_json(&path)), Some(path));
+        }
+        assert_eq!(from_json(&Value::Null), None);
+        assert_eq!(from_json(&serde_json::json!({"bytes": [300]})), None);
+    }
 
     #[test]
     fn paths_are_rewritten_as_asked() {

@@ -69,18 +69,21 @@ impl Workspace {
     /// If its file cannot be opened, or has lost bytes.
     pub fn log(&self, name: &str) -> io::Result<Log> {
         let Some(kept) = &self.kept else {
-            return Ok(Log::over(name, tempfile::tempfile_in(&self.directory)?));
+            let file = tempfile::tempfile_in(&self.directory)?;
+            let place = format!("a nameless file in {}", self.directory.display());
+            return Ok(Log::over(name, place, file));
         };
         let path = self.directory.join(name);
+        let place = path.display().to_string();
         if let Some(committed) = kept.committed.get(name) {
             let (file, digest) = reopen(&path, committed)?;
             return Ok(Log {
                 length: committed.bytes,
                 digest,
-                ..Log::over(name, file)
+                ..Log::over(name, place, file)
             });
         }
-        Ok(Log::over(name, create_fresh(&path)?))
+        Ok(Log::over(name, place, create_fresh(&path)?))
     }
 
     /// Opens the log `name` if a later process could go on with it: for what this process has in
@@ -142,15 +145,18 @@ fn output_name(target: &Path) -> String {
 /// An append-only file that is read back from its start.
 pub struct Log {
     name: String,
+    /// Where it is, for messages: who hears of a full disk must know which.
+    place: String,
     writer: BufWriter<File>,
     length: u64,
     digest: Xxh3,
 }
 
 impl Log {
-    fn over(name: &str, file: File) -> Self {
+    fn over(name: &str, place: String, file: File) -> Self {
         Self {
             name: name.to_owned(),
+            place,
             writer: BufWriter::with_capacity(1 << 16, file),
             length: 0,
             digest: Xxh3::new(),
@@ -176,7 +182,7 @@ impl Log {
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.length += bytes.len() as u64;
         self.digest.update(bytes);
-        self.writer.write_all(bytes)
+        self.writer.write_all(bytes).map_err(|e| self.failed(&e))
     }
 
     /// Makes it durable and enters its length and digest.
@@ -184,8 +190,9 @@ impl Log {
     /// # Errors
     /// If the disk is full or fails.
     pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
-        self.writer.flush()?;
-        self.writer.get_ref().sync_data()?;
+        self.flush()?;
+        let synced = self.writer.get_ref().sync_data();
+        synced.map_err(|e| self.failed(&e))?;
         let committed = Committed {
             bytes: self.length,
             xxh3_128: hex(&self.digest),
@@ -199,7 +206,7 @@ impl Log {
     /// # Errors
     /// If the last bytes cannot be written.
     pub fn replay(&mut self) -> io::Result<Replay<'_>> {
-        self.writer.flush()?;
+        self.flush()?;
         Ok(BufReader::with_capacity(
             1 << 18,
             Positioned {
@@ -222,7 +229,11 @@ impl Log {
     /// # Errors
     /// If the disk is full or fails.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
+        self.writer.flush().map_err(|e| self.failed(&e))
+    }
+
+    fn failed(&self, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{}: {error}", self.place))
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod cut;
 
 use std::io;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -76,8 +77,8 @@ impl Plan {
             exchanges: phase.group.clone().map(|n| n + 1).collect(),
             images: image_need(&recipe.steps, &phase, &recipe.outputs),
         });
-        let files = recipe.outputs.iter().filter_map(|o| o.questions.as_ref());
-        let asset = |path: &std::path::PathBuf| {
+        let files = recipe.outputs.iter().flat_map(|o| o.options.files());
+        let asset = |path: &Path| {
             let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
             Asset::now(path).map_err(named)
         };

@@ -218,7 +218,7 @@ pub const KEYS: &[KeyDef] = &[
         Kind::Word(&["none", "exists", "header", "decode"]),
         "",
         Role::Own,
-        "How far images are checked before a row is written, for outputs that do not say; by default `decode` for llava and sampled outputs, else `none`.",
+        "How far images are checked before a row is written, for outputs that do not say; by default `decode` for sampled outputs and what training reads, else `none`.",
     ),
     key(
         "seed",

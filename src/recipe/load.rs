@@ -10,11 +10,12 @@ use super::model::{
     CompatStats, Inputs, OnError, OutputSpec, PathStyle, Recipe, Step, Target, Tracer, Validation,
 };
 use super::nearest::{did_you_mean, nearest};
-use super::outputs::{self, Defaults, check_export, check_targets, word_hint};
+use super::outputs::{Defaults, check_export, check_targets, output_keys, word_hint};
 use super::problem::{Problem, Problems};
 use super::process::{self, Surroundings, note};
 use super::yaml::{self, Entry, Issue, Node, Pos, Value};
 use super::{LoadOptions, RecipeSource};
+use crate::io::format::OutputFormat;
 use crate::op::{self, BaseParams};
 
 /// Largest recipe read, in bytes.
@@ -525,12 +526,17 @@ impl Loader<'_> {
             .node("export_shard_size")
             .and_then(bytes)
             .filter(|&n| n > 0);
+        let export_type = self.node("export_type");
         let main = if let Some(target) = &self.options.output {
-            let target = match target {
-                Target::Stdout => Target::Stdout,
-                Target::Stream(path) | Target::File(path) => defaults.target_at(path),
-            };
-            Some((Pos::default(), target))
+            let at = Pos::default();
+            Some(match target {
+                Target::Stdout | Target::Caller => (at, target.clone(), OutputFormat::ROWS),
+                Target::Stream(path) | Target::File(path) => {
+                    let format =
+                        check_export(at, &self.options.cwd, path, export_type, &mut issues);
+                    (at, defaults.target_at(path), format)
+                }
+            })
         } else {
             let written = self.node("export_path").map(|node| node.at);
             let path = match written {
@@ -540,13 +546,23 @@ impl Loader<'_> {
             };
             path.map(|path| {
                 let at = written.unwrap_or_default();
-                check_export(at, &path, self.node("export_type"), &mut issues);
-                (at, defaults.target(&path))
+                let format = check_export(
+                    at,
+                    &self.options.cwd,
+                    Path::new(&path),
+                    export_type,
+                    &mut issues,
+                );
+                (at, defaults.target(&path), format)
             })
         };
-        if let Some((at, target)) = main {
+        if let Some((at, target, format)) = main {
             let line = if at.source == 0 { at.line } else { 0 };
-            specs.insert(0, (at, defaults.plain(target, shard_size, line)));
+            let spec = OutputSpec {
+                shard_size,
+                ..defaults.plain(format, target, line)
+            };
+            specs.insert(0, (at, spec));
         }
         check_targets(&specs, inputs, &mut issues);
         self.issues.append(&mut issues);
@@ -599,7 +615,7 @@ fn unknown_key(name: &str, at: Pos) -> Issue {
     if op::find(name).is_some() || super::peer_ops::find(name).is_some() {
         return issue.hint("it is an operator: list it under `process`, with `- ` before it");
     }
-    if outputs::OUTPUT_KEYS.iter().any(|key| key.name == name) {
+    if output_keys().iter().any(|(key, _)| key.name == name) {
         return issue.hint("it belongs to an item of `outputs`");
     }
     issue.hint(

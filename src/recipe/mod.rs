@@ -22,10 +22,12 @@ pub use fused::{FUSED, LIST as FUSED_LIST};
 pub use keys::{BASE_KEYS, BaseKey, KEYS, KeyDef, Kind, Role, parse_size};
 pub use load::load;
 pub use model::{
-    CompatStats, Inputs, OnError, OutputFormat, OutputSpec, PathStyle, QuarantineLimit, Recipe,
-    Sampler, Step, Target, Tracer, Validation,
+    CompatStats, Inputs, OnError, OutputSpec, PathStyle, QuarantineLimit, Recipe, Sampler, Step,
+    Target, Tracer, Validation,
 };
-pub use outputs::{OUTPUT_KEYS, OutputKey};
+pub use outputs::{
+    OutputKey, PathProblem, check_local, check_named, check_path, check_place, output_keys,
+};
 pub use problem::{Problem, Problems};
 pub use schema::ParamSchema;
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::io::Destination;
 use crate::io::destination::is_stdout;
+use crate::io::format::{Options, OutputFormat};
 use crate::op::{BaseParams, Family, OpDef, OpSpec, Operator};
 use crate::sample::ImageCheck;
 
@@ -115,6 +116,8 @@ pub enum Target {
     Stream(PathBuf),
     /// A file.
     File(PathBuf),
+    /// The program that runs the recipe: see [`crate::exec::run_to`]. No recipe can name it.
+    Caller,
 }
 
 impl Target {
@@ -140,7 +143,7 @@ impl Target {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Stdout => None,
+            Self::Stdout | Self::Caller => None,
             Self::Stream(path) | Self::File(path) => Some(path),
         }
     }
@@ -148,9 +151,10 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.path() {
-            None => f.write_str("standard output"),
-            Some(path) => write!(f, "{}", path.display()),
+        match self {
+            Self::Stdout => f.write_str("standard output"),
+            Self::Caller => f.write_str("the caller"),
+            Self::Stream(path) | Self::File(path) => write!(f, "{}", path.display()),
         }
     }
 }
@@ -174,10 +178,10 @@ pub struct OutputSpec {
     pub sampler: Sampler,
     /// Write the sample in random order instead of input order.
     pub shuffle: bool,
-    /// `llava`: the records whose ids and first human turns are restored.
-    pub questions: Option<PathBuf>,
-    /// JSONL: cut the output into shards of about this many bytes.
+    /// Cut the output into shards of about this many bytes.
     pub shard_size: Option<u64>,
+    /// What is said of it that only its format knows.
+    pub options: Options,
     /// 1-based line in the recipe; 0 for the default or the command line.
     pub line: usize,
 }
@@ -215,18 +219,6 @@ macro_rules! words {
 }
 
 words! {
-    /// The format of an output.
-    OutputFormat {
-        /// One JSON object a line.
-        Jsonl = "jsonl",
-        /// One JSON array of conversations, as `LLaVA` reads it.
-        Llava = "llava",
-        /// LLaVA records turned back into Data-Juicer rows, one a line.
-        Dj = "dj",
-    }
-}
-
-words! {
     /// How image paths are written.
     PathStyle {
         /// Absolute and normalised.
@@ -249,6 +241,17 @@ words! {
         Header = "header",
         /// It decodes, as strictly as a trainer's loader.
         Decode = "decode",
+    }
+}
+
+impl From<ImageCheck> for Validation {
+    fn from(level: ImageCheck) -> Self {
+        match level {
+            ImageCheck::None => Self::None,
+            ImageCheck::Exists => Self::Exists,
+            ImageCheck::Header => Self::Header,
+            ImageCheck::Decode => Self::Decode,
+        }
     }
 }
 
@@ -473,22 +476,43 @@ impl Step {
 }
 
 impl OutputSpec {
+    /// Every row, in `format`, as a recipe that says no more would have it.
+    #[must_use]
+    pub fn new(format: OutputFormat, target: Target) -> Self {
+        Self {
+            format,
+            target,
+            paths: PathStyle::Absolute,
+            validate: format.check.into(),
+            sample: None,
+            seed: 42,
+            sampler: Sampler::Uniform,
+            shuffle: false,
+            shard_size: None,
+            options: Options::default(),
+            line: 0,
+        }
+    }
+
     /// The output as it would be written with nothing left to defaults.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let path = self.target.path();
         let path = path.map_or_else(|| "-".to_owned(), |path| path.display().to_string());
-        json!({
-            "format": self.format.word(),
-            "path": path,
-            "paths": self.paths.word(),
-            "validate": self.validate.word(),
-            "sample": self.sample,
-            "seed": self.seed,
-            "sampler": self.sampler.word(),
-            "shuffle": self.shuffle,
-            "questions": self.questions.as_ref().map(|p| p.display().to_string()),
-            "shard_size": self.shard_size,
-        })
+        let mut json = self.options.to_json();
+        for (name, value) in [
+            ("format", json!(self.format)),
+            ("path", json!(path)),
+            ("paths", json!(self.paths.word())),
+            ("validate", json!(self.validate.word())),
+            ("sample", json!(self.sample)),
+            ("seed", json!(self.seed)),
+            ("sampler", json!(self.sampler.word())),
+            ("shuffle", json!(self.shuffle)),
+            ("shard_size", json!(self.shard_size)),
+        ] {
+            json.insert(name.to_owned(), value);
+        }
+        Value::Object(json)
     }
 }

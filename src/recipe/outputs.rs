@@ -1,13 +1,16 @@
 //! The `outputs` list and `export_path`, resolved and checked against each other.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::inputs::locate;
 use super::keys::{Kind, bytes};
-use super::model::{Inputs, OutputFormat, OutputSpec, PathStyle, Sampler, Target, Validation};
+use super::model::{Inputs, OutputSpec, PathStyle, Sampler, Target, Validation};
 use super::nearest::did_you_mean;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
+use crate::io::Destination;
+use crate::io::format::{self, FormatOption, OptionKind, OptionValue, OutputFormat};
 
 /// One key of an output.
 #[derive(Debug, Clone, Copy)]
@@ -20,12 +23,31 @@ pub struct OutputKey {
     pub doc: &'static str,
 }
 
-/// The keys of an item of `outputs`.
-pub const OUTPUT_KEYS: &[OutputKey] = &[
+/// The keys of an item of `outputs`: those of all outputs, then those that a format adds.
+#[must_use]
+pub fn output_keys() -> Vec<(OutputKey, Vec<OutputFormat>)> {
+    let own = format::all_options().into_iter().map(|(option, formats)| {
+        let key = OutputKey {
+            name: option.name,
+            kind: match option.kind {
+                OptionKind::Word(words) => Kind::Word(words),
+                OptionKind::File => Kind::Text,
+                OptionKind::Flag => Kind::Bool,
+            },
+            doc: option.doc,
+        };
+        (key, formats)
+    });
+    let all = COMMON_KEYS.iter().map(|key| (*key, Vec::new()));
+    all.chain(own).collect()
+}
+
+/// The keys that every output may have.
+const COMMON_KEYS: &[OutputKey] = &[
     OutputKey {
         name: "format",
         kind: Kind::Word(OutputFormat::WORDS),
-        doc: "What is written: `jsonl`, or a `llava` array; may be left out for a path that ends in .jsonl.",
+        doc: "What is written; may be left out for a path that ends in .jsonl (one row a line) or .json (one array of rows).",
     },
     OutputKey {
         name: "path",
@@ -63,14 +85,9 @@ pub const OUTPUT_KEYS: &[OutputKey] = &[
         doc: "Write the sample in random order instead of input order.",
     },
     OutputKey {
-        name: "questions",
-        kind: Kind::Text,
-        doc: "LLaVA: the file of records (`stage_1.json`) whose ids and first human turns are restored.",
-    },
-    OutputKey {
         name: "shard_size",
         kind: Kind::Bytes,
-        doc: "JSON Lines: cut the output into shards of about this many bytes.",
+        doc: "Cut the output into shards of about this many bytes, each a whole file of its format.",
     },
 ];
 
@@ -89,20 +106,15 @@ pub struct Defaults<'a> {
 }
 
 impl Defaults<'_> {
-    /// The plain output at `target`.
-    pub fn plain(&self, target: Target, shard_size: Option<u64>, line: usize) -> OutputSpec {
+    /// The output at `target` that says nothing but its format.
+    pub fn plain(&self, format: OutputFormat, target: Target, line: usize) -> OutputSpec {
+        let spec = OutputSpec::new(format, target);
         OutputSpec {
-            format: OutputFormat::Jsonl,
-            target,
             paths: self.paths,
-            validate: self.validate.unwrap_or(Validation::None),
-            sample: None,
+            validate: self.validate.unwrap_or(spec.validate),
             seed: self.seed,
-            sampler: Sampler::Uniform,
-            shuffle: false,
-            questions: None,
-            shard_size,
             line,
+            ..spec
         }
     }
 
@@ -124,11 +136,11 @@ impl Defaults<'_> {
     pub fn read(&self, at: Pos, entries: &[Entry], issues: &mut Vec<Issue>) -> Option<OutputSpec> {
         let before = issues.len();
         let line = if at.source == 0 { at.line } else { 0 };
-        let mut spec = self.plain(Target::Stdout, None, line);
-        let (mut format, mut path, mut paths, mut validate) = (None, None, None, None);
+        let keys = output_keys();
+        let mut said: BTreeMap<&str, (Pos, Node)> = BTreeMap::new();
         for entry in entries {
-            let Some(key) = OUTPUT_KEYS.iter().find(|k| k.name == entry.key) else {
-                let names = OUTPUT_KEYS.iter().map(|k| k.name);
+            let Some((key, _)) = keys.iter().find(|(key, _)| key.name == entry.key) else {
+                let names = keys.iter().map(|(key, _)| key.name);
                 let all: Vec<&str> = names.clone().collect();
                 issues.push(
                     Issue::new(
@@ -142,104 +154,130 @@ impl Defaults<'_> {
                 );
                 continue;
             };
-            let node = match key.kind.fit(&entry.node) {
-                Ok(node) => node,
-                Err(expected) => {
-                    issues.push(
-                        Issue::new(
-                            entry.node.at,
-                            format!("'{}' of an output: {expected}", entry.key),
-                        )
-                        .maybe_hint(word_hint(key.kind, &entry.node)),
-                    );
-                    continue;
+            match key.kind.fit(&entry.node) {
+                Ok(node) if node.is_null() => {}
+                Ok(node) => {
+                    said.insert(key.name, (entry.node.at, node));
                 }
-            };
-            match (key.name, &node.value) {
-                ("format", Value::Str(word)) => format = OutputFormat::from_word(word),
-                ("path", Value::Str(text)) => path = Some(text.clone()),
-                ("paths", Value::Str(word)) => paths = PathStyle::from_word(word),
-                ("validate", Value::Str(word)) => validate = Validation::from_word(word),
-                ("sample", Value::Int(n)) => spec.sample = u64::try_from(*n).ok(),
-                ("seed", Value::Int(n)) => {
-                    spec.seed = u64::try_from(*n).unwrap_or(spec.seed);
-                }
-                ("sampler", Value::Str(word)) => {
-                    spec.sampler = Sampler::from_word(word).unwrap_or(spec.sampler);
-                }
-                ("shuffle", Value::Bool(on)) => spec.shuffle = *on,
-                ("questions", Value::Str(text)) => {
-                    spec.questions = locate(text, self.search).filter(|p| p.is_file());
-                    if spec.questions.is_none() {
-                        issues.push(Issue::new(
-                            entry.node.at,
-                            format!("questions file not found: {text}"),
-                        ));
-                    }
-                }
-                ("shard_size", _) => spec.shard_size = bytes(&node).filter(|&n| n > 0),
-                _ => {}
+                Err(expected) => issues.push(
+                    Issue::new(
+                        entry.node.at,
+                        format!("'{}' of an output: {expected}", entry.key),
+                    )
+                    .maybe_hint(word_hint(key.kind, &entry.node)),
+                ),
             }
         }
         if issues.len() > before {
             return None;
         }
-        let place = |name: &str| {
-            entries
-                .iter()
-                .find(|e| e.key == name)
-                .map_or(at, |e| e.node.at)
+        let place = |name: &str| said.get(name).map_or(at, |(at, _)| *at);
+        let value = |name: &str| said.get(name).map(|(_, node)| &node.value);
+        let text = |name: &str| match value(name) {
+            Some(Value::Str(text)) => Some(text.as_str()),
+            _ => None,
         };
-        let Some(path) = path.filter(|p| !p.is_empty()) else {
+        let count = |name: &str| match value(name) {
+            Some(Value::Int(n)) => u64::try_from(*n).ok(),
+            _ => None,
+        };
+        let Some(path) = text("path").filter(|path| !path.is_empty()) else {
             issues.push(Issue::new(at, "this output has no path"));
             return None;
         };
-        spec.format = match format {
-            Some(format) => format,
-            None if path.to_ascii_lowercase().ends_with(".jsonl") => OutputFormat::Jsonl,
-            None => {
-                issues.push(
-                    Issue::new(at, "this output has no format")
-                        .hint("add `format: jsonl` or `format: llava`"),
-                );
+        let format = text("format").and_then(OutputFormat::from_word);
+        let format = match check_path(self.cwd, Path::new(path), format) {
+            Ok(Some(format)) => format,
+            Ok(None) => {
+                issues.push(Issue::new(at, "this output has no format").hint(format!(
+                    "add `format: {}`",
+                    OutputFormat::WORDS.join("`, `format: ")
+                )));
+                return None;
+            }
+            Err(problem) => {
+                issues.push(problem.issue(place("path")));
                 return None;
             }
         };
-        if spec.sample.is_none() {
-            for name in ["sampler", "shuffle"] {
-                if entries.iter().any(|e| e.key == name && !e.node.is_null()) {
-                    issues.push(
-                        Issue::new(place(name), format!("'{name}' of an output needs `sample`"))
-                            .hint("add `sample: N`"),
-                    );
-                }
-            }
-        }
-        match spec.format {
-            OutputFormat::Jsonl if spec.questions.is_some() => issues.push(Issue::new(
-                place("questions"),
-                "'questions' belongs to outputs of format llava",
-            )),
-            OutputFormat::Llava if spec.shard_size.is_some() => issues.push(Issue::new(
-                place("shard_size"),
-                "'shard_size' belongs to outputs of format jsonl",
-            )),
-            _ => {}
-        }
-        if compressed(&path) {
-            issues.push(not_compressed(place("path"), &path));
-        }
-        spec.target = self.target(&path);
-        spec.paths = paths.unwrap_or(self.paths);
-        spec.validate = validate.or(self.validate).unwrap_or(
-            if spec.format == OutputFormat::Llava || spec.sample.is_some() {
+        let mut spec = self.plain(format, self.target(path), line);
+        spec.paths = text("paths")
+            .and_then(PathStyle::from_word)
+            .unwrap_or(spec.paths);
+        spec.sample = count("sample");
+        spec.validate = text("validate")
+            .and_then(Validation::from_word)
+            .or(self.validate)
+            .unwrap_or(if spec.sample.is_some() {
                 Validation::Decode
             } else {
-                Validation::None
-            },
-        );
+                spec.validate
+            });
+        spec.seed = count("seed").unwrap_or(spec.seed);
+        spec.sampler = text("sampler")
+            .and_then(Sampler::from_word)
+            .unwrap_or(spec.sampler);
+        spec.shuffle = matches!(value("shuffle"), Some(Value::Bool(true)));
+        spec.shard_size = said
+            .get("shard_size")
+            .and_then(|(_, node)| bytes(node))
+            .filter(|&n| n > 0);
+        if spec.sample.is_none() {
+            for name in ["sampler", "shuffle"]
+                .into_iter()
+                .filter(|name| said.contains_key(name))
+            {
+                issues.push(
+                    Issue::new(place(name), format!("'{name}' of an output needs `sample`"))
+                        .hint("add `sample: N`"),
+                );
+            }
+        }
+        for (key, formats) in keys.iter().filter(|(_, formats)| !formats.is_empty()) {
+            let (Some(value), Some(option)) = (value(key.name), format.option(key.name)) else {
+                if said.contains_key(key.name) {
+                    issues.push(Issue::new(
+                        place(key.name),
+                        format!(
+                            "'{}' belongs to outputs of format {}",
+                            key.name,
+                            names_of(formats)
+                        ),
+                    ));
+                }
+                continue;
+            };
+            match self.option(option, value) {
+                Ok(value) => spec.options.set(option, value),
+                Err(what) => issues.push(Issue::new(place(key.name), what)),
+            }
+        }
         (issues.len() == before).then_some(spec)
     }
+
+    /// The value of an option, checked as far as its kind goes.
+    fn option(&self, option: &FormatOption, value: &Value) -> Result<OptionValue, String> {
+        match (option.kind, value) {
+            (OptionKind::Word(words), Value::Str(text)) => words
+                .iter()
+                .find(|word| *word == text)
+                .map(|word| OptionValue::Word(word)),
+            (OptionKind::Flag, Value::Bool(on)) => Some(OptionValue::Flag(*on)),
+            (OptionKind::File, Value::Str(text)) => {
+                let found = locate(text, self.search).filter(|path| path.is_file());
+                let path =
+                    found.ok_or_else(|| format!("{} file not found: {text}", option.name))?;
+                Some(OptionValue::File(path))
+            }
+            _ => None,
+        }
+        .ok_or_else(|| format!("'{}' of an output has another kind of value", option.name))
+    }
+}
+
+fn names_of(formats: &[OutputFormat]) -> String {
+    let names: Vec<&str> = formats.iter().map(|format| format.word()).collect();
+    names.join(" or ")
 }
 
 /// A suggestion for a misspelt word of a closed choice.
@@ -250,59 +288,164 @@ pub fn word_hint(kind: Kind, node: &Node) -> Option<String> {
     }
 }
 
-fn compressed(path: &str) -> bool {
-    let path = path.to_ascii_lowercase();
-    [".gz", ".zst", ".bz2", ".xz"]
-        .iter()
-        .any(|s| path.ends_with(s))
+/// Suffixes of compressors. Outputs are written as they are.
+const COMPRESSED: &[&str] = &["gz", "zst", "zstd", "bz2", "xz", "zip", "lz4"];
+
+/// Suffixes of data that djr does not write.
+const FOREIGN: &[&str] = &[
+    "parquet", "csv", "tsv", "txt", "arrow", "feather", "tar", "lance", "avro", "orc", "xlsx",
+    "yaml", "yml", "html",
+];
+
+/// Why an output cannot go where it is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathProblem {
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
 }
 
-fn not_compressed(at: Pos, path: &str) -> Issue {
-    Issue::new(at, format!("outputs are written uncompressed: {path}"))
-        .hint("drop the suffix, or write to `-` and pipe into a compressor")
-}
-
-/// Checks `export_path`: its format follows from `export_type`, else from its suffix.
-pub fn check_export(at: Pos, path: &str, export_type: Option<&Node>, issues: &mut Vec<Issue>) {
-    if path.contains("://") {
-        issues.push(
-            Issue::new(at, format!("the output is remote: {path}"))
-                .hint("djr writes local files only"),
-        );
-        return;
+impl PathProblem {
+    fn new(what: String, hint: impl Into<String>) -> Self {
+        Self {
+            what,
+            hint: hint.into(),
+        }
     }
-    let written = match export_type {
+
+    fn issue(self, at: Pos) -> Issue {
+        Issue::new(at, self.what).hint(self.hint)
+    }
+}
+
+/// Checks the path of an output of any command, relative to `cwd`: it is local, names a file, and its suffix says
+/// what `format` writes. Without a format the suffix decides; `None` if it says nothing.
+///
+/// # Errors
+/// What is wrong with the path.
+pub fn check_path(
+    cwd: &Path,
+    path: &Path,
+    format: Option<OutputFormat>,
+) -> Result<Option<OutputFormat>, PathProblem> {
+    let shown = path.display();
+    if path.as_os_str() == "-" || Destination::is_stream(&cwd.join(path)) {
+        return Ok(Some(format.unwrap_or(OutputFormat::ROWS)));
+    }
+    check_place(cwd, path)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let suffix = name.rsplit_once('.').map_or("", |(_, suffix)| suffix);
+    let suffix = suffix.to_ascii_lowercase();
+    if COMPRESSED.contains(&suffix.as_str()) {
+        return Err(PathProblem::new(
+            format!("outputs are written uncompressed: {shown}"),
+            "drop the suffix, or write to `-` and pipe into a compressor",
+        ));
+    }
+    let by_suffix = OutputFormat::of_suffix(&suffix);
+    match format {
+        None => Ok(by_suffix),
+        Some(format)
+            if format.suffixes.contains(&suffix.as_str())
+                || by_suffix.is_none() && !FOREIGN.contains(&suffix.as_str()) =>
+        {
+            Ok(Some(format))
+        }
+        Some(format) => Err(PathProblem::new(
+            format!("the name {shown} says {suffix}, and format {format} is not written under it"),
+            format!("let it end in .{}", format.suffixes.join(" or .")),
+        )),
+    }
+}
+
+/// As [`check_path`], for an output whose format nobody names.
+///
+/// # Errors
+/// Also where the suffix says no format that djr writes.
+pub fn check_named(cwd: &Path, path: &Path) -> Result<OutputFormat, PathProblem> {
+    if let Some(format) = check_path(cwd, path, None)? {
+        return Ok(format);
+    }
+    let shown = path.display();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Err(PathProblem::new(
+        match name.rsplit_once('.') {
+            Some((_, suffix)) => {
+                format!(
+                    "djr does not export {}: {shown}",
+                    suffix.to_ascii_lowercase()
+                )
+            }
+            None => format!("the output has no suffix: {shown}"),
+        },
+        SUFFIX_HINT,
+    ))
+}
+
+const SUFFIX_HINT: &str = "let it end in .jsonl, or in .json for one array of rows; for LLaVA's format use `djr convert --to llava` or add an item to `outputs`";
+
+/// Checks that a path is local and that of a file, whatever goes there.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_place(cwd: &Path, path: &Path) -> Result<(), PathProblem> {
+    check_local(path)?;
+    let ends = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    if ends || cwd.join(path).is_dir() {
+        return Err(PathProblem::new(
+            format!("the output is a directory: {}", path.display()),
+            "name a file in it",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that a path is local.
+///
+/// # Errors
+/// If it is not.
+pub fn check_local(path: &Path) -> Result<(), PathProblem> {
+    let text = path.as_os_str().as_encoded_bytes();
+    if text.windows(3).any(|three| three == b"://") {
+        return Err(PathProblem::new(
+            format!("the output is remote: {}", path.display()),
+            "djr writes local files only",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks `export_path`: its format follows from `export_type`, else from its suffix. Data-Juicer
+/// writes what `export_type` says under any name.
+pub fn check_export(
+    at: Pos,
+    cwd: &Path,
+    path: &Path,
+    export_type: Option<&Node>,
+    issues: &mut Vec<Issue>,
+) -> OutputFormat {
+    let typed = match export_type {
         Some(Node {
             value: Value::Str(word),
             at,
             ..
-        }) => Some((*at, word.clone())),
+        }) => Some((word, *at)),
         _ => None,
     };
-    if matches!(path, "-" | "/dev/stdout") && written.is_none() {
-        return;
-    }
-    if compressed(path) {
-        issues.push(not_compressed(at, path));
-        return;
-    }
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let (at, format) = written.unwrap_or_else(|| {
-        let suffix = name.rsplit_once('.').map_or("", |(_, suffix)| suffix);
-        (at, suffix.to_ascii_lowercase())
-    });
-    if format == "jsonl" || (path.starts_with("/dev/") && format.is_empty()) {
-        return;
-    }
-    let what = if format.is_empty() {
-        format!("export_path has no suffix: {path}")
-    } else {
-        format!("djr does not export {format}")
+    let format = typed.map(|(word, _)| OutputFormat::of_suffix(word));
+    let checked = match (typed, format.flatten()) {
+        (None, _) => check_named(cwd, path),
+        (Some(_), Some(format)) => check_place(cwd, path).map(|()| format),
+        (Some((word, at)), None) => {
+            issues.push(Issue::new(at, format!("djr does not export {word}")).hint(SUFFIX_HINT));
+            return OutputFormat::ROWS;
+        }
     };
-    issues.push(
-        Issue::new(at, what)
-            .hint("let export_path end in .jsonl; for LLaVA's format add an item to `outputs`"),
-    );
+    checked.unwrap_or_else(|problem| {
+        issues.push(problem.issue(at));
+        OutputFormat::ROWS
+    })
 }
 
 /// Checks that each output can be written and destroys neither an input nor another output.
@@ -315,7 +458,7 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
     for (at, spec) in outputs {
         let identity = match &spec.target {
             Target::Stdout => None,
-            Target::Stream(_) => continue,
+            Target::Stream(_) | Target::Caller => continue,
             Target::File(path) => {
                 if let Some(reason) = unwritable(path) {
                     issues.push(Issue::new(

@@ -398,10 +398,11 @@ outputs:
   - {format: llava, path: b.json, paths: relative, questions: rows.jsonl}
   - {format: jsonl, path: c.jsonl, sample: 10, sampler: python, seed: 1024, shuffle: true}
   - {format: jsonl, path: '-', validate: header, shard_size: 1MB}
+  - {path: e.json, sample: 3}
 ",
     );
     let recipe = case.load().unwrap();
-    let [a, b, c, d] = recipe.outputs.as_slice() else {
+    let [a, b, c, d, array] = recipe.outputs.as_slice() else {
         panic!("{:?}", recipe.outputs);
     };
     assert_eq!(
@@ -412,7 +413,10 @@ outputs:
         (b.validate, b.paths),
         (Validation::Decode, PathStyle::Relative)
     );
-    assert_eq!(b.questions, Some(case.path("rows.jsonl")));
+    let questions = b.options.file("questions").map(Path::to_owned);
+    assert_eq!(questions, Some(case.path("rows.jsonl")));
+    assert_eq!((a.format.word(), array.format.word()), ("jsonl", "json"));
+    assert_eq!(array.validate, Validation::Decode);
     assert_eq!(
         (c.validate, c.sample, c.seed),
         (Validation::Decode, Some(10), 1024)
@@ -434,9 +438,10 @@ fn outputs_are_checked_against_each_other_and_the_input() {
         ("[{path: rows.jsonl}]", "is an input, too"),
         ("[{path: rows.jsonl/x.jsonl}]", "is not a directory"),
         ("[{path: ''}]", "has no path"),
-        ("[{path: a.json}]", "has no format"),
+        ("[{path: a.out}]", "has no format"),
+        ("[{path: a}]", "has no format"),
         (
-            "[{path: a.jsonl, questions: none.json}]",
+            "[{path: a.json, format: llava, questions: none.json}]",
             "questions file not found",
         ),
         (
@@ -444,9 +449,21 @@ fn outputs_are_checked_against_each_other_and_the_input() {
             "belongs to outputs of format llava",
         ),
         (
-            "[{format: llava, path: a.json, shard_size: 5}]",
-            "belongs to outputs of format jsonl",
+            "[{format: dj, path: a.jsonl, images: list}]",
+            "belongs to outputs of format llava",
         ),
+        (
+            "[{format: llava, path: a.json, images: both}]",
+            "expected one of",
+        ),
+        (
+            "[{format: llava, path: a.jsonl}]",
+            "the name a.jsonl says jsonl",
+        ),
+        ("[{format: jsonl, path: a.json}]", "let it end in .jsonl"),
+        ("[{format: jsonl, path: a.parquet}]", "says parquet"),
+        ("[{format: jsonl, path: 's3://b/a.jsonl'}]", "remote"),
+        ("[{format: jsonl, path: new/}]", "is a directory"),
         ("[{path: a.jsonl, shuffle: true}]", "needs `sample`"),
         ("[{path: a.jsonl, sample: 0}]", "at least 1"),
         ("[{path: a.jsonl, smple: 1}]", "did you mean 'sample'?"),

@@ -7,7 +7,9 @@ use crate::support::{Scratch, rows};
 /// Runs `djr convert` on `input` from standard input; what it wrote, and the codes of what it set
 /// aside.
 fn convert(scratch: &Scratch, args: &[&str], input: &Value) -> (Vec<u8>, Vec<String>) {
-    let mut line = vec!["convert", "--run-dir", "aside"];
+    // Each conversion has a record of its own.
+    let aside = format!("aside-{}", scratch.files("").len());
+    let mut line = vec!["convert", "--run-dir", &aside];
     line.extend(args);
     let text = match input {
         // Rows are lines.
@@ -19,7 +21,7 @@ fn convert(scratch: &Scratch, args: &[&str], input: &Value) -> (Vec<u8>, Vec<Str
     };
     let ran = scratch.djr_with(&line, text.as_bytes());
     assert!(matches!(ran.code, 0 | 1), "{}", ran.stderr);
-    let quarantine = scratch.path("aside/quarantine.jsonl");
+    let quarantine = scratch.path(&format!("{aside}/quarantine.jsonl"));
     let codes = std::fs::read(quarantine).map_or_else(
         |_| Vec::new(),
         |bytes| {

@@ -23,6 +23,7 @@ mod groups;
 mod hostile;
 mod images;
 mod ledger;
+mod outputs;
 mod parts;
 mod pipeline;
 mod produced;

@@ -7,10 +7,47 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::Renderer;
 use super::llava::IMAGE_TOKEN;
+use super::{Format, FormatOption, Framing, Made, OptionKind, Options, Renderer, Setting};
 use crate::io::paths::PathWriter;
-use crate::sample::{FieldPath, JsonText, RowError, Sample, push_string};
+use crate::recipe::PathStyle;
+use crate::sample::{FieldPath, ImageCheck, JsonText, RowError, Sample, push_string};
+
+/// The format.
+pub const FORMAT: &Format = &Format {
+    name: "dj",
+    summary: "LLaVA records turned back into Data-Juicer rows, one JSON object a line.",
+    suffixes: &["jsonl"],
+    framing: Framing::LINES,
+    holds_rows: false,
+    needs_text: false,
+    image_key: Some("image"),
+    written_image_key: Some("images"),
+    check: ImageCheck::None,
+    paths: PathStyle::Keep,
+    options: &[FormatOption {
+        name: ONLY_CAPTION,
+        argument: "only-caption",
+        kind: OptionKind::Flag,
+        doc: "Keep only the answers, as captions.",
+    }],
+    renderer,
+};
+
+const ONLY_CAPTION: &str = "only_caption";
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "renderers of other formats read files"
+)]
+fn renderer(options: &Options, setting: Setting) -> Made {
+    Ok(Box::new(DjRenderer {
+        image_token: setting.image_token,
+        eoc_token: setting.eoc_token,
+        only_caption: options.flag(ONLY_CAPTION),
+        paths: setting.paths,
+    }))
+}
 
 /// What stands for a video in LLaVA records that do not write `<image>` for one.
 const VIDEO_TOKEN: &str = "<video>";

@@ -5,9 +5,40 @@ use std::borrow::Cow;
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::Renderer;
+use super::{Format, Framing, Made, Options, Renderer, Setting};
 use crate::io::paths::PathWriter;
-use crate::sample::{FieldPath, ImageSlot, JsonText, RawJson, RowError, Sample, push_string};
+use crate::recipe::PathStyle;
+use crate::sample::{
+    FieldPath, ImageCheck, ImageSlot, JsonText, RawJson, RowError, Sample, push_string,
+};
+
+/// The format.
+pub const FORMAT: &Format = &Format {
+    name: "jsonl",
+    summary: "The rows, one JSON object a line.",
+    suffixes: &["jsonl"],
+    framing: Framing::LINES,
+    holds_rows: true,
+    needs_text: false,
+    image_key: None,
+    written_image_key: None,
+    check: ImageCheck::None,
+    paths: PathStyle::Keep,
+    options: &[],
+    renderer,
+};
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "renderers of other formats read files"
+)]
+fn renderer(_: &Options, setting: Setting) -> Made {
+    Ok(Box::new(JsonlRenderer {
+        paths: setting.paths,
+        keep_stats: setting.keep_stats,
+        keep_hashes: setting.keep_hashes,
+    }))
+}
 
 /// Writes rows as one JSON object a line.
 pub struct JsonlRenderer {

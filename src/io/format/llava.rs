@@ -10,9 +10,65 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::questions::{Found, Questions};
-use super::{Renderer, push_ascii_json, strip};
+use super::{
+    Format, FormatError, FormatOption, Framing, Made, OptionKind, Options, Renderer, Setting,
+    push_ascii_json, strip,
+};
+use crate::io::Input;
 use crate::io::paths::PathWriter;
-use crate::sample::{FieldPath, ImageSlot, RowError, Sample};
+use crate::recipe::PathStyle;
+use crate::sample::{FieldPath, ImageCheck, ImageSlot, RowError, Sample};
+
+/// The format.
+pub const FORMAT: &Format = &Format {
+    name: "llava",
+    summary: "One JSON array of conversations, as LLaVA reads it.",
+    suffixes: &["json"],
+    framing: Framing::ARRAY,
+    holds_rows: false,
+    needs_text: true,
+    image_key: None,
+    written_image_key: Some("image"),
+    check: ImageCheck::Decode,
+    paths: PathStyle::Absolute,
+    options: &[
+        FormatOption {
+            name: QUESTIONS,
+            argument: QUESTIONS,
+            kind: OptionKind::File,
+            doc: "The file of records (`stage_1.json`) whose ids and first human turns are restored.",
+        },
+        FormatOption {
+            name: IMAGES,
+            argument: IMAGES,
+            kind: OptionKind::Word(&["one", "list"]),
+            doc: "What becomes of rows with several images: `one` refuses them, `list` writes a list, one token an image, as LLaVA-NeXT and MGM read it.",
+        },
+    ],
+    renderer,
+};
+
+const QUESTIONS: &str = "questions";
+const IMAGES: &str = "images";
+
+fn renderer(options: &Options, setting: Setting) -> Made {
+    let questions = options
+        .file(QUESTIONS)
+        .map(|path| Questions::load(&Input::File(path.to_owned())).map(Arc::new))
+        .transpose()
+        .map_err(|error| FormatError(error.to_string()))?;
+    Ok(Box::new(LlavaRenderer {
+        text_key: setting.text_key,
+        image_token: setting.image_token,
+        eoc_token: setting.eoc_token,
+        questions,
+        images: match options.word(IMAGES) {
+            Some("list") => Images::List,
+            _ => Images::One,
+        },
+        paths: setting.paths,
+    }))
+}
 
 /// The image token of LLaVA records.
 pub const IMAGE_TOKEN: &str = "<image>";

@@ -1,20 +1,239 @@
-//! The formats an output can have: each turns one row into the bytes of one record, or says by
-//! name why the row cannot be one.
+//! The formats an output can have: each says what it is in one [`Format`], turns one row into the
+//! bytes of one record, or says by name why the row cannot be one.
+//!
+//! A format is a file of this folder and a line in [`FORMATS`]. Recipes, the command line, the
+//! executor and what reads a finished run know formats by what stands in [`Format`] only.
 
 pub mod dj;
+pub mod json;
 pub mod jsonl;
 pub mod llava;
+mod options;
 pub mod questions;
 
-use crate::sample::{RowError, Sample};
+use std::fmt;
+use std::ops::Deref;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use options::{FormatOption, OptionKind, OptionValue, Options};
+
+use crate::io::paths::PathWriter;
+use crate::recipe::PathStyle;
+use crate::sample::{FieldPath, ImageCheck, RowError, Sample};
+
+/// All formats. One that is listed here can be written by recipes and by `djr convert`.
+pub const FORMATS: &[&Format] = &[jsonl::FORMAT, json::FORMAT, llava::FORMAT, dj::FORMAT];
+
+/// What there is to know about a format.
+#[derive(Debug)]
+pub struct Format {
+    /// Its name in recipes and after `--to`.
+    pub name: &'static str,
+    /// What it is, in one sentence.
+    pub summary: &'static str,
+    /// How the names of its files end, without a dot. A path that ends so and says no format has
+    /// the first one listed that does.
+    pub suffixes: &'static [&'static str],
+    /// What stands around its records in a file.
+    pub framing: Framing,
+    /// Whether its records are the rows themselves, so that the file can be an input again.
+    pub holds_rows: bool,
+    /// Whether a record is made of the row's text.
+    pub needs_text: bool,
+    /// The field of image paths in what it is made of, where that is not the rows' own.
+    pub image_key: Option<&'static str>,
+    /// The field of image paths in its records, where that is not the rows' own.
+    pub written_image_key: Option<&'static str>,
+    /// How far images are checked, unless somebody says otherwise.
+    pub check: ImageCheck,
+    /// How `djr convert` writes image paths, unless somebody says otherwise.
+    pub paths: PathStyle,
+    /// What can be said of an output in this format and perhaps of no other.
+    pub options: &'static [FormatOption],
+    /// What writes its records.
+    pub renderer: fn(&Options, Setting) -> Made,
+}
+
+/// What writes the records of an output, or why nothing can.
+pub type Made = Result<Box<dyn Renderer>, FormatError>;
+
+/// What a recipe says to the renderers of all formats.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The field of the caption or conversation.
+    pub text_key: FieldPath,
+    /// What stands for an image in the text, e.g. `<__dj__image>`.
+    pub image_token: String,
+    /// What ends a chunk in the text, e.g. `<|__dj__eoc|>`.
+    pub eoc_token: String,
+    /// Whether rows keep `__dj__stats__`.
+    pub keep_stats: bool,
+    /// Whether rows keep hash columns.
+    pub keep_hashes: bool,
+    /// How image paths are written.
+    pub paths: PathWriter,
+}
+
+/// A file that an option names cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct FormatError(pub String);
+
+/// The bytes that make a file of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Framing {
+    /// Stands before all records.
+    pub open: &'static [u8],
+    /// Stands before the first record.
+    pub first: &'static [u8],
+    /// Stands before each other record.
+    pub next: &'static [u8],
+    /// Stands behind each record.
+    pub after: &'static [u8],
+    /// Stands behind all records.
+    pub close: &'static [u8],
+}
+
+impl Framing {
+    /// One record a line.
+    pub const LINES: Self = Self {
+        open: b"",
+        first: b"",
+        next: b"",
+        after: b"\n",
+        close: b"",
+    };
+
+    /// A JSON array, one element a line.
+    pub const ARRAY: Self = Self {
+        open: b"[",
+        first: b"\n",
+        next: b",\n",
+        after: b"",
+        close: b"\n]\n",
+    };
+
+    /// What stands before a record that `earlier` ones of its file come before.
+    #[must_use]
+    pub fn before(&self, earlier: u64) -> &'static [u8] {
+        if earlier == 0 { self.first } else { self.next }
+    }
+}
 
 /// Writes rows in one format. Shared by all worker threads.
 pub trait Renderer: Send + Sync {
-    /// Appends the record of `sample`, without a separator or newline, to `out`.
+    /// Appends the record of `sample`, without what stands around it, to `out`.
     ///
     /// # Errors
     /// Why the row cannot be written in this format; `out` is then to be discarded.
     fn render(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError>;
+}
+
+/// One of [`FORMATS`].
+#[derive(Clone, Copy)]
+pub struct OutputFormat(&'static Format);
+
+impl OutputFormat {
+    /// Rows, one a line: what an output is that says nothing.
+    pub const ROWS: Self = Self(jsonl::FORMAT);
+
+    /// The names of all formats, in order.
+    pub const WORDS: &'static [&'static str] = &{
+        let mut words = [""; FORMATS.len()];
+        let mut at = 0;
+        while at < words.len() {
+            words[at] = FORMATS[at].name;
+            at += 1;
+        }
+        words
+    };
+
+    /// All formats, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        FORMATS.iter().copied().map(Self)
+    }
+
+    /// The format called `word`.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::all().find(|format| format.name == word)
+    }
+
+    /// The format of a file whose name ends in `suffix`.
+    #[must_use]
+    pub fn of_suffix(suffix: &str) -> Option<Self> {
+        Self::all().find(|format| format.suffixes.contains(&suffix))
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.0.name
+    }
+
+    /// The option called `name`.
+    #[must_use]
+    pub fn option(self, name: &str) -> Option<&'static FormatOption> {
+        self.0.options.iter().find(|option| option.name == name)
+    }
+}
+
+/// Every option of every format once, with the formats that have it.
+#[must_use]
+pub fn all_options() -> Vec<(&'static FormatOption, Vec<OutputFormat>)> {
+    let mut all: Vec<(&'static FormatOption, Vec<OutputFormat>)> = Vec::new();
+    for format in OutputFormat::all() {
+        for option in format.options {
+            match all.iter_mut().find(|(known, _)| known.name == option.name) {
+                Some((_, formats)) => formats.push(format),
+                None => all.push((option, vec![format])),
+            }
+        }
+    }
+    all
+}
+
+impl Deref for OutputFormat {
+    type Target = Format;
+
+    fn deref(&self) -> &Format {
+        self.0
+    }
+}
+
+impl PartialEq for OutputFormat {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for OutputFormat {}
+
+impl fmt::Debug for OutputFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name)
+    }
+}
+
+impl fmt::Display for OutputFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name)
+    }
+}
+
+impl Serialize for OutputFormat {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.name.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for OutputFormat {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(from)?;
+        Self::from_word(&word)
+            .ok_or_else(|| serde::de::Error::custom(format!("this djr writes no format '{word}'")))
+    }
 }
 
 /// Appends `text` as a JSON string of ASCII characters only, as Python's `json.dumps` does.
@@ -68,6 +287,39 @@ mod tests {
             String::from_utf8(out).unwrap(),
             r#""a\"\\\n\u007f\u00e9\u4e2d\ud83d\ude00\u0001""#
         );
+    }
+
+    #[test]
+    fn every_format_is_known_by_one_name() {
+        let mut names = OutputFormat::WORDS.to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), FORMATS.len());
+        for format in OutputFormat::all() {
+            assert_eq!(OutputFormat::from_word(format.word()), Some(format));
+            let json = serde_json::to_value(format).unwrap();
+            assert_eq!(
+                serde_json::from_value::<OutputFormat>(json).unwrap(),
+                format
+            );
+            assert!(!format.suffixes.is_empty() && format.summary.ends_with('.'));
+            for option in format.options {
+                assert!(option.doc.ends_with('.'), "{}", option.name);
+                assert_eq!(option.name.replace('_', "-"), option.argument);
+            }
+        }
+        assert_eq!(OutputFormat::of_suffix("json").unwrap().word(), "json");
+        assert!(serde_json::from_str::<OutputFormat>("\"csv\"").is_err());
+    }
+
+    #[test]
+    fn options_are_what_their_format_says() {
+        // Two formats that share a name mean the same kind of value.
+        for (option, formats) in all_options() {
+            for format in formats {
+                assert_eq!(format.option(option.name).unwrap().kind, option.kind);
+            }
+        }
     }
 
     #[test]

@@ -1,0 +1,175 @@
+//! An output in a file, or in several of about equal size.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Framed, Sink, SinkState};
+use crate::io::format::Framing;
+use crate::io::workspace::{Lengths, sync_pending};
+use crate::io::{PendingFile, Workspace};
+
+/// Writes to files that get their names when all outputs are complete.
+pub struct Files {
+    file: Box<PendingFile>,
+    framed: Framed,
+    shards: Option<Shards>,
+    written: u64,
+}
+
+/// An output cut into files of about equal size, named `base-00-of-12.ext` once their number is
+/// known. Each is a whole file of its format.
+struct Shards {
+    path: PathBuf,
+    size: u64,
+    in_shard: u64,
+    full: Vec<PendingFile>,
+    workspace: Workspace,
+}
+
+impl Files {
+    /// Opens the output at `path`, new or after `state`; with a `shard_size`, cut into files of
+    /// about so many bytes.
+    ///
+    /// # Errors
+    /// If a file cannot be opened.
+    pub fn open(
+        path: &Path,
+        framing: Framing,
+        shard_size: Option<u64>,
+        workspace: &Workspace,
+        state: Option<&SinkState>,
+    ) -> io::Result<Self> {
+        let before = state.cloned().unwrap_or_default();
+        let mut shards = None;
+        let file = match shard_size {
+            Some(size) if size > 0 => {
+                let shard = |index| workspace.pending(&numbered(path, index, None));
+                shards = Some(Shards {
+                    path: path.to_owned(),
+                    size,
+                    in_shard: before.in_shard,
+                    full: (0..before.full_shards)
+                        .map(shard)
+                        .collect::<io::Result<_>>()?,
+                    workspace: workspace.clone(),
+                });
+                shard(before.full_shards)?
+            }
+            _ => workspace.pending(path)?,
+        };
+        let mut files = Self {
+            file: Box::new(file),
+            framed: Framed {
+                framing,
+                records: before.in_file,
+            },
+            shards,
+            written: before.written,
+        };
+        if state.is_none() {
+            files.file.write_all(framing.open)?;
+        }
+        Ok(files)
+    }
+
+    /// Goes on to the next shard where this one is full.
+    fn next_shard(&mut self) -> io::Result<()> {
+        let Some(shards) = &mut self.shards else {
+            return Ok(());
+        };
+        if shards.in_shard < shards.size {
+            return Ok(());
+        }
+        shards.in_shard = 0;
+        let next = numbered(&shards.path, shards.full.len() + 1, None);
+        let next = shards.workspace.pending(&next)?;
+        self.file.write_all(self.framed.framing.close)?;
+        shards.full.push(std::mem::replace(&mut *self.file, next));
+        self.framed.records = 0;
+        self.file.write_all(self.framed.framing.open)
+    }
+}
+
+impl Sink for Files {
+    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+        self.next_shard()?;
+        let Self { file, framed, .. } = self;
+        let bytes = framed.record(record, |part| file.write_all(part))?;
+        if let Some(shards) = &mut self.shards {
+            shards.in_shard += bytes;
+        }
+        self.written += 1;
+        Ok(())
+    }
+
+    fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn sync(&mut self, lengths: &mut Lengths) -> io::Result<SinkState> {
+        let mut state = SinkState {
+            written: self.written,
+            in_file: self.framed.records,
+            ..SinkState::default()
+        };
+        if let Some(shards) = &mut self.shards {
+            state.full_shards = shards.full.len();
+            state.in_shard = shards.in_shard;
+            for shard in &mut shards.full {
+                let name = shard.target().to_owned();
+                sync_pending(shard, &name, lengths)?;
+            }
+        }
+        let name = self.file.target().to_owned();
+        sync_pending(&mut self.file, &name, lengths)?;
+        Ok(state)
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<Vec<PendingFile>> {
+        self.file.write_all(self.framed.framing.close)?;
+        let mut files = self
+            .shards
+            .as_mut()
+            .map_or_else(Vec::new, |shards| std::mem::take(&mut shards.full));
+        files.push(*self.file);
+        if let Some(shards) = &self.shards {
+            let count = files.len();
+            for (index, file) in files.iter_mut().enumerate() {
+                file.rename_target(numbered(&shards.path, index, Some(count)));
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// `dir/base-03-of-12.ext`, cut at the first dot of the name as Data-Juicer does; while the count is
+/// not known, `dir/base-3.ext`.
+pub(in crate::exec) fn numbered(path: &Path, index: usize, count: Option<usize>) -> PathBuf {
+    let name = path
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let (base, extension) = name.split_once('.').unwrap_or((&name, ""));
+    let dot = if extension.is_empty() { "" } else { "." };
+    let number = match count {
+        None => format!("{index}"),
+        Some(count) => {
+            let width = count.to_string().len() + 1;
+            format!("{index:0width$}-of-{count:0width$}")
+        }
+    };
+    path.with_file_name(format!("{base}-{number}{dot}{extension}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_named_as_the_peer_names_them() {
+        assert_eq!(
+            numbered(Path::new("o/a.b.jsonl"), 3, Some(12)),
+            Path::new("o/a-003-of-012.b.jsonl")
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! Where rendered rows go: one sink an output, which owns what stands around its records and how
+//! they are cut into files.
+//!
+//! A sink knows its format by the format's [`Framing`] alone, and the executor knows sinks by the
+//! trait.
+
+mod caller;
+mod files;
+mod stream;
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+pub use caller::{Caller, Receiver};
+pub(super) use files::numbered;
+
+use crate::io::format::Framing;
+use crate::io::workspace::Lengths;
+use crate::io::{PendingFile, Workspace};
+use crate::recipe::{OutputSpec, Target};
+
+/// Takes the records of one output, in order.
+pub trait Sink {
+    /// Writes one record.
+    ///
+    /// # Errors
+    /// If the disk is full, the pipe is closed, or whoever receives it says so.
+    fn write(&mut self, record: &[u8]) -> io::Result<()>;
+
+    /// How many records were written, by earlier processes, too.
+    fn written(&self) -> u64;
+
+    /// Makes what was written durable; what is returned lets a later process go on.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    fn sync(&mut self, lengths: &mut Lengths) -> io::Result<SinkState>;
+
+    /// Ends the output; its files, if it has any, have all their bytes but not yet their names.
+    ///
+    /// # Errors
+    /// If the last bytes cannot be written.
+    fn finish(self: Box<Self>) -> io::Result<Vec<PendingFile>>;
+}
+
+/// What a sink has written, beyond the bytes in its files.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SinkState {
+    written: u64,
+    /// Records in the file that is being written.
+    in_file: u64,
+    full_shards: usize,
+    in_shard: u64,
+}
+
+/// Opens the output `number` of a run, new or after `state`.
+///
+/// # Errors
+/// If a file cannot be opened.
+pub fn open<'a>(
+    number: usize,
+    spec: &OutputSpec,
+    workspace: &Workspace,
+    state: Option<&SinkState>,
+    caller: Option<&Caller<'a>>,
+) -> io::Result<Box<dyn Sink + 'a>> {
+    let framing = spec.format.framing;
+    Ok(match &spec.target {
+        Target::Stdout => Box::new(stream::Stream::stdout(framing)?),
+        Target::Stream(path) => Box::new(stream::Stream::open(path, framing)?),
+        Target::File(path) => Box::new(files::Files::open(
+            path,
+            framing,
+            spec.shard_size,
+            workspace,
+            state,
+        )?),
+        Target::Caller => {
+            let caller = caller.ok_or_else(|| io::Error::other("nobody receives its records"))?;
+            Box::new(caller::ToCaller::new(number, caller.clone()))
+        }
+    })
+}
+
+/// Puts the framing of a file around its records.
+#[derive(Debug, Clone, Copy)]
+struct Framed {
+    framing: Framing,
+    /// Records so far.
+    records: u64,
+}
+
+impl Framed {
+    /// Writes one record by `put`, and says how many bytes that were.
+    fn record(
+        &mut self,
+        record: &[u8],
+        mut put: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<u64> {
+        let mut bytes = 0;
+        for part in [
+            self.framing.before(self.records),
+            record,
+            self.framing.after,
+        ] {
+            put(part)?;
+            bytes += part.len() as u64;
+        }
+        self.records += 1;
+        Ok(bytes)
+    }
+}
