@@ -310,15 +310,9 @@ impl Identity {
             .flat_map(|output| output.options.files())
             .map(print)
             .collect::<Result<_, _>>()?;
-        let mut json = recipe.to_json();
-        if let Value::Object(map) = &mut json {
-            // They change how fast the answer comes, not the answer.
-            map.remove("threads");
-            map.remove("max_memory");
-        }
         Ok(Self {
             djr: env!("CARGO_PKG_VERSION").to_owned(),
-            recipe: json,
+            recipe: recipe.spec().identity(),
             working_dir: options.working_dir.clone(),
             inputs,
             made_of,
