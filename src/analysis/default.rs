@@ -35,10 +35,9 @@ fn measuring() -> Value {
 /// If that input is not there.
 pub fn default_recipe(mut options: LoadOptions) -> Result<Recipe, Problems> {
     options.output = Some(Target::Stdout);
-    let source = RecipeSource::Text {
+    let source = RecipeSource::Value {
         name: "default set of filters".into(),
-        // JSON is YAML.
-        text: measuring().to_string(),
+        value: measuring(),
     };
     recipe::load(&source, &options)
 }

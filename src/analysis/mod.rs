@@ -10,7 +10,6 @@ mod groups;
 mod parquet;
 mod pass;
 pub mod recut;
-pub mod resolved;
 pub mod stat;
 pub mod stored;
 pub mod suggest;
@@ -32,7 +31,7 @@ use crate::exec::{Observer, RunError, RunOptions, driver, setup, write_error};
 use crate::io::{Fingerprint, Input, LineSource, PendingFile, SourceError};
 use crate::op::{ImageNeed, OpKind};
 use crate::plan::Plan;
-use crate::recipe::{CompatStats, Recipe};
+use crate::recipe::Recipe;
 use crate::record::analysis::{
     Counts, FilterRecord, Found, ImagesRecord, Kind, Rows, StatRecord, StepError, TextRecord,
 };
@@ -82,7 +81,7 @@ pub fn analyze(
         tokens: [&recipe.image_special_token, &recipe.eoc_special_token],
         context: setup::image_context(recipe, &inputs, &options.working_dir, want),
         images,
-        ujson: recipe.compat_stats == CompatStats::Ujson,
+        ujson: recipe.rounds_stats(),
     };
     let (batch_rows, limit) = setup::limits(
         pool.current_num_threads(),

@@ -228,7 +228,7 @@ impl Pass<'_> {
         row.stats = self
             .stats
             .iter()
-            .map(|stat| sample.stats.get(&stat.name).cloned())
+            .map(|stat| sample.stats.exact(&stat.name).cloned())
             .collect();
         Ok(row)
     }

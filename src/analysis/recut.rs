@@ -8,16 +8,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
-
-use super::resolved::{Resolved, scalar};
 use super::stat::{Stat, numbers_of, stats_of};
 use super::stored::{cascade, each_row, judge};
 use crate::exec::known::KnownStats;
 use crate::io::format::OutputFormat;
 use crate::op::{BoundParam, ImageNeed, OpKind, OpSpec, Operator, Side, Verdict};
 use crate::plan::{self, Plan};
-use crate::recipe::{self, Inputs, LoadOptions, Problems, Recipe, RecipeSource, Step, Validation};
+use crate::recipe::{
+    self, Inputs, OutputSpec, Problems, Recipe, RecipeSpec, Step, Target, Validation, scalar,
+};
 use crate::record::manifest::Change;
 use crate::record::{Analysis, AnalysisFiles, InputRecord, PastRun, RecordError};
 use crate::sample::ImageCheck;
@@ -73,7 +72,6 @@ pub struct Recut {
 struct Measured {
     djr: String,
     plan: Plan,
-    recipe_dir: Option<PathBuf>,
     inputs: Vec<InputRecord>,
     /// An analysis looked at images this far; a run says of each row whether its images decode.
     images_checked: Option<ImageCheck>,
@@ -87,7 +85,6 @@ fn load(path: &Path) -> Result<(Measured, KnownStats), RecutError> {
         let measured = Measured {
             djr: analysis.djr,
             plan: analysis.plan,
-            recipe_dir: analysis.recipe_dir,
             inputs: analysis.inputs,
             images_checked: Some(analysis.images_checked),
         };
@@ -98,7 +95,6 @@ fn load(path: &Path) -> Result<(Measured, KnownStats), RecutError> {
         let measured = Measured {
             djr: run.manifest.djr,
             plan: run.manifest.plan,
-            recipe_dir: run.manifest.recipe_dir,
             inputs: run.manifest.inputs,
             images_checked: None,
         };
@@ -138,36 +134,20 @@ pub fn prepare(
             "measure the rows again",
         ));
     }
-    let json = stored.plan.recipe;
-    let search: Vec<PathBuf> = stored.recipe_dir.into_iter().collect();
-    let resolved = Resolved {
-        recipe: &json,
-        search: search.clone(),
-        brief: false,
-    };
-    let mut text = resolved.globals();
-    text.push_str(&resolved.inputs());
-    text.push_str(&outputs(&json, output)?);
-    text.push_str("process:\n");
-    for (name, params) in resolved.steps() {
-        text.push_str(&resolved.step(name, params));
-    }
-    let source = RecipeSource::Text {
-        name: "stored recipe".into(),
-        text,
-    };
-    let options = |sets| LoadOptions {
-        sets,
-        dir: search.first().cloned(),
-        ..LoadOptions::new(cwd)
-    };
-    let before = recipe::load(&source, &options(Vec::new())).map_err(RecutError::Recipe)?;
-    check_stored(&before, &json)?;
+    let mut spec = RecipeSpec::from_json(stored.plan.recipe).map_err(|error| {
+        refused(
+            format!("the stored recipe cannot be read: {error}"),
+            "measure the rows again",
+        )
+    })?;
+    spec.outputs = outputs(spec.outputs, output, cwd)?;
+    let before = spec.build().map_err(RecutError::Recipe)?;
+    check_stored(&before.spec(), &spec)?;
     let stats = stats_of(&before.steps);
     for (key, _) in &sets {
         check_set(key, &before.steps)?;
     }
-    let recipe = recipe::load(&source, &options(sets)).map_err(RecutError::Recipe)?;
+    let recipe = spec.build_with(&sets).map_err(RecutError::Recipe)?;
     check_steps(&recipe)?;
     let mut notes = Vec::new();
     let checked = stored.images_checked;
@@ -244,7 +224,7 @@ impl Recut {
     /// # Errors
     /// If the stats cannot be read.
     pub fn left(&self) -> Result<u64, RecutError> {
-        cascade(&self.known.path, &self.stats, &self.recipe.steps)
+        cascade(&self.known.path, &self.stats, &self.recipe)
             .map(|(_, left)| left)
             .map_err(|error| self.unreadable(error))
     }
@@ -300,7 +280,8 @@ impl Recut {
             f64::INFINITY
         };
         let (mut unknown, mut first) = (0_u64, 0);
-        each_row(&self.known.path, &self.stats, |row| {
+        let round = self.recipe.rounds_stats();
+        each_row(&self.known.path, &self.stats, round, |row| {
             let mut steps = self.recipe.steps.iter();
             let undecided = steps.find_map(|step| match judge(step, &row.stats) {
                 Some(Verdict::Keep) => None,
@@ -395,56 +376,21 @@ fn check_inputs(inputs: &[InputRecord]) -> Result<(), RecutError> {
 }
 
 /// What the stored recipe says must be what it said then.
-fn check_stored(recipe: &Recipe, stored: &Value) -> Result<(), RecutError> {
-    let now = recipe.to_json();
-    for (step, was) in recipe.steps.iter().zip(
-        stored
-            .get("process")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten(),
-    ) {
-        let json = step.to_json();
-        if !same_step(&json, was) {
-            return Err(refused(
-                format!(
-                    "{} is no longer read as it was: {json} for {was}",
-                    step.name
-                ),
-                "measure the rows again",
-            ));
-        }
-    }
-    if now.get("process").and_then(Value::as_array).map(Vec::len)
-        == stored
-            .get("process")
-            .and_then(Value::as_array)
-            .map(Vec::len)
-    {
-        Ok(())
-    } else {
-        Err(refused(
-            "the stored recipe has other steps",
+fn check_stored(now: &RecipeSpec, stored: &RecipeSpec) -> Result<(), RecutError> {
+    let changed = now.steps.iter().zip(&stored.steps).find(|(a, b)| a != b);
+    if let Some((now, was)) = changed {
+        let json = |step| serde_json::to_value(step).unwrap_or_default();
+        return Err(refused(
+            format!(
+                "{} is no longer read as it was: {} for {}",
+                was.name,
+                json(now),
+                json(was)
+            ),
             "measure the rows again",
-        ))
+        ));
     }
-}
-
-/// Equal but for relative paths, which are written as they were found.
-fn same_step(now: &Value, was: &Value) -> bool {
-    let params = |step: &Value| -> Option<(String, Map<String, Value>)> {
-        let (name, params) = step.as_object()?.iter().next()?;
-        Some((name.clone(), params.as_object()?.clone()))
-    };
-    let (Some((name, now)), Some((old_name, was))) = (params(now), params(was)) else {
-        return false;
-    };
-    let is_path = |param: &str| param.ends_with("_dir") || param.ends_with("_path");
-    name == old_name
-        && now.len() == was.len()
-        && now
-            .iter()
-            .all(|(param, value)| is_path(param) || was.get(param) == Some(value))
+    Ok(())
 }
 
 /// Only what decides about stats may change, not what they measure.
@@ -524,54 +470,48 @@ fn check_steps(recipe: &Recipe) -> Result<(), RecutError> {
     Ok(())
 }
 
-/// The `outputs` of the changed recipe as YAML.
-fn outputs(recipe: &Value, output: &RecutOutput) -> Result<String, RecutError> {
-    let all = recipe.get("outputs").and_then(Value::as_array);
-    let all = all.map(Vec::as_slice).unwrap_or_default();
-    let written = |mut spec: Map<String, Value>, path: &Path| {
-        spec.insert("path".into(), path.display().to_string().into());
-        if spec.get("sample").is_none_or(Value::is_null) {
-            spec.retain(|key, _| key != "sampler" && key != "shuffle");
-        }
-        spec.retain(|_, value| !value.is_null());
-        format!("  - {}\n", scalar(&Value::Object(spec)))
-    };
-    let mut out = String::from("export_path: null\noutputs:\n");
+/// The outputs of the changed recipe.
+fn outputs(
+    stored: Vec<OutputSpec>,
+    output: &RecutOutput,
+    cwd: &Path,
+) -> Result<Vec<OutputSpec>, RecutError> {
+    let target = |path: &Path| Target::at(cwd.join(path).components().collect());
     match output {
         RecutOutput::File(path) => {
             // What goes to the main output of the recipe goes here, in its way.
-            let main = all.iter().filter_map(Value::as_object).find(|spec| {
-                let format = spec.get("format").and_then(Value::as_str);
-                format
-                    .and_then(OutputFormat::from_word)
-                    .is_some_and(|f| f.holds_rows)
-                    && spec.get("sample").is_none_or(Value::is_null)
-            });
-            let mut spec = main.cloned().unwrap_or_default();
-            let format = recipe::check_named(Path::new(""), path);
-            spec.insert(
-                "format".into(),
-                format.unwrap_or(OutputFormat::ROWS).word().into(),
-            );
-            spec.shift_remove("shard_size");
-            out.push_str(&written(spec, path));
+            let main = stored
+                .into_iter()
+                .find(|spec| spec.format.holds_rows && spec.sample.is_none());
+            let format = recipe::check_named(Path::new(""), path).unwrap_or(OutputFormat::ROWS);
+            Ok(vec![match main {
+                Some(spec) => OutputSpec {
+                    format,
+                    target: target(path),
+                    shard_size: None,
+                    ..spec
+                },
+                None => OutputSpec::new(format, target(path)),
+            }])
         }
         RecutOutput::Directory(dir) => {
-            let mut any = false;
-            for spec in all.iter().filter_map(Value::as_object) {
-                let path = spec.get("path").and_then(Value::as_str).unwrap_or("-");
-                if let Some(name) = Path::new(path).file_name().filter(|_| path != "-") {
-                    any = true;
-                    out.push_str(&written(spec.clone(), &dir.join(name)));
-                }
-            }
-            if !any {
+            let files: Vec<OutputSpec> = stored
+                .into_iter()
+                .filter_map(|spec| match &spec.target {
+                    Target::Stdout | Target::Stream(_) | Target::Caller => None,
+                    Target::File(path) => Some(OutputSpec {
+                        target: target(&dir.join(path.file_name()?)),
+                        ..spec
+                    }),
+                })
+                .collect();
+            if files.is_empty() {
                 return Err(refused(
                     "the recipe has no outputs that are files",
                     "name a file: -o out.jsonl",
                 ));
             }
+            Ok(files)
         }
     }
-    Ok(out)
 }

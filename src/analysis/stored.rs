@@ -11,7 +11,7 @@ use crate::exec::stats_from_json;
 use crate::io::Input;
 use crate::io::source::open_bytes;
 use crate::op::{Operator, Verdict};
-use crate::recipe::Step;
+use crate::recipe::{Recipe, Step};
 use crate::record::{StatsError, StatsRow};
 use crate::sample::Stats;
 
@@ -25,13 +25,15 @@ pub struct StoredRow {
     pub stats: Stats,
 }
 
-/// Calls `see` with every row of a file of stored stats, in order.
+/// Calls `see` with every row of a file of stored stats, in order, its stats rounded for filters
+/// if `round`.
 ///
 /// # Errors
 /// If the file cannot be read, or `see` says stop.
 pub fn each_row(
     path: &Path,
     stats: &[Stat],
+    round: bool,
     mut see: impl FnMut(StoredRow) -> io::Result<()>,
 ) -> io::Result<()> {
     let bytes = open_bytes(&Input::File(path.to_owned())).map_err(io::Error::other)?;
@@ -49,15 +51,19 @@ pub fn each_row(
                 found.insert(stat.name.clone().into_owned(), value);
             }
         }
+        let mut stats = stats_from_json(Value::Object(found));
+        if round {
+            stats.round(&Value::Null);
+        }
         see(StoredRow {
             line: row.line,
             failed: row.errors.iter().any(StatsError::ends_row),
-            stats: stats_from_json(Value::Object(found)),
+            stats,
         })?;
     }
 }
 
-/// What each filter of `steps` would drop of the rows of stored stats, and how many rows all
+/// What each filter of `recipe` would drop of the rows of stored stats, and how many rows all
 /// of them leave. A filter without stats of its own is passed over; a row that lacks a stat is
 /// left to no filter behind the one that asks for it, as in a run.
 ///
@@ -66,11 +72,12 @@ pub fn each_row(
 pub fn cascade(
     jsonl: &Path,
     stats: &[Stat],
-    steps: &[Step],
+    recipe: &Recipe,
 ) -> io::Result<(Vec<StepMeasures>, u64)> {
+    let steps = &recipe.steps;
     let mut counts = vec![StepMeasures::default(); steps.len()];
     let mut left = 0;
-    each_row(jsonl, stats, |row| {
+    each_row(jsonl, stats, recipe.rounds_stats(), |row| {
         let mut alive = true;
         for (step, count) in steps.iter().zip(&mut counts) {
             match judge(step, &row.stats) {

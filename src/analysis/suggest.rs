@@ -1,16 +1,13 @@
 //! A recipe whose bounds come from what an analysis found.
 
-use std::fmt::Write as _;
 use std::io;
-use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::resolved::{Resolved, scalar};
 use super::stat::{Stat, stats_of};
 use super::stored::cascade;
 use crate::op::{BoundParam, OpKind, Side, Written};
-use crate::recipe::{self, LoadOptions, Problems, Recipe, RecipeSource};
+use crate::recipe::{Comments, Problems, Recipe, Target};
 use crate::record::{Analysis, AnalysisFiles};
 use crate::report::table::thousands;
 
@@ -43,8 +40,8 @@ struct Advice<'a> {
     bounds: [Option<f64>; 2],
 }
 
-/// The text of a recipe like `recipe`, with bounds for its filters from `analysis`. Relative
-/// paths of the recipe are written as they were found; `stem` names its output.
+/// The text of a recipe like `recipe`, with bounds for its filters from `analysis`; `output` is
+/// its only one.
 ///
 /// # Errors
 /// If the stats cannot be read back, or the result is no sound recipe.
@@ -53,57 +50,62 @@ pub fn suggest(
     analysis: &Analysis,
     files: &AnalysisFiles,
     rule: Rule,
-    stem: &str,
-    cwd: &Path,
+    output: Target,
 ) -> Result<String, SuggestError> {
     let stats = stats_of(&recipe.steps);
     let advice: Vec<Advice> = stats
         .iter()
         .filter_map(|stat| advise(stat, analysis, rule))
         .collect();
-    let json = recipe.to_json();
-    let resolved = Resolved {
-        recipe: &json,
-        search: recipe.search.clone(),
-        brief: true,
+    let mut suggested = recipe.spec().writing_to(output);
+    let mut comments = Comments {
+        head: Vec::new(),
+        steps: vec![Vec::new(); suggested.steps.len()],
     };
-    let bare = render(&resolved, &advice, stem, &[], None);
-    let built = load(&bare, cwd, recipe.search.first())?;
-    let (counts, left) = cascade(&files.jsonl(), &stats, &built.steps)?;
+    for advice in &advice {
+        let number = advice.stat.step;
+        let (step, lines) = (
+            suggested.steps.get_mut(number),
+            comments.steps.get_mut(number),
+        );
+        if let (Some(step), Some(lines)) = (step, lines) {
+            lines.push(advice.facts.clone());
+            set_bounds(&mut step.params, advice);
+        }
+    }
+    let built = suggested.build().map_err(SuggestError::Recipe)?;
+    let (counts, left) = cascade(&files.jsonl(), &stats, &built)?;
     let rows = analysis.rows.read;
-    let told: Vec<String> = built
-        .steps
-        .iter()
-        .zip(&counts)
-        .map(|(step, count)| match step.spec.kind {
+    for ((step, count), lines) in built.steps.iter().zip(&counts).zip(&mut comments.steps) {
+        match step.spec.kind {
             OpKind::Filter if !step.spec.measures() => {
-                "What it drops is not known from stats alone.".to_owned()
+                lines.push("What it drops is not known from stats alone.".to_owned());
             }
-            OpKind::Filter => format!(
+            OpKind::Filter => lines.push(format!(
                 "Drops {} rows ({}) alone, {} ({}) in sequence.",
                 thousands(count.alone),
                 share(count.alone, rows),
                 thousands(count.in_sequence),
                 share(count.in_sequence, rows)
-            ),
-            _ => String::new(),
-        })
-        .collect();
-    let text = render(&resolved, &advice, stem, &told, Some((left, rows, rule)));
-    load(&text, cwd, recipe.search.first())?;
-    Ok(text)
-}
-
-fn load(text: &str, cwd: &Path, dir: Option<&PathBuf>) -> Result<Recipe, SuggestError> {
-    let source = RecipeSource::Text {
-        name: "suggested recipe".into(),
-        text: text.into(),
+            )),
+            _ => {}
+        }
+    }
+    let rule = match rule {
+        Rule::Percentiles => "the 1st and the 99th percentile",
+        Rule::ThreeSigma => "three standard deviations around the mean",
     };
-    let options = LoadOptions {
-        dir: dir.cloned(),
-        ..LoadOptions::new(cwd)
-    };
-    recipe::load(&source, &options).map_err(SuggestError::Recipe)
+    comments.head = vec![
+        format!("Suggested by djr analyze: bounds are {rule}, where they drop something."),
+        format!(
+            "Its filters leave {} of {} rows ({}); deduplicators and selectors are not counted.",
+            thousands(left),
+            thousands(rows),
+            share(left, rows)
+        ),
+        "Bounds from data are a start: look at the rows beside them before you trust them.".into(),
+    ];
+    Ok(suggested.to_yaml(&comments))
 }
 
 /// Bounds of a stat, if its filter has any to set and the analysis has numbers.
@@ -162,51 +164,7 @@ fn outward(number: f64, bound: BoundParam) -> f64 {
     round(number * scale) / scale
 }
 
-fn render(
-    resolved: &Resolved<'_>,
-    advice: &[Advice<'_>],
-    stem: &str,
-    told: &[String],
-    summary: Option<(u64, u64, Rule)>,
-) -> String {
-    let mut out = String::new();
-    if let Some((left, rows, rule)) = summary {
-        let rule = match rule {
-            Rule::Percentiles => "the 1st and the 99th percentile",
-            Rule::ThreeSigma => "three standard deviations around the mean",
-        };
-        let _ = writeln!(
-            out,
-            "# Suggested by djr analyze: bounds are {rule}, where they drop something.\n\
-             # Its filters leave {} of {} rows ({}); deduplicators and selectors are not counted.\n\
-             # Bounds from data are a start: look at the rows beside them before you trust them.\n",
-            thousands(left),
-            thousands(rows),
-            share(left, rows)
-        );
-    }
-    out.push_str(&resolved.globals());
-    out.push_str(&resolved.inputs());
-    let _ = writeln!(
-        out,
-        "export_path: {}\n\nprocess:",
-        scalar(&format!("{stem}_clean.jsonl").into())
-    );
-    for (number, (name, params)) in resolved.steps().enumerate() {
-        let mut params = params.clone();
-        for advice in advice.iter().filter(|a| a.stat.step == number) {
-            let _ = writeln!(out, "  # {}", advice.facts);
-            set_bounds(&mut params, advice);
-        }
-        if let Some(line) = told.get(number).filter(|line| !line.is_empty()) {
-            let _ = writeln!(out, "  # {line}");
-        }
-        out.push_str(&resolved.step(name, &params));
-    }
-    out
-}
-
-fn set_bounds(params: &mut Map<String, Value>, advice: &Advice<'_>) {
+fn set_bounds(params: &mut serde_json::Map<String, Value>, advice: &Advice<'_>) {
     for (bound, limit) in advice.stat.bounds.iter().zip(advice.bounds) {
         let Some(bound) = bound else { continue };
         let bound = bound.param;

@@ -145,11 +145,13 @@ fn parameters(def: &OpDef, definitions: &mut Map<String, Value>) -> Value {
             }
         }
     }
-    if def.family == Family::Filter {
-        for (name, property) in &mut properties {
-            if def.bound(name).is_some() {
-                or_from_data(property);
-            }
+    for (name, property) in &mut properties {
+        // A mark for djr alone.
+        if let Some(property) = property.as_object_mut() {
+            property.remove("x-truncated");
+        }
+        if def.family == Family::Filter && def.bound(name).is_some() {
+            or_from_data(property);
         }
     }
     for base in BASE_KEYS {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::args::{RunArgs, ValidateArg};
+use super::args::RunArgs;
 use super::runner::Signals;
 use super::{Exit, error, note, run, runner};
 use crate::analysis;
@@ -13,7 +13,9 @@ use crate::analysis::suggest::{Rule, suggest};
 use crate::exec::{Observer, RunError};
 use crate::io::PendingFile;
 use crate::op::OpKind;
-use crate::recipe::{Inputs, LoadOptions, Recipe, Step, Validation, check_local, check_place};
+use crate::recipe::{
+    Inputs, LoadOptions, Recipe, Step, Target, Validation, check_local, check_place,
+};
 use crate::record::analysis::Summary;
 use crate::record::{Analysis, AnalysisFiles};
 use crate::report::progress::Progress;
@@ -48,7 +50,7 @@ pub struct Args {
     image_root: Option<PathBuf>,
     /// How far images are looked at. Below decode, broken ones and copies are not found.
     #[arg(long, value_name = "LEVEL", default_value = "decode")]
-    validate: ValidateArg,
+    validate: Validation,
     /// Also write a recipe here whose bounds come from the data, with the share each would drop.
     #[arg(long, value_name = "RECIPE")]
     suggest: Option<PathBuf>,
@@ -133,8 +135,7 @@ pub fn main(args: &Args) -> Exit {
         Some(progress) => progress,
         None => &mut silent,
     };
-    let level = Validation::from(args.validate).into();
-    let outcome = analysis::analyze(&recipe, &options, level, &files, observer);
+    let outcome = analysis::analyze(&recipe, &options, args.validate, &files, observer);
     drop(progress);
     match outcome {
         Ok(analysis) => {
@@ -143,14 +144,7 @@ pub fn main(args: &Args) -> Exit {
                 note(&format!("analysis: {}", files.json().display()));
             }
             if let Some(path) = &args.suggest
-                && let Err(message) = suggested(
-                    &recipe,
-                    &analysis,
-                    &files,
-                    args.bounds,
-                    path,
-                    &options.working_dir,
-                )
+                && let Err(message) = suggested(&recipe, &analysis, &files, args.bounds, path)
             {
                 error(&message, Some("the analysis itself was written"));
                 return Exit::Failed;
@@ -178,7 +172,6 @@ fn suggested(
     files: &AnalysisFiles,
     rule: RuleArg,
     path: &Path,
-    cwd: &Path,
 ) -> Result<(), String> {
     let rule = match rule {
         RuleArg::Percentiles => Rule::Percentiles,
@@ -187,7 +180,8 @@ fn suggested(
     let stem = path
         .file_stem()
         .map_or_else(|| "suggested".into(), |stem| stem.to_string_lossy());
-    let text = suggest(recipe, analysis, files, rule, &stem, cwd).map_err(|e| e.to_string())?;
+    let output = Target::File(format!("{stem}_clean.jsonl").into());
+    let text = suggest(recipe, analysis, files, rule, output).map_err(|e| e.to_string())?;
     let mut file = PendingFile::create(path).map_err(|e| format!("{}: {e}", path.display()))?;
     file.write_all(text.as_bytes())
         .and_then(|()| file.commit())

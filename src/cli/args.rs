@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-
-use crate::recipe::{OnError, PathStyle, QuarantineLimit, Sampler, Validation};
+use crate::recipe::{OnError, QuarantineLimit};
 
 /// How a run uses the machine, and what it does with bad rows.
 #[derive(Debug, Clone, clap::Args)]
@@ -17,7 +15,7 @@ pub struct RunArgs {
     pub max_memory: Option<u64>,
     /// What becomes of rows that cannot be processed [default: quarantine].
     #[arg(long, value_name = "WHAT")]
-    pub on_error: Option<OnErrorArg>,
+    pub on_error: Option<OnError>,
     /// Stop when more rows than this fail: a share such as 5%, a number, or none [default: 5%].
     #[arg(long, value_name = "LIMIT", value_parser = parse_limit)]
     pub max_quarantine: Option<QuarantineLimit>,
@@ -58,69 +56,6 @@ impl RunArgs {
         .into_iter()
         .filter_map(|(name, said)| said.then_some(name))
         .collect()
-    }
-}
-
-/// A choice of the recipe, on the command line.
-macro_rules! choice {
-    ($(#[doc = $doc:literal])+ $name:ident => $target:ident { $($(#[doc = $vdoc:literal])+ $variant:ident),+ }) => {
-        $(#[doc = $doc])+
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-        pub enum $name { $($(#[doc = $vdoc])+ $variant),+ }
-
-        impl From<$name> for $target {
-            fn from(value: $name) -> Self {
-                match value { $($name::$variant => Self::$variant),+ }
-            }
-        }
-    };
-}
-
-choice! {
-    /// What becomes of rows that cannot be processed.
-    OnErrorArg => OnError {
-        /// Set aside, verbatim, with the reason.
-        Quarantine,
-        /// Dropped and counted.
-        Drop,
-        /// The run fails.
-        Fail
-    }
-}
-
-choice! {
-    /// How far images are checked.
-    ValidateArg => Validation {
-        /// Not at all.
-        None,
-        /// The file is there.
-        Exists,
-        /// Its header is that of an image.
-        Header,
-        /// It decodes, as strictly as a trainer's loader.
-        Decode
-    }
-}
-
-choice! {
-    /// How image paths are written.
-    PathsArg => PathStyle {
-        /// As they came in.
-        Keep,
-        /// Absolute and normalised.
-        Absolute,
-        /// Relative to the output's directory.
-        Relative
-    }
-}
-
-choice! {
-    /// How a sample is drawn.
-    SamplerArg => Sampler {
-        /// The rows with the smallest seeded hashes of their places.
-        Uniform,
-        /// As random.seed(SEED); random.sample(rows, N) of CPython: rows and order.
-        Python
     }
 }
 

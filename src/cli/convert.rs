@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::args::{PathsArg, RunArgs, ValidateArg};
+use super::args::RunArgs;
 use super::format_args::{self, FormatArgs};
 use super::{Exit, error, runner, subset};
 use crate::io::format::OutputFormat;
-use crate::recipe::{OutputSpec, Recipe};
+use crate::recipe::{OutputSpec, PathStyle, Recipe, Validation};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,10 +37,10 @@ pub struct Args {
     image_root: Option<PathBuf>,
     /// How far images are checked [default: decode for llava, none for dj].
     #[arg(long, value_name = "LEVEL")]
-    validate: Option<ValidateArg>,
+    validate: Option<Validation>,
     /// How image paths are written [default: absolute for llava, keep for dj].
     #[arg(long, value_name = "STYLE")]
-    paths: Option<PathsArg>,
+    paths: Option<PathStyle>,
     /// What stands for an image in the rows' text.
     #[arg(long, value_name = "TOKEN", default_value = "<__dj__image>")]
     image_token: String,
@@ -76,10 +76,8 @@ pub fn main(args: &Args) -> Exit {
         }
     }
     let output = OutputSpec {
-        paths: args.paths.map_or(format.paths, Into::into),
-        validate: args
-            .validate
-            .map_or_else(|| format.check.into(), Into::into),
+        paths: args.paths.unwrap_or(format.paths),
+        validate: args.validate.unwrap_or(format.check),
         options,
         ..OutputSpec::new(format, target)
     };
@@ -88,7 +86,7 @@ pub fn main(args: &Args) -> Exit {
     recipe.image_special_token.clone_from(&args.image_token);
     recipe.eoc_special_token.clone_from(&args.eoc_token);
     if let Some(on_error) = args.run.on_error {
-        recipe.on_error = on_error.into();
+        recipe.on_error = on_error;
     }
     if let Some(key) = format.image_key {
         key.clone_into(&mut recipe.image_key);

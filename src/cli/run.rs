@@ -98,10 +98,7 @@ pub(super) fn load(
         Exit::Usage
     })?;
     if let Some(on_error) = run.on_error {
-        sets.push((
-            "on_error".into(),
-            recipe::OnError::from(on_error).word().into(),
-        ));
+        sets.push(("on_error".into(), on_error.word().into()));
     }
     let dash = |path: &PathBuf| path.as_os_str() == "-";
     let options = LoadOptions {

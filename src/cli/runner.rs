@@ -188,6 +188,18 @@ fn finished(outcome: &RunOutcome, quiet: bool) -> Exit {
     if let Some(path) = &outcome.quarantine {
         note(&format!("rows set aside, with reasons: {}", shown(path)));
     }
+    for (step, number) in report.steps.iter().zip(1..).filter(|_| !quiet) {
+        if step.rounding_decided > 0 {
+            let rows = match step.rounding_decided {
+                1 => "1 row".to_owned(),
+                rows => format!("{} rows", table::thousands(rows)),
+            };
+            note(&format!(
+                "note: rounding as Data-Juicer does decided {rows} of step {number} ({}) the other way; compat_stats: exact does not round",
+                step.name
+            ));
+        }
+    }
     for output in &report.outputs {
         let Some(wanted) = output.wanted else {
             continue;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::{PathsArg, RunArgs, SamplerArg, ValidateArg};
+use super::args::RunArgs;
 use super::{Exit, error, note, runner};
 use crate::exec::lines::{self, LineSample};
 use crate::io::format::OutputFormat;
@@ -36,7 +36,7 @@ pub struct Args {
     seed: u64,
     /// How rows are drawn.
     #[arg(long, value_name = "HOW", default_value = "uniform")]
-    sampler: SamplerArg,
+    sampler: Sampler,
     /// Write rows in random order instead of input order.
     #[arg(long)]
     shuffle: bool,
@@ -45,10 +45,10 @@ pub struct Args {
     image_root: Option<PathBuf>,
     /// How far images are checked; a row that fails is replaced by the next one drawn.
     #[arg(long, value_name = "LEVEL")]
-    validate: Option<ValidateArg>,
+    validate: Option<Validation>,
     /// How image paths are written.
     #[arg(long, value_name = "STYLE")]
-    paths: Option<PathsArg>,
+    paths: Option<PathStyle>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -65,7 +65,7 @@ pub fn main(args: &Args) -> Exit {
         Ok(ends) => ends,
         Err(exit) => return exit,
     };
-    if args.shuffle && Sampler::from(args.sampler) == Sampler::Python {
+    if args.shuffle && args.sampler == Sampler::Python {
         error(
             "--shuffle has no effect with --sampler python, which gives the order, too",
             Some("leave one of them out"),
@@ -77,8 +77,8 @@ pub fn main(args: &Args) -> Exit {
     } else {
         Validation::None
     };
-    let validate = args.validate.map_or(implied, Into::into);
-    let paths = args.paths.map_or(PathStyle::Keep, Into::into);
+    let validate = args.validate.unwrap_or(implied);
+    let paths = args.paths.unwrap_or(PathStyle::Keep);
     if validate == Validation::None && paths == PathStyle::Keep && format == OutputFormat::ROWS {
         return copy_lines(args, &inputs, &target);
     }
@@ -87,14 +87,14 @@ pub fn main(args: &Args) -> Exit {
         validate,
         sample: Some(args.n),
         seed: args.seed,
-        sampler: args.sampler.into(),
+        sampler: args.sampler,
         shuffle: args.shuffle,
         ..OutputSpec::new(format, target)
     };
     let mut recipe = Recipe::bare("subset", inputs, output);
     recipe.image_root.clone_from(&args.image_root);
     if let Some(on_error) = args.run.on_error {
-        recipe.on_error = on_error.into();
+        recipe.on_error = on_error;
     }
     runner::run(&recipe, &args.run)
 }
@@ -121,7 +121,7 @@ fn copy_lines(args: &Args, inputs: &Inputs, target: &Target) -> Exit {
     let sample = LineSample {
         rows: args.n,
         seed: args.seed,
-        sampler: args.sampler.into(),
+        sampler: args.sampler,
         shuffle: args.shuffle,
     };
     match lines::copy(inputs, target, &sample) {

@@ -8,13 +8,11 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::args::ValidateArg;
 use super::{Exit, data, error};
 use crate::exec::Observer;
 use crate::io::atomic::digest_of;
 use crate::io::format::{Framing, OutputFormat};
 use crate::io::{Input, LineSource, RawBatch};
-use crate::recipe::Validation;
 use crate::record::manifest::Change;
 use crate::record::manifest::OutputRecord;
 use crate::record::settings::OutputSettings;
@@ -41,7 +39,7 @@ pub struct Args {
     run: PathBuf,
     /// How far images of the outputs are checked [default: as far as the run checked them].
     #[arg(long, value_name = "LEVEL")]
-    images: Option<ValidateArg>,
+    images: Option<ImageCheck>,
     /// Threads that check images [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -449,9 +447,7 @@ fn output<'a>(
     let first = files.first()?;
     let recipe = &run.settings;
     let style = spec.paths.as_deref().unwrap_or("keep");
-    let level = args
-        .images
-        .map_or(spec.validate, |level| Validation::from(level).into());
+    let level = args.images.unwrap_or(spec.validate);
     let parent = |path: &Path| path.parent().map_or_else(PathBuf::new, Path::to_owned);
     let mut roots = match (style, &recipe.image_root) {
         ("relative", _) => vec![parent(first)],

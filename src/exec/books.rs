@@ -743,6 +743,7 @@ pub(super) fn quarantine_path(files: Option<&RunFiles>) -> PathBuf {
 )]
 fn add_cost(step: &mut StepCounts, cost: &StepCost) {
     step.changed += cost.changed;
+    step.rounding_decided += cost.rounding_decided;
     if cost.timed > 0 {
         let nanos = cost.nanos as f64 * (cost.rows as f64 / cost.timed as f64);
         step.time += Duration::from_nanos(nanos as u64);

@@ -1,6 +1,7 @@
 //! What a worker thread does with a batch: every row runs through the whole chain of operators
 //! before the next row starts, so that one decoded image at a time is alive a thread.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -124,6 +125,8 @@ pub struct RowResult {
     pub traces: Vec<Trace>,
     /// Files that operators made of it, to be written if it lives.
     pub produced: Vec<Arc<Produced>>,
+    /// Whether rounding decided at the step that it has just passed.
+    pub rounding: bool,
 }
 
 impl RowResult {
@@ -147,6 +150,7 @@ impl RowResult {
             rendered: SmallVec::new(),
             traces: Vec::new(),
             produced: Vec::new(),
+            rounding: false,
         }
     }
 }
@@ -218,6 +222,8 @@ pub struct StepCost {
     pub changed: u64,
     /// Rows it made beyond one of one.
     pub repeated: u64,
+    /// Rows that a filter would decide differently if it did not round what it measured.
+    pub rounding_decided: u64,
 }
 
 /// The outcome of a batch, rows in order.
@@ -493,7 +499,7 @@ impl Chain<'_> {
             let traced = self.traced.get(number).copied().unwrap_or(false);
             let edits = sample.edits();
             if let Some(known) = going.known
-                && let Err(fault) = known.fill(step, &mut sample.stats)
+                && let Err(fault) = known.fill(step, &mut sample.stats, self.ujson)
             {
                 let line = sample.origin().line;
                 result.fault = Some(format!(
@@ -505,6 +511,7 @@ impl Chain<'_> {
             if sample.edits() != edits {
                 cost.changed += 1;
             }
+            cost.rounding_decided += u64::from(std::mem::take(&mut row.rounding));
             if let Some(clock) = clock {
                 cost.timed += 1;
                 cost.nanos += u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -598,7 +605,9 @@ impl Chain<'_> {
         row: &mut RowResult,
         traced: bool,
     ) -> Result<Outcome, RowError> {
+        let rounding = Cell::new(0);
         let setting = Setting {
+            rounding_decided: Some(&rounding),
             ujson: self.ujson,
             collects: self.group.contains(&number),
             common: Some(&self.common),
@@ -607,6 +616,7 @@ impl Chain<'_> {
         let before = (traced && is_mapper).then(|| self.before(step, sample));
         let before = before.transpose()?;
         let outcome = step.operator.run(&step.spec, sample, &setting)?;
+        row.rounding = rounding.get() > 0;
         if let Some((told, text)) = before {
             let now = sample.value(&step.base.text_key)?;
             row.traces.extend(Trace::changed(number, told, text, now));

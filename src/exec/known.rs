@@ -97,12 +97,13 @@ impl KnownRow {
         })
     }
 
-    /// Fills in the stats of a filter, all or none; whether they are there now.
+    /// Fills in the stats of a filter, all or none, rounded for operators if `round`; whether they
+    /// are there now.
     ///
     /// # Errors
     /// If they are not known although the row was measured, and would have to be measured from
     /// its images: that is what stored stats are to save.
-    pub fn fill(&self, step: &Step, stats: &mut Stats) -> Result<bool, String> {
+    pub fn fill(&self, step: &Step, stats: &mut Stats, round: bool) -> Result<bool, String> {
         if !step.spec.decides_by_stats() {
             return Ok(false);
         }
@@ -113,7 +114,7 @@ impl KnownRow {
         let found: Option<Vec<_>> = names.iter().map(|name| self.stats.get(name)).collect();
         if let Some(found) = found {
             for (name, value) in names.iter().zip(found) {
-                stats.set((*name).clone(), value.clone());
+                stats.set_measured((*name).clone(), value.clone(), round);
             }
             return Ok(true);
         }

@@ -7,7 +7,7 @@ use super::{RunError, run, setup};
 use crate::io::LineSource;
 use crate::op::{Family, ImageNeed};
 use crate::plan;
-use crate::recipe::{CompatStats, Recipe};
+use crate::recipe::Recipe;
 use crate::record::Stage;
 
 /// What one step did to the rows of a probe.
@@ -54,7 +54,7 @@ pub fn probe(
         group: phase.group.clone(),
         required: run::required(recipe),
         context: setup::image_context(recipe, &inputs, working_dir, need(&phase)),
-        ujson: recipe.compat_stats == CompatStats::Ujson,
+        ujson: recipe.rounds_stats(),
         keep_frames: false,
         outputs: Vec::new(),
         keep_row_stats: false,

@@ -23,7 +23,7 @@ use crate::io::workspace::Lengths;
 use crate::io::{Input, OutputLock, PendingFile, Workspace};
 use crate::op::{Common, ImageNeed, OpKind, SUFFIX};
 use crate::plan;
-use crate::recipe::{CompatStats, Inputs, OutputSpec, PathStyle, Recipe, Target, Validation};
+use crate::recipe::{Inputs, OutputSpec, PathStyle, Recipe, Target, Validation};
 use crate::record::counts::peak_memory;
 use crate::record::manifest::Facts;
 use crate::record::{Earlier, InputRecord, Manifest, RunFiles, RunReport};
@@ -550,7 +550,7 @@ impl Fixed<'_> {
             group: phase.group.clone(),
             required,
             context: self.image_context(plan::image_need(&recipe.steps, phase, &recipe.outputs)),
-            ujson: recipe.compat_stats == CompatStats::Ujson,
+            ujson: recipe.rounds_stats(),
             keep_frames: false,
             outputs,
             keep_row_stats: fresh && books.row_stats.is_some(),

@@ -11,6 +11,8 @@ use crate::sample::{ImageContext, Origin, RowError, Sample, StatValue, Stats};
 
 /// A row is known to have images that decode, so that nothing needs to check them again.
 const FLAG_IMAGES_DECODE: u8 = 1;
+/// Some stat was rounded for operators; the exact ones are stored.
+const FLAG_ROUNDED: u8 = 2;
 
 /// Appends rows to a log.
 pub struct StoreWriter {
@@ -132,7 +134,9 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(&origin.line.to_le_bytes());
     out.extend_from_slice(&origin.file.to_le_bytes());
     out.extend_from_slice(&origin.part.to_le_bytes());
-    out.push(if images_decode { FLAG_IMAGES_DECODE } else { 0 });
+    let rounded = sample.stats.any_rounded();
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    out.push(flag(images_decode, FLAG_IMAGES_DECODE) | flag(rounded, FLAG_ROUNDED));
     push_block(out, sample.hashes.text.get().map_or(&[][..], |d| &d[..]));
     push_block(
         out,
@@ -145,7 +149,10 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
     if sample.stats.is_empty() {
         push_block(out, &[]);
     } else {
-        push_block(out, sample.stats.to_json().to_string().as_bytes());
+        push_block(out, sample.stats.exact_json().to_string().as_bytes());
+    }
+    if rounded {
+        push_block(out, sample.stats.given().to_string().as_bytes());
     }
     sample.write_json(&[], out);
 }
@@ -175,6 +182,11 @@ fn restore(
     let image_hash = take_block(&mut frame)?;
     let simhash = take_block(&mut frame)?;
     let stats = take_block(&mut frame)?;
+    let given = if flags & FLAG_ROUNDED == 0 {
+        None
+    } else {
+        Some(take_block(&mut frame)?)
+    };
     let json = String::from_utf8(frame.to_vec()).ok()?;
     let origin = Origin {
         offset,
@@ -200,6 +212,9 @@ fn restore(
     }
     if !stats.is_empty() {
         sample.stats = stats_from_json(serde_json::from_slice(stats).ok()?);
+    }
+    if let Some(given) = given {
+        sample.stats.round(&serde_json::from_slice(given).ok()?);
     }
     Some(Ok((sample, flags & FLAG_IMAGES_DECODE != 0)))
 }

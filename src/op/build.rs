@@ -149,6 +149,8 @@ pub struct BuildContext {
     pub search: Vec<PathBuf>,
     /// Data-Juicer's cache directory (`DATA_JUICER_CACHE_HOME`, else `~/.cache/data_juicer`).
     pub cache: Option<PathBuf>,
+    /// The directories of `NLTK_DATA`.
+    pub nltk_data: Vec<PathBuf>,
     /// What the operator that is being built has opened.
     pub(super) opened: RefCell<Vec<Asset>>,
 }
@@ -161,6 +163,7 @@ impl BuildContext {
             base,
             search,
             cache,
+            nltk_data: Vec::new(),
             opened: RefCell::default(),
         }
     }

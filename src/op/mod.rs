@@ -41,7 +41,7 @@ pub use meta::{META, STATS, SUFFIX, meta_of, top_value, wrong_type};
 pub use nested::specified_value;
 pub use one_or_many::OneOrMany;
 pub use registry::{Built, Family, Make, OpDef, all, ambiguous, find, operator};
-pub use run::{Outcome, RowKey, Setting, measure, ujson};
+pub use run::{Outcome, RowKey, Setting, measure};
 pub use selector::{
     FieldKey, KeyList, Keys, Order, PickError, Picked, Quota, Selector, check_number, check_share,
     ranked, share_of,

@@ -1,9 +1,9 @@
 //! One operator on one row: the only way in which operators are run, whoever asks.
 
-use serde_json::Value;
+use std::cell::Cell;
 
 use super::{Common, Decision, FieldKey, Filter, OpSpec, Operator, Part, Stat, Verdict};
-use crate::sample::{RowError, Sample, StatValue, Stats};
+use crate::sample::{RowError, Sample, Stats};
 
 /// What a run says of all rows that an operator sees.
 #[derive(Debug, Clone, Copy, Default)]
@@ -14,6 +14,8 @@ pub struct Setting<'a> {
     pub collects: bool,
     /// What a census found common, once it has counted.
     pub common: Option<&'a Common>,
+    /// Counts rows that a filter would decide differently if it did not round.
+    pub rounding_decided: Option<&'a Cell<u64>>,
 }
 
 /// What an operator says of a row.
@@ -82,7 +84,11 @@ impl Operator {
                     let own = own_stats(&spec.stats, sample);
                     return Ok(Outcome::Key(RowKey::Measured(own)));
                 }
-                match op.decide_row(sample)? {
+                let (verdict, rounding) = decided(op.as_ref(), &spec.stats, sample)?;
+                if let Some(count) = setting.rounding_decided {
+                    count.set(count.get() + u64::from(rounding));
+                }
+                match verdict {
                     Verdict::Keep => Outcome::Goes,
                     Verdict::Drop(decision) => Outcome::Dropped(decision),
                 }
@@ -136,8 +142,7 @@ pub fn measure(
     let values = filter.measure(sample)?;
     debug_assert_eq!(values.len(), stats.len(), "one value a declared stat");
     for (stat, value) in stats.iter().zip(values) {
-        let value = if ujson { self::ujson(value) } else { value };
-        sample.stats.set(stat.name.clone(), value);
+        sample.stats.set_measured(stat.name.clone(), value, ujson);
     }
     Ok(())
 }
@@ -153,34 +158,31 @@ fn own_stats(stats: &[Stat], sample: &Sample) -> Vec<u8> {
     own.to_json().to_string().into_bytes()
 }
 
-/// A stat as Data-Juicer 1.6.1 has it after its way through JSON text.
-#[must_use]
-pub fn ujson(value: StatValue) -> StatValue {
-    use crate::text::ujson_round_trip as round;
-    match value {
-        StatValue::Float(v) => round(v).map_or(StatValue::Json(Value::Null), StatValue::Float),
-        StatValue::Floats(list) => StatValue::Floats(
-            list.into_iter()
-                .map(|v| round(v).unwrap_or(f64::NAN))
-                .collect(),
-        ),
-        StatValue::Json(value) => StatValue::Json(ujson_within(value)),
-        other => other,
+/// What a filter says of a row that is measured, and whether it would say the opposite of the
+/// exact values. A reason tells the exact value, and what it was rounded to where that decided.
+///
+/// # Errors
+/// Those of the filter.
+fn decided(
+    filter: &dyn Filter,
+    stats: &[Stat],
+    sample: &mut Sample,
+) -> Result<(Verdict, bool), RowError> {
+    let mut verdict = filter.decide_row(sample)?;
+    if !stats.iter().any(|stat| sample.stats.is_rounded(&stat.name)) {
+        return Ok((verdict, false));
     }
-}
-
-/// A field that was copied into the stats, with its floats as they come back.
-fn ujson_within(value: Value) -> Value {
-    match value {
-        Value::Number(number) if number.is_f64() => number
-            .as_f64()
-            .and_then(crate::text::ujson_round_trip)
-            .map_or(Value::Null, Value::from),
-        Value::Array(items) => items.into_iter().map(ujson_within).collect(),
-        Value::Object(map) => map
-            .into_iter()
-            .map(|(key, value)| (key, ujson_within(value)))
-            .collect(),
-        other => other,
+    sample.stats.swap_exact();
+    let exact = filter.decide_row(sample);
+    sample.stats.swap_exact();
+    let differs = (verdict == Verdict::Keep) != (exact? == Verdict::Keep);
+    if let Verdict::Drop(decision) = &mut verdict
+        && let Some(value) = sample.stats.exact(&decision.stat)
+    {
+        let rounded = std::mem::replace(&mut decision.value, value.clone());
+        if differs {
+            decision.limit = format!("{}, rounded to {}", decision.limit, rounded.to_json());
+        }
     }
+    Ok((verdict, differs))
 }

@@ -21,8 +21,9 @@ use crate::recipe::Recipe;
 /// Raised when plans are written in another way.
 pub const VERSION: u32 = 1;
 
-/// Keys of a resolved recipe that change how fast the answer comes, not the answer.
-const SPEED: [&str; 2] = ["threads", "max_memory"];
+/// Keys of a resolved recipe that the answer does not depend on: what it is called, how fast the
+/// answer comes.
+const ASIDE: [&str; 3] = ["name", "threads", "max_memory"];
 
 /// What a run does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,13 +92,13 @@ impl Plan {
         })
     }
 
-    /// XXH3-128 of the plan but for what changes only speed, 32 hexadecimal digits. Two runs with
+    /// XXH3-128 of the plan but for what the answer does not depend on, 32 hexadecimal digits. Two runs with
     /// the same digest over the same rows give the same bytes.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut plan = self.clone();
         if let Value::Object(recipe) = &mut plan.recipe {
-            recipe.retain(|key, _| !SPEED.contains(&key.as_str()));
+            recipe.retain(|key, _| !ASIDE.contains(&key.as_str()));
         }
         let json = serde_json::to_vec(&plan).unwrap_or_default();
         format!("{:032x}", xxh3_128(&json))
@@ -172,7 +173,7 @@ fn json_differences(at: &str, before: &Value, now: &Value, found: &mut Vec<Strin
         (Value::Object(a), Value::Object(b)) => {
             let absent = Value::Null;
             let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
-            for key in keys.filter(|key| at != "recipe" || !SPEED.contains(&key.as_str())) {
+            for key in keys.filter(|key| at != "recipe" || !ASIDE.contains(&key.as_str())) {
                 json_differences(
                     &format!("{at}.{key}"),
                     a.get(key).unwrap_or(&absent),

@@ -2,8 +2,13 @@
 //!
 //! One table serves the loader, the JSON Schema and the documentation.
 
-use super::model::QuarantineLimit;
-use super::yaml::{Node, Value, resolve};
+use std::collections::BTreeMap;
+
+use clap::ValueEnum;
+
+use super::Validation;
+use super::model::{CompatStats, OnError, PathStyle, QuarantineLimit};
+use super::yaml::{Node, Pos, Value, resolve};
 
 /// What a value may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,14 +213,14 @@ pub const KEYS: &[KeyDef] = &[
     ),
     key(
         "paths",
-        Kind::Word(&["absolute", "keep", "relative"]),
+        Kind::Word(PathStyle::WORDS),
         "absolute",
         Role::Own,
         "How image paths are written, for outputs that do not say.",
     ),
     key(
         "validate",
-        Kind::Word(&["none", "exists", "header", "decode"]),
+        Kind::Word(Validation::WORDS),
         "",
         Role::Own,
         "How far images are checked before a row is written, for outputs that do not say; by default `decode` for sampled outputs and what training reads, else `none`.",
@@ -265,7 +270,7 @@ pub const KEYS: &[KeyDef] = &[
     ),
     key(
         "on_error",
-        Kind::Word(&["quarantine", "drop", "fail"]),
+        Kind::Word(OnError::WORDS),
         "quarantine",
         Role::Own,
         "What becomes of a row that cannot be processed.",
@@ -279,10 +284,10 @@ pub const KEYS: &[KeyDef] = &[
     ),
     key(
         "compat_stats",
-        Kind::Word(&["exact", "ujson"]),
-        "exact",
+        Kind::Word(CompatStats::WORDS),
+        "ujson",
         Role::Own,
-        "`ujson` rounds stats as Data-Juicer 1.6.1 does before a filter decides.",
+        "`ujson` rounds what filters measure as Data-Juicer 1.6.1 does before a filter decides; `exact` does not.",
     ),
     key(
         "op_fusion",
@@ -889,6 +894,103 @@ impl KeyDef {
             }
             text => resolve(text),
         }
+    }
+}
+
+/// The keys that a recipe wrote, checked; a key that is asked for and not written has the
+/// default of the table.
+#[derive(Debug, Default)]
+pub struct Keys(BTreeMap<&'static str, (Pos, Node)>);
+
+impl Keys {
+    /// Takes the value of a key.
+    pub fn insert(&mut self, name: &'static str, at: Pos, node: Node) {
+        self.0.insert(name, (at, node));
+    }
+
+    /// Where a key is written.
+    pub fn place(&self, name: &str) -> Option<Pos> {
+        self.0.get(name).map(|(at, _)| *at)
+    }
+
+    /// The value as written.
+    pub fn written(&self, name: &str) -> Option<&Node> {
+        self.0.get(name).map(|(_, node)| node)
+    }
+
+    fn value(&self, name: &str) -> Value {
+        match self.written(name) {
+            Some(node) => node.value.clone(),
+            None => find(name).map_or(Value::Null, KeyDef::default_value),
+        }
+    }
+
+    /// A text; empty if there is none.
+    pub fn text(&self, name: &str) -> String {
+        match self.value(name) {
+            Value::Str(text) => text,
+            _ => String::new(),
+        }
+    }
+
+    /// A text or a list of texts; an empty list counts as the default.
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        let value = match self.value(name) {
+            Value::List(items) if items.is_empty() => {
+                find(name).map_or(Value::Null, KeyDef::default_value)
+            }
+            value => value,
+        };
+        match value {
+            Value::Str(text) => vec![text],
+            Value::List(items) => items
+                .into_iter()
+                .filter_map(|item| match item.value {
+                    Value::Str(text) => Some(text),
+                    _ => None,
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&self, name: &str) -> bool {
+        self.value(name) == Value::Bool(true)
+    }
+
+    /// A whole number of at least 0.
+    pub fn count(&self, name: &str) -> Option<u64> {
+        match self.value(name) {
+            Value::Int(int) => u64::try_from(int).ok(),
+            _ => None,
+        }
+    }
+
+    /// A number of bytes.
+    pub fn bytes(&self, name: &str) -> Option<u64> {
+        bytes(&Node::new(Pos::default(), self.value(name)))
+    }
+
+    /// How many rows may fail.
+    pub fn limit(&self, name: &str) -> QuarantineLimit {
+        limit(&Node::new(Pos::default(), self.value(name))).unwrap_or(QuarantineLimit::None)
+    }
+
+    /// A word of a closed choice that may be left open.
+    pub fn choice<T: ValueEnum>(&self, name: &str) -> Option<T> {
+        T::from_str(&self.text(name), false).ok()
+    }
+
+    /// A word of a closed choice; the table has a default for it.
+    pub fn word<T: ValueEnum>(&self, name: &str) -> T {
+        self.choice(name)
+            .unwrap_or_else(|| T::value_variants()[0].clone())
+    }
+
+    /// The seed of what is drawn at random.
+    pub fn seed(&self) -> u64 {
+        self.count("seed").unwrap_or_default()
     }
 }
 

@@ -1,14 +1,11 @@
 //! From text to a [`Recipe`]: overrides applied, variables expanded, keys read, everything checked.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::inputs::{Finder, locate};
-use super::keys::{self, KEYS, Role, bytes};
-use super::model::{
-    CompatStats, Inputs, OnError, OutputSpec, PathStyle, Recipe, Step, Target, Tracer, Validation,
-};
+use super::keys::{self, KEYS, Keys, Role, bytes};
+use super::model::{Inputs, OutputSpec, Recipe, RecipeSpec, Step, Target};
 use super::nearest::{did_you_mean, nearest};
 use super::outputs::{Defaults, check_export, check_targets, output_keys, word_hint};
 use super::problem::{Problem, Problems};
@@ -28,11 +25,10 @@ pub const MAX_ISSUES: usize = 1000;
 /// # Errors
 /// All problems at once, sorted by place.
 pub fn load(source: &RecipeSource, options: &LoadOptions) -> Result<Recipe, Problems> {
+    let here = || options.dir.clone().unwrap_or_else(|| options.cwd.clone());
     let (name, text, dir) = match source {
-        RecipeSource::Text { name, text } => {
-            let dir = options.dir.clone().unwrap_or_else(|| options.cwd.clone());
-            (name.clone(), text.clone(), dir)
-        }
+        RecipeSource::Text { name, text } => (name.clone(), text.clone(), here()),
+        RecipeSource::Value { name, .. } => (name.clone(), String::new(), here()),
         RecipeSource::File(path) => {
             let name = path.display().to_string();
             let path = options.cwd.join(path);
@@ -52,9 +48,17 @@ pub fn load(source: &RecipeSource, options: &LoadOptions) -> Result<Recipe, Prob
         search,
         issues: Vec::new(),
         notes: Vec::new(),
-        keys: BTreeMap::new(),
+        keys: Keys::default(),
     };
-    let recipe = loader.recipe(&name, &text);
+    let root = if let RecipeSource::Value { value, .. } = source {
+        Some(Node::from_json(value))
+    } else {
+        let parsed = yaml::parse(&text, 0);
+        loader.issues.extend(parsed.issues);
+        loader.notes.extend(parsed.notes);
+        parsed.root
+    };
+    let recipe = root.and_then(|root| loader.recipe(&name, root));
     match recipe {
         Some(recipe) if loader.issues.is_empty() => Ok(recipe),
         _ => Err(problems(loader.issues, &name, &text, &options.sets)),
@@ -128,14 +132,11 @@ struct Loader<'o> {
     issues: Vec<Issue>,
     notes: Vec<String>,
     /// The keys that djr uses, checked.
-    keys: BTreeMap<&'static str, (Pos, Node)>,
+    keys: Keys,
 }
 
 impl Loader<'_> {
-    fn recipe(&mut self, name: &str, text: &str) -> Option<Recipe> {
-        let (root, issues) = yaml::parse(text, 0);
-        self.issues.extend(issues);
-        let mut root = root?;
+    fn recipe(&mut self, name: &str, mut root: Node) -> Option<Recipe> {
         match &root.value {
             Value::Map(_) => {}
             Value::Null if self.options.sets.is_empty() => {
@@ -175,9 +176,11 @@ impl Loader<'_> {
 
     fn apply_sets(&mut self, root: &mut Node) {
         for (i, (key, text)) in self.options.sets.iter().enumerate() {
-            let (value, issues) = yaml::parse(text, i + 1);
-            self.issues.extend(issues);
-            let Some(mut value) = value else { continue };
+            let parsed = yaml::parse(text, i + 1);
+            self.issues.extend(parsed.issues);
+            let Some(mut value) = parsed.root else {
+                continue;
+            };
             value.at.source = i + 1;
             if let Err(issue) = set(root, key, value) {
                 self.issues.push(*issue);
@@ -266,7 +269,7 @@ impl Loader<'_> {
         };
         match def.role {
             Role::Used | Role::Own => {
-                self.keys.insert(def.name, (at, fitted));
+                self.keys.insert(def.name, at, fitted);
             }
             Role::Ignored(why) => note(
                 &mut self.notes,
@@ -288,79 +291,14 @@ impl Loader<'_> {
     }
 
     fn node(&self, name: &str) -> Option<&Node> {
-        self.keys.get(name).map(|(_, node)| node)
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        match &self.node(name)?.value {
-            Value::Str(text) => Some(text.clone()),
-            _ => None,
-        }
-    }
-
-    /// The text of a key, or the table's default.
-    fn text_or_default(&self, name: &str) -> String {
-        self.text(name)
-            .or_else(|| keys::find(name).map(|def| def.default.to_owned()))
-            .unwrap_or_default()
-    }
-
-    fn texts(&self, name: &str) -> Vec<String> {
-        let Some(node) = self.node(name) else {
-            return Vec::new();
-        };
-        match &node.value {
-            Value::Str(text) => vec![text.clone()],
-            Value::List(items) => items
-                .iter()
-                .filter_map(|item| match &item.value {
-                    Value::Str(text) => Some(text.clone()),
-                    _ => None,
-                })
-                .collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn flag(&self, name: &str) -> Option<bool> {
-        match self.node(name)?.value {
-            Value::Bool(on) => Some(on),
-            _ => None,
-        }
-    }
-
-    fn count(&self, name: &str) -> Option<u64> {
-        match self.node(name)?.value {
-            Value::Int(int) => u64::try_from(int).ok(),
-            _ => None,
-        }
+        self.keys.written(name)
     }
 
     // The recipe
 
     fn resolve(&mut self, name: &str) -> Recipe {
-        let mut text_keys = self.texts("text_keys");
-        if text_keys.is_empty() {
-            text_keys.push("text".into());
-        }
-        let image_key = self.text_or_default("image_key");
-        let inputs = self.inputs();
-        let outputs = self.outputs(&inputs);
-        let steps = self.steps(&text_keys, &image_key);
-        let on_error = self
-            .text("on_error")
-            .and_then(|word| OnError::from_word(&word))
-            .unwrap_or(match self.flag("skip_op_error") {
-                Some(false) => OnError::Fail,
-                _ => OnError::Quarantine,
-            });
-        let tracer = Tracer {
-            open: self.flag("open_tracer").unwrap_or(false),
-            ops: self.texts("op_list_to_trace"),
-            rows: self.count("trace_num").unwrap_or(10),
-            keys: self.texts("trace_keys"),
-        };
-        for (i, traced) in tracer.ops.iter().enumerate() {
+        let mut recipe = Recipe::of_keys(name, &self.keys);
+        for (i, traced) in recipe.tracer.ops.iter().enumerate() {
             if op::find(traced).is_none() && super::peer_ops::find(traced).is_none() {
                 let at = match self.node("op_list_to_trace").map(|node| &node.value) {
                     Some(Value::List(items)) => items.get(i).map_or(Pos::default(), |n| n.at),
@@ -371,58 +309,87 @@ impl Loader<'_> {
                     .push(Issue::new(at, format!("unknown operator '{traced}'")).maybe_hint(hint));
             }
         }
-        Recipe {
-            name: name.to_owned(),
-            project_name: self.text_or_default("project_name"),
-            steps,
-            inputs,
-            outputs,
-            text_keys,
-            image_key,
-            image_special_token: self.text_or_default("image_special_token"),
-            eoc_special_token: self.text_or_default("eoc_special_token"),
-            threads: self.count("np").and_then(|n| usize::try_from(n).ok()),
-            keep_stats_in_res_ds: self.flag("keep_stats_in_res_ds").unwrap_or(false),
-            keep_hashes_in_res_ds: self.flag("keep_hashes_in_res_ds").unwrap_or(false),
-            image_root: self.image_root(),
-            confine: self.flag("confine").unwrap_or(false),
-            on_error,
-            max_memory: self.max_memory(),
-            max_quarantine: self
-                .node("max_quarantine")
-                .and_then(keys::limit)
-                .unwrap_or_default(),
-            compat_stats: self
-                .text("compat_stats")
-                .and_then(|word| CompatStats::from_word(&word))
-                .unwrap_or(CompatStats::Exact),
-            seed: self.seed(),
-            op_fusion: self.flag("op_fusion").unwrap_or(false),
-            tracer,
-            notes: self.notes.clone(),
-            search: self.search.clone(),
+        self.check_max_memory(recipe.max_memory);
+        recipe.search.clone_from(&self.search);
+        recipe.cache = cache(&self.options.env);
+        recipe.nltk_data = (self.options.env)("NLTK_DATA")
+            .map(|dirs| std::env::split_paths(&dirs).collect())
+            .unwrap_or_default();
+        recipe.image_root = self.image_root();
+        recipe.inputs = self.inputs();
+        recipe.outputs = self.outputs(&recipe.inputs);
+        recipe.steps = self.steps(&recipe);
+        self.note_candidates(&recipe);
+        recipe.notes.clone_from(&self.notes);
+        recipe
+    }
+
+    /// Says which file was taken where a relative path means one beside the recipe and another one
+    /// in the working directory.
+    fn note_candidates(&mut self, recipe: &Recipe) {
+        let mut written = Vec::new();
+        if self.options.input.is_none()
+            && let Some(node) = self.node("dataset_path")
+        {
+            let paths = match &node.value {
+                Value::List(items) => items.iter().collect(),
+                _ => vec![node],
+            };
+            written.extend(paths.into_iter().filter_map(|node| match &node.value {
+                Value::Str(path) => Some(("dataset_path".to_owned(), path.trim().to_owned())),
+                _ => None,
+            }));
+        }
+        if let Some(node) = self.node("image_root").filter(|node| node.at.source == 0)
+            && let Value::Str(path) = &node.value
+        {
+            written.push(("image_root".to_owned(), path.clone()));
+        }
+        for step in &recipe.steps {
+            for (param, value) in &step.params {
+                let names_a_path = ["_dir", "_path"].iter().any(|end| param.ends_with(end));
+                if let Some(path) = value.as_str().filter(|_| names_a_path) {
+                    written.push((format!("{}.{param}", step.name), path.to_owned()));
+                }
+            }
+        }
+        let [beside, cwd] = self.search.as_slice() else {
+            return;
+        };
+        for (key, path) in written {
+            let (first, second) = (beside.join(&path), cwd.join(&path));
+            let same = fs::canonicalize(&first).ok() == fs::canonicalize(&second).ok();
+            if !path.is_empty() && first.exists() && second.exists() && !same {
+                let shown =
+                    |path: &Path| path.components().collect::<PathBuf>().display().to_string();
+                note(
+                    &mut self.notes,
+                    format!(
+                        "{key}: '{path}' is {} (beside the recipe), and not {} (from the working directory), which Data-Juicer would take",
+                        shown(&first),
+                        shown(&second)
+                    ),
+                );
+            }
         }
     }
 
-    fn seed(&self) -> u64 {
-        self.count("seed").unwrap_or(42)
-    }
-
-    fn max_memory(&mut self) -> Option<u64> {
-        let node = self.node("max_memory")?;
-        let (at, budget) = (node.at, bytes(node)?);
-        if budget < 1 << 20 {
+    fn check_max_memory(&mut self, budget: Option<u64>) {
+        if let Some(budget) = budget.filter(|&budget| budget < 1 << 20) {
+            let at = self.node("max_memory").map_or(Pos::default(), |n| n.at);
             self.issues.push(
                 Issue::new(at, format!("'max_memory': {budget} bytes are too few"))
                     .hint("give a unit, as in 2GB"),
             );
         }
-        Some(budget)
     }
 
     fn image_root(&mut self) -> Option<PathBuf> {
-        let written = self.text("image_root").filter(|text| !text.is_empty())?;
-        let at = self.node("image_root").map_or(Pos::default(), |n| n.at);
+        let at = self.node("image_root")?.at;
+        let written = self.keys.text("image_root");
+        if written.is_empty() {
+            return None;
+        }
         // What the command line names starts at the working directory, not beside the recipe.
         let found = if at.source == 0 {
             locate(&written, &self.search)
@@ -441,6 +408,7 @@ impl Loader<'_> {
 
     fn inputs(&mut self) -> Inputs {
         let suffixes = self
+            .keys
             .texts("suffixes")
             .into_iter()
             .map(|suffix| {
@@ -494,14 +462,9 @@ impl Loader<'_> {
 
     fn outputs(&mut self, inputs: &Inputs) -> Vec<OutputSpec> {
         let defaults = Defaults {
-            paths: self
-                .text("paths")
-                .and_then(|word| PathStyle::from_word(&word))
-                .unwrap_or(PathStyle::Absolute),
-            validate: self
-                .text("validate")
-                .and_then(|word| Validation::from_word(&word)),
-            seed: self.seed(),
+            paths: self.keys.word("paths"),
+            validate: self.keys.choice("validate"),
+            seed: self.keys.seed(),
             cwd: &self.options.cwd,
             search: &self.search,
         };
@@ -539,11 +502,9 @@ impl Loader<'_> {
             })
         } else {
             let written = self.node("export_path").map(|node| node.at);
-            let path = match written {
-                Some(_) => self.text("export_path").filter(|path| !path.is_empty()),
-                None if listed > 0 => None,
-                None => Some(self.text_or_default("export_path")),
-            };
+            let path = (written.is_some() || listed == 0)
+                .then(|| self.keys.text("export_path"))
+                .filter(|path| !path.is_empty());
             path.map(|path| {
                 let at = written.unwrap_or_default();
                 let format = check_export(
@@ -569,7 +530,7 @@ impl Loader<'_> {
         specs.into_iter().map(|(_, spec)| spec).collect()
     }
 
-    fn steps(&mut self, text_keys: &[String], image_key: &str) -> Vec<Step> {
+    fn steps(&mut self, recipe: &Recipe) -> Vec<Step> {
         let listed = matches!(
             self.node("outputs").map(|node| &node.value),
             Some(Value::List(items)) if !items.is_empty()
@@ -577,10 +538,7 @@ impl Loader<'_> {
         let empty = |node: &Node| matches!(&node.value, Value::List(items) if items.is_empty());
         let Some(node) = self.node("process").filter(|node| !empty(node)).cloned() else {
             if !listed {
-                let at = self
-                    .keys
-                    .get("process")
-                    .map_or(Pos::default(), |(at, _)| *at);
+                let at = self.keys.place("process").unwrap_or_default();
                 self.issues.push(
                     Issue::new(at, "process is empty: there is nothing to do").hint(
                         "list operators under `process`, or use `djr subset` or `djr convert`",
@@ -589,24 +547,77 @@ impl Loader<'_> {
             }
             return Vec::new();
         };
-        let base = BaseParams {
-            text_key: text_keys.first().map_or("text", String::as_str).into(),
-            image_key: image_key.into(),
-            draw: self.seed(),
+        process::steps(
+            &node,
+            &surroundings(recipe),
+            &mut self.issues,
+            &mut self.notes,
+        )
+    }
+}
+
+/// What the recipe gives to every operator.
+fn surroundings<S>(recipe: &Recipe<S>) -> Surroundings {
+    Surroundings {
+        base: BaseParams {
+            text_key: recipe
+                .text_keys
+                .first()
+                .map_or("text", String::as_str)
+                .into(),
+            image_key: recipe.image_key.as_str().into(),
+            draw: recipe.seed,
             ..BaseParams::default()
+        },
+        search: recipe.search.clone(),
+        cache: recipe.cache.clone(),
+        nltk_data: recipe.nltk_data.clone(),
+    }
+}
+
+/// Data-Juicer's cache directory.
+fn cache(env: &super::Lookup) -> Option<PathBuf> {
+    env("DATA_JUICER_CACHE_HOME")
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| env("HOME").map(|home| Path::new(&home).join(".cache").join("data_juicer")))
+}
+
+/// The steps of a recipe that is data, with parameters set anew.
+///
+/// # Errors
+/// All problems at once.
+pub(super) fn built(recipe: &RecipeSpec, sets: &[(String, String)]) -> Result<Vec<Step>, Problems> {
+    let steps = recipe.steps.iter().map(|step| {
+        Node::from_json(&serde_json::Value::Object(serde_json::Map::from_iter([(
+            step.name.clone(),
+            step.params.clone().into(),
+        )])))
+    });
+    let mut process = Node::new(Pos::default(), Value::List(steps.collect()));
+    let (mut issues, mut notes) = (Vec::new(), Vec::new());
+    for (i, (key, text)) in sets.iter().enumerate() {
+        let parsed = yaml::parse(text, i + 1);
+        issues.extend(parsed.issues);
+        let Some(mut value) = parsed.root else {
+            continue;
         };
-        let env = &self.options.env;
-        let around = Surroundings {
-            base,
-            search: self.search.clone(),
-            cache: env("DATA_JUICER_CACHE_HOME")
-                .filter(|dir| !dir.is_empty())
-                .map(PathBuf::from)
-                .or_else(|| {
-                    env("HOME").map(|home| Path::new(&home).join(".cache").join("data_juicer"))
-                }),
-        };
-        process::steps(&node, &around, &mut self.issues, &mut self.notes)
+        value.at.source = i + 1;
+        if let Err(issue) = set_parameter(&mut process, key, value) {
+            issues.push(*issue);
+        }
+    }
+    let steps = process::steps(&process, &surroundings(recipe), &mut issues, &mut notes);
+    let outputs: Vec<_> = recipe
+        .outputs
+        .iter()
+        .map(|spec| (Pos::default(), spec.clone()))
+        .collect();
+    check_targets(&outputs, &recipe.inputs, &mut issues);
+    if issues.is_empty() {
+        Ok(steps)
+    } else {
+        Err(problems(issues, &recipe.name, "", sets))
     }
 }
 
@@ -688,9 +699,7 @@ fn is_variable(name: &str) -> bool {
 fn set(root: &mut Node, key: &str, value: Node) -> Result<(), Box<Issue>> {
     let at = value.at;
     let parts: Vec<&str> = key.split('.').collect();
-    let Some((&first, rest)) = parts.split_first() else {
-        return Ok(());
-    };
+    let first = parts.first().copied().unwrap_or_default();
     if keys::find(key).is_some() {
         return put(root, &[key], value);
     }
@@ -700,10 +709,20 @@ fn set(root: &mut Node, key: &str, value: Node) -> Result<(), Box<Issue>> {
     let Value::Map(entries) = &mut root.value else {
         return Ok(());
     };
+    match entries.iter_mut().find(|e| e.key == "process") {
+        Some(process) => set_parameter(&mut process.node, key, value),
+        None => set_parameter(&mut Node::new(at, Value::Null), key, value),
+    }
+}
+
+/// Sets `OP.PARAM` in all steps of that operator.
+fn set_parameter(process: &mut Node, key: &str, value: Node) -> Result<(), Box<Issue>> {
+    let at = value.at;
+    let parts: Vec<&str> = key.split('.').collect();
+    let first = parts.first().copied().unwrap_or_default();
     let mut names = Vec::new();
     let mut found = false;
-    let process = entries.iter_mut().find(|e| e.key == "process");
-    if let Some(Value::List(items)) = process.map(|e| &mut e.node.value) {
+    if let Value::List(items) = &mut process.value {
         for item in items {
             let name = match &item.value {
                 Value::Str(name) => name.clone(),
@@ -726,7 +745,7 @@ fn set(root: &mut Node, key: &str, value: Node) -> Result<(), Box<Issue>> {
                 .hint("add it to `process` first"),
         ));
     }
-    if rest.is_empty() {
+    if parts.len() == 1 {
         return Err(Box::new(unknown_key(first, at)));
     }
     let names = names.iter().map(String::as_str);

@@ -14,6 +14,8 @@ pub mod peer_ops;
 mod problem;
 mod process;
 mod schema;
+mod wire;
+mod write;
 mod yaml;
 
 use std::path::PathBuf;
@@ -22,17 +24,21 @@ pub use fused::{FUSED, LIST as FUSED_LIST};
 pub use keys::{BASE_KEYS, BaseKey, KEYS, KeyDef, Kind, Role, parse_size};
 pub use load::load;
 pub use model::{
-    CompatStats, Inputs, OnError, OutputSpec, PathStyle, QuarantineLimit, Recipe, Sampler, Step,
-    Target, Tracer, Validation,
+    CompatStats, FormatVersion, Inputs, OnError, OutputSpec, PathStyle, QuarantineLimit, Recipe,
+    RecipeSpec, Sampler, Step, StepSpec, Target, Tracer,
 };
 pub use outputs::{
     OutputKey, PathProblem, check_local, check_named, check_path, check_place, output_keys,
 };
 pub use problem::{Problem, Problems};
 pub use schema::ParamSchema;
+pub use write::{Comments, scalar};
 
-/// Where a recipe's text comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How far images are checked before a row is written.
+pub use crate::sample::ImageCheck as Validation;
+
+/// Where a recipe comes from.
+#[derive(Debug, Clone, PartialEq)]
 pub enum RecipeSource {
     /// A file; relative paths in it are looked for in its directory first.
     File(PathBuf),
@@ -42,6 +48,13 @@ pub enum RecipeSource {
         name: String,
         /// The YAML.
         text: String,
+    },
+    /// A value in the shape of a recipe, with the name that problems show.
+    Value {
+        /// Shown in problems.
+        name: String,
+        /// The keys of the recipe.
+        value: serde_json::Value,
     },
 }
 
@@ -77,18 +90,6 @@ impl LoadOptions {
             env: Box::new(|name| std::env::var(name).ok()),
         }
     }
-}
-
-/// The keys of a resolved recipe that says nothing, as [`Recipe::to_json`] has them.
-#[must_use]
-pub fn default_keys() -> serde_json::Value {
-    let source = RecipeSource::Text {
-        name: String::new(),
-        text: "dataset_path: '-'\noutputs: [{format: jsonl, path: '-'}]\nprocess: []".into(),
-    };
-    load(&source, &LoadOptions::new("/"))
-        .map(|recipe| recipe.to_json())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

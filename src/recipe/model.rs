@@ -3,28 +3,34 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 
+use super::Validation;
+use super::keys::Keys;
+use super::problem::Problems;
+use super::wire;
 use crate::io::Destination;
 use crate::io::destination::is_stdout;
 use crate::io::format::{Options, OutputFormat};
 use crate::op::{BaseParams, Family, OpDef, OpSpec, Operator};
-use crate::sample::ImageCheck;
+use crate::sample::words;
 
-/// A checked recipe, ready to run.
-#[derive(Debug)]
+/// A checked recipe, ready to run; with [`StepSpec`] instead of built steps it is plain data
+/// ([`RecipeSpec`]), whose JSON can be read back.
+///
+/// Its defaults are those of [`super::KEYS`] and stand nowhere else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the recipe")]
-pub struct Recipe {
+pub struct Recipe<S = Step> {
+    /// Of the JSON form.
+    pub version: FormatVersion,
     /// Where it was read from, as the user named it.
     pub name: String,
     /// `project_name`: a label.
     pub project_name: String,
-    /// The operators in the order written.
-    pub steps: Vec<Step>,
     /// Where rows come from.
     pub inputs: Inputs,
-    /// Where rows go: the `export_path` output first, then `outputs` as written.
-    pub outputs: Vec<OutputSpec>,
     /// `text_keys`; operators use the first unless they name their own.
     pub text_keys: Vec<String>,
     /// `image_key`: the field of image paths.
@@ -40,6 +46,7 @@ pub struct Recipe {
     /// `keep_hashes_in_res_ds`: rows keep the hashes of deduplicators.
     pub keep_hashes_in_res_ds: bool,
     /// `image_root`: relative image paths are resolved against it instead of the input's directory.
+    #[serde(with = "wire::optional")]
     pub image_root: Option<PathBuf>,
     /// `confine`: images outside of the root are refused.
     pub confine: bool,
@@ -56,11 +63,84 @@ pub struct Recipe {
     /// `op_fusion`: cheap filters may run before dear ones.
     pub op_fusion: bool,
     /// `open_tracer` and its options.
+    #[serde(flatten)]
     pub tracer: Tracer,
-    /// Keys that have no meaning here, one sentence each, to be shown once.
-    pub notes: Vec<String>,
+    /// The operators in the order written.
+    #[serde(rename = "process")]
+    pub steps: Vec<S>,
+    /// Where rows go: the `export_path` output first, then `outputs` as written.
+    pub outputs: Vec<OutputSpec>,
     /// Where relative paths are looked for: the recipe's directory, then the working directory.
+    #[serde(with = "wire::list")]
     pub search: Vec<PathBuf>,
+    /// Data-Juicer's cache directory, where operators look for assets that no parameter names.
+    #[serde(with = "wire::optional")]
+    pub cache: Option<PathBuf>,
+    /// The directories of `NLTK_DATA`, where an operator looks for NLTK's tables.
+    #[serde(with = "wire::list")]
+    pub nltk_data: Vec<PathBuf>,
+    /// What the reader of the recipe should know, one sentence each, to be shown once.
+    #[serde(skip)]
+    pub notes: Vec<String>,
+}
+
+/// A recipe as plain data: typed, comparable, and its JSON reads back to the same value.
+pub type RecipeSpec = Recipe<StepSpec>;
+
+/// The version of the JSON form of a recipe; another one is refused by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FormatVersion;
+
+impl FormatVersion {
+    /// The one that this program writes and reads.
+    pub const NUMBER: u32 = 1;
+}
+
+impl Serialize for FormatVersion {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Self::NUMBER.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for FormatVersion {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match u32::deserialize(from)? {
+            Self::NUMBER => Ok(Self),
+            other => Err(serde::de::Error::custom(format!(
+                "a recipe of format {other}; this djr reads format {}",
+                Self::NUMBER
+            ))),
+        }
+    }
+}
+
+/// One operator of `process` as plain data: `{name: {parameter: value}}`, nothing left to
+/// defaults. Its own parameters come first, in the order of the operator's file, then those that
+/// every operator has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepSpec {
+    /// The operator's name.
+    pub name: String,
+    /// All of its parameters.
+    pub params: Map<String, Value>,
+}
+
+impl Serialize for StepSpec {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map([(&self.name, &self.params)])
+    }
+}
+
+impl<'de> Deserialize<'de> for StepSpec {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut steps = Map::<String, Value>::deserialize(from)?.into_iter();
+        match (steps.next(), steps.next()) {
+            (Some((name, Value::Object(params))), None) => Ok(Self { name, params }),
+            _ => Err(serde::de::Error::custom(
+                "a step is a mapping from one operator to its parameters",
+            )),
+        }
+    }
 }
 
 /// One operator of `process`, built.
@@ -94,6 +174,27 @@ impl fmt::Debug for Step {
             .field("line", &self.line)
             .field("params", &self.params)
             .finish_non_exhaustive()
+    }
+}
+
+impl OutputSpec {
+    /// Every row, in `format`, as a recipe that says no more would have it.
+    #[must_use]
+    pub fn new(format: OutputFormat, target: Target) -> Self {
+        let keys = Keys::default();
+        Self {
+            format,
+            target,
+            paths: keys.word("paths"),
+            validate: format.check,
+            sample: None,
+            seed: keys.seed(),
+            sampler: Sampler::Uniform,
+            shuffle: false,
+            shard_size: None,
+            options: Options::default(),
+            line: 0,
+        }
     }
 }
 
@@ -160,7 +261,8 @@ impl fmt::Display for Target {
 }
 
 /// One output of a recipe.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "wire::Output", try_from = "wire::Output")]
 pub struct OutputSpec {
     /// What is written.
     pub format: OutputFormat,
@@ -186,38 +288,6 @@ pub struct OutputSpec {
     pub line: usize,
 }
 
-/// A closed choice written as a word in recipes.
-macro_rules! words {
-    ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[doc = $doc])+
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[doc = $vdoc])+ $variant),+ }
-
-        impl $name {
-            /// All words, in order.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
-
-            /// The choice written as `word`.
-            #[must_use]
-            pub fn from_word(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
-
-            /// The word that recipes use.
-            #[must_use]
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.word())
-            }
-        }
-    };
-}
-
 words! {
     /// How image paths are written.
     PathStyle {
@@ -227,42 +297,6 @@ words! {
         Keep = "keep",
         /// Relative to the output's directory.
         Relative = "relative",
-    }
-}
-
-words! {
-    /// How far images are checked before a row is written.
-    Validation {
-        /// Not at all.
-        None = "none",
-        /// The file is there.
-        Exists = "exists",
-        /// Its header is that of an image.
-        Header = "header",
-        /// It decodes, as strictly as a trainer's loader.
-        Decode = "decode",
-    }
-}
-
-impl From<ImageCheck> for Validation {
-    fn from(level: ImageCheck) -> Self {
-        match level {
-            ImageCheck::None => Self::None,
-            ImageCheck::Exists => Self::Exists,
-            ImageCheck::Header => Self::Header,
-            ImageCheck::Decode => Self::Decode,
-        }
-    }
-}
-
-impl From<Validation> for ImageCheck {
-    fn from(level: Validation) -> Self {
-        match level {
-            Validation::None => Self::None,
-            Validation::Exists => Self::Exists,
-            Validation::Header => Self::Header,
-            Validation::Decode => Self::Decode,
-        }
     }
 }
 
@@ -299,7 +333,8 @@ words! {
 }
 
 /// How many rows may fail before a run stops, since something outside the data must be wrong.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum QuarantineLimit {
     /// This share of the rows read, from 0 to 1.
     Share(f64),
@@ -307,13 +342,6 @@ pub enum QuarantineLimit {
     Rows(u64),
     /// Any number.
     None,
-}
-
-impl Default for QuarantineLimit {
-    /// 5%
-    fn default() -> Self {
-        Self::Share(0.05)
-    }
 }
 
 impl QuarantineLimit {
@@ -336,103 +364,215 @@ impl QuarantineLimit {
     }
 }
 
-impl fmt::Display for QuarantineLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl QuarantineLimit {
+    /// The limit as [`Self::from_text`] reads it.
+    #[must_use]
+    pub fn written(self) -> String {
         match self {
-            Self::Share(share) => write!(f, "{}%", share * 100.0),
-            Self::Rows(rows) => write!(f, "{rows} rows"),
-            Self::None => f.write_str("none"),
+            Self::Share(share) => {
+                // A product such as 0.07 * 100 has an error in its last digits.
+                let percent = format!("{:.10}", share * 100.0);
+                format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
+            }
+            Self::Rows(rows) => rows.to_string(),
+            Self::None => "none".to_owned(),
         }
     }
 }
 
+impl fmt::Display for QuarantineLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = if matches!(self, Self::Rows(_)) {
+            " rows"
+        } else {
+            ""
+        };
+        write!(f, "{}{unit}", self.written())
+    }
+}
+
 /// The tracer's options.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tracer {
     /// `open_tracer`: write samples of what operators changed or dropped.
+    #[serde(rename = "open_tracer")]
     pub open: bool,
     /// `op_list_to_trace`; empty means all.
+    #[serde(rename = "op_list_to_trace")]
     pub ops: Vec<String>,
     /// `trace_num`: rows written an operator.
+    #[serde(rename = "trace_num")]
     pub rows: u64,
     /// `trace_keys`: fields copied into each trace entry.
+    #[serde(rename = "trace_keys")]
     pub keys: Vec<String>,
 }
 
-impl Default for Tracer {
-    fn default() -> Self {
+impl<S> Recipe<S> {
+    /// What the keys of a recipe say, without its steps, inputs and outputs.
+    pub(super) fn of_keys(name: &str, keys: &Keys) -> Self {
+        let on_error = match keys.written("on_error") {
+            None if !keys.flag("skip_op_error") => OnError::Fail,
+            _ => keys.word("on_error"),
+        };
         Self {
-            open: false,
-            ops: Vec::new(),
-            rows: 10,
-            keys: Vec::new(),
+            version: FormatVersion,
+            name: name.to_owned(),
+            project_name: keys.text("project_name"),
+            inputs: Inputs::Stdin,
+            text_keys: keys.texts("text_keys"),
+            image_key: keys.text("image_key"),
+            image_special_token: keys.text("image_special_token"),
+            eoc_special_token: keys.text("eoc_special_token"),
+            threads: keys.count("np").and_then(|n| usize::try_from(n).ok()),
+            keep_stats_in_res_ds: keys.flag("keep_stats_in_res_ds"),
+            keep_hashes_in_res_ds: keys.flag("keep_hashes_in_res_ds"),
+            image_root: None,
+            confine: keys.flag("confine"),
+            on_error,
+            max_memory: keys.bytes("max_memory"),
+            max_quarantine: keys.limit("max_quarantine"),
+            compat_stats: keys.word("compat_stats"),
+            seed: keys.seed(),
+            op_fusion: keys.flag("op_fusion"),
+            tracer: Tracer {
+                open: keys.flag("open_tracer"),
+                ops: keys.texts("op_list_to_trace"),
+                rows: keys.count("trace_num").unwrap_or_default(),
+                keys: keys.texts("trace_keys"),
+            },
+            steps: Vec::new(),
+            outputs: Vec::new(),
+            search: Vec::new(),
+            cache: None,
+            nltk_data: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Whether stats are rounded before a filter decides.
+    #[must_use]
+    pub fn rounds_stats(&self) -> bool {
+        self.compat_stats == CompatStats::Ujson
+    }
+
+    /// The same recipe with its steps in another form.
+    fn with_steps<T>(&self, steps: Vec<T>) -> Recipe<T> {
+        Recipe {
+            version: self.version,
+            name: self.name.clone(),
+            project_name: self.project_name.clone(),
+            inputs: self.inputs.clone(),
+            text_keys: self.text_keys.clone(),
+            image_key: self.image_key.clone(),
+            image_special_token: self.image_special_token.clone(),
+            eoc_special_token: self.eoc_special_token.clone(),
+            threads: self.threads,
+            keep_stats_in_res_ds: self.keep_stats_in_res_ds,
+            keep_hashes_in_res_ds: self.keep_hashes_in_res_ds,
+            image_root: self.image_root.clone(),
+            confine: self.confine,
+            on_error: self.on_error,
+            max_memory: self.max_memory,
+            max_quarantine: self.max_quarantine,
+            compat_stats: self.compat_stats,
+            seed: self.seed,
+            op_fusion: self.op_fusion,
+            tracer: self.tracer.clone(),
+            steps,
+            outputs: self.outputs.clone(),
+            search: self.search.clone(),
+            cache: self.cache.clone(),
+            nltk_data: self.nltk_data.clone(),
+            notes: self.notes.clone(),
         }
     }
 }
 
 impl Recipe {
-    /// A recipe without operators: rows go from `inputs` to `output` as they are.
+    /// A recipe without operators: rows go from `inputs` to `output` as they are. No field of a
+    /// row is asked for.
     #[must_use]
     pub fn bare(name: &str, inputs: Inputs, output: OutputSpec) -> Self {
         Self {
-            name: name.to_owned(),
             project_name: name.to_owned(),
-            steps: Vec::new(),
             inputs,
             outputs: vec![output],
             text_keys: Vec::new(),
-            image_key: "images".to_owned(),
-            image_special_token: "<__dj__image>".to_owned(),
-            eoc_special_token: "<|__dj__eoc|>".to_owned(),
-            threads: None,
-            keep_stats_in_res_ds: false,
-            keep_hashes_in_res_ds: false,
-            image_root: None,
-            confine: false,
-            on_error: OnError::Quarantine,
-            max_memory: None,
-            max_quarantine: QuarantineLimit::default(),
-            compat_stats: CompatStats::Exact,
-            seed: 42,
-            op_fusion: false,
-            tracer: Tracer::default(),
-            notes: Vec::new(),
-            search: Vec::new(),
+            ..Self::of_keys(name, &Keys::default())
         }
     }
 
-    /// The recipe as resolved, for the manifest: the answer depends on nothing else but the input.
+    /// The recipe as data.
+    #[must_use]
+    pub fn spec(&self) -> RecipeSpec {
+        self.with_steps(self.steps.iter().map(Step::data).collect())
+    }
+
+    /// The recipe as resolved, for the manifest; [`RecipeSpec::from_json`] reads it back.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let inputs: Vec<String> = match &self.inputs {
-            Inputs::Stdin => vec!["-".to_owned()],
-            Inputs::Files(files) => files.iter().map(|f| f.display().to_string()).collect(),
-        };
-        json!({
-            "project_name": self.project_name,
-            "inputs": inputs,
-            "text_keys": self.text_keys,
-            "image_key": self.image_key,
-            "image_special_token": self.image_special_token,
-            "eoc_special_token": self.eoc_special_token,
-            "threads": self.threads,
-            "keep_stats_in_res_ds": self.keep_stats_in_res_ds,
-            "keep_hashes_in_res_ds": self.keep_hashes_in_res_ds,
-            "image_root": self.image_root.as_ref().map(|p| p.display().to_string()),
-            "confine": self.confine,
-            "on_error": self.on_error.word(),
-            "max_memory": self.max_memory,
-            "max_quarantine": self.max_quarantine.to_string(),
-            "compat_stats": self.compat_stats.word(),
-            "seed": self.seed,
-            "op_fusion": self.op_fusion,
-            "open_tracer": self.tracer.open,
-            "op_list_to_trace": self.tracer.ops,
-            "trace_num": self.tracer.rows,
-            "trace_keys": self.tracer.keys,
-            "process": self.steps.iter().map(Step::to_json).collect::<Vec<_>>(),
-            "outputs": self.outputs.iter().map(OutputSpec::to_json).collect::<Vec<_>>(),
-        })
+        self.spec().to_json()
+    }
+}
+
+impl RecipeSpec {
+    /// As JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        // Nothing in it can fail: keys are texts and paths are written as text or bytes.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// What [`Self::to_json`] wrote.
+    ///
+    /// # Errors
+    /// If it is of another version, or no recipe.
+    pub fn from_json(json: Value) -> Result<Self, serde_json::Error> {
+        serde_json::from_value(json)
+    }
+
+    /// The same recipe with one output: every row that is left, as JSON Lines.
+    #[must_use]
+    pub fn writing_to(self, target: Target) -> Self {
+        Self {
+            outputs: vec![OutputSpec {
+                seed: self.seed,
+                ..OutputSpec::new(OutputFormat::ROWS, target)
+            }],
+            ..self
+        }
+    }
+
+    /// What the answer depends on, beside the input and the assets: without the recipe's name,
+    /// and without what only changes how fast the answer comes.
+    #[must_use]
+    pub fn identity(&self) -> Value {
+        let mut json = self.to_json();
+        if let Value::Object(map) = &mut json {
+            for key in ["name", "threads", "max_memory"] {
+                map.shift_remove(key);
+            }
+        }
+        json
+    }
+
+    /// The recipe with its operators built. What it says has been checked before; that the
+    /// operators accept it still, and that no output destroys an input, is checked again.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn build(&self) -> Result<Recipe, Problems> {
+        self.build_with(&[])
+    }
+
+    /// The same with parameters of steps set anew, as `--set OP.PARAM=VALUE` does.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn build_with(&self, sets: &[(String, String)]) -> Result<Recipe, Problems> {
+        let steps = super::load::built(self, sets)?;
+        Ok(self.with_steps(steps))
     }
 }
 
@@ -456,9 +596,9 @@ impl Step {
         params
     }
 
-    /// The step as it would be written with nothing left to defaults.
+    /// The step as data: what it takes to build it again.
     #[must_use]
-    pub fn to_json(&self) -> Value {
+    pub fn data(&self) -> StepSpec {
         let mut params = self.written_params();
         params.insert("text_key".into(), self.base.text_key.as_str().into());
         params.insert("image_key".into(), self.base.image_key.as_str().into());
@@ -471,48 +611,9 @@ impl Step {
                 params.insert(name.into(), value.into());
             }
         }
-        json!({ self.name: params })
-    }
-}
-
-impl OutputSpec {
-    /// Every row, in `format`, as a recipe that says no more would have it.
-    #[must_use]
-    pub fn new(format: OutputFormat, target: Target) -> Self {
-        Self {
-            format,
-            target,
-            paths: PathStyle::Absolute,
-            validate: format.check.into(),
-            sample: None,
-            seed: 42,
-            sampler: Sampler::Uniform,
-            shuffle: false,
-            shard_size: None,
-            options: Options::default(),
-            line: 0,
+        StepSpec {
+            name: self.name.to_owned(),
+            params,
         }
-    }
-
-    /// The output as it would be written with nothing left to defaults.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let path = self.target.path();
-        let path = path.map_or_else(|| "-".to_owned(), |path| path.display().to_string());
-        let mut json = self.options.to_json();
-        for (name, value) in [
-            ("format", json!(self.format)),
-            ("path", json!(path)),
-            ("paths", json!(self.paths.word())),
-            ("validate", json!(self.validate.word())),
-            ("sample", json!(self.sample)),
-            ("seed", json!(self.seed)),
-            ("sampler", json!(self.sampler.word())),
-            ("shuffle", json!(self.shuffle)),
-            ("shard_size", json!(self.shard_size)),
-        ] {
-            json.insert(name.to_owned(), value);
-        }
-        Value::Object(json)
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use super::Validation;
 use super::inputs::locate;
 use super::keys::{Kind, bytes};
-use super::model::{Inputs, OutputSpec, PathStyle, Sampler, Target, Validation};
+use super::model::{Inputs, OutputSpec, PathStyle, Sampler, Target};
 use super::nearest::did_you_mean;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::io::Destination;

@@ -1,5 +1,6 @@
 //! The `process` list: operators found, their parameters checked, the operators built.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json};
@@ -25,6 +26,8 @@ pub struct Surroundings {
     pub search: Vec<PathBuf>,
     /// Data-Juicer's cache directory.
     pub cache: Option<PathBuf>,
+    /// The directories of `NLTK_DATA`.
+    pub nltk_data: Vec<PathBuf>,
 }
 
 /// Builds all steps it can; the others leave issues.
@@ -57,25 +60,93 @@ pub fn steps(
         );
     }
     let mut steps = Vec::with_capacity(items.len());
-    let mut named: Vec<&str> = Vec::with_capacity(items.len());
+    let mut named: Vec<String> = Vec::with_capacity(items.len());
+    let mut said = Said::default();
     let mut index = 0;
     for item in items {
         if issues.len() > MAX_ISSUES {
             break;
         }
-        let Some(found) = operator_and_params(item, issues) else {
+        let Some((name, at, params)) = operator_and_params(item, issues) else {
             continue;
         };
-        for (name, at, params) in unfold(found, issues, notes) {
-            let before = named.iter().filter(|other| **other == name).count() as u64;
-            named.push(name);
+        let operator = name;
+        let sound = issues.len();
+        let params = said.complete(index, name, params, notes);
+        for (name, at, params) in unfold((name, at, &params), issues, notes) {
+            let before = named.iter().filter(|other| *other == name).count() as u64;
+            named.push(name.to_owned());
             let mut base = around.base.clone();
             base.draw = draw_seed(base.draw, name, before);
             steps.extend(step(index, name, at, params, base, around, issues, notes));
             index += 1;
         }
+        said.forget(operator, issues.get(sound..).unwrap_or_default());
     }
     steps
+}
+
+/// Parameters that a step does not take over from the one of its name before it: Data-Juicer gives
+/// the first two to every step before it looks at the others, and does not know the third.
+const NOT_TAKEN_OVER: [&str; 3] = ["text_key", "image_key", "keep"];
+
+/// What the steps so far said of each operator, with the number of the step that said it.
+#[derive(Default)]
+struct Said(HashMap<String, Vec<(Entry, usize)>>);
+
+impl Said {
+    /// The parameters of a step: its own, and for those that it leaves out those of the operator
+    /// of its name before it. So does Data-Juicer's loader, whether it is meant or not.
+    fn complete(
+        &mut self,
+        index: usize,
+        name: &str,
+        own: &[Entry],
+        notes: &mut Vec<String>,
+    ) -> Vec<Entry> {
+        let number = index + 1;
+        let mut all: Vec<(Entry, usize)> = own.iter().map(|e| (e.clone(), number)).collect();
+        for (entry, from) in self.0.get(name).into_iter().flatten() {
+            let left_out = own.iter().all(|e| e.key != entry.key);
+            if left_out && !NOT_TAKEN_OVER.contains(&entry.key.as_str()) {
+                if !is_default(name, entry) {
+                    let key = &entry.key;
+                    notes.push(format!(
+                        "step {number} ({name}) leaves `{key}` out and takes it from step {from}, as in Data-Juicer"
+                    ));
+                }
+                all.push((entry.clone(), *from));
+            }
+        }
+        let params = all.iter().map(|(entry, _)| entry.clone()).collect();
+        self.0.insert(name.to_owned(), all);
+        params
+    }
+
+    /// Leaves what is wrong with a parameter to the step that says it.
+    fn forget(&mut self, name: &str, wrong: &[Issue]) {
+        if let Some(said) = self.0.get_mut(name) {
+            said.retain(|(entry, _)| {
+                let at = |issue: &Issue| issue.at == entry.at || issue.at == entry.node.at;
+                !wrong.iter().any(at)
+            });
+        }
+    }
+}
+
+/// Whether a parameter says what it would be if nothing was said.
+fn is_default(name: &str, entry: &Entry) -> bool {
+    let value = entry.node.to_json();
+    let own = op::find(name).map(|def| (def.defaults)());
+    match own.as_ref().and_then(|own| own.get(&entry.key)) {
+        Some(default) => *default == value,
+        None => match entry.key.as_str() {
+            "min_closed_interval" | "max_closed_interval" => value == true,
+            "reversed_range" => value == false,
+            // Of no meaning here.
+            key => BASE_KEYS.iter().any(|base| base.name == key && !base.used),
+        },
+    }
 }
 
 /// What the random draws of a step start from, so that steps draw apart and other operators that
@@ -252,7 +323,8 @@ fn step(
         _ => Map::new(),
     };
     params.extend(given);
-    let context = BuildContext::new(base.clone(), around.search.clone(), around.cache.clone());
+    let mut context = BuildContext::new(base.clone(), around.search.clone(), around.cache.clone());
+    context.nltk_data.clone_from(&around.nltk_data);
     match def.build(params.clone(), &context) {
         Ok(Built { operator, spec }) => {
             if let Some(wrong) = unmeasured(&spec, &base, entries, at) {
@@ -355,7 +427,8 @@ fn read_param(
 ) -> Result<Json, Issue> {
     let (name, node) = (&entry.key, &entry.node);
     let wrong = |what: String| Issue::new(node.at, format!("'{name}' of {}: {what}", def.name));
-    if matches!(node.value, Value::Float(f) if f.is_nan()) {
+    let nan = matches!(node.value, Value::Float(f) if f.is_nan());
+    if nan && (def.bound(name).is_none() || !schema.accepts(property, &0.5.into())) {
         return Err(wrong(
             "NaN is not a value a row could be compared with".into(),
         ));

@@ -181,29 +181,40 @@ impl ParamSchema {
     }
 
     /// The node as JSON, in the type the schema wants where Data-Juicer would not object: a whole
-    /// float for an integer, an infinite bound for no bound, a bare number from the command line
-    /// for text.
+    /// float for an integer, an infinite bound for no bound or one beyond all values, a bare number
+    /// from the command line for text. `"x-truncated": true` is a count of which Data-Juicer takes
+    /// the whole part.
     pub(super) fn read(&self, name: &str, schema: &Json, node: &Node) -> Json {
         let value = node.to_json();
-        if self.accepts(schema, &value) && !matches!(node.value, Value::Float(f) if f.is_infinite())
+        if self.accepts(schema, &value) && !matches!(node.value, Value::Float(f) if !f.is_finite())
         {
             return value;
         }
         let other = match &node.value {
-            Value::Float(f) if f.is_infinite() => {
-                let no_bound =
-                    (name.starts_with("max") && *f > 0.0) || (name.starts_with("min") && *f < 0.0);
+            Value::Float(f) if f.is_infinite() || f.is_nan() => {
+                // Nothing compares with NaN: as a lower bound it is as good as infinity.
+                let above = *f > 0.0 || (f.is_nan() && name.starts_with("min"));
+                let no_bound = !f.is_nan()
+                    && ((name.starts_with("max") && above) || (name.starts_with("min") && !above));
+                let end = if above { f64::MAX } else { f64::MIN };
                 if no_bound && self.accepts(schema, &Json::Null) {
                     Some(Json::Null)
+                } else if self.accepts(schema, &end.into()) {
+                    Some(end.into())
                 } else {
-                    Some(f.clamp(f64::MIN, f64::MAX).into())
+                    Some(saturated(above))
                 }
             }
             #[expect(
                 clippy::cast_possible_truncation,
-                reason = "checked to be whole and small"
+                reason = "checked to be small, and whole or to be cut off"
             )]
-            Value::Float(f) if f.fract() == 0.0 && f.abs() < 9.0e15 => Some((*f as i64).into()),
+            Value::Float(f)
+                if f.abs() < 9.0e15
+                    && (f.fract() == 0.0 || schema.get("x-truncated") == Some(&true.into())) =>
+            {
+                Some((*f as i64).into())
+            }
             Value::Float(f) if f.fract() == 0.0 => Some(saturated(*f > 0.0)),
             Value::Int(i) if i64::try_from(*i).is_err() => Some(saturated(*i > 0)),
             Value::Int(_) if node.at.source > 0 => {

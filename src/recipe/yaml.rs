@@ -120,6 +120,34 @@ impl Node {
         }
     }
 
+    /// The same value as a node that stands nowhere in a text.
+    pub fn from_json(json: &serde_json::Value) -> Self {
+        use serde_json::Value as Json;
+        let value = match json {
+            Json::Null => Value::Null,
+            Json::Bool(b) => Value::Bool(*b),
+            Json::Number(number) => {
+                let int = number.as_i64().map(i128::from);
+                match int.or_else(|| number.as_u64().map(i128::from)) {
+                    Some(int) => Value::Int(int),
+                    None => Value::Float(number.as_f64().unwrap_or_default()),
+                }
+            }
+            Json::String(text) => Value::Str(text.clone()),
+            Json::Array(items) => Value::List(items.iter().map(Self::from_json).collect()),
+            Json::Object(map) => Value::Map(
+                map.iter()
+                    .map(|(key, value)| Entry {
+                        key: key.clone(),
+                        at: Pos::default(),
+                        node: Self::from_json(value),
+                    })
+                    .collect(),
+            ),
+        };
+        Self::new(Pos::default(), value)
+    }
+
     /// Whether it is null.
     pub fn is_null(&self) -> bool {
         self.value == Value::Null
@@ -179,9 +207,18 @@ fn int_to_json(int: i128) -> serde_json::Value {
     }
 }
 
-/// Reads one document. The tree is absent if the text cannot be read at all; issues that do not
-/// hinder reading on (duplicate keys) come along with a tree.
-pub fn parse(text: &str, source: usize) -> (Option<Node>, Vec<Issue>) {
+/// What a text says.
+pub struct Parsed {
+    /// The tree; absent if the text cannot be read at all.
+    pub root: Option<Node>,
+    /// What is wrong; some of it does not hinder reading on and comes along with a tree.
+    pub issues: Vec<Issue>,
+    /// What is read as Data-Juicer reads it and may not be what the author thinks.
+    pub notes: Vec<String>,
+}
+
+/// Reads one document.
+pub fn parse(text: &str, source: usize) -> Parsed {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder::new(source);
     let root = match builder.read(text) {
@@ -191,7 +228,11 @@ pub fn parse(text: &str, source: usize) -> (Option<Node>, Vec<Issue>) {
             None
         }
     };
-    (root, builder.issues)
+    Parsed {
+        root,
+        issues: builder.issues,
+        notes: builder.notes,
+    }
 }
 
 type Fatal = Box<Issue>;
@@ -209,8 +250,8 @@ enum Open {
     List(Vec<Node>),
     Map {
         entries: Vec<Entry>,
-        /// The line of each key.
-        lines: HashMap<String, usize>,
+        /// The line of each key, and where it is among the entries.
+        lines: HashMap<String, (usize, usize)>,
         key: Option<(String, Pos, bool)>,
         merges: Vec<Node>,
     },
@@ -230,6 +271,7 @@ struct Builder {
     nodes: usize,
     root: Option<Node>,
     issues: Vec<Issue>,
+    notes: Vec<String>,
 }
 
 impl Builder {
@@ -241,6 +283,7 @@ impl Builder {
             nodes: 0,
             root: None,
             issues: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -452,21 +495,24 @@ impl Builder {
                 }
                 Some((_, _, true)) => merges.push(node),
                 Some((key, key_at, false)) => {
-                    if let Some(line) = lines.get(&key) {
-                        self.issues.push(
-                            Issue::new(
-                                key_at,
-                                format!("duplicate key '{key}': line {line} has it already"),
-                            )
-                            .hint("keep one of the two"),
-                        );
+                    let entry = Entry {
+                        key: key.clone(),
+                        at: key_at,
+                        node,
+                    };
+                    if let Some((line, index)) = lines.get_mut(&key) {
+                        // The last one counts for Data-Juicer, too.
+                        self.notes.push(format!(
+                            "line {} writes '{key}' again: it counts, and not line {line}",
+                            key_at.line
+                        ));
+                        *line = key_at.line;
+                        if let Some(slot) = entries.get_mut(*index) {
+                            *slot = entry;
+                        }
                     } else {
-                        lines.insert(key.clone(), key_at.line);
-                        entries.push(Entry {
-                            key,
-                            at: key_at,
-                            node,
-                        });
+                        lines.insert(key, (key_at.line, entries.len()));
+                        entries.push(entry);
                     }
                 }
             },
@@ -474,13 +520,16 @@ impl Builder {
         Ok(())
     }
 
-    /// `<<`: entries of other mappings that the mapping does not have itself.
+    /// `<<`: entries of other mappings that the mapping does not have itself. Of several mappings
+    /// that have a key the last one counts, as for Data-Juicer's reader (and against YAML's own
+    /// rule, by which it is the first).
     fn merged(
         &mut self,
         mut entries: Vec<Entry>,
-        mut lines: HashMap<String, usize>,
+        mut lines: HashMap<String, (usize, usize)>,
         merges: Vec<Node>,
     ) -> Vec<Entry> {
+        let own = entries.len();
         for merge in merges {
             let at = merge.at;
             let parts = match merge.value {
@@ -496,9 +545,17 @@ impl Builder {
                     continue;
                 };
                 for entry in more {
-                    if !lines.contains_key(&entry.key) {
-                        lines.insert(entry.key.clone(), entry.at.line);
-                        entries.push(entry);
+                    match lines.get(&entry.key) {
+                        Some((_, index)) if *index < own => {}
+                        Some((_, index)) => {
+                            if let Some(slot) = entries.get_mut(*index) {
+                                *slot = entry;
+                            }
+                        }
+                        None => {
+                            lines.insert(entry.key.clone(), (entry.at.line, entries.len()));
+                            entries.push(entry);
+                        }
                     }
                 }
             }
@@ -732,13 +789,13 @@ mod tests {
     use super::*;
 
     fn tree(text: &str) -> serde_json::Value {
-        let (root, issues) = parse(text, 0);
+        let Parsed { root, issues, .. } = parse(text, 0);
         assert!(issues.is_empty(), "{issues:?}");
         root.unwrap().to_json()
     }
 
     fn first_issue(text: &str) -> Issue {
-        parse(text, 0).1.into_iter().next().expect("an issue")
+        parse(text, 0).issues.into_iter().next().expect("an issue")
     }
 
     /// What Data-Juicer 1.6.1's reader (jsonargparse 4.53.0) made of each scalar.
@@ -864,7 +921,7 @@ mod tests {
     #[test]
     fn nesting_is_capped_even_through_aliases() {
         let deep = format!("a: {}{}", "[".repeat(300), "]".repeat(300));
-        assert!(!parse(&deep, 0).1.is_empty());
+        assert!(!parse(&deep, 0).issues.is_empty());
         let mut text = String::from("a0: &a0 [x]\n");
         for i in 1..100 {
             writeln!(text, "a{i}: &a{i} [*a{}]", i - 1).unwrap();
@@ -878,10 +935,40 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_key_names_both_lines() {
-        let issue = first_issue("np: 4\nx: 1\nnp: 8\n");
-        assert_eq!((issue.at.line, issue.at.column), (3, 1));
-        assert!(issue.message.contains("line 1"), "{}", issue.message);
+    fn of_a_key_written_twice_the_last_counts_and_a_note_names_both_lines() {
+        let Parsed { root, notes, .. } = parse("np: 4\nx: 1\nnp: 8\nnp: 9\n", 0);
+        assert_eq!(
+            root.unwrap().to_json(),
+            serde_json::json!({"np": 9, "x": 1})
+        );
+        assert_eq!(
+            notes,
+            [
+                "line 3 writes 'np' again: it counts, and not line 1",
+                "line 4 writes 'np' again: it counts, and not line 3"
+            ]
+        );
+        assert!(parse("a: {x: 1}\nb: {x: 1}\n", 0).notes.is_empty());
+    }
+
+    /// What Data-Juicer 1.6.1's reader made of each.
+    #[test]
+    fn of_several_merged_mappings_the_last_counts() {
+        let anchors = "a: &a {x: 1, y: 5}\nb: &b {x: 2}\n";
+        for (merge, expected) in [
+            ("{<<: [*a, *b]}", serde_json::json!({"x": 2, "y": 5})),
+            ("{<<: [*b, *a], y: 9}", serde_json::json!({"x": 1, "y": 9})),
+            ("{<<: *a, <<: *b}", serde_json::json!({"x": 2, "y": 5})),
+            ("{<<: *b, <<: *a}", serde_json::json!({"x": 1, "y": 5})),
+            ("{x: 3, <<: *a}", serde_json::json!({"x": 3, "y": 5})),
+            ("{<<: *a, x: 3}", serde_json::json!({"x": 3, "y": 5})),
+        ] {
+            assert_eq!(
+                tree(&format!("{anchors}c: {merge}\n"))["c"],
+                expected,
+                "{merge}"
+            );
+        }
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub struct StepCounts {
     pub repeated: u64,
     /// Rows it made part of another row's group.
     pub merged: u64,
+    /// Rows that it would have decided differently if it did not round what it measured.
+    pub rounding_decided: u64,
     /// Bounds that came from the data.
     pub from_data: Vec<FromData>,
     /// Its time over all threads, estimated from every eighth row.

@@ -123,6 +123,9 @@ pub struct StepRecord {
     pub repeated: u64,
     /// Rows it made part of another row's group.
     pub merged: u64,
+    /// Rows that it would have decided differently if it did not round what it measured.
+    #[serde(default)]
+    pub rounding_decided: u64,
     /// Bounds that came from the data.
     pub from_data: Vec<FromData>,
     /// Its time over all threads, estimated from a part of the rows.
@@ -294,6 +297,7 @@ fn step(step: &super::StepCounts) -> StepRecord {
         changed: step.changed,
         repeated: step.repeated,
         merged: step.merged,
+        rounding_decided: step.rounding_decided,
         from_data: step.from_data.clone(),
         seconds: step.time.as_secs_f64(),
     }

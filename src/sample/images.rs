@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::file::{IMAGE, MAX_FILE, Place};
+use super::words::words;
 use super::{Produced, RowError};
 use crate::image::{self, Decoded, Format, Header, ImageError, Probe, RgbImage};
 
@@ -51,32 +51,20 @@ pub enum ImageNeed {
     Pixels,
 }
 
-/// How strictly an image is checked before its row is written. Each level includes the former.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Default,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum ImageCheck {
-    /// Not at all.
-    #[default]
-    None,
-    /// The path leads to a regular file.
-    Exists,
-    /// The file begins as an image of a known format and an acceptable size.
-    Header,
-    /// The file decodes to its end, as strictly as a trainer's loader (Pillow's `load()`).
-    Decode,
+words! {
+    /// How strictly an image is checked before its row is written. Each level includes the former.
+    #[derive(PartialOrd, Ord, Default, JsonSchema)]
+    ImageCheck {
+        /// Not at all.
+        #[default]
+        None = "none",
+        /// The file is there.
+        Exists = "exists",
+        /// Its header is that of an image, of an acceptable size.
+        Header = "header",
+        /// It decodes to its end, as strictly as a trainer's loader.
+        Decode = "decode",
+    }
 }
 
 /// How a run finds and checks images; shared by all rows.
@@ -276,8 +264,8 @@ impl ImageSlot {
     ///
     /// # Errors
     /// What is wrong, as the codes of the other methods.
-    pub fn check(&self, level: impl Into<ImageCheck>) -> Result<(), RowError> {
-        match level.into() {
+    pub fn check(&self, level: ImageCheck) -> Result<(), RowError> {
+        match level {
             ImageCheck::None => Ok(()),
             ImageCheck::Exists => self.file_size().map(drop),
             ImageCheck::Header => self.header().map(drop),

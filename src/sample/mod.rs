@@ -13,6 +13,7 @@ mod path;
 mod produced;
 mod row;
 mod stats;
+mod words;
 
 pub use error::RowError;
 pub use file::{RowFile, lies_below};
@@ -25,3 +26,4 @@ pub use path::FieldPath;
 pub use produced::Produced;
 pub use row::{HashColumns, NewImage, Origin, Sample};
 pub use stats::{StatKey, StatValue, Stats};
+pub(crate) use words::words;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::json::{JsonText, push_string};
+use crate::text::ujson_round_trip;
 
 /// The name of a statistic, e.g. `text_len`.
 pub type StatKey = Cow<'static, str>;
@@ -80,10 +81,53 @@ impl Serialize for StatValue {
     }
 }
 
-/// The stats by name, in order; those of a group's rows are not among them.
+/// The stats by name, in order, as they were measured; those of a group's rows are not among them.
 impl Serialize for Stats {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.iter())
+        serializer.collect_map(self.iter_exact())
+    }
+}
+
+impl StatValue {
+    /// The value after its way through JSON text, as Data-Juicer 1.6.1 passes stats from operator
+    /// to operator; `None` if it comes back as it was.
+    #[must_use]
+    pub fn rounded(&self) -> Option<Self> {
+        match self {
+            Self::Float(value) => match ujson_round_trip(*value) {
+                Some(read) if read.to_bits() == value.to_bits() => None,
+                Some(read) => Some(Self::Float(read)),
+                None => Some(Self::Json(Value::Null)),
+            },
+            Self::Floats(list) => {
+                let read: SmallVec<_> = list
+                    .iter()
+                    .map(|&value| ujson_round_trip(value).unwrap_or(f64::NAN))
+                    .collect();
+                (read != *list).then_some(Self::Floats(read))
+            }
+            Self::Json(value) => {
+                let read = rounded_within(value);
+                (read != *value).then_some(Self::Json(read))
+            }
+            Self::Int(_) | Self::Ints(_) => None,
+        }
+    }
+}
+
+/// A field that was copied into the stats, with its floats as they come back.
+fn rounded_within(value: &Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => number
+            .as_f64()
+            .and_then(ujson_round_trip)
+            .map_or(Value::Null, Value::from),
+        Value::Array(items) => items.iter().map(rounded_within).collect(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| (key.clone(), rounded_within(value)))
+            .collect(),
+        other => other.clone(),
     }
 }
 
@@ -99,12 +143,27 @@ impl JsonText for StatValue {
     }
 }
 
+/// One stat of a row.
+#[derive(Debug, Clone, PartialEq)]
+struct Entry {
+    key: StatKey,
+    /// What operators see and exports have.
+    value: StatValue,
+    /// What was measured, where rounding made another value of it.
+    exact: Option<StatValue>,
+    /// Whether it was measured here, so that it may be rounded; else it came with the row.
+    measured: bool,
+}
+
 /// The stats of one row in the order they were measured. A stat that is present is not measured
 /// again: two filters over the same stat share it, even if a mapper changed the text in between
 /// (Data-Juicer's rule).
+///
+/// Operators see a stat as Data-Juicer passes it on, which is rounded; what was measured is kept
+/// beside it for those who tell of the row.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stats {
-    entries: SmallVec<[(StatKey, StatValue); 4]>,
+    entries: SmallVec<[Entry; 4]>,
     /// Those of the rows that a group is made of; the group itself has none.
     members: Vec<Stats>,
 }
@@ -113,22 +172,107 @@ impl Stats {
     /// The stat called `key`, if it was measured.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&StatValue> {
-        self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+        self.entries.iter().find(|e| e.key == key).map(|e| &e.value)
     }
 
-    /// Sets `key`, keeping its place if it exists.
+    /// The stat called `key` before it was rounded.
+    #[must_use]
+    pub fn exact(&self, key: &str) -> Option<&StatValue> {
+        let entry = self.entries.iter().find(|e| e.key == key)?;
+        Some(entry.exact.as_ref().unwrap_or(&entry.value))
+    }
+
+    /// Sets `key` to a value that is taken as it is, keeping its place if it exists.
     pub fn set(&mut self, key: impl Into<StatKey>, value: StatValue) {
-        let key = key.into();
-        match self.entries.iter_mut().find(|(k, _)| *k == key) {
-            Some(slot) => slot.1 = value,
-            None => self.entries.push((key, value)),
+        self.put(Entry {
+            key: key.into(),
+            value,
+            exact: None,
+            measured: false,
+        });
+    }
+
+    /// Sets `key` to what was measured, rounded for operators if `round`.
+    pub fn set_measured(&mut self, key: impl Into<StatKey>, exact: StatValue, round: bool) {
+        let rounded = if round { exact.rounded() } else { None };
+        let (value, exact) = match rounded {
+            Some(value) => (value, Some(exact)),
+            None => (exact, None),
+        };
+        self.put(Entry {
+            key: key.into(),
+            value,
+            exact,
+            measured: true,
+        });
+    }
+
+    fn put(&mut self, entry: Entry) {
+        match self.entries.iter_mut().find(|e| e.key == entry.key) {
+            Some(slot) => *slot = entry,
+            None => self.entries.push(entry),
         }
+    }
+
+    /// Whether the stat called `key` was changed by rounding.
+    #[must_use]
+    pub fn is_rounded(&self, key: &str) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|e| e.exact.is_some() && e.key == key)
+    }
+
+    /// Lets operators see exact values where they saw rounded ones, and the other way round when
+    /// called again.
+    pub fn swap_exact(&mut self) {
+        for entry in &mut self.entries {
+            if let Some(exact) = &mut entry.exact {
+                std::mem::swap(exact, &mut entry.value);
+            }
+        }
+    }
+
+    /// Rounds every stat but those that `given` lists: what [`Self::given`] said of the same stats
+    /// before they were written with [`Self::exact_json`] and read back.
+    pub fn round(&mut self, given: &Value) {
+        for (at, member) in self.members.iter_mut().enumerate() {
+            member.round(given.get(at).unwrap_or(&Value::Null));
+        }
+        let given: Vec<&str> = given
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        for entry in &mut self.entries {
+            entry.measured = !given.contains(&entry.key.as_ref());
+            if entry.measured
+                && let Some(rounded) = entry.value.rounded()
+            {
+                entry.exact = Some(std::mem::replace(&mut entry.value, rounded));
+            }
+        }
+    }
+
+    /// The names of the stats that came with the row; of a group, a list for each of its rows.
+    #[must_use]
+    pub fn given(&self) -> Value {
+        if !self.members.is_empty() {
+            return self.members.iter().map(Self::given).collect();
+        }
+        let given = self.entries.iter().filter(|e| !e.measured);
+        given.map(|e| Value::from(e.key.as_ref())).collect()
+    }
+
+    /// Whether a stat of the row, or of a row of the group, was changed by rounding.
+    #[must_use]
+    pub fn any_rounded(&self) -> bool {
+        self.entries.iter().any(|e| e.exact.is_some()) || self.members.iter().any(Self::any_rounded)
     }
 
     /// Sorts the stats from the `first` one on by `rank`.
     pub fn sort_from(&mut self, first: usize, rank: impl Fn(&str) -> usize) {
         if let Some(later) = self.entries.get_mut(first..) {
-            later.sort_by_key(|(key, _)| rank(key));
+            later.sort_by_key(|e| rank(&e.key));
         }
     }
 
@@ -155,7 +299,14 @@ impl Stats {
 
     /// The stats in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &StatValue)> {
-        self.entries.iter().map(|(k, v)| (k.as_ref(), v))
+        self.entries.iter().map(|e| (e.key.as_ref(), &e.value))
+    }
+
+    /// The stats in order, as they were measured.
+    pub fn iter_exact(&self) -> impl Iterator<Item = (&str, &StatValue)> {
+        self.entries
+            .iter()
+            .map(|e| (e.key.as_ref(), e.exact.as_ref().unwrap_or(&e.value)))
     }
 
     /// Whether nothing was measured.
@@ -176,6 +327,18 @@ impl Stats {
                 .map(|(k, v)| (k.to_owned(), v.to_json()))
                 .collect(),
         )
+    }
+}
+
+impl Stats {
+    /// [`Self::to_json`] of the values before they were rounded.
+    #[must_use]
+    pub fn exact_json(&self) -> Value {
+        if !self.members.is_empty() {
+            return self.members.iter().map(Self::exact_json).collect();
+        }
+        let entries = self.iter_exact();
+        Value::Object(entries.map(|(k, v)| (k.to_owned(), v.to_json())).collect())
     }
 }
 
@@ -218,6 +381,46 @@ mod tests {
             prop::collection::vec(float(), 0..4).prop_map(|v| StatValue::Floats(v.into())),
             json.prop_map(StatValue::Json),
         ]
+    }
+
+    #[test]
+    fn only_what_was_measured_is_rounded() {
+        let mut stats = Stats::default();
+        stats.set("given", StatValue::Float(0.123_456_789_012));
+        stats.set_measured("ratio", StatValue::Float(0.3), true);
+        stats.set_measured("half", StatValue::Float(0.5), true);
+        stats.set_measured("kept", StatValue::Float(0.3), false);
+        let third = StatValue::Floats([1.0, 1.0 / 3.0].into_iter().collect());
+        stats.set_measured("list", third.clone(), true);
+        let text = |stats: &Stats| python_json(&stats.to_json());
+        let rounded = r#"{"given": 0.123456789012, "ratio": 0.30000000000000004, "half": 0.5, "kept": 0.3, "list": [1.0, 0.33333333330000003]}"#;
+        assert_eq!(text(&stats), rounded);
+        assert_eq!(stats.exact("ratio"), Some(&StatValue::Float(0.3)));
+        assert_eq!(stats.exact("list"), Some(&third));
+        assert!(stats.is_rounded("ratio") && !stats.is_rounded("half"));
+        let mut swapped = stats.clone();
+        swapped.swap_exact();
+        assert_eq!(swapped.to_json(), stats.exact_json());
+        swapped.swap_exact();
+        assert_eq!(swapped, stats);
+        // Measured anew, a stat that came with the row is one of ours.
+        stats.set_measured("given", StatValue::Float(0.3), true);
+        assert_eq!(stats.given(), Value::Array(Vec::new()));
+    }
+
+    #[test]
+    fn a_null_stat_is_what_infinity_comes_back_as() {
+        let mut stats = Stats::default();
+        stats.set_measured("x", StatValue::Float(f64::INFINITY), true);
+        assert_eq!(stats.get("x"), Some(&StatValue::Json(Value::Null)));
+        let field = serde_json::json!({"a": [0.3, 1, "0.3"]});
+        stats.set_measured("y", StatValue::Json(field), true);
+        assert_eq!(
+            stats.get("y"),
+            Some(&StatValue::Json(
+                serde_json::json!({"a": [0.300_000_000_000_000_04, 1, "0.3"]})
+            ))
+        );
     }
 
     proptest! {

@@ -10,8 +10,8 @@ fn one_screen_names_every_problem() {
         "project_nam: x
 dataset_path: nowhere.jsonl
 export_path: o.jsonl
-np: four
 np: 2
+seed: four
 process:
   - text_lenght_filter: {min_len: 10}
   - text_length_filter: {min_length: 10}
@@ -25,7 +25,7 @@ process:
     for (line, words) in [
         (1, "project_name"),
         (2, "nowhere.jsonl"),
-        (5, "np"),
+        (5, "seed"),
         (7, "text_length_filter"),
         (8, "min_len"),
         (9, "ten"),
@@ -46,6 +46,36 @@ process:
     assert!(!scratch.path("o.jsonl").exists());
     // `run` refuses in the same words, before it reads anything.
     assert_eq!(scratch.djr(&["run", "bad.yaml"]).expect(2).stderr, *shown);
+}
+
+#[test]
+fn what_is_read_as_data_juicer_reads_it_is_told() {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", "{\"text\": \"aab\"}\n");
+    let recipe = "dataset_path: in.jsonl
+export_path: o.jsonl
+process:
+  - replace_content_mapper: {pattern: a, repl: X}
+  - replace_content_mapper: {pattern: b, pattern: b}
+";
+    scratch.write("odd.yaml", recipe);
+    for command in ["check", "run"] {
+        let ran = scratch.djr(&[command, "odd.yaml"]).expect(0);
+        for words in [
+            "line 5 writes 'pattern' again",
+            "leaves `repl` out and takes it from step 1",
+        ] {
+            let shown = [&ran.stderr, &ran.text()].map(String::as_str).join("");
+            assert!(shown.contains(words), "{command}: {shown}");
+        }
+    }
+    assert_eq!(scratch.rows("o.jsonl")[0]["text"], "XXX");
+    scratch.write(
+        "plain.yaml",
+        recipe.replace("pattern: b, pattern: b", "pattern: b, repl: Y"),
+    );
+    let ran = scratch.djr(&["run", "plain.yaml"]).expect(0);
+    assert!(!ran.stderr.contains("note"), "{}", ran.stderr);
 }
 
 #[test]

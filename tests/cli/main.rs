@@ -32,6 +32,7 @@ mod real;
 mod record;
 mod report;
 mod resume;
+mod rounding;
 mod subset;
 mod support;
 mod tidy;

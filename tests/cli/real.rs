@@ -104,8 +104,6 @@ fn whole_recipes_give_the_rows_that_the_peer_gave() {
             &input,
             "--output",
             "result.jsonl",
-            "--set",
-            "compat_stats=ujson",
         ];
         let ran = scratch.djr(&args);
         assert!(ran.code <= 1, "{}: {}", pipeline.display(), ran.stderr);

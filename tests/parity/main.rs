@@ -18,6 +18,7 @@ mod case;
 mod contract;
 mod example;
 mod known;
+mod recipes;
 mod replay;
 mod score;
 mod yaml;
@@ -84,6 +85,23 @@ fn selectors_answer_as_recorded() {
 #[test]
 fn groupers_answer_as_recorded() {
     check(Family::Grouper);
+}
+
+#[test]
+fn whole_recipes_leave_the_rows_that_were_recorded() {
+    let wholes = recipes::all();
+    let mut problems = Vec::new();
+    let mut report = String::from("whole recipes\n");
+    for whole in wholes {
+        let _ = writeln!(
+            report,
+            "  {}: {} of {} rows",
+            whole.name, whole.agree, whole.total
+        );
+        problems.extend(whole.difference.map(|d| format!("{}, {d}", whole.name)));
+    }
+    print!("{report}");
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use djr::op::{self, Family, OpDef};
 
 use crate::case::Suite;
 use crate::known::{self, Known};
+use crate::recipes;
 use crate::replay::{self, Difference};
 
 /// How one operator fares on the cases of a suite.
@@ -118,6 +119,19 @@ pub fn page(golden: &Suite) -> String {
                 None => writeln!(page, "| {name} | not there | {total} | |"),
             };
         }
+    }
+    page.push_str(
+        "\n## Whole recipes\n\n\
+         Run by the executor, and by Data-Juicer's own: its loader, its rounding of stats and the\n\
+         order of its rows included. A row agrees if it is equal and in the same place.\n\n\
+         | recipe | rows that agree | of |\n|---|---|---|\n",
+    );
+    for whole in recipes::all() {
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} |",
+            whole.name, whole.agree, whole.total
+        );
     }
     page.push_str("\n## Known differences\n\n");
     if known.is_empty() {

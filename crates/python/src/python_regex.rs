@@ -444,6 +444,24 @@ enum Classes {
     Re,
 }
 
+/// The letters that Turkish tells apart by the dot. Unicode's simple case folding, which both
+/// engines follow, has only `i` and `I` alike.
+const DOTTED_AND_DOTLESS: [char; 4] = ['i', 'I', '\u{130}', '\u{131}'];
+
+impl Classes {
+    /// Which others of the four letters match `c` where case is ignored.
+    fn alike(self, c: char) -> &'static str {
+        match (self, c) {
+            (_, 'i' | 'I' | '\u{130}' | '\u{131}') if self == Self::Re => "iI\u{130}\u{131}",
+            (_, 'i') => "I\u{130}",
+            (_, 'I') => "i\u{131}",
+            (_, '\u{130}') => "i",
+            (_, '\u{131}') => "I",
+            _ => "",
+        }
+    }
+}
+
 /// White space of Python's own `re`.
 const OWN_SPACE: &str = r"[\s\x1c-\x1f]";
 
@@ -465,6 +483,8 @@ struct Translator<'p> {
     classes: Classes,
     /// Whether something stands before that a quantifier may repeat.
     repeatable: bool,
+    /// Whether case is ignored, in the whole pattern and in each group that is open.
+    ignores_case: Vec<bool>,
 }
 
 impl<'p> Translator<'p> {
@@ -477,6 +497,7 @@ impl<'p> Translator<'p> {
             needs_backtracking: false,
             classes: Classes::Regex,
             repeatable: false,
+            ignores_case: vec![ignores_case(python)],
         }
     }
 
@@ -498,7 +519,14 @@ impl<'p> Translator<'p> {
                     self.out.push('|');
                     self.repeatable = false;
                 }
-                '^' | '.' | ')' => {
+                '^' | '.' => {
+                    self.out.push(c);
+                    self.repeatable = true;
+                }
+                ')' => {
+                    if self.ignores_case.len() > 1 {
+                        self.ignores_case.pop();
+                    }
                     self.out.push(c);
                     self.repeatable = true;
                 }
@@ -516,8 +544,17 @@ impl<'p> Translator<'p> {
     }
 
     fn literal(&mut self, c: char) {
-        push_escaped(c, &mut self.out);
+        let alike = self.classes.alike(c);
+        if !alike.is_empty() && self.in_any_case() {
+            let _ = write!(self.out, "(?-i:[{c}{alike}])");
+        } else {
+            push_escaped(c, &mut self.out);
+        }
         self.repeatable = true;
+    }
+
+    fn in_any_case(&self) -> bool {
+        self.ignores_case.last() == Some(&true)
     }
 
     fn escape(&mut self) -> Result<(), String> {
@@ -592,6 +629,7 @@ impl<'p> Translator<'p> {
         if self.chars.next_if_eq(&'^').is_some() {
             self.out.push('^');
         }
+        let inside = self.out.len();
         let mut first = true;
         loop {
             let Some(c) = self.chars.next() else {
@@ -622,6 +660,20 @@ impl<'p> Translator<'p> {
                     None => self.out.insert_str(before, r"\-"),
                 }
             }
+        }
+        if self.in_any_case() {
+            // What of the four the set has by itself, before any case is ignored.
+            let inside = self.out.get(inside..).unwrap_or_default();
+            let has = |c: char| {
+                let set = regex::Regex::new(&format!("^[{inside}]$"));
+                set.is_ok_and(|set| set.is_match(c.encode_utf8(&mut [0; 4])))
+            };
+            let alike: String = DOTTED_AND_DOTLESS
+                .into_iter()
+                .filter(|&c| has(c))
+                .map(|c| self.classes.alike(c))
+                .collect();
+            self.out.push_str(&alike);
         }
         self.out.push(']');
         Ok(())
@@ -674,8 +726,10 @@ impl<'p> Translator<'p> {
 
     fn group(&mut self) -> Result<(), String> {
         self.repeatable = false;
+        let ignores_case = self.in_any_case();
         if self.chars.next_if_eq(&'?').is_none() {
             self.out.push('(');
+            self.ignores_case.push(ignores_case);
             return Ok(());
         }
         let rest: String = self.chars.clone().collect();
@@ -707,7 +761,10 @@ impl<'p> Translator<'p> {
                     }
                 }
                 self.repeatable = true;
-            } else if head.ends_with('<') {
+                return Ok(());
+            }
+            self.ignores_case.push(ignores_case);
+            if head.ends_with('<') {
                 for c in self.chars.by_ref() {
                     self.out.push(c);
                     if c == '>' {
@@ -731,6 +788,9 @@ impl<'p> Translator<'p> {
                 break;
             }
         }
+        let (on, off) = flags.split_once('-').unwrap_or((&flags, ""));
+        let ignores_case = (ignores_case || on.contains('i')) && !off.contains('i');
+        self.ignores_case.push(ignores_case);
         let _ = write!(self.out, "(?{flags}:");
         Ok(())
     }
@@ -785,6 +845,19 @@ fn has_multiline_flag(python: &str) -> bool {
     })
 }
 
+/// Whether the flag `i` stands alone in parentheses anywhere: it holds for the whole pattern.
+fn ignores_case(python: &str) -> bool {
+    python.match_indices("(?").any(|(at, _)| {
+        let rest = python.get(at + 2..).unwrap_or_default();
+        let flags = rest.split([')', ':', '-']).next().unwrap_or_default();
+        flags.contains('i')
+            && flags.bytes().all(|b| b.is_ascii_lowercase())
+            && rest
+                .get(flags.len()..)
+                .is_some_and(|rest| rest.starts_with(')'))
+    })
+}
+
 /// Whether `{inside}` limits errors, which only Python's `regex` module knows.
 fn is_fuzzy(inside: &str) -> bool {
     inside
@@ -829,6 +902,53 @@ mod tests {
         check("a++b", "-", "aaab", "-");
         check("(?<!x)a(?#why)", "-", "xa a", "xa -");
         check("(?m)^a$", "-", "a\na", "-\n-");
+    }
+
+    /// What regex 2026.11.19 and CPython 3.11's re match in the text of these letters.
+    #[test]
+    fn dotted_and_dotless_letters_match_as_in_python() {
+        let text = "iI\u{130}\u{131}k\u{212a}s\u{17f}\u{3c3}\u{3c2}\u{3a3}\u{3b8}\u{3d1}\u{3f4}";
+        let found = |pattern: &Pattern| {
+            let mut found = String::new();
+            pattern
+                .each_match(text, false, |m| found.push_str(&text[m.start..m.end]))
+                .unwrap();
+            found
+        };
+        for (pattern, regex, re) in [
+            ("(?i)i", "iI\u{130}", "iI\u{130}\u{131}"),
+            ("(?i)I", "iI\u{131}", "iI\u{130}\u{131}"),
+            ("(?i)\u{130}", "i\u{130}", "iI\u{130}\u{131}"),
+            ("(?i)\u{131}", "I\u{131}", "iI\u{130}\u{131}"),
+            ("(?i)[h-j]", "iI\u{130}", "iI\u{130}\u{131}"),
+            ("(?i)K", "k\u{212a}", "k\u{212a}"),
+            ("(?i)S", "s\u{17f}", "s\u{17f}"),
+            (
+                "(?i)\u{3c2}",
+                "\u{3c3}\u{3c2}\u{3a3}",
+                "\u{3c3}\u{3c2}\u{3a3}",
+            ),
+            (
+                "(?i)\u{398}",
+                "\u{3b8}\u{3d1}\u{3f4}",
+                "\u{3b8}\u{3d1}\u{3f4}",
+            ),
+            ("i", "i", "i"),
+            ("[i]", "i", "i"),
+            ("(?i:x|i)", "iI\u{130}", "iI\u{130}\u{131}"),
+            ("(?i:x)|i", "i", "i"),
+            ("(?i:(x)|i)|I", "iI\u{130}", "iI\u{130}\u{131}"),
+        ] {
+            assert_eq!(found(&Pattern::new(pattern).unwrap()), regex, "{pattern}");
+            assert_eq!(found(&Pattern::of_re(pattern).unwrap()), re, "{pattern}");
+        }
+        let not = Pattern::new("(?i)[^a-z]").unwrap();
+        assert_eq!(
+            found(&not),
+            text.replace(['i', 'I', '\u{130}', 'k', 's', '\u{212a}', '\u{17f}'], "")
+        );
+        check("(?i)[a-z]+", "_", "\u{130}stanbul", "_");
+        check("(?i)title", "_", "T\u{130}TLE t\u{131}tle", "_ t\u{131}tle");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The text of an HTML document: a browser's parser, and the text nodes of the tree it builds.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use html5ever::tendril::{StrTendril, TendrilSink};
 use html5ever::tokenizer::TokenizerOpts;
@@ -50,10 +51,50 @@ enum Kind {
         /// The root of a template's contents.
         contents: Option<Id>,
         is_integration_point: bool,
+        choice: Choice,
     },
     Text(StrTendril),
     /// A comment or the like.
     Other,
+}
+
+/// What the attributes of an `option` or a `select` say of what is chosen.
+#[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an attribute")]
+struct Choice {
+    /// An option with `selected`.
+    selected: bool,
+    /// An option with `disabled`: none is chosen by default.
+    disabled: bool,
+    /// A select with `multiple`.
+    multiple: bool,
+    /// A select that shows another number of lines than one: none is chosen by default.
+    is_list: bool,
+}
+
+impl Choice {
+    fn of(attributes: &[Attribute]) -> Self {
+        let mut choice = Self::default();
+        for attribute in attributes {
+            match &*attribute.name.local {
+                "selected" => choice.selected = true,
+                "disabled" => choice.disabled = true,
+                "multiple" => choice.multiple = true,
+                "size" => choice.is_list = is_list(&attribute.value),
+                _ => {}
+            }
+        }
+        choice
+    }
+}
+
+/// Whether a `size` is a number, by the leniency of browsers, and not 1.
+fn is_list(size: &str) -> bool {
+    let size = size.trim_start_matches(['\t', '\n', '\u{c}', '\r', ' ']);
+    let size = size.strip_prefix('+').unwrap_or(size);
+    let end = size.find(|c: char| !c.is_ascii_digit());
+    let digits = size.get(..end.unwrap_or(size.len())).unwrap_or_default();
+    !digits.is_empty() && digits.trim_start_matches('0') != "1"
 }
 
 struct Node {
@@ -65,6 +106,8 @@ struct Node {
 /// A tree of nodes that are numbered as they are made.
 struct Tree {
     nodes: RefCell<Vec<Node>>,
+    /// Whether a `selectedcontent` was met, which few documents have.
+    shows_selected: Cell<bool>,
 }
 
 /// An element's name, on loan from the tree. Cloned, since the tree may grow meanwhile.
@@ -90,6 +133,7 @@ impl Tree {
         };
         Self {
             nodes: RefCell::new(vec![document]),
+            shows_selected: Cell::new(false),
         }
     }
 
@@ -162,6 +206,121 @@ impl Tree {
         }
     }
 
+    /// The nodes below `root`, in order.
+    fn below(&self, root: Id) -> Vec<Id> {
+        let nodes = self.nodes.borrow();
+        let children = |id: Id| {
+            nodes
+                .get(id)
+                .into_iter()
+                .flat_map(|n| n.children.iter().rev())
+        };
+        let mut pending: Vec<Id> = children(root).copied().collect();
+        let mut below = Vec::new();
+        while let Some(id) = pending.pop() {
+            below.push(id);
+            pending.extend(children(id));
+        }
+        below
+    }
+
+    fn choice(&self, id: Id, element: &str) -> Option<Choice> {
+        let found = self.read(id, |node| match &node.kind {
+            Kind::Element { name, choice, .. }
+                if name.ns == ns!(html) && *name.local == *element =>
+            {
+                Some(*choice)
+            }
+            _ => None,
+        });
+        found.flatten()
+    }
+
+    /// Gives each `selectedcontent` of a select what the option that is chosen holds, as a browser
+    /// does whenever an option ends. The select's own options count in order: one with `selected`
+    /// always, another one if it is the first that could be. An option in a group counts only with
+    /// `selected`. One that ends before there is a `selectedcontent` is shown nowhere.
+    fn show_selected(&self) {
+        for select in self.below(DOCUMENT) {
+            let Some(choice) = self.choice(select, "select").filter(|c| !c.multiple) else {
+                continue;
+            };
+            let below = self.below(select);
+            let Some(shown) = below
+                .iter()
+                .copied()
+                .find(|&id| self.choice(id, "selectedcontent").is_some())
+            else {
+                continue;
+            };
+            let mut decided = choice.is_list;
+            let mut chosen = Vec::new();
+            for &option in &below {
+                let Some(choice) = self.choice(option, "option") else {
+                    continue;
+                };
+                let own = self.read(option, |node| node.parent == Some(select)) == Some(true);
+                if choice.selected || (own && !decided && !choice.disabled) {
+                    decided |= own;
+                    chosen.push(option);
+                }
+            }
+            // The last one that ends when there is a place for it; nodes are numbered as they are
+            // made.
+            let last = self.last_below(&below);
+            let ends_later = |option: &Id| last.get(option).is_some_and(|&last| last > shown);
+            if let Some(option) = chosen.into_iter().rfind(ends_later) {
+                let copies = self.copies_below(option);
+                self.replace_children(shown, copies);
+            }
+        }
+    }
+
+    /// The greatest number at or below each of these nodes, which are in the order of the document.
+    fn last_below(&self, nodes: &[Id]) -> HashMap<Id, Id> {
+        let mut last: HashMap<Id, Id> = nodes.iter().map(|&id| (id, id)).collect();
+        for &id in nodes.iter().rev() {
+            let own = last.get(&id).copied().unwrap_or(id);
+            let parent = self.read(id, |node| node.parent).flatten();
+            if let Some(parent) = parent.and_then(|parent| last.get_mut(&parent)) {
+                *parent = own.max(*parent);
+            }
+        }
+        last
+    }
+
+    /// Copies of what is below a node, without what templates hold.
+    fn copies_below(&self, root: Id) -> Vec<Id> {
+        let mut copies: HashMap<Id, Id> = HashMap::new();
+        let mut first = Vec::new();
+        for id in self.below(root) {
+            let kind = self.read(id, |node| match &node.kind {
+                Kind::Text(text) => Kind::Text(text.clone()),
+                _ => Kind::Other,
+            });
+            let copy = self.add(kind.unwrap_or(Kind::Other));
+            copies.insert(id, copy);
+            let parent = self.read(id, |node| node.parent).flatten();
+            match parent.and_then(|parent| copies.get(&parent).copied()) {
+                Some(parent) => self.insert(parent, None, NodeOrText::AppendNode(copy)),
+                None => first.push(copy),
+            }
+        }
+        first
+    }
+
+    fn replace_children(&self, parent: Id, children: Vec<Id>) {
+        let mut nodes = self.nodes.borrow_mut();
+        for &child in &children {
+            if let Some(child) = nodes.get_mut(child) {
+                child.parent = Some(parent);
+            }
+        }
+        if let Some(parent) = nodes.get_mut(parent) {
+            parent.children = children;
+        }
+    }
+
     /// All texts below the document.
     fn text(&self) -> String {
         let nodes = self.nodes.borrow();
@@ -183,6 +342,9 @@ impl TreeSink for Tree {
     type ElemName<'a> = Name;
 
     fn finish(self) -> String {
+        if self.shows_selected.get() {
+            self.show_selected();
+        }
         self.text()
     }
 
@@ -209,10 +371,18 @@ impl TreeSink for Tree {
         let is_integration_point = flags.mathml_annotation_xml_integration_point
             || (expanded == expanded_name!(mathml "annotation-xml")
                 && attrs.iter().any(is_html_encoding));
+        if *name.local == *"selectedcontent" {
+            self.shows_selected.set(true);
+        }
+        let choice = match &*name.local {
+            "option" | "select" => Choice::of(&attrs),
+            _ => Choice::default(),
+        };
         self.add(Kind::Element {
             name,
             contents,
             is_integration_point,
+            choice,
         })
     }
 
@@ -341,6 +511,61 @@ mod tests {
     fn misnested_tables_move_their_text() {
         check("<table>x<tr><td>y</table>", "xy");
         check("<table><tr><td>y</td>x</tr></table>", "xy");
+    }
+
+    /// What selectolax 1.0.2 gives.
+    #[test]
+    fn the_option_that_is_chosen_is_shown() {
+        let shown = "<select><button><selectedcontent>a</selectedcontent></button>";
+        for (rest, expected) in [
+            ("<option>X", "XX"),
+            ("<option>X</option><option>Y</option></select>Z", "XXYZ"),
+            ("<option>X<option selected>Y<option>Z</select>", "YXYZ"),
+            ("<option selected>X<option selected>Y", "YXY"),
+            ("<option disabled>X<option>Y", "YXY"),
+            ("<option disabled selected>X<option>Y", "XXY"),
+            ("<option disabled>X", "aX"),
+            ("<option></option><option>Y", "Y"),
+            ("<option> a <i>b</i> c", " a b c a b c"),
+            ("<option><p>X<script>s</script><!-- c -->", "XsXs"),
+            ("<option><template>t</template>X", "XX"),
+            ("<optgroup><option>X<optgroup><option>Y", "aXY"),
+            ("<optgroup><option selected>X</optgroup><option>Y", "YXY"),
+            ("<option>X</option><optgroup><option selected>Z", "ZXZ"),
+            ("<selectedcontent>b</selectedcontent><option>X", "XbX"),
+            ("<option>X<selectedcontent>q</selectedcontent>", "XqXq"),
+            ("", "a"),
+        ] {
+            check(&format!("{shown}{rest}"), expected);
+        }
+        check(
+            "<select multiple><selectedcontent>a</selectedcontent><option selected>X",
+            "aX",
+        );
+        check(
+            "<select><option>X</option><selectedcontent>a</selectedcontent><option>Y",
+            "XaY",
+        );
+        check("<select><option>X<selectedcontent>q</select>", "XXq");
+        check(
+            "<selectedcontent>a</selectedcontent><select><option>X",
+            "aX",
+        );
+        check(
+            "<div><selectedcontent>a</selectedcontent><option>X</div>",
+            "aX",
+        );
+        for (size, expected) in [
+            ("1", "XX"),
+            ("0", "aX"),
+            (" +2x", "aX"),
+            ("x", "XX"),
+            ("-1", "XX"),
+        ] {
+            let html =
+                format!("<select size='{size}'><selectedcontent>a</selectedcontent><option>X");
+            check(&html, expected);
+        }
     }
 
     proptest! {

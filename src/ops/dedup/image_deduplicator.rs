@@ -49,8 +49,7 @@ operator! {
     /// pictures in another order, which changes some hashes): same bits. A truncated image, which
     /// Data-Juicer hashes with a grey rest, is quarantined with its row. Columns
     /// `__dj__imagehash`, `__dj__hash` and image bytes (`image_bytes_key`) in the input are not
-    /// read, and `lowercase` and `ignore_non_character`, which it takes only with its strict
-    /// preflight off, are not accepted.
+    /// read. It takes `lowercase` and `ignore_non_character` only with its strict preflight off.
     image_deduplicator: Deduplicator(Params) => build,
     Facts {
         reads: &[Field::Text, Field::Images],
@@ -91,11 +90,17 @@ impl From<Method> for HashMethod {
 /// Parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a parameter")]
 struct Params {
     /// The perceptual hash.
     method: Method,
     /// Compare the text too.
     consider_text: bool,
+    /// With `consider_text`: compare texts in lower case.
+    lowercase: bool,
+    /// With `consider_text`: compare texts without white space, decimal digits and ASCII
+    /// punctuation.
+    ignore_non_character: bool,
     /// Most bits, of 64, in which the hashes of near pictures differ, inclusive; at most 12.
     threshold: u32,
     /// Hash JPEGs decoded at reduced scale; needs a threshold.
@@ -107,13 +112,38 @@ const MAX_THRESHOLD: u32 = 12;
 
 struct ImageDeduplicator {
     method: HashMethod,
-    text_key: Option<FieldPath>,
+    text: Option<TextHash>,
+}
+
+/// How texts are compared, as `document_deduplicator` does.
+struct TextHash {
+    key: FieldPath,
+    lowercase: bool,
+    ignore_non_character: bool,
 }
 
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
+    if !params.consider_text && (params.lowercase || params.ignore_non_character) {
+        let param = if params.lowercase {
+            "lowercase"
+        } else {
+            "ignore_non_character"
+        };
+        return Err(vec![
+            ParamError::new(
+                param,
+                format!("{param} says how texts are compared, and they are not"),
+            )
+            .hint("add consider_text: true"),
+        ]);
+    }
     let exact = ImageDeduplicator {
         method: params.method.into(),
-        text_key: params.consider_text.then(|| context.base.text_key.clone()),
+        text: params.consider_text.then(|| TextHash {
+            key: context.base.text_key.clone(),
+            lowercase: params.lowercase,
+            ignore_non_character: params.ignore_non_character,
+        }),
     };
     match params.threshold {
         0 if params.scaled_decode => Err(vec![
@@ -160,9 +190,9 @@ impl BandDeduplicator for NearImages {
     fn keys(&self, sample: &Sample, out: &mut Vec<u64>) -> Result<(), RowError> {
         let text = self
             .exact
-            .text_key
+            .text
             .as_ref()
-            .map(|key| text_hash(sample, key))
+            .map(|text| text.of(sample))
             .transpose()?;
         let images = if self.scaled {
             Cow::Owned(reduced_digits(sample, self.exact.method)?)
@@ -193,11 +223,7 @@ impl BandDeduplicator for NearImages {
 
 impl ExactDeduplicator for ImageDeduplicator {
     fn key(&self, sample: &Sample) -> Result<Option<u128>, RowError> {
-        let text = self
-            .text_key
-            .as_ref()
-            .map(|key| text_hash(sample, key))
-            .transpose()?;
+        let text = self.text.as_ref().map(|text| text.of(sample)).transpose()?;
         let images = self.image_hash(sample)?;
         Ok(match text {
             None if images.is_empty() => None,
@@ -246,12 +272,15 @@ fn digits_of(
     Ok(digits)
 }
 
-fn text_hash(sample: &Sample, key: &FieldPath) -> Result<[u8; 16], RowError> {
-    if let Some(known) = sample.hashes.text.get() {
-        return Ok(*known);
+impl TextHash {
+    fn of(&self, sample: &Sample) -> Result<[u8; 16], RowError> {
+        if let Some(known) = sample.hashes.text.get() {
+            return Ok(*known);
+        }
+        let text = sample.required_text(&self.key)?;
+        let digest = text_digest(&text, self.lowercase, self.ignore_non_character);
+        Ok(*sample.hashes.text.get_or_init(|| digest))
     }
-    let digest = text_digest(&sample.required_text(key)?, false, false);
-    Ok(*sample.hashes.text.get_or_init(|| digest))
 }
 
 #[cfg(test)]
@@ -276,6 +305,32 @@ mod tests {
         };
         let sample = Sample::parse(line.to_owned(), Origin::default(), Arc::new(context)).unwrap();
         op.key(&sample).unwrap()
+    }
+
+    #[test]
+    fn texts_are_compared_as_coarsely_as_asked() {
+        let params = |text: bool, lowercase: bool| Params {
+            consider_text: text,
+            lowercase,
+            ignore_non_character: lowercase,
+            ..Params::default()
+        };
+        let key = |params: Params, text: &str| {
+            let Ok(Operator::Exact(op)) = build(params, &BuildContext::default()) else {
+                panic!("an exact deduplicator");
+            };
+            let line = serde_json::json!({"text": text, "images": []}).to_string();
+            let context = Arc::new(ImageContext::default());
+            op.key(&Sample::parse(line, Origin::default(), context).unwrap())
+                .unwrap()
+        };
+        let (a, b) = ("A dog.", " a dog 2");
+        assert_ne!(key(params(true, false), a), key(params(true, false), b));
+        assert_eq!(key(params(true, true), a), key(params(true, true), b));
+        let errors = build(params(false, true), &BuildContext::default())
+            .map(|_| ())
+            .unwrap_err();
+        assert_eq!(errors[0].param.as_deref(), Some("lowercase"));
     }
 
     #[test]

@@ -47,8 +47,9 @@ struct Params {
     /// The language of the text.
     lang: Language,
     /// The directory of tables, one subdirectory a language; by default `tokenizers/punkt_tab` of
-    /// an `nltk_data` directory beside the recipe, in Data-Juicer's cache, above it or in the
-    /// system's share.
+    /// an `nltk_data` directory beside the recipe, of a directory that the variable `NLTK_DATA`
+    /// lists, or of an `nltk_data` directory in Data-Juicer's cache, above it or in the system's
+    /// share.
     punkt_dir: Option<String>,
 }
 
@@ -124,6 +125,8 @@ fn find_tables(
             Ok(found) => return Ok(found),
             Err(e) => tried.extend(e.tried),
         }
+        let named = context.nltk_data.iter();
+        candidates.extend(named.map(|dir| dir.join("tokenizers/punkt_tab").join(language)));
         // The cache is ~/.cache/data_juicer, and NLTK's usual place is ~/nltk_data.
         let above = context
             .cache
@@ -178,6 +181,24 @@ mod tests {
         check("One. Two?\n\nThree ", "One.\nTwo?\nThree");
         check("", "");
         check(" \n", "");
+    }
+
+    #[test]
+    fn the_variable_of_nltk_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = dir.path().join("tokenizers/punkt_tab");
+        std::fs::create_dir_all(&tables).unwrap();
+        let own = std::path::absolute("fixtures/assets/punkt_tab/english").unwrap();
+        std::os::unix::fs::symlink(own, tables.join("english")).unwrap();
+        let find = |nltk_data| {
+            let mut context = super::BuildContext::default();
+            context.nltk_data = nltk_data;
+            context.search = vec![dir.path().to_owned()];
+            super::find_tables(None, "english", &context)
+        };
+        let found = find(vec!["/nowhere".into(), dir.path().to_owned()]).unwrap();
+        assert_eq!(found, tables.join("english"));
+        assert_ne!(find(Vec::new()).ok(), Some(found));
     }
 
     #[test]

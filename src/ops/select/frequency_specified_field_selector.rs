@@ -50,6 +50,7 @@ struct Params {
     /// The share of the values to pick, from 0 to 1.
     top_ratio: Option<f64>,
     /// The number of values to pick, at least 1.
+    #[schemars(extend("x-truncated" = true))]
     topk: Option<u64>,
     /// The most frequent values first; otherwise the least.
     reverse: bool,

@@ -51,6 +51,7 @@ struct Params {
     /// The share of the rows to pick, from 0 to 1.
     top_ratio: Option<f64>,
     /// The number of rows to pick, at least 1.
+    #[schemars(extend("x-truncated" = true))]
     topk: Option<u64>,
     /// The greatest values first; otherwise the least.
     reverse: bool,

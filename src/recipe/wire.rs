@@ -1,0 +1,228 @@
+//! How paths and places are written in the JSON form of a recipe.
+//!
+//! A path that is not UTF-8 has no text; it is written as its bytes, so that what is read back
+//! is the same path and never another one.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::Validation;
+use super::model::{Inputs, OutputSpec, PathStyle, Sampler, Target};
+use crate::io::format::{Options, OutputFormat};
+
+/// What stands for standard input and standard output.
+const DASH: &str = "-";
+
+/// A path in JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Bytes { bytes: Vec<u8> },
+}
+
+impl From<&Path> for Written {
+    fn from(path: &Path) -> Self {
+        match path.to_str() {
+            Some(text) => Self::Text(text.to_owned()),
+            None => Self::Bytes {
+                bytes: path.as_os_str().as_bytes().to_vec(),
+            },
+        }
+    }
+}
+
+impl From<Written> for PathBuf {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Text(text) => text.into(),
+            Written::Bytes { bytes } => OsString::from_vec(bytes).into(),
+        }
+    }
+}
+
+/// `Option<PathBuf>`.
+pub mod optional {
+    use super::{Deserialize, Deserializer, PathBuf, Serialize, Serializer, Written};
+
+    /// A path, or null.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+        path.as_deref().map(Written::from).serialize(to)
+    }
+
+    /// A path, or null.
+    ///
+    /// # Errors
+    /// If it is neither.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+        Ok(Option::<Written>::deserialize(from)?.map(Into::into))
+    }
+}
+
+/// `Vec<PathBuf>`.
+pub mod list {
+    use super::{Deserialize, Deserializer, PathBuf, Serializer, Written};
+
+    /// A list of paths.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(paths.iter().map(|path| Written::from(path.as_path())))
+    }
+
+    /// A list of paths.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
+        let paths = Vec::<Written>::deserialize(from)?;
+        Ok(paths.into_iter().map(Into::into).collect())
+    }
+}
+
+impl Serialize for Inputs {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Stdin => [DASH].serialize(to),
+            Self::Files(files) => list::serialize(files, to),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Inputs {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let files = list::deserialize(from)?;
+        Ok(match files.as_slice() {
+            [one] if one.as_os_str() == DASH => Self::Stdin,
+            _ => Self::Files(files),
+        })
+    }
+}
+
+/// An output in JSON: what only its format knows stands beside what all outputs have.
+#[derive(Serialize, Deserialize)]
+pub struct Output {
+    format: OutputFormat,
+    path: Target,
+    paths: PathStyle,
+    validate: Validation,
+    sample: Option<u64>,
+    seed: u64,
+    sampler: Sampler,
+    shuffle: bool,
+    shard_size: Option<u64>,
+    #[serde(flatten)]
+    options: Map<String, Value>,
+}
+
+impl From<OutputSpec> for Output {
+    fn from(spec: OutputSpec) -> Self {
+        Self {
+            format: spec.format,
+            path: spec.target,
+            paths: spec.paths,
+            validate: spec.validate,
+            sample: spec.sample,
+            seed: spec.seed,
+            sampler: spec.sampler,
+            shuffle: spec.shuffle,
+            shard_size: spec.shard_size,
+            options: spec.options.to_json(),
+        }
+    }
+}
+
+impl TryFrom<Output> for OutputSpec {
+    type Error = String;
+
+    fn try_from(output: Output) -> Result<Self, String> {
+        Ok(Self {
+            format: output.format,
+            target: output.path,
+            paths: output.paths,
+            validate: output.validate,
+            sample: output.sample,
+            seed: output.seed,
+            sampler: output.sampler,
+            shuffle: output.shuffle,
+            shard_size: output.shard_size,
+            options: Options::from_json(output.format.options, output.options)?,
+            line: 0,
+        })
+    }
+}
+
+/// A target in JSON: what was a stream when the recipe was checked is one when it is read back.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WrittenTarget {
+    Stream { stream: Written },
+    Caller { caller: bool },
+    File(Written),
+}
+
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Stdout => DASH.serialize(to),
+            Self::Caller => WrittenTarget::Caller { caller: true }.serialize(to),
+            Self::Stream(path) => WrittenTarget::Stream {
+                stream: path.as_path().into(),
+            }
+            .serialize(to),
+            Self::File(path) => WrittenTarget::File(path.as_path().into()).serialize(to),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(match WrittenTarget::deserialize(from)? {
+            WrittenTarget::Stream { stream } => Self::Stream(stream.into()),
+            WrittenTarget::Caller { .. } => Self::Caller,
+            WrittenTarget::File(path) => match PathBuf::from(path) {
+                path if path.as_os_str() == DASH => Self::Stdout,
+                path => Self::File(path),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_come_back_as_they_were() {
+        let odd = PathBuf::from(OsString::from_vec(b"/data/\xff.jsonl".to_vec()));
+        for inputs in [
+            Inputs::Stdin,
+            Inputs::Files(Vec::new()),
+            Inputs::Files(vec!["/a/b.jsonl".into(), odd.clone()]),
+        ] {
+            let json = serde_json::to_value(&inputs).unwrap();
+            assert_eq!(serde_json::from_value::<Inputs>(json).unwrap(), inputs);
+        }
+        for target in [
+            Target::Stdout,
+            Target::File("/o.json".into()),
+            Target::Stream("/dev/null".into()),
+            Target::Caller,
+            Target::File(odd),
+        ] {
+            let json = serde_json::to_value(&target).unwrap();
+            assert_eq!(serde_json::from_value::<Target>(json).unwrap(), target);
+        }
+        assert_eq!(serde_json::to_value(Target::Stdout).unwrap(), "-");
+        assert!(serde_json::from_str::<Inputs>("3").is_err());
+    }
+}

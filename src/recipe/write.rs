@@ -1,0 +1,240 @@
+//! A recipe that is data written as YAML again, for people: what is as by default is left out,
+//! and lines of comment may stand in it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::keys::{KEYS, Keys};
+use super::model::{Inputs, OutputSpec, RecipeSpec, StepSpec, Target};
+use crate::io::format::OutputFormat;
+use crate::op;
+
+/// What is written beside a recipe, one line of comment an element, without the `#`.
+#[derive(Debug, Default, Clone)]
+pub struct Comments {
+    /// At the top.
+    pub head: Vec<String>,
+    /// Before each step.
+    pub steps: Vec<Vec<String>>,
+}
+
+impl RecipeSpec {
+    /// The recipe as a YAML file, which may lie anywhere: relative paths are written as they were
+    /// found.
+    #[must_use]
+    pub fn to_yaml(&self, comments: &Comments) -> String {
+        let mut out = String::new();
+        for line in &comments.head {
+            let _ = writeln!(out, "# {line}");
+        }
+        if !comments.head.is_empty() {
+            out.push('\n');
+        }
+        self.write_keys(&mut out);
+        let _ = writeln!(out, "dataset_path: {}", scalar(&inputs(&self.inputs)));
+        self.write_outputs(&mut out);
+        out.push_str("\nprocess:\n");
+        for (i, step) in self.steps.iter().enumerate() {
+            for line in comments.steps.get(i).into_iter().flatten() {
+                let _ = writeln!(out, "  # {line}");
+            }
+            self.write_step(step, &mut out);
+        }
+        out
+    }
+
+    /// The keys but for input, outputs and `process`.
+    fn write_keys(&self, out: &mut String) {
+        let usual = Self::of_keys("", &Keys::default()).to_json();
+        let own = self.to_json();
+        for (field, value) in own.as_object().into_iter().flatten() {
+            let key = match field.as_str() {
+                "threads" => "np",
+                field => field,
+            };
+            let is_key = KEYS.iter().any(|def| def.name == key);
+            let apart = matches!(key, "process" | "outputs");
+            if !is_key || apart || value.is_null() || usual.get(field) == Some(value) {
+                continue;
+            }
+            let value = match key {
+                "max_quarantine" => self.max_quarantine.written().into(),
+                _ => value.clone(),
+            };
+            let _ = writeln!(out, "{key}: {}", scalar(&value));
+        }
+    }
+
+    fn write_outputs(&self, out: &mut String) {
+        let plain = self.outputs.first().filter(|spec| self.is_plain(spec));
+        if let Some(spec) = plain {
+            let _ = writeln!(out, "export_path: {}", scalar(&target(&spec.target)));
+            if let Some(bytes) = spec.shard_size {
+                let _ = writeln!(out, "export_shard_size: {bytes}");
+            }
+        }
+        let mut rest = self.outputs.iter().skip(usize::from(plain.is_some()));
+        if let Some(first) = rest.next() {
+            out.push_str("outputs:\n");
+            for spec in std::iter::once(first).chain(rest) {
+                let mut item = serde_json::to_value(spec).unwrap_or_default();
+                if let Value::Object(item) = &mut item {
+                    let sampled = spec.sample.is_some();
+                    let drawing = |key: &str| key == "sampler" || key == "shuffle";
+                    item.retain(|key, value| !value.is_null() && (sampled || !drawing(key)));
+                }
+                let _ = writeln!(out, "  - {}", scalar(&item));
+            }
+        }
+    }
+
+    /// Whether `export_path` alone says what the output is.
+    fn is_plain(&self, spec: &OutputSpec) -> bool {
+        *spec
+            == OutputSpec {
+                seed: self.seed,
+                shard_size: spec.shard_size,
+                line: spec.line,
+                ..OutputSpec::new(OutputFormat::ROWS, spec.target.clone())
+            }
+    }
+
+    fn write_step(&self, step: &StepSpec, out: &mut String) {
+        let defaults = op::find(&step.name).map(|def| (def.defaults)());
+        let mut params = String::new();
+        for (param, value) in &step.params {
+            let usual = match defaults.as_ref().and_then(|d| d.get(param)) {
+                Some(default) => default == value,
+                None => self.is_usual_base(param, value),
+            };
+            if !usual {
+                let found = self.found(param, value);
+                let value = found.as_ref().unwrap_or(value);
+                let _ = writeln!(params, "      {param}: {}", scalar(value));
+            }
+        }
+        let _ = write!(out, "  - {}:\n{params}", step.name);
+    }
+
+    /// Whether a parameter that every operator has is what the recipe's keys say.
+    fn is_usual_base(&self, param: &str, value: &Value) -> bool {
+        match param {
+            "text_key" => self.text_keys.first().is_some_and(|key| value == key),
+            "image_key" => *value == self.image_key,
+            "reversed_range" => *value == Value::Bool(false),
+            _ => *value == Value::Bool(true),
+        }
+    }
+
+    /// The path that a relative one meant where the recipe stood.
+    fn found(&self, param: &str, value: &Value) -> Option<Value> {
+        let names_a_path = ["_dir", "_path"].iter().any(|end| param.ends_with(end));
+        let written = value
+            .as_str()
+            .filter(|text| !text.is_empty() && names_a_path)?;
+        if Path::new(written).is_absolute() {
+            return None;
+        }
+        let found = super::inputs::locate(written, &self.search)?;
+        Some(found.display().to_string().into())
+    }
+}
+
+fn inputs(inputs: &Inputs) -> Value {
+    match inputs {
+        Inputs::Stdin => "-".into(),
+        Inputs::Files(files) => {
+            let mut names: Vec<Value> = files
+                .iter()
+                .map(|file| file.display().to_string().into())
+                .collect();
+            match (names.pop(), names.is_empty()) {
+                (Some(only), true) => only,
+                (last, _) => {
+                    names.extend(last);
+                    names.into()
+                }
+            }
+        }
+    }
+}
+
+fn target(target: &Target) -> Value {
+    match target.path() {
+        None => "-".into(),
+        Some(path) => path.display().to_string().into(),
+    }
+}
+
+/// A value as YAML reads it back: JSON, but for floats, which need a point and a sign.
+#[must_use]
+pub fn scalar(value: &Value) -> String {
+    match value {
+        Value::Number(number) => {
+            let text = number.to_string();
+            match text.split_once('e') {
+                Some((mantissa, exponent)) => {
+                    let point = if mantissa.contains('.') { "" } else { ".0" };
+                    let sign = if exponent.starts_with(['-', '+']) {
+                        ""
+                    } else {
+                        "+"
+                    };
+                    format!("{mantissa}{point}e{sign}{exponent}")
+                }
+                None => text,
+            }
+        }
+        Value::String(text) => {
+            // `${NAME}` would be looked up once more.
+            Value::from(text.replace("${", "$${")).to_string()
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(scalar).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Object(map) => format!("{{{}}}", entries(map)),
+        other => other.to_string(),
+    }
+}
+
+fn entries(map: &Map<String, Value>) -> String {
+    let entries: Vec<String> = map
+        .iter()
+        .map(|(key, value)| format!("{}: {}", Value::from(key.as_str()), scalar(value)))
+        .collect();
+    entries.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::recipe::yaml;
+
+    #[test]
+    fn values_are_read_back_as_they_were() {
+        for value in [
+            json!(1e-7),
+            json!(-9.223_372_036_854_776e18),
+            json!(1e300),
+            json!(0.1),
+            json!(-3),
+            json!("a #: \u{1}é\n\"'"),
+            json!(["no", "1e5", null, true]),
+            json!({"a": {"b: c": [1.5, "~"]}}),
+        ] {
+            let text = scalar(&value);
+            let parsed = yaml::parse(&text, 0);
+            assert!(parsed.issues.is_empty(), "{text}");
+            assert_eq!(parsed.root.unwrap().to_json(), value, "{text}");
+        }
+        assert_eq!(scalar(&json!(1e-7)), "1.0e-7");
+        assert_eq!(scalar(&json!(1e300)), "1.0e+300");
+        assert_eq!(scalar(&json!(9.5e18)), "9.5e+18");
+        assert_eq!(scalar(&json!("${HOME}")), "\"$${HOME}\"");
+    }
+}
