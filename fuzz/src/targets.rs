@@ -65,7 +65,7 @@ pub fn rows(bytes: &[u8]) {
     let Some((&kind, bytes)) = bytes.split_first() else {
         return;
     };
-    let suffix = [".jsonl", ".json", ".jsonl.gz", ".jsonl.zst"][usize::from(kind % 4)];
+    let suffix = [".jsonl", ".json", "", ".jsonl.zst"][usize::from(kind % 4)];
     with_file(suffix, bytes, |path| {
         let read = |max_rows, max_bytes| {
             let mut source = LineSource::new(vec![Input::File(path.to_owned())]);

@@ -28,7 +28,8 @@ use self::pass::{Measures, Pass};
 use self::stat::{Shape, Stat, bounds_of, stats_of};
 use self::tally::Tally;
 use crate::exec::{Observer, RunError, RunOptions, driver, setup, write_error};
-use crate::io::{Fingerprint, Input, LineSource, PendingFile, SourceError};
+use crate::io::source::fingerprints;
+use crate::io::{Input, LineSource, PendingFile};
 use crate::op::{ImageNeed, OpKind};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
@@ -59,16 +60,7 @@ pub fn analyze(
     std::fs::create_dir_all(&files.dir).map_err(failed)?;
     let pool = setup::pool(recipe, options)?;
     let inputs = setup::inputs(recipe);
-    let prints = inputs
-        .iter()
-        .map(|input| match input {
-            Input::Stdin => Ok(None),
-            Input::File(path) => Fingerprint::of(path).map_err(|error| SourceError::Io {
-                name: input.name(),
-                error,
-            }),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let prints = fingerprints(&inputs)?;
     let names: Vec<String> = inputs.iter().map(Input::name).collect();
     let stats = stats_of(&recipe.steps);
     let of_steps = recipe.steps.iter().map(|step| step.spec.images);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::stat::{Shape, Stat, numbers_of};
-use crate::exec::{STATS_FIELD, panic_message, stats_from_json};
+use crate::exec::{panic_message, take_stats};
 use crate::io::RawBatch;
 use crate::op::{OpKind, Outcome, Setting};
 use crate::recipe::Step;
@@ -18,7 +18,7 @@ use crate::record::stats::{IMAGES, InputRef, READ};
 use crate::record::{StatsError, StatsRow, StepNumber};
 use crate::sample::{
     FieldPath, ImageCheck, ImageContext, ImageSlot, Origin, RowError, Sample, StatValue, Stats,
-    normalise, python_json,
+    normalise, python_json, read_row,
 };
 use crate::text::Words;
 
@@ -195,15 +195,8 @@ impl Pass<'_> {
     }
 
     fn row(&self, bytes: &[u8], origin: Origin) -> Result<Row, RowError> {
-        let line = simdutf8::compat::from_utf8(bytes)
-            .map_err(|_| RowError::new("utf8_invalid", "the row is not UTF-8"))?;
-        let mut sample = Sample::parse(line.to_owned(), origin, Arc::clone(&self.context))?;
-        if sample.has(STATS_FIELD) {
-            if let Some(stats) = sample.value(&FieldPath::new(STATS_FIELD))? {
-                sample.stats = stats_from_json(stats);
-            }
-            sample.remove(STATS_FIELD);
-        }
+        let mut sample = read_row(bytes.into(), origin, &self.context).map_err(|row| row.error)?;
+        take_stats(&mut sample)?;
         let mut row = Row {
             stats: Vec::new(),
             errors: Vec::new(),

@@ -1,6 +1,6 @@
 //! Stats that an analysis or a run kept, and what filters say of them.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead};
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -8,8 +8,7 @@ use serde_json::{Map, Value};
 use super::pass::StepMeasures;
 use super::stat::Stat;
 use crate::exec::stats_from_json;
-use crate::io::Input;
-use crate::io::source::open_bytes;
+use crate::io::source::FileSource;
 use crate::op::{Operator, Verdict};
 use crate::recipe::{Recipe, Step};
 use crate::record::{StatsError, StatsRow};
@@ -36,8 +35,8 @@ pub fn each_row(
     round: bool,
     mut see: impl FnMut(StoredRow) -> io::Result<()>,
 ) -> io::Result<()> {
-    let bytes = open_bytes(&Input::File(path.to_owned())).map_err(io::Error::other)?;
-    let mut lines = BufReader::with_capacity(1 << 18, bytes);
+    let opened = FileSource(path.to_owned()).look();
+    let mut lines = opened.map_err(io::Error::other)?.into_bytes();
     let mut line = String::new();
     loop {
         line.clear();

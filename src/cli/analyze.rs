@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::args::RunArgs;
+use super::args::{RunArgs, inputs};
 use super::runner::Signals;
 use super::{Exit, error, note, run, runner};
 use crate::analysis;
@@ -13,9 +13,7 @@ use crate::analysis::suggest::{Rule, suggest};
 use crate::exec::{Observer, RunError};
 use crate::io::PendingFile;
 use crate::op::OpKind;
-use crate::recipe::{
-    Inputs, LoadOptions, Recipe, Step, Target, Validation, check_local, check_place,
-};
+use crate::recipe::{LoadOptions, Recipe, Step, Target, Validation, check_local, check_place};
 use crate::record::analysis::Summary;
 use crate::record::{Analysis, AnalysisFiles};
 use crate::report::progress::Progress;
@@ -36,8 +34,11 @@ row read: where it is, and its stats).";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Rows: JSONL files, in order; - is standard input [default: the recipe's dataset].
+    /// Rows: files or directories, in order; - is standard input [default: the recipe's dataset].
     input: Vec<PathBuf>,
+    /// The same as INPUT; repeatable.
+    #[arg(long = "input", short, value_name = "PATH")]
+    more: Vec<PathBuf>,
     /// Measure by the filters of this recipe, its mappers in their places [default: a set of filters
     /// that need no word lists and no models].
     #[arg(long, short, value_name = "RECIPE")]
@@ -196,26 +197,26 @@ fn load(args: &Args) -> Result<Recipe, Exit> {
         error(&format!("the working directory cannot be read: {e}"), None);
         Exit::Usage
     })?;
-    if args.input.is_empty() && args.recipe.is_none() {
+    let named = [args.input.as_slice(), &args.more].concat();
+    if named.is_empty() && args.recipe.is_none() {
         error(
             "neither rows nor a recipe are named",
             Some("djr analyze data.jsonl -o DIR; - is standard input"),
         );
         return Err(Exit::Usage);
     }
-    let dash = |path: &PathBuf| path.as_os_str() == "-";
-    let input = match args.input.as_slice() {
-        [] => None,
-        [one] if dash(one) => Some(Inputs::Stdin),
-        files => Some(Inputs::Files(files.to_vec())),
-    };
+    let input = inputs(&named)?;
     let mut sets = args.set.clone();
     if let Some(root) = &args.image_root {
+        let Some(root) = root.to_str() else {
+            error(
+                &format!("--image-root: the name is no Unicode: {}", root.display()),
+                Some("name it by a link to it"),
+            );
+            return Err(Exit::Usage);
+        };
         // As YAML a path may mean something else.
-        sets.push((
-            "image_root".into(),
-            Value::from(root.display().to_string()).to_string(),
-        ));
+        sets.push(("image_root".into(), Value::from(root).to_string()));
     }
     let options = LoadOptions {
         sets,

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::recipe::{OnError, QuarantineLimit};
+use super::{Exit, error};
+use crate::recipe::{Inputs, OnError, QuarantineLimit};
 
 /// How a run uses the machine, and what it does with bad rows.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,6 +57,23 @@ impl RunArgs {
         .into_iter()
         .filter_map(|(name, said)| said.then_some(name))
         .collect()
+    }
+}
+
+/// What paths on the command line name: nothing, standard input (`-`), or files.
+///
+/// # Errors
+/// If standard input is named beside files; the user was told.
+pub fn inputs(paths: &[PathBuf]) -> Result<Option<Inputs>, Exit> {
+    let dash = |path: &PathBuf| path.as_os_str() == "-";
+    match paths {
+        [] => Ok(None),
+        [one] if dash(one) => Ok(Some(Inputs::Stdin)),
+        paths if paths.iter().any(dash) => {
+            error("standard input cannot be mixed with files", None);
+            Err(Exit::Usage)
+        }
+        files => Ok(Some(Inputs::Files(files.to_vec()))),
     }
 }
 

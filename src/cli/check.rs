@@ -17,9 +17,9 @@ Every problem is shown at once, with its line and a hint.";
 pub struct Args {
     /// The recipe.
     recipe: PathBuf,
-    /// Check with this input instead of the recipe's dataset.
+    /// Check with this input instead of the recipe's dataset; repeatable.
     #[arg(long, short, value_name = "PATH")]
-    input: Option<PathBuf>,
+    input: Vec<PathBuf>,
     /// Check with this output instead of the recipe's `export_path`.
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
@@ -35,7 +35,7 @@ pub fn main(args: &Args) -> Exit {
     match super::run::load(
         &args.recipe,
         args.set.clone(),
-        args.input.as_ref(),
+        &args.input,
         args.output.as_ref(),
         &args.run,
     ) {

@@ -22,8 +22,11 @@ code is 1.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// JSONL rows (or a JSON array of records); - or nothing is standard input.
-    input: Option<PathBuf>,
+    /// Rows or records: files or directories, in order; - or nothing is standard input.
+    input: Vec<PathBuf>,
+    /// The same as INPUT; repeatable.
+    #[arg(long = "input", short, value_name = "PATH")]
+    more: Vec<PathBuf>,
     /// The format to write.
     #[arg(long, value_name = "FORMAT", value_parser = format_args::parser())]
     to: OutputFormat,
@@ -54,7 +57,7 @@ pub struct Args {
 /// Runs the command.
 pub fn main(args: &Args) -> Exit {
     let (inputs, target, format) = match subset::ends(
-        args.input.as_slice(),
+        &[args.input.as_slice(), &args.more].concat(),
         args.output.as_ref(),
         Some(args.to),
         args.image_root.as_ref(),

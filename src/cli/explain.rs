@@ -15,6 +15,7 @@ pub fn render(recipe: &Recipe, plan: &Plan, probed: Option<&[Option<StepProbe>]>
     let mut out = String::new();
     match &recipe.inputs {
         Inputs::Stdin => out.push_str("read   standard input\n"),
+        Inputs::Given(_) => out.push_str("read   rows that are handed in\n"),
         Inputs::Files(files) => {
             for file in files {
                 let _ = writeln!(out, "read   {}", file.display());

@@ -2,19 +2,23 @@
 
 use std::path::PathBuf;
 
-use super::args::RunArgs;
+use super::args::{RunArgs, inputs};
 use super::{Exit, data, error, explain, note, runner};
 use crate::exec::{self, StepProbe};
 use crate::plan::Plan;
-use crate::recipe::{self, Inputs, LoadOptions, Recipe, RecipeSource, Target};
+use crate::recipe::{self, LoadOptions, Recipe, RecipeSource, Target};
 
 const EXAMPLES: &str = "\
 Examples:
   djr run recipe.yaml
   djr run recipe.yaml --input data.jsonl --output out/clean.jsonl
+  djr run recipe.yaml --input data.jsonl --input rows.jsonl --output out/clean.jsonl
   djr run recipe.yaml --explain --probe
   djr run recipe.yaml --set text_length_filter.max_len=200 --set np=4
-  cat rows.jsonl | djr run recipe.yaml --input - --output - | head";
+  cat rows.jsonl | djr run recipe.yaml --input - --output - | head
+
+Inputs are JSON Lines, JSON arrays, or JSON objects over several lines, as they are or packed by
+gzip, zstd, bzip2 or xz: found by their content, whatever they are called.";
 
 /// Run a recipe over a dataset.
 #[derive(clap::Args)]
@@ -22,9 +26,10 @@ Examples:
 pub struct Args {
     /// The recipe: a Data-Juicer YAML file.
     recipe: PathBuf,
-    /// Read rows from here instead of the recipe's dataset; - is standard input.
+    /// Read rows from here instead of the recipe's dataset: a file, a directory or a pattern; - is
+    /// standard input. Repeatable.
     #[arg(long, short, value_name = "PATH")]
-    input: Option<PathBuf>,
+    input: Vec<PathBuf>,
     /// Write rows here instead of the recipe's `export_path`; - is standard output.
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
@@ -46,7 +51,7 @@ pub fn main(args: &Args) -> Exit {
     let recipe = match load(
         &args.recipe,
         args.set.clone(),
-        args.input.as_ref(),
+        &args.input,
         args.output.as_ref(),
         &args.run,
     ) {
@@ -89,7 +94,7 @@ fn probe(recipe: &Recipe, rows: usize) -> Result<Vec<Option<StepProbe>>, Exit> {
 pub(super) fn load(
     path: &std::path::Path,
     mut sets: Vec<(String, String)>,
-    input: Option<&PathBuf>,
+    input: &[PathBuf],
     output: Option<&PathBuf>,
     run: &RunArgs,
 ) -> Result<Recipe, Exit> {
@@ -103,13 +108,7 @@ pub(super) fn load(
     let dash = |path: &PathBuf| path.as_os_str() == "-";
     let options = LoadOptions {
         sets,
-        input: input.map(|path| {
-            if dash(path) {
-                Inputs::Stdin
-            } else {
-                Inputs::Files(vec![path.clone()])
-            }
-        }),
+        input: inputs(input)?,
         output: output.map(|path| {
             if dash(path) {
                 Target::Stdout

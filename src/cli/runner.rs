@@ -10,7 +10,7 @@ use super::args::RunArgs;
 use super::{Exit, error, note};
 use crate::exec::known::KnownStats;
 use crate::exec::{self, Observer, Resume, RunError, RunOptions, RunOutcome};
-use crate::recipe::{Inputs, Recipe};
+use crate::recipe::Recipe;
 use crate::record::OutputCounts;
 use crate::report::progress::Progress;
 use crate::report::table;
@@ -55,6 +55,7 @@ fn start(recipe: &Recipe, args: &RunArgs, known: Option<KnownStats>) -> Exit {
                 | RunError::CannotResume
                 | RunError::Claim(_)
                 | RunError::Stored(_) => Exit::Usage,
+                RunError::Source(error) if error.is_of_input() => Exit::Usage,
                 _ => Exit::Failed,
             }
         }
@@ -236,20 +237,8 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// How many bytes of rows there are to read, if that is known: compressed files and pipes are not.
+/// How many bytes of rows there are to read, if that is known: of packed files and pipes it is not.
 pub(super) fn input_bytes(recipe: &Recipe) -> Option<u64> {
-    let Inputs::Files(files) = &recipe.inputs else {
-        return None;
-    };
-    files
-        .iter()
-        .map(|file| {
-            let packed = file.extension().is_some_and(|e| e == "gz" || e == "zst");
-            if packed {
-                None
-            } else {
-                std::fs::metadata(file).ok().map(|m| m.len())
-            }
-        })
-        .sum()
+    let inputs = exec::setup::inputs(recipe);
+    inputs.iter().map(|input| input.source().size()).sum()
 }

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::RunArgs;
+use super::args::{RunArgs, inputs};
 use super::{Exit, error, note, runner};
+use crate::exec::RunError;
 use crate::exec::lines::{self, LineSample};
 use crate::io::format::OutputFormat;
-use crate::recipe::{self, Inputs, OutputSpec, PathStyle, Recipe, Sampler, Target, Validation};
+use crate::recipe::{
+    self, Inputs, OutputSpec, PathStyle, Recipe, Sampler, Target, Validation, find_inputs,
+};
 use crate::report::table::thousands;
 
 const EXAMPLES: &str = "\
@@ -16,15 +19,18 @@ Examples:
   djr subset --n 10000 --image-root /data --paths absolute data.jsonl -o 10k.jsonl
   cat data.jsonl | djr subset --n 100 | head
 
-Without --image-root, --validate or --paths rows are lines, copied byte for byte. Exit code 1 if
-there are fewer rows than asked for.";
+Without --image-root, --validate or --paths rows are copied byte for byte, each on its line. Exit
+code 1 if there are fewer rows than asked for.";
 
 /// Take exactly N rows, uniformly, without replacement.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// JSONL files, in order; - or nothing is standard input.
+    /// Rows: files or directories, in order; - or nothing is standard input.
     input: Vec<PathBuf>,
+    /// The same as INPUT; repeatable.
+    #[arg(long = "input", short, value_name = "PATH")]
+    more: Vec<PathBuf>,
     /// How many rows.
     #[arg(long, value_name = "N")]
     n: u64,
@@ -56,7 +62,7 @@ pub struct Args {
 /// Runs the command.
 pub fn main(args: &Args) -> Exit {
     let ends = ends(
-        &args.input,
+        &[args.input.as_slice(), &args.more].concat(),
         args.output.as_ref(),
         None,
         args.image_root.as_ref(),
@@ -139,16 +145,25 @@ fn copy_lines(args: &Args, inputs: &Inputs, target: &Target) -> Exit {
                     thousands(copied.rows)
                 ));
             }
-            if copied.written < args.n {
+            if copied.unusable > 0 {
+                note(&format!(
+                    "{} rows cannot be copied and were not drawn: the input is cut short, or is no JSON there",
+                    thousands(copied.unusable)
+                ));
+            }
+            if copied.written < args.n || copied.unusable > 0 {
                 Exit::Losses
             } else {
                 Exit::Success
             }
         }
-        Err(crate::exec::RunError::BrokenPipe) => Exit::Success,
+        Err(RunError::BrokenPipe) => Exit::Success,
         Err(failure) => {
             error(&failure.to_string(), None);
-            Exit::Failed
+            match failure {
+                RunError::Source(error) if error.is_of_input() => Exit::Usage,
+                _ => Exit::Failed,
+            }
         }
     }
 }
@@ -162,24 +177,20 @@ pub(super) fn ends(
     image_root: Option<&PathBuf>,
 ) -> Result<(Inputs, Target, OutputFormat), Exit> {
     let dash = |path: &PathBuf| path.as_os_str() == "-";
-    let inputs = if input.is_empty() || (input.len() == 1 && input.iter().all(dash)) {
-        Inputs::Stdin
-    } else {
-        for path in input {
-            let readable = std::fs::File::open(path).and_then(|f| f.metadata());
-            let problem = match readable {
-                Err(e) => Some(e.to_string()),
-                Ok(metadata) if metadata.is_dir() => {
-                    Some("is a directory; name its files".to_owned())
+    let inputs = match inputs(input)? {
+        Some(Inputs::Files(given)) => {
+            let (files, notes) = find_inputs(&given).map_err(|problems| {
+                for problem in &problems {
+                    error(&problem.message, problem.hint.as_deref());
                 }
-                Ok(_) => None,
-            };
-            if let Some(problem) = problem {
-                error(&format!("{}: {problem}", path.display()), None);
-                return Err(Exit::Usage);
+                Exit::Usage
+            })?;
+            for told in &notes {
+                note(&format!("note: {told}"));
             }
+            Inputs::Files(files)
         }
-        Inputs::Files(input.to_vec())
+        other => other.unwrap_or(Inputs::Stdin),
     };
     if let Some(root) = image_root
         && !root.is_dir()

@@ -479,6 +479,7 @@ fn output<'a>(
                 ImageCheck::Header => ImageNeed::Header,
                 ImageCheck::Decode => ImageNeed::Scaled,
             },
+            ..ImageContext::default()
         }),
         files,
     })

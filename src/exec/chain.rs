@@ -1,6 +1,7 @@
 //! What a worker thread does with a batch: every row runs through the whole chain of operators
 //! before the next row starts, so that one decoded image at a time is alive a thread.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +13,8 @@ use smallvec::SmallVec;
 
 use super::driver;
 use super::known::{self, KnownRow};
-use super::store::{self, Store, stats_from_json};
+use super::own_stats::{STATS_FIELD, take_stats};
+use super::store::{self, Store};
 use crate::io::RawBatch;
 use crate::io::format::Renderer;
 use crate::op::{Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, RowKey, Setting};
@@ -21,14 +23,14 @@ use crate::record::stats::READ;
 use crate::record::{Stage, StatsError, StepNumber};
 use crate::sample::{
     FieldPath, ImageContext, ImageCounts, ImageSlot, JsonText as _, Origin, Produced, RowError,
-    Sample, StatValue,
+    Sample, StatValue, Unread, read_json, read_row,
 };
 
 /// Every how many rows an operator is timed; timing each would cost as much as a text filter.
 pub const TIMED_EVERY: usize = 8;
 
-/// The field Data-Juicer keeps stats in.
-pub const STATS_FIELD: &str = "__dj__stats__";
+/// A row of more bytes is taken out of its batch instead of copied.
+const LONG_ROW: usize = 1 << 16;
 
 /// Rows to work on.
 pub enum Work {
@@ -47,8 +49,6 @@ pub struct Chain<'a> {
     pub stream: Vec<usize>,
     /// The steps behind them that decide among all rows.
     pub group: Range<usize>,
-    /// Fields that every row must have (checked on fresh rows).
-    pub required: Vec<FieldPath>,
     /// A field that fresh rows get if they lack it, and its value by input file.
     pub suffixes: Option<(&'static str, Vec<String>)>,
     /// How images are found.
@@ -204,7 +204,7 @@ impl Trace {
         sample.write_json(&[(STATS_FIELD, &sample.stats)], &mut json);
         Self {
             step,
-            entry: serde_json::from_slice(&json).unwrap_or_default(),
+            entry: read_json(&String::from_utf8_lossy(&json)).unwrap_or_default(),
         }
     }
 }
@@ -272,11 +272,18 @@ impl Chain<'_> {
             ..BatchResult::default()
         };
         match work {
-            Work::Raw(batch, known) => {
+            Work::Raw(mut batch, known) => {
                 result.bytes = batch.data.len() as u64;
                 result.read = batch.lines.len() as u64;
-                for (index, line) in batch.lines.iter().enumerate() {
-                    let bytes = batch.bytes(line);
+                let last = batch.lines.len().saturating_sub(1);
+                let lines = std::mem::take(&mut batch.lines);
+                for (index, line) in lines.iter().enumerate() {
+                    // The last row of a batch may be very long: it is not copied.
+                    let bytes = if index == last && line.end - line.start > LONG_ROW {
+                        Cow::Owned(batch.take_from(line))
+                    } else {
+                        Cow::Borrowed(batch.bytes(line))
+                    };
                     let known = known.as_ref().and_then(|known| {
                         let row = known.bytes(known.lines.get(index)?);
                         KnownRow::parse(row, line.origin)
@@ -285,15 +292,13 @@ impl Chain<'_> {
                     });
                     let images_decode = known.as_ref().is_some_and(|known| known.images_decode);
                     let sample = match &line.problem {
-                        Some(problem) => Err(problem.clone()),
-                        None => self.parse(bytes, line.origin),
+                        Some(problem) => Err(Unread::new(problem.clone(), bytes)),
+                        None => read_row(bytes, line.origin, &self.context),
                     };
-                    let verbatim = || bytes.to_vec();
                     self.row(
                         line.origin,
                         sample.map(|s| (s, images_decode)),
                         known.as_ref(),
-                        &verbatim,
                         index,
                         &mut result,
                     );
@@ -313,15 +318,8 @@ impl Chain<'_> {
                             }
                         };
                     let origin = sample.origin();
-                    let line = sample.line().to_owned();
-                    self.row(
-                        origin,
-                        Ok((sample, images_decode)),
-                        None,
-                        &|| line.clone().into_bytes(),
-                        index,
-                        &mut result,
-                    );
+                    let read = Ok((sample, images_decode));
+                    self.row(origin, read, None, index, &mut result);
                 }
             }
         }
@@ -345,26 +343,12 @@ impl Chain<'_> {
                 .any(|o| o.validate == Validation::Decode)
     }
 
-    fn parse(&self, bytes: &[u8], origin: Origin) -> Result<Sample, RowError> {
-        let line = simdutf8::compat::from_utf8(bytes).map_err(|e| {
-            RowError::new(
-                "utf8_invalid",
-                format!(
-                    "the row is not UTF-8 (byte {} of the line)",
-                    e.valid_up_to() + 1
-                ),
-            )
-        })?;
-        Sample::parse(line.to_owned(), origin, Arc::clone(&self.context))
-    }
-
     /// Runs one row that was read, and adds what became of it to the result.
     fn row(
         &self,
         origin: Origin,
-        sample: Result<(Sample, bool), RowError>,
+        sample: Result<(Sample, bool), Unread>,
         known: Option<&KnownRow>,
-        verbatim: &dyn Fn() -> Vec<u8>,
         index: usize,
         result: &mut BatchResult,
     ) {
@@ -378,11 +362,11 @@ impl Chain<'_> {
                     known,
                     is_part: false,
                 };
-                self.go_on(sample, row, going, verbatim, result);
+                self.go_on(sample, row, going, result);
             }
-            Err(error) => {
+            Err(unread) => {
                 let row = RowResult {
-                    end: End::Failed(Stage::Read, error, verbatim()),
+                    end: End::Failed(Stage::Read, unread.error, unread.bytes),
                     ..RowResult::unread(origin)
                 };
                 self.write_row_stats(None, false, &row, result);
@@ -397,13 +381,13 @@ impl Chain<'_> {
         mut sample: Sample,
         mut row: RowResult,
         mut going: Going<'_>,
-        verbatim: &dyn Fn() -> Vec<u8>,
         result: &mut BatchResult,
     ) {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let outcome = self.steps_of(&mut sample, &mut row, &mut going, result)?;
             if matches!((&outcome, &row.end), (Way::Whole, End::Alive)) {
-                self.finish(&sample, going.images_decode, &mut row, verbatim, result);
+                sample.release_texts();
+                self.finish(&sample, going.images_decode, &mut row, result);
                 row.produced = sample.produced().to_vec();
             }
             Ok(outcome)
@@ -417,7 +401,7 @@ impl Chain<'_> {
                     self.write_row_stats(Some(&sample), going.images_decode, &row, result);
                 }
                 going.at = Stage::Step(step);
-                return self.parts_go_on(&sample, row, going, parts, verbatim, result);
+                return self.parts_go_on(&sample, row, going, parts, result);
             }
             Ok(Err(error)) => Some(error),
             Err(panic) => Some(RowError::new(
@@ -426,7 +410,7 @@ impl Chain<'_> {
             )),
         };
         if let Some(error) = error {
-            row.end = End::Failed(going.at, error, verbatim());
+            row.end = End::Failed(going.at, error, verbatim(&sample));
         }
         if !going.is_part {
             self.write_row_stats(Some(&sample), going.images_decode, &row, result);
@@ -442,7 +426,6 @@ impl Chain<'_> {
         whole: RowResult,
         going: Going<'_>,
         parts: Vec<Part>,
-        verbatim: &dyn Fn() -> Vec<u8>,
         result: &mut BatchResult,
     ) {
         let mut traces = whole.traces;
@@ -459,11 +442,11 @@ impl Chain<'_> {
                 Ok(part) => {
                     let mut row = RowResult::new(origin, &part);
                     row.traces = std::mem::take(&mut traces);
-                    self.go_on(part, row, going, verbatim, result);
+                    self.go_on(part, row, going, result);
                 }
                 Err(error) => result.rows.push(RowResult {
                     id: whole.id.clone(),
-                    end: End::Failed(going.at, error, verbatim()),
+                    end: End::Failed(going.at, error, verbatim(sample)),
                     ..RowResult::unread(origin)
                 }),
             }
@@ -563,23 +546,13 @@ impl Chain<'_> {
 
     /// What is done to a row before its first step.
     fn enter(&self, sample: &mut Sample) -> Result<(), RowError> {
-        for key in &self.required {
-            sample.required_text(key)?;
-        }
         if let Some((field, suffixes)) = &self.suffixes
             && !sample.has(field)
             && let Some(suffix) = suffixes.get(sample.origin().file as usize)
         {
             sample.set_value(field, suffix.clone().into());
         }
-        if sample.has(STATS_FIELD) {
-            // Stats that came with the row count as measured, as in Data-Juicer.
-            if let Some(stats) = sample.value(&FieldPath::new(STATS_FIELD))? {
-                sample.stats = stats_from_json(stats);
-            }
-            sample.remove(STATS_FIELD);
-        }
-        Ok(())
+        take_stats(sample)
     }
 
     /// What the trace of a row tells of it before a mapper: the fields asked for, and its text.
@@ -678,7 +651,6 @@ impl Chain<'_> {
         sample: &Sample,
         images_decode: bool,
         row: &mut RowResult,
-        verbatim: &dyn Fn() -> Vec<u8>,
         result: &mut BatchResult,
     ) {
         for output in &self.outputs {
@@ -694,7 +666,8 @@ impl Chain<'_> {
                     .push(Rendered::Bytes(start..result.rendered.len())),
                 Err(error) => {
                     result.rendered.truncate(start);
-                    row.rendered.push(Rendered::Refused(error, verbatim()));
+                    row.rendered
+                        .push(Rendered::Refused(error, verbatim(sample)));
                 }
             }
         }
@@ -712,7 +685,12 @@ impl Chain<'_> {
     }
 }
 
-/// Checks every image of a row as far as `level` asks.
+/// The row as it was read.
+fn verbatim(sample: &Sample) -> Vec<u8> {
+    sample.line().as_bytes().to_vec()
+}
+
+/// Checks every image of a row as far as `level` asks, and that its videos and audios are there.
 ///
 /// # Errors
 /// What is wrong with the first bad image.
@@ -724,7 +702,8 @@ pub fn check_images(sample: &Sample, level: Validation) -> Result<(), RowError> 
     match sample.images() {
         Ok(images) => each(images),
         Err(error) => each(&sample.group_images().ok_or(error)?.0),
-    }
+    }?;
+    sample.check_media()
 }
 
 /// What a caught panic says, for a person.

@@ -74,6 +74,10 @@ where
         let reader_gate = &gate;
         threads.spawn(move || {
             let outcome = loop {
+                // While very long rows are in flight no other one is read.
+                if !reader_gate.wait() {
+                    break Ok(());
+                }
                 match Panicked::catch(&mut next) {
                     Err(panic) => break Err(panic.into()),
                     Ok(Err(error)) => break Err(error),
@@ -159,6 +163,21 @@ impl Gate {
             changed: Condvar::new(),
             cancelled: AtomicBool::new(false),
         }
+    }
+
+    /// Waits while the limit is reached; false if the work was cancelled meanwhile.
+    fn wait(&self) -> bool {
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        while inside.0 > 0 && inside.1 >= self.limit.bytes {
+            if self.cancelled.load(Ordering::Acquire) {
+                return false;
+            }
+            inside = self
+                .changed
+                .wait(inside)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        true
     }
 
     /// Waits until `bytes` fit; false if the work was cancelled meanwhile.

@@ -18,7 +18,7 @@ use super::sinks::{SinkState, numbered};
 use super::{Resume, RunError, RunOptions, write_error};
 use crate::io::atomic::{Keep, Sealed, create_fresh, sync_directory};
 use crate::io::lock::{unix_now, utc};
-use crate::io::source::InputSummary;
+use crate::io::source::{InputSummary, fingerprints};
 use crate::io::workspace::Lengths;
 use crate::io::{Fingerprint, Input, PendingFile, Position, Workspace};
 use crate::plan::Plan;
@@ -267,9 +267,10 @@ impl Journal {
     ///
     /// # Errors
     /// [`RunError::InputChanged`].
-    pub fn check_inputs(&self) -> Result<(), RunError> {
-        for print in self.identity.inputs.iter().flatten() {
-            let change = match Fingerprint::of(Path::new(&print.name)) {
+    pub fn check_inputs(&self, inputs: &[Input]) -> Result<(), RunError> {
+        for (print, input) in self.identity.inputs.iter().zip(inputs) {
+            let Some(print) = print else { continue };
+            let change = match input.source().fingerprint() {
                 Ok(Some(now)) => print.difference(&now),
                 Ok(None) => Some("it is no regular file any more".to_owned()),
                 Err(e) => Some(e.to_string()),
@@ -295,19 +296,7 @@ fn unfinished(directory: &Path, state: Option<&State>) -> RunError {
 
 impl Identity {
     fn of(recipe: &Recipe, options: &RunOptions, inputs: &[Input]) -> Result<Self, RunError> {
-        let print = |path: &Path| {
-            Fingerprint::of(path).map_err(|error| crate::io::SourceError::Io {
-                name: path.display().to_string(),
-                error,
-            })
-        };
-        let inputs = inputs
-            .iter()
-            .map(|input| match input {
-                Input::File(path) => print(path),
-                Input::Stdin => Ok(None),
-            })
-            .collect::<Result<_, _>>()?;
+        let inputs = fingerprints(inputs)?;
         let plan = Plan::of(recipe).map_err(|error| crate::io::SourceError::Io {
             name: "a file of an output".to_owned(),
             error,

@@ -1,20 +1,16 @@
-//! Subsets of files whose rows nobody needs to understand: lines are drawn and copied as they are.
+//! Subsets of files whose rows nobody needs to understand: rows are drawn and copied as they are.
 //!
-//! The inputs are read twice in large blocks: once to find where rows begin and end, once to copy
-//! those that were drawn. No row is copied on its way but into the output's buffer.
+//! The inputs are read twice: once to find where rows begin, once to copy those that were drawn.
 
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 
 use super::store::StoreWriter;
-use super::{RunError, write_error};
+use super::{RunError, setup, write_error};
 use crate::hash::{PythonRandom, priority};
 use crate::io::atomic::Keep;
-use crate::io::source::{Layout, Opened, SourceError};
-use crate::io::{Input, LineSource, OutputLock, PendingFile, Workspace};
+use crate::io::source::{Place, RowReader, SourceError, Split};
+use crate::io::{Input, OutputLock, PendingFile, Workspace};
 use crate::recipe::{Inputs, Sampler, Target};
-
-/// Bytes read at once.
-const BLOCK: usize = 1 << 20;
 
 /// Bytes written at once.
 const OUT_BLOCK: usize = 1 << 18;
@@ -40,6 +36,8 @@ pub struct LineSample {
 pub struct Copied {
     /// Rows there were.
     pub rows: u64,
+    /// Rows that cannot be copied: a JSON array that ends inside of one, and the like.
+    pub unusable: u64,
     /// Rows written.
     pub written: u64,
 }
@@ -49,9 +47,9 @@ pub struct Copied {
 struct Span {
     /// Index of the input.
     file: usize,
-    /// Its first byte there, decompressed.
+    /// How many bytes stand before it, decompressed.
     start: u64,
-    /// Bytes without a newline.
+    /// Its bytes and those between it and the rows around.
     length: u64,
 }
 
@@ -64,18 +62,18 @@ struct Span {
 /// If an input cannot be read or the output cannot be written.
 pub fn copy(inputs: &Inputs, target: &Target, sample: &LineSample) -> Result<Copied, RunError> {
     // A pipe can be read once only, so it is put into a file first.
-    let mut spooled = None;
-    let files: Vec<Input> = match inputs {
-        Inputs::Files(files) => files.iter().cloned().map(Input::File).collect(),
-        Inputs::Stdin => {
-            let file = spool().map_err(|e| write_error("standard input", e))?;
-            let path = file.path().to_owned();
-            spooled = Some(file);
-            vec![Input::File(path)]
-        }
-    };
-    let rows = Rows::of(files)?;
-    let (count, drawn) = draw(&rows, sample)?;
+    let mut spooled = Vec::new();
+    let mut files = Vec::new();
+    for input in setup::sources(inputs) {
+        let file = spool(&input)?;
+        files.push(match &file {
+            Some(file) => Input::File(file.path().to_owned()),
+            None => input,
+        });
+        spooled.extend(file);
+    }
+    let rows = Rows(files);
+    let (found, drawn) = draw(&rows, sample)?;
     let written = drawn.len() as u64;
     match target {
         Target::Caller => {
@@ -101,30 +99,34 @@ pub fn copy(inputs: &Inputs, target: &Target, sample: &LineSample) -> Result<Cop
     }
     drop(spooled);
     Ok(Copied {
-        rows: count,
+        rows: found.rows,
+        unusable: found.unusable,
         written,
     })
 }
 
+/// How many rows there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Found {
+    rows: u64,
+    unusable: u64,
+}
+
 /// The rows drawn, in the order in which they are to be written, and how many rows there are.
-fn draw(rows: &Rows, sample: &LineSample) -> Result<(u64, Vec<Span>), RunError> {
+fn draw(rows: &Rows, sample: &LineSample) -> Result<(Found, Vec<Span>), RunError> {
     match sample.sampler {
         Sampler::Uniform => {
             let mut best = Best::new(sample.rows);
-            let mut count = 0;
-            rows.each(|identity, span| {
+            let found = rows.each(|identity, span| {
                 best.offer(priority(sample.seed, identity), span);
-                count += 1;
             })?;
-            Ok((count, best.finish(sample.shuffle)))
+            Ok((found, best.finish(sample.shuffle)))
         }
         Sampler::Python => {
-            let mut count = 0;
-            rows.each(|_, _| {
-                count += 1;
-            })?;
-            let numbers = PythonRandom::new(sample.seed).sample(count, sample.rows.min(count));
-            Ok((count, numbered(rows, &numbers)?))
+            let found = rows.each(|_, _| {})?;
+            let count = sample.rows.min(found.rows);
+            let numbers = PythonRandom::new(sample.seed).sample(found.rows, count);
+            Ok((found, numbered(rows, &numbers)?))
         }
     }
 }
@@ -275,47 +277,37 @@ impl<'a, W: Write> Blocks<'a, W> {
     }
 }
 
-/// The rows of all inputs.
-enum Rows {
-    /// All inputs hold lines.
-    Lines(Vec<Input>),
-    /// Some input holds an array: rows are found by the reader that runs use.
-    Mixed(Vec<Input>),
-}
+/// The rows of inputs that can be read again.
+struct Rows(Vec<Input>);
 
 impl Rows {
-    fn of(files: Vec<Input>) -> Result<Self, RunError> {
-        for file in &files {
-            if Opened::new(file)?.layout == Layout::Array {
-                return Ok(Self::Mixed(files));
-            }
-        }
-        Ok(Self::Lines(files))
-    }
-
     /// Calls `see` with the identity of every row, which is the offset of its first byte in all
     /// inputs laid end to end, and where it lies.
-    fn each(&self, mut see: impl FnMut(u64, Span)) -> Result<(), RunError> {
-        match self {
-            Self::Lines(files) => {
-                let mut base = 0;
-                for (file, input) in files.iter().enumerate() {
-                    base += each_line(input, |start, length| {
-                        let span = Span {
-                            file,
-                            start,
-                            length,
-                        };
-                        see(base + start, span);
-                    })?;
+    fn each(&self, mut see: impl FnMut(u64, Span)) -> Result<Found, RunError> {
+        let mut found = Found::default();
+        let mut base = 0;
+        for (file, input) in self.0.iter().enumerate() {
+            let failed = |e| read_error(input, e);
+            let mut reader = input.source().open(Split::default())?;
+            let mut start = reader.place().bytes;
+            while let Some(row) = reader.pass().map_err(failed)? {
+                let end = reader.place().bytes;
+                if row.problem.is_none() {
+                    found.rows += 1;
+                    let span = Span {
+                        file,
+                        start,
+                        length: end - start,
+                    };
+                    see(base + row.offset, span);
+                } else {
+                    found.unusable += 1;
                 }
-                Ok(())
+                start = end;
             }
-            Self::Mixed(files) => each_row(files, |span, _| {
-                see(span.start, span);
-                Ok(())
-            }),
+            base += reader.extent();
         }
+        Ok(found)
     }
 
     /// Calls `see` with the bytes of `spans`, which are sorted.
@@ -324,141 +316,59 @@ impl Rows {
         spans: &[Span],
         mut see: impl FnMut(&[u8]) -> Result<(), RunError>,
     ) -> Result<(), RunError> {
-        match self {
-            Self::Lines(files) => {
-                for (file, spans) in spans
-                    .chunk_by(|a, b| a.file == b.file)
-                    .filter_map(|spans| Some((files.get(spans.first()?.file)?, spans)))
-                {
-                    let mut window = Window::new(Opened::new(file)?);
-                    for span in spans {
-                        see(window.get(span).map_err(|e| read_error(file, e))?)?;
-                    }
-                }
-                Ok(())
-            }
-            Self::Mixed(files) => {
-                let mut next = spans.iter().peekable();
-                each_row(files, |span, bytes| {
-                    if next.next_if(|wanted| **wanted == span).is_some() {
-                        see(bytes)?;
-                    }
-                    Ok(())
-                })
-            }
-        }
-    }
-}
-
-/// Calls `see` with the first byte and the length of each line of `input` that is not blank, and
-/// returns how many bytes it has, a final newline counted whether it is there or not.
-fn each_line(input: &Input, mut see: impl FnMut(u64, u64)) -> Result<u64, RunError> {
-    let Opened {
-        mut reader, skip, ..
-    } = Opened::new(input)?;
-    let mut block = Vec::with_capacity(BLOCK);
-    let mut position = 0;
-    let mut last = b'\n';
-    // The line in hand: where it began, and whether it is blank so far.
-    let (mut start, mut blank) = (skip as u64, true);
-    loop {
-        block.clear();
-        let taken = reader.by_ref().take(BLOCK as u64).read_to_end(&mut block);
-        if taken.map_err(|e| read_error(input, e))? == 0 {
-            break;
-        }
-        last = block.last().copied().unwrap_or(last);
-        let mut rest = block.as_slice();
-        if position == 0 {
-            rest = rest.get(skip..).unwrap_or_default();
-        }
-        position += block.len() as u64;
-        while let Some(newline) = memchr::memchr(b'\n', rest) {
-            let (piece, after) = rest.split_at(newline);
-            let end = position - rest.len() as u64 + newline as u64;
-            if !(blank && is_blank(piece)) {
-                see(start, end - start);
-            }
-            rest = after.get(1..).unwrap_or_default();
-            (start, blank) = (end + 1, true);
-        }
-        blank = blank && is_blank(rest);
-    }
-    if !blank {
-        see(start, position - start);
-    }
-    Ok(position + u64::from(last != b'\n'))
-}
-
-fn is_blank(bytes: &[u8]) -> bool {
-    bytes.iter().all(u8::is_ascii_whitespace)
-}
-
-/// A part of an input, moved forward as need be.
-struct Window {
-    reader: Box<dyn Read + Send>,
-    bytes: Vec<u8>,
-    start: u64,
-}
-
-impl Window {
-    fn new(opened: Opened) -> Self {
-        Self {
-            reader: opened.reader,
-            bytes: Vec::new(),
-            start: 0,
-        }
-    }
-
-    /// The bytes of `span`, which lies behind the last one asked for.
-    fn get(&mut self, span: &Span) -> io::Result<&[u8]> {
-        while self.start + (self.bytes.len() as u64) < span.start + span.length {
-            let passed = usize::try_from(span.start - self.start).unwrap_or(usize::MAX);
-            let passed = passed.min(self.bytes.len());
-            self.bytes.drain(..passed);
-            self.start += passed as u64;
-            let mut more = self.reader.by_ref().take(BLOCK as u64);
-            if more.read_to_end(&mut self.bytes)? == 0 {
-                return Err(io::Error::other(
-                    "the file became shorter while it was read",
-                ));
-            }
-        }
-        let from = usize::try_from(span.start - self.start).unwrap_or(usize::MAX);
-        let length = usize::try_from(span.length).unwrap_or(usize::MAX);
-        Ok(self
-            .bytes
-            .get(from..from.saturating_add(length))
-            .unwrap_or_default())
-    }
-}
-
-/// Calls `see` with the place and the bytes of every row, as runs read them.
-fn each_row(
-    files: &[Input],
-    mut see: impl FnMut(Span, &[u8]) -> Result<(), RunError>,
-) -> Result<(), RunError> {
-    let mut source = LineSource::new(files.to_vec());
-    while let Some(batch) = source.next_batch(4096, 1 << 20)? {
-        for line in &batch.lines {
-            let bytes = batch.bytes(line);
-            let span = Span {
-                file: line.origin.file as usize,
-                start: line.origin.offset,
-                length: bytes.len() as u64,
+        let mut row = Vec::new();
+        for spans in spans.chunk_by(|a, b| a.file == b.file) {
+            let Some(input) = spans.first().and_then(|span| self.0.get(span.file)) else {
+                continue;
             };
-            see(span, bytes)?;
+            let mut reader = input.source().open(Split::default())?;
+            for span in spans {
+                row.clear();
+                read_at(reader.as_mut(), span.start, &mut row).map_err(|e| read_error(input, e))?;
+                see(&row)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
-fn spool() -> io::Result<tempfile::NamedTempFile> {
-    // The suffix keeps the reader from taking an array for lines or the other way round.
-    let mut file = tempfile::Builder::new().suffix(".jsonl").tempfile()?;
-    io::copy(&mut io::stdin().lock(), &mut file)?;
-    file.rewind()?;
-    Ok(file)
+/// Appends the row behind the first `start` bytes, whatever its length.
+fn read_at(reader: &mut dyn RowReader, start: u64, row: &mut Vec<u8>) -> io::Result<()> {
+    // Its number is of no use here.
+    let place = Place {
+        bytes: start,
+        rows: 0,
+    };
+    reader.skip_to(place)?;
+    match reader.next(row, usize::MAX)? {
+        Some(_) => Ok(()),
+        None => Err(io::Error::other(
+            "the file became shorter while it was read",
+        )),
+    }
+}
+
+/// What an input holds that can be read once only, in a file; `None` if it can be read again.
+fn spool(input: &Input) -> Result<Option<tempfile::NamedTempFile>, RunError> {
+    if let Input::File(path) = input {
+        let regular = std::fs::metadata(path).map(|metadata| metadata.is_file());
+        if regular.map_err(|e| read_error(input, e))? {
+            return Ok(None);
+        }
+    }
+    let Some(opened) = input.look()? else {
+        return Ok(None);
+    };
+    let mut bytes = opened.into_bytes();
+    let copied = tempfile::NamedTempFile::new().and_then(|mut file| {
+        // A byte order mark counts where rows begin.
+        let mark = usize::try_from(bytes.position()).unwrap_or(0);
+        file.write_all(b"\xEF\xBB\xBF".get(..mark).unwrap_or_default())?;
+        io::copy(&mut bytes, &mut file)?;
+        file.rewind()?;
+        Ok(file)
+    });
+    copied.map(Some).map_err(|e| read_error(input, e))
 }
 
 fn read_error(input: &Input, error: io::Error) -> RunError {
@@ -495,6 +405,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::io::LineSource;
 
     fn file(suffix: &str, content: &[u8]) -> tempfile::NamedTempFile {
         let mut file = tempfile::Builder::new().suffix(suffix).tempfile().unwrap();
@@ -515,7 +426,7 @@ mod tests {
                 plain.push((line.origin.offset, batch.bytes(line).to_vec()));
             }
         }
-        let rows = Rows::of(inputs).unwrap();
+        let rows = Rows(inputs);
         let (mut identities, mut spans, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
         rows.each(|identity, span| {
             identities.push(identity);
@@ -543,7 +454,7 @@ mod tests {
 
     #[test]
     fn rows_longer_than_a_block_are_whole() {
-        let long = "x".repeat(BLOCK * 2 + 77);
+        let long = "x".repeat((2 << 20) + 77);
         let lines = file(".jsonl", format!("a\n{long}\n\nb\n{long}").as_bytes());
         let array = file(".json", b"[{}, 1]");
         let [plain, fast] = both(&[&lines]);
@@ -559,7 +470,7 @@ mod tests {
             let _ = writeln!(content, "{{\"n\": {i}}}");
         }
         let input = file(".jsonl", content.as_bytes());
-        let rows = Rows::of(vec![Input::File(input.path().to_owned())]).unwrap();
+        let rows = Rows(vec![Input::File(input.path().to_owned())]);
         let sample = LineSample {
             rows: 1000,
             seed: 5,
@@ -567,7 +478,7 @@ mod tests {
             shuffle: true,
         };
         let (count, drawn) = draw(&rows, &sample).unwrap();
-        assert_eq!((count, drawn.len()), (3000, 1000));
+        assert_eq!((count.rows, drawn.len()), (3000, 1000));
         let (mut memory, mut disk) = (Vec::new(), Vec::new());
         write(&rows, &drawn, &mut memory, HELD).unwrap();
         write(&rows, &drawn, &mut disk, 0).unwrap();

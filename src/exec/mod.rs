@@ -17,6 +17,7 @@ pub mod known;
 pub mod lines;
 mod memory;
 mod output_pass;
+mod own_stats;
 mod probe;
 mod readahead;
 mod run;
@@ -32,7 +33,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-pub use chain::{STATS_FIELD, StepCost, panic_message};
+pub use chain::{StepCost, panic_message};
+pub use own_stats::{STATS_FIELD, take_stats};
 pub use probe::{StepProbe, probe};
 pub use run::has_progress;
 use sinks::Caller;

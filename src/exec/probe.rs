@@ -52,7 +52,6 @@ pub fn probe(
         suffixes: run::suffixes(recipe, &inputs),
         stream: plan::order(recipe, &phase.stream),
         group: phase.group.clone(),
-        required: run::required(recipe),
         context: setup::image_context(recipe, &inputs, working_dir, need(&phase)),
         ujson: recipe.rounds_stats(),
         keep_frames: false,

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use crate::io::{RawBatch, RawLine};
 use crate::op::ImageNeed;
-use crate::sample::{ImageContext, Origin, Sample};
+use crate::sample::{ImageContext, Origin, read_row};
 
 /// Files that are asked for at once. A solid-state disk that gives 8,400 files of 47 KB a second to
 /// one reader gives 23,000 to eight, and little more to thirty-two.
@@ -156,10 +156,7 @@ impl State {
 
     /// Whether an image of the row was not in memory. What is wrong with the row its worker tells.
     fn read_row(&self, origin: Origin, bytes: Vec<u8>) -> bool {
-        let Ok(line) = String::from_utf8(bytes) else {
-            return false;
-        };
-        let Ok(sample) = Sample::parse(line, origin, Arc::clone(&self.context)) else {
+        let Ok(sample) = read_row(bytes.into(), origin, &self.context) else {
             return false;
         };
         let Ok(slots) = sample.images() else {

@@ -21,7 +21,7 @@ use crate::io::format::{Renderer, Setting};
 use crate::io::paths::PathWriter;
 use crate::io::workspace::Lengths;
 use crate::io::{Input, OutputLock, PendingFile, Workspace};
-use crate::op::{Common, ImageNeed, OpKind, SUFFIX};
+use crate::op::{Common, ImageNeed, SUFFIX};
 use crate::plan;
 use crate::recipe::{Inputs, OutputSpec, PathStyle, Recipe, Target, Validation};
 use crate::record::counts::peak_memory;
@@ -370,7 +370,7 @@ impl<'a> Run<'a> {
 
     /// Makes everything durable, then gives the files their names, the manifest last.
     fn close(&mut self, pass: OutputPass<'a>, at: &Progress) -> Result<RunOutcome, RunError> {
-        self.journal.check_inputs()?;
+        self.journal.check_inputs(&self.fixed.inputs)?;
         let Self {
             fixed,
             books,
@@ -488,7 +488,7 @@ fn publish(
         if manifest.as_ref() == Some(&file.target) {
             let read = match &recipe.inputs {
                 Inputs::Files(files) => files.as_slice(),
-                Inputs::Stdin => &[],
+                Inputs::Stdin | Inputs::Given(_) => &[],
             };
             let made_of = recipe.outputs.iter().flat_map(|o| o.options.files());
             earlier.remove_surplus(
@@ -541,14 +541,12 @@ impl Fixed<'_> {
                 validate: spec.validate,
             })
             .collect();
-        let required = if fresh { required(recipe) } else { Vec::new() };
         let suffixes = suffixes(recipe, &self.inputs).filter(|_| fresh);
         Chain {
             steps: &recipe.steps,
             suffixes,
             stream: plan::order(recipe, &phase.stream),
             group: phase.group.clone(),
-            required,
             context: self.image_context(plan::image_need(&recipe.steps, phase, &recipe.outputs)),
             ujson: recipe.rounds_stats(),
             keep_frames: false,
@@ -577,7 +575,6 @@ impl Fixed<'_> {
             steps: &[],
             stream: Vec::new(),
             group: 0..0,
-            required: Vec::new(),
             suffixes: None,
             context: self.image_context(plan::output_need(validate)),
             ujson: false,
@@ -614,16 +611,6 @@ pub(super) fn suffixes(recipe: &Recipe, inputs: &[Input]) -> Option<(&'static st
     let mut steps = recipe.steps.iter();
     steps.find(|step| step.spec.reads_suffix)?;
     Some((SUFFIX, inputs.iter().map(Input::suffix).collect()))
-}
-
-/// The text fields that every row must have: none where rows come as groups.
-pub(super) fn required(recipe: &Recipe) -> Vec<FieldPath> {
-    let groups = recipe.steps.iter().find_map(|step| match step.spec.kind {
-        OpKind::Grouper => Some(false),
-        _ => step.spec.takes_groups.then_some(true),
-    });
-    let keys = recipe.text_keys.iter().filter(|_| groups != Some(true));
-    keys.map(|key| FieldPath::new(key.as_str())).collect()
 }
 
 fn renderer(

@@ -16,9 +16,16 @@ pub const BATCH_BYTES: usize = 1 << 20;
 /// The inputs of a recipe as sources.
 #[must_use]
 pub fn inputs(recipe: &Recipe) -> Vec<Input> {
-    match &recipe.inputs {
+    sources(&recipe.inputs)
+}
+
+/// What a recipe calls its inputs, as sources.
+#[must_use]
+pub fn sources(inputs: &Inputs) -> Vec<Input> {
+    match inputs {
         Inputs::Stdin => vec![Input::Stdin],
         Inputs::Files(files) => files.iter().cloned().map(Input::File).collect(),
+        Inputs::Given(rows) => vec![Input::Given(rows.clone())],
     }
 }
 
@@ -53,14 +60,15 @@ pub fn image_context(
         Some(root) => vec![root.clone()],
         None => inputs
             .iter()
-            .map(|input| match input {
-                Input::Stdin => working_dir.to_owned(),
-                Input::File(_) => input.directory(),
+            .map(|input| {
+                let directory = input.source().directory();
+                directory.unwrap_or_else(|| working_dir.to_owned())
             })
             .collect(),
     };
     Arc::new(ImageContext {
         image_key: recipe.image_key.clone(),
+        media_keys: vec![recipe.video_key.clone(), recipe.audio_key.clone()],
         roots,
         confine: recipe.confine,
         want,

@@ -1,6 +1,5 @@
 //! Reading rows and writing outputs: files, pipes, compression, and nothing half-written.
 
-pub mod array;
 pub mod atomic;
 pub mod destination;
 pub mod fingerprint;
@@ -16,5 +15,7 @@ pub use destination::Destination;
 pub use fingerprint::Fingerprint;
 pub use lock::{LockError, OutputLock};
 pub use produced::ProducedFiles;
-pub use source::{Input, LineSource, Position, RawBatch, RawLine, SourceError};
+pub use source::{
+    GivenRows, Input, LineSource, Opened, Position, RawBatch, RawLine, Source, SourceError,
+};
 pub use workspace::{Log, Workspace};

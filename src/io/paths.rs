@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use crate::recipe::PathStyle;
-use crate::sample::{join, normalise};
+use crate::sample::{RowError, Sample, each_path, is_url, join, normalise};
 
 /// Writes image paths in one style.
 #[derive(Debug, Clone)]
@@ -36,15 +36,53 @@ impl PathWriter {
     }
 
     /// The path to write for an image that the row calls `written` and that lies at `path`.
-    #[must_use]
-    pub fn rewrite<'a>(&self, written: &'a str, path: &Path) -> Cow<'a, str> {
-        match self.style {
-            PathStyle::Keep => Cow::Borrowed(written),
-            PathStyle::Absolute => Cow::Owned(display(self.absolute(path))),
-            PathStyle::Relative => {
-                Cow::Owned(display(relative(&self.absolute(path), &self.output_dir)))
+    ///
+    /// # Errors
+    /// `image_path_invalid` if a folder on the way has a name that is no Unicode, which JSON cannot
+    /// hold.
+    pub fn rewrite<'a>(&self, written: &'a str, path: &Path) -> Result<Cow<'a, str>, RowError> {
+        let path = match self.style {
+            // What lies elsewhere has no path here.
+            _ if is_url(written) => return Ok(Cow::Borrowed(written)),
+            PathStyle::Keep => return Ok(Cow::Borrowed(written)),
+            PathStyle::Absolute => self.absolute(path),
+            PathStyle::Relative => relative(&self.absolute(path), &self.output_dir),
+        };
+        let unicode = path.into_os_string().into_string();
+        unicode.map(Cow::Owned).map_err(|path| {
+            let message = format!(
+                "its path cannot be written as JSON, the name of a folder is no Unicode: {}",
+                Path::new(&path).display()
+            );
+            RowError::new("image_path_invalid", message)
+        })
+    }
+
+    /// The fields of videos and audios of a row whose paths are to be written otherwise, in their own
+    /// shapes.
+    ///
+    /// # Errors
+    /// Those of [`Sample::media`] and [`PathWriter::rewrite`].
+    pub fn media<'s>(&self, sample: &'s Sample) -> Result<Vec<(&'s str, Value)>, RowError> {
+        let mut changed = Vec::new();
+        for (key, mut value) in sample.media()? {
+            let mut rewritten = false;
+            each_path(
+                &mut value,
+                &mut |written: &mut String| -> Result<(), RowError> {
+                    let new = self
+                        .rewrite(written, &sample.path_of(written))?
+                        .into_owned();
+                    rewritten |= new != *written;
+                    *written = new;
+                    Ok(())
+                },
+            )?;
+            if rewritten {
+                changed.push((key, value));
             }
         }
+        Ok(changed)
     }
 
     fn absolute(&self, path: &Path) -> PathBuf {
@@ -75,13 +113,6 @@ pub fn from_json(json: &Value) -> Option<PathBuf> {
     Some(OsString::from_vec(bytes?).into())
 }
 
-fn display(path: PathBuf) -> String {
-    // Paths come from JSON text, so they are Unicode, unless the folder's name is not.
-    path.into_os_string()
-        .into_string()
-        .unwrap_or_else(|path| path.to_string_lossy().into_owned())
-}
-
 /// `path` as seen from `base`; both absolute and normalised.
 fn relative(path: &Path, base: &Path) -> PathBuf {
     let mut from = base.components().peekable();
@@ -99,6 +130,8 @@ fn relative(path: &Path, base: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     #[test]
@@ -116,9 +149,19 @@ mod tests {
         let rewrite = |style| {
             PathWriter::new(style, Path::new("/w"), Path::new("out/a"))
                 .rewrite("./i/x.jpg", Path::new("data/./i/x.jpg"))
+                .unwrap()
         };
         assert_eq!(rewrite(PathStyle::Keep), "./i/x.jpg");
         assert_eq!(rewrite(PathStyle::Absolute), "/w/data/i/x.jpg");
         assert_eq!(rewrite(PathStyle::Relative), "../../data/i/x.jpg");
+        let url = "https://example.org/x.jpg";
+        let writer = PathWriter::new(PathStyle::Absolute, Path::new("/w"), Path::new("out"));
+        assert_eq!(
+            writer.rewrite(url, Path::new("data/https:/x")).unwrap(),
+            url
+        );
+        let folder = OsStr::from_bytes(b"fo\xFFlder/i.jpg");
+        let refused = writer.rewrite("i.jpg", Path::new(folder)).unwrap_err();
+        assert_eq!(refused.code, "image_path_invalid");
     }
 }

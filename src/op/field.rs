@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::STATS;
-use crate::sample::{FieldPath, RowError, Sample};
+use crate::sample::{FieldPath, RowError, Sample, float_of};
 use crate::text::parse_python_float;
 
 /// The value at `path`; `None` if missing. A path that starts with `__dj__stats__.` names what
@@ -43,7 +43,7 @@ pub fn rank_number(value: &Value) -> Option<f64> {
 fn scalar(value: &Value) -> Option<f64> {
     match value {
         Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
-        other => other.as_f64(),
+        other => float_of(other),
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ParamError;
-use crate::sample::{FieldPath, RowError, Sample};
+use crate::sample::{FieldPath, RowError, Sample, float_of};
 
 /// The value a selector ranks or groups a row by. Two keys are equal exactly if Python calls the
 /// values equal: 1, 1.0 and true are the same integer.
@@ -56,7 +56,10 @@ impl From<Value> for FieldKey {
                 (None, Some(float)) => Self::from(float),
                 (None, None) => Self::Other(value),
             },
-            other => Self::Other(other),
+            other => match float_of(&other) {
+                Some(float) => Self::Number(float),
+                None => Self::Other(other),
+            },
         }
     }
 }

@@ -3,20 +3,26 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::earlier;
 use super::keys::Kind;
 use super::model::Inputs;
 use super::nearest::did_you_mean;
+use super::problem::{Problem, Problems};
 use super::process::note;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
+use crate::io::source::format::{is_named_so, suffixes};
+use crate::io::source::packing::{PACKINGS, split_name};
+use crate::io::source::{FileSource, Source as _};
 
-/// What djr reads; each also with `.gz` or `.zst` behind it.
-const READABLE: [&str; 3] = [".jsonl", ".json", ".ndjson"];
-/// What Data-Juicer reads and djr does not.
-const FOREIGN: [&str; 10] = [
-    ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".md", ".tar", ".pdf", ".docx", ".xlsx",
-];
 /// Deepest directory searched.
 const MAX_DEPTH: usize = 32;
+
+/// How many names of files that are not read a note tells.
+const SHOWN: usize = 3;
+
+/// What djr reads, for hints.
+const READ: &str =
+    "djr reads JSON Lines, JSON arrays and JSON objects, also packed by gzip, zstd, bzip2 or xz";
 
 /// How inputs are looked for.
 pub struct Finder<'a> {
@@ -24,6 +30,32 @@ pub struct Finder<'a> {
     pub search: &'a [PathBuf],
     /// `suffixes`, lower case with their dots; empty for all that can be read.
     pub suffixes: Vec<String>,
+}
+
+/// The files of rows that paths on a command line name, in order: directories and patterns stand for
+/// what is in them. Also notes on what is there and not read.
+///
+/// # Errors
+/// Every path that names no input.
+pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<String>), Problems> {
+    let finder = Finder {
+        search: &[PathBuf::new()],
+        suffixes: Vec::new(),
+    };
+    let (mut files, mut issues, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    for path in given {
+        let mut found = Vec::new();
+        finder.find_path(path, &mut found, &mut issues, &mut notes);
+        files.append(&mut found);
+    }
+    if issues.is_empty() {
+        return Ok((files, notes));
+    }
+    let problem = |issue: Issue| Problem {
+        hint: issue.hint,
+        ..Problem::general("input", issue.message)
+    };
+    Err(Problems::new(issues.into_iter().map(problem).collect()))
 }
 
 impl Finder<'_> {
@@ -200,6 +232,32 @@ impl Finder<'_> {
         }
     }
 
+    /// The files of a path that the command line names, as the system names it.
+    pub fn find_path(
+        &self,
+        path: &Path,
+        files: &mut Vec<PathBuf>,
+        issues: &mut Vec<Issue>,
+        notes: &mut Vec<String>,
+    ) {
+        if let Some(written) = path.to_str() {
+            return self.find(written, Pos::default(), files, issues, notes);
+        }
+        // Not every name is a text; such a one is no pattern and no list.
+        match self
+            .search
+            .iter()
+            .map(|base| base.join(path))
+            .find(|path| path.exists())
+        {
+            Some(path) => self.expand(&path, Pos::default(), files, issues, notes),
+            None => issues.push(Issue::new(
+                Pos::default(),
+                format!("input not found: {}", path.display()),
+            )),
+        }
+    }
+
     /// The files of one path as written.
     pub fn find(
         &self,
@@ -217,7 +275,7 @@ impl Finder<'_> {
             return;
         }
         if let Some(path) = locate(written, self.search) {
-            return self.expand(&path, at, files, issues);
+            return self.expand(&path, at, files, issues, notes);
         }
         if written.contains(['*', '?']) {
             return self.pattern(written, at, files, issues);
@@ -236,7 +294,7 @@ impl Finder<'_> {
                 }
                 for path in paths {
                     match locate(path, self.search) {
-                        Some(path) => self.expand(&path, at, files, issues),
+                        Some(path) => self.expand(&path, at, files, issues, notes),
                         None => issues.push(self.not_found(path, at)),
                     }
                 }
@@ -248,7 +306,7 @@ impl Finder<'_> {
 
     fn not_found(&self, written: &str, at: Pos) -> Issue {
         let issue = Issue::new(at, format!("input not found: {written}"));
-        if Path::new(written).is_absolute() {
+        if Path::new(written).is_absolute() || self.search == [PathBuf::new()] {
             return issue;
         }
         let places: Vec<String> = self
@@ -259,30 +317,28 @@ impl Finder<'_> {
         issue.hint(format!("looked in {}", places.join(" and in ")))
     }
 
-    /// A file as it is, a directory as the files below it, sorted by path.
-    fn expand(&self, path: &Path, at: Pos, files: &mut Vec<PathBuf>, issues: &mut Vec<Issue>) {
+    /// A file as it is, a directory as the files below it that hold rows, sorted by path.
+    fn expand(
+        &self,
+        path: &Path,
+        at: Pos,
+        files: &mut Vec<PathBuf>,
+        issues: &mut Vec<Issue>,
+        notes: &mut Vec<String>,
+    ) {
         if !path.is_dir() {
-            let name = file_name(path);
-            if let Some(foreign) = FOREIGN.iter().find(|suffix| name.ends_with(*suffix)) {
-                issues.push(
-                    Issue::new(
-                        at,
-                        format!("djr does not read {foreign} files: {}", path.display()),
-                    )
-                    .hint("convert it to JSON Lines"),
-                );
-            } else if !files.iter().any(|f| f == path) {
-                files.push(path.to_owned());
-            } else {
+            if files.iter().any(|f| f == path) {
                 issues.push(Issue::new(
                     at,
                     format!("the input {} is listed twice", path.display()),
                 ));
+            } else {
+                add(path.to_owned(), at, files, issues);
             }
             return;
         }
-        let mut found = Vec::new();
-        if let Err(error) = self.walk(path, 0, &mut found) {
+        let (mut found, mut passed) = (Vec::new(), PassedOver::default());
+        if let Err(error) = self.walk(path, 0, &mut found, &mut passed) {
             issues.push(Issue::new(
                 at,
                 format!("cannot list {}: {error}", path.display()),
@@ -290,51 +346,85 @@ impl Finder<'_> {
             return;
         }
         if found.is_empty() {
-            let wanted = if self.suffixes.is_empty() {
-                READABLE.join(", ")
+            let wanted: Vec<&str> = if self.suffixes.is_empty() {
+                suffixes().collect()
             } else {
-                self.suffixes.join(", ")
+                self.suffixes.iter().map(String::as_str).collect()
             };
+            let packed: Vec<&str> = PACKINGS.iter().flat_map(|p| p.suffixes).copied().collect();
             issues.push(
-                Issue::new(at, format!("no input in the directory {}", path.display()))
-                    .hint(format!("looked for {wanted}, also with .gz or .zst behind")),
+                Issue::new(at, format!("no input in the directory {}", path.display())).hint(
+                    format!(
+                        "looked for {}, also with {} behind{}",
+                        wanted.join(", "),
+                        packed.join(", "),
+                        passed
+                            .told()
+                            .map(|told| format!("; not read: {told}"))
+                            .unwrap_or_default()
+                    ),
+                ),
             );
+        } else if let Some(told) = passed.told() {
+            note(notes, format!("not read in {}: {told}", path.display()));
         }
         found.sort();
-        files.append(&mut found);
+        for path in found {
+            add(path, at, files, issues);
+        }
     }
 
-    fn walk(&self, dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    fn walk(
+        &self,
+        dir: &Path,
+        depth: usize,
+        found: &mut Vec<PathBuf>,
+        passed: &mut PassedOver,
+    ) -> std::io::Result<()> {
+        let mut written = None;
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             let path = entry.path();
+            let name = file_name(&path);
+            let hidden = name.starts_with(['.', '_']);
+            let record = path.extension().is_some_and(|extension| extension == "djr");
             // Links to files count, links to directories could run in circles.
             if entry.file_type()?.is_dir() {
                 // What a run of djr left beside its output is no input.
-                if depth < MAX_DEPTH && path.extension().is_none_or(|e| e != "djr") {
-                    self.walk(&path, depth + 1, found)?;
+                if depth < MAX_DEPTH && !hidden && !record {
+                    self.walk(&path, depth + 1, found, passed)?;
                 }
-            } else if path.is_file() && self.wanted(&path) {
-                found.push(path);
+            } else if path.is_file() {
+                if hidden {
+                    passed.hidden += 1;
+                } else if !self.wanted(&path, &name) {
+                    passed.foreign += 1;
+                } else if earlier::real(path.clone()).is_some_and(|path| {
+                    written
+                        .get_or_insert_with(|| earlier::written(dir))
+                        .contains(&path)
+                }) {
+                    passed.written.push(name_of(&path));
+                } else {
+                    found.push(path);
+                }
             }
         }
         Ok(())
     }
 
-    fn wanted(&self, path: &Path) -> bool {
-        let name = file_name(path);
-        let plain = name
-            .strip_suffix(".gz")
-            .or_else(|| name.strip_suffix(".zst"))
-            .unwrap_or(&name);
-        if !READABLE.iter().any(|suffix| plain.ends_with(suffix)) {
+    /// Whether a file called `name` (in lower case) is one of rows.
+    fn wanted(&self, path: &Path, name: &str) -> bool {
+        let (stem, _) = split_name(name);
+        if !self.suffixes.is_empty() {
+            return is_named_so(stem) && self.suffixes.iter().any(|suffix| name.ends_with(suffix));
+        }
+        // What images were downloaded with it, as img2dataset notes it.
+        if stem.ends_with("_stats.json") {
             return false;
         }
-        self.suffixes.is_empty()
-            || self
-                .suffixes
-                .iter()
-                .any(|suffix| name.ends_with(suffix.as_str()))
+        // A name without a suffix says nothing, but the content does.
+        is_named_so(stem) || !stem.contains('.') && FileSource(path.to_owned()).check().is_ok()
     }
 
     /// A pattern with `*` and `?` in its last part.
@@ -364,11 +454,72 @@ impl Finder<'_> {
                 .collect();
             if !found.is_empty() {
                 found.sort();
-                files.append(&mut found);
+                for path in found {
+                    add(path, at, files, issues);
+                }
                 return;
             }
         }
         issues.push(Issue::new(at, format!("no file matches {written}")));
+    }
+}
+
+/// Adds a file, or says why it is no input.
+fn add(path: PathBuf, at: Pos, files: &mut Vec<PathBuf>, issues: &mut Vec<Issue>) {
+    match FileSource(path.clone()).check() {
+        Ok(()) => files.push(path),
+        Err(error) => {
+            let issue = Issue::new(at, error.to_string());
+            issues.push(if error.is_of_input() {
+                issue.hint(READ)
+            } else {
+                issue
+            });
+        }
+    }
+}
+
+/// Files of a directory that are not read.
+#[derive(Debug, Default)]
+struct PassedOver {
+    hidden: usize,
+    foreign: usize,
+    /// Names of files that an earlier run wrote.
+    written: Vec<String>,
+}
+
+impl PassedOver {
+    /// How many there are, in words; `None` if there are none.
+    fn told(&mut self) -> Option<String> {
+        let files = |count: usize| if count == 1 { "file" } else { "files" };
+        let mut told = Vec::new();
+        if !self.written.is_empty() {
+            self.written.sort();
+            let count = self.written.len();
+            let names: Vec<&str> = self
+                .written
+                .iter()
+                .take(SHOWN)
+                .map(String::as_str)
+                .collect();
+            let more = if count > SHOWN { ", …" } else { "" };
+            told.push(format!(
+                "{count} {} that an earlier run wrote ({}{more})",
+                files(count),
+                names.join(", ")
+            ));
+        }
+        if self.foreign > 0 {
+            told.push(format!(
+                "{} {} of formats that djr does not read",
+                self.foreign,
+                files(self.foreign)
+            ));
+        }
+        if self.hidden > 0 {
+            told.push(format!("{} hidden {}", self.hidden, files(self.hidden)));
+        }
+        (!told.is_empty()).then(|| told.join(", "))
     }
 }
 
@@ -391,10 +542,13 @@ fn texts(node: Option<&Node>) -> &[Node] {
     }
 }
 
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .map(|name| name.to_string_lossy().to_lowercase())
-        .unwrap_or_default()
+    name_of(path).to_lowercase()
 }
 
 /// The first place where `written` exists.

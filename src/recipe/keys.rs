@@ -145,7 +145,7 @@ pub const KEYS: &[KeyDef] = &[
         Kind::Texts,
         "text",
         Role::Used,
-        "The text field; of several, operators use the first, and a row must have them all.",
+        "The text field; of several, operators use the first.",
     ),
     key(
         "image_key",
@@ -535,8 +535,8 @@ pub const KEYS: &[KeyDef] = &[
         "audio_key",
         Kind::Text,
         "audios",
-        Role::Ignored("audio passes through untouched"),
-        "The field of audio paths.",
+        Role::Used,
+        "The field of audio paths, found and written as those of images are.",
     ),
     key(
         "audio_special_token",
@@ -549,8 +549,8 @@ pub const KEYS: &[KeyDef] = &[
         "video_key",
         Kind::Text,
         "videos",
-        Role::Ignored("video passes through untouched"),
-        "The field of video paths.",
+        Role::Used,
+        "The field of video paths, found and written as those of images are.",
     ),
     key(
         "video_special_token",

@@ -427,6 +427,7 @@ impl Loader<'_> {
         let (mut issues, mut notes) = (Vec::new(), Vec::new());
         let inputs = match &self.options.input {
             Some(Inputs::Stdin) => Inputs::Stdin,
+            Some(Inputs::Given(rows)) => Inputs::Given(rows.clone()),
             Some(Inputs::Files(given)) => {
                 // The command line means the working directory, never the recipe's.
                 let here = [self.options.cwd.clone()];
@@ -436,13 +437,7 @@ impl Loader<'_> {
                 };
                 let mut files = Vec::new();
                 for path in given {
-                    finder.find(
-                        &path.display().to_string(),
-                        Pos::default(),
-                        &mut files,
-                        &mut issues,
-                        &mut notes,
-                    );
+                    finder.find_path(path, &mut files, &mut issues, &mut notes);
                 }
                 Inputs::Files(files)
             }

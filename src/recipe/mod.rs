@@ -3,6 +3,7 @@
 //! The only module that knows YAML. It resolves names, defaults and paths and builds the
 //! operators; it neither reads rows nor prints.
 
+mod earlier;
 mod fused;
 mod inputs;
 mod keys;
@@ -21,6 +22,7 @@ mod yaml;
 use std::path::PathBuf;
 
 pub use fused::{FUSED, LIST as FUSED_LIST};
+pub use inputs::find_inputs;
 pub use keys::{BASE_KEYS, BaseKey, KEYS, KeyDef, Kind, Role, parse_size};
 pub use load::load;
 pub use model::{

@@ -10,9 +10,9 @@ use super::Validation;
 use super::keys::Keys;
 use super::problem::Problems;
 use super::wire;
-use crate::io::Destination;
 use crate::io::destination::is_stdout;
 use crate::io::format::{Options, OutputFormat};
+use crate::io::{Destination, GivenRows};
 use crate::op::{BaseParams, Family, OpDef, OpSpec, Operator};
 use crate::sample::words;
 
@@ -35,6 +35,10 @@ pub struct Recipe<S = Step> {
     pub text_keys: Vec<String>,
     /// `image_key`: the field of image paths.
     pub image_key: String,
+    /// `video_key`: the field of video paths.
+    pub video_key: String,
+    /// `audio_key`: the field of audio paths.
+    pub audio_key: String,
     /// `image_special_token`: stands for an image in the text.
     pub image_special_token: String,
     /// `eoc_special_token`: ends a chunk in the text.
@@ -205,6 +209,8 @@ pub enum Inputs {
     Stdin,
     /// These files, in this order.
     Files(Vec<PathBuf>),
+    /// Rows that the program which djr is a library of hands in.
+    Given(GivenRows),
 }
 
 /// Where an output goes.
@@ -422,6 +428,8 @@ impl<S> Recipe<S> {
             inputs: Inputs::Stdin,
             text_keys: keys.texts("text_keys"),
             image_key: keys.text("image_key"),
+            video_key: keys.text("video_key"),
+            audio_key: keys.text("audio_key"),
             image_special_token: keys.text("image_special_token"),
             eoc_special_token: keys.text("eoc_special_token"),
             threads: keys.count("np").and_then(|n| usize::try_from(n).ok()),
@@ -465,6 +473,8 @@ impl<S> Recipe<S> {
             inputs: self.inputs.clone(),
             text_keys: self.text_keys.clone(),
             image_key: self.image_key.clone(),
+            video_key: self.video_key.clone(),
+            audio_key: self.audio_key.clone(),
             image_special_token: self.image_special_token.clone(),
             eoc_special_token: self.eoc_special_token.clone(),
             threads: self.threads,

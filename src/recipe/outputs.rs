@@ -452,7 +452,7 @@ pub fn check_export(
 /// Checks that each output can be written and destroys neither an input nor another output.
 pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mut Vec<Issue>) {
     let inputs: Vec<PathBuf> = match inputs {
-        Inputs::Stdin => Vec::new(),
+        Inputs::Stdin | Inputs::Given(_) => Vec::new(),
         Inputs::Files(files) => files.iter().map(|file| identity(file)).collect(),
     };
     let mut seen: Vec<(Option<PathBuf>, usize)> = Vec::new();

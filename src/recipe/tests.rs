@@ -501,7 +501,7 @@ fn inputs_are_found() {
             fs::write(case.path(name), "").unwrap();
         }
         let found = case.load().map(|recipe| match recipe.inputs {
-            Inputs::Stdin => vec!["-".to_owned()],
+            Inputs::Stdin | Inputs::Given(_) => vec!["-".to_owned()],
             Inputs::Files(files) => files
                 .iter()
                 .map(|f| {
@@ -539,7 +539,7 @@ fn inputs_are_found() {
     }
     for (dataset, expected) in [
         ("np: 1", "dataset_path is missing"),
-        ("dataset_path: data/n.txt", "does not read .txt"),
+        ("dataset_path: data/n.txt", "this is plain text"),
         (
             "dataset_path: data\nsuffixes: [.csv]",
             "no input in the directory",

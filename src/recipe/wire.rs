@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::Validation;
 use super::model::{Inputs, OutputSpec, PathStyle, Sampler, Target};
 use crate::io::format::{Options, OutputFormat};
+use crate::io::{GivenRows, Source as _};
 
 /// What stands for standard input and standard output.
 const DASH: &str = "-";
@@ -94,18 +95,31 @@ impl Serialize for Inputs {
         match self {
             Self::Stdin => [DASH].serialize(to),
             Self::Files(files) => list::serialize(files, to),
+            Self::Given(rows) => WrittenInputs::Given { given: rows.name() }.serialize(to),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Inputs {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let files = list::deserialize(from)?;
+        let files = match WrittenInputs::deserialize(from)? {
+            WrittenInputs::Given { given } => return Ok(Self::Given(GivenRows::gone(&given))),
+            WrittenInputs::Files(files) => files,
+        };
+        let files: Vec<PathBuf> = files.into_iter().map(Into::into).collect();
         Ok(match files.as_slice() {
             [one] if one.as_os_str() == DASH => Self::Stdin,
             _ => Self::Files(files),
         })
     }
+}
+
+/// Inputs in JSON; rows that a caller handed in are gone when it is read back.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WrittenInputs {
+    Given { given: String },
+    Files(Vec<Written>),
 }
 
 /// An output in JSON: what only its format knows stands beside what all outputs have.

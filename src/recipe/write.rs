@@ -144,7 +144,7 @@ impl RecipeSpec {
 
 fn inputs(inputs: &Inputs) -> Value {
     match inputs {
-        Inputs::Stdin => "-".into(),
+        Inputs::Stdin | Inputs::Given(_) => "-".into(),
         Inputs::Files(files) => {
             let mut names: Vec<Value> = files
                 .iter()

@@ -49,6 +49,16 @@ pub const FILE: Kind = Kind {
     too_large: "file_too_large",
 };
 
+/// Whether a path is a URL, which names no file here.
+#[must_use]
+pub fn is_url(path: &str) -> bool {
+    path.split_once("://").is_some_and(|(scheme, _)| {
+        let mut letters = scheme.chars();
+        letters.next().is_some_and(|c| c.is_ascii_alphabetic())
+            && letters.all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    })
+}
+
 /// Where a row says that a file is.
 #[derive(Debug)]
 pub struct Place {
@@ -204,13 +214,8 @@ impl Place {
         if self.written.contains('\0') {
             return invalid("the path has a NUL byte");
         }
-        if let Some((scheme, _)) = self.written.split_once("://") {
-            let mut letters = scheme.chars();
-            if letters.next().is_some_and(|c| c.is_ascii_alphabetic())
-                && letters.all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-            {
-                return invalid("it is a URL, not the path of a file");
-            }
+        if is_url(&self.written) {
+            return invalid("it is a URL, not the path of a file");
         }
         Ok(())
     }

@@ -29,14 +29,11 @@ struct Column {
 const SEPARATOR: &str = ", ";
 
 impl Group {
-    /// Appends the values of a row; `images`, if given, in place of its image field.
-    pub fn push(&mut self, sample: &Sample, images: Option<String>) {
-        let image_key = &sample.image_context().image_key;
+    /// Appends the values of a row, some fields as the JSON that `others` has for them.
+    pub fn push(&mut self, sample: &Sample, others: &[(&str, String)]) {
         for (name, json) in sample.members() {
-            let json = match &images {
-                Some(images) if name == image_key.as_str() => Cow::Borrowed(images.as_str()),
-                _ => json,
-            };
+            let other = others.iter().find(|(other, _)| *other == name);
+            let json = other.map_or(json, |(_, other)| Cow::Borrowed(other.as_str()));
             let known = self.places.get(name.as_ref()).copied();
             let place = known.unwrap_or(self.columns.len());
             if known.is_none() {
@@ -134,12 +131,12 @@ mod tests {
         let mut first = parse(r#"{"b": 1e-07, "a": "\u00e9", "b":  [2.50] }"#);
         first.stats.set("n", StatValue::Int(1));
         first.set_value("new", serde_json::json!({"x": 1.0}));
-        group.push(&first, None);
+        group.push(&first, &[]);
         group.push(
             &parse(r#"{"images": ["i.jpg"], "late": null}"#),
-            Some("[\"/i.jpg\"]".into()),
+            &[("images", "[\"/i.jpg\"]".to_owned())],
         );
-        group.push(&parse("{}"), None);
+        group.push(&parse("{}"), &[]);
         assert_eq!(group.rows(), 3);
         let sample = group
             .into_sample(Origin::default(), Arc::clone(&context))

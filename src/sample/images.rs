@@ -72,6 +72,8 @@ words! {
 pub struct ImageContext {
     /// The field that holds the paths (`images`).
     pub image_key: String,
+    /// The fields that hold paths of other files (`videos`, `audios`).
+    pub media_keys: Vec<String>,
     /// Where relative paths start, one directory an input file. One entry serves all files.
     pub roots: Vec<PathBuf>,
     /// Refuse whatever lies outside the row's root, symlinks followed.
@@ -85,6 +87,7 @@ impl Default for ImageContext {
     fn default() -> Self {
         Self {
             image_key: "images".into(),
+            media_keys: vec!["videos".into(), "audios".into()],
             roots: vec![PathBuf::new()],
             confine: false,
             want: ImageNeed::None,

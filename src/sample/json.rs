@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::not_finite::word_of;
 use crate::text::write_python_float;
 
 /// What can be appended to a row as JSON.
@@ -28,8 +29,32 @@ pub fn push_string(text: &str, out: &mut Vec<u8>) {
 
 impl JsonText for Value {
     fn write(&self, out: &mut Vec<u8>) {
-        let mut serializer = serde_json::Serializer::with_formatter(out, PythonFormatter);
-        let _ = serde::Serialize::serialize(self, &mut serializer);
+        match self {
+            Self::Array(items) => items.as_slice().write(out),
+            Self::Object(map) => {
+                if let Some(word) = word_of(self) {
+                    return out.extend_from_slice(word.as_bytes());
+                }
+                out.push(b'{');
+                for (index, (name, value)) in map.iter().enumerate() {
+                    if index > 0 {
+                        out.extend_from_slice(b", ");
+                    }
+                    push_string(name, out);
+                    out.extend_from_slice(b": ");
+                    value.write(out);
+                }
+                out.push(b'}');
+            }
+            Self::Number(number) if number.is_f64() => {
+                // Writing to a Vec cannot fail.
+                let _ = write_python_float(number.as_f64().unwrap_or_default(), out);
+            }
+            Self::String(text) => push_string(text, out),
+            Self::Null | Self::Bool(_) | Self::Number(_) => {
+                let _ = serde_json::to_writer(out, self);
+            }
+        }
     }
 }
 
@@ -77,37 +102,5 @@ impl<T: JsonText> JsonText for [T] {
             item.write(out);
         }
         out.push(b']');
-    }
-}
-
-struct PythonFormatter;
-
-impl serde_json::ser::Formatter for PythonFormatter {
-    fn begin_array_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        w: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        if first { Ok(()) } else { w.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + std::io::Write>(
-        &mut self,
-        w: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        if first { Ok(()) } else { w.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, w: &mut W) -> std::io::Result<()> {
-        w.write_all(b": ")
-    }
-
-    fn write_f64<W: ?Sized + std::io::Write>(
-        &mut self,
-        w: &mut W,
-        value: f64,
-    ) -> std::io::Result<()> {
-        write_python_float(value, w)
     }
 }

@@ -9,21 +9,27 @@ mod file;
 mod group;
 mod images;
 mod json;
+mod media;
+mod not_finite;
 mod path;
 mod produced;
+mod read;
 mod row;
 mod stats;
 mod words;
 
 pub use error::RowError;
-pub use file::{RowFile, lies_below};
+pub use file::{RowFile, is_url, lies_below};
 pub use group::Group;
 pub use images::{
     ImageCheck, ImageContext, ImageCounts, ImageNeed, ImageSlot, join, normalise, originals,
 };
 pub use json::{JsonText, RawJson, push_string, python_json};
+pub use media::each_path;
+pub use not_finite::{as_text, blanked, float_of, read_json, word_of};
 pub use path::FieldPath;
 pub use produced::Produced;
+pub use read::{Unread, read_row};
 pub use row::{HashColumns, NewImage, Origin, Sample};
 pub use stats::{StatKey, StatValue, Stats};
 pub(crate) use words::words;

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use super::file::{FILE, IMAGE, Place};
 use super::json::{JsonText, push_string, python_json};
+use super::not_finite::{blanked, float_of, read_json};
 use super::{FieldPath, ImageContext, ImageCounts, ImageSlot, Produced, RowError, RowFile, Stats};
 use crate::text::{WordCutter, Words};
 
@@ -69,6 +70,9 @@ impl Origin {
         xxhash_rust::xxh3::xxh3_64(&bytes)
     }
 }
+
+/// A row of more bytes has texts that are worth freeing.
+const LONG_LINE: usize = 1 << 20;
 
 /// A row has fewer than a million parts; more would only share a number.
 const PART_BITS: u32 = 20;
@@ -163,13 +167,25 @@ impl Sample {
         origin: Origin,
         context: Arc<ImageContext>,
     ) -> Result<Self, RowError> {
-        if !line
-            .trim_start_matches([' ', '\t', '\r', '\n'])
-            .starts_with('{')
-        {
-            return Err(not_an_object(&line));
+        Self::read(line, origin, context).map_err(|(error, _)| error)
+    }
+
+    /// As [`Sample::parse`], but gives a line back that is no row.
+    ///
+    /// # Errors
+    /// Those of [`Sample::parse`].
+    pub fn read(
+        line: String,
+        origin: Origin,
+        context: Arc<ImageContext>,
+    ) -> Result<Self, (RowError, String)> {
+        if !line.trim_start_matches(JSON_SPACE).starts_with('{') {
+            return Err((not_an_object(&line), line));
         }
-        let fields = scan_members(&line)?;
+        let fields = match scan_members(&line) {
+            Ok(fields) => fields,
+            Err(error) => return Err((error, line)),
+        };
         Ok(Self {
             line,
             fields,
@@ -470,6 +486,19 @@ impl Sample {
         }
     }
 
+    /// Frees what was decoded of very long texts; who asks again has it decoded again.
+    pub fn release_texts(&mut self) {
+        if self.line.len() < LONG_LINE {
+            return;
+        }
+        self.words.get_mut().clear();
+        for field in &mut self.fields {
+            if let Content::Raw { decoded } = &mut field.content {
+                decoded.take();
+            }
+        }
+    }
+
     /// How images are found and checked.
     #[must_use]
     pub fn image_context(&self) -> &Arc<ImageContext> {
@@ -597,8 +626,10 @@ impl Sample {
             Content::Text(text) => Ok(Value::String(text.clone())),
             Content::Json(value) => Ok(value.clone()),
             Content::Removed => Ok(Value::Null),
-            Content::Raw { .. } => serde_json::from_str(self.raw_of(field))
-                .map_err(|e| undecodable(&self.key_text(&field.key), &e)),
+            Content::Raw { .. } => {
+                let name = || self.key_text(&field.key);
+                read_json(self.raw_of(field)).map_err(|e| undecodable(&name(), &e))
+            }
         }
     }
 
@@ -816,7 +847,16 @@ impl Sample {
     }
 }
 
+/// The members of the object that `line` is.
 fn scan_members(line: &str) -> Result<SmallVec<[Field; 4]>, RowError> {
+    scan_json(line).or_else(|error| match blanked(line) {
+        // The same places in the same text, but for words that JSON does not know.
+        Some(blanked) => scan_json(&blanked),
+        None => Err(error),
+    })
+}
+
+fn scan_json(line: &str) -> Result<SmallVec<[Field; 4]>, RowError> {
     let mut deserializer = serde_json::Deserializer::from_str(line);
     let fields = deserializer
         .deserialize_map(Members { line })
@@ -902,6 +942,8 @@ impl<'de> Visitor<'de> for KeySeed {
 }
 
 fn not_an_object(line: &str) -> RowError {
+    let blanked = blanked(line);
+    let line = blanked.as_deref().unwrap_or(line);
     match serde_json::from_str::<serde::de::IgnoredAny>(line) {
         Ok(_) => RowError::new("json_not_object", "the line is JSON but not an object"),
         Err(e) => RowError::new("json_invalid", json_message(&e)),
@@ -930,11 +972,12 @@ fn undecodable(name: &str, error: &serde_json::Error) -> RowError {
 }
 
 fn short_value(raw: &str) -> Value {
-    serde_json::from_str(raw).unwrap_or(Value::Null)
+    read_json(raw).unwrap_or_default()
 }
 
 fn wrong_type(name: &str, expected: &str, found: &Value) -> RowError {
     let kind = match found {
+        _ if float_of(found).is_some() => "a number",
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use smallvec::SmallVec;
 
+use super::float_of;
 use super::json::{JsonText, push_string};
 use crate::text::ujson_round_trip;
 
@@ -35,7 +36,7 @@ impl StatValue {
             #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
             Self::Int(v) => Some(*v as f64),
             Self::Float(v) => Some(*v),
-            Self::Json(v) => v.as_f64(),
+            Self::Json(v) => float_of(v),
             Self::Ints(_) | Self::Floats(_) => None,
         }
     }

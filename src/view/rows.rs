@@ -13,7 +13,7 @@ use super::thumb::{Thumb, thumb};
 use super::{RowReader, ViewError};
 use crate::io::Input;
 use crate::record::Settings;
-use crate::sample::{FieldPath, ImageContext, ImageNeed, Origin, RowError, Sample};
+use crate::sample::{FieldPath, ImageContext, ImageNeed, Origin, RowError, read_row};
 
 /// Together the pictures of a page have at most so many bytes.
 const PICTURE_BYTES: usize = 6_000_000;
@@ -67,6 +67,7 @@ impl RowStyle {
                 roots,
                 confine: settings.confine,
                 want: ImageNeed::Pixels,
+                ..ImageContext::default()
             }),
         }
     }
@@ -76,10 +77,7 @@ impl RowStyle {
             origin,
             ..ShownRow::default()
         };
-        let parsed = std::str::from_utf8(bytes).ok().and_then(|line| {
-            Sample::parse(line.to_owned(), origin, Arc::clone(&self.context)).ok()
-        });
-        let Some(sample) = parsed else {
+        let Ok(sample) = read_row(bytes.into(), origin, &self.context) else {
             return shown;
         };
         shown.id = sample

@@ -81,14 +81,8 @@ fn rows_that_are_no_rows_are_set_aside_by_their_reasons() {
             None,
         ),
         ("{\"text\": 1e999}".into(), Some("wrong_type")),
-        (
-            "{\"text\": \"nan\", \"n\": NaN}".into(),
-            Some("json_invalid"),
-        ),
-        (
-            "{\"text\": \"nan\", \"n\": -Infinity}".into(),
-            Some("json_invalid"),
-        ),
+        ("{\"text\": \"nan\", NaN: 1}".into(), Some("json_invalid")),
+        ("{\"text\": \"nan\", \"n\": -Infinity}".into(), None),
         ("{\"text\": \"crlf\"}\r".into(), None),
         (
             "\u{feff}{\"text\": \"a mark inside\"}".into(),
@@ -176,7 +170,7 @@ fn a_file_in_utf16_is_refused_with_what_to_do() {
         let bytes: Vec<u8> = text.encode_utf16().flat_map(order).collect();
         scratch.write("in.jsonl", bytes);
         scratch.write("r.yaml", RECIPE);
-        let ran = scratch.djr(&["run", "r.yaml"]).expect(3);
+        let ran = scratch.djr(&["run", "r.yaml"]).expect(2);
         assert!(
             ran.stderr.contains("UTF-16") && ran.stderr.contains("iconv"),
             "{}",

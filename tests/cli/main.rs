@@ -22,6 +22,7 @@ mod fuzzed;
 mod groups;
 mod hostile;
 mod images;
+mod inputs;
 mod ledger;
 mod outputs;
 mod parts;

@@ -200,7 +200,7 @@ fn looking_writes_nothing() {
         .expect(0);
     let stats = "dataset_path: rows.jsonl\nprocess:\n  - image_blur_mapper: {p: 1}\n  - text_length_filter: {min_len: 8}\n";
     scratch.write("stats.yaml", stats);
-    let analyzed = scratch.djr(&["analyze", "stats.yaml", "-o", "look", "-q"]);
+    let analyzed = scratch.djr(&["analyze", "--recipe", "stats.yaml", "-o", "look", "-q"]);
     assert!([0, 1].contains(&analyzed.code), "{}", analyzed.stderr);
     assert_eq!(made(&scratch, "pics"), BTreeMap::new());
 

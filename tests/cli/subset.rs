@@ -162,7 +162,8 @@ fn wrong_arguments_are_refused() {
     scratch
         .djr(&["subset", "--n", "1", "absent.jsonl"])
         .expect(2);
-    scratch.djr(&["subset", "--n", "1", "."]).expect(2);
+    std::fs::create_dir(scratch.path("empty")).unwrap();
+    scratch.djr(&["subset", "--n", "1", "empty"]).expect(2);
     scratch
         .djr(&["subset", "--n", "1", "in.jsonl", "-o", "in.jsonl"])
         .expect(2);

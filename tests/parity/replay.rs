@@ -383,7 +383,7 @@ pub fn groups(built: &Built, rows: &Rows) -> Result<Vec<Value>, RowError> {
             keys.push(key);
             groups.push(Group::default());
         }
-        groups[place].push(&sample, None);
+        groups[place].push(&sample, &[]);
     }
     groups
         .into_iter()

@@ -1,6 +1,5 @@
 //! Groupers: rows with equal keys are put beside each other, and one row is made of each group.
 
-use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use crate::io::Workspace;
 use crate::io::paths::PathWriter;
 use crate::io::source::MAX_ROW_BYTES;
 use crate::io::workspace::Lengths;
-use crate::sample::{Group, ImageContext, JsonText as _, Origin, Sample};
+use crate::sample::{Group, ImageContext, JsonText as _, Origin, RowError, Sample, python_json};
 
 /// Rows are recorded with the 128-bit key of their group.
 pub struct Grouping;
@@ -122,8 +121,20 @@ impl Merging<'_> {
             let origin = sample.origin();
             let into = *first.get_or_insert(origin);
             let moved = context.root(origin.file) != context.root(into.file);
-            let paths = moved.then(|| image_paths(&sample, &self.images.paths));
-            merged.push(&sample, paths.flatten());
+            let mut paths = Vec::new();
+            if moved {
+                let writer = &self.images.paths;
+                let unwritable = |e: RowError| failed(io::Error::other(e.to_string()));
+                let images = image_paths(&sample, writer).map_err(unwritable)?;
+                paths.extend(images.map(|paths| (context.image_key.as_str(), paths)));
+                let media = writer.media(&sample).map_err(unwritable)?;
+                paths.extend(
+                    media
+                        .into_iter()
+                        .map(|(key, value)| (key, python_json(&value))),
+                );
+            }
+            merged.push(&sample, &paths);
             if merged.bytes() > MAX_ROW_BYTES {
                 return Err(self.books.too_long(self.step, into));
             }
@@ -140,16 +151,19 @@ impl Merging<'_> {
 }
 
 /// The image field with absolute paths, in its own shape; `None` if it holds no images.
-fn image_paths(sample: &Sample, paths: &PathWriter) -> Option<String> {
-    let images = sample.images().ok().filter(|images| !images.is_empty())?;
-    let written: Vec<Cow<'_, str>> = images
+fn image_paths(sample: &Sample, paths: &PathWriter) -> Result<Option<String>, RowError> {
+    let Ok(images) = sample.images() else {
+        return Ok(None);
+    };
+    let written = images
         .iter()
         .map(|image| paths.rewrite(image.written(), image.path()))
-        .collect();
+        .collect::<Result<Vec<_>, _>>()?;
     let mut out = Vec::new();
     match written.as_slice() {
+        [] => return Ok(None),
         [only] if !sample.image_field_is_list() => only.write(&mut out),
         list => list.write(&mut out),
     }
-    String::from_utf8(out).ok()
+    Ok(String::from_utf8(out).ok())
 }

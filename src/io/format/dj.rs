@@ -102,7 +102,7 @@ impl Renderer for DjRenderer {
             .images()?
             .iter()
             .map(|image| self.paths.rewrite(image.written(), image.path()))
-            .collect();
+            .collect::<Result<_, _>>()?;
         let videos = self.videos(sample)?;
         let mut turns = turns(sample)?;
         let system = system(sample, &mut turns)?;
@@ -162,13 +162,13 @@ impl DjRenderer {
                 .collect::<Result<_, _>>()?,
             Some(_) => return Err(wrong()),
         };
-        Ok(written
+        written
             .into_iter()
             .map(|path| {
-                let place = sample.path_of(&path);
-                Cow::Owned(self.paths.rewrite(&path, &place).into_owned())
+                let new = self.paths.rewrite(&path, &sample.path_of(&path))?;
+                Ok(Cow::Owned(new.into_owned()))
             })
-            .collect())
+            .collect()
     }
 
     fn text(&self, turns: Vec<Turn>, media: Media) -> Result<String, RowError> {

@@ -58,6 +58,11 @@ impl Renderer for JsonlRenderer {
         } else {
             self.image_paths(sample)?
         };
+        let media = if self.paths.keeps() {
+            Vec::new()
+        } else {
+            self.paths.media(sample)?
+        };
         let sources = if paths.is_some() {
             self.source_files(sample)?
         } else {
@@ -71,6 +76,9 @@ impl Renderer for JsonlRenderer {
         let mut fields: SmallVec<[(&str, &dyn JsonText); 6]> = SmallVec::new();
         if let Some(paths) = &paths {
             fields.push((image_key, paths.as_ref()));
+        }
+        for (key, value) in &media {
+            fields.push((key, value));
         }
         if let Some(sources) = &sources {
             fields.push((SOURCE_FILE, sources));
@@ -97,12 +105,12 @@ impl JsonlRenderer {
         };
         let paths = sources.iter().map(|source| {
             let written = source.as_str()?;
-            let path = sample.path_of(written);
-            Some(Cow::Owned(self.paths.rewrite(written, &path).into_owned()))
+            let new = self.paths.rewrite(written, &sample.path_of(written));
+            Some(new.map(|new| Cow::Owned(new.into_owned())))
         });
-        Ok(paths
-            .collect::<Option<_>>()
-            .map(|paths| ImagePaths { paths, list: true }))
+        let paths: Option<Result<_, RowError>> = paths.collect();
+        let list = |paths| ImagePaths { paths, list: true };
+        Ok(paths.transpose()?.map(list))
     }
 
     /// The image field with rewritten paths in its own shape; `None` if nothing changes.
@@ -114,14 +122,14 @@ impl JsonlRenderer {
             Ok(images) => images,
             Err(error) => {
                 let (images, mut field) = sample.group_images().ok_or(error)?;
-                self.rewrite(&mut field, &mut images.iter());
+                self.rewrite(&mut field, &mut images.iter())?;
                 return Ok(Some(Box::new(field)));
             }
         };
         let paths: SmallVec<[Cow<'a, str>; 1]> = images
             .iter()
             .map(|image| self.paths.rewrite(image.written(), image.path()))
-            .collect();
+            .collect::<Result<_, _>>()?;
         let changes = paths
             .iter()
             .zip(images)
@@ -131,22 +139,23 @@ impl JsonlRenderer {
     }
 
     /// Rewrites the paths in `field`, which are those of `images` in order.
-    fn rewrite<'i>(&self, field: &mut Value, images: &mut impl Iterator<Item = &'i ImageSlot>) {
+    fn rewrite<'i>(
+        &self,
+        field: &mut Value,
+        images: &mut impl Iterator<Item = &'i ImageSlot>,
+    ) -> Result<(), RowError> {
         match field {
             Value::String(written) => {
                 if let Some(image) = images.next() {
-                    *written = self
-                        .paths
-                        .rewrite(image.written(), image.path())
-                        .into_owned();
+                    let new = self.paths.rewrite(image.written(), image.path())?;
+                    *written = new.into_owned();
                 }
+                Ok(())
             }
-            Value::Array(items) => {
-                for item in items {
-                    self.rewrite(item, images);
-                }
-            }
-            _ => {}
+            Value::Array(items) => items
+                .iter_mut()
+                .try_for_each(|item| self.rewrite(item, images)),
+            _ => Ok(()),
         }
     }
 }

@@ -221,10 +221,10 @@ impl LlavaRenderer {
                 ));
             }
         };
-        Ok(named
+        named
             .iter()
             .map(|image| self.paths.rewrite(image.written(), image.path()))
-            .collect())
+            .collect()
     }
 
     fn restore<'a>(

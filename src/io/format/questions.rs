@@ -1,7 +1,6 @@
 //! The questions of an original LLaVA file, by record id, in little memory.
 
 use std::ffi::OsStr;
-use std::io::Read;
 use std::path::{Component, Path};
 
 use hashbrown::{HashMap, HashSet};
@@ -11,8 +10,10 @@ use simd_json::prelude::{
 };
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::io::array::ElementReader;
-use crate::io::source::{Input, MAX_ROW_BYTES, SourceError, open_bytes};
+use crate::io::source::format::Format as _;
+use crate::io::source::values::Array;
+use crate::io::source::{Input, MAX_ROW_BYTES, SourceError};
+use crate::sample::blanked;
 
 /// First human turns by record id. Pretraining files have a handful of distinct questions, so
 /// each is held once and a record costs about 20 bytes.
@@ -250,24 +251,22 @@ struct Asked {
 /// Reads the records of a questions file in order; `None` for one that has no question for an id.
 fn each_record(input: &Input, mut see: impl FnMut(Option<Asked>)) -> Result<(), QuestionsError> {
     let name = input.name();
-    let mut bytes = open_bytes(input)?;
     let io_error = |error| SourceError::Io {
         name: name.clone(),
         error,
     };
-    let mut start = vec![0; 4096];
-    let n = bytes.read(&mut start).map_err(io_error)?;
-    start.truncate(n);
-    let text_start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&start);
-    let first = text_start.iter().find(|b| !b.is_ascii_whitespace());
-    if first != Some(&b'[') {
-        let found = match first {
-            None => "an empty file".to_owned(),
-            Some(byte) => format!("'{}'", char::from(*byte)),
-        };
-        return Err(QuestionsError::NotAnArray { name, found });
+    let not_an_array = |found: &str| QuestionsError::NotAnArray {
+        name: name.clone(),
+        found: found.to_owned(),
+    };
+    let opened = input.look()?.ok_or_else(|| not_an_array("rows"))?;
+    let format = opened.format().name();
+    if format != Array.name() {
+        let mut bytes = opened.into_bytes();
+        let empty = bytes.peek().map_err(io_error)?.trim_ascii().is_empty();
+        return Err(not_an_array(if empty { "an empty file" } else { format }));
     }
-    let mut elements = ElementReader::new(bytes, start);
+    let mut elements = opened.rows();
     let mut data = Vec::new();
     loop {
         data.clear();
@@ -285,6 +284,7 @@ fn each_record(input: &Input, mut see: impl FnMut(Option<Asked>)) -> Result<(), 
 
 /// The question of one record; the parser uses `json` as its scratch space.
 fn parse(json: &mut [u8]) -> Option<Asked> {
+    blank_words(json);
     let record = simd_json::to_borrowed_value(json).ok()?;
     let id = record.get("id")?;
     let id_is_number = id.as_str().is_none();
@@ -307,6 +307,19 @@ fn parse(json: &mut [u8]) -> Option<Asked> {
         question: asked.get_str("value")?.to_owned(),
         image: image.map(str::to_owned),
     })
+}
+
+/// Puts numbers in the place of `NaN` and its like, which Python writes and the parser does not
+/// know; no question needs them.
+fn blank_words(json: &mut [u8]) {
+    let has = |word: &[u8]| memchr::memmem::find(json, word).is_some();
+    if !has(b"NaN") && !has(b"Infinity") {
+        return;
+    }
+    let blanked = std::str::from_utf8(json).ok().and_then(blanked);
+    if let Some(blanked) = blanked.filter(|blanked| blanked.len() == json.len()) {
+        json.copy_from_slice(blanked.as_bytes());
+    }
 }
 
 /// A number as Python's `str()` prints it.

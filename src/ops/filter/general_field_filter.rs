@@ -2,13 +2,14 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use smallvec::smallvec;
 
 use crate::op::{
     Bounds, BuildContext, Facts, Field, Filter, Measured, Operator, ParamError, STATS, StatDef,
     StatType, Verdict, operator,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatValue, Stats};
+use crate::sample::{FieldPath, RowError, Sample, StatValue, Stats, float_of, word_of};
 use crate::text::python_expr::Condition;
 use crate::text::{PyValue, TypeMismatch};
 
@@ -95,7 +96,7 @@ impl Filter for GeneralField {
                 return Ok(PyValue::from(&sample.stats.to_json()));
             }
             let value = sample.value(&FieldPath::new(name))?;
-            Ok(value.as_ref().map_or(PyValue::None, PyValue::from))
+            Ok(value.as_ref().map_or(PyValue::None, python))
         };
         let value = condition.value(&field)?.to_json().ok_or_else(|| {
             RowError::new(
@@ -116,6 +117,18 @@ impl Filter for GeneralField {
             ),
             _ => Verdict::Keep,
         }
+    }
+}
+
+/// A field's value as Python has it.
+fn python(value: &Value) -> PyValue {
+    match value {
+        _ if word_of(value).is_some() => PyValue::Float(float_of(value).unwrap_or(f64::NAN)),
+        Value::Array(items) => PyValue::List(items.iter().map(python).collect()),
+        Value::Object(map) => {
+            PyValue::Dict(map.iter().map(|(k, v)| (k.clone(), python(v))).collect())
+        }
+        other => PyValue::from(other),
     }
 }
 
@@ -144,6 +157,10 @@ mod tests {
         );
         let params = r#"{"filter_condition": "n > 3"}"#;
         check_row(NAME, params, r#"{"n": "x"}"#, "wrong_type");
+        for (value, verdict) in [("NaN", "false} drop"), ("Infinity", "true} keep")] {
+            let told = format!("{{\"general_field_filter_condition\": {verdict}");
+            check_row(NAME, params, &format!("{{\"n\": {value}}}"), &told);
+        }
         check_row(NAME, "{}", "{}", "{} keep");
     }
 

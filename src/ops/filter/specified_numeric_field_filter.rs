@@ -9,7 +9,7 @@ use crate::op::{
     Bounds, BuildContext, Facts, Field, Filter, Measured, Operator, ParamError, Problems, StatDef,
     StatType, Verdict, operator, specified_value,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatValue, Stats};
+use crate::sample::{FieldPath, RowError, Sample, StatValue, Stats, as_text};
 use crate::text::parse_python_float;
 
 operator! {
@@ -105,7 +105,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 
 impl Filter for SpecifiedNumericField {
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
-        let value = specified_value(sample, &self.path)?;
+        let value = as_text(specified_value(sample, &self.path)?);
         let filled = match &value {
             Value::Array(items) => !items.is_empty(),
             Value::Object(map) => !map.is_empty(),
@@ -181,11 +181,16 @@ mod tests {
             ("\"\"", "drop"),
             ("\"one\"", "drop"),
             ("\"nan\"", "drop"),
+            ("\"NaN\"", "drop"),
             ("[]", "drop"),
             ("{}", "drop"),
         ] {
             let row = format!("{{\"v\": {value}}}");
             check_row(NAME, params, &row, &format!("{row} {verdict}"));
+        }
+        for word in ["NaN", "Infinity", "-Infinity"] {
+            let told = format!("{{\"v\": \"{word}\"}} drop");
+            check_row(NAME, params, &format!("{{\"v\": {word}}}"), &told);
         }
         check_row(NAME, params, "{}", r#"{"v": null} drop"#);
         check_row(NAME, params, r#"{"v": [1]}"#, "wrong_type");

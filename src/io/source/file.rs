@@ -1,0 +1,99 @@
+//! A file as a source.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::bytes::Origin;
+use super::opened::Opened;
+use super::packing::split_name;
+use super::{Fingerprint, RowReader, Source, SourceError, Split};
+
+/// A file of rows, packed or not, or a pipe that has a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSource(pub PathBuf);
+
+impl FileSource {
+    /// Opens it and finds out what it is.
+    ///
+    /// # Errors
+    /// If it cannot be read, or holds no rows that djr reads.
+    pub fn look(&self) -> Result<Opened, SourceError> {
+        let file_name = self.0.file_name().unwrap_or_default().to_string_lossy();
+        let file = File::open(&self.0).map_err(|e| self.failed(e))?;
+        let plain = file.metadata().map_err(|e| self.failed(e))?.is_file();
+        let origin = if plain {
+            Origin::Plain(file)
+        } else {
+            Origin::Stream(Box::new(file))
+        };
+        Opened::new(&self.name(), &file_name, origin)
+    }
+
+    fn failed(&self, error: io::Error) -> SourceError {
+        SourceError::Io {
+            name: self.name(),
+            error,
+        }
+    }
+}
+
+impl Source for FileSource {
+    fn name(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    fn suffix(&self) -> String {
+        let suffix_of = |name: &str| match Path::new(name).extension() {
+            Some(extension) => format!(".{}", extension.to_string_lossy().to_lowercase()),
+            None => String::new(),
+        };
+        let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+        let (stem, packing) = split_name(&name);
+        match suffix_of(stem) + &packing.to_lowercase() {
+            suffix if suffix.is_empty() => ".".into(),
+            suffix => suffix,
+        }
+    }
+
+    fn directory(&self) -> Option<PathBuf> {
+        Some(self.0.parent().map_or_else(PathBuf::new, Path::to_owned))
+    }
+
+    fn fingerprint(&self) -> io::Result<Option<Fingerprint>> {
+        Fingerprint::of(&self.0)
+    }
+
+    fn size(&self) -> Option<u64> {
+        let metadata = std::fs::metadata(&self.0).ok()?;
+        let plain = metadata.is_file() && !self.look().ok()?.is_packed();
+        plain.then_some(metadata.len())
+    }
+
+    fn check(&self) -> Result<(), SourceError> {
+        let metadata = std::fs::metadata(&self.0).map_err(|e| self.failed(e))?;
+        // What is read from a pipe is gone.
+        if metadata.is_file() || metadata.is_dir() {
+            self.look()?;
+        }
+        Ok(())
+    }
+
+    fn splits(&self, bytes: u64) -> Result<Vec<Split>, SourceError> {
+        let failed = |e| self.failed(e);
+        let mut file = File::open(&self.0).map_err(failed)?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Ok(vec![Split::default()]);
+        }
+        let opened = self.look()?;
+        if opened.is_packed() {
+            return Ok(vec![Split::default()]);
+        }
+        let cuts = opened.format().cuts(&mut file, bytes).map_err(failed)?;
+        Ok(Split::between(&cuts))
+    }
+
+    fn open(&self, split: Split) -> Result<Box<dyn RowReader>, SourceError> {
+        split.of(self.look()?.rows()).map_err(|e| self.failed(e))
+    }
+}

@@ -1,0 +1,122 @@
+//! How rows lie in the bytes of an input; the one list of formats, and the one table of their
+//! suffixes.
+
+use std::fs::File;
+use std::io;
+
+use super::bytes::Bytes;
+use super::lines::Lines;
+use super::values::{Array, Objects};
+use crate::sample::RowError;
+
+/// A format of rows. A new one is a file with its reader, and an entry in [`FORMATS`].
+pub trait Format: Sync {
+    /// What it is called.
+    fn name(&self) -> &'static str;
+
+    /// The endings of names of such files, in lower case.
+    fn suffixes(&self) -> &'static [&'static str];
+
+    /// Whether an input that begins so is of this format.
+    fn recognise(&self, start: &Start<'_>) -> Recognised;
+
+    /// Reads the rows of an input of this format.
+    fn open(&self, bytes: Bytes) -> Box<dyn RowReader>;
+
+    /// Where, of a file that is not packed, rows begin about every `every` bytes (not the first
+    /// one): reading may begin there. Nowhere, unless a format says so.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    fn cuts(&self, _file: &mut File, _every: u64) -> io::Result<Vec<u64>> {
+        Ok(Vec::new())
+    }
+}
+
+/// Every format, in the order in which an input is asked whether it is one. Lines are last: what
+/// has rows and is nothing else is read line by line, so that a broken line costs itself only.
+pub static FORMATS: [&dyn Format; 3] = [&Array, &Objects, &Lines];
+
+/// The suffixes of the files that hold rows, without those of packings.
+pub fn suffixes() -> impl Iterator<Item = &'static str> {
+    let suffixes = |format: &&'static dyn Format| format.suffixes().iter().copied();
+    FORMATS.iter().flat_map(suffixes)
+}
+
+/// Whether a file called `name` (without the suffix of a packing) says that it holds rows.
+#[must_use]
+pub fn is_named_so(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    suffixes().any(|suffix| name.ends_with(suffix))
+}
+
+/// How an input begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// Its first bytes, unpacked, without a byte order mark.
+    pub bytes: &'a [u8],
+    /// No more bytes will be shown: the input has no more, or more than it takes to tell.
+    pub last: bool,
+    /// What it is called, without the suffix of a packing; empty if it has no name.
+    pub name: &'a str,
+}
+
+/// Whether an input is of a format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recognised {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// More of it must be seen; never said of the last start.
+    Unknown,
+}
+
+/// A row found by a reader.
+#[derive(Debug, Clone)]
+pub struct FoundRow {
+    /// Its first byte in the input.
+    pub offset: u64,
+    /// Its number in the input, from 1: blank lines count.
+    pub number: u64,
+    /// Why it is unusable, if reading found that already.
+    pub problem: Option<RowError>,
+}
+
+/// How far an input was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Bytes consumed, unpacked.
+    pub bytes: u64,
+    /// Lines consumed, blank ones too; elements of an array.
+    pub rows: u64,
+}
+
+/// Reads the rows of one input.
+pub trait RowReader: Send {
+    /// Appends the next row to `data`: without a newline, on one line, and only the start of one
+    /// that has more than `limit` bytes. `None` behind the last.
+    ///
+    /// # Errors
+    /// If the input cannot be read.
+    fn next(&mut self, data: &mut Vec<u8>, limit: usize) -> io::Result<Option<FoundRow>>;
+
+    /// Finds the next row and passes over its bytes.
+    ///
+    /// # Errors
+    /// If the input cannot be read.
+    fn pass(&mut self) -> io::Result<Option<FoundRow>>;
+
+    /// How far it has read.
+    fn place(&self) -> Place;
+
+    /// Goes on to a place that lies ahead and that a reader of this input once stopped at.
+    ///
+    /// # Errors
+    /// If the input cannot be read.
+    fn skip_to(&mut self, place: Place) -> io::Result<()>;
+
+    /// Behind the last row: the bytes by which the identities of the next input's rows lie behind
+    /// those of this one's.
+    fn extent(&self) -> u64;
+}

@@ -1,0 +1,131 @@
+//! Rows that the program which djr is a library of hands in.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::format::{FoundRow, Place};
+use super::{RowReader, Source, SourceError, Split, keep_start, too_long};
+
+type Rows = Box<dyn Iterator<Item = Vec<u8>> + Send>;
+
+/// Rows from an iterator, each the bytes of a JSON object. They have the identities that they would
+/// have as the lines of a file, and can be read once only.
+#[derive(Clone)]
+pub struct GivenRows {
+    name: Arc<str>,
+    rows: Arc<Mutex<Option<Rows>>>,
+}
+
+impl GivenRows {
+    /// The rows of `rows`, called `name` in messages and records.
+    #[must_use]
+    pub fn new<I>(name: &str, rows: I) -> Self
+    where
+        I: IntoIterator<Item = Vec<u8>>,
+        I::IntoIter: Send + 'static,
+    {
+        Self {
+            name: name.into(),
+            rows: Arc::new(Mutex::new(Some(Box::new(rows.into_iter())))),
+        }
+    }
+}
+
+impl GivenRows {
+    /// Rows that were handed in once and are there no more.
+    #[must_use]
+    pub fn gone(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            rows: Arc::default(),
+        }
+    }
+}
+
+impl fmt::Debug for GivenRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GivenRows").field(&self.name).finish()
+    }
+}
+
+impl PartialEq for GivenRows {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.rows, &other.rows)
+    }
+}
+
+impl Eq for GivenRows {}
+
+impl Source for GivenRows {
+    fn name(&self) -> String {
+        self.name.as_ref().to_owned()
+    }
+
+    fn open(&self, split: Split) -> Result<Box<dyn RowReader>, SourceError> {
+        let failed = |error| SourceError::Io {
+            name: self.name(),
+            error,
+        };
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = rows
+            .take()
+            .ok_or_else(|| failed(io::Error::other("rows that are handed in can be read once")))?;
+        let reader = GivenReader {
+            rows,
+            place: Place::default(),
+        };
+        split.of(Box::new(reader)).map_err(failed)
+    }
+}
+
+struct GivenReader {
+    rows: Rows,
+    place: Place,
+}
+
+impl RowReader for GivenReader {
+    fn next(&mut self, data: &mut Vec<u8>, limit: usize) -> io::Result<Option<FoundRow>> {
+        for row in self.rows.by_ref() {
+            let offset = self.place.bytes;
+            self.place.bytes += row.len() as u64 + 1;
+            self.place.rows += 1;
+            if row.trim_ascii().is_empty() {
+                continue;
+            }
+            let start = data.len();
+            let long = row.len() > limit;
+            // A row that stands over several lines would be several in a file of lines.
+            data.extend(row.iter().map(|byte| match byte {
+                b'\n' | b'\r' => b' ',
+                other => *other,
+            }));
+            if long {
+                keep_start(data, start);
+            }
+            return Ok(Some(FoundRow {
+                offset,
+                number: self.place.rows,
+                problem: long.then(|| too_long(row.len() as u64, limit)),
+            }));
+        }
+        Ok(None)
+    }
+
+    fn pass(&mut self) -> io::Result<Option<FoundRow>> {
+        self.next(&mut Vec::new(), usize::MAX)
+    }
+
+    fn place(&self) -> Place {
+        self.place
+    }
+
+    fn skip_to(&mut self, place: Place) -> io::Result<()> {
+        while self.place < place && self.pass()?.is_some() {}
+        Ok(())
+    }
+
+    fn extent(&self) -> u64 {
+        self.place.bytes
+    }
+}

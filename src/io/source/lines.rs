@@ -1,0 +1,184 @@
+//! A row a line (JSON Lines).
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
+
+use super::bytes::Bytes;
+use super::format::{Format, FoundRow, Place, Recognised, RowReader, Start, is_named_so};
+use super::{foreign, keep_start, too_long};
+
+/// JSON Lines.
+pub struct Lines;
+
+impl Format for Lines {
+    fn name(&self) -> &'static str {
+        "JSON Lines"
+    }
+
+    fn suffixes(&self) -> &'static [&'static str] {
+        &[".jsonl", ".ndjson"]
+    }
+
+    fn recognise(&self, start: &Start<'_>) -> Recognised {
+        let mut lines = start.bytes.split(|byte| *byte == b'\n');
+        if lines.any(|line| begins_as_json(line.trim_ascii_start())) {
+            return Recognised::Yes;
+        }
+        if !start.last {
+            return Recognised::Unknown;
+        }
+        // Nothing at all, values that are no objects, or what was meant to be rows: they are told one
+        // by one.
+        let unnamed = foreign::named(start.name).is_none();
+        let meant = is_named_so(start.name) && !foreign::is_binary(start.bytes);
+        if unnamed && is_value(start.bytes) || meant {
+            Recognised::Yes
+        } else {
+            Recognised::No
+        }
+    }
+
+    fn open(&self, bytes: Bytes) -> Box<dyn RowReader> {
+        Box::new(LineReader { bytes, number: 0 })
+    }
+
+    fn cuts(&self, file: &mut File, every: u64) -> io::Result<Vec<u64>> {
+        let length = file.metadata()?.len();
+        let mut cuts = Vec::new();
+        let mut at = every.max(1);
+        while at < length {
+            // A line begins behind the first newline at or behind the byte before.
+            file.seek(SeekFrom::Start(at - 1))?;
+            let mut begins = at - 1;
+            let mut rest = BufReader::new(&mut *file);
+            loop {
+                let block = rest.fill_buf()?;
+                let newline = memchr::memchr(b'\n', block);
+                let read = newline.map_or(block.len(), |newline| newline + 1);
+                begins += read as u64;
+                if newline.is_some() || read == 0 {
+                    break;
+                }
+                rest.consume(read);
+            }
+            if begins < length {
+                cuts.push(begins);
+            }
+            at = begins.saturating_add(every.max(1));
+        }
+        Ok(cuts)
+    }
+}
+
+/// Whether the first line is a JSON value as a whole, or there is none.
+fn is_value(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    text.is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(first).is_ok()
+}
+
+/// Whether a line begins as an object, or as a list of what is no word: programs, settings and
+/// notes have lines that begin with brackets, too.
+fn begins_as_json(line: &[u8]) -> bool {
+    match line {
+        [b'{', rest @ ..] => matches!(rest.trim_ascii_start().first(), Some(b'"' | b'}')),
+        [b'[', rest @ ..] => matches!(
+            rest.trim_ascii_start().first(),
+            Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9')
+        ),
+        _ => false,
+    }
+}
+
+struct LineReader {
+    bytes: Bytes,
+    number: u64,
+}
+
+impl LineReader {
+    /// Reads the next line that is not blank; `keep` gets its pieces and how long it is by then.
+    fn line(&mut self, mut keep: impl FnMut(&[u8], u64)) -> io::Result<Option<(u64, u64, u64)>> {
+        loop {
+            let offset = self.bytes.position();
+            let (mut length, mut blank) = (0_u64, true);
+            let ended = loop {
+                let rest = self.bytes.peek()?;
+                let newline = memchr::memchr(b'\n', rest);
+                let piece = rest
+                    .get(..newline.unwrap_or(rest.len()))
+                    .unwrap_or_default();
+                let (read, found) = (piece.len(), newline.is_some());
+                if read == 0 && !found {
+                    break false;
+                }
+                if blank && !piece.iter().all(u8::is_ascii_whitespace) {
+                    blank = false;
+                }
+                length += read as u64;
+                keep(piece, length);
+                self.bytes.advance(read + usize::from(found));
+                if found {
+                    break true;
+                }
+            };
+            if !ended && length == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            if !blank {
+                return Ok(Some((offset, length, self.number)));
+            }
+            keep(&[], 0);
+        }
+    }
+}
+
+impl RowReader for LineReader {
+    fn next(&mut self, data: &mut Vec<u8>, limit: usize) -> io::Result<Option<FoundRow>> {
+        let start = data.len();
+        let found = self.line(|piece, length| {
+            if length == 0 {
+                // It was blank.
+                data.truncate(start);
+            } else if length <= limit as u64 {
+                data.extend_from_slice(piece);
+            } else if length - piece.len() as u64 <= limit as u64 {
+                data.extend_from_slice(piece);
+                keep_start(data, start);
+            }
+        })?;
+        Ok(found.map(|(offset, length, number)| FoundRow {
+            offset,
+            number,
+            problem: (length > limit as u64).then(|| too_long(length, limit)),
+        }))
+    }
+
+    fn pass(&mut self) -> io::Result<Option<FoundRow>> {
+        let found = self.line(|_, _| {})?;
+        Ok(found.map(|(offset, _, number)| FoundRow {
+            offset,
+            number,
+            problem: None,
+        }))
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            bytes: self.bytes.position(),
+            rows: self.number,
+        }
+    }
+
+    fn skip_to(&mut self, place: Place) -> io::Result<()> {
+        self.bytes.skip_to(place.bytes)?;
+        self.number = place.rows;
+        Ok(())
+    }
+
+    /// A final newline counts whether it is there or not, so that shards of a file give its rows
+    /// the same identities as the file.
+    fn extent(&self) -> u64 {
+        self.bytes.position() + u64::from(self.bytes.ends_without_newline())
+    }
+}

@@ -1,0 +1,153 @@
+//! Finding out what an input is: how it is packed, and how rows lie in it.
+
+use std::io::{self, Read as _};
+
+use super::bytes::{Bytes, Origin, read_some};
+use super::format::{FORMATS, Format, Recognised, RowReader, Start};
+use super::packing::{Packing, split_name};
+use super::{SourceError, foreign};
+
+/// How much of an input is looked at to tell what it is.
+const HEAD: usize = 64 << 10;
+
+/// Enough for the first bytes of every kind of file that is known: those of a tar are the last.
+const MAGIC: usize = 262;
+
+/// An input whose first bytes were looked at.
+pub struct Opened {
+    format: &'static dyn Format,
+    bytes: Bytes,
+    packing: Option<&'static Packing>,
+}
+
+impl Opened {
+    /// Looks at an input called `name`, for messages, whose file has the name `file_name` (empty if
+    /// it has none). No more is read than it takes to tell.
+    ///
+    /// # Errors
+    /// If it cannot be read, or holds no rows that djr reads.
+    pub fn new(name: &str, file_name: &str, mut origin: Origin) -> Result<Self, SourceError> {
+        let io_error = |error| SourceError::Io {
+            name: name.to_owned(),
+            error,
+        };
+        let mut head = Vec::new();
+        read_magic(&mut origin, &mut head).map_err(io_error)?;
+        let packing = Packing::of(&head);
+        if let Some(packing) = packing {
+            let packed = Box::new(io::Cursor::new(std::mem::take(&mut head)).chain(origin));
+            origin = Origin::Stream(packing.unpack(packed).map_err(io_error)?);
+            read_magic(&mut origin, &mut head).map_err(io_error)?;
+        }
+        let refused = |what: String| SourceError::Foreign {
+            name: name.to_owned(),
+            what: match packing {
+                Some(packing) => format!("{what} packed by {}", packing.name),
+                None => what,
+            },
+        };
+        if let Some(packing) = Packing::of(&head) {
+            return Err(refused(format!("a {} file", packing.name)));
+        }
+        if is_utf16(&head) {
+            return Err(SourceError::Utf16 {
+                name: name.to_owned(),
+            });
+        }
+        if let Some(what) = foreign::certain(&head) {
+            return Err(refused(what.to_owned()));
+        }
+        let skip = if head.starts_with(&[0xEF, 0xBB, 0xBF]) {
+            3
+        } else {
+            0
+        };
+        let (file_name, _) = split_name(file_name);
+        let mut last = false;
+        let format = loop {
+            let start = Start {
+                bytes: head.get(skip..).unwrap_or_default(),
+                last,
+                name: file_name,
+            };
+            match recognise(&start) {
+                Ok(format) => break format,
+                Err(Recognised::Unknown) if !last => {
+                    let more = read_block(&mut origin, &mut head).map_err(io_error)?;
+                    last = !more || head.len() >= HEAD;
+                }
+                Err(_) => return Err(refused(foreign::likely(&head, file_name).to_owned())),
+            }
+        };
+        let mut bytes = Bytes::new(origin, head);
+        bytes.advance(skip);
+        Ok(Self {
+            format,
+            bytes,
+            packing,
+        })
+    }
+
+    /// How its rows lie.
+    #[must_use]
+    pub fn format(&self) -> &'static dyn Format {
+        self.format
+    }
+
+    /// Whether it had to be unpacked.
+    #[must_use]
+    pub fn is_packed(&self) -> bool {
+        self.packing.is_some()
+    }
+
+    /// Its unpacked bytes, without a byte order mark.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    /// Its rows.
+    #[must_use]
+    pub fn rows(self) -> Box<dyn RowReader> {
+        self.format.open(self.bytes)
+    }
+}
+
+/// The first format that says yes, if those before it say no.
+fn recognise(start: &Start<'_>) -> Result<&'static dyn Format, Recognised> {
+    for format in FORMATS {
+        match format.recognise(start) {
+            Recognised::Yes => return Ok(format),
+            Recognised::No => {}
+            Recognised::Unknown => return Err(Recognised::Unknown),
+        }
+    }
+    Err(Recognised::No)
+}
+
+/// Reads until what a file is can be told by its first bytes; JSON tells itself by the first one.
+fn read_magic(origin: &mut Origin, head: &mut Vec<u8>) -> io::Result<()> {
+    while head.len() < MAGIC && !matches!(head.trim_ascii_start().first(), Some(b'{' | b'[')) {
+        if !read_block(origin, head)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Appends what can be read at once; false at the end.
+fn read_block(origin: &mut Origin, head: &mut Vec<u8>) -> io::Result<bool> {
+    let mut block = [0; 4096];
+    let count = read_some(origin, &mut block)?;
+    head.extend_from_slice(block.get(..count).unwrap_or_default());
+    Ok(count > 0)
+}
+
+/// By its byte order mark, or because every other byte of its first characters is 0.
+fn is_utf16(head: &[u8]) -> bool {
+    match head {
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => true,
+        [first, 0, second, 0, ..] | [0, first, 0, second, ..] => *first > 0 && *second > 0,
+        _ => false,
+    }
+}

@@ -1,0 +1,96 @@
+//! How files are packed, told by their first bytes; the one table of packed suffixes.
+
+use std::io::{self, BufReader, Read};
+
+use super::READ_BLOCK;
+
+/// Bytes that are read one after the other.
+pub type Stream = Box<dyn Read + Send>;
+
+/// The largest dictionary that an xz file may ask for, in KiB; `xz -9` takes 64 MiB.
+const XZ_MEMORY: u32 = 256 << 10;
+
+/// A way in which files are packed.
+pub struct Packing {
+    /// What it is called.
+    pub name: &'static str,
+    /// The endings of names of such files.
+    pub suffixes: &'static [&'static str],
+    /// Whether a file that begins so is packed in this way.
+    begins: fn(&[u8]) -> bool,
+    unpack: fn(Stream) -> io::Result<Stream>,
+}
+
+/// All of them. Several members or frames one after the other are one stream.
+pub static PACKINGS: [Packing; 4] = [
+    Packing {
+        name: "gzip",
+        suffixes: &[".gz"],
+        begins: |head| head.starts_with(&[0x1F, 0x8B]),
+        unpack: |bytes| {
+            let bytes = BufReader::with_capacity(READ_BLOCK, bytes);
+            Ok(Box::new(flate2::read::MultiGzDecoder::new(bytes)))
+        },
+    },
+    Packing {
+        name: "zstd",
+        suffixes: &[".zst", ".zstd"],
+        begins: is_zstd,
+        unpack: |bytes| Ok(Box::new(zstd::stream::read::Decoder::new(bytes)?)),
+    },
+    Packing {
+        name: "bzip2",
+        suffixes: &[".bz2"],
+        begins: |head| matches!(head, [b'B', b'Z', b'h', b'1'..=b'9', ..]),
+        unpack: |bytes| Ok(Box::new(bzip2::read::MultiBzDecoder::new(bytes))),
+    },
+    Packing {
+        name: "xz",
+        suffixes: &[".xz"],
+        begins: |head| head.starts_with(&[0xFD, b'7', b'z', b'X', b'Z', 0]),
+        unpack: |bytes| {
+            let bytes = BufReader::with_capacity(READ_BLOCK, bytes);
+            let reader = lzma_rust2::XzReader::new_mem_limit(bytes, true, XZ_MEMORY);
+            Ok(Box::new(reader))
+        },
+    },
+];
+
+/// A frame of data, or one that readers pass over, which some packers put first.
+fn is_zstd(head: &[u8]) -> bool {
+    matches!(
+        head,
+        [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..]
+    )
+}
+
+impl Packing {
+    /// How a file that begins with `head` is packed; `None` if it is not.
+    #[must_use]
+    pub fn of(head: &[u8]) -> Option<&'static Self> {
+        PACKINGS.iter().find(|packing| (packing.begins)(head))
+    }
+
+    /// What was packed.
+    ///
+    /// # Errors
+    /// If it cannot be unpacked.
+    pub fn unpack(&self, bytes: Stream) -> io::Result<Stream> {
+        (self.unpack)(bytes)
+    }
+}
+
+/// A file name in two: what it is called without the suffix of a packing, and that suffix.
+#[must_use]
+pub fn split_name(name: &str) -> (&str, &str) {
+    let packed = PACKINGS.iter().flat_map(|packing| packing.suffixes);
+    for suffix in packed {
+        if let Some(rest) = name.len().checked_sub(suffix.len())
+            && let Some((stem, end)) = name.split_at_checked(rest)
+            && end.eq_ignore_ascii_case(suffix)
+        {
+            return (stem, end);
+        }
+    }
+    (name, "")
+}

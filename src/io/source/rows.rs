@@ -1,0 +1,190 @@
+//! The rows of several inputs, one input after the other, in batches.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Input, MAX_ROW_BYTES, Place, RowReader, Source, SourceError, Split};
+use crate::sample::{Origin, RowError};
+
+/// One row inside a [`RawBatch`].
+#[derive(Debug, Clone)]
+pub struct RawLine {
+    /// First byte in the batch's data.
+    pub start: usize,
+    /// One past the last byte (no newline).
+    pub end: usize,
+    /// Where the row came from.
+    pub origin: Origin,
+    /// Why the row is unusable, if reading found that already.
+    pub problem: Option<RowError>,
+}
+
+/// Consecutive rows and their bytes.
+#[derive(Debug, Clone, Default)]
+pub struct RawBatch {
+    /// The rows' bytes.
+    pub data: Vec<u8>,
+    /// The rows in input order.
+    pub lines: Vec<RawLine>,
+}
+
+impl RawBatch {
+    /// The bytes of `line`.
+    #[must_use]
+    pub fn bytes(&self, line: &RawLine) -> &[u8] {
+        self.data.get(line.start..line.end).unwrap_or_default()
+    }
+
+    /// The bytes of `line`, which is the last: the batch gives up all its bytes for them.
+    #[must_use]
+    pub fn take_from(&mut self, line: &RawLine) -> Vec<u8> {
+        let mut data = std::mem::take(&mut self.data);
+        data.truncate(line.end);
+        data.drain(..line.start.min(data.len()));
+        data
+    }
+}
+
+/// What was read of one input, for the manifest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputSummary {
+    /// Rows (blank lines are not rows).
+    pub rows: u64,
+    /// Decompressed bytes.
+    pub bytes: u64,
+}
+
+/// How far a [`LineSource`] has read: enough to go on from there in another process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Index of the input that is being read.
+    pub file: usize,
+    /// Bytes of it that were consumed, decompressed.
+    pub bytes: u64,
+    /// Lines of it that were consumed, blank ones too (elements of a JSON array).
+    pub lines: u64,
+    /// Identity of its first byte.
+    pub base: u64,
+    /// What was read of each input so far.
+    pub summaries: Vec<InputSummary>,
+}
+
+/// Reads inputs one after the other.
+pub struct LineSource {
+    sources: Vec<Box<dyn Source>>,
+    current: usize,
+    reader: Option<Box<dyn RowReader>>,
+    base: u64,
+    summaries: Vec<InputSummary>,
+    /// Where in the current input to begin.
+    begin: Place,
+}
+
+impl LineSource {
+    /// A source over `inputs`, in this order.
+    #[must_use]
+    pub fn new(inputs: Vec<Input>) -> Self {
+        Self::resume(inputs, Position::default())
+    }
+
+    /// A source over `inputs` that goes on from `position`.
+    #[must_use]
+    pub fn resume(inputs: Vec<Input>, position: Position) -> Self {
+        let mut summaries = position.summaries;
+        summaries.resize_with(inputs.len(), InputSummary::default);
+        Self {
+            sources: inputs.iter().map(Input::source).collect(),
+            current: position.file,
+            reader: None,
+            base: position.base,
+            summaries,
+            begin: Place {
+                bytes: position.bytes,
+                rows: position.lines,
+            },
+        }
+    }
+
+    /// How far it has read.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let place = self
+            .reader
+            .as_ref()
+            .map_or(self.begin, |reader| reader.place());
+        Position {
+            file: self.current,
+            bytes: place.bytes,
+            lines: place.rows,
+            base: self.base,
+            summaries: self.summaries.clone(),
+        }
+    }
+
+    /// The next rows, at most `max_rows` and about `max_bytes`; `None` at the end.
+    ///
+    /// # Errors
+    /// If an input cannot be opened or read.
+    pub fn next_batch(
+        &mut self,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> Result<Option<RawBatch>, SourceError> {
+        let mut batch = RawBatch::default();
+        while batch.lines.len() < max_rows && batch.data.len() < max_bytes {
+            if !self.next_row(&mut batch)? {
+                break;
+            }
+        }
+        Ok((!batch.lines.is_empty()).then_some(batch))
+    }
+
+    /// What was read so far, one entry an input.
+    #[must_use]
+    pub fn summaries(&self) -> &[InputSummary] {
+        &self.summaries
+    }
+
+    fn next_row(&mut self, batch: &mut RawBatch) -> Result<bool, SourceError> {
+        loop {
+            let (Some(source), Some(summary)) = (
+                self.sources.get(self.current),
+                self.summaries.get_mut(self.current),
+            ) else {
+                return Ok(false);
+            };
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                closed => {
+                    let begin = std::mem::take(&mut self.begin);
+                    closed.insert(source.open(Split::from(begin))?)
+                }
+            };
+            let start = batch.data.len();
+            let found = reader
+                .next(&mut batch.data, MAX_ROW_BYTES)
+                .map_err(|error| SourceError::Io {
+                    name: source.name(),
+                    error,
+                })?;
+            if let Some(row) = found {
+                summary.rows += 1;
+                batch.lines.push(RawLine {
+                    start,
+                    end: batch.data.len(),
+                    origin: Origin {
+                        offset: self.base + row.offset,
+                        file: u32::try_from(self.current).unwrap_or(u32::MAX),
+                        line: row.number,
+                        part: 0,
+                    },
+                    problem: row.problem,
+                });
+                return Ok(true);
+            }
+            summary.bytes = reader.place().bytes;
+            self.base += reader.extent();
+            self.reader = None;
+            self.current += 1;
+        }
+    }
+}
