@@ -108,9 +108,9 @@ fn a_list_that_changed_is_refused_by_recut_and_reported_by_verify() {
 fn questions_are_part_of_a_run_too() {
     let scratch = Scratch::new();
     let questions = |text: &str| {
-        format!(
-            "[{{\"id\": \"1\", \"conversations\": [{{\"from\": \"human\", \"value\": \"{text}\"}}]}}]"
-        )
+        let human = format!("{{\"from\": \"human\", \"value\": \"{text}\"}}");
+        let gpt = "{\"from\": \"gpt\", \"value\": \"a\"}";
+        format!("[{{\"id\": \"1\", \"conversations\": [{human}, {gpt}]}}]")
     };
     scratch.write("q.json", questions("one?"));
     scratch.write("rows.jsonl", "{\"id\": \"1\", \"text\": \"a\"}\n");

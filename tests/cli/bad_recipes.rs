@@ -125,7 +125,7 @@ fn commands_explain_themselves() {
             .djr(&["run", "fixtures/demo.yaml", "--explain"])
             .expect(0)
             .text()
-            .contains("barrier")
+            .contains("exchange")
     );
     assert!(
         scratch

@@ -121,7 +121,7 @@ fn verify_takes_a_sound_run_and_names_what_changed() {
         ran.expect(code).text()
     };
     let sound = verify(0);
-    assert_eq!(sound.lines().count(), 8, "{sound}");
+    assert_eq!(sound.lines().count(), 9, "{sound}");
     assert!(sound.lines().all(|line| line.starts_with("ok")), "{sound}");
 
     // One byte of an output, its size unchanged: the digest, and the row that is none any more.
