@@ -827,7 +827,7 @@ fn steps_that_say_all_take_nothing_over() {
 
 #[test]
 fn what_is_wrong_with_a_parameter_that_is_taken_over_is_said_once() {
-    let text = "dataset_path: rows.jsonl\nprocess:\n  - text_length_filter: {min_len: x}\n  - text_length_filter: {max_len: 5}\n";
+    let text = "dataset_path: rows.jsonl\nprocess:\n  - text_length_filter: {min_len: x}\n  - text_length_filter: {max_len: 50}\n";
     let problems = Case::new(text).load().map(|_| ()).unwrap_err();
     assert_eq!(problems.len(), 1, "{problems}");
 }
