@@ -116,7 +116,9 @@ impl Operator {
     }
 }
 
-/// Measures a row, unless it has all stats of the filter already.
+/// Measures a row, unless it has all stats of the filter already. One of another type than the
+/// filter declares (a text that came with the row, say) is no measurement of it: bounds could not
+/// be held against it, so it counts as missing.
 ///
 /// # Errors
 /// Whatever makes the row impossible to measure, and `wrong_type` for a group, whose stats are
@@ -127,10 +129,11 @@ pub fn measure(
     sample: &mut Sample,
     ujson: bool,
 ) -> Result<(), RowError> {
-    if stats
-        .iter()
-        .all(|stat| sample.stats.get(&stat.name).is_some())
-    {
+    let known = |stat: &Stat| {
+        let value = sample.stats.get(&stat.name);
+        value.is_some_and(|value| stat.kind.holds(value))
+    };
+    if stats.iter().all(known) {
         return Ok(());
     }
     if !sample.stats.members().is_empty() {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::{
     Asset, BaseParams, Family, ImageNeed, META, OpDef, Operator, STATS, SUFFIX, Side, size_param,
 };
-use crate::sample::StatKey;
+use crate::sample::{StatKey, StatValue};
 
 /// How an operator is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -153,6 +153,30 @@ impl StatType {
     #[must_use]
     pub fn is_list(self) -> bool {
         matches!(self, Self::Integers | Self::Numbers)
+    }
+
+    /// Whether `value` may be one of this type, whoever measured it: whole numbers are numbers,
+    /// and null stands for what is no number.
+    #[must_use]
+    pub fn holds(self, value: &StatValue) -> bool {
+        let json = match value {
+            StatValue::Json(json) => Some(json),
+            _ => None,
+        };
+        match self {
+            Self::Any => true,
+            Self::Text => json.is_some_and(Value::is_string),
+            Self::Flag => json.is_some_and(Value::is_boolean),
+            Self::Integer | Self::Number => {
+                value.as_f64().is_some() || json.is_some_and(Value::is_null)
+            }
+            Self::Integers | Self::Numbers => match json {
+                Some(Value::Array(items)) => {
+                    items.iter().all(|item| item.is_number() || item.is_null())
+                }
+                _ => value.as_list().is_some(),
+            },
+        }
     }
 
     /// In words.

@@ -527,3 +527,33 @@ process:
     assert_eq!((&first["line"], &first["id"]), (&json!(1), &json!("a")));
     assert!(first["input"].as_str().unwrap().ends_with("in.jsonl"));
 }
+
+#[test]
+fn stats_of_another_type_that_came_with_a_row_are_measured_again() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nexport_path: out.jsonl\nprocess:\n  - text_length_filter: {min_len: 10}\n  - alphanumeric_filter: {min_ratio: 0.5}\n",
+    );
+    let row = |id: &str, stats: &str| {
+        format!(
+            "{{\"id\": \"{id}\", \"text\": \"long enough for the bound\", \"__dj__stats__\": {stats}}}\n"
+        )
+    };
+    // As Data-Juicer does, a number that came with the row is believed, 3 too.
+    scratch.write(
+        "in.jsonl",
+        [
+            row("text", "{\"text_len\": \"34\", \"alnum_ratio\": \"0.1\"}"),
+            row("list", "{\"text_len\": [34]}"),
+            row("flag", "{\"text_len\": false, \"alnum_ratio\": true}"),
+            row("whole", "{\"text_len\": 34, \"alnum_ratio\": 1}"),
+            row("edited", "{\"text_len\": 3}"),
+        ]
+        .concat(),
+    );
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let rows = scratch.rows("out.jsonl");
+    let kept: Vec<&str> = rows.iter().map(|row| row["id"].as_str().unwrap()).collect();
+    assert_eq!(kept, ["text", "list", "flag", "whole"]);
+}
