@@ -26,7 +26,7 @@ use crate::record::{
     Fate, LedgerEntry, OutputCounts, QuarantineEntry, RunFiles, RunReport, Stage, StepCounts,
     StepNumber,
 };
-use crate::sample::{Origin, Produced, RowError};
+use crate::sample::{Origin, Produced, RowError, as_text};
 
 /// Rows in a row that could not be processed from which on something outside the data is at
 /// fault, say an image directory that was unmounted.
@@ -549,7 +549,7 @@ impl Books {
             by: name.map(Into::into),
             step: Some(StepNumber::at(step)),
             stat: Some(decision.stat.as_ref().into()),
-            value: Some(decision.value.to_json()),
+            value: Some(as_text(decision.value.to_json())),
             limit: Some(decision.limit.as_str().into()),
             ..entry
         })

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::books::{Books, quarantine_path};
+use super::books::{Books, quarantine_path, stats_path};
 use super::chain::{BatchResult, Chain, OutputWork, TIMED_EVERY};
 use super::exchange;
 use super::exchange::group::GroupImages;
@@ -26,7 +26,7 @@ use crate::plan;
 use crate::recipe::{Inputs, OutputSpec, PathStyle, Recipe, Target, Validation};
 use crate::record::counts::peak_memory;
 use crate::record::manifest::Facts;
-use crate::record::{Earlier, InputRecord, Manifest, RunFiles, RunReport};
+use crate::record::{Earlier, InputRecord, Manifest, RunFiles, RunReport, claim_stats};
 use crate::sample::{FieldPath, ImageContext};
 
 /// A run: what does not change, the account of rows, and how far it is.
@@ -125,6 +125,9 @@ pub(super) fn run<'a>(
     let earlier = files.as_ref().map_or(Ok(Earlier::default()), |files| {
         Earlier::claim(files, &output_files(recipe), options.run_dir.is_some())
     })?;
+    if let Some(stats) = stats_path(recipe) {
+        claim_stats(&stats)?;
+    }
     let inputs = setup::inputs(recipe);
     let renderers = recipe
         .outputs

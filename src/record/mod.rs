@@ -21,7 +21,7 @@ pub use counts::{OutputCounts, RunReport, Stage, StepCounts};
 pub use files::RunFiles;
 pub use ledger::{Fate, LedgerEntry};
 pub use manifest::{FileRecord, InputRecord, Manifest};
-pub use owner::{ClaimError, Earlier};
+pub use owner::{ClaimError, Earlier, claim_stats};
 pub use past::{PastRun, RecordError, Records};
 pub use quarantine::QuarantineEntry;
 pub use settings::Settings;

@@ -3,7 +3,10 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
 
 use super::past::whole;
 use super::{Manifest, PastRun, RecordError, RunFiles};
@@ -23,6 +26,9 @@ pub enum ClaimError {
     /// It holds something under the name of what a run writes that no run is known to have made.
     #[error("{0} is in the way: nothing says that a run of djr made it")]
     Foreign(String),
+    /// Where the stats of the rows kept go stands something else.
+    #[error("{0}, where the stats of the rows that are kept go, holds something else")]
+    NoStats(String),
     /// Its manifest cannot be read, so that nothing is known of whose it is.
     #[error("the run's directory is taken: {0}")]
     Unread(#[from] RecordError),
@@ -36,6 +42,7 @@ impl ClaimError {
             Self::OtherOutputs { .. } => {
                 "give this run a directory of its own by --run-dir, or remove that one with its outputs if you are done with them"
             }
+            Self::NoStats(_) => "move it away, or write to an output of another name",
             Self::Foreign(_) | Self::Unread(_) => {
                 "give this run a directory of its own by --run-dir, or move that one away"
             }
@@ -117,6 +124,34 @@ impl Earlier {
         }
     }
 }
+
+/// Makes sure that stats may be written to `path`, which nobody named: what stands there must be
+/// stats, or nothing.
+///
+/// # Errors
+/// If it is something else.
+pub fn claim_stats(path: &Path) -> Result<(), ClaimError> {
+    let Ok(file) = fs::File::open(path) else {
+        return Ok(());
+    };
+    let mut line = Vec::new();
+    let read = BufReader::new(file)
+        .take(LONGEST_STATS)
+        .read_until(b'\n', &mut line);
+    let row: Option<Map<String, Value>> = serde_json::from_slice(&line).ok();
+    let only_stats = row.is_some_and(|row| row.keys().all(|key| key.starts_with(PEER_KEYS)));
+    if read.is_ok() && (line.is_empty() || only_stats) {
+        Ok(())
+    } else {
+        Err(ClaimError::NoStats(path.display().to_string()))
+    }
+}
+
+/// Bytes of a row of stats that are looked at.
+const LONGEST_STATS: u64 = 1 << 20;
+
+/// How the keys begin of what Data-Juicer writes into a file of stats.
+const PEER_KEYS: &str = "__dj__";
 
 /// A file that bears the name of a record, and that the manifest does not list.
 fn unlisted(files: &RunFiles, manifest: Option<&Manifest>) -> Result<(), ClaimError> {

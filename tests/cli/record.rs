@@ -557,3 +557,33 @@ fn stats_of_another_type_that_came_with_a_row_are_measured_again() {
     let kept: Vec<&str> = rows.iter().map(|row| row["id"].as_str().unwrap()).collect();
     assert_eq!(kept, ["text", "list", "flag", "whole"]);
 }
+
+#[test]
+fn stats_never_replace_what_is_no_stats() {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", "{\"text\": \"long enough\"}\n");
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nexport_path: c.jsonl\nprocess:\n  - text_length_filter: {min_len: 2}\n",
+    );
+    let run = |output: &str| scratch.djr(&["run", "r.yaml", "--output", output]);
+    // Another run's rows, and a file of the user's.
+    run("c_stats.jsonl").expect(0);
+    scratch.write("b_stats.jsonl", "{\"mine\": 1}\n");
+    for (output, taken) in [("c.jsonl", "c_stats.jsonl"), ("b.jsonl", "b_stats.jsonl")] {
+        let before = scratch.read(taken);
+        let ran = run(output).expect(2);
+        assert!(
+            ran.stderr.contains(taken) && ran.stderr.contains("hint"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(scratch.read(taken), before);
+        assert!(!scratch.path(output).exists());
+    }
+    // Stats are replaced by stats, and an empty file by anything.
+    scratch.write("a_stats.jsonl", "");
+    run("a.jsonl").expect(0);
+    run("a.jsonl").expect(0);
+    assert_eq!(scratch.rows("a_stats.jsonl").len(), 1);
+}
