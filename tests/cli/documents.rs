@@ -126,6 +126,9 @@ fn what_the_readme_shows_works() {
         match command.as_str() {
             "cargo test" => {}
             "cargo run --release -- run fixtures/demo.yaml" => {
+                // Other members have binaries, too.
+                let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+                assert!(manifest.contains("\ndefault-run = \"djr\"\n"));
                 run_shown(&scratch, "djr run fixtures/demo.yaml");
             }
             command => run_shown(&scratch, command),
