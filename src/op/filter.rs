@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use super::Bounds;
 use crate::sample::{RowError, Sample, StatKey, StatValue, Stats};
 
-/// The values a filter measured, in the order of [`Filter::stats`].
+/// The values a filter measured, in the order of the stats that the filter declares.
 pub type Measured = SmallVec<[StatValue; 2]>;
 
 /// Why a filter dropped a row: the stat, its value, and the bound it broke.

@@ -5,7 +5,7 @@
 //! decompressed, each ended by a newline.
 //!
 //! What an input is, is found by its content, then by its name: how it is packed ([`packing`]), and
-//! how rows lie in it ([`format`], the list of formats). A [`Source`] says how rows come in at all;
+//! how rows lie in it ([`mod@format`], the list of formats). A [`Source`] says how rows come in at all;
 //! [`Input::source`] is the list of them.
 
 pub mod bytes;
