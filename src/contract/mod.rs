@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use crate::op::{self, Family, ImageNeed, OpDef, Operator, Setting, Stat, StatType, Written};
+use crate::op::{self, Family, OpDef, Operator, Setting, Stat, StatType, Written};
 use crate::recipe::{self, Inputs, LoadOptions, ParamSchema, Recipe, RecipeSource};
 use crate::sample::StatValue;
 
@@ -367,20 +367,21 @@ impl Contract {
                 }
             }
         }
-        self.takes_what_is_measured(stats, step.spec.images)
+        self.takes_what_is_measured(stats)
     }
 
     /// Stats that a row brings along are not measured again.
-    fn takes_what_is_measured(&self, stats: &[Stat], images: ImageNeed) -> Result<(), String> {
+    fn takes_what_is_measured(&self, stats: &[Stat]) -> Result<(), String> {
         if stats.is_empty() {
             return Ok(());
         }
-        let value = if images == ImageNeed::None {
-            json!(0.062_517)
-        } else {
-            json!([0.062_517])
+        let value = |stat: &Stat| match stat.kind {
+            StatType::Text => json!("none"),
+            StatType::Flag => json!(true),
+            StatType::Integers | StatType::Numbers => json!([0.062_517]),
+            _ => json!(0.062_517),
         };
-        let known = stats.iter().map(|s| (s.name.to_string(), value.clone()));
+        let known = stats.iter().map(|s| (s.name.to_string(), value(s)));
         let known: Map<String, Value> = known.collect();
         // Nothing here can be measured: neither text nor images nor field are what they should be.
         let mut row = json!({"id": "r", "text": [5], "images": [7], "__dj__stats__": known});
