@@ -1,4 +1,4 @@
-//! A recipe cut into phases: the operators that run row by row, and the barriers between them.
+//! A recipe cut into phases: the operators that run row by row, and the exchanges between them.
 
 use std::ops::Range;
 
@@ -15,8 +15,8 @@ pub struct Phase {
     /// Near-deduplicators, selectors, filters whose bounds come from the data, and exact
     /// deduplicators behind one of them; may be empty. An exact deduplicator before an operator
     /// that makes several rows of one begins a group too, because the ordered step admits whole
-    /// rows only. A grouper ends its group: what comes behind sees other rows. A census is a group of its own, and the first step of the next phase: there it
-    /// edits what it counted here.
+    /// rows only. A grouper ends its group: what comes behind sees other rows. A census is a group of
+    /// its own, and the first step of the next phase: there it edits what it counted here.
     pub group: Range<usize>,
 }
 
