@@ -5,6 +5,7 @@ use std::io;
 
 use hashbrown::HashMap;
 
+use super::{ExchangeError, Records, Resolution};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 
@@ -14,6 +15,48 @@ const RESIDENT: u64 = 72;
 
 /// A record: whether there is a key, and the key.
 const RECORD: usize = 17;
+
+/// Decides among rows, each with the place of the first one that has the same key, if that is
+/// another.
+pub type ByFirsts = fn(&[u32], &[Option<u32>]) -> Resolution;
+
+/// One key or none of each row, and who decides by them.
+pub struct KeyRecords {
+    keys: Digests,
+    by_firsts: ByFirsts,
+}
+
+impl KeyRecords {
+    /// The records `name`, as [`Digests::open`] has them.
+    ///
+    /// # Errors
+    /// If their file cannot be opened.
+    pub fn open(
+        workspace: &Workspace,
+        name: &str,
+        budget: Option<u64>,
+        by_firsts: ByFirsts,
+    ) -> io::Result<Box<dyn Records>> {
+        let keys = Digests::open(workspace, name, budget)?;
+        Ok(Box::new(Self { keys, by_firsts }))
+    }
+}
+
+impl Records for KeyRecords {
+    fn push(&mut self, record: Option<&[u8]>) -> io::Result<()> {
+        let key = record.and_then(|record| record.first_chunk().copied());
+        self.keys.push(key.map(u128::from_le_bytes))
+    }
+
+    fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.keys.sync(lengths)
+    }
+
+    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
+        let firsts = self.keys.firsts(&alive)?;
+        Ok((self.by_firsts)(&alive, &firsts))
+    }
+}
 
 /// No row.
 const NONE: u32 = u32::MAX;
@@ -48,15 +91,6 @@ impl Digests {
             rest.copy_from_slice(&key.to_le_bytes());
         }
         self.log.append(&record)
-    }
-
-    /// Appends the key that a row emitted: 16 bytes, or none.
-    ///
-    /// # Errors
-    /// If the disk is full or fails.
-    pub fn push_record(&mut self, record: Option<&[u8]>) -> io::Result<()> {
-        let key = record.and_then(|record| record.first_chunk().copied());
-        self.push(key.map(u128::from_le_bytes))
     }
 
     /// Makes the keys durable.

@@ -3,10 +3,9 @@
 
 use std::io;
 
-use super::digests::Digests;
-use super::{Exchange, ExchangeError, Records, Resolution};
+use super::digests::KeyRecords;
+use super::{Exchange, Records, Resolution};
 use crate::io::Workspace;
-use crate::io::workspace::Lengths;
 
 /// Rows are recorded with a key of 128 bits, or nothing if they are like no other.
 pub struct ExactDuplicates;
@@ -18,32 +17,20 @@ impl Exchange for ExactDuplicates {
         name: &str,
         budget: Option<u64>,
     ) -> io::Result<Box<dyn Records + 'e>> {
-        Ok(Box::new(Keys(Digests::open(workspace, name, budget)?)))
+        KeyRecords::open(workspace, name, budget, first_stands)
     }
 }
 
-struct Keys(Digests);
-
-impl Records for Keys {
-    fn push(&mut self, record: Option<&[u8]>) -> io::Result<()> {
-        self.0.push_record(record)
-    }
-
-    fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
-        self.0.sync(lengths)
-    }
-
-    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
-        let mut resolution = Resolution::default();
-        for (&row, first) in alive.iter().zip(self.0.firsts(&alive)?) {
-            match first {
-                None => resolution.alive.push(row),
-                Some(first) => {
-                    let first = alive.get(first as usize).copied();
-                    resolution.dropped.push((row, first));
-                }
+fn first_stands(alive: &[u32], firsts: &[Option<u32>]) -> Resolution {
+    let mut resolution = Resolution::default();
+    for (&row, first) in alive.iter().zip(firsts) {
+        match first {
+            None => resolution.alive.push(row),
+            Some(first) => {
+                let first = alive.get(*first as usize).copied();
+                resolution.dropped.push((row, first));
             }
         }
-        Ok(resolution)
     }
+    resolution
 }

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use super::super::books::Books;
 use super::super::store::{self, Store, StoreWriter};
 use super::super::{RunError, write_error};
-use super::digests::Digests;
-use super::{Exchange, ExchangeError, Records, Resolution};
+use super::digests::KeyRecords;
+use super::{Exchange, Records, Resolution};
 use crate::io::Workspace;
 use crate::io::paths::PathWriter;
 use crate::io::source::MAX_ROW_BYTES;
-use crate::io::workspace::Lengths;
 use crate::sample::{Group, ImageContext, JsonText as _, Origin, RowError, Sample, python_json};
 
 /// Rows are recorded with the 128-bit key of their group.
@@ -24,39 +23,26 @@ impl Exchange for Grouping {
         name: &str,
         budget: Option<u64>,
     ) -> io::Result<Box<dyn Records + 'e>> {
-        Ok(Box::new(Keys(Digests::open(workspace, name, budget)?)))
+        KeyRecords::open(workspace, name, budget, side_by_side)
     }
 }
 
-struct Keys(Digests);
-
-impl Records for Keys {
-    fn push(&mut self, record: Option<&[u8]>) -> io::Result<()> {
-        self.0.push_record(record)
-    }
-
-    fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
-        self.0.sync(lengths)
-    }
-
-    /// Puts rows with equal keys beside each other, the groups in the order of their first rows.
-    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
-        let firsts = self.0.firsts(&alive)?;
-        let mut places: Vec<(u32, u32)> = (0..)
-            .zip(firsts)
-            .map(|(place, first)| (first.unwrap_or(place), place))
-            .collect();
-        places.sort_unstable();
-        let groups = places.chunk_by(|(a, _), (b, _)| a == b);
-        let sizes = groups.map(|group| u32::try_from(group.len()).unwrap_or(u32::MAX));
-        Ok(Resolution {
-            groups: Some(sizes.collect()),
-            alive: places
-                .iter()
-                .filter_map(|&(_, place)| alive.get(place as usize).copied())
-                .collect(),
-            ..Resolution::default()
-        })
+/// Puts rows with equal keys beside each other, the groups in the order of their first rows.
+fn side_by_side(alive: &[u32], firsts: &[Option<u32>]) -> Resolution {
+    let mut places: Vec<(u32, u32)> = (0..)
+        .zip(firsts)
+        .map(|(place, first)| (first.unwrap_or(place), place))
+        .collect();
+    places.sort_unstable();
+    let groups = places.chunk_by(|(a, _), (b, _)| a == b);
+    let sizes = groups.map(|group| u32::try_from(group.len()).unwrap_or(u32::MAX));
+    Resolution {
+        groups: Some(sizes.collect()),
+        alive: places
+            .iter()
+            .filter_map(|&(_, place)| alive.get(place as usize).copied())
+            .collect(),
+        ..Resolution::default()
     }
 }
 

@@ -4,7 +4,8 @@
 //! records, in row order; when the last row is in, the exchange decides which rows go on. Rows are known
 //! by their number among those that were set aside ([`pass`]), which grows with their identity.
 //!
-//! A kind of exchange is one file: how its records are kept, and how they decide. It is registered in [`of`], and nothing else tells kinds apart.
+//! A kind of exchange is one file: how its records are kept, and how they decide. It is registered
+//! in [`of`]; what of a recipe shares a pass is decided in [`crate::plan`].
 
 mod bounds;
 mod census;
