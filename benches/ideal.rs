@@ -1,6 +1,6 @@
 //! How fast the kernels alone go through the images of a corpus: what a program could reach that had
 //! nothing else to do. Files come one after the other from each of N threads, without rows, order,
-//! books or outputs.
+//! accounting or outputs.
 //!
 //!     cargo run --release --example ideal -- WORK DIR [--threads 2]
 //!

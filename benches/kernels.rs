@@ -156,7 +156,7 @@ fn parse(lines: &[String], context: &Arc<ImageContext>) -> Vec<Sample> {
 /// Runs an operator on rows; the error of the first that it refuses.
 fn apply(built: &Built, rows: &mut [Sample]) -> Result<(), RowError> {
     let setting = Setting {
-        collects: built.spec.kind.is_barrier(),
+        collects: built.spec.kind.is_exchange(),
         ..Setting::default()
     };
     for row in rows {

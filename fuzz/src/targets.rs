@@ -338,7 +338,7 @@ pub fn operators(bytes: &[u8]) {
         let name = spec.name;
         let mut sample = parse(line.as_bytes()).unwrap();
         let setting = Setting {
-            collects: spec.kind.is_barrier(),
+            collects: spec.kind.is_exchange(),
             ..Setting::default()
         };
         let Ok(outcome) = operator.run(spec, &mut sample, &setting) else {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::stat::{Stat, numbers_of, stats_of};
 use super::stored::{cascade, each_row, judge};
-use crate::exec::known::KnownStats;
+use crate::exec::cached_stats::CachedStats;
 use crate::io::format::OutputFormat;
 use crate::op::{BoundParam, ImageNeed, OpKind, OpSpec, Operator, Side, Verdict};
 use crate::plan::{self, Plan};
@@ -62,7 +62,7 @@ pub struct Recut {
     /// The recipe.
     pub recipe: Recipe,
     /// The stored stats.
-    pub known: KnownStats,
+    pub cached_stats: CachedStats,
     /// What the user should know.
     pub notes: Vec<String>,
     stats: Vec<Stat>,
@@ -78,7 +78,7 @@ struct Measured {
 }
 
 /// What the analysis or run at `path` says of itself, and where its stats are.
-fn load(path: &Path) -> Result<(Measured, KnownStats), RecutError> {
+fn load(path: &Path) -> Result<(Measured, CachedStats), RecutError> {
     let files = AnalysisFiles::new(path);
     let (measured, stats) = if files.json().exists() {
         let analysis = Analysis::read(path)?;
@@ -106,7 +106,7 @@ fn load(path: &Path) -> Result<(Measured, KnownStats), RecutError> {
             "no filter of the recipe measures anything: run the changed recipe",
         ));
     }
-    Ok((measured, KnownStats { path: stats }))
+    Ok((measured, CachedStats { path: stats }))
 }
 
 /// Changes bounds of the recipe of the analysis or run at `path`: the directory of either, or an output of a run.
@@ -119,7 +119,7 @@ pub fn prepare(
     output: &RecutOutput,
     cwd: &Path,
 ) -> Result<Recut, RecutError> {
-    let (stored, known) = load(path)?;
+    let (stored, cached_stats) = load(path)?;
     let version = stored.djr.as_str();
     if version != env!("CARGO_PKG_VERSION") {
         return Err(refused(
@@ -158,7 +158,7 @@ pub fn prepare(
     }
     Ok(Recut {
         recipe,
-        known,
+        cached_stats,
         notes,
         stats,
     })
@@ -224,14 +224,14 @@ impl Recut {
     /// # Errors
     /// If the stats cannot be read.
     pub fn left(&self) -> Result<u64, RecutError> {
-        cascade(&self.known.path, &self.stats, &self.recipe)
+        cascade(&self.cached_stats.path, &self.stats, &self.recipe)
             .map(|(_, left)| left)
             .map_err(|error| self.unreadable(error))
     }
 
     fn unreadable(&self, error: io::Error) -> RecutError {
         RecutError::Read {
-            path: self.known.path.clone(),
+            path: self.cached_stats.path.clone(),
             error,
         }
     }
@@ -281,7 +281,7 @@ impl Recut {
         };
         let (mut unknown, mut first) = (0_u64, 0);
         let round = self.recipe.rounds_stats();
-        each_row(&self.known.path, &self.stats, round, |row| {
+        each_row(&self.cached_stats.path, &self.stats, round, |row| {
             let mut steps = self.recipe.steps.iter();
             let undecided = steps.find_map(|step| match judge(step, &row.stats) {
                 Some(Verdict::Keep) => None,
@@ -420,7 +420,7 @@ fn check_set(key: &str, steps: &[Step]) -> Result<(), RecutError> {
 
 /// Whatever needs images and is not stored makes a fresh run necessary.
 fn check_steps(recipe: &Recipe) -> Result<(), RecutError> {
-    let barrier = plan::phases(&recipe.steps)
+    let exchange = plan::phases(&recipe.steps)
         .into_iter()
         .map(|phase| phase.group.start)
         .min()
@@ -447,8 +447,8 @@ fn check_steps(recipe: &Recipe) -> Result<(), RecutError> {
                 "run the changed recipe",
             ));
         }
-        if number >= barrier {
-            let decider = recipe.steps.get(barrier).map_or("", |step| step.name);
+        if number >= exchange {
+            let decider = recipe.steps.get(exchange).map_or("", |step| step.name);
             return Err(refused(
                 format!(
                     "{} stands behind {decider}, which decides among all rows: its stats do not get past it",

@@ -263,6 +263,7 @@ mod tests {
             json!({"outputs": [{"format": "llava", "path": "o.json", "sample": 5}], "max_memory": "2GB"}),
             json!({"process": [{"text_length_filter": {"min_len": "p5", "max_len": "-1.5sigma", "keep": "best 5%"}}]}),
             json!({"checkpoint": {"n_ops": 3}, "partition.mode": "auto", "work_dir": null}),
+            json!({"process": [{"general_fused_op": {"fused_op_list": [{"text_length_filter": {"min_len": 2}}, "clean_ip_mapper"]}}]}),
         ] {
             assert!(validator.is_valid(&good), "{good}");
         }
@@ -271,6 +272,7 @@ mod tests {
             json!({"np": "four"}),
             json!({"process": [{"text_lenght_filter": null}]}),
             json!({"process": [{"text_length_filter": {"min_length": 5}}]}),
+            json!({"process": [{"general_fused_op": {"fused_op_list": [{"text_length_filter": {"min": 2}}]}}]}),
             json!({"process": [{"text_length_filter": {"min_len": "5"}}]}),
             json!({"process": [{"text_length_filter": {"min_len": "p101"}}]}),
             json!({"process": [{"text_length_filter": {"keep": "most 5"}}]}),

@@ -113,7 +113,7 @@ fn probe_line(probe: Option<StepProbe>) -> String {
 }
 
 fn step_line(step: &Step) -> String {
-    let class = if step.spec.kind == OpKind::Filter && step.is_barrier() {
+    let class = if step.spec.kind == OpKind::Filter && step.is_exchange() {
         from_data(step)
     } else {
         step.spec.kind.words().to_owned()

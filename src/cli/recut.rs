@@ -47,7 +47,7 @@ pub fn main(args: &Args) -> Exit {
             if !args.run.quiet {
                 recut.notes.iter().for_each(|n| note(&format!("note: {n}")));
             }
-            runner::run_known(&recut.recipe, &args.run, recut.known)
+            runner::run_with_cached(&recut.recipe, &args.run, recut.cached_stats)
         }
         Err(failure) => {
             match &failure {

@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::args::RunArgs;
 use super::{Exit, error, note};
-use crate::exec::known::KnownStats;
+use crate::exec::cached_stats::CachedStats;
 use crate::exec::{self, Observer, Resume, RunError, RunOptions, RunOutcome};
 use crate::recipe::Recipe;
 use crate::record::OutputCounts;
@@ -21,14 +21,17 @@ pub fn run(recipe: &Recipe, args: &RunArgs) -> Exit {
 }
 
 /// Runs `recipe` on stats that were measured before.
-pub fn run_known(recipe: &Recipe, args: &RunArgs, known: KnownStats) -> Exit {
-    start(recipe, args, Some(known))
+pub fn run_with_cached(recipe: &Recipe, args: &RunArgs, cached: CachedStats) -> Exit {
+    start(recipe, args, Some(cached))
 }
 
-fn start(recipe: &Recipe, args: &RunArgs, known: Option<KnownStats>) -> Exit {
+fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>) -> Exit {
     let signals = Signals::watch();
     let options = match options(recipe, args, &signals) {
-        Ok(options) => RunOptions { known, ..options },
+        Ok(options) => RunOptions {
+            cached_stats,
+            ..options
+        },
         Err(exit) => return exit,
     };
     let outcome = if args.quiet {
@@ -78,7 +81,7 @@ pub(super) fn options(
         batch_rows: args.batch_rows,
         run_dir: args.run_dir.clone(),
         working_dir,
-        known: None,
+        cached_stats: None,
         interrupted: Arc::clone(&signals.interrupted),
         resume: match (args.resume, args.restart) {
             (true, _) => Resume::Continue,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::args::{RunArgs, inputs};
 use super::{Exit, error, note, runner};
 use crate::exec::RunError;
-use crate::exec::lines::{self, LineSample};
+use crate::exec::subset::{self, LineSample};
 use crate::io::format::OutputFormat;
 use crate::recipe::{
     self, Inputs, OutputSpec, PathStyle, Recipe, Sampler, Target, Validation, find_inputs,
@@ -130,7 +130,7 @@ fn copy_lines(args: &Args, inputs: &Inputs, target: &Target) -> Exit {
         sampler: args.sampler,
         shuffle: args.shuffle,
     };
-    match lines::copy(inputs, target, &sample) {
+    match subset::copy(inputs, target, &sample) {
         Ok(copied) => {
             if copied.written < args.n {
                 note(&format!(

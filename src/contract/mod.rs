@@ -415,7 +415,7 @@ impl Contract {
             let mut params = self.telling.clone();
             params.insert(name.clone(), json!("p50"));
             // What is no bound may be a text, but not one that stands for a number.
-            let taken = self.build(&params).map(|step| step.is_barrier());
+            let taken = self.build(&params).map(|step| step.is_exchange());
             if taken == Ok(true) && self.def.family == Family::Filter {
                 return Err(format!("takes {name} for a bound"));
             }
@@ -434,7 +434,7 @@ impl Contract {
             params.insert(bound.clone(), json!("p50"));
             let built = self.build(&params)?;
             let written = built.data().params;
-            if !built.is_barrier() || written.get(&bound) != Some(&json!("p50")) {
+            if !built.is_exchange() || written.get(&bound) != Some(&json!("p50")) {
                 return Err(format!("takes {bound} for a number"));
             }
             let left = self.run(&self.step(&params), &self.sound_rows(), 7, 2)?;

@@ -12,7 +12,7 @@ use crate::recipe::Inputs;
 /// What a run leaves, but for the manifest, which holds times.
 #[derive(PartialEq)]
 pub struct Left {
-    /// Files by name, or why a barrier could not decide.
+    /// Files by name, or why an exchange could not decide.
     files: Result<Vec<(String, Vec<u8>)>, String>,
     /// Codes of rows set aside.
     pub reasons: Vec<&'static str>,
@@ -61,7 +61,7 @@ impl Contract {
                 reasons: outcome.report.reasons.keys().map(|r| r.code).collect(),
                 files: Ok(files(&out, scratch.path()).map_err(failed)?),
             }),
-            Err(e @ RunError::Barrier { .. }) => Ok(Left {
+            Err(e @ RunError::Exchange { .. }) => Ok(Left {
                 reasons: Vec::new(),
                 files: Err(e.to_string()),
             }),

@@ -1,6 +1,6 @@
 //! Stats that rows bring along.
 
-use super::store::stats_from_json;
+use super::spill::store::stats_from_json;
 use crate::sample::{FieldPath, RowError, Sample};
 
 /// The field Data-Juicer keeps stats in.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::chain::{Chain, End, Work};
-use super::{RunError, run, setup};
+use super::stage::{Chain, RowEnd, Work};
+use super::{RunError, setup};
 use crate::io::LineSource;
 use crate::op::{Family, ImageNeed};
 use crate::plan;
@@ -24,7 +24,7 @@ pub struct StepProbe {
 }
 
 /// Runs the first rows of a recipe's inputs, at most `rows`, through its steps up to the first
-/// barrier, and writes nothing. One entry a step; `None` for those behind the barrier.
+/// exchange, and writes nothing. One entry a step; `None` for those behind the exchange.
 ///
 /// # Errors
 /// If an input cannot be read.
@@ -49,7 +49,7 @@ pub fn probe(
     let need = |phase| plan::image_need(&recipe.steps, phase, &[]);
     let chain = Chain {
         steps: &recipe.steps,
-        suffixes: run::suffixes(recipe, &inputs),
+        suffixes: setup::suffixes(recipe, &inputs),
         stream: plan::order(recipe, &phase.stream),
         group: phase.group.clone(),
         context: setup::image_context(recipe, &inputs, working_dir, need(&phase)),
@@ -83,12 +83,13 @@ pub fn probe(
             }
         }
         for row in &result.rows {
-            let (End::Dropped(step, _) | End::Failed(Stage::Step(step), ..)) = &row.end else {
+            let (RowEnd::Dropped(step, _) | RowEnd::Failed(Stage::Step(step), ..)) = &row.end
+            else {
                 continue;
             };
             if let Some(Some(probe)) = probes.get_mut(*step) {
                 match (&row.end, &mut probe.dropped) {
-                    (End::Dropped(..), Some(dropped)) => *dropped += 1,
+                    (RowEnd::Dropped(..), Some(dropped)) => *dropped += 1,
                     _ => probe.failed += 1,
                 }
             }

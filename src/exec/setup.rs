@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::driver::InFlight;
 use super::{RunError, RunOptions, write_error};
 use crate::io::Input;
-use crate::op::ImageNeed;
+use crate::op::{ImageNeed, SUFFIX};
 use crate::recipe::{Inputs, Recipe};
 use crate::sample::ImageContext;
 
@@ -94,4 +94,11 @@ pub fn limits(threads: usize, options: &RunOptions, decodes: bool) -> (usize, In
             bytes: budget.max(BATCH_BYTES),
         },
     )
+}
+
+/// The field that names the suffix of a row's input, and the suffix of each, if a step asks for it.
+pub fn suffixes(recipe: &Recipe, inputs: &[Input]) -> Option<(&'static str, Vec<String>)> {
+    let mut steps = recipe.steps.iter();
+    steps.find(|step| step.spec.reads_suffix)?;
+    Some((SUFFIX, inputs.iter().map(Input::suffix).collect()))
 }

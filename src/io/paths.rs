@@ -7,8 +7,19 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::recipe::PathStyle;
-use crate::sample::{RowError, Sample, each_path, is_url, join, normalise};
+use crate::sample::{RowError, Sample, each_path, is_url, join, normalise, words};
+
+words! {
+    /// How image paths are written.
+    PathStyle {
+        /// Absolute and normalised.
+        Absolute = "absolute",
+        /// As they came in.
+        Keep = "keep",
+        /// Relative to the output's directory.
+        Relative = "relative",
+    }
+}
 
 /// Writes image paths in one style.
 #[derive(Debug, Clone)]

@@ -47,7 +47,7 @@ impl Clusters {
     /// `rows` sets of one row each.
     ///
     /// # Panics
-    /// Never: the executor refuses more than 2^32 rows at a barrier before it gets here.
+    /// Never: the executor refuses more than 2^32 rows at an exchange before it gets here.
     #[must_use]
     pub fn new(rows: usize) -> Self {
         Self {

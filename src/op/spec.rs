@@ -40,7 +40,7 @@ pub enum OpKind {
 impl OpKind {
     /// Whether it must see every row before it can decide.
     #[must_use]
-    pub fn is_barrier(self) -> bool {
+    pub fn is_exchange(self) -> bool {
         matches!(
             self,
             Self::Near | Self::Census | Self::Selector | Self::Grouper

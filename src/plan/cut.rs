@@ -28,20 +28,20 @@ pub fn phases(steps: &[Step]) -> Vec<Phase> {
     // Whether the step at `at` is a census that has counted.
     let mut counted = false;
     loop {
-        let barrier = steps
+        let exchange = steps
             .iter()
             .skip(at + usize::from(counted))
-            .position(Step::is_barrier)
+            .position(Step::is_exchange)
             .map_or(steps.len(), |i| at + usize::from(counted) + i);
-        let stream = steps.get(at..barrier).unwrap_or_default();
+        let stream = steps.get(at..exchange).unwrap_or_default();
         let expands = stream.iter().rposition(|s| s.spec.kind == OpKind::Expander);
-        let barrier = stream
+        let exchange = stream
             .iter()
             .take(expands.unwrap_or(0))
             .position(|s| s.spec.kind == OpKind::Exact)
             .map(|i| at + i)
-            .or_else(|| (barrier < steps.len()).then_some(barrier));
-        let Some(barrier) = barrier else {
+            .or_else(|| (exchange < steps.len()).then_some(exchange));
+        let Some(exchange) = exchange else {
             phases.push(Phase {
                 stream: at..steps.len(),
                 group: steps.len()..steps.len(),
@@ -51,19 +51,19 @@ pub fn phases(steps: &[Step]) -> Vec<Phase> {
         let mut merged = false;
         let group_end = steps
             .iter()
-            .skip(barrier)
+            .skip(exchange)
             .position(|s| {
-                let joins = s.is_barrier() || s.spec.kind == OpKind::Exact;
+                let joins = s.is_exchange() || s.spec.kind == OpKind::Exact;
                 let ends = merged || !joins || s.spec.kind == OpKind::Census;
                 merged = s.spec.kind == OpKind::Grouper;
                 ends
             })
-            .map_or(steps.len(), |i| barrier + i);
+            .map_or(steps.len(), |i| exchange + i);
         // A census counts the rows that are left, and edits them before anyone else sees them.
-        let counts = group_end == barrier;
+        let counts = group_end == exchange;
         phases.push(Phase {
-            stream: at..barrier,
-            group: barrier..group_end.max(barrier + 1),
+            stream: at..exchange,
+            group: exchange..group_end.max(exchange + 1),
         });
         at = group_end;
         counted = counts;

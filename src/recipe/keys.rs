@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 
 use super::Validation;
-use super::model::{CompatStats, OnError, PathStyle, QuarantineLimit};
+use super::model::{CompatStats, OnError, QuarantineLimit};
 use super::yaml::{Node, Pos, Value, resolve};
+use crate::io::paths::PathStyle;
 
 /// What a value may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,8 +26,8 @@ pub use inputs::find_inputs;
 pub use keys::{BASE_KEYS, BaseKey, KEYS, KeyDef, Kind, Role, parse_size};
 pub use load::load;
 pub use model::{
-    CompatStats, FormatVersion, Inputs, OnError, OutputSpec, PathStyle, QuarantineLimit, Recipe,
-    RecipeSpec, Sampler, Step, StepSpec, Target, Tracer,
+    CompatStats, FormatVersion, Inputs, OnError, OutputSpec, QuarantineLimit, Recipe, RecipeSpec,
+    Sampler, Step, StepSpec, Target, Tracer,
 };
 pub use outputs::{
     OutputKey, PathProblem, check_local, check_named, check_path, check_place, output_keys,
@@ -36,6 +36,8 @@ pub use problem::{Problem, Problems};
 pub use schema::ParamSchema;
 pub use write::{Comments, scalar};
 
+/// How image paths are written.
+pub use crate::io::paths::PathStyle;
 /// How far images are checked before a row is written.
 pub use crate::sample::ImageCheck as Validation;
 

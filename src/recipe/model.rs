@@ -12,6 +12,7 @@ use super::problem::Problems;
 use super::wire;
 use crate::io::destination::is_stdout;
 use crate::io::format::{Options, OutputFormat};
+use crate::io::paths::PathStyle;
 use crate::io::{Destination, GivenRows};
 use crate::op::{BaseParams, Family, OpDef, OpSpec, Operator};
 use crate::sample::words;
@@ -292,18 +293,6 @@ pub struct OutputSpec {
     pub options: Options,
     /// 1-based line in the recipe; 0 for the default or the command line.
     pub line: usize,
-}
-
-words! {
-    /// How image paths are written.
-    PathStyle {
-        /// Absolute and normalised.
-        Absolute = "absolute",
-        /// As they came in.
-        Keep = "keep",
-        /// Relative to the output's directory.
-        Relative = "relative",
-    }
 }
 
 words! {
@@ -589,8 +578,8 @@ impl RecipeSpec {
 impl Step {
     /// Whether it must see every row before it can decide.
     #[must_use]
-    pub fn is_barrier(&self) -> bool {
-        self.spec.kind.is_barrier() || self.base.sees_all_rows()
+    pub fn is_exchange(&self) -> bool {
+        self.spec.kind.is_exchange() || self.base.sees_all_rows()
     }
 
     /// Its own parameters as the recipe writes them, defaults included.

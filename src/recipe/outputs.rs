@@ -7,11 +7,12 @@ use std::path::{Component, Path, PathBuf};
 use super::Validation;
 use super::inputs::locate;
 use super::keys::{Kind, bytes};
-use super::model::{Inputs, OutputSpec, PathStyle, Sampler, Target};
+use super::model::{Inputs, OutputSpec, Sampler, Target};
 use super::nearest::did_you_mean;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::io::Destination;
 use crate::io::format::{self, FormatOption, OptionKind, OptionValue, OutputFormat};
+use crate::io::paths::PathStyle;
 
 /// One key of an output.
 #[derive(Debug, Clone, Copy)]

@@ -11,8 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::Validation;
-use super::model::{Inputs, OutputSpec, PathStyle, Sampler, Target};
+use super::model::{Inputs, OutputSpec, Sampler, Target};
 use crate::io::format::{Options, OutputFormat};
+use crate::io::paths::PathStyle;
 use crate::io::{GivenRows, Source as _};
 
 /// What stands for standard input and standard output.

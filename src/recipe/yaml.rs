@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 
 /// Most nodes of a recipe, aliases expanded.
 const MAX_NODES: usize = 100_000;
@@ -304,7 +304,9 @@ impl Builder {
                     }
                 }
                 Event::Scalar(text, style, anchor, tag) => {
-                    self.scalar(at, span, &text, style, anchor, tag.as_deref())?;
+                    let unwritten = span.is_empty() && style == ScalarStyle::Plain;
+                    let at = self.place_of_scalar(at, unwritten);
+                    self.scalar(at, &text, style, anchor, tag.as_deref())?;
                 }
                 Event::SequenceStart(anchor, tag) => {
                     Self::check_tag(at, tag.as_deref(), "seq")?;
@@ -388,10 +390,21 @@ impl Builder {
         )
     }
 
+    /// Where a scalar stands: a value that is not written at all has an odd place, its key's is
+    /// better.
+    fn place_of_scalar(&self, at: Pos, unwritten: bool) -> Pos {
+        match self.stack.last() {
+            Some(Frame {
+                kind: Open::Map { key: Some(key), .. },
+                ..
+            }) if unwritten => key.1,
+            _ => at,
+        }
+    }
+
     fn scalar(
         &mut self,
         at: Pos,
-        span: Span,
         text: &str,
         style: ScalarStyle,
         anchor: usize,
@@ -407,14 +420,6 @@ impl Builder {
             *key = Some((text.to_owned(), at, plain && text == "<<"));
             return Ok(());
         }
-        // A value that is not written at all has an odd place; its key's is better.
-        let at = match self.stack.last() {
-            Some(Frame {
-                kind: Open::Map { key: Some(key), .. },
-                ..
-            }) if span.is_empty() && plain => key.1,
-            _ => at,
-        };
         let node = match tag {
             None if plain => Node::from_plain(at, text),
             None => Node::new(at, Value::Str(text.to_owned())),

@@ -6,25 +6,33 @@ use std::path::{Path, PathBuf};
 
 use crate::support::root;
 
-/// The modules of the table in ARCHITECTURE.md, and those that each may use. What the crates under
-/// `crates/` may use is in their `Cargo.toml`, and any module may use them.
-fn table() -> Vec<(String, Vec<String>)> {
+/// A table of ARCHITECTURE.md: its first column, and the names in its third. Its rows begin with
+/// `` | `PREFIX ``. What the crates under `crates/` may use is in their `Cargo.toml`, and any module
+/// may use them.
+fn table(prefix: &str) -> Vec<(String, Vec<String>)> {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let mut table = Vec::new();
     for line in page.lines() {
-        let Some(row) = line.strip_prefix("| `src/") else {
+        let Some(row) = line.strip_prefix(&format!("| `{prefix}")) else {
             continue;
         };
         let cells: Vec<&str> = row.trim_end_matches('|').split('|').collect();
         let [module, _, may_use] = cells[..] else {
             panic!("not three cells: {line}");
         };
-        let module = module.trim().trim_end_matches("/`").to_owned();
-        let words = may_use
-            .split(|c: char| !c.is_ascii_lowercase())
+        let module = module.trim().trim_end_matches(".rs`");
+        let module = module.trim_end_matches("/`").to_owned();
+        // What stands in brackets explains a name.
+        let plain: String = may_use
+            .split('(')
+            .map(|part| part.rsplit(')').next().unwrap_or_default())
+            .collect();
+        let words = plain
+            .split(|c: char| !c.is_ascii_lowercase() && c != '_')
             .filter(|word| !word.is_empty() && *word != "crates");
         table.push((module, words.map(str::to_owned).collect()));
     }
+    assert!(!table.is_empty(), "no table of {prefix}");
     table
 }
 
@@ -42,47 +50,166 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     out
 }
 
-#[test]
-fn modules_use_only_what_the_table_allows() {
-    let table = table();
-    let folders: BTreeSet<String> = fs::read_dir(root().join("src"))
-        .unwrap()
-        .flatten()
-        .filter(|entry| entry.path().is_dir())
+/// The files and folders of `dir`, as module names.
+fn modules_of(dir: &Path) -> BTreeSet<String> {
+    let names = fs::read_dir(dir).unwrap().flatten();
+    names
         .map(|entry| entry.file_name().into_string().unwrap())
-        .collect();
-    let listed: BTreeSet<String> = table.iter().map(|(module, _)| module.clone()).collect();
-    assert_eq!(folders, listed, "ARCHITECTURE.md's table and src/ differ");
+        .filter(|name| !["mod.rs", "lib.rs", "main.rs"].contains(&name.as_str()))
+        .map(|name| name.trim_end_matches(".rs").to_owned())
+        .collect()
+}
+
+/// The names that follow `from` in Rust code, each with its line: one after the path, or all of
+/// a list in braces, wherever it ends.
+fn used(code: &str, from: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(from) {
+        let line = code[..at].lines().count().max(1);
+        let text = code[..at].lines().last().unwrap_or_default();
+        if text.trim_start().starts_with("//")
+            || code[..at].ends_with(|c: char| c.is_alphanumeric() || c == ':' || c == '_')
+        {
+            continue;
+        }
+        let rest = &code[at + from.len()..];
+        let names = if let Some(list) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let end = list.find(|c| {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                depth < 0
+            });
+            let mut depth = 0;
+            let mut top = String::new();
+            for c in list[..end.unwrap()].chars() {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                if depth == 0 {
+                    top.push(c);
+                }
+            }
+            top
+        } else {
+            rest.split_once(|c: char| !c.is_alphanumeric() && c != '_')
+                .map_or(rest, |(name, _)| name)
+                .to_owned()
+        };
+        for name in names.split(',') {
+            let name = name.trim().split("::").next().unwrap_or_default();
+            let name = name.split_whitespace().next().unwrap_or_default();
+            if !name.is_empty() {
+                found.push((line, name.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+/// Where code under `src/` uses a module that `table` does not allow it. `paths` are ways to
+/// write the parent of the modules from `depth` folders below it.
+fn forbidden(
+    parent: &Path,
+    table: &[(String, Vec<String>)],
+    paths: impl Fn(usize) -> Vec<String>,
+    alias: &dyn Fn(&str) -> String,
+) -> Vec<String> {
+    let listed: BTreeSet<&String> = table.iter().map(|(module, _)| module).collect();
     let mut wrong = Vec::new();
-    for (module, allowed) in &table {
-        for file in sources(&root().join("src").join(module)) {
+    for (module, allowed) in table {
+        let folder = parent.join(module);
+        let files = if folder.is_dir() {
+            sources(&folder)
+        } else {
+            vec![parent.join(format!("{module}.rs"))]
+        };
+        for file in files {
+            let inside = file.strip_prefix(parent).unwrap().components().count();
+            let depth = inside - usize::from(file.ends_with("mod.rs"));
             let text = fs::read_to_string(&file).unwrap();
-            // Tests may look at everything; they stand at the end of a file.
-            let text = if file.ends_with("tests.rs") {
-                ""
-            } else {
-                text.split("#[cfg(test)]\nmod tests {").next().unwrap()
-            };
-            for (number, line) in text.lines().enumerate() {
-                for used in line.split("crate::").skip(1) {
-                    let name: String = used
-                        .chars()
-                        .take_while(|c| c.is_ascii_lowercase() || *c == '_')
-                        .collect();
-                    let comment = line.trim_start().starts_with("//");
-                    let known = listed.contains(&name) && name != *module && !comment;
-                    if known && !allowed.contains(&name) && !allowed.contains(&"all".to_owned()) {
-                        wrong.push(format!(
-                            "{}:{}: {module} may not use {name}",
-                            file.display(),
-                            number + 1
-                        ));
-                    }
+            for (line, name) in paths(depth).iter().flat_map(|path| used(&text, path)) {
+                let name = alias(&name);
+                let all = allowed.iter().any(|word| word == "all");
+                if name != *module && listed.contains(&name) && !all && !allowed.contains(&name) {
+                    let file = file.display();
+                    wrong.push(format!("{file}:{line}: {module} may not use {name}"));
                 }
             }
         }
     }
+    wrong
+}
+
+/// A module of `table` that can be reached from itself.
+fn circle(table: &[(String, Vec<String>)]) -> Option<String> {
+    // Rows whose needs are all taken away, again and again: what is left goes round.
+    let mut left: Vec<&(String, Vec<String>)> = table.iter().collect();
+    while !left.is_empty() {
+        let names: BTreeSet<&String> = left.iter().map(|row| &row.0).collect();
+        let before = left.len();
+        let stands = |row: &&(String, Vec<String>)| row.1.iter().any(|used| names.contains(used));
+        let kept: Vec<_> = left.iter().copied().filter(stands).collect();
+        if kept.len() == before {
+            return Some(
+                kept.iter()
+                    .map(|row| row.0.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            );
+        }
+        left = kept;
+    }
+    None
+}
+
+#[test]
+fn modules_use_only_what_the_table_allows() {
+    let table = table("src/");
+    let src = root().join("src");
+    let listed: BTreeSet<String> = table.iter().map(|(module, _)| module.clone()).collect();
+    assert_eq!(
+        modules_of(&src),
+        listed,
+        "ARCHITECTURE.md's table and src/ differ"
+    );
+    let wrong = forbidden(&src, &table, |_| vec!["crate::".to_owned()], &str::to_owned);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(circle(&table), None, "modules go round");
+}
+
+#[test]
+fn the_rooms_of_the_executor_use_only_what_its_table_allows() {
+    let table = table("exec/");
+    let exec = root().join("src/exec");
+    let listed: BTreeSet<String> = table.iter().map(|(module, _)| module.clone()).collect();
+    assert_eq!(
+        modules_of(&exec),
+        listed,
+        "ARCHITECTURE.md's table and src/exec/ differ"
+    );
+    let front = fs::read_to_string(exec.join("mod.rs")).unwrap();
+    // What `mod.rs` gives out under its own name is its room's.
+    let alias = |name: &str| {
+        let gives = |line: &&str| {
+            let line = line
+                .strip_prefix("pub use ")
+                .or_else(|| line.strip_prefix("use "));
+            line.is_some_and(|line| {
+                line.split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .any(|word| word == name)
+            })
+        };
+        let line = front.lines().find(gives).unwrap_or_default();
+        let path = line.trim_start_matches("pub ").trim_start_matches("use ");
+        let room = path.split("::").next().unwrap_or_default();
+        if listed.contains(room) {
+            room.to_owned()
+        } else {
+            name.to_owned()
+        }
+    };
+    let paths = |depth: usize| vec!["crate::exec::".to_owned(), "super::".repeat(depth)];
+    let wrong = forbidden(&exec, &table, paths, &alias);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(circle(&table), None, "rooms go round");
 }
 
 #[test]

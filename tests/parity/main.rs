@@ -18,6 +18,7 @@ mod case;
 mod contract;
 mod example;
 mod known;
+mod loader;
 mod recipes;
 mod replay;
 mod score;

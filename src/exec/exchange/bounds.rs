@@ -7,8 +7,8 @@
 use std::cmp::Ordering;
 use std::io;
 
-use super::super::store::{Store, StoreWriter, stats_from_json};
 use super::{Exchange, ExchangeError, Records, Resolution};
+use crate::exec::spill::store::{Store, StoreWriter, stats_from_json};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
 use crate::op::{Bounds, Decision, Filter, Keep, Verdict};

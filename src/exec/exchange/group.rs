@@ -3,11 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
-use super::super::books::Books;
-use super::super::store::{self, Store, StoreWriter};
-use super::super::{RunError, write_error};
 use super::digests::KeyRecords;
 use super::{Exchange, Records, Resolution};
+use crate::exec::accounting::Accounting;
+use crate::exec::spill::store::{self, Store, StoreWriter};
+use crate::exec::{RunError, write_error};
 use crate::io::Workspace;
 use crate::io::paths::PathWriter;
 use crate::io::source::MAX_ROW_BYTES;
@@ -63,7 +63,7 @@ pub struct Merging<'a> {
     /// How their images are found.
     pub images: &'a GroupImages,
     /// Where each row that goes into another is entered.
-    pub books: &'a mut Books,
+    pub accounting: &'a mut Accounting,
 }
 
 impl Merging<'_> {
@@ -122,11 +122,11 @@ impl Merging<'_> {
             }
             merged.push(&sample, &paths);
             if merged.bytes() > MAX_ROW_BYTES {
-                return Err(self.books.too_long(self.step, into));
+                return Err(self.accounting.too_long(self.step, into));
             }
             if merged.rows() > 1 {
                 let id = sample.raw_json("id");
-                self.books.merged(self.step, origin, id, into.offset)?;
+                self.accounting.merged(self.step, origin, id, into.offset)?;
             }
         }
         first

@@ -2,7 +2,7 @@
 //!
 //! In a worker thread each row gives a key for every exchange of its phase; the keys wait on disk as
 //! records, in row order; when the last row is in, the exchange decides which rows go on. Rows are known
-//! by their number among those that were set aside ([`pass`]), which grows with their identity.
+//! by their number among those that were set aside ([`stage`]), which grows with their identity.
 //!
 //! A kind of exchange is one file: how its records are kept, and how they decide. It is registered
 //! in [`of`]; what of a recipe shares a pass is decided in [`crate::plan`].
@@ -13,8 +13,8 @@ mod digests;
 mod exact;
 pub mod group;
 mod near;
-pub mod pass;
 mod select;
+pub mod stage;
 
 use std::io;
 use std::ops::Range;

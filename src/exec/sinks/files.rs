@@ -144,7 +144,7 @@ impl Sink for Files {
 
 /// `dir/base-03-of-12.ext`, cut at the first dot of the name as Data-Juicer does; while the count is
 /// not known, `dir/base-3.ext`.
-pub(in crate::exec) fn numbered(path: &Path, index: usize, count: Option<usize>) -> PathBuf {
+pub fn numbered(path: &Path, index: usize, count: Option<usize>) -> PathBuf {
     let name = path
         .file_name()
         .map(|n| n.to_string_lossy().into_owned())

@@ -13,7 +13,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 pub use caller::{Caller, Receiver};
-pub(super) use files::numbered;
+pub use files::numbered;
 
 use crate::io::format::Framing;
 use crate::io::workspace::Lengths;

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::llava::IMAGE_TOKEN;
 use super::{Format, FormatOption, Framing, Made, OptionKind, Options, Renderer, Setting};
+use crate::io::paths::PathStyle;
 use crate::io::paths::PathWriter;
-use crate::recipe::PathStyle;
 use crate::sample::{FieldPath, ImageCheck, JsonText, RowError, Sample, push_string};
 
 /// The format.

@@ -6,8 +6,8 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::{Format, Framing, Made, Options, Renderer, Setting};
+use crate::io::paths::PathStyle;
 use crate::io::paths::PathWriter;
-use crate::recipe::PathStyle;
 use crate::sample::{
     FieldPath, ImageCheck, ImageSlot, JsonText, RawJson, RowError, Sample, push_string,
 };

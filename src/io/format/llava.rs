@@ -15,8 +15,8 @@ use super::{
     push_ascii_json, strip,
 };
 use crate::io::Input;
+use crate::io::paths::PathStyle;
 use crate::io::paths::PathWriter;
-use crate::recipe::PathStyle;
 use crate::sample::{FieldPath, ImageCheck, ImageSlot, RowError, Sample};
 
 /// The format.

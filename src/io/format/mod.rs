@@ -18,8 +18,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use options::{FormatOption, OptionKind, OptionValue, Options};
 
+use crate::io::paths::PathStyle;
 use crate::io::paths::PathWriter;
-use crate::recipe::PathStyle;
 use crate::sample::{FieldPath, ImageCheck, RowError, Sample};
 
 /// All formats. One that is listed here can be written by recipes and by `djr convert`.

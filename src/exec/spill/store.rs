@@ -61,7 +61,7 @@ impl StoreWriter {
     /// If the disk is full or fails.
     pub fn push(&mut self, frame: &[u8]) -> io::Result<u32> {
         let ordinal = u32::try_from(self.ends.len())
-            .map_err(|_| io::Error::other("more than 2^32 rows before a barrier"))?;
+            .map_err(|_| io::Error::other("more than 2^32 rows before an exchange"))?;
         self.frames.append(frame)?;
         let end = self.frames.len();
         self.ends.push(end);

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use super::super::books::Books;
-use super::super::chain::{BatchResult, End, RowResult, Trace};
-use super::super::exact_keys::ExactKeys;
-use super::super::store::{self, Store, StoreWriter};
-use super::super::{RunError, write_error};
 use super::group::{GroupImages, Merging};
 use super::{PlacedExchange, Records};
+use crate::exec::accounting::Accounting;
+use crate::exec::spill::ExactKeys;
+use crate::exec::spill::store::{self, Store, StoreWriter};
+use crate::exec::stage::{BatchResult, RowEnd, RowResult, Trace};
+use crate::exec::{RunError, write_error};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 use crate::op::Common;
@@ -24,7 +24,7 @@ use crate::record::counts::{Word, lasting};
 use crate::sample::{ImageContext, Origin, RowError};
 
 /// Rows, records and failures that a phase has set aside so far.
-pub struct ExchangePass<'e> {
+pub struct ExchangeStage<'e> {
     names: Names,
     rows: StoreWriter,
     /// The records of each exchange of the phase, with its step.
@@ -126,7 +126,7 @@ pub fn remove_rows(workspace: &Workspace, phase: usize) {
     workspace.remove(&names.common());
 }
 
-impl<'e> ExchangePass<'e> {
+impl<'e> ExchangeStage<'e> {
     /// Opens the pass of phase `number`, new or as an earlier process left it. At most
     /// `key_budget` bytes of keys of each operator are held in memory.
     ///
@@ -172,7 +172,7 @@ impl<'e> ExchangePass<'e> {
         &mut self,
         batch: BatchResult,
         phase: &Phase,
-        books: &mut Books,
+        accounting: &mut Accounting,
     ) -> Result<(), RunError> {
         let BatchResult {
             rows,
@@ -182,20 +182,20 @@ impl<'e> ExchangePass<'e> {
         } = batch;
         for mut row in rows {
             let reached = match &row.end {
-                End::Failed(Stage::Step(step), ..) => phase.group.contains(step),
-                End::Alive => true,
+                RowEnd::Failed(Stage::Step(step), ..) => phase.group.contains(step),
+                RowEnd::Alive => true,
                 _ => false,
             };
-            if !books.admit(&row, &mut self.seen)? {
+            if !accounting.admit(&row, &mut self.seen)? {
                 continue;
             }
             if !reached {
-                books.ended(&row)?;
+                accounting.ended(&row)?;
                 continue;
             }
-            if matches!(row.end, End::Alive) {
-                books.sound();
-                books.write_produced(row.origin, &row.produced)?;
+            if matches!(row.end, RowEnd::Alive) {
+                accounting.sound();
+                accounting.write_produced(row.origin, &row.produced)?;
             }
             let frame = frames.get(row.frame.clone()).unwrap_or_default();
             self.set_aside(&mut row, frame, &records)
@@ -212,7 +212,7 @@ impl<'e> ExchangePass<'e> {
             let place = places.next().cloned();
             records.push(place.and_then(|place| emitted.get(place)))?;
         }
-        if let End::Failed(Stage::Step(step), error, verbatim) = &mut row.end {
+        if let RowEnd::Failed(Stage::Step(step), error, verbatim) = &mut row.end {
             let failed = FailedKey {
                 ordinal,
                 step: *step,
@@ -257,7 +257,7 @@ impl<'e> ExchangePass<'e> {
         workspace: &Workspace,
         steps: &[Step],
         images: &GroupImages,
-        books: &mut Books,
+        accounting: &mut Accounting,
         lengths: &mut Lengths,
     ) -> Result<Alive, RunError> {
         let failed = |e| write_error(workspace.directory().display(), e);
@@ -278,7 +278,7 @@ impl<'e> ExchangePass<'e> {
                     None => shown.push(ordinal),
                     Some(row) => {
                         let error = RowError::new(row.code, row.message.clone());
-                        books.failed(
+                        accounting.failed(
                             Stage::Step(number),
                             row.origin,
                             row.id.as_deref(),
@@ -288,20 +288,20 @@ impl<'e> ExchangePass<'e> {
                     }
                 }
             }
-            let resolution = records.decide(shown).map_err(|e| RunError::Barrier {
+            let resolution = records.decide(shown).map_err(|e| RunError::Exchange {
                 operator: step.name.to_owned(),
                 message: e.to_string(),
             })?;
-            books.took_from_data(number, resolution.from_data);
+            accounting.record_from_data(number, resolution.from_data);
             record_dropped(
                 number,
                 &resolution.dropped,
                 records.as_ref(),
                 &store,
                 &self.failed,
-                books,
+                accounting,
             )?;
-            books.count_repeated(number, resolution.repeated);
+            accounting.count_repeated(number, resolution.repeated);
             alive = resolution.alive;
             groups = resolution.groups.map(|sizes| (number, sizes));
             common.extend(resolution.common);
@@ -315,7 +315,7 @@ impl<'e> ExchangePass<'e> {
                     step,
                     store: &store,
                     images,
-                    books,
+                    accounting,
                 }
                 .merge(&alive, &sizes, &mut merged)?;
                 if workspace.is_kept() {
@@ -382,12 +382,12 @@ fn record_dropped(
     records: &dyn Records,
     store: &Store,
     failed: &HashMap<u32, FailedKey>,
-    books: &mut Books,
+    accounting: &mut Accounting,
 ) -> Result<(), RunError> {
     let context = Arc::new(ImageContext::default());
     let mut frame = Vec::new();
     let unreadable = |e| write_error("rows set aside on disk", e);
-    let traced = books.traces.get(step).is_some_and(Option::is_some);
+    let traced = accounting.traces.get(step).is_some_and(Option::is_some);
     let mut row_of = |ordinal: u32| -> Result<Told, RunError> {
         // A row whose key fails further on in the group was not stored.
         if let Some(row) = failed.get(&ordinal) {
@@ -402,22 +402,22 @@ fn record_dropped(
             trace,
         ))
     };
-    books.count_dropped(step, dropped.len() as u64);
-    if books.ledger.is_none() {
+    accounting.count_dropped(step, dropped.len() as u64);
+    if accounting.ledger.is_none() {
         return Ok(());
     }
     for &(ordinal, first) in dropped {
         let (origin, id, trace) = row_of(ordinal)?;
-        books.traced(trace.as_slice());
+        accounting.traced(trace.as_slice());
         if let Some(decision) = records.decision(ordinal).map_err(unreadable)? {
-            books.record_decided(step, origin, id.as_deref(), &decision)?;
+            accounting.record_decided(step, origin, id.as_deref(), &decision)?;
             continue;
         }
         let duplicate_of = first
             .map(&mut row_of)
             .transpose()?
             .map(|(origin, ..)| origin.offset);
-        books.record_dropped(step, origin, id.as_deref(), duplicate_of)?;
+        accounting.record_dropped(step, origin, id.as_deref(), duplicate_of)?;
     }
     Ok(())
 }

@@ -1,19 +1,19 @@
 //! The last pass: rows go to the outputs, or are set aside to be drawn from.
 
-use super::books::Books;
-use super::chain::{BatchResult, End, Rendered, RowResult};
-use super::draw::{LateFate, Survivors};
-use super::exact_keys::ExactKeys;
-use super::journal::{Left, Progress};
-use super::sinks::{self, Caller, Sink, SinkState};
-use super::store::StoreWriter;
-use super::{RunError, output_error, target_name, write_error};
+use super::draw::Survivors;
+use crate::exec::accounting::{Accounting, LateFate};
+use crate::exec::checkpoint::{Progress, Remaining};
+use crate::exec::error::{output_error, target_name};
+use crate::exec::sinks::{self, Caller, Sink, SinkState};
+use crate::exec::spill::{ExactKeys, StoreWriter};
+use crate::exec::stage::{BatchResult, Rendered, RowEnd, RowResult};
+use crate::exec::{RunError, write_error};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
 use crate::recipe::OutputSpec;
 
 /// The outputs of a run and what their samples will be drawn from.
-pub struct OutputPass<'a> {
+pub struct OutputStage<'a> {
     specs: &'a [OutputSpec],
     /// Open or complete outputs; samples get theirs when they are drawn.
     pub sinks: Vec<Option<Box<dyn Sink + 'a>>>,
@@ -24,7 +24,7 @@ pub struct OutputPass<'a> {
     seen: ExactKeys,
 }
 
-impl<'a> OutputPass<'a> {
+impl<'a> OutputStage<'a> {
     /// Opens the outputs, new or as an earlier process left them; `caller` receives those that go
     /// to it. At most `key_budget` bytes of keys that exact deduplicators have seen are held in
     /// memory.
@@ -66,7 +66,11 @@ impl<'a> OutputPass<'a> {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn consume(&mut self, batch: BatchResult, books: &mut Books) -> Result<(), RunError> {
+    pub fn consume(
+        &mut self,
+        batch: BatchResult,
+        accounting: &mut Accounting,
+    ) -> Result<(), RunError> {
         let BatchResult {
             rows,
             frames,
@@ -75,15 +79,15 @@ impl<'a> OutputPass<'a> {
             ..
         } = batch;
         for mut row in rows {
-            if !books.admit(&row, &mut self.seen)? {
+            if !accounting.admit(&row, &mut self.seen)? {
                 continue;
             }
-            if !matches!(row.end, End::Alive) {
-                books.ended(&row)?;
+            if !matches!(row.end, RowEnd::Alive) {
+                accounting.ended(&row)?;
                 continue;
             }
-            books.write_stats(stats.get(row.stats.clone()).unwrap_or_default())?;
-            self.write(&mut row, &rendered, &frames, books)?;
+            accounting.write_stats(stats.get(row.stats.clone()).unwrap_or_default())?;
+            self.write(&mut row, &rendered, &frames, accounting)?;
         }
         Ok(())
     }
@@ -93,7 +97,7 @@ impl<'a> OutputPass<'a> {
         row: &mut RowResult,
         rendered: &[u8],
         frames: &[u8],
-        books: &mut Books,
+        accounting: &mut Accounting,
     ) -> Result<(), RunError> {
         let mut wrote = false;
         let mut refused = false;
@@ -113,14 +117,14 @@ impl<'a> OutputPass<'a> {
                 }
                 (Rendered::Refused(error, verbatim), _) => {
                     refused = true;
-                    books.refused(index, row.origin, row.id.as_deref(), &error, &verbatim)?;
+                    accounting.refused(index, row.origin, row.id.as_deref(), &error, &verbatim)?;
                 }
                 (Rendered::Bytes(_), None) => {}
             }
         }
         let sampled = self.rows.is_some();
         if wrote || sampled {
-            books.write_produced(row.origin, &row.produced)?;
+            accounting.write_produced(row.origin, &row.produced)?;
         }
         if let Some(store) = &mut self.rows {
             let frame = frames.get(row.frame.clone()).unwrap_or_default();
@@ -129,18 +133,18 @@ impl<'a> OutputPass<'a> {
                 .and_then(|_| self.survivors.push(row.origin.identity(), wrote, refused))
                 .map_err(|e| write_error("rows set aside on disk", e))?;
         }
-        books.traced(&row.traces);
+        accounting.traced(&row.traces);
         if wrote || !sampled {
             let fate = if wrote {
                 LateFate::Written
             } else {
                 LateFate::Refused
             };
-            books.settled(row.origin, row.id.as_deref(), fate)?;
+            accounting.settled(row.origin, row.id.as_deref(), fate)?;
         } else if !refused {
-            books.sound();
+            accounting.sound();
         }
-        books.reached_outputs += 1;
+        accounting.reached_outputs += 1;
         Ok(())
     }
 
@@ -148,8 +152,8 @@ impl<'a> OutputPass<'a> {
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Left, RunError> {
-        Ok(Left::Rows(Progress {
+    pub fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Remaining, RunError> {
+        Ok(Remaining::Rows(Progress {
             sinks: self.sync(lengths)?,
             ..at.clone()
         }))

@@ -4,7 +4,7 @@
 
 use std::io::{self, Seek, Write};
 
-use super::store::StoreWriter;
+use super::spill::store::StoreWriter;
 use super::{RunError, setup, write_error};
 use crate::hash::{PythonRandom, priority};
 use crate::io::atomic::Keep;

@@ -3,16 +3,27 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::chain::{BatchResult, Chain, Work};
-use super::driver;
-use super::journal::Cursor;
-use super::known::KnownStats;
+use serde::{Deserialize, Serialize};
+
+use super::chain::{Chain, Work};
 use super::readahead::Readahead;
-use super::setup::{BATCH_BYTES, limits};
-use super::store::Store;
-use super::{RunError, RunOptions, write_error};
+use super::row::BatchResult;
+use crate::exec::cached_stats::CachedStats;
+use crate::exec::driver;
+use crate::exec::setup::{BATCH_BYTES, limits};
+use crate::exec::spill::store::Store;
+use crate::exec::{RunError, RunOptions, write_error};
 use crate::io::source::InputSummary;
-use crate::io::{Input, LineSource};
+use crate::io::{Input, LineSource, Position};
+
+/// How far a phase has got.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Cursor {
+    /// It reads the inputs.
+    Inputs(Position),
+    /// It reads rows of the phase before, and this many of them are done.
+    Rows(usize),
+}
 
 /// Where a phase reads from.
 pub enum Source {
@@ -87,9 +98,9 @@ pub fn drive(
     };
     let summaries = match source {
         Source::Inputs(mut lines) => {
-            let mut known = options.known.as_ref().map(KnownStats::open);
-            if let Some(known) = &mut known {
-                known.skip(lines.summaries().iter().map(|read| read.rows).sum())?;
+            let mut cached = options.cached_stats.as_ref().map(CachedStats::open);
+            if let Some(cached) = &mut cached {
+                cached.skip(lines.summaries().iter().map(|read| read.rows).sum())?;
             }
             let readahead = Readahead::start(&chain.context);
             let next = || {
@@ -104,9 +115,12 @@ pub fn drive(
                     readahead.offer(&batch);
                 }
                 let rows = batch.lines.len();
-                let known = known.as_mut().map(|known| known.next(rows)).transpose()?;
+                let cached = cached
+                    .as_mut()
+                    .map(|cached| cached.next(rows))
+                    .transpose()?;
                 let size = batch.data.len();
-                let work = Work::Raw(batch, known);
+                let work = Work::Raw(batch, cached);
                 Ok(Some(((work, Cursor::Inputs(lines.position())), size)))
             };
             driver::ordered(pool, limit, next, work, consume)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::RunError;
-use super::store::stats_from_json;
+use super::spill::store::stats_from_json;
 use crate::io::{Input, LineSource, RawBatch};
 use crate::op::ImageNeed;
 use crate::recipe::Step;
@@ -16,7 +16,7 @@ use crate::sample::{Origin, StatKey, Stats};
 /// Where stats of all rows of the inputs are: one line of JSON a row, in input order, as
 /// `stats.jsonl` of an analysis has them.
 #[derive(Debug, Clone)]
-pub struct KnownStats {
+pub struct CachedStats {
     /// The file.
     pub path: PathBuf,
 }
@@ -25,7 +25,7 @@ pub struct KnownStats {
 pub struct KnownReader(LineSource);
 
 /// What is known of one row.
-pub struct KnownRow {
+pub struct CachedRow {
     stats: Stats,
     /// Every image of the row decodes.
     pub images_decode: bool,
@@ -33,7 +33,7 @@ pub struct KnownRow {
     failed: Vec<StepNumber>,
 }
 
-impl KnownStats {
+impl CachedStats {
     /// Starts reading.
     #[must_use]
     pub fn open(&self) -> KnownReader {
@@ -71,7 +71,7 @@ impl KnownReader {
     }
 }
 
-impl KnownRow {
+impl CachedRow {
     /// Reads one line, which must be about the row at `origin`.
     ///
     /// # Errors

@@ -3,16 +3,15 @@
 use std::io;
 use std::sync::Arc;
 
-use super::books::Books;
-use super::chain::{End, Rendered};
-use super::draw;
-use super::journal::Progress;
-use super::output_pass::OutputPass;
-use super::run::Run;
-use super::sinks::{self, Sink};
-use super::store::{self, Store};
-use super::stream::{Source, drive};
-use super::{RunError, output_error, target_name, write_error};
+use super::Run;
+use crate::exec::accounting::Accounting;
+use crate::exec::checkpoint::Progress;
+use crate::exec::error::{output_error, target_name};
+use crate::exec::output::{self, OutputStage};
+use crate::exec::sinks::{self, Sink};
+use crate::exec::spill::store::{self, Store};
+use crate::exec::stage::{Rendered, RowEnd, Source, drive};
+use crate::exec::{RunError, write_error};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 use crate::op::ImageNeed;
@@ -59,11 +58,23 @@ impl Checked {
     }
 }
 
+/// A sampled output of the last phase.
+#[derive(Clone, Copy)]
+struct Sampled<'s> {
+    /// Its number among the outputs.
+    index: usize,
+    spec: &'s OutputSpec,
+    /// The rows that it is drawn from.
+    store: &'s Arc<Store>,
+    /// How far the run is.
+    progress: &'s Progress,
+}
+
 impl<'a> Run<'a> {
     /// Draws and writes all sampled outputs of the last phase.
     pub(super) fn write_samples(
         &mut self,
-        pass: &mut OutputPass<'a>,
+        pass: &mut OutputStage<'a>,
         progress: &Progress,
     ) -> Result<(), RunError> {
         let Some(rows) = pass.rows.take() else {
@@ -71,10 +82,16 @@ impl<'a> Run<'a> {
         };
         let failed = |e| write_error("rows set aside on disk", e);
         let store = Arc::new(rows.finish().map_err(failed)?);
-        let recipe = self.fixed.recipe;
+        let recipe = self.context.recipe;
         for (index, spec) in recipe.outputs.iter().enumerate() {
             if spec.sample.is_some() {
-                self.write_sample(index, spec, &store, pass, progress)?;
+                let sampled = Sampled {
+                    index,
+                    spec,
+                    store: &store,
+                    progress,
+                };
+                self.write_sample(sampled, pass)?;
             }
         }
         self.settle_survivors(&store, pass)
@@ -82,22 +99,22 @@ impl<'a> Run<'a> {
 
     fn write_sample(
         &mut self,
-        index: usize,
-        spec: &OutputSpec,
-        store: &Arc<Store>,
-        pass: &mut OutputPass<'a>,
-        progress: &Progress,
+        sampled: Sampled<'_>,
+        pass: &mut OutputStage<'a>,
     ) -> Result<(), RunError> {
+        let Sampled {
+            index, progress, ..
+        } = sampled;
         let failed = |e| write_error("rows set aside on disk", e);
-        let mut checked = Checked::open(&self.fixed.workspace, index).map_err(failed)?;
+        let mut checked = Checked::open(&self.context.workspace, index).map_err(failed)?;
         if pass.sinks.get(index).is_none_or(Option::is_none) {
-            self.check_sample(index, spec, store, pass, &mut checked, progress)?;
-            let sink = self.fill_sample(index, spec, store, &checked)?;
+            self.check_sample(sampled, pass, &mut checked)?;
+            let sink = self.fill_sample(sampled, &checked)?;
             if let Some(slot) = pass.sinks.get_mut(index) {
                 *slot = Some(sink);
             }
             // Later checkpoints take the sample for done: which rows it has must be durable first.
-            self.journal.save(&mut self.books, |lengths| {
+            self.checkpointer.save(&mut self.accounting, |lengths| {
                 checked.sync(lengths).map_err(failed)?;
                 pass.left(progress, lengths)
             })?;
@@ -109,8 +126,8 @@ impl<'a> Run<'a> {
             }
         }
         pass.survivors.mark_written(&chosen);
-        let reached = self.books.reached_outputs;
-        if let Some(counts) = self.books.report.outputs.get_mut(index) {
+        let reached = self.accounting.reached_outputs;
+        if let Some(counts) = self.accounting.report.outputs.get_mut(index) {
             counts.candidates = reached;
             counts.written = chosen.len() as u64;
             counts.refused = checked.refused();
@@ -124,74 +141,85 @@ impl<'a> Run<'a> {
     /// sample.
     fn check_sample(
         &mut self,
-        index: usize,
-        spec: &OutputSpec,
-        store: &Arc<Store>,
-        pass: &mut OutputPass<'a>,
+        sampled: Sampled<'_>,
+        pass: &mut OutputStage<'a>,
         checked: &mut Checked,
-        progress: &Progress,
     ) -> Result<(), RunError> {
+        let Sampled {
+            index,
+            spec,
+            store,
+            progress,
+        } = sampled;
         let failed = |e| write_error("rows set aside on disk", e);
         let wanted = usize::try_from(spec.sample.unwrap_or(0)).unwrap_or(usize::MAX);
         let mut draw = pass.survivors.draw(spec);
         let mut sound = 0;
-        let mut known = 0;
+        let mut drawn = 0;
         let Self {
-            fixed,
-            books,
-            journal,
+            context,
+            accounting,
+            checkpointer,
             ..
         } = self;
-        let checking = fixed.sample_chain(index, spec, spec.validate)?;
+        let checking = context.sample_chain(index, spec, spec.validate)?;
         loop {
             let candidates = draw.next(wanted.saturating_sub(sound));
             if candidates.is_empty() {
                 return Ok(());
             }
             // An earlier process drew the same rows in the same order and checked some of them.
-            let again = (checked.sound.len() - known).min(candidates.len());
+            let again = (checked.sound.len() - drawn).min(candidates.len());
             let (_, rest) = candidates.split_at(again);
             let mut order = rest.iter().copied();
             let source = Source::rows(Arc::clone(store), Arc::new(rest.to_vec()), None);
-            let mut save =
-                |pass: &mut OutputPass<'a>, checked: &mut Checked, books: &mut Books, now: bool| {
-                    if !now && (!journal.is_due() || books.in_a_streak()) {
-                        return Ok(());
-                    }
-                    journal.save(books, |lengths| {
-                        checked.sync(lengths).map_err(failed)?;
-                        pass.left(progress, lengths)
-                    })
-                };
-            let passed = drive(&fixed.pool, fixed.options, &checking, source, |batch, _| {
-                books.report.images.add(batch.images);
-                for row in batch.rows {
-                    let Some(ordinal) = order.next() else { break };
-                    let error = match (row.rendered.into_iter().next(), row.end) {
-                        (Some(Rendered::Refused(error, verbatim)), _)
-                        | (None, End::Failed(_, error, verbatim)) => Some((error, verbatim)),
-                        _ => None,
-                    };
-                    checked.push(ordinal, error.is_none()).map_err(failed)?;
-                    match error {
-                        None => books.sound(),
-                        Some((error, verbatim)) => books.refused(
-                            index,
-                            row.origin,
-                            row.id.as_deref(),
-                            &error,
-                            &verbatim,
-                        )?,
-                    }
+            let mut save = |pass: &mut OutputStage<'a>,
+                            checked: &mut Checked,
+                            accounting: &mut Accounting,
+                            now: bool| {
+                if !now && (!checkpointer.is_due() || accounting.in_a_streak()) {
+                    return Ok(());
                 }
-                books.check_share(checked.refused(), checked.sound.len() as u64)?;
-                save(pass, checked, books, false)
-            })?;
+                checkpointer.save(accounting, |lengths| {
+                    checked.sync(lengths).map_err(failed)?;
+                    pass.left(progress, lengths)
+                })
+            };
+            let passed = drive(
+                &context.pool,
+                context.options,
+                &checking,
+                source,
+                |batch, _| {
+                    accounting.report.images.add(batch.images);
+                    for row in batch.rows {
+                        let Some(ordinal) = order.next() else { break };
+                        let error = match (row.rendered.into_iter().next(), row.end) {
+                            (Some(Rendered::Refused(error, verbatim)), _)
+                            | (None, RowEnd::Failed(_, error, verbatim)) => Some((error, verbatim)),
+                            _ => None,
+                        };
+                        checked.push(ordinal, error.is_none()).map_err(failed)?;
+                        match error {
+                            None => accounting.sound(),
+                            Some((error, verbatim)) => accounting.refused(
+                                index,
+                                row.origin,
+                                row.id.as_deref(),
+                                &error,
+                                &verbatim,
+                            )?,
+                        }
+                    }
+                    accounting.check_share(checked.refused(), checked.sound.len() as u64)?;
+                    save(pass, checked, accounting, false)
+                },
+            )?;
             if passed.interrupted {
-                save(pass, checked, books, true)?;
+                save(pass, checked, accounting, true)?;
                 return Err(RunError::Interrupted);
             }
-            known += candidates.len();
+            drawn += candidates.len();
             sound = checked.chosen().count();
         }
     }
@@ -199,22 +227,23 @@ impl<'a> Run<'a> {
     /// Writes the rows that were found sound.
     fn fill_sample(
         &mut self,
-        index: usize,
-        spec: &OutputSpec,
-        store: &Arc<Store>,
+        sampled: Sampled<'_>,
         checked: &Checked,
     ) -> Result<Box<dyn Sink + 'a>, RunError> {
-        let fixed = &self.fixed;
+        let Sampled {
+            index, spec, store, ..
+        } = sampled;
+        let context = &self.context;
         let mut chosen: Vec<u32> = checked.chosen().collect();
-        if !draw::keeps_its_order(spec) {
+        if !output::keeps_its_order(spec) {
             chosen.sort_unstable();
         }
-        let mut sink = sinks::open(index, spec, &fixed.workspace, None, self.caller.as_ref())
+        let mut sink = sinks::open(index, spec, &context.workspace, None, self.caller.as_ref())
             .map_err(|e| write_error(target_name(spec), e))?;
-        let writing = fixed.sample_chain(index, spec, Validation::None)?;
+        let writing = context.sample_chain(index, spec, Validation::None)?;
         let passed = drive(
-            &fixed.pool,
-            fixed.options,
+            &context.pool,
+            context.options,
             &writing,
             Source::rows(Arc::clone(store), Arc::new(chosen), None),
             |batch, _| {
@@ -234,8 +263,8 @@ impl<'a> Run<'a> {
     }
 
     /// Records the fate of rows that no unsampled output wrote, now that all samples are drawn.
-    fn settle_survivors(&mut self, store: &Store, pass: &OutputPass<'a>) -> Result<(), RunError> {
-        let context = self.fixed.image_context(ImageNeed::None);
+    fn settle_survivors(&mut self, store: &Store, pass: &OutputStage<'a>) -> Result<(), RunError> {
+        let context = self.context.image_context(ImageNeed::None);
         let mut frame = Vec::new();
         for (ordinal, fate) in pass.survivors.unsettled() {
             store
@@ -243,7 +272,7 @@ impl<'a> Run<'a> {
                 .map_err(|e| write_error("rows set aside on disk", e))?;
             let (sample, _) = store::decode(&frame, &context)
                 .map_err(|e| write_error("rows set aside on disk", e))?;
-            self.books
+            self.accounting
                 .settled(sample.origin(), sample.raw_json("id"), fate)?;
         }
         Ok(())

@@ -1,5 +1,8 @@
 //! The account of a run: every row that enters is entered here once more when it ends.
 
+mod failures;
+mod trace;
+
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -9,14 +12,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::chain::{BatchResult, End, Rendered, RowResult, StepCost, Trace};
-use super::draw::LateFate;
-use super::exact_keys::ExactKeys;
-use super::{RunError, target_name, write_error};
+use self::failures::Failures;
+use self::trace::TraceFile;
+use super::error::target_name;
+use super::spill::ExactKeys;
+use super::stage::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
+use super::{RunError, write_error};
 use crate::io::source::MAX_ROW_BYTES;
 use crate::io::workspace::{Lengths, sync_pending};
 use crate::io::{Input, PendingFile, ProducedFiles, Workspace};
-use crate::op::{Decision, Family, OpKind, Operator};
+use crate::op::{Decision, Family};
 use crate::recipe::{OnError, QuarantineLimit, Recipe, Step, Target};
 use crate::record::counts::{FromData, Reason};
 use crate::record::ledger::{Ledger, PackedLog};
@@ -28,15 +33,19 @@ use crate::record::{
 };
 use crate::sample::{Origin, Produced, RowError, as_text};
 
-/// Rows in a row that could not be processed from which on something outside the data is at
-/// fault, say an image directory that was unmounted.
-const STREAK_LIMIT: u64 = 2000;
-
-/// A share of rows is judged once this many could not be processed.
-const JUDGED_FROM: u64 = 1000;
+/// What became of a row that reached the outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LateFate {
+    /// Some output wrote it.
+    Written,
+    /// Every output that considered it refused it.
+    Refused,
+    /// Only samples could have written it, and none drew it.
+    NotDrawn,
+}
 
 /// Counts, ledger, quarantine, stats and traces of one run.
-pub struct Books {
+pub struct Accounting {
     /// The numbers so far.
     pub report: RunReport,
     /// The ledger, if the run has a directory.
@@ -51,10 +60,7 @@ pub struct Books {
     pub traces: Vec<Option<TraceFile>>,
     /// Rows that came as far as the outputs.
     pub reached_outputs: u64,
-    /// Rows that could not be processed, and how many of them came last without a sound one.
-    failing: u64,
-    streak: u64,
-    limit: QuarantineLimit,
+    failures: Failures,
     on_error: OnError,
     input_names: Vec<String>,
     step_names: Vec<String>,
@@ -62,9 +68,9 @@ pub struct Books {
     produced: ProducedFiles,
 }
 
-/// What the books hold beyond their files.
+/// What the accounting hold beyond their files.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct BooksState {
+pub struct AccountingState {
     /// The numbers.
     pub report: RunReport,
     traces: Vec<(u64, Vec<String>)>,
@@ -72,16 +78,8 @@ pub struct BooksState {
     failing: u64,
 }
 
-/// The first rows that a step changed or dropped, as Data-Juicer's tracer writes them, or what a
-/// step notes of rows in a file that its parameters name.
-pub struct TraceFile {
-    path: PathBuf,
-    left: u64,
-    lines: Vec<String>,
-}
-
-impl Books {
-    /// Opens the books of a run, new or as an earlier process left them.
+impl Accounting {
+    /// Opens the accounting of a run, new or as an earlier process left them.
     ///
     /// # Errors
     /// If a file cannot be opened.
@@ -91,7 +89,7 @@ impl Books {
         inputs: &[Input],
         limit: QuarantineLimit,
         workspace: &Workspace,
-        before: Option<BooksState>,
+        before: Option<AccountingState>,
     ) -> Result<Self, RunError> {
         let step_names: Vec<String> = recipe.steps.iter().map(|s| s.name.to_owned()).collect();
         let named = |name: &String| StepCounts {
@@ -134,7 +132,7 @@ impl Books {
                     .map_err(|e| write_error(path.display(), e))
             })
             .transpose()?;
-        let mut books = Self {
+        let mut accounting = Self {
             report,
             ledger,
             quarantine,
@@ -146,9 +144,7 @@ impl Books {
                 .map(|step| TraceFile::of(recipe, step, files))
                 .collect(),
             reached_outputs: 0,
-            failing: 0,
-            streak: 0,
-            limit,
+            failures: Failures::new(limit),
             on_error: recipe.on_error,
             input_names: inputs.iter().map(Input::name).collect(),
             step_names,
@@ -156,22 +152,22 @@ impl Books {
             produced: ProducedFiles::default(),
         };
         if let Some(before) = before {
-            books.report = before.report;
-            books.reached_outputs = before.reached_outputs;
-            books.failing = before.failing;
-            for (file, (left, lines)) in books.traces.iter_mut().flatten().zip(before.traces) {
+            accounting.report = before.report;
+            accounting.reached_outputs = before.reached_outputs;
+            accounting.failures.resume(before.failing);
+            for (file, (left, lines)) in accounting.traces.iter_mut().flatten().zip(before.traces) {
                 file.left = left;
                 file.lines = lines;
             }
         }
-        Ok(books)
+        Ok(accounting)
     }
 
     /// Makes the files durable and returns what else there is.
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<BooksState> {
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<AccountingState> {
         if let Some(ledger) = &mut self.ledger {
             ledger.sync(lengths)?;
         }
@@ -184,7 +180,7 @@ impl Books {
             let target = stats.target().to_owned();
             sync_pending(stats, &target, lengths)?;
         }
-        Ok(BooksState {
+        Ok(AccountingState {
             report: self.report.clone(),
             traces: self
                 .traces
@@ -193,7 +189,7 @@ impl Books {
                 .map(|file| (file.left, file.lines.clone()))
                 .collect(),
             reached_outputs: self.reached_outputs,
-            failing: self.failing,
+            failing: self.failures.count(),
         })
     }
 
@@ -201,12 +197,12 @@ impl Books {
     /// made, so that a run that stops for it is resumed before the first row it cost.
     #[must_use]
     pub fn in_a_streak(&self) -> bool {
-        self.streak > 0 && self.limit != QuarantineLimit::None
+        self.failures.in_a_streak()
     }
 
-    /// A row was sound: no streak goes on.
+    /// A row was sound: no streak of failures goes on.
     pub fn sound(&mut self) {
-        self.streak = 0;
+        self.failures.end_streak();
     }
 
     /// Stops the run if more rows of those read could not be processed than it allows.
@@ -214,41 +210,15 @@ impl Books {
     /// # Errors
     /// [`RunError::TooManyBad`].
     pub fn check_limit(&self) -> Result<(), RunError> {
-        self.check_share(self.failing, self.report.rows_in)
+        self.check_share(self.failures.count(), self.report.rows_in)
     }
 
-    /// As [`Books::check_limit`], of `rows` rows of which `failing` could not be processed.
+    /// As [`Accounting::check_limit`], of `rows` rows of which `failing` could not be processed.
     ///
     /// # Errors
     /// [`RunError::TooManyBad`].
     pub fn check_share(&self, failing: u64, rows: u64) -> Result<(), RunError> {
-        #[expect(clippy::cast_precision_loss, reason = "a share")]
-        let share = || failing as f64 / rows.max(1) as f64;
-        let broken = match self.limit {
-            QuarantineLimit::None => false,
-            QuarantineLimit::Rows(most) => failing > most,
-            QuarantineLimit::Share(most) => {
-                failing >= JUDGED_FROM && share() > most
-                    || self.streak >= STREAK_LIMIT && most < 1.0
-            }
-        };
-        if !broken {
-            return Ok(());
-        }
-        let (reason, count) = self
-            .report
-            .reasons
-            .iter()
-            .max_by_key(|(_, count)| **count)
-            .map_or(("", 0), |(reason, count)| (reason.code, *count));
-        Err(RunError::TooManyBad {
-            failing,
-            rows,
-            limit: self.limit,
-            streak: self.streak,
-            reason,
-            count,
-        })
+        self.failures.check(failing, rows, &self.report.reasons)
     }
 
     /// Adds what a batch of rows fresh from the input, or of a later phase, cost.
@@ -327,7 +297,7 @@ impl Books {
                 .rendered
                 .iter()
                 .all(|r| matches!(r, Rendered::Refused(..)));
-        let sound = !matches!(row.end, End::Failed(..)) && !refused;
+        let sound = !matches!(row.end, RowEnd::Failed(..)) && !refused;
         for &(step, key) in &row.exact {
             let first = seen
                 .first(step, key, row.origin.offset, sound)
@@ -349,13 +319,13 @@ impl Books {
     pub fn ended(&mut self, row: &RowResult) -> Result<(), RunError> {
         self.traced(&row.traces);
         match &row.end {
-            End::Alive => Ok(()),
-            End::Dropped(step, decision) => {
+            RowEnd::Alive => Ok(()),
+            RowEnd::Dropped(step, decision) => {
                 self.sound();
                 self.count_dropped(*step, 1);
                 self.record_decided(*step, row.origin, row.id.as_deref(), decision)
             }
-            End::Failed(stage, error, verbatim) => {
+            RowEnd::Failed(stage, error, verbatim) => {
                 self.failed(*stage, row.origin, row.id.as_deref(), error, verbatim)
             }
         }
@@ -364,7 +334,7 @@ impl Books {
     /// Records a row that could not be processed.
     ///
     /// # Errors
-    /// As [`Books::ended`].
+    /// As [`Accounting::ended`].
     pub fn failed(
         &mut self,
         stage: Stage,
@@ -374,7 +344,7 @@ impl Books {
         row: &[u8],
     ) -> Result<(), RunError> {
         self.set_aside(stage, origin, id, error, row)?;
-        self.failing += 1;
+        self.failures.count_one();
         if self.on_error == OnError::Drop {
             self.report.dropped += 1;
         } else {
@@ -399,7 +369,7 @@ impl Books {
     /// Records that an output refused a row; what becomes of the row is settled later.
     ///
     /// # Errors
-    /// As [`Books::ended`].
+    /// As [`Accounting::ended`].
     pub fn refused(
         &mut self,
         output: usize,
@@ -431,7 +401,7 @@ impl Books {
                 (Fate::Kept, None)
             }
             LateFate::Refused => {
-                self.failing += 1;
+                self.failures.count_one();
                 if self.on_error == OnError::Drop {
                     self.report.dropped += 1;
                 } else {
@@ -516,7 +486,7 @@ impl Books {
     #[must_use]
     pub fn too_long(&self, step: usize, first: Origin) -> RunError {
         let input = self.input_names.get(first.file as usize);
-        RunError::Barrier {
+        RunError::Exchange {
             operator: self.step_names.get(step).cloned().unwrap_or_default(),
             message: format!(
                 "the group that begins with {}:{} is longer than {} MiB, the most that one row may be",
@@ -528,7 +498,7 @@ impl Books {
     }
 
     /// Notes what a step took from the data.
-    pub fn took_from_data(&mut self, step: usize, from_data: Vec<FromData>) {
+    pub fn record_from_data(&mut self, step: usize, from_data: Vec<FromData>) {
         self.step(step).from_data = from_data;
     }
 
@@ -627,7 +597,7 @@ impl Books {
                 error: error.clone(),
             });
         }
-        self.streak += 1;
+        self.failures.extend_streak();
         *self
             .report
             .reasons
@@ -677,57 +647,8 @@ impl Books {
     }
 }
 
-impl TraceFile {
-    fn of(recipe: &Recipe, step: &Step, files: Option<&RunFiles>) -> Option<Self> {
-        if let Operator::Expander(op) = &step.operator
-            && let Some(path) = op.notes_path()
-        {
-            return Some(Self {
-                path: path.to_owned(),
-                left: u64::MAX,
-                lines: Vec::new(),
-            });
-        }
-        let tracer = &recipe.tracer;
-        let wanted =
-            tracer.open && (tracer.ops.is_empty() || tracer.ops.iter().any(|op| op == step.name));
-        // Data-Juicer pairs rows with parts that are not theirs where a mapper makes several rows
-        // of one, so there is no such trace to match.
-        let rowwise = matches!(step.spec.kind, OpKind::Mapper | OpKind::Filter);
-        let files = files.filter(|_| wanted && rowwise)?;
-        Some(Self {
-            path: files.trace(step.name),
-            left: tracer.rows,
-            lines: Vec::new(),
-        })
-    }
-
-    fn push(&mut self, trace: &Trace) {
-        if self.left > 0 {
-            self.left -= 1;
-            self.lines.push(crate::sample::python_json(&trace.entry));
-        }
-    }
-
-    /// Writes what was collected into the file that will hold it.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn write(&self, workspace: &Workspace) -> Result<PendingFile, RunError> {
-        let write = || {
-            let mut file = workspace.pending(&self.path)?;
-            for line in &self.lines {
-                file.write_all(line.as_bytes())?;
-                file.write_all(b"\n")?;
-            }
-            Ok(file)
-        };
-        write().map_err(|e| write_error(self.path.display(), e))
-    }
-}
-
 /// Where rows are set aside.
-pub(super) fn quarantine_path(files: Option<&RunFiles>) -> PathBuf {
+pub fn quarantine_path(files: Option<&RunFiles>) -> PathBuf {
     files.map_or_else(
         || RunFiles::new("stdout.djr").quarantine(),
         RunFiles::quarantine,
@@ -772,7 +693,7 @@ fn raw_id(id: Option<&str>) -> Option<&RawValue> {
 const MAX_ID_BYTES: usize = 256;
 
 /// Data-Juicer writes the survivors' stats beside its export: `clean.jsonl` → `clean_stats.jsonl`.
-pub(super) fn stats_path(recipe: &Recipe) -> Option<PathBuf> {
+pub fn stats_path(recipe: &Recipe) -> Option<PathBuf> {
     if !recipe.steps.iter().any(|s| s.family == Family::Filter) {
         return None;
     }

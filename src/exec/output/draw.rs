@@ -1,24 +1,14 @@
-//! Fixed-size samples of the rows that reached the outputs.
+//! RunContext-size samples of the rows that reached the outputs.
 
 use std::io;
 
 use hashbrown::HashSet;
 
+use crate::exec::accounting::LateFate;
 use crate::hash::{PythonRandom, priority};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 use crate::recipe::{OutputSpec, Sampler};
-
-/// What became of a row that reached the outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LateFate {
-    /// Some output wrote it.
-    Written,
-    /// Every output that considered it refused it.
-    Refused,
-    /// Only samples could have written it, and none drew it.
-    NotDrawn,
-}
 
 /// The rows that reached the outputs, by ordinal: identity and fate so far.
 pub struct Survivors {

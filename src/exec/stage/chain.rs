@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
-use smallvec::SmallVec;
 
-use super::driver;
-use super::known::{self, KnownRow};
-use super::own_stats::{STATS_FIELD, take_stats};
-use super::store::{self, Store};
+use super::row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
+use crate::exec::cached_stats::{self, CachedRow};
+use crate::exec::driver;
+use crate::exec::own_stats::take_stats;
+use crate::exec::spill::store::{self, Store};
 use crate::io::RawBatch;
 use crate::io::format::Renderer;
 use crate::op::{Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, RowKey, Setting};
@@ -22,8 +22,8 @@ use crate::recipe::{Step, Validation};
 use crate::record::stats::READ;
 use crate::record::{Stage, StatsError, StepNumber};
 use crate::sample::{
-    FieldPath, ImageContext, ImageCounts, ImageSlot, JsonText as _, Origin, Produced, RowError,
-    Sample, StatValue, Unread, read_json, read_row,
+    FieldPath, ImageContext, ImageSlot, JsonText as _, Origin, RowError, Sample, StatValue, Unread,
+    read_row,
 };
 
 /// Every how many rows an operator is timed; timing each would cost as much as a text filter.
@@ -81,83 +81,9 @@ pub struct OutputWork<'a> {
     pub validate: Validation,
 }
 
-/// Where a row's way ended.
-#[derive(Debug)]
-pub enum End {
-    /// It goes on.
-    Alive,
-    /// A filter dropped it.
-    Dropped(usize, Box<Decision>),
-    /// It could not be processed.
-    Failed(Stage, RowError, Vec<u8>),
-}
-
-/// A row's record for one output.
-#[derive(Debug)]
-pub enum Rendered {
-    /// These bytes of [`BatchResult::rendered`].
-    Bytes(Range<usize>),
-    /// The output refuses the row.
-    Refused(RowError, Vec<u8>),
-}
-
-/// What became of one row.
-#[derive(Debug)]
-pub struct RowResult {
-    /// Where it came from.
-    pub origin: Origin,
-    /// Its `id` as JSON, if it has one.
-    pub id: Option<Box<str>>,
-    /// Where it ended.
-    pub end: End,
-    /// Keys of the exact deduplicators of the stream that it reached.
-    pub exact: SmallVec<[(usize, u128); 1]>,
-    /// Its records for the exchanges of the phase in [`BatchResult::records`], in step order; empty
-    /// if it did not get there.
-    pub records: SmallVec<[Range<usize>; 1]>,
-    /// Its frame in [`BatchResult::frames`].
-    pub frame: Range<usize>,
-    /// Its stats in [`BatchResult::stats`].
-    pub stats: Range<usize>,
-    /// Its records, one an output.
-    pub rendered: SmallVec<[Rendered; 1]>,
-    /// What traced steps did to it.
-    pub traces: Vec<Trace>,
-    /// Files that operators made of it, to be written if it lives.
-    pub produced: Vec<Arc<Produced>>,
-    /// Whether rounding decided at the step that it has just passed.
-    pub rounding: bool,
-}
-
-impl RowResult {
-    fn new(origin: Origin, sample: &Sample) -> Self {
-        Self {
-            id: sample.raw_json("id").map(Into::into),
-            ..Self::unread(origin)
-        }
-    }
-
-    /// A row of which nothing is known.
-    fn unread(origin: Origin) -> Self {
-        Self {
-            origin,
-            id: None,
-            end: End::Alive,
-            exact: SmallVec::new(),
-            records: SmallVec::new(),
-            frame: 0..0,
-            stats: 0..0,
-            rendered: SmallVec::new(),
-            traces: Vec::new(),
-            produced: Vec::new(),
-            rounding: false,
-        }
-    }
-}
-
 /// How far a row is.
 #[derive(Clone, Copy)]
-struct Going<'k> {
+struct RowState<'k> {
     /// The step it is in.
     at: Stage,
     /// Its images are known to decode.
@@ -165,98 +91,13 @@ struct Going<'k> {
     /// Its number in the batch.
     index: usize,
     /// What an earlier run measured of it.
-    known: Option<&'k KnownRow>,
+    cached: Option<&'k CachedRow>,
     /// An operator made it, with others, of the row that was read.
     is_part: bool,
 }
 
-/// What a step has to tell of a row: what it did to it, if it is traced, or noted of it.
-#[derive(Debug)]
-pub struct Trace {
-    /// The step.
-    pub step: usize,
-    /// The entry as Data-Juicer writes it.
-    pub entry: Value,
-}
-
-impl Trace {
-    /// A row whose text a mapper changed, behind the fields that were asked for.
-    fn changed(
-        step: usize,
-        mut told: Map<String, Value>,
-        before: Option<Value>,
-        after: Option<Value>,
-    ) -> Option<Self> {
-        if before == after {
-            return None;
-        }
-        // A text that is not there is an empty one to Data-Juicer's tracer.
-        let text = |value: Option<Value>| value.unwrap_or_else(|| "".into());
-        told.insert("original_text".to_owned(), text(before));
-        told.insert("processed_text".to_owned(), text(after));
-        let entry = Value::Object(told);
-        Some(Self { step, entry })
-    }
-
-    /// A row that a filter dropped, with its stats.
-    pub fn dropped(step: usize, sample: &Sample) -> Self {
-        let mut json = Vec::new();
-        sample.write_json(&[(STATS_FIELD, &sample.stats)], &mut json);
-        Self {
-            step,
-            entry: read_json(&String::from_utf8_lossy(&json)).unwrap_or_default(),
-        }
-    }
-}
-
-/// What the steps cost on a batch.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct StepCost {
-    /// Rows that ran through the step.
-    pub rows: u64,
-    /// Rows that were timed.
-    pub timed: u64,
-    /// Time of the timed rows in nanoseconds.
-    pub nanos: u64,
-    /// Rows that a mapper changed.
-    pub changed: u64,
-    /// Rows it made beyond one of one.
-    pub repeated: u64,
-    /// Rows that a filter would decide differently if it did not round what it measured.
-    pub rounding_decided: u64,
-}
-
-/// The outcome of a batch, rows in order.
-#[derive(Debug, Default)]
-pub struct BatchResult {
-    /// One entry a row.
-    pub rows: Vec<RowResult>,
-    /// Frames for the store.
-    pub frames: Vec<u8>,
-    /// Records for exchanges.
-    pub records: Vec<u8>,
-    /// Rendered records.
-    pub rendered: Vec<u8>,
-    /// Rendered stats, one JSON object a row.
-    pub stats: Vec<u8>,
-    /// What was measured of each row, one line a row in order.
-    pub row_stats: Vec<u8>,
-    /// Costs, one entry a step of the recipe.
-    pub costs: Vec<StepCost>,
-    /// What was read of images.
-    pub images: ImageCounts,
-    /// Rows read; an operator may have made several of one.
-    pub read: u64,
-    /// Bytes of rows read.
-    pub bytes: u64,
-    /// What is known of the rows does not fit them, or does not suffice; ends the run.
-    pub fault: Option<String>,
-    /// A row set aside cannot be read back; ends the run.
-    pub unreadable: Option<std::io::Error>,
-}
-
 /// How a row's way through the operators ended.
-enum Way {
+enum ChainEnd {
     /// It reached the end, or a filter dropped it.
     Whole,
     /// The step made these parts of it.
@@ -272,7 +113,7 @@ impl Chain<'_> {
             ..BatchResult::default()
         };
         match work {
-            Work::Raw(mut batch, known) => {
+            Work::Raw(mut batch, cached) => {
                 result.bytes = batch.data.len() as u64;
                 result.read = batch.lines.len() as u64;
                 let last = batch.lines.len().saturating_sub(1);
@@ -284,13 +125,13 @@ impl Chain<'_> {
                     } else {
                         Cow::Borrowed(batch.bytes(line))
                     };
-                    let known = known.as_ref().and_then(|known| {
-                        let row = known.bytes(known.lines.get(index)?);
-                        KnownRow::parse(row, line.origin)
+                    let cached = cached.as_ref().and_then(|cached| {
+                        let row = cached.bytes(cached.lines.get(index)?);
+                        CachedRow::parse(row, line.origin)
                             .map_err(|fault| result.fault = Some(fault))
                             .ok()
                     });
-                    let images_decode = known.as_ref().is_some_and(|known| known.images_decode);
+                    let images_decode = cached.as_ref().is_some_and(|cached| cached.images_decode);
                     let sample = match &line.problem {
                         Some(problem) => Err(Unread::new(problem.clone(), bytes)),
                         None => read_row(bytes, line.origin, &self.context),
@@ -298,7 +139,7 @@ impl Chain<'_> {
                     self.row(
                         line.origin,
                         sample.map(|s| (s, images_decode)),
-                        known.as_ref(),
+                        cached.as_ref(),
                         index,
                         &mut result,
                     );
@@ -348,25 +189,25 @@ impl Chain<'_> {
         &self,
         origin: Origin,
         sample: Result<(Sample, bool), Unread>,
-        known: Option<&KnownRow>,
+        cached: Option<&CachedRow>,
         index: usize,
         result: &mut BatchResult,
     ) {
         match sample {
             Ok((sample, images_decode)) => {
                 let row = RowResult::new(origin, &sample);
-                let going = Going {
+                let state = RowState {
                     at: Stage::Read,
                     images_decode,
                     index,
-                    known,
+                    cached,
                     is_part: false,
                 };
-                self.go_on(sample, row, going, result);
+                self.run_row(sample, row, state, result);
             }
             Err(unread) => {
                 let row = RowResult {
-                    end: End::Failed(Stage::Read, unread.error, unread.bytes),
+                    end: RowEnd::Failed(Stage::Read, unread.error, unread.bytes),
                     ..RowResult::unread(origin)
                 };
                 self.write_row_stats(None, false, &row, result);
@@ -376,32 +217,32 @@ impl Chain<'_> {
     }
 
     /// Runs a row from where it is; a panic of an operator ends that row only.
-    fn go_on(
+    fn run_row(
         &self,
         mut sample: Sample,
         mut row: RowResult,
-        mut going: Going<'_>,
+        mut state: RowState<'_>,
         result: &mut BatchResult,
     ) {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let outcome = self.steps_of(&mut sample, &mut row, &mut going, result)?;
-            if matches!((&outcome, &row.end), (Way::Whole, End::Alive)) {
+            let outcome = self.run_steps(&mut sample, &mut row, &mut state, result)?;
+            if matches!((&outcome, &row.end), (ChainEnd::Whole, RowEnd::Alive)) {
                 sample.release_texts();
-                self.finish(&sample, going.images_decode, &mut row, result);
+                self.finish(&sample, state.images_decode, &mut row, result);
                 row.produced = sample.produced().to_vec();
             }
             Ok(outcome)
         }));
         result.images.add(sample.image_counts());
         let error = match outcome {
-            Ok(Ok(Way::Whole)) => None,
-            Ok(Ok(Way::Parts(step, parts))) => {
+            Ok(Ok(ChainEnd::Whole)) => None,
+            Ok(Ok(ChainEnd::Parts(step, parts))) => {
                 // One line a row that was read: of the whole, up to here.
-                if !going.is_part {
-                    self.write_row_stats(Some(&sample), going.images_decode, &row, result);
+                if !state.is_part {
+                    self.write_row_stats(Some(&sample), state.images_decode, &row, result);
                 }
-                going.at = Stage::Step(step);
-                return self.parts_go_on(&sample, row, going, parts, result);
+                state.at = Stage::Step(step);
+                return self.run_parts(&sample, row, state, parts, result);
             }
             Ok(Err(error)) => Some(error),
             Err(panic) => Some(RowError::new(
@@ -410,57 +251,57 @@ impl Chain<'_> {
             )),
         };
         if let Some(error) = error {
-            row.end = End::Failed(going.at, error, verbatim(&sample));
+            row.end = RowEnd::Failed(state.at, error, verbatim(&sample));
         }
-        if !going.is_part {
-            self.write_row_stats(Some(&sample), going.images_decode, &row, result);
+        if !state.is_part {
+            self.write_row_stats(Some(&sample), state.images_decode, &row, result);
         }
         result.rows.push(row);
     }
 
-    /// Runs the parts that the step at `going.at` made of a row from the next step on. One copy of
+    /// Runs the parts that the step at `state.at` made of a row from the next step on. One copy of
     /// the row is alive at a time.
-    fn parts_go_on(
+    fn run_parts(
         &self,
         sample: &Sample,
         whole: RowResult,
-        going: Going<'_>,
+        state: RowState<'_>,
         parts: Vec<Part>,
         result: &mut BatchResult,
     ) {
         let mut traces = whole.traces;
         for (number, part) in (0..).zip(parts) {
             let origin = whole.origin.part(number);
-            let images_decode = going.images_decode && !part.writes(&self.context.image_key);
-            let going = Going {
+            let images_decode = state.images_decode && !part.writes(&self.context.image_key);
+            let state = RowState {
                 images_decode,
-                known: None,
+                cached: None,
                 is_part: true,
-                ..going
+                ..state
             };
             match part.of(sample, number) {
                 Ok(part) => {
                     let mut row = RowResult::new(origin, &part);
                     row.traces = std::mem::take(&mut traces);
-                    self.go_on(part, row, going, result);
+                    self.run_row(part, row, state, result);
                 }
                 Err(error) => result.rows.push(RowResult {
                     id: whole.id.clone(),
-                    end: End::Failed(going.at, error, verbatim(sample)),
+                    end: RowEnd::Failed(state.at, error, verbatim(sample)),
                     ..RowResult::unread(origin)
                 }),
             }
         }
     }
 
-    fn steps_of(
+    fn run_steps(
         &self,
         sample: &mut Sample,
         row: &mut RowResult,
-        going: &mut Going<'_>,
+        state: &mut RowState<'_>,
         result: &mut BatchResult,
-    ) -> Result<Way, RowError> {
-        let passed = if let Stage::Step(step) = going.at {
+    ) -> Result<ChainEnd, RowError> {
+        let passed = if let Stage::Step(step) = state.at {
             step + 1
         } else {
             self.enter(sample)?;
@@ -473,16 +314,16 @@ impl Chain<'_> {
             else {
                 break;
             };
-            going.at = Stage::Step(number);
+            state.at = Stage::Step(number);
             cost.rows += 1;
-            let clock = going
+            let clock = state
                 .index
                 .is_multiple_of(self.timed_every)
                 .then(Instant::now);
             let traced = self.traced.get(number).copied().unwrap_or(false);
             let edits = sample.edits();
-            if let Some(known) = going.known
-                && let Err(fault) = known.fill(step, &mut sample.stats, self.ujson)
+            if let Some(cached) = state.cached
+                && let Err(fault) = cached.fill(step, &mut sample.stats, self.ujson)
             {
                 let line = sample.origin().line;
                 result.fault = Some(format!(
@@ -502,8 +343,8 @@ impl Chain<'_> {
             let parts = match done? {
                 Outcome::Parts(parts) => parts,
                 Outcome::Dropped(decision) => {
-                    row.end = End::Dropped(number, decision);
-                    return Ok(Way::Whole);
+                    row.end = RowEnd::Dropped(number, decision);
+                    return Ok(ChainEnd::Whole);
                 }
                 Outcome::Key(RowKey::Exact(key)) if !self.group.contains(&number) => {
                     row.exact.extend(key.map(|key| (number, key)));
@@ -523,12 +364,12 @@ impl Chain<'_> {
                     value: StatValue::Int(0),
                     limit: "at least 1".to_owned(),
                 };
-                row.end = End::Dropped(number, Box::new(decision));
-                return Ok(Way::Whole);
+                row.end = RowEnd::Dropped(number, Box::new(decision));
+                return Ok(ChainEnd::Whole);
             }
             cost.changed += u64::from(parts.len() > 1 || parts.iter().any(|part| !part.is_same()));
             cost.repeated += parts.len() as u64 - 1;
-            return Ok(Way::Parts(number, parts));
+            return Ok(ChainEnd::Parts(number, parts));
         }
         if !self.stream.is_sorted() {
             let wrote = |number: usize, key: &str| {
@@ -541,7 +382,7 @@ impl Chain<'_> {
                 by.min().unwrap_or(usize::MAX)
             });
         }
-        Ok(Way::Whole)
+        Ok(ChainEnd::Whole)
     }
 
     /// What is done to a row before its first step.
@@ -561,12 +402,12 @@ impl Chain<'_> {
         step: &Step,
         sample: &Sample,
     ) -> Result<(Map<String, Value>, Option<Value>), RowError> {
-        let mut told = Map::new();
+        let mut fields = Map::new();
         for key in self.trace_keys {
             let value = sample.value(&FieldPath::new(key))?;
-            told.insert(key.clone(), value.unwrap_or_default());
+            fields.insert(key.clone(), value.unwrap_or_default());
         }
-        Ok((told, sample.value(&step.base.text_key)?))
+        Ok((fields, sample.value(&step.base.text_key)?))
     }
 
     /// Runs one operator on a row, and keeps what it tells of it but for its end.
@@ -590,9 +431,9 @@ impl Chain<'_> {
         let before = before.transpose()?;
         let outcome = step.operator.run(&step.spec, sample, &setting)?;
         row.rounding = rounding.get() > 0;
-        if let Some((told, text)) = before {
+        if let Some((fields, text)) = before {
             let now = sample.value(&step.base.text_key)?;
-            row.traces.extend(Trace::changed(number, told, text, now));
+            row.traces.extend(Trace::changed(number, fields, text, now));
         }
         match &outcome {
             Outcome::Dropped(_) if traced => row.traces.push(Trace::dropped(number, sample)),
@@ -623,12 +464,12 @@ impl Chain<'_> {
             return;
         }
         let error = match &row.end {
-            End::Failed(Stage::Read, error, _) => Some(StatsError {
+            RowEnd::Failed(Stage::Read, error, _) => Some(StatsError {
                 by: READ.into(),
                 step: None,
                 code: error.code.into(),
             }),
-            End::Failed(Stage::Step(number), error, _) => Some(StatsError {
+            RowEnd::Failed(Stage::Step(number), error, _) => Some(StatsError {
                 by: self.steps.get(*number).map_or("", |step| step.name).into(),
                 step: Some(StepNumber::at(*number)),
                 code: error.code.into(),
@@ -636,7 +477,7 @@ impl Chain<'_> {
             _ => None,
         };
         let sound = images_decode || sample.is_some_and(Sample::images_known_to_decode);
-        known::write_line(
+        cached_stats::write_line(
             row.origin,
             sample.map(|sample| &sample.stats),
             sound,

@@ -1,0 +1,79 @@
+//! What is said of a run beyond its recipe, and what it says while it goes on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::cached_stats::CachedStats;
+use super::memory;
+use crate::recipe::QuarantineLimit;
+use crate::record::RunReport;
+
+/// What the command line says of a run, beyond the recipe.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Worker threads; default: all cores.
+    pub threads: Option<usize>,
+    /// Memory the run should stay within, in bytes; default: half of what there is.
+    pub max_memory: Option<u64>,
+    /// Rows a batch; default: by how dear a row is. Never changes the outcome.
+    pub batch_rows: Option<usize>,
+    /// Where the manifest, ledger and quarantine go; default: beside the first output.
+    pub run_dir: Option<PathBuf>,
+    /// What relative paths of outputs and images refer to.
+    pub working_dir: PathBuf,
+    /// Stats that were measured before.
+    pub cached_stats: Option<CachedStats>,
+    /// Set by a signal: the run ends after the batch in hand.
+    pub interrupted: Arc<AtomicBool>,
+    /// What becomes of an unfinished run of the same outputs.
+    pub resume: Resume,
+    /// Time between checkpoints; default: ten seconds, and so seldom that they cost at most a
+    /// fiftieth of the run.
+    pub checkpoint_every: Option<Duration>,
+    /// How many rows may fail before the run stops; default: as the recipe says.
+    pub max_quarantine: Option<QuarantineLimit>,
+}
+
+impl RunOptions {
+    /// Memory the run stays within, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.max_memory.unwrap_or_else(memory::default_budget)
+    }
+}
+
+/// What becomes of an unfinished run of the same outputs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// It is in the way: the run fails and says so.
+    #[default]
+    Refuse,
+    /// It is gone on with; without one, the run starts from the beginning.
+    Continue,
+    /// It is thrown away.
+    Restart,
+}
+
+/// Hears how far a run is.
+pub trait Observer {
+    /// Called after each batch; `phase` counts from 0.
+    fn progress(&mut self, phase: usize, phases: usize, report: &RunReport);
+}
+
+/// Nobody listens.
+impl Observer for () {
+    fn progress(&mut self, _: usize, _: usize, _: &RunReport) {}
+}
+
+/// What a finished run leaves.
+#[derive(Debug)]
+pub struct RunOutcome {
+    /// The numbers.
+    pub report: RunReport,
+    /// The directory of manifest, ledger and quarantine, if there is one.
+    pub run_dir: Option<PathBuf>,
+    /// The quarantine file, if a row was set aside.
+    pub quarantine: Option<PathBuf>,
+}

@@ -1,0 +1,7 @@
+//! The last pass: rows are written to the outputs, or set aside for samples to be drawn from.
+
+mod draw;
+mod stage;
+
+pub use draw::keeps_its_order;
+pub use stage::OutputStage;

@@ -1,0 +1,177 @@
+//! What a run holds unchanged from start to end, and what follows from it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::exec::accounting::Accounting;
+use crate::exec::error::target_name;
+use crate::exec::exchange::group::GroupImages;
+use crate::exec::stage::{Chain, OutputWork, TIMED_EVERY};
+use crate::exec::{RunError, RunOptions, setup, write_error};
+use crate::io::format::{Renderer, Setting};
+use crate::io::paths::PathWriter;
+use crate::io::{Input, OutputLock, Workspace};
+use crate::op::{Common, ImageNeed};
+use crate::plan;
+use crate::recipe::{OutputSpec, PathStyle, Recipe, Target, Validation};
+use crate::record::{Earlier, RunFiles};
+use crate::sample::{FieldPath, ImageContext};
+
+/// What a run holds unchanged from start to end.
+pub struct RunContext<'a> {
+    pub recipe: &'a Recipe,
+    pub options: &'a RunOptions,
+    pub pool: rayon::ThreadPool,
+    pub workspace: Workspace,
+    pub inputs: Vec<Input>,
+    pub renderers: Vec<Box<dyn Renderer>>,
+    pub files: Option<RunFiles>,
+    pub earlier: Earlier,
+}
+
+impl RunContext<'_> {
+    /// The share of the memory budget for keys of deduplicators and selectors, in bytes.
+    pub fn key_budget(&self) -> Option<u64> {
+        Some(self.options.memory() / 4)
+    }
+
+    /// What a phase does to each row; only the last one writes outputs.
+    pub fn chain(
+        &self,
+        phase: &plan::Phase,
+        accounting: &Accounting,
+        common: &Arc<Common>,
+        fresh: bool,
+    ) -> Chain<'_> {
+        let recipe = self.recipe;
+        let last = phase.group.is_empty();
+        let outputs = recipe
+            .outputs
+            .iter()
+            .zip(&self.renderers)
+            .filter(|(spec, _)| last && spec.sample.is_none())
+            .map(|(spec, renderer)| OutputWork {
+                renderer: renderer.as_ref(),
+                validate: spec.validate,
+            })
+            .collect();
+        let suffixes = setup::suffixes(recipe, &self.inputs).filter(|_| fresh);
+        Chain {
+            steps: &recipe.steps,
+            suffixes,
+            stream: plan::order(recipe, &phase.stream),
+            group: phase.group.clone(),
+            context: self.image_context(plan::image_need(&recipe.steps, phase, &recipe.outputs)),
+            ujson: recipe.rounds_stats(),
+            keep_frames: false,
+            outputs,
+            keep_row_stats: fresh && accounting.row_stats.is_some(),
+            render_stats: last && accounting.stats.is_some(),
+            traced: accounting.traces.iter().map(Option::is_some).collect(),
+            trace_keys: &recipe.tracer.keys,
+            timed_every: TIMED_EVERY,
+            common: Arc::clone(common),
+        }
+    }
+
+    /// Renders rows for one sampled output, its images checked as far as `validate` asks.
+    pub fn sample_chain(
+        &self,
+        index: usize,
+        spec: &OutputSpec,
+        validate: Validation,
+    ) -> Result<Chain<'_>, RunError> {
+        let renderer = self
+            .renderers
+            .get(index)
+            .ok_or_else(|| write_error(target_name(spec), io::Error::other("no renderer")))?;
+        Ok(Chain {
+            steps: &[],
+            stream: Vec::new(),
+            group: 0..0,
+            suffixes: None,
+            context: self.image_context(plan::output_need(validate)),
+            ujson: false,
+            keep_frames: false,
+            outputs: vec![OutputWork {
+                renderer: renderer.as_ref(),
+                validate,
+            }],
+            keep_row_stats: false,
+            render_stats: false,
+            traced: Vec::new(),
+            trace_keys: &[],
+            timed_every: TIMED_EVERY,
+            common: Arc::default(),
+        })
+    }
+
+    /// How image paths are written into groups.
+    pub fn group_images(&self) -> GroupImages {
+        let working_dir = &self.options.working_dir;
+        GroupImages {
+            context: self.image_context(ImageNeed::None),
+            paths: PathWriter::new(PathStyle::Absolute, working_dir, working_dir),
+        }
+    }
+
+    pub fn image_context(&self, want: ImageNeed) -> Arc<ImageContext> {
+        setup::image_context(self.recipe, &self.inputs, &self.options.working_dir, want)
+    }
+}
+
+pub fn renderer(
+    spec: &OutputSpec,
+    recipe: &Recipe,
+    options: &RunOptions,
+) -> Result<Box<dyn Renderer>, RunError> {
+    let output_dir = match &spec.target {
+        Target::Stdout | Target::Stream(_) | Target::Caller => options.working_dir.clone(),
+        Target::File(path) => path.parent().map_or_else(PathBuf::new, Path::to_owned),
+    };
+    let paths = PathWriter::new(spec.paths, &options.working_dir, &output_dir);
+    let setting = Setting {
+        text_key: FieldPath::new(recipe.text_keys.first().map_or("text", String::as_str)),
+        image_token: recipe.image_special_token.clone(),
+        eoc_token: recipe.eoc_special_token.clone(),
+        keep_stats: recipe.keep_stats_in_res_ds,
+        keep_hashes: recipe.keep_hashes_in_res_ds,
+        paths,
+    };
+    Ok((spec.format.renderer)(&spec.options, setting)?)
+}
+
+/// Where manifest, ledger and quarantine go, if there is a place for them: where the user says, or
+/// beside the first output that is a file.
+pub fn run_files(recipe: &Recipe, options: &RunOptions) -> Option<RunFiles> {
+    match &options.run_dir {
+        Some(dir) => Some(RunFiles::new(dir)),
+        None => RunFiles::of_output(output_files(recipe).first()?),
+    }
+}
+
+/// The outputs that are files.
+pub fn output_files(recipe: &Recipe) -> Vec<PathBuf> {
+    let outputs = recipe.outputs.iter().filter_map(|o| match &o.target {
+        Target::File(path) => Some(path.clone()),
+        Target::Stdout | Target::Stream(_) | Target::Caller => None,
+    });
+    outputs.collect()
+}
+
+pub fn lock_outputs(
+    recipe: &Recipe,
+    files: Option<&RunFiles>,
+) -> Result<Vec<OutputLock>, RunError> {
+    output_files(recipe)
+        .into_iter()
+        .chain(files.map(RunFiles::manifest))
+        .map(|path| {
+            OutputLock::acquire(&path).map_err(|error| RunError::Locked {
+                path: path.display().to_string(),
+                error,
+            })
+        })
+        .collect()
+}

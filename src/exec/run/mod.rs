@@ -1,0 +1,349 @@
+//! A run from its inputs to its outputs, phase by phase.
+
+mod context;
+mod publish;
+mod samples;
+
+use std::sync::Arc;
+
+use context::{RunContext, lock_outputs, output_files, renderer, run_files};
+use publish::publish;
+
+use super::accounting::{Accounting, stats_path};
+use super::checkpoint::{Checkpointer, Opened, Progress, Remaining};
+use super::exchange::stage::{self as exchange_stage, ExchangeStage};
+use super::output::OutputStage;
+use super::sinks::Caller;
+use super::stage::{BatchResult, Chain, Source, drive};
+use super::{Observer, RunError, RunOptions, RunOutcome, exchange, setup, write_error};
+use crate::io::workspace::Lengths;
+use crate::op::Common;
+use crate::plan;
+use crate::recipe::Recipe;
+use crate::record::{Earlier, RunFiles, claim_stats};
+
+/// A run: what does not change, the account of rows, and how far it is.
+pub(super) struct Run<'a> {
+    pub(super) context: RunContext<'a>,
+    pub(super) accounting: Accounting,
+    pub(super) checkpointer: Checkpointer,
+    /// What a census found in the last phase.
+    common: Arc<Common>,
+    /// Receives the outputs that go to the caller.
+    pub(super) caller: Option<Caller<'a>>,
+}
+
+/// What becomes of the rows of a phase.
+trait Pass {
+    /// Takes the next batch.
+    fn consume(
+        &mut self,
+        batch: BatchResult,
+        phase: &plan::Phase,
+        accounting: &mut Accounting,
+    ) -> Result<(), RunError>;
+
+    /// Whether rows that survive are set aside.
+    fn keeps_rows(&self) -> bool;
+
+    /// Makes everything durable and says what is left to do from `at` on.
+    fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Remaining, RunError>;
+}
+
+impl Pass for ExchangeStage<'_> {
+    fn consume(
+        &mut self,
+        batch: BatchResult,
+        phase: &plan::Phase,
+        accounting: &mut Accounting,
+    ) -> Result<(), RunError> {
+        ExchangeStage::consume(self, batch, phase, accounting)
+    }
+
+    fn keeps_rows(&self) -> bool {
+        true
+    }
+
+    fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Remaining, RunError> {
+        self.sync(lengths)
+            .map_err(|e| write_error("rows set aside on disk", e))?;
+        Ok(Remaining::Rows(at.clone()))
+    }
+}
+
+impl Pass for OutputStage<'_> {
+    fn consume(
+        &mut self,
+        batch: BatchResult,
+        _: &plan::Phase,
+        accounting: &mut Accounting,
+    ) -> Result<(), RunError> {
+        OutputStage::consume(self, batch, accounting)
+    }
+
+    fn keeps_rows(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Remaining, RunError> {
+        OutputStage::left(self, at, lengths)
+    }
+}
+
+/// Runs `recipe`.
+///
+/// # Errors
+/// As [`super::run`].
+pub(super) fn run<'a>(
+    recipe: &'a Recipe,
+    options: &'a RunOptions,
+    observer: &mut dyn Observer,
+    caller: Option<Caller<'a>>,
+) -> Result<RunOutcome, RunError> {
+    let files = run_files(recipe, options);
+    // Held to the end; nobody else writes these outputs meanwhile.
+    let _locks = lock_outputs(recipe, files.as_ref())?;
+    let earlier = files.as_ref().map_or(Ok(Earlier::default()), |files| {
+        Earlier::claim(files, &output_files(recipe), options.run_dir.is_some())
+    })?;
+    if let Some(stats) = stats_path(recipe) {
+        claim_stats(&stats)?;
+    }
+    let inputs = setup::inputs(recipe);
+    let renderers = recipe
+        .outputs
+        .iter()
+        .map(|spec| renderer(spec, recipe, options))
+        .collect::<Result<Vec<_>, _>>()?;
+    let Opened {
+        checkpointer,
+        workspace,
+        accounting,
+        left,
+    } = Checkpointer::open(recipe, options, &inputs, files.as_ref())?;
+    let (outcome, checkpointer) = match (left, accounting) {
+        (Remaining::Names(sealed), Some(accounting)) => {
+            let sound = sealed.iter().try_for_each(|file| {
+                let failed = |e| write_error(file.target.display(), e);
+                file.check().map_err(failed)
+            });
+            let named = sound.and_then(|()| {
+                publish(files.as_ref(), &earlier, recipe, &sealed, accounting.report)
+            });
+            (named, checkpointer)
+        }
+        (Remaining::Names(_), None) => (
+            Err(RunError::Conservation("no accounting".into())),
+            checkpointer,
+        ),
+        (Remaining::Rows(progress), accounting) => {
+            let pool = setup::pool(recipe, options)?;
+            let limit = options.max_quarantine.unwrap_or(recipe.max_quarantine);
+            let accounting = Accounting::open(
+                recipe,
+                files.as_ref(),
+                &inputs,
+                limit,
+                &workspace,
+                accounting,
+            )?;
+            let context = RunContext {
+                recipe,
+                options,
+                pool,
+                workspace,
+                inputs,
+                renderers,
+                files: files.clone(),
+                earlier,
+            };
+            let mut run = Run {
+                context,
+                accounting,
+                checkpointer,
+                common: Arc::default(),
+                caller,
+            };
+            (run.finish(progress, observer), run.checkpointer)
+        }
+    };
+    let can_go_on = matches!(&outcome, Err(e) if e.can_be_mended());
+    let unfinished = files.as_ref().is_some_and(RunFiles::is_unfinished);
+    if !(can_go_on && unfinished) {
+        checkpointer.discard(recipe, files.as_ref());
+    }
+    outcome
+}
+
+/// Whether there is a checkpoint from which the same run could go on.
+#[must_use]
+pub fn has_progress(recipe: &Recipe, options: &RunOptions) -> bool {
+    run_files(recipe, options).is_some_and(|files| files.is_unfinished())
+}
+
+impl Run<'_> {
+    /// Does what is left to do.
+    fn finish(
+        &mut self,
+        mut at: Progress,
+        observer: &mut dyn Observer,
+    ) -> Result<RunOutcome, RunError> {
+        let recipe = self.context.recipe;
+        let phases = plan::phases(&recipe.steps);
+        let mut rows = None;
+        if let Some(before) = at.phase.checked_sub(1) {
+            let merged = phases
+                .get(before)
+                .is_some_and(|phase| phase.grouper(&recipe.steps).is_some());
+            rows = Some(exchange_stage::alive_rows(
+                &self.context.workspace,
+                before,
+                merged,
+            )?);
+        }
+        for (number, phase) in phases.iter().enumerate().skip(at.phase) {
+            let cursor = at.cursor.as_ref();
+            let source = match rows.take() {
+                None => Source::inputs(&self.context.inputs, cursor),
+                Some(left) => {
+                    self.common = left.common;
+                    Source::rows(left.store, left.rows, cursor)
+                }
+            };
+            let mut on_progress = |accounting: &Accounting| {
+                observer.progress(number, phases.len(), &accounting.report);
+            };
+            if phase.group.is_empty() {
+                return self.output_phase(phase, source, at, &mut on_progress);
+            }
+            let (alive, after) = self.exchange_phase(phase, source, at, &mut on_progress)?;
+            rows = Some(alive);
+            at = after;
+        }
+        Err(RunError::Conservation("the plan has no last phase".into()))
+    }
+
+    /// Runs the stream of a phase, sets the rows that reach its exchanges aside and lets them
+    /// decide.
+    fn exchange_phase(
+        &mut self,
+        phase: &plan::Phase,
+        source: Source,
+        mut at: Progress,
+        on_progress: &mut dyn FnMut(&Accounting),
+    ) -> Result<(exchange_stage::Alive, Progress), RunError> {
+        let exchanges = exchange::of_steps(&self.context.recipe.steps, &phase.group);
+        let budget = self.context.key_budget();
+        let mut pass = ExchangeStage::open(&self.context.workspace, at.phase, &exchanges, budget)
+            .map_err(|e| write_error(self.context.workspace.directory().display(), e))?;
+        self.read(&mut pass, phase, source, &mut at, on_progress)?;
+        let Self {
+            context,
+            accounting,
+            checkpointer,
+            ..
+        } = self;
+        let steps = &context.recipe.steps;
+        let workspace = &context.workspace;
+        let mut settled = Lengths::new();
+        let images = context.group_images();
+        let alive = pass.resolve(workspace, steps, &images, accounting, &mut settled)?;
+        let done = at.phase;
+        let after = Progress {
+            phase: done + 1,
+            cursor: None,
+            ..at
+        };
+        checkpointer.save(accounting, |lengths| {
+            lengths.extend(settled);
+            Ok(Remaining::Rows(after.clone()))
+        })?;
+        let merged = phase.grouper(steps).is_some();
+        exchange_stage::remove_records(workspace, done, &exchanges, merged);
+        if let Some(before) = done.checked_sub(1) {
+            exchange_stage::remove_rows(workspace, before);
+        }
+        Ok((alive, after))
+    }
+
+    /// Runs the last stream and writes the outputs.
+    fn output_phase(
+        &mut self,
+        phase: &plan::Phase,
+        source: Source,
+        mut at: Progress,
+        on_progress: &mut dyn FnMut(&Accounting),
+    ) -> Result<RunOutcome, RunError> {
+        let context = &self.context;
+        let specs = &context.recipe.outputs;
+        let mut pass = OutputStage::open(
+            &context.workspace,
+            specs,
+            &at.sinks,
+            context.key_budget(),
+            self.caller.as_ref(),
+        )?;
+        self.read(&mut pass, phase, source, &mut at, on_progress)?;
+        let reached = self.accounting.reached_outputs;
+        for (counts, sink) in self.accounting.report.outputs.iter_mut().zip(&pass.sinks) {
+            if let Some(sink) = sink {
+                counts.candidates = reached;
+                counts.written = sink.written();
+            }
+        }
+        self.write_samples(&mut pass, &at)?;
+        self.close(pass, &at)
+    }
+
+    /// Reads the rows of a phase to their end into `pass`, with checkpoints on the way and one
+    /// behind the last row: what was set aside is read from there on, by this process or a later
+    /// one.
+    fn read(
+        &mut self,
+        pass: &mut dyn Pass,
+        phase: &plan::Phase,
+        source: Source,
+        at: &mut Progress,
+        on_progress: &mut dyn FnMut(&Accounting),
+    ) -> Result<(), RunError> {
+        let Self {
+            context,
+            accounting,
+            checkpointer,
+            common,
+            ..
+        } = self;
+        let fresh = source.is_fresh();
+        let chain = Chain {
+            keep_frames: pass.keeps_rows(),
+            ..context.chain(phase, accounting, common, fresh)
+        };
+        let passed = drive(
+            &context.pool,
+            context.options,
+            &chain,
+            source,
+            |batch, cursor| {
+                accounting.add_batch(&batch, fresh);
+                accounting.keep_row_stats(&batch)?;
+                pass.consume(batch, phase, accounting)?;
+                accounting.count_rows_in();
+                on_progress(accounting);
+                accounting.check_limit()?;
+                at.cursor = Some(cursor);
+                if checkpointer.is_due() && !accounting.in_a_streak() {
+                    checkpointer.save(accounting, |lengths| pass.left(at, lengths))?;
+                }
+                Ok(())
+            },
+        )?;
+        if !passed.interrupted && at.summaries.is_none() {
+            at.summaries = passed.summaries;
+        }
+        checkpointer.save(accounting, |lengths| pass.left(at, lengths))?;
+        if passed.interrupted {
+            return Err(RunError::Interrupted);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! The end of a run: everything is made durable, then the files get their names.
+
+use std::path::PathBuf;
+
+use super::Run;
+use crate::exec::accounting::quarantine_path;
+use crate::exec::checkpoint::{Progress, Remaining};
+use crate::exec::error::output_error;
+use crate::exec::output::OutputStage;
+use crate::exec::{RunError, RunOutcome, write_error};
+use crate::io::PendingFile;
+use crate::io::atomic::Sealed;
+use crate::recipe::{Inputs, Recipe};
+use crate::record::counts::peak_memory;
+use crate::record::manifest::Facts;
+use crate::record::{Earlier, InputRecord, Manifest, RunFiles, RunReport};
+
+impl<'a> Run<'a> {
+    /// Makes everything durable, then gives the files their names, the manifest last.
+    pub(super) fn close(
+        &mut self,
+        pass: OutputStage<'a>,
+        at: &Progress,
+    ) -> Result<RunOutcome, RunError> {
+        self.checkpointer.check_inputs(&self.context.inputs)?;
+        let Self {
+            context,
+            accounting,
+            checkpointer,
+            ..
+        } = self;
+        accounting.count_rows_in();
+        accounting.sync_produced()?;
+        accounting
+            .report
+            .check_conservation()
+            .map_err(RunError::Conservation)?;
+        accounting.report.time = checkpointer.elapsed();
+        accounting.report.peak_memory = peak_memory();
+        let workspace = &context.workspace;
+        let mut pending = Vec::new();
+        let mut seal = |mut file: PendingFile| -> Result<Sealed, RunError> {
+            let sealed = file
+                .seal()
+                .map_err(|e| write_error(file.target().display(), e))?;
+            // It would be removed if it were dropped before it has its name.
+            pending.push(file);
+            Ok(sealed)
+        };
+        let mut files = Vec::new();
+        let ledger = accounting
+            .ledger
+            .take()
+            .map(|ledger| ledger.finish(workspace))
+            .transpose()
+            .map_err(|e| write_error("ledger", e))?
+            .map(&mut seal)
+            .transpose()?;
+        let row_stats = accounting
+            .row_stats
+            .take()
+            .map(|stats| stats.finish(workspace))
+            .transpose()
+            .map_err(|e| write_error("stats of rows", e))?
+            .map(&mut seal)
+            .transpose()?;
+        let quarantine = accounting.quarantine.take().map(&mut seal).transpose()?;
+        let stats = accounting.stats.take().map(&mut seal).transpose()?;
+        files.extend(
+            [&ledger, &row_stats, &quarantine, &stats]
+                .into_iter()
+                .flatten()
+                .cloned(),
+        );
+        let mut traces = Vec::new();
+        for trace in accounting.traces.iter().flatten() {
+            let sealed = seal(trace.write(workspace)?)?;
+            traces.push(sealed.finished());
+            files.push(sealed);
+        }
+        for (index, sink) in pass.sinks.into_iter().enumerate() {
+            let spec = context.recipe.outputs.get(index);
+            let Some(sink) = sink else { continue };
+            let parts = sink.finish().map_err(|e| output_error(spec, e))?;
+            let sealed: Vec<Sealed> = parts.into_iter().map(&mut seal).collect::<Result<_, _>>()?;
+            if let Some(counts) = accounting.report.outputs.get_mut(index) {
+                counts.files = sealed.iter().map(Sealed::finished).collect();
+            }
+            files.extend(sealed);
+        }
+        if let Some(named) = &context.files {
+            let finished = |file: Option<Sealed>| file.map(|f| f.finished());
+            let prints = checkpointer.fingerprints();
+            let read = at.summaries.as_deref().unwrap_or_default();
+            let inputs = context.inputs.iter().zip(prints).zip(read);
+            let manifest = Manifest::of(Facts {
+                run_dir: &named.dir,
+                recipe: context.recipe,
+                plan: checkpointer.plan(),
+                report: &accounting.report,
+                inputs: inputs
+                    .map(|((input, print), read)| InputRecord::of(input, print.as_ref(), read))
+                    .collect(),
+                ledger: finished(ledger),
+                row_stats: finished(row_stats),
+                quarantine: finished(quarantine),
+                stats: finished(stats),
+                traces,
+                threads: context.pool.current_num_threads(),
+            });
+            let file = manifest
+                .write(&named.manifest(), workspace)
+                .map_err(|e| write_error(named.dir.display(), e))?;
+            files.push(seal(file)?);
+        }
+        checkpointer.save(accounting, |_| Ok(Remaining::Names(files.clone())))?;
+        publish(
+            context.files.as_ref(),
+            &context.earlier,
+            context.recipe,
+            &files,
+            accounting.report.clone(),
+        )
+    }
+}
+
+/// Gives complete files their names. What an earlier run of the same outputs wrote beyond them
+/// would be taken for this run's: it goes before the new manifest takes the place of the one that
+/// lists it.
+pub fn publish(
+    named: Option<&RunFiles>,
+    earlier: &Earlier,
+    recipe: &Recipe,
+    files: &[Sealed],
+    report: RunReport,
+) -> Result<RunOutcome, RunError> {
+    let quarantine = quarantine_path(named);
+    let manifest = named.map(RunFiles::manifest);
+    for (done, file) in files.iter().enumerate() {
+        if manifest.as_ref() == Some(&file.target) {
+            let read = match &recipe.inputs {
+                Inputs::Files(files) => files.as_slice(),
+                Inputs::Stdin | Inputs::Given(_) => &[],
+            };
+            let made_of = recipe.outputs.iter().flat_map(|o| o.options.files());
+            earlier.remove_surplus(
+                files.iter().map(|file| file.target.as_path()),
+                read.iter().map(PathBuf::as_path).chain(made_of),
+            );
+        }
+        file.publish().map_err(|error| {
+            let named = files.get(..done).unwrap_or_default().iter();
+            RunError::Publish {
+                path: file.target.display().to_string(),
+                error,
+                standing: named.map(|f| f.target.display().to_string()).collect(),
+            }
+        })?;
+    }
+    Ok(RunOutcome {
+        report,
+        run_dir: named.map(|files| files.dir.clone()),
+        quarantine: files
+            .iter()
+            .any(|file| file.target == quarantine)
+            .then_some(quarantine),
+    })
+}

@@ -1,0 +1,11 @@
+//! One pass of rows through the steps of a phase: read in order, worked on in parallel, handed on
+//! in order.
+
+mod chain;
+mod feed;
+mod readahead;
+mod row;
+
+pub use chain::{Chain, OutputWork, TIMED_EVERY, Work, panic_message};
+pub use feed::{Cursor, Source, drive};
+pub use row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};

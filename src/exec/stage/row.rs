@@ -1,0 +1,171 @@
+//! What became of the rows of a batch, as the ordered step gets it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use smallvec::SmallVec;
+
+use crate::exec::own_stats::STATS_FIELD;
+use crate::op::Decision;
+use crate::record::Stage;
+use crate::sample::{ImageCounts, Origin, Produced, RowError, Sample, read_json};
+
+/// Where a row's way ended.
+#[derive(Debug)]
+pub enum RowEnd {
+    /// It goes on.
+    Alive,
+    /// A filter dropped it.
+    Dropped(usize, Box<Decision>),
+    /// It could not be processed.
+    Failed(Stage, RowError, Vec<u8>),
+}
+
+/// A row's record for one output.
+#[derive(Debug)]
+pub enum Rendered {
+    /// These bytes of [`BatchResult::rendered`].
+    Bytes(Range<usize>),
+    /// The output refuses the row.
+    Refused(RowError, Vec<u8>),
+}
+
+/// What became of one row.
+#[derive(Debug)]
+pub struct RowResult {
+    /// Where it came from.
+    pub origin: Origin,
+    /// Its `id` as JSON, if it has one.
+    pub id: Option<Box<str>>,
+    /// Where it ended.
+    pub end: RowEnd,
+    /// Keys of the exact deduplicators of the stream that it reached.
+    pub exact: SmallVec<[(usize, u128); 1]>,
+    /// Its records for the exchanges of the phase in [`BatchResult::records`], in step order; empty
+    /// if it did not get there.
+    pub records: SmallVec<[Range<usize>; 1]>,
+    /// Its frame in [`BatchResult::frames`].
+    pub frame: Range<usize>,
+    /// Its stats in [`BatchResult::stats`].
+    pub stats: Range<usize>,
+    /// Its records, one an output.
+    pub rendered: SmallVec<[Rendered; 1]>,
+    /// What traced steps did to it.
+    pub traces: Vec<Trace>,
+    /// Files that operators made of it, to be written if it lives.
+    pub produced: Vec<Arc<Produced>>,
+    /// Whether rounding decided at the step that it has just passed.
+    pub rounding: bool,
+}
+
+impl RowResult {
+    pub(super) fn new(origin: Origin, sample: &Sample) -> Self {
+        Self {
+            id: sample.raw_json("id").map(Into::into),
+            ..Self::unread(origin)
+        }
+    }
+
+    /// A row of which nothing is known.
+    pub(super) fn unread(origin: Origin) -> Self {
+        Self {
+            origin,
+            id: None,
+            end: RowEnd::Alive,
+            exact: SmallVec::new(),
+            records: SmallVec::new(),
+            frame: 0..0,
+            stats: 0..0,
+            rendered: SmallVec::new(),
+            traces: Vec::new(),
+            produced: Vec::new(),
+            rounding: false,
+        }
+    }
+}
+
+/// What a step has to tell of a row: what it did to it, if it is traced, or noted of it.
+#[derive(Debug)]
+pub struct Trace {
+    /// The step.
+    pub step: usize,
+    /// The entry as Data-Juicer writes it.
+    pub entry: Value,
+}
+
+impl Trace {
+    /// A row whose text a mapper changed, behind the fields that were asked for.
+    pub(super) fn changed(
+        step: usize,
+        mut fields: Map<String, Value>,
+        before: Option<Value>,
+        after: Option<Value>,
+    ) -> Option<Self> {
+        if before == after {
+            return None;
+        }
+        // A text that is not there is an empty one to Data-Juicer's tracer.
+        let text = |value: Option<Value>| value.unwrap_or_else(|| "".into());
+        fields.insert("original_text".to_owned(), text(before));
+        fields.insert("processed_text".to_owned(), text(after));
+        let entry = Value::Object(fields);
+        Some(Self { step, entry })
+    }
+
+    /// A row that a filter dropped, with its stats.
+    pub fn dropped(step: usize, sample: &Sample) -> Self {
+        let mut json = Vec::new();
+        sample.write_json(&[(STATS_FIELD, &sample.stats)], &mut json);
+        Self {
+            step,
+            entry: read_json(&String::from_utf8_lossy(&json)).unwrap_or_default(),
+        }
+    }
+}
+
+/// What the steps cost on a batch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StepCost {
+    /// Rows that ran through the step.
+    pub rows: u64,
+    /// Rows that were timed.
+    pub timed: u64,
+    /// Time of the timed rows in nanoseconds.
+    pub nanos: u64,
+    /// Rows that a mapper changed.
+    pub changed: u64,
+    /// Rows it made beyond one of one.
+    pub repeated: u64,
+    /// Rows that a filter would decide differently if it did not round what it measured.
+    pub rounding_decided: u64,
+}
+
+/// The outcome of a batch, rows in order.
+#[derive(Debug, Default)]
+pub struct BatchResult {
+    /// One entry a row.
+    pub rows: Vec<RowResult>,
+    /// Frames for the store.
+    pub frames: Vec<u8>,
+    /// Records for exchanges.
+    pub records: Vec<u8>,
+    /// Rendered records.
+    pub rendered: Vec<u8>,
+    /// Rendered stats, one JSON object a row.
+    pub stats: Vec<u8>,
+    /// What was measured of each row, one line a row in order.
+    pub row_stats: Vec<u8>,
+    /// Costs, one entry a step of the recipe.
+    pub costs: Vec<StepCost>,
+    /// What was read of images.
+    pub images: ImageCounts,
+    /// Rows read; an operator may have made several of one.
+    pub read: u64,
+    /// Bytes of rows read.
+    pub bytes: u64,
+    /// What is known of the rows does not fit them, or does not suffice; ends the run.
+    pub fault: Option<String>,
+    /// A row set aside cannot be read back; ends the run.
+    pub unreadable: Option<std::io::Error>,
+}
