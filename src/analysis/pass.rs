@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::stat::{Shape, Stat, numbers_of};
 use crate::exec::{panic_message, take_stats};
-use crate::io::RawBatch;
+use crate::io::{RawBatch, RawLine};
 use crate::op::{OpKind, Outcome, Setting};
 use crate::recipe::Step;
 use crate::record::analysis::RowExample;
@@ -179,23 +179,22 @@ impl Pass<'_> {
         for line in &batch.lines {
             let row = match &line.problem {
                 Some(problem) => Err(problem.clone()),
-                None => catch_unwind(AssertUnwindSafe(|| {
-                    self.row(batch.bytes(line), line.origin)
-                }))
-                .unwrap_or_else(|panic| {
-                    Err(RowError::new(
-                        "internal_panic",
-                        panic_message(panic.as_ref()),
-                    ))
-                }),
+                None => catch_unwind(AssertUnwindSafe(|| self.row(batch.bytes(line), line)))
+                    .unwrap_or_else(|panic| {
+                        Err(RowError::new(
+                            "internal_panic",
+                            panic_message(panic.as_ref()),
+                        ))
+                    }),
             };
             self.enter(line.origin, row, &mut out);
         }
         out
     }
 
-    fn row(&self, bytes: &[u8], origin: Origin) -> Result<Row, RowError> {
-        let mut sample = read_row(bytes.into(), origin, &self.context).map_err(|row| row.error)?;
+    fn row(&self, bytes: &[u8], line: &RawLine) -> Result<Row, RowError> {
+        let sample = read_row(bytes.into(), line.origin, &self.context).map_err(|row| row.error)?;
+        let mut sample = sample.with_attached(line.attached.clone());
         take_stats(&mut sample)?;
         let mut row = Row {
             stats: Vec::new(),

@@ -35,7 +35,7 @@ pub fn each_row(
     round: bool,
     mut see: impl FnMut(StoredRow) -> io::Result<()>,
 ) -> io::Result<()> {
-    let opened = FileSource(path.to_owned()).look();
+    let opened = FileSource::new(path.to_owned()).look();
     let mut lines = opened.map_err(io::Error::other)?.into_bytes();
     let mut line = String::new();
     loop {

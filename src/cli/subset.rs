@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::args::{RunArgs, inputs};
 use super::{Exit, error, note, runner};
 use crate::exec::RunError;
+use crate::exec::setup::hold_lines;
 use crate::exec::subset::{self, LineSample};
 use crate::io::format::OutputFormat;
 use crate::recipe::{
@@ -85,8 +86,12 @@ pub fn main(args: &Args) -> Exit {
     };
     let validate = args.validate.unwrap_or(implied);
     let paths = args.paths.unwrap_or(PathStyle::Keep);
-    if validate == Validation::None && paths == PathStyle::Keep && format == OutputFormat::ROWS {
-        return copy_lines(args, &inputs, &target);
+    let as_they_are =
+        validate == Validation::None && paths == PathStyle::Keep && format == OutputFormat::ROWS;
+    match as_they_are.then(|| hold_lines(&inputs)).transpose() {
+        Ok(Some(true)) => return copy_lines(args, &inputs, &target),
+        Ok(_) => {}
+        Err(failure) => return failed(&failure),
     }
     let output = OutputSpec {
         paths,
@@ -158,13 +163,15 @@ fn copy_lines(args: &Args, inputs: &Inputs, target: &Target) -> Exit {
             }
         }
         Err(RunError::BrokenPipe) => Exit::Success,
-        Err(failure) => {
-            error(&failure.to_string(), None);
-            match failure {
-                RunError::Source(error) if error.is_of_input() => Exit::Usage,
-                _ => Exit::Failed,
-            }
-        }
+        Err(failure) => failed(&failure),
+    }
+}
+
+fn failed(failure: &RunError) -> Exit {
+    error(&failure.to_string(), None);
+    match failure {
+        RunError::Source(error) if error.is_of_input() => Exit::Usage,
+        _ => Exit::Failed,
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::driver::InFlight;
 use super::{RunError, RunOptions, write_error};
 use crate::io::Input;
+use crate::io::source::{FileSource, InputAttachments, Reading};
 use crate::op::{ImageNeed, SUFFIX};
 use crate::recipe::{Inputs, Recipe};
 use crate::sample::ImageContext;
@@ -16,17 +17,43 @@ pub const BATCH_BYTES: usize = 1 << 20;
 /// The inputs of a recipe as sources.
 #[must_use]
 pub fn inputs(recipe: &Recipe) -> Vec<Input> {
-    sources(&recipe.inputs)
+    sources(&recipe.inputs, &Arc::new(recipe.reading()))
 }
 
 /// What a recipe calls its inputs, as sources.
 #[must_use]
-pub fn sources(inputs: &Inputs) -> Vec<Input> {
+pub fn sources(inputs: &Inputs, reading: &Arc<Reading>) -> Vec<Input> {
     match inputs {
         Inputs::Stdin => vec![Input::Stdin],
-        Inputs::Files(files) => files.iter().cloned().map(Input::File).collect(),
+        Inputs::Files(files) => {
+            let source = |path: &PathBuf| {
+                Input::Data(FileSource {
+                    path: path.clone(),
+                    reading: Arc::clone(reading),
+                })
+            };
+            files.iter().map(source).collect()
+        }
         Inputs::Given(rows) => vec![Input::Given(rows.clone())],
     }
+}
+
+/// Whether the rows of all inputs can be copied as they lie in them.
+///
+/// # Errors
+/// If one cannot be read, or holds no rows that djr reads.
+pub fn hold_lines(inputs: &Inputs) -> Result<bool, RunError> {
+    let Inputs::Files(files) = inputs else {
+        return Ok(true);
+    };
+    for path in files {
+        let source = FileSource::new(path.clone());
+        // What is read of a pipe is gone.
+        if path.is_file() && !source.look()?.format().holds_lines() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The worker threads that options and recipe ask for.
@@ -72,6 +99,7 @@ pub fn image_context(
         roots,
         confine: recipe.confine,
         want,
+        attachments: Some(Arc::new(InputAttachments::new(inputs.to_vec()))),
     })
 }
 

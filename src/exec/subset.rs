@@ -3,6 +3,7 @@
 //! The inputs are read twice: once to find where rows begin, once to copy those that were drawn.
 
 use std::io::{self, Seek, Write};
+use std::sync::Arc;
 
 use super::spill::store::StoreWriter;
 use super::{RunError, setup, write_error};
@@ -64,7 +65,7 @@ pub fn copy(inputs: &Inputs, target: &Target, sample: &LineSample) -> Result<Cop
     // A pipe can be read once only, so it is put into a file first.
     let mut spooled = Vec::new();
     let mut files = Vec::new();
-    for input in setup::sources(inputs) {
+    for input in setup::sources(inputs, &Arc::default()) {
         let file = spool(&input)?;
         files.push(match &file {
             Some(file) => Input::File(file.path().to_owned()),
@@ -350,7 +351,7 @@ fn read_at(reader: &mut dyn RowReader, start: u64, row: &mut Vec<u8>) -> io::Res
 
 /// What an input holds that can be read once only, in a file; `None` if it can be read again.
 fn spool(input: &Input) -> Result<Option<tempfile::NamedTempFile>, RunError> {
-    if let Input::File(path) = input {
+    if let Some(path) = input.path() {
         let regular = std::fs::metadata(path).map(|metadata| metadata.is_file());
         if regular.map_err(|e| read_error(input, e))? {
             return Ok(None);

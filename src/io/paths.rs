@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::sample::{RowError, Sample, each_path, is_url, join, normalise, words};
+use crate::sample::{ImageSlot, RowError, Sample, each_path, is_url, join, normalise, words};
 
 words! {
     /// How image paths are written.
@@ -67,6 +67,18 @@ impl PathWriter {
             );
             RowError::new("image_path_invalid", message)
         })
+    }
+
+    /// The path to write for an image of a row. One that came with the row has no path of its own,
+    /// only a name.
+    ///
+    /// # Errors
+    /// Those of [`PathWriter::rewrite`].
+    pub fn image<'a>(&self, image: &'a ImageSlot) -> Result<Cow<'a, str>, RowError> {
+        if image.attached().is_some() {
+            return Ok(Cow::Borrowed(image.written()));
+        }
+        self.rewrite(image.written(), image.path())
     }
 
     /// The fields of videos and audios of a row whose paths are to be written otherwise, in their own

@@ -36,7 +36,8 @@ impl Part {
             Self::Edits(edits) => sample.part(number, edits),
             Self::Row(line) => {
                 let context = Arc::clone(sample.image_context());
-                let mut part = Sample::parse(line, sample.origin().part(number), context)?;
+                let mut part = Sample::parse(line, sample.origin().part(number), context)?
+                    .with_attached(sample.attached().to_vec());
                 let own = usize::try_from(number).unwrap_or(usize::MAX);
                 part.stats = sample.stats.members().get(own).cloned().unwrap_or_default();
                 Ok(part)

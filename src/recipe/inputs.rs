@@ -21,8 +21,7 @@ const MAX_DEPTH: usize = 32;
 const SHOWN: usize = 3;
 
 /// What djr reads, for hints.
-const READ: &str =
-    "djr reads JSON Lines, JSON arrays and JSON objects, also packed by gzip, zstd, bzip2 or xz";
+const READ: &str = "djr reads JSON Lines, JSON arrays, JSON objects and webdataset archives, also packed by gzip, zstd, bzip2 or xz";
 
 /// How inputs are looked for.
 pub struct Finder<'a> {
@@ -424,7 +423,7 @@ impl Finder<'_> {
             return false;
         }
         // A name without a suffix says nothing, but the content does.
-        is_named_so(stem) || !stem.contains('.') && FileSource(path.to_owned()).check().is_ok()
+        is_named_so(stem) || !stem.contains('.') && FileSource::new(path.to_owned()).check().is_ok()
     }
 
     /// A pattern with `*` and `?` in its last part.
@@ -466,7 +465,7 @@ impl Finder<'_> {
 
 /// Adds a file, or says why it is no input.
 fn add(path: PathBuf, at: Pos, files: &mut Vec<PathBuf>, issues: &mut Vec<Issue>) {
-    match FileSource(path.clone()).check() {
+    match FileSource::new(path.clone()).check() {
         Ok(()) => files.push(path),
         Err(error) => {
             let issue = Issue::new(at, error.to_string());

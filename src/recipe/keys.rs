@@ -10,6 +10,7 @@ use super::Validation;
 use super::model::{CompatStats, OnError, QuarantineLimit};
 use super::yaml::{Node, Pos, Value, resolve};
 use crate::io::paths::PathStyle;
+use crate::io::source::OnBrokenInput;
 
 /// What a value may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +141,34 @@ pub const KEYS: &[KeyDef] = &[
         "[]",
         Role::Used,
         "Which files of an input directory are read; all that djr can read if empty.",
+    ),
+    key(
+        "input.format",
+        Kind::Word(crate::io::source::format::WORDS),
+        "auto",
+        Role::Own,
+        "The format of all inputs; `auto` finds out by their content.",
+    ),
+    key(
+        "input.text_from",
+        Kind::Text,
+        "",
+        Role::Own,
+        "In webdataset archives, the field that becomes the text, such as `json.caption`, instead of the `txt` member.",
+    ),
+    key(
+        "input.hidden",
+        Kind::Bool,
+        "false",
+        Role::Own,
+        "Whether hidden files of directories are read.",
+    ),
+    key(
+        "input.on_broken_input",
+        Kind::Word(OnBrokenInput::WORDS),
+        "fail",
+        Role::Own,
+        "What becomes of an input that is cut off or damaged: the run stops, or the rest of it is set aside as one record.",
     ),
     key(
         "text_keys",
@@ -529,8 +558,8 @@ pub const KEYS: &[KeyDef] = &[
         "image_bytes_key",
         Kind::Text,
         "image_bytes",
-        Role::Ignored("JSON Lines hold no image bytes"),
-        "The field of image bytes.",
+        Role::Used,
+        "In column files, the field of images as bytes: image i is its element i, if it has one.",
     ),
     key(
         "audio_key",

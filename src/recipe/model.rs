@@ -13,6 +13,7 @@ use super::wire;
 use crate::io::destination::is_stdout;
 use crate::io::format::{Options, OutputFormat};
 use crate::io::paths::PathStyle;
+use crate::io::source::{InputSpec, Reading};
 use crate::io::{Destination, GivenRows};
 use crate::op::{BaseParams, Family, OpDef, OpSpec, Operator};
 use crate::sample::words;
@@ -32,6 +33,9 @@ pub struct Recipe<S = Step> {
     pub project_name: String,
     /// Where rows come from.
     pub inputs: Inputs,
+    /// `input`: how they are read.
+    #[serde(default, skip_serializing_if = "InputSpec::is_default")]
+    pub input: InputSpec,
     /// `text_keys`; operators use the first unless they name their own.
     pub text_keys: Vec<String>,
     /// `image_key`: the field of image paths.
@@ -40,6 +44,12 @@ pub struct Recipe<S = Step> {
     pub video_key: String,
     /// `audio_key`: the field of audio paths.
     pub audio_key: String,
+    /// `image_bytes_key`: the field of images as bytes.
+    #[serde(
+        default = "default_image_bytes_key",
+        skip_serializing_if = "is_image_bytes_key"
+    )]
+    pub image_bytes_key: String,
     /// `image_special_token`: stands for an image in the text.
     pub image_special_token: String,
     /// `eoc_special_token`: ends a chunk in the text.
@@ -415,10 +425,18 @@ impl<S> Recipe<S> {
             name: name.to_owned(),
             project_name: keys.text("project_name"),
             inputs: Inputs::Stdin,
+            input: InputSpec {
+                format: Some(keys.text("input.format")).filter(|word| word != "auto"),
+                text_from: Some(keys.text("input.text_from")).filter(|field| !field.is_empty()),
+                hidden: keys.flag("input.hidden"),
+                on_broken_input: keys.word("input.on_broken_input"),
+                ..InputSpec::default()
+            },
             text_keys: keys.texts("text_keys"),
             image_key: keys.text("image_key"),
             video_key: keys.text("video_key"),
             audio_key: keys.text("audio_key"),
+            image_bytes_key: keys.text("image_bytes_key"),
             image_special_token: keys.text("image_special_token"),
             eoc_special_token: keys.text("eoc_special_token"),
             threads: keys.count("np").and_then(|n| usize::try_from(n).ok()),
@@ -460,6 +478,8 @@ impl<S> Recipe<S> {
             name: self.name.clone(),
             project_name: self.project_name.clone(),
             inputs: self.inputs.clone(),
+            input: self.input.clone(),
+            image_bytes_key: self.image_bytes_key.clone(),
             text_keys: self.text_keys.clone(),
             image_key: self.image_key.clone(),
             video_key: self.video_key.clone(),
@@ -488,6 +508,15 @@ impl<S> Recipe<S> {
     }
 }
 
+/// The default of `image_bytes_key`, which recipes in JSON do not write.
+fn default_image_bytes_key() -> String {
+    Reading::default().image_bytes_key
+}
+
+fn is_image_bytes_key(key: &str) -> bool {
+    key == default_image_bytes_key()
+}
+
 impl Recipe {
     /// A recipe without operators: rows go from `inputs` to `output` as they are. No field of a
     /// row is asked for.
@@ -499,6 +528,22 @@ impl Recipe {
             outputs: vec![output],
             text_keys: Vec::new(),
             ..Self::of_keys(name, &Keys::default())
+        }
+    }
+
+    /// How its inputs are read.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        Reading {
+            spec: self.input.clone(),
+            text_key: self
+                .text_keys
+                .first()
+                .map_or("text", String::as_str)
+                .to_owned(),
+            image_key: self.image_key.clone(),
+            image_bytes_key: self.image_bytes_key.clone(),
+            image_token: self.image_special_token.clone(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{ImageContext, Origin, RowError, Sample, Stats, push_string};
+use super::{Attachment, ImageContext, Origin, RowError, Sample, Stats, push_string};
 
 /// A group of rows under way. Fields stand in the order in which they first come up.
 #[derive(Default)]
@@ -14,6 +14,7 @@ pub struct Group {
     /// The place of each column, by its name.
     places: HashMap<String, usize>,
     stats: Vec<Stats>,
+    attached: Vec<Attachment>,
     rows: usize,
     bytes: usize,
 }
@@ -52,6 +53,7 @@ impl Group {
         }
         self.rows += 1;
         self.stats.push(sample.stats.clone());
+        self.attached.extend_from_slice(sample.attached());
     }
 
     /// How many rows it has.
@@ -91,7 +93,7 @@ impl Group {
         line.push(b'}');
         // All of it was text.
         let line = String::from_utf8(line).unwrap_or_default();
-        let mut sample = Sample::parse(line, origin, context)?;
+        let mut sample = Sample::parse(line, origin, context)?.with_attached(self.attached);
         if self.stats.iter().any(|stats| !stats.is_empty()) {
             sample.stats = Stats::of_group(self.stats);
         }

@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 
 use super::file::{IMAGE, MAX_FILE, Place};
 use super::words::words;
-use super::{Produced, RowError};
+use super::{Attachment, Attachments, Locator, Produced, RowError};
 use crate::image::{self, Decoded, Format, Header, ImageError, Probe, RgbImage};
 
 /// How far an operator needs a row's images decoded. Ordered: each level includes the former.
@@ -81,6 +81,8 @@ pub struct ImageContext {
     /// The furthest that any operator or output of the plan will decode: when that is beyond the
     /// header, the whole file is read at the first opening instead of its first bytes.
     pub want: ImageNeed,
+    /// What reads the images that are no files of their own; `None` where no row has any.
+    pub attachments: Option<Arc<dyn Attachments>>,
 }
 
 impl Default for ImageContext {
@@ -91,6 +93,7 @@ impl Default for ImageContext {
             roots: vec![PathBuf::new()],
             confine: false,
             want: ImageNeed::None,
+            attachments: None,
         }
     }
 }
@@ -160,13 +163,15 @@ pub struct ImageSlot {
     place: Place,
     /// The image, if an operator made it.
     produced: Option<Arc<Produced>>,
+    /// The image, if it came with the row.
+    attached: Option<Attachment>,
     size: OnceCell<Result<u64, RowError>>,
     header: OnceCell<Result<Header, RowError>>,
     pixels: OnceCell<Result<RgbImage, RowError>>,
     /// Whether the file decodes to its end.
     sound: OnceCell<Result<(), RowError>>,
     /// The whole file, between the header and the decode.
-    bytes: RefCell<Option<Vec<u8>>>,
+    bytes: RefCell<Option<bytes::Bytes>>,
     counts: Cell<ImageCounts>,
 }
 
@@ -177,6 +182,7 @@ impl ImageSlot {
         Self {
             place: Place::new(written, file, context, &IMAGE),
             produced: None,
+            attached: None,
             size: OnceCell::new(),
             header: OnceCell::new(),
             pixels: OnceCell::new(),
@@ -198,6 +204,33 @@ impl ImageSlot {
         slot
     }
 
+    /// An image that came with the row.
+    #[must_use]
+    pub(super) fn of_attached(
+        attached: Attachment,
+        written: String,
+        file: u32,
+        context: Arc<ImageContext>,
+    ) -> Self {
+        let mut slot = Self::new(written, file, context);
+        slot.attached = Some(attached);
+        slot
+    }
+
+    /// Whether it came with the row and is no file of its own.
+    #[must_use]
+    pub fn attached(&self) -> Option<&Attachment> {
+        self.attached.as_ref()
+    }
+
+    /// The bytes of the whole file.
+    ///
+    /// # Errors
+    /// Those of [`ImageSlot::digest`].
+    pub fn content(&self) -> Result<Vec<u8>, RowError> {
+        self.with_bytes(|bytes| Ok(bytes.to_vec()))
+    }
+
     /// The path as the row has it.
     #[must_use]
     pub fn written(&self) -> &str {
@@ -217,9 +250,13 @@ impl ImageSlot {
     /// `image_unreadable`.
     pub fn file_size(&self) -> Result<u64, RowError> {
         self.size
-            .get_or_init(|| match &self.produced {
-                Some(produced) => Ok(produced.bytes.len() as u64),
-                None => self.place.size(),
+            .get_or_init(|| match (&self.produced, &self.attached) {
+                (Some(produced), _) => Ok(produced.bytes.len() as u64),
+                (None, Some(attached)) => {
+                    let size = self.attachments()?.size(attached);
+                    size.map_err(|error| self.place.io_error(&error))
+                }
+                (None, None) => self.place.size(),
             })
             .clone()
     }
@@ -259,6 +296,7 @@ impl ImageSlot {
             self.count(|counts| counts.scaled_decodes += 1);
             image::decode_reduced(bytes, side)
         });
+        let decoded = decoded.map(|decoded| self.as_shown(decoded));
         self.learn(&decoded);
         decoded.map(|decoded| Cow::Owned(decoded.image))
     }
@@ -295,6 +333,10 @@ impl ImageSlot {
     /// be opened.
     #[must_use]
     pub fn read_ahead(&self) -> bool {
+        // Inputs are read in order, so the system reads on by itself.
+        if self.attached.is_some() {
+            return false;
+        }
         self.open().is_ok_and(|(file, size)| {
             let whole = self.place.context().want > ImageNeed::Header;
             let length = if whole { size } else { FIRST_READ as u64 };
@@ -321,7 +363,12 @@ impl ImageSlot {
         let want = self.place.context().want;
         let here = self.produced.is_some() || self.bytes.borrow().is_some();
         if want > ImageNeed::Header || here {
-            return self.with_bytes(image::header);
+            return self
+                .with_bytes(image::header)
+                .map(|header| self.turned(header));
+        }
+        if let Some(attached) = &self.attached {
+            return self.attached_header(attached);
         }
         let (mut file, size) = self.open()?;
         let mut head = Vec::with_capacity(FIRST_READ);
@@ -340,8 +387,70 @@ impl ImageSlot {
         }
         self.read_rest(&mut file, &mut head, size)?;
         let header = image::header(&head).map_err(|error| self.error(&error));
-        *self.bytes.borrow_mut() = Some(head);
+        *self.bytes.borrow_mut() = Some(head.into());
         header
+    }
+
+    /// The header of an image that came with the row, of its first bytes if they tell.
+    fn attached_header(&self, attached: &Attachment) -> Result<Header, RowError> {
+        if attached.here.is_none() {
+            let head = self.read_attached(attached, FIRST_READ as u64)?;
+            if let Probe::Known(result) = image::probe(&head) {
+                let header = result.map_err(|error| self.error(&error))?;
+                return Ok(self.turned(header));
+            }
+        }
+        self.with_bytes(image::header)
+            .map(|header| self.turned(header))
+    }
+
+    /// The header of the picture as it is looked at: one that is taken as it is stored is not turned.
+    fn turned(&self, mut header: Header) -> Header {
+        if self.attached.as_ref().is_some_and(|it| it.as_stored) {
+            if header.orientation >= 5 {
+                std::mem::swap(&mut header.width, &mut header.height);
+            }
+            header.orientation = 1;
+        }
+        header
+    }
+
+    /// As [`ImageSlot::turned`], of the pixels, too.
+    fn as_shown(&self, mut decoded: Decoded) -> Decoded {
+        if self.attached.as_ref().is_some_and(|it| it.as_stored) {
+            // Quarter turns undo each other; all else undoes itself.
+            let back = match decoded.header.orientation {
+                6 => 8,
+                8 => 6,
+                other => other,
+            };
+            decoded.image = decoded.image.oriented(back);
+            decoded.header = self.turned(decoded.header);
+        }
+        decoded
+    }
+
+    fn attachments(&self) -> Result<&dyn Attachments, RowError> {
+        let context = self.place.context();
+        context.attachments.as_deref().ok_or_else(|| {
+            let lost = std::io::Error::other("what came with the row is not at hand");
+            self.place.io_error(&lost)
+        })
+    }
+
+    /// The first `limit` bytes of what came with the row.
+    fn read_attached(&self, attached: &Attachment, limit: u64) -> Result<bytes::Bytes, RowError> {
+        let content = if let Some(content) = &attached.here {
+            content.clone()
+        } else {
+            let read = self.attachments()?.read(attached, limit);
+            read.map_err(|error| self.place.io_error(&error))?
+        };
+        self.count(|counts| {
+            counts.opened += 1;
+            counts.bytes_read += content.len() as u64;
+        });
+        Ok(content)
     }
 
     fn decode(&self) -> Result<RgbImage, RowError> {
@@ -354,6 +463,7 @@ impl ImageSlot {
         });
         // The file has told all it can.
         *self.bytes.borrow_mut() = None;
+        let decoded = decoded.map(|decoded| self.as_shown(decoded));
         self.learn(&decoded);
         decoded.map(|decoded| decoded.image)
     }
@@ -378,7 +488,7 @@ impl ImageSlot {
             self.count(|counts| counts.scaled_decodes += 1);
             image::validate(bytes)
         })?;
-        let _ = self.header.set(Ok(header));
+        let _ = self.header.set(Ok(self.turned(header)));
         if suspect {
             self.count(|counts| counts.suspect += 1);
         }
@@ -393,11 +503,17 @@ impl ImageSlot {
         if let Some(produced) = &self.produced {
             return work(&produced.bytes).map_err(|error| self.error(&error));
         }
-        if self.bytes.borrow().is_none() {
+        if let Some(attached) = &self.attached
+            && self.bytes.borrow().is_none()
+        {
+            self.place.check_size(self.file_size()?)?;
+            let bytes = self.read_attached(attached, MAX_FILE)?;
+            *self.bytes.borrow_mut() = Some(bytes);
+        } else if self.bytes.borrow().is_none() {
             let (mut file, size) = self.open()?;
             let mut bytes = Vec::new();
             self.read_rest(&mut file, &mut bytes, size)?;
-            *self.bytes.borrow_mut() = Some(bytes);
+            *self.bytes.borrow_mut() = Some(bytes.into());
         }
         let bytes = self.bytes.borrow();
         work(bytes.as_deref().unwrap_or_default()).map_err(|error| self.error(&error))
@@ -450,7 +566,7 @@ impl ImageSlot {
 }
 
 /// For each image of a row the first one of the same path, so that a path that is listed twice
-/// is looked at once.
+/// is looked at once. What came with the row is told apart by where it lies, too.
 #[must_use]
 pub fn originals(slots: &[ImageSlot]) -> SmallVec<[&ImageSlot; 2]> {
     if slots.len() <= 1 {
@@ -459,7 +575,11 @@ pub fn originals(slots: &[ImageSlot]) -> SmallVec<[&ImageSlot; 2]> {
     let mut first = HashMap::with_capacity(slots.len());
     slots
         .iter()
-        .map(|slot| *first.entry(slot.written()).or_insert(slot))
+        .map(|slot| {
+            let place = |attached: &Attachment| (attached.input, attached.at);
+            let key: (_, Option<(u32, Locator)>) = (slot.written(), slot.attached().map(place));
+            *first.entry(key).or_insert(slot)
+        })
         .collect()
 }
 

@@ -4,6 +4,7 @@
 //! it. A field that nobody changed is written back exactly as it was read: numbers, escapes,
 //! duplicate keys and spacing survive. Operators see rows only through this module.
 
+mod attached;
 mod error;
 mod file;
 mod group;
@@ -18,6 +19,7 @@ mod row;
 mod stats;
 mod words;
 
+pub use attached::{Attachment, Attachments, Locator};
 pub use error::RowError;
 pub use file::{RowFile, is_url, lies_below};
 pub use group::Group;

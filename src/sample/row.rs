@@ -15,7 +15,9 @@ use smallvec::SmallVec;
 use super::file::{FILE, IMAGE, Place};
 use super::json::{JsonText, push_string, python_json};
 use super::not_finite::{blanked, float_of, read_json};
-use super::{FieldPath, ImageContext, ImageCounts, ImageSlot, Produced, RowError, RowFile, Stats};
+use super::{
+    Attachment, FieldPath, ImageContext, ImageCounts, ImageSlot, Produced, RowError, RowFile, Stats,
+};
 use crate::text::{WordCutter, Words};
 
 /// Where a row came from. `offset` is its identity: the offset in bytes of its line in the
@@ -112,6 +114,7 @@ pub struct Sample {
     words: RefCell<Vec<CutText>>,
     context: Arc<ImageContext>,
     produced: Vec<Arc<Produced>>,
+    attached: Vec<Attachment>,
     /// What images cost that the row no longer has.
     spent: ImageCounts,
     edits: u32,
@@ -194,11 +197,25 @@ impl Sample {
             words: RefCell::default(),
             context,
             produced: Vec::new(),
+            attached: Vec::new(),
             spent: ImageCounts::default(),
             edits: 0,
             stats: Stats::default(),
             hashes: HashColumns::default(),
         })
+    }
+
+    /// The row with what came with it.
+    #[must_use]
+    pub fn with_attached(mut self, attached: Vec<Attachment>) -> Self {
+        self.attached = attached;
+        self
+    }
+
+    /// What came with the row.
+    #[must_use]
+    pub fn attached(&self) -> &[Attachment] {
+        &self.attached
     }
 
     /// A copy of the row that is its part `number`, with other values in some fields. It opens its
@@ -215,6 +232,7 @@ impl Sample {
             words: RefCell::default(),
             context: Arc::clone(&self.context),
             produced: self.produced.clone(),
+            attached: self.attached.clone(),
             spent: ImageCounts::default(),
             edits: self.edits,
             stats: self.stats.clone(),
@@ -707,6 +725,8 @@ impl Sample {
             Value::String(path) => vec![path],
             Value::Array(items) => items
                 .into_iter()
+                // A column of images has places without one.
+                .filter(|item| self.attached.is_empty() || !item.is_null())
                 .map(|item| match item {
                     Value::String(path) => Ok(path),
                     other => Err(wrong_type(key, "a list of strings", &other)),
@@ -725,14 +745,27 @@ impl Sample {
     }
 
     fn slots(&self, paths: Vec<String>) -> Vec<ImageSlot> {
+        // Of attachments that share a name each is taken once before one is taken again.
+        let mut taken: SmallVec<[usize; 4]> = SmallVec::new();
         paths
             .into_iter()
             .map(|path| {
+                let file = self.origin.file;
                 let context = Arc::clone(&self.context);
                 let made = self.produced.iter().find(|made| made.written == path);
-                match made.map(Arc::clone) {
-                    Some(made) => ImageSlot::of_produced(made, self.origin.file, context),
-                    None => ImageSlot::new(path, self.origin.file, context),
+                if let Some(made) = made {
+                    return ImageSlot::of_produced(Arc::clone(made), file, context);
+                }
+                let named = |(_, it): &(usize, &Attachment)| it.is_image && *it.name == *path;
+                let mut candidates = self.attached.iter().enumerate().filter(named);
+                let last = candidates.clone().last();
+                let free = candidates.find(|(number, _)| !taken.contains(number));
+                match free.or(last) {
+                    Some((number, attached)) => {
+                        taken.push(number);
+                        ImageSlot::of_attached(attached.clone(), path, file, context)
+                    }
+                    None => ImageSlot::new(path, file, context),
                 }
             })
             .collect()

@@ -8,6 +8,7 @@
 )]
 
 mod analyze;
+mod archives;
 mod assets;
 mod bad_recipes;
 mod convert;

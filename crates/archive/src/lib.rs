@@ -4,7 +4,7 @@
 //! Nothing is believed of a header before the bytes are there: what is decompressed is capped
 //! while it is decompressed, whatever sizes an archive claims.
 
-mod tar;
+pub mod tar;
 mod zip;
 
 use std::borrow::Cow;

@@ -22,17 +22,90 @@ struct Extension {
 
 /// Reads members to the end. As in Python, a header that is none ends the archive, unless it is
 /// the first.
-pub fn members(mut tar: impl Read, suffix: &[u8], taken: &mut Taken) -> Result<(), ArchiveError> {
-    let mut extension = Extension::default();
-    let mut is_first = true;
-    while let Some(header) = next_header(&mut tar, is_first)? {
-        is_first = false;
-        let kind = field(&header, 156, 1).first().copied().unwrap_or_default();
-        let size = number(field(&header, 124, 12))
-            .ok_or_else(|| ArchiveError::corrupt("a file in it has no size"))?;
-        match kind {
-            b'L' | b'K' | b'x' | b'X' | b'g' => {
-                let data = extension_data(&mut tar, size)?;
+pub(crate) fn members(
+    mut tar: impl Read,
+    suffix: &[u8],
+    taken: &mut Taken,
+) -> Result<(), ArchiveError> {
+    let mut walk = Walk::default();
+    while let Some(member) = walk.next(&mut tar)? {
+        let take = if member.is_file && member.name.ends_with(suffix) {
+            if member.is_sparse {
+                return Err(ArchiveError::unsupported(
+                    "a file in it is stored as sparse",
+                ));
+            }
+            taken.decide(member.size)?
+        } else {
+            Take::LeaveOut
+        };
+        match take {
+            Take::Yes => taken.read((&mut tar).take(member.size), member.size)?,
+            Take::LeaveOut => skip(&mut tar, member.size)?,
+            Take::Stop => return Ok(()),
+        }
+        skip_padding(&mut tar, member.size)?;
+    }
+    Ok(())
+}
+
+/// What the headers of a member say. Its content follows, then [`Member::padding`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its whole name.
+    pub name: Vec<u8>,
+    /// How many bytes of content follow.
+    pub size: u64,
+    /// Bytes of headers that were read to get here.
+    pub header: u64,
+    /// Whether it is a regular file.
+    pub is_file: bool,
+    /// Whether its content is stored without its holes, which nothing here fills in.
+    pub is_sparse: bool,
+}
+
+impl Member {
+    /// How many bytes fill the last block of the content.
+    #[must_use]
+    pub fn padding(&self) -> u64 {
+        padding(self.size)
+    }
+}
+
+/// Reads the headers of a tar stream, one member after the other.
+#[derive(Debug, Default)]
+pub struct Walk {
+    begun: bool,
+    /// A header that is none is an error, and not the end.
+    strict: bool,
+}
+
+impl Walk {
+    /// One that takes a tar for damaged where a header is cut off or is none. Python's `tarfile`
+    /// takes that for the end.
+    #[must_use]
+    pub fn strict() -> Self {
+        Self {
+            begun: false,
+            strict: true,
+        }
+    }
+
+    /// The next member; `None` at the end. Its content and padding are to be read before the next.
+    ///
+    /// # Errors
+    /// `archive_corrupt`; `file_unreadable` if `tar` cannot be read.
+    pub fn next(&mut self, tar: &mut impl Read) -> Result<Option<Member>, ArchiveError> {
+        let mut extension = Extension::default();
+        let mut read = 0;
+        while let Some(header) = self.next_header(tar, read > 0)? {
+            read += BLOCK as u64;
+            let kind = field(&header, 156, 1).first().copied().unwrap_or_default();
+            let size = number(field(&header, 124, 12))
+                .ok_or_else(|| ArchiveError::corrupt("a file in it has no size"))?;
+            if matches!(kind, b'L' | b'K' | b'x' | b'X' | b'g') {
+                let data = extension_data(tar, size)?;
+                read += size + padding(size);
                 match kind {
                     b'L' => extension.name = Some(until_nul(&data).to_vec()),
                     b'x' | b'X' => extension.read_records(&data)?,
@@ -41,52 +114,62 @@ pub fn members(mut tar: impl Read, suffix: &[u8], taken: &mut Taken) -> Result<(
                 }
                 continue;
             }
+            if kind == b'S' {
+                read += skip_sparse_map(tar, &header)?;
+            }
             // Links, devices, directories and pipes have no content, whatever they say.
-            b'1'..=b'6' => {
-                extension = Extension::default();
-                continue;
-            }
-            _ => {}
+            let has_content = !matches!(kind, b'1'..=b'6');
+            return Ok(Some(Member {
+                size: if has_content {
+                    extension.size.unwrap_or(size)
+                } else {
+                    0
+                },
+                name: match extension.name {
+                    Some(name) => name,
+                    None => short_name(&header),
+                },
+                header: read,
+                is_file: matches!(kind, b'0' | b'\0' | b'7' | b'S'),
+                is_sparse: kind == b'S' || extension.sparse,
+            }));
         }
-        let known = std::mem::take(&mut extension);
-        let size = known.size.unwrap_or(size);
-        if kind == b'S' {
-            skip_sparse_map(&mut tar, &header)?;
-        }
-        let short = until_nul(field(&header, 0, 100));
-        let name = known.name.as_deref().unwrap_or(short);
-        let is_file = matches!(kind, b'0' | b'\0' | b'7' | b'S');
-        let take = if is_file && name.ends_with(suffix) {
-            if kind == b'S' || known.sparse {
-                return Err(ArchiveError::unsupported(
-                    "a file in it is stored as sparse",
-                ));
-            }
-            taken.decide(size)?
-        } else {
-            Take::LeaveOut
-        };
-        match take {
-            Take::Yes => taken.read((&mut tar).take(size), size)?,
-            Take::LeaveOut => skip(&mut tar, size)?,
-            Take::Stop => return Ok(()),
-        }
-        skip_padding(&mut tar, size)?;
+        Ok(None)
     }
-    Ok(())
+
+    /// The next header; `None` at the end. `inside` a member there is no end.
+    fn next_header(
+        &mut self,
+        tar: &mut impl Read,
+        inside: bool,
+    ) -> Result<Option<Header>, ArchiveError> {
+        let is_first = !std::mem::replace(&mut self.begun, true);
+        let mut block = Vec::with_capacity(BLOCK);
+        tar.take(BLOCK as u64).read_to_end(&mut block)?;
+        let length = block.len();
+        let header: Option<Header> = block.try_into().ok();
+        let (strict, inside) = (self.strict, self.strict && inside);
+        match header {
+            Some(header) if header.iter().all(|byte| *byte == 0) && !inside => Ok(None),
+            Some(header) if is_sound(&header) => Ok(Some(header)),
+            _ if is_first && !(strict && length == 0) => {
+                Err(ArchiveError::corrupt("it does not begin as a tar"))
+            }
+            Some(_) if strict => Err(ArchiveError::corrupt("a header in it is damaged")),
+            None if strict && (inside || length > 0) => Err(ArchiveError::corrupt("it is cut off")),
+            _ => Ok(None),
+        }
+    }
 }
 
-/// The next header; `None` at the end.
-fn next_header(tar: &mut impl Read, is_first: bool) -> Result<Option<Header>, ArchiveError> {
-    let mut header = Vec::with_capacity(BLOCK);
-    tar.take(BLOCK as u64).read_to_end(&mut header)?;
-    let header: Option<Header> = header.try_into().ok();
-    match header {
-        Some(header) if header.iter().all(|byte| *byte == 0) => Ok(None),
-        Some(header) if is_sound(&header) => Ok(Some(header)),
-        _ if is_first => Err(ArchiveError::corrupt("it does not begin as a tar")),
-        _ => Ok(None),
+/// The name in a header: of POSIX archives with what stands before it.
+fn short_name(header: &Header) -> Vec<u8> {
+    let name = until_nul(field(header, 0, 100));
+    let prefix = until_nul(field(header, 345, 155));
+    if field(header, 257, 6) == b"ustar\0" && !prefix.is_empty() {
+        return [prefix, b"/", name].concat();
     }
+    name.to_vec()
 }
 
 /// Whether the checksum is right, taken of signed or of unsigned bytes.
@@ -176,14 +259,16 @@ impl Extension {
 }
 
 /// Further blocks of the map of a sparse file stand before its content.
-fn skip_sparse_map(tar: &mut impl Read, header: &Header) -> Result<(), ArchiveError> {
+fn skip_sparse_map(tar: &mut impl Read, header: &Header) -> Result<u64, ArchiveError> {
+    let mut read = 0;
     let mut goes_on = field(header, 482, 1).first().is_some_and(|flag| *flag != 0);
     while goes_on {
         let mut block = [0; BLOCK];
         tar.read_exact(&mut block)?;
+        read += BLOCK as u64;
         goes_on = field(&block, 504, 1).first().is_some_and(|flag| *flag != 0);
     }
-    Ok(())
+    Ok(read)
 }
 
 fn skip(tar: &mut impl Read, size: u64) -> Result<(), ArchiveError> {
@@ -196,8 +281,12 @@ fn skip(tar: &mut impl Read, size: u64) -> Result<(), ArchiveError> {
 
 /// Skips what fills the last block. Python does not mind if that is missing at the end.
 fn skip_padding(tar: &mut impl Read, size: u64) -> Result<(), ArchiveError> {
-    let block = BLOCK as u64;
-    let padding = (block - size % block) % block;
-    copy(&mut tar.take(padding), &mut sink())?;
+    copy(&mut tar.take(padding(size)), &mut sink())?;
     Ok(())
+}
+
+/// How many bytes fill the last block of a content of `size` bytes.
+fn padding(size: u64) -> u64 {
+    let block = BLOCK as u64;
+    (block - size % block) % block
 }

@@ -143,7 +143,7 @@ fn image_paths(sample: &Sample, paths: &PathWriter) -> Result<Option<String>, Ro
     };
     let written = images
         .iter()
-        .map(|image| paths.rewrite(image.written(), image.path()))
+        .map(|image| paths.image(image))
         .collect::<Result<Vec<_>, _>>()?;
     let mut out = Vec::new();
     match written.as_slice() {

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
-use crate::sample::{ImageContext, Origin, RowError, Sample, StatValue, Stats};
+use crate::sample::{Attachment, ImageContext, Origin, RowError, Sample, StatValue, Stats};
 
 /// A row is known to have images that decode, so that nothing needs to check them again.
 const FLAG_IMAGES_DECODE: u8 = 1;
 /// Some stat was rounded for operators; the exact ones are stored.
 const FLAG_ROUNDED: u8 = 2;
+/// Something came with the row.
+const FLAG_ATTACHED: u8 = 4;
 
 /// Appends rows to a log.
 pub struct StoreWriter {
@@ -136,7 +138,19 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(&origin.part.to_le_bytes());
     let rounded = sample.stats.any_rounded();
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-    out.push(flag(images_decode, FLAG_IMAGES_DECODE) | flag(rounded, FLAG_ROUNDED));
+    let attached = sample.attached();
+    out.push(
+        flag(images_decode, FLAG_IMAGES_DECODE)
+            | flag(rounded, FLAG_ROUNDED)
+            | flag(!attached.is_empty(), FLAG_ATTACHED),
+    );
+    if !attached.is_empty() {
+        let mut block = Vec::new();
+        for attachment in attached {
+            attachment.encode(&mut block);
+        }
+        push_block(out, &block);
+    }
     push_block(out, sample.hashes.text.get().map_or(&[][..], |d| &d[..]));
     push_block(
         out,
@@ -178,6 +192,13 @@ fn restore(
     let file = u32::from_le_bytes(take(&mut frame)?);
     let part = u64::from_le_bytes(take(&mut frame)?);
     let [flags] = take::<1>(&mut frame)?;
+    let mut attached = Vec::new();
+    if flags & FLAG_ATTACHED != 0 {
+        let mut block = take_block(&mut frame)?;
+        while !block.is_empty() {
+            attached.push(Attachment::decode(&mut block)?);
+        }
+    }
     let text_hash = take_block(&mut frame)?;
     let image_hash = take_block(&mut frame)?;
     let simhash = take_block(&mut frame)?;
@@ -195,7 +216,7 @@ fn restore(
         part,
     };
     let mut sample = match Sample::parse(json, origin, Arc::clone(context)) {
-        Ok(sample) => sample,
+        Ok(sample) => sample.with_attached(attached),
         Err(error) => return Some(Err(error)),
     };
     if let Ok(digest) = text_hash.try_into() {

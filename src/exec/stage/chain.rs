@@ -134,7 +134,8 @@ impl Chain<'_> {
                     let images_decode = cached.as_ref().is_some_and(|cached| cached.images_decode);
                     let sample = match &line.problem {
                         Some(problem) => Err(Unread::new(problem.clone(), bytes)),
-                        None => read_row(bytes, line.origin, &self.context),
+                        None => read_row(bytes, line.origin, &self.context)
+                            .map(|sample| sample.with_attached(line.attached.clone())),
                     };
                     self.row(
                         line.origin,

@@ -119,7 +119,7 @@ pub fn drive(
                     .as_mut()
                     .map(|cached| cached.next(rows))
                     .transpose()?;
-                let size = batch.data.len();
+                let size = batch.size();
                 let work = Work::Raw(batch, cached);
                 Ok(Some(((work, Cursor::Inputs(lines.position())), size)))
             };

@@ -103,7 +103,11 @@ impl Readahead {
 
     /// Hands a copy of some rows to the readers; false if too many wait already.
     fn ask(&self, batch: &RawBatch, lines: &[RawLine]) -> bool {
-        let rows = || lines.iter().filter(|line| line.problem.is_none());
+        let rows = || {
+            lines
+                .iter()
+                .filter(|line| line.problem.is_none() && line.attached.is_empty())
+        };
         let bytes: usize = rows().map(|line| batch.bytes(line).len()).sum();
         let waiting = &self.state.bytes;
         // Only this thread adds to it.

@@ -101,7 +101,7 @@ impl Renderer for DjRenderer {
         let images: Vec<Cow<'_, str>> = sample
             .images()?
             .iter()
-            .map(|image| self.paths.rewrite(image.written(), image.path()))
+            .map(|image| self.paths.image(image))
             .collect::<Result<_, _>>()?;
         let videos = self.videos(sample)?;
         let mut turns = turns(sample)?;

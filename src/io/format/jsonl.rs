@@ -128,7 +128,7 @@ impl JsonlRenderer {
         };
         let paths: SmallVec<[Cow<'a, str>; 1]> = images
             .iter()
-            .map(|image| self.paths.rewrite(image.written(), image.path()))
+            .map(|image| self.paths.image(image))
             .collect::<Result<_, _>>()?;
         let changes = paths
             .iter()
@@ -147,7 +147,7 @@ impl JsonlRenderer {
         match field {
             Value::String(written) => {
                 if let Some(image) = images.next() {
-                    let new = self.paths.rewrite(image.written(), image.path())?;
+                    let new = self.paths.image(image)?;
                     *written = new.into_owned();
                 }
                 Ok(())

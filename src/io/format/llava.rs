@@ -221,10 +221,7 @@ impl LlavaRenderer {
                 ));
             }
         };
-        named
-            .iter()
-            .map(|image| self.paths.rewrite(image.written(), image.path()))
-            .collect()
+        named.iter().map(|image| self.paths.image(image)).collect()
     }
 
     fn restore<'a>(

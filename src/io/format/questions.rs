@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::io::source::format::Format as _;
 use crate::io::source::values::Array;
-use crate::io::source::{Input, MAX_ROW_BYTES, SourceError};
+use crate::io::source::{Input, MAX_ROW_BYTES, Reading, SourceError};
 use crate::sample::blanked;
 
 /// First human turns by record id. Pretraining files have a handful of distinct questions, so
@@ -106,7 +106,7 @@ impl Questions {
             Some(record) => questions.add(record, &mut known),
         })?;
         questions.by_id.shrink_to_fit();
-        let again = matches!(input, Input::File(path) if path.is_file());
+        let again = input.path().is_some_and(Path::is_file);
         if again && !questions.repeated.is_empty() {
             each_record(input, |record| {
                 if let Some(record) = record {
@@ -266,7 +266,7 @@ fn each_record(input: &Input, mut see: impl FnMut(Option<Asked>)) -> Result<(), 
         let empty = bytes.peek().map_err(io_error)?.trim_ascii().is_empty();
         return Err(not_an_array(if empty { "an empty file" } else { format }));
     }
-    let mut elements = opened.rows();
+    let mut elements = opened.rows(&Reading::default()).map_err(io_error)?;
     let mut data = Vec::new();
     loop {
         data.clear();

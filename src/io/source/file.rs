@@ -3,31 +3,46 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::bytes::Origin;
 use super::opened::Opened;
 use super::packing::split_name;
-use super::{Fingerprint, RowReader, Source, SourceError, Split};
+use super::{Fingerprint, OnBrokenInput, Reading, RowReader, Source, SourceError, Split};
 
 /// A file of rows, packed or not, or a pipe that has a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileSource(pub PathBuf);
+pub struct FileSource {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// How it is read.
+    pub reading: Arc<Reading>,
+}
 
 impl FileSource {
+    /// A file that is read as usual.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            reading: Arc::default(),
+        }
+    }
+
     /// Opens it and finds out what it is.
     ///
     /// # Errors
     /// If it cannot be read, or holds no rows that djr reads.
     pub fn look(&self) -> Result<Opened, SourceError> {
-        let file_name = self.0.file_name().unwrap_or_default().to_string_lossy();
-        let file = File::open(&self.0).map_err(|e| self.failed(e))?;
+        let file_name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let file = File::open(&self.path).map_err(|e| self.failed(e))?;
         let plain = file.metadata().map_err(|e| self.failed(e))?.is_file();
         let origin = if plain {
             Origin::Plain(file)
         } else {
             Origin::Stream(Box::new(file))
         };
-        Opened::new(&self.name(), &file_name, origin)
+        Opened::new(&self.name(), &file_name, origin, &self.reading)
     }
 
     fn failed(&self, error: io::Error) -> SourceError {
@@ -40,7 +55,7 @@ impl FileSource {
 
 impl Source for FileSource {
     fn name(&self) -> String {
-        self.0.display().to_string()
+        self.path.display().to_string()
     }
 
     fn suffix(&self) -> String {
@@ -48,7 +63,7 @@ impl Source for FileSource {
             Some(extension) => format!(".{}", extension.to_string_lossy().to_lowercase()),
             None => String::new(),
         };
-        let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let (stem, packing) = split_name(&name);
         match suffix_of(stem) + &packing.to_lowercase() {
             suffix if suffix.is_empty() => ".".into(),
@@ -57,21 +72,25 @@ impl Source for FileSource {
     }
 
     fn directory(&self) -> Option<PathBuf> {
-        Some(self.0.parent().map_or_else(PathBuf::new, Path::to_owned))
+        Some(self.path.parent().map_or_else(PathBuf::new, Path::to_owned))
     }
 
     fn fingerprint(&self) -> io::Result<Option<Fingerprint>> {
-        Fingerprint::of(&self.0)
+        Fingerprint::of(&self.path)
     }
 
     fn size(&self) -> Option<u64> {
-        let metadata = std::fs::metadata(&self.0).ok()?;
+        let metadata = std::fs::metadata(&self.path).ok()?;
         let plain = metadata.is_file() && !self.look().ok()?.is_packed();
         plain.then_some(metadata.len())
     }
 
+    fn on_broken(&self) -> OnBrokenInput {
+        self.reading.spec.on_broken_input
+    }
+
     fn check(&self) -> Result<(), SourceError> {
-        let metadata = std::fs::metadata(&self.0).map_err(|e| self.failed(e))?;
+        let metadata = std::fs::metadata(&self.path).map_err(|e| self.failed(e))?;
         // What is read from a pipe is gone.
         if metadata.is_file() || metadata.is_dir() {
             self.look()?;
@@ -81,7 +100,7 @@ impl Source for FileSource {
 
     fn splits(&self, bytes: u64) -> Result<Vec<Split>, SourceError> {
         let failed = |e| self.failed(e);
-        let mut file = File::open(&self.0).map_err(failed)?;
+        let mut file = File::open(&self.path).map_err(failed)?;
         if !file.metadata().map_err(failed)?.is_file() {
             return Ok(vec![Split::default()]);
         }
@@ -94,6 +113,8 @@ impl Source for FileSource {
     }
 
     fn open(&self, split: Split) -> Result<Box<dyn RowReader>, SourceError> {
-        split.of(self.look()?.rows()).map_err(|e| self.failed(e))
+        let rows = self.look()?.rows(&self.reading);
+        rows.and_then(|rows| split.of(rows))
+            .map_err(|e| self.failed(e))
     }
 }

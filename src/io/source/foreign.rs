@@ -1,7 +1,7 @@
 //! What a file is that holds no rows djr reads, told by its first bytes and its name.
 
 /// How a kind of file begins: at which byte with what, and what it is called.
-const MAGIC: [(usize, &[u8], &str); 33] = [
+const MAGIC: [(usize, &[u8], &str); 32] = [
     (0, b"PAR1", "an Apache Parquet file"),
     (0, b"PARE", "an encrypted Apache Parquet file"),
     (0, b"ARROW1", "an Apache Arrow file"),
@@ -9,7 +9,6 @@ const MAGIC: [(usize, &[u8], &str); 33] = [
     (0, &[0xFF, 0xFF, 0xFF, 0xFF], "an Apache Arrow stream"),
     (0, b"ORC", "an Apache ORC file"),
     (0, b"Obj\x01", "an Apache Avro file"),
-    (257, b"ustar", "a tar archive"),
     (0, b"PK\x03\x04", "a zip archive (or an office document)"),
     (0, b"PK\x05\x06", "an empty zip archive"),
     (0, b"7z\xBC\xAF\x27\x1C", "a 7z archive"),

@@ -4,13 +4,18 @@
 use std::fs::File;
 use std::io;
 
+use super::Reading;
 use super::bytes::Bytes;
 use super::lines::Lines;
 use super::values::{Array, Objects};
-use crate::sample::RowError;
+use super::webdataset::WebDataset;
+use crate::sample::{Attachment, RowError};
 
 /// A format of rows. A new one is a file with its reader, and an entry in [`FORMATS`].
 pub trait Format: Sync {
+    /// What recipes call it.
+    fn word(&self) -> &'static str;
+
     /// What it is called.
     fn name(&self) -> &'static str;
 
@@ -21,7 +26,20 @@ pub trait Format: Sync {
     fn recognise(&self, start: &Start<'_>) -> Recognised;
 
     /// Reads the rows of an input of this format.
-    fn open(&self, bytes: Bytes) -> Box<dyn RowReader>;
+    ///
+    /// # Errors
+    /// If it cannot be read at all.
+    fn open(&self, bytes: Bytes, reading: &Reading) -> io::Result<Box<dyn RowReader>>;
+
+    /// Whether it is told by its first bytes, whatever may be taken for text in them.
+    fn is_binary(&self) -> bool {
+        false
+    }
+
+    /// Whether a row is bytes of the input that can be copied as they are.
+    fn holds_lines(&self) -> bool {
+        true
+    }
 
     /// Where, of a file that is not packed, rows begin about every `every` bytes (not the first
     /// one): reading may begin there. Nowhere, unless a format says so.
@@ -35,7 +53,10 @@ pub trait Format: Sync {
 
 /// Every format, in the order in which an input is asked whether it is one. Lines are last: what
 /// has rows and is nothing else is read line by line, so that a broken line costs itself only.
-pub static FORMATS: [&dyn Format; 3] = [&Array, &Objects, &Lines];
+pub static FORMATS: [&dyn Format; 4] = [&WebDataset, &Array, &Objects, &Lines];
+
+/// What recipes call the formats, and `auto`.
+pub const WORDS: &[&str] = &["auto", "jsonl", "json", "webdataset"];
 
 /// The suffixes of the files that hold rows, without those of packings.
 pub fn suffixes() -> impl Iterator<Item = &'static str> {
@@ -81,6 +102,21 @@ pub struct FoundRow {
     pub number: u64,
     /// Why it is unusable, if reading found that already.
     pub problem: Option<RowError>,
+    /// What came with it. The reader does not know the number of its input; who asked it does.
+    pub attached: Vec<Attachment>,
+}
+
+impl FoundRow {
+    /// A row that is only its bytes.
+    #[must_use]
+    pub fn plain(offset: u64, number: u64, problem: Option<RowError>) -> Self {
+        Self {
+            offset,
+            number,
+            problem,
+            attached: Vec::new(),
+        }
+    }
 }
 
 /// How far an input was read.
@@ -115,6 +151,17 @@ pub trait RowReader: Send {
     /// # Errors
     /// If the input cannot be read.
     fn skip_to(&mut self, place: Place) -> io::Result<()>;
+
+    /// How many bytes stand before the first row that inputs behind the first one have again, such
+    /// as a header: they do not count for the identities of rows.
+    fn preamble(&self) -> u64 {
+        0
+    }
+
+    /// How much was read so far, in bytes, for the record.
+    fn consumed(&self) -> u64 {
+        self.place().bytes
+    }
 
     /// Behind the last row: the bytes by which the identities of the next input's rows lie behind
     /// those of this one's.

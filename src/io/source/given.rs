@@ -103,11 +103,8 @@ impl RowReader for GivenReader {
             if long {
                 keep_start(data, start);
             }
-            return Ok(Some(FoundRow {
-                offset,
-                number: self.place.rows,
-                problem: long.then(|| too_long(row.len() as u64, limit)),
-            }));
+            let problem = long.then(|| too_long(row.len() as u64, limit));
+            return Ok(Some(FoundRow::plain(offset, self.place.rows, problem)));
         }
         Ok(None)
     }

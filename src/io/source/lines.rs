@@ -5,12 +5,16 @@ use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
 
 use super::bytes::Bytes;
 use super::format::{Format, FoundRow, Place, Recognised, RowReader, Start, is_named_so};
-use super::{foreign, keep_start, too_long};
+use super::{Reading, foreign, keep_start, too_long};
 
 /// JSON Lines.
 pub struct Lines;
 
 impl Format for Lines {
+    fn word(&self) -> &'static str {
+        "jsonl"
+    }
+
     fn name(&self) -> &'static str {
         "JSON Lines"
     }
@@ -38,8 +42,8 @@ impl Format for Lines {
         }
     }
 
-    fn open(&self, bytes: Bytes) -> Box<dyn RowReader> {
-        Box::new(LineReader { bytes, number: 0 })
+    fn open(&self, bytes: Bytes, _: &Reading) -> io::Result<Box<dyn RowReader>> {
+        Ok(Box::new(LineReader { bytes, number: 0 }))
     }
 
     fn cuts(&self, file: &mut File, every: u64) -> io::Result<Vec<u64>> {
@@ -147,20 +151,15 @@ impl RowReader for LineReader {
                 keep_start(data, start);
             }
         })?;
-        Ok(found.map(|(offset, length, number)| FoundRow {
-            offset,
-            number,
-            problem: (length > limit as u64).then(|| too_long(length, limit)),
+        Ok(found.map(|(offset, length, number)| {
+            let problem = (length > limit as u64).then(|| too_long(length, limit));
+            FoundRow::plain(offset, number, problem)
         }))
     }
 
     fn pass(&mut self) -> io::Result<Option<FoundRow>> {
         let found = self.line(|_, _| {})?;
-        Ok(found.map(|(offset, _, number)| FoundRow {
-            offset,
-            number,
-            problem: None,
-        }))
+        Ok(found.map(|(offset, _, number)| FoundRow::plain(offset, number, None)))
     }
 
     fn place(&self) -> Place {

@@ -8,6 +8,7 @@
 //! how rows lie in it ([`mod@format`], the list of formats). A [`Source`] says how rows come in at all;
 //! [`Input::source`] is the list of them.
 
+pub mod attached;
 pub mod bytes;
 pub mod file;
 pub mod foreign;
@@ -16,19 +17,23 @@ pub mod given;
 pub mod lines;
 pub mod opened;
 pub mod packing;
+pub mod reading;
 mod rows;
 pub mod stdin;
 pub mod values;
+pub mod webdataset;
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+pub use attached::InputAttachments;
 pub use bytes::read_some;
 pub use file::FileSource;
 pub use format::{FORMATS, FoundRow, Place, RowReader};
 pub use given::GivenRows;
 pub use opened::Opened;
+pub use reading::{InputSpec, OnBrokenInput, Reading};
 pub use rows::{InputSummary, LineSource, Position, RawBatch, RawLine};
 pub use stdin::StdinSource;
 
@@ -70,6 +75,11 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// How many bytes of rows it has, if that is known without reading them.
     fn size(&self) -> Option<u64> {
         None
+    }
+
+    /// What becomes of the run if it is cut off or damaged.
+    fn on_broken(&self) -> OnBrokenInput {
+        OnBrokenInput::Fail
     }
 
     /// Makes sure that it holds rows, if it can be looked at without reading them away.
@@ -187,6 +197,8 @@ impl RowReader for Until {
 pub enum Input {
     /// A file, of any format and packing that djr reads.
     File(PathBuf),
+    /// A file that is read in a way of its own.
+    Data(FileSource),
     /// Standard input.
     Stdin,
     /// The program that djr is a library of.
@@ -194,11 +206,22 @@ pub enum Input {
 }
 
 impl Input {
+    /// Its path, if it is a file.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Data(file) => Some(&file.path),
+            Self::Stdin | Self::Given(_) => None,
+        }
+    }
+
     /// How it is read.
     #[must_use]
     pub fn source(&self) -> Box<dyn Source> {
         match self {
-            Self::File(path) => Box::new(FileSource(path.clone())),
+            Self::File(path) => Box::new(FileSource::new(path.clone())),
+            Self::Data(file) => Box::new(file.clone()),
             Self::Stdin => Box::new(StdinSource),
             Self::Given(rows) => Box::new(rows.clone()),
         }
@@ -210,7 +233,8 @@ impl Input {
     /// If it cannot be read, or holds no rows that djr reads.
     pub fn look(&self) -> Result<Option<Opened>, SourceError> {
         match self {
-            Self::File(path) => FileSource(path.clone()).look().map(Some),
+            Self::File(path) => FileSource::new(path.clone()).look().map(Some),
+            Self::Data(file) => file.look().map(Some),
             Self::Stdin => StdinSource.look().map(Some),
             Self::Given(_) => Ok(None),
         }
@@ -267,6 +291,20 @@ pub enum SourceError {
         /// The input's name.
         name: String,
     },
+    /// It is cut off or damaged.
+    #[error(
+        "{name}: the input is cut off or damaged behind byte {bytes}, after {rows} rows: {error}"
+    )]
+    Broken {
+        /// The input's name.
+        name: String,
+        /// How far it could be read, unpacked.
+        bytes: u64,
+        /// Rows before the damage.
+        rows: u64,
+        /// What was found.
+        error: io::Error,
+    },
     /// It holds no rows of a format that djr reads.
     #[error("{name}: this is {what}, which djr does not read yet")]
     Foreign {
@@ -278,10 +316,31 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// What a reader of `source` says that has come as far as `place`.
+    fn of_row(source: &dyn Source, place: Place, error: io::Error) -> Self {
+        let name = source.name();
+        if error.raw_os_error().is_some() {
+            return Self::Io { name, error };
+        }
+        Self::Broken {
+            name,
+            bytes: place.bytes,
+            rows: place.rows,
+            error,
+        }
+    }
+
+    /// Whether the rest of the input can be set aside as one record: what it holds is at fault, and
+    /// not the system.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        !matches!(self, Self::Io { .. })
+    }
+
     /// Whether the input is not what it should be, whatever the system does.
     #[must_use]
     pub fn is_of_input(&self) -> bool {
-        !matches!(self, Self::Io { .. })
+        !matches!(self, Self::Io { .. } | Self::Broken { .. })
     }
 }
 
@@ -463,7 +522,7 @@ mod tests {
         let gz = file(".jsonl", &packed(lines.as_bytes())[0].1);
         let array = file(".json", b"[{},{}]");
         for (file, cuts) in [(&plain, true), (&gz, false), (&array, false)] {
-            let source = FileSource(file.path().to_owned());
+            let source = FileSource::new(file.path().to_owned());
             let read = |split| {
                 let mut reader = source.open(split).unwrap();
                 let mut found = Vec::new();
@@ -501,13 +560,11 @@ mod tests {
 
     #[test]
     fn what_holds_no_rows_is_refused_as_what_it_is() {
-        let tar = [&[b'x'; 257][..], b"ustar"].concat();
         let latin = b"caf\xE9 \xFF\xFE, au lait\n".repeat(10);
         for (suffix, content, what) in [
             (".jsonl", &b"PAR1\x15\x04"[..], "Parquet"),
             (".parquet", b"PAR1\x15\x04", "Parquet"),
             (".json", b"ARROW1\0\0", "Arrow"),
-            ("", &tar, "tar archive"),
             (".jsonl", b"SQLite format 3\0", "SQLite"),
             (".jsonl", b"\x89PNG\r\n\x1a\n", "PNG"),
             (".jsonl", b"\0\x01\x02\x03\0\x07", "binary"),

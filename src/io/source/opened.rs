@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use super::bytes::{Bytes, Origin, read_some};
 use super::format::{FORMATS, Format, Recognised, RowReader, Start};
 use super::packing::{Packing, split_name};
-use super::{SourceError, foreign};
+use super::{Reading, SourceError, foreign};
 
 /// How much of an input is looked at to tell what it is.
 const HEAD: usize = 64 << 10;
@@ -26,7 +26,12 @@ impl Opened {
     ///
     /// # Errors
     /// If it cannot be read, or holds no rows that djr reads.
-    pub fn new(name: &str, file_name: &str, mut origin: Origin) -> Result<Self, SourceError> {
+    pub fn new(
+        name: &str,
+        file_name: &str,
+        mut origin: Origin,
+        reading: &Reading,
+    ) -> Result<Self, SourceError> {
         let io_error = |error| SourceError::Io {
             name: name.to_owned(),
             error,
@@ -49,12 +54,30 @@ impl Opened {
         if let Some(packing) = Packing::of(&head) {
             return Err(refused(format!("a {} file", packing.name)));
         }
+        let (file_name, _) = split_name(file_name);
+        let wanted = reading.spec.format.as_deref();
+        let start = Start {
+            bytes: &head,
+            last: true,
+            name: file_name,
+        };
+        let binary = |format: &&&'static dyn Format| {
+            let yes = || format.recognise(&start) == Recognised::Yes;
+            format.is_binary() && wanted.map_or_else(yes, |word| format.word() == word)
+        };
+        if let Some(format) = FORMATS.iter().find(binary) {
+            return Ok(Self {
+                format: *format,
+                bytes: Bytes::new(origin, head),
+                packing,
+            });
+        }
         if is_utf16(&head) {
             return Err(SourceError::Utf16 {
                 name: name.to_owned(),
             });
         }
-        if let Some(what) = foreign::certain(&head) {
+        if let Some(what) = foreign::certain(&head).filter(|_| wanted != Some("text")) {
             return Err(refused(what.to_owned()));
         }
         let skip = if head.starts_with(&[0xEF, 0xBB, 0xBF]) {
@@ -62,7 +85,6 @@ impl Opened {
         } else {
             0
         };
-        let (file_name, _) = split_name(file_name);
         let mut last = false;
         let format = loop {
             let start = Start {
@@ -70,7 +92,7 @@ impl Opened {
                 last,
                 name: file_name,
             };
-            match recognise(&start) {
+            match recognise(&start, wanted) {
                 Ok(format) => break format,
                 Err(Recognised::Unknown) if !last => {
                     let more = read_block(&mut origin, &mut head).map_err(io_error)?;
@@ -107,22 +129,32 @@ impl Opened {
     }
 
     /// Its rows.
-    #[must_use]
-    pub fn rows(self) -> Box<dyn RowReader> {
-        self.format.open(self.bytes)
+    ///
+    /// # Errors
+    /// If it cannot be read at all.
+    pub fn rows(self, reading: &Reading) -> io::Result<Box<dyn RowReader>> {
+        self.format.open(self.bytes, reading)
     }
 }
 
-/// The first format that says yes, if those before it say no.
-fn recognise(start: &Start<'_>) -> Result<&'static dyn Format, Recognised> {
-    for format in FORMATS {
+/// The first format that says yes, if those before it say no; of those called `wanted`, the last
+/// is taken at its word.
+fn recognise(start: &Start<'_>, wanted: Option<&str>) -> Result<&'static dyn Format, Recognised> {
+    let mut named = None;
+    let asked = |format: &&&'static dyn Format| wanted.is_none_or(|word| format.word() == word);
+    for format in FORMATS
+        .iter()
+        .filter(|format| !format.is_binary())
+        .filter(asked)
+    {
+        named = wanted.map(|_| *format);
         match format.recognise(start) {
-            Recognised::Yes => return Ok(format),
+            Recognised::Yes => return Ok(*format),
             Recognised::No => {}
             Recognised::Unknown => return Err(Recognised::Unknown),
         }
     }
-    Err(Recognised::No)
+    named.ok_or(Recognised::No)
 }
 
 /// Reads until what a file is can be told by its first bytes; JSON tells itself by the first one.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Input, MAX_ROW_BYTES, Place, RowReader, Source, SourceError, Split};
-use crate::sample::{Origin, RowError};
+use super::{Input, MAX_ROW_BYTES, OnBrokenInput, Place, RowReader, Source, SourceError, Split};
+use crate::sample::{Attachment, Origin, RowError};
 
 /// One row inside a [`RawBatch`].
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct RawLine {
     pub origin: Origin,
     /// Why the row is unusable, if reading found that already.
     pub problem: Option<RowError>,
+    /// What came with the row.
+    pub attached: Vec<Attachment>,
 }
 
 /// Consecutive rows and their bytes.
@@ -25,9 +27,17 @@ pub struct RawBatch {
     pub data: Vec<u8>,
     /// The rows in input order.
     pub lines: Vec<RawLine>,
+    /// Bytes of what came with the rows and is at hand.
+    pub attached: usize,
 }
 
 impl RawBatch {
+    /// How much memory it takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.data.len() + self.attached
+    }
+
     /// The bytes of `line`.
     #[must_use]
     pub fn bytes(&self, line: &RawLine) -> &[u8] {
@@ -130,7 +140,7 @@ impl LineSource {
         max_bytes: usize,
     ) -> Result<Option<RawBatch>, SourceError> {
         let mut batch = RawBatch::default();
-        while batch.lines.len() < max_rows && batch.data.len() < max_bytes {
+        while batch.lines.len() < max_rows && batch.size() < max_bytes {
             if !self.next_row(&mut batch)? {
                 break;
             }
@@ -152,38 +162,89 @@ impl LineSource {
             ) else {
                 return Ok(false);
             };
-            let reader = match &mut self.reader {
-                Some(reader) => reader,
+            let start = batch.data.len();
+            let file = u32::try_from(self.current).unwrap_or(u32::MAX);
+            let broken = match &mut self.reader {
+                Some(_) => None,
                 closed => {
                     let begin = std::mem::take(&mut self.begin);
-                    closed.insert(source.open(Split::from(begin))?)
+                    let fresh = begin == Place::default();
+                    match source.open(Split::from(begin)) {
+                        Ok(reader) => {
+                            // What every file has again counts once.
+                            if fresh && self.current > 0 {
+                                self.base = self.base.wrapping_sub(reader.preamble());
+                            }
+                            *closed = Some(reader);
+                            None
+                        }
+                        Err(error) => Some((begin, error)),
+                    }
                 }
             };
-            let start = batch.data.len();
-            let found = reader
-                .next(&mut batch.data, MAX_ROW_BYTES)
-                .map_err(|error| SourceError::Io {
-                    name: source.name(),
-                    error,
-                })?;
-            if let Some(row) = found {
+            let (found, broken) = match (&mut self.reader, broken) {
+                (Some(reader), None) => match reader.next(&mut batch.data, MAX_ROW_BYTES) {
+                    Ok(found) => (found, None),
+                    Err(error) => {
+                        let place = reader.place();
+                        (
+                            None,
+                            Some((place, SourceError::of_row(&**source, place, error))),
+                        )
+                    }
+                },
+                (_, Some(broken)) => (None, Some(broken)),
+                (None, None) => return Ok(false),
+            };
+            if let Some((place, error)) = broken {
+                // What the disk says is not the input's fault.
+                if source.on_broken() == OnBrokenInput::Fail || !error.is_damage() {
+                    return Err(error);
+                }
+                batch.data.truncate(start);
+                batch.lines.push(RawLine {
+                    start,
+                    end: start,
+                    origin: Origin {
+                        offset: self.base.wrapping_add(place.bytes),
+                        file,
+                        line: place.rows + 1,
+                        part: 0,
+                    },
+                    problem: Some(RowError::new("input_cut", error.to_string())),
+                    attached: Vec::new(),
+                });
                 summary.rows += 1;
+                summary.bytes = place.bytes;
+                let extent = self.reader.take().map_or(0, |reader| reader.extent());
+                self.base = self.base.wrapping_add(extent.max(place.bytes + 1));
+                self.current += 1;
+                return Ok(true);
+            }
+            if let Some(mut row) = found {
+                summary.rows += 1;
+                for attachment in &mut row.attached {
+                    attachment.input = file;
+                    batch.attached += attachment.here.as_ref().map_or(0, bytes::Bytes::len);
+                }
                 batch.lines.push(RawLine {
                     start,
                     end: batch.data.len(),
                     origin: Origin {
-                        offset: self.base + row.offset,
-                        file: u32::try_from(self.current).unwrap_or(u32::MAX),
+                        offset: self.base.wrapping_add(row.offset),
+                        file,
                         line: row.number,
                         part: 0,
                     },
                     problem: row.problem,
+                    attached: row.attached,
                 });
                 return Ok(true);
             }
-            summary.bytes = reader.place().bytes;
-            self.base += reader.extent();
-            self.reader = None;
+            if let Some(reader) = self.reader.take() {
+                summary.bytes = reader.consumed();
+                self.base = self.base.wrapping_add(reader.extent());
+            }
             self.current += 1;
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use super::bytes::Origin;
 use super::opened::Opened;
-use super::{RowReader, Source, SourceError, Split};
+use super::{Reading, RowReader, Source, SourceError, Split};
 
 /// The standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,15 @@ impl StdinSource {
     /// # Errors
     /// If it cannot be read, or holds no rows that djr reads.
     pub fn look(self) -> Result<Opened, SourceError> {
-        Opened::new(&self.name(), "", Origin::Stream(Box::new(io::stdin())))
+        let origin = Origin::Stream(Box::new(io::stdin()));
+        let opened = Opened::new(&self.name(), "", origin, &Reading::default())?;
+        if opened.format().is_binary() {
+            return Err(SourceError::Foreign {
+                name: self.name(),
+                what: format!("{} on standard input", opened.format().name()),
+            });
+        }
+        Ok(opened)
     }
 }
 
@@ -26,8 +34,8 @@ impl Source for StdinSource {
     }
 
     fn open(&self, split: Split) -> Result<Box<dyn RowReader>, SourceError> {
-        split
-            .of(self.look()?.rows())
+        let rows = self.look()?.rows(&Reading::default());
+        rows.and_then(|rows| split.of(rows))
             .map_err(|error| SourceError::Io {
                 name: self.name(),
                 error,

@@ -8,7 +8,7 @@ use std::io;
 
 use super::bytes::Bytes;
 use super::format::{Format, FoundRow, Place, Recognised, RowReader, Start, is_named_so};
-use super::{keep_start, too_long};
+use super::{Reading, keep_start, too_long};
 use crate::sample::RowError;
 
 /// One JSON array, or several one after the other.
@@ -18,6 +18,10 @@ pub struct Array;
 pub struct Objects;
 
 impl Format for Array {
+    fn word(&self) -> &'static str {
+        "json"
+    }
+
     fn name(&self) -> &'static str {
         "a JSON array"
     }
@@ -48,12 +52,16 @@ impl Format for Array {
         }
     }
 
-    fn open(&self, bytes: Bytes) -> Box<dyn RowReader> {
-        Box::new(ValueReader::new(bytes, State::BeforeArray))
+    fn open(&self, bytes: Bytes, _: &Reading) -> io::Result<Box<dyn RowReader>> {
+        Ok(Box::new(ValueReader::new(bytes, State::BeforeArray)))
     }
 }
 
 impl Format for Objects {
+    fn word(&self) -> &'static str {
+        "json"
+    }
+
     fn name(&self) -> &'static str {
         "JSON objects over several lines"
     }
@@ -90,8 +98,8 @@ impl Format for Objects {
         }
     }
 
-    fn open(&self, bytes: Bytes) -> Box<dyn RowReader> {
-        Box::new(ValueReader::new(bytes, State::Between))
+    fn open(&self, bytes: Bytes, _: &Reading) -> io::Result<Box<dyn RowReader>> {
+        Ok(Box::new(ValueReader::new(bytes, State::Between)))
     }
 }
 
@@ -292,20 +300,15 @@ impl RowReader for ValueReader {
         while data.len() > start && data.last().is_some_and(u8::is_ascii_whitespace) {
             data.pop();
         }
-        Ok(found.map(|(offset, problem)| FoundRow {
-            offset,
-            number: self.number,
-            problem: problem.or_else(|| (length > limit as u64).then(|| too_long(length, limit))),
+        Ok(found.map(|(offset, problem)| {
+            let long = || (length > limit as u64).then(|| too_long(length, limit));
+            FoundRow::plain(offset, self.number, problem.or_else(long))
         }))
     }
 
     fn pass(&mut self) -> io::Result<Option<FoundRow>> {
         let found = self.read(|_| {})?;
-        Ok(found.map(|(offset, problem)| FoundRow {
-            offset,
-            number: self.number,
-            problem,
-        }))
+        Ok(found.map(|(offset, problem)| FoundRow::plain(offset, self.number, problem)))
     }
 
     fn place(&self) -> Place {
@@ -442,8 +445,8 @@ mod tests {
     }
 
     fn rows(format: &dyn Format, text: &str) -> Vec<(String, Option<&'static str>)> {
-        let mut reader = format.open(bytes(text));
-        let mut passing = format.open(bytes(text));
+        let mut reader = format.open(bytes(text), &Reading::default()).unwrap();
+        let mut passing = format.open(bytes(text), &Reading::default()).unwrap();
         let mut out = Vec::new();
         loop {
             let mut data = Vec::new();

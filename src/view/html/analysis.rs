@@ -92,10 +92,11 @@ pub fn analysis_page(path: &Path) -> Result<String, ViewError> {
 }
 
 fn title(inputs: Option<&[Input]>, directory: &Path) -> String {
-    let input = match inputs {
-        Some([Input::File(path)]) => path.file_name().map(std::ffi::OsStr::to_owned),
+    let only = inputs.and_then(|inputs| match inputs {
+        [input] => input.path()?.file_name(),
         _ => None,
-    };
+    });
+    let input = only.map(std::ffi::OsStr::to_owned);
     let name = input.or_else(|| directory.file_name().map(std::ffi::OsStr::to_owned));
     name.map_or_else(
         || "analysis".to_owned(),

@@ -122,7 +122,7 @@ pub(super) fn reread(recorded: &[InputRecord]) -> Result<Vec<Input>, String> {
     let inputs: Option<Vec<Input>> = recorded.iter().map(InputRecord::input).collect();
     let inputs = inputs.ok_or("The rows came from a pipe: they cannot be read again and shown.")?;
     for (input, recorded) in inputs.iter().zip(recorded) {
-        let Input::File(path) = input else { continue };
+        let Some(path) = input.path() else { continue };
         let name = path.display();
         match std::fs::metadata(path) {
             Err(e) => return Err(format!("{name}: {e}. Its rows are not shown.")),
