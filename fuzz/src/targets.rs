@@ -12,16 +12,16 @@ use std::sync::{Arc, LazyLock};
 
 use djr::archive::{self, Limits, Packing};
 use djr::image::{self, Format, Probe, SegmentRule};
-use djr::io::format::Renderer;
-use djr::io::format::dj::DjRenderer;
-use djr::io::format::llava::{Images, LlavaRenderer};
 use djr::io::format::questions::Questions;
+use djr::io::format::{
+    OptionKind, OptionValue, Options, OutputFormat, Renderer, Setting as Output,
+};
 use djr::io::paths::PathWriter;
 use djr::io::{Input, LineSource};
 use djr::models::{FastText, KenLm, SentencePiece, perplexity};
 use djr::op::{BaseParams, BuildContext, Built, Operator, Outcome, RowKey, Setting};
-use djr::recipe::{LoadOptions, PathStyle, RecipeSource};
-use djr::sample::{FieldPath, ImageContext, Origin, Sample};
+use djr::recipe::{LoadOptions, RecipeSource};
+use djr::sample::{FieldPath, ImageCheck, ImageContext, Origin, Sample};
 use djr::text::python_expr::Condition;
 use djr::text::python_regex::{Pattern, Substitution};
 use serde_json::Value;
@@ -262,51 +262,73 @@ pub fn archives(bytes: &[u8]) {
     }
 }
 
-/// A LLaVA record is ASCII JSON with one image token at most and no foreign one; a record turns
-/// into a row, or says why not.
+/// Records for training are ASCII JSON with one image token an image and no foreign one, whatever
+/// they are made of; they turn into rows, or say why not.
 pub fn llava(bytes: &[u8]) {
-    static QUESTIONS: LazyLock<Arc<Questions>> = LazyLock::new(|| {
-        let path = root().join("fixtures/dataset/stage_1.json");
-        Arc::new(Questions::load(&Input::File(path)).unwrap())
-    });
+    static RENDERERS: LazyLock<Vec<(OutputFormat, Box<dyn Renderer>)>> = LazyLock::new(renderers);
     let Some(sample) = parse(bytes) else { return };
-    let paths = || PathWriter::new(PathStyle::Absolute, Path::new("/w"), Path::new("out"));
-    let (image_token, eoc_token) = ("<__dj__image>".to_owned(), "<|__dj__eoc|>".to_owned());
-    for questions in [None, Some(Arc::clone(&QUESTIONS))] {
-        let renderer = LlavaRenderer {
-            text_key: FieldPath::new("text"),
-            image_token: image_token.clone(),
-            eoc_token: eoc_token.clone(),
-            questions,
-            images: Images::One,
-            paths: paths(),
-        };
+    for (format, renderer) in RENDERERS.iter() {
         let mut out = Vec::new();
-        if renderer.render(&sample, &mut out).is_ok() {
-            assert!(out.is_ascii());
-            let record: Value = serde_json::from_slice(&out).unwrap();
-            let turns = record["conversations"].as_array().unwrap();
-            let mut images = 0;
-            for turn in turns {
-                let value = turn["value"].as_str().unwrap();
-                images += value.matches("<image>").count();
-                assert!(!value.contains(&image_token) && !value.contains(&eoc_token));
+        if renderer.render(&sample, &mut out).is_err() {
+            continue;
+        }
+        let record: Value = serde_json::from_slice(&out).unwrap();
+        if !format.options.iter().any(|option| option.name == "token") {
+            continue;
+        }
+        assert!(out.is_ascii());
+        let text = String::from_utf8(out).unwrap();
+        let tokens = text.matches("<image>").count() + text.matches("\"type\": \"image").count();
+        let images = match record.get("image").or(record.get("images")) {
+            Some(Value::Array(images)) => images.len(),
+            Some(_) => 1,
+            None if format.word() == "openai" => tokens,
+            None => 0,
+        };
+        // Ids and paths may say anything.
+        assert!(tokens >= images, "{text}");
+        for turns in [record.get("conversations"), record.get("messages")] {
+            let turns = turns.map(Value::to_string).unwrap_or_default();
+            assert!(!turns.contains("<__dj__image>") && !turns.contains("<|__dj__eoc|>"));
+        }
+    }
+}
+
+/// Every format with everything that it can be made of.
+fn renderers() -> Vec<(OutputFormat, Box<dyn Renderer>)> {
+    let setting = |format: OutputFormat| Output {
+        text_key: FieldPath::new("text"),
+        image_token: "<__dj__image>".to_owned(),
+        eoc_token: "<|__dj__eoc|>".to_owned(),
+        keep_stats: false,
+        keep_hashes: false,
+        paths: PathWriter::new(format.paths, Path::new("/w"), Path::new("out")),
+        validate: ImageCheck::None,
+    };
+    let mut renderers = Vec::new();
+    for format in OutputFormat::all() {
+        let mut make = |options: &Options| {
+            renderers.push((format, (format.renderer)(options, setting(format)).unwrap()));
+        };
+        let Some(from) = format.option("from") else {
+            make(&Options::default());
+            continue;
+        };
+        let OptionKind::Word(words) = from.kind else {
+            continue;
+        };
+        for word in words {
+            let mut options = Options::default();
+            options.set(from, OptionValue::Word(word));
+            make(&options);
+            if let Some(questions) = format.option("questions").filter(|_| *word == "dj") {
+                let path = root().join("fixtures/dataset/stage_1.json");
+                options.set(questions, OptionValue::File(path));
+                make(&options);
             }
-            assert_eq!(images, usize::from(record.get("image").is_some()));
         }
     }
-    for only_caption in [false, true] {
-        let renderer = DjRenderer {
-            image_token: image_token.clone(),
-            eoc_token: eoc_token.clone(),
-            only_caption,
-            paths: paths(),
-        };
-        let mut out = Vec::new();
-        if renderer.render(&sample, &mut out).is_ok() {
-            let _: Value = serde_json::from_slice(&out).unwrap();
-        }
-    }
+    renderers
 }
 
 /// The reader of questions files.

@@ -1,4 +1,4 @@
-//! `djr convert`: Data-Juicer rows to LLaVA records, and back.
+//! `djr convert`: rows to records for training, and back, and from one such format to another.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,7 @@ use super::args::RunArgs;
 use super::format_args::{self, FormatArgs};
 use super::{Exit, error, runner, subset};
 use crate::io::format::OutputFormat;
+use crate::io::format::from::Origin;
 use crate::recipe::{OutputSpec, PathStyle, Recipe, Validation};
 
 const EXAMPLES: &str = "\
@@ -13,12 +14,13 @@ Examples:
   djr convert --to llava clean.jsonl --questions stage_1.json -o train.json
   djr convert --to llava rows.jsonl --image-root /data --paths relative -o train.json
   djr convert --to dj train.json --only-caption -o rows.jsonl
+  djr convert --to messages --from llava train.json -o train.jsonl
 
 Rows that cannot become a sound record (two images, unknown id, empty caption, broken image, ...)
 are set aside with the reason in OUT.djr/quarantine.jsonl; the rest is written and the exit
 code is 1.";
 
-/// Convert Data-Juicer rows to LLaVA records, or LLaVA records to rows.
+/// Convert rows to records for training, such records to rows, or one format to another.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -38,10 +40,10 @@ pub struct Args {
     /// Relative image paths start here [default: the input's directory].
     #[arg(long, value_name = "DIR")]
     image_root: Option<PathBuf>,
-    /// How far images are checked [default: decode for llava, none for dj].
+    /// How far images are checked [default: decode for what training reads, none for dj].
     #[arg(long, value_name = "LEVEL")]
     validate: Option<Validation>,
-    /// How image paths are written [default: absolute for llava, keep for dj].
+    /// How image paths are written [default: absolute for what training reads, keep for dj].
     #[arg(long, value_name = "STYLE")]
     paths: Option<PathStyle>,
     /// What stands for an image in the rows' text.
@@ -78,6 +80,17 @@ pub fn main(args: &Args) -> Exit {
             return Exit::Usage;
         }
     }
+    if format.own_paths && args.paths.is_some() {
+        error(
+            &format!(
+                "records of format {format} have their paths {} only",
+                format.paths
+            ),
+            Some("leave --paths out"),
+        );
+        return Exit::Usage;
+    }
+    let origin = format.origin(&options);
     let output = OutputSpec {
         paths: args.paths.unwrap_or(format.paths),
         validate: args.validate.unwrap_or(format.check),
@@ -91,10 +104,10 @@ pub fn main(args: &Args) -> Exit {
     if let Some(on_error) = args.run.on_error {
         recipe.on_error = on_error;
     }
-    if let Some(key) = format.image_key {
+    if let Some(key) = origin.and_then(|origin| origin.image_key) {
         key.clone_into(&mut recipe.image_key);
     }
-    if format.needs_text {
+    if origin.is_some_and(Origin::is_rows) {
         recipe.text_keys = vec!["text".to_owned()];
     }
     runner::run(&recipe, &args.run)

@@ -175,6 +175,7 @@ fn output_line(output: &OutputSpec) -> String {
             OptionValue::Word(word) => format!("{name}: {word}"),
             OptionValue::File(path) => format!("{name} from {}", path.display()),
             OptionValue::Flag(on) => format!("{name}: {on}"),
+            OptionValue::Text(text) => format!("{name}: {text:?}"),
         });
     }
     format!("{target} ({})", notes.join(", "))

@@ -56,6 +56,7 @@ impl clap::Args for FormatArgs {
                     .value_name("FILE")
                     .value_parser(clap::value_parser!(PathBuf)),
                 OptionKind::Flag => arg.action(ArgAction::SetTrue),
+                OptionKind::Text => arg.value_name("TEXT"),
             });
         }
         command
@@ -83,6 +84,9 @@ impl clap::FromArgMatches for FormatArgs {
                 OptionKind::File => matches
                     .get_one::<PathBuf>(option.name)
                     .map(|path| OptionValue::File(path.clone())),
+                OptionKind::Text => matches
+                    .get_one::<String>(option.name)
+                    .map(|text| OptionValue::Text(text.clone())),
                 OptionKind::Flag => matches
                     .get_flag(option.name)
                     .then_some(OptionValue::Flag(true)),

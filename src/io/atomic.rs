@@ -15,6 +15,9 @@ use super::destination::{Destination, open_stream};
 /// What ends the name of a part that a later process finds again.
 const LASTING: &str = "djr-part";
 
+/// What ends the name of a part whose bytes stand in another order than they were written.
+const REORDERED: &str = "djr-reordered";
+
 /// Whether unfinished files stay when their writers are dropped: set once a run that ends early
 /// can be resumed.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +42,9 @@ pub struct PendingFile {
     target: PathBuf,
     /// Where it is written; `None` for a stream.
     part: Option<PathBuf>,
+    /// The part as it was before its bytes were put in another order: a run that does not get to
+    /// name the file goes on from there.
+    spare: Option<PathBuf>,
     writer: Option<BufWriter<File>>,
     digest: Xxh3,
     bytes: u64,
@@ -100,6 +106,9 @@ pub(super) fn hex(digest: &Xxh3) -> String {
 pub struct Sealed {
     /// Where it is now; `None` if it went to a stream and needs no name.
     pub part: Option<PathBuf>,
+    /// A file that is of no use any more once this one has its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spare: Option<PathBuf>,
     /// Its final path.
     pub target: PathBuf,
     /// Its size in bytes.
@@ -139,6 +148,7 @@ impl PendingFile {
         Ok(Self {
             target: target.to_owned(),
             part: Some(part),
+            spare: None,
             writer: Some(BufWriter::with_capacity(1 << 18, file)),
             digest,
             bytes: committed.bytes,
@@ -157,6 +167,17 @@ impl PendingFile {
         }
     }
 
+    /// The name under which [`PendingFile::move_to_front`] writes.
+    ///
+    /// # Errors
+    /// If `target` names no regular file.
+    pub fn reordered_part(target: &Path) -> io::Result<PathBuf> {
+        match Destination::of(target)? {
+            Destination::File(real) => part_path(&real, REORDERED),
+            Destination::Stream => Err(io::Error::other("it is no regular file")),
+        }
+    }
+
     fn open_new(target: &Path, suffix: &str, keep: &Keep) -> io::Result<Self> {
         let (file, part) = match Destination::of(target)? {
             Destination::File(real) => {
@@ -169,6 +190,7 @@ impl PendingFile {
         Ok(Self {
             target: target.to_owned(),
             part,
+            spare: None,
             writer: Some(BufWriter::with_capacity(1 << 18, file)),
             digest: Xxh3::new(),
             bytes: 0,
@@ -191,6 +213,48 @@ impl PendingFile {
     /// Changes the name it will have, in the same directory.
     pub fn rename_target(&mut self, target: PathBuf) {
         self.target = target;
+    }
+
+    /// How many bytes were written.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Puts the `length` bytes at `at` before all others. The file must be complete; of a stream
+    /// nothing can be moved.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn move_to_front(&mut self, at: u64, length: u64) -> io::Result<()> {
+        let (Some(part), Some(writer)) = (&self.part, &mut self.writer) else {
+            return Ok(());
+        };
+        writer.flush()?;
+        let name = Self::reordered_part(&self.target)?;
+        let mut out = BufWriter::with_capacity(1 << 18, create_fresh(&name)?);
+        let mut digest = Xxh3::new();
+        let mut block = vec![0; 1 << 18];
+        let behind = at + length;
+        for (start, end) in [(at, behind), (0, at), (behind, self.bytes)] {
+            let mut from = writer.get_ref();
+            from.seek(SeekFrom::Start(start))?;
+            let mut left = from.take(end - start);
+            loop {
+                let n = left.read(&mut block)?;
+                if n == 0 {
+                    break;
+                }
+                let read = block.get(..n).unwrap_or_default();
+                digest.update(read);
+                out.write_all(read)?;
+            }
+        }
+        self.spare = Some(part.clone());
+        self.part = Some(name);
+        self.digest = digest;
+        self.writer = Some(out);
+        Ok(())
     }
 
     /// Makes what was written so far durable and says what that is.
@@ -225,6 +289,7 @@ impl PendingFile {
         }
         Ok(Sealed {
             part: self.part.clone(),
+            spare: self.spare.clone(),
             target: self.target.clone(),
             bytes: self.bytes,
             xxh3_128: hex(&self.digest),
@@ -284,6 +349,9 @@ impl Sealed {
                 }
             }
             other => other?,
+        }
+        if let Some(spare) = &self.spare {
+            let _ = fs::remove_file(spare);
         }
         // Not every file system can sync a directory; the rename itself has succeeded.
         let _ = sync_directory(directory(&real));
@@ -440,7 +508,7 @@ impl Drop for PendingFile {
             return;
         }
         // Once it is published the part is gone and this does nothing.
-        if let Some(part) = &self.part {
+        for part in [&self.part, &self.spare].into_iter().flatten() {
             let _ = fs::remove_file(part);
         }
     }
@@ -463,6 +531,29 @@ mod tests {
         file.write_all(b"{}\n").unwrap();
         assert_eq!(file.commit().unwrap().bytes, 3);
         assert_eq!(fs::read(&target).unwrap(), b"{}\n");
+    }
+
+    #[test]
+    fn bytes_are_moved_to_the_front_in_a_file_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out.jsonl");
+        let keep = Keep::default();
+        keep.set(true);
+        let mut file = PendingFile::create_lasting(&target, &keep).unwrap();
+        file.write_all(b"one\ntwo\nthree\n").unwrap();
+        let committed = file.sync().unwrap();
+        file.move_to_front(4, 4).unwrap();
+        let sealed = file.seal().unwrap();
+        sealed.check().unwrap();
+        // A run that was killed now goes on with what it had written.
+        drop(PendingFile::reopen(&target, &committed, &keep).unwrap());
+        let finished = sealed.publish().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"two\none\nthree\n");
+        assert_eq!(
+            digest_of(&target).unwrap(),
+            (finished.bytes, finished.xxh3_128)
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -40,6 +40,12 @@ impl PathWriter {
         }
     }
 
+    /// The same in another style.
+    #[must_use]
+    pub fn with_style(self, style: PathStyle) -> Self {
+        Self { style, ..self }
+    }
+
     /// Whether paths stay as they are.
     #[must_use]
     pub fn keeps(&self) -> bool {

@@ -33,7 +33,7 @@ pub fn output_keys() -> Vec<(OutputKey, Vec<OutputFormat>)> {
             name: option.name,
             kind: match option.kind {
                 OptionKind::Word(words) => Kind::Word(words),
-                OptionKind::File => Kind::Text,
+                OptionKind::File | OptionKind::Text => Kind::Text,
                 OptionKind::Flag => Kind::Bool,
             },
             doc: option.doc,
@@ -112,7 +112,11 @@ impl Defaults<'_> {
     pub fn plain(&self, format: OutputFormat, target: Target, line: usize) -> OutputSpec {
         let spec = OutputSpec::new(format, target);
         OutputSpec {
-            paths: self.paths,
+            paths: if format.own_paths {
+                format.paths
+            } else {
+                self.paths
+            },
             validate: self.validate.unwrap_or(spec.validate),
             seed: self.seed,
             line,
@@ -203,6 +207,18 @@ impl Defaults<'_> {
             }
         };
         let mut spec = self.plain(format, self.target(path), line);
+        if format.own_paths && said.contains_key("paths") {
+            issues.push(
+                Issue::new(
+                    place("paths"),
+                    format!(
+                        "an output of format {format} has its paths {} only",
+                        format.paths
+                    ),
+                )
+                .hint("leave `paths` out"),
+            );
+        }
         spec.paths = text("paths")
             .and_then(PathStyle::from_word)
             .unwrap_or(spec.paths);
@@ -265,6 +281,7 @@ impl Defaults<'_> {
                 .find(|word| *word == text)
                 .map(|word| OptionValue::Word(word)),
             (OptionKind::Flag, Value::Bool(on)) => Some(OptionValue::Flag(*on)),
+            (OptionKind::Text, Value::Str(text)) => Some(OptionValue::Text(text.clone())),
             (OptionKind::File, Value::Str(text)) => {
                 let found = locate(text, self.search).filter(|path| path.is_file());
                 let path =

@@ -98,6 +98,9 @@ pub struct OutputCounts {
     pub wanted: Option<u64>,
     /// The files, once they are complete.
     pub files: Vec<Finished>,
+    /// Files beside them that say what they are.
+    #[serde(default)]
+    pub beside: Vec<Finished>,
 }
 
 /// One reason for quarantine and how often it came up.

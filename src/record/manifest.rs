@@ -163,6 +163,9 @@ pub struct OutputRecord {
     pub not_drawn: u64,
     /// Its files.
     pub files: Vec<FileRecord>,
+    /// Files beside them that say what they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<FileRecord>,
 }
 
 /// A file that was written.
@@ -282,7 +285,8 @@ impl Manifest {
     /// All files that the run wrote, but for the manifest itself and what operators made.
     pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
         let own = [&self.ledger, &self.row_stats, &self.quarantine, &self.stats];
-        let outputs = self.outputs.iter().flat_map(|output| &output.files);
+        let outputs = &self.outputs;
+        let outputs = outputs.iter().flat_map(|o| o.files.iter().chain(&o.beside));
         outputs.chain(own.into_iter().flatten()).chain(&self.traces)
     }
 }
@@ -312,6 +316,12 @@ fn output(output: &super::OutputCounts) -> OutputRecord {
         refused: output.refused,
         not_drawn: output.not_drawn,
         files: output.files.iter().cloned().map(FileRecord::from).collect(),
+        beside: output
+            .beside
+            .iter()
+            .cloned()
+            .map(FileRecord::from)
+            .collect(),
     }
 }
 

@@ -367,6 +367,13 @@ impl Sample {
         place.normal_path()
     }
 
+    /// An image of the row that its field of images does not list, found as those are.
+    #[must_use]
+    pub fn image_at(&self, written: String) -> ImageSlot {
+        let mut slots = self.slots(vec![written]);
+        slots.swap_remove(0)
+    }
+
     /// Replaces images by new ones: for each, its number in the row's list and the image that takes
     /// its place, as a path and the content of a file. The files are written if the row lives; until
     /// then the row has them in memory. An image may take several places.

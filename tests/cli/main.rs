@@ -38,3 +38,4 @@ mod rounding;
 mod subset;
 mod support;
 mod tidy;
+mod training;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::produced;
 use crate::support::{Ran, Scratch};
 
-/// A recipe with a barrier, an exact deduplicator, shards, a LLaVA file and two samples.
+/// A recipe with a barrier, an exact deduplicator, shards, files for training and two samples.
 const RECIPE: &str = "\
 dataset_path: rows.jsonl
 process:
@@ -22,6 +22,8 @@ process:
 outputs:
   - {format: jsonl, path: out/clean.jsonl, shard_size: 20KB}
   - {format: llava, path: out/clean.json, validate: none, paths: keep}
+  - {format: messages, path: out/messages.jsonl, shard_size: 5KB, question: What is it?, validate: none, paths: keep}
+  - {format: internvl, path: out/lines.jsonl, question: What is it?, validate: none, paths: keep}
   - {format: jsonl, path: out/sample.jsonl, sample: 100, seed: 7, validate: exists, paths: keep}
   - {format: jsonl, path: out/python.jsonl, sample: 80, seed: 3, sampler: python, validate: none, paths: keep}
 ";

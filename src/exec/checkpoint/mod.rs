@@ -245,6 +245,7 @@ fn unfinished(directory: &Path, state: Option<&State>) -> RunError {
 /// Removes what an unfinished run of `recipe` left: its working files and the parts of its outputs.
 fn remove_leftovers(recipe: &Recipe, files: Option<&RunFiles>) {
     let remove = |target: &Path| {
+        let _ = PendingFile::reordered_part(target).and_then(fs::remove_file);
         PendingFile::lasting_part(target)
             .and_then(fs::remove_file)
             .is_ok()
@@ -252,6 +253,9 @@ fn remove_leftovers(recipe: &Recipe, files: Option<&RunFiles>) {
     for spec in &recipe.outputs {
         if let Target::File(path) = &spec.target {
             remove(path);
+            if let Some(beside) = spec.format.beside {
+                remove(&(beside.file)(path));
+            }
             let mut shard = 0;
             while spec.shard_size.is_some() && remove(&numbered(path, shard, None)) {
                 shard += 1;

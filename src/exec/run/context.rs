@@ -138,6 +138,7 @@ pub fn renderer(
         keep_stats: recipe.keep_stats_in_res_ds,
         keep_hashes: recipe.keep_hashes_in_res_ds,
         paths,
+        validate: spec.validate,
     };
     Ok((spec.format.renderer)(&spec.options, setting)?)
 }

@@ -1,5 +1,6 @@
 //! A run from its inputs to its outputs, phase by phase.
 
+mod beside;
 mod context;
 mod publish;
 mod samples;
@@ -109,6 +110,7 @@ pub(super) fn run<'a>(
     if let Some(stats) = stats_path(recipe) {
         claim_stats(&stats)?;
     }
+    beside::check(recipe)?;
     let inputs = setup::inputs(recipe);
     let renderers = recipe
         .outputs

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Run;
+use super::{Run, beside};
 use crate::exec::accounting::quarantine_path;
 use crate::exec::checkpoint::{Progress, Remaining};
 use crate::exec::error::output_error;
@@ -78,15 +78,36 @@ impl<'a> Run<'a> {
             traces.push(sealed.finished());
             files.push(sealed);
         }
+        let mut entries = beside::Entries::default();
         for (index, sink) in pass.sinks.into_iter().enumerate() {
             let spec = context.recipe.outputs.get(index);
             let Some(sink) = sink else { continue };
             let parts = sink.finish().map_err(|e| output_error(spec, e))?;
-            let sealed: Vec<Sealed> = parts.into_iter().map(&mut seal).collect::<Result<_, _>>()?;
+            let mut sealed: Vec<Sealed> = Vec::with_capacity(parts.len());
+            for part in parts {
+                if let Some(spec) = spec {
+                    let file = context.options.working_dir.join(part.file.target());
+                    entries.add(index, spec, &file, part.records);
+                }
+                sealed.push(seal(part.file)?);
+            }
             if let Some(counts) = accounting.report.outputs.get_mut(index) {
                 counts.files = sealed.iter().map(Sealed::finished).collect();
             }
             files.extend(sealed);
+        }
+        // Held until the files have their names.
+        let mut locks = Vec::new();
+        for described in entries.write(workspace)? {
+            let sealed = seal(described.file)?;
+            let counts = described
+                .output
+                .and_then(|index| accounting.report.outputs.get_mut(index));
+            if let Some(counts) = counts {
+                counts.beside.push(sealed.finished());
+            }
+            locks.extend(described.lock);
+            files.push(sealed);
         }
         if let Some(named) = &context.files {
             let finished = |file: Option<Sealed>| file.map(|f| f.finished());

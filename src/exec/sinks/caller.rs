@@ -4,8 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
-use super::{Sink, SinkState};
-use crate::io::PendingFile;
+use super::{Complete, Sink, SinkState};
 use crate::io::workspace::Lengths;
 
 /// Receives the records of the outputs whose target is [`crate::recipe::Target::Caller`], on the
@@ -74,7 +73,7 @@ impl Sink for ToCaller<'_> {
         })
     }
 
-    fn finish(self: Box<Self>) -> io::Result<Vec<PendingFile>> {
+    fn finish(self: Box<Self>) -> io::Result<Vec<Complete>> {
         Ok(Vec::new())
     }
 }

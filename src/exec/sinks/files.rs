@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Framed, Sink, SinkState};
-use crate::io::format::Framing;
+use super::{Complete, Framed, Sink, SinkState, Span};
+use crate::io::format::Lead;
 use crate::io::workspace::{Lengths, sync_pending};
 use crate::io::{PendingFile, Workspace};
+use crate::recipe::OutputSpec;
 
 /// Writes to files that get their names when all outputs are complete.
 pub struct Files {
@@ -14,6 +15,10 @@ pub struct Files {
     framed: Framed,
     shards: Option<Shards>,
     written: u64,
+    /// Which record comes first in each file, if not the first one.
+    lead: Option<Lead>,
+    /// Where it is, in each file so far.
+    leads: Vec<Option<Span>>,
 }
 
 /// An output cut into files of about equal size, named `base-00-of-12.ext` once their number is
@@ -23,25 +28,27 @@ struct Shards {
     size: u64,
     in_shard: u64,
     full: Vec<PendingFile>,
+    /// The records of each of them.
+    in_full: Vec<u64>,
     workspace: Workspace,
 }
 
 impl Files {
-    /// Opens the output at `path`, new or after `state`; with a `shard_size`, cut into files of
-    /// about so many bytes.
+    /// Opens the output `spec` at `path`, new or after `state`; with a `shard_size`, cut into files
+    /// of about so many bytes.
     ///
     /// # Errors
     /// If a file cannot be opened.
     pub fn open(
         path: &Path,
-        framing: Framing,
-        shard_size: Option<u64>,
+        spec: &OutputSpec,
         workspace: &Workspace,
         state: Option<&SinkState>,
     ) -> io::Result<Self> {
+        let framing = spec.format.framing;
         let before = state.cloned().unwrap_or_default();
         let mut shards = None;
-        let file = match shard_size {
+        let file = match spec.shard_size {
             Some(size) if size > 0 => {
                 let shard = |index| workspace.pending(&numbered(path, index, None));
                 shards = Some(Shards {
@@ -51,6 +58,7 @@ impl Files {
                     full: (0..before.full_shards)
                         .map(shard)
                         .collect::<io::Result<_>>()?,
+                    in_full: before.in_full,
                     workspace: workspace.clone(),
                 });
                 shard(before.full_shards)?
@@ -65,9 +73,12 @@ impl Files {
             },
             shards,
             written: before.written,
+            lead: spec.format.lead(&spec.options),
+            leads: before.leads,
         };
         if state.is_none() {
             files.file.write_all(framing.open)?;
+            files.leads.push(None);
         }
         Ok(files)
     }
@@ -85,14 +96,28 @@ impl Files {
         let next = shards.workspace.pending(&next)?;
         self.file.write_all(self.framed.framing.close)?;
         shards.full.push(std::mem::replace(&mut *self.file, next));
+        shards.in_full.push(self.framed.records);
         self.framed.records = 0;
+        self.leads.push(None);
         self.file.write_all(self.framed.framing.open)
+    }
+
+    /// Remembers where the record that comes first in its file is to be written.
+    fn look_for_lead(&mut self, record: &[u8]) {
+        if let (Some(lead), Some(found @ None)) = (self.lead, self.leads.last_mut())
+            && lead.is_complete(record)
+        {
+            let length = (record.len() + self.framed.framing.after.len()) as u64;
+            let at = self.file.bytes();
+            *found = Some(Span { at, length });
+        }
     }
 }
 
 impl Sink for Files {
     fn write(&mut self, record: &[u8]) -> io::Result<()> {
         self.next_shard()?;
+        self.look_for_lead(record);
         let Self { file, framed, .. } = self;
         let bytes = framed.record(record, |part| file.write_all(part))?;
         if let Some(shards) = &mut self.shards {
@@ -110,11 +135,13 @@ impl Sink for Files {
         let mut state = SinkState {
             written: self.written,
             in_file: self.framed.records,
+            leads: self.leads.clone(),
             ..SinkState::default()
         };
         if let Some(shards) = &mut self.shards {
             state.full_shards = shards.full.len();
             state.in_shard = shards.in_shard;
+            state.in_full.clone_from(&shards.in_full);
             for shard in &mut shards.full {
                 let name = shard.target().to_owned();
                 sync_pending(shard, &name, lengths)?;
@@ -125,20 +152,32 @@ impl Sink for Files {
         Ok(state)
     }
 
-    fn finish(mut self: Box<Self>) -> io::Result<Vec<PendingFile>> {
+    fn finish(mut self: Box<Self>) -> io::Result<Vec<Complete>> {
         self.file.write_all(self.framed.framing.close)?;
-        let mut files = self
-            .shards
-            .as_mut()
-            .map_or_else(Vec::new, |shards| std::mem::take(&mut shards.full));
+        let (mut files, mut records) = match &mut self.shards {
+            Some(shards) => (
+                std::mem::take(&mut shards.full),
+                std::mem::take(&mut shards.in_full),
+            ),
+            None => (Vec::new(), Vec::new()),
+        };
         files.push(*self.file);
+        records.push(self.framed.records);
+        for (file, lead) in files.iter_mut().zip(&self.leads) {
+            if let Some(Span { at, length }) = lead.filter(|lead| lead.at > 0) {
+                file.move_to_front(at, length)?;
+            }
+        }
         if let Some(shards) = &self.shards {
             let count = files.len();
             for (index, file) in files.iter_mut().enumerate() {
                 file.rename_target(numbered(&shards.path, index, Some(count)));
             }
         }
-        Ok(files)
+        let complete = files.into_iter().zip(records);
+        Ok(complete
+            .map(|(file, records)| Complete { file, records })
+            .collect())
     }
 }
 

@@ -41,7 +41,15 @@ pub trait Sink {
     ///
     /// # Errors
     /// If the last bytes cannot be written.
-    fn finish(self: Box<Self>) -> io::Result<Vec<PendingFile>>;
+    fn finish(self: Box<Self>) -> io::Result<Vec<Complete>>;
+}
+
+/// A file that has all its bytes.
+pub struct Complete {
+    /// The file, which has not got its name.
+    pub file: PendingFile,
+    /// Its records.
+    pub records: u64,
 }
 
 /// What a sink has written, beyond the bytes in its files.
@@ -52,6 +60,19 @@ pub struct SinkState {
     in_file: u64,
     full_shards: usize,
     in_shard: u64,
+    /// The records of full shards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    in_full: Vec<u64>,
+    /// Where in each file, this one included, the record is that comes first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    leads: Vec<Option<Span>>,
+}
+
+/// Where a record lies in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Span {
+    at: u64,
+    length: u64,
 }
 
 /// Opens the output `number` of a run, new or after `state`.
@@ -69,13 +90,7 @@ pub fn open<'a>(
     Ok(match &spec.target {
         Target::Stdout => Box::new(stream::Stream::stdout(framing)?),
         Target::Stream(path) => Box::new(stream::Stream::open(path, framing)?),
-        Target::File(path) => Box::new(files::Files::open(
-            path,
-            framing,
-            spec.shard_size,
-            workspace,
-            state,
-        )?),
+        Target::File(path) => Box::new(files::Files::open(path, spec, workspace, state)?),
         Target::Caller => {
             let caller = caller.ok_or_else(|| io::Error::other("nobody receives its records"))?;
             Box::new(caller::ToCaller::new(number, caller.clone()))

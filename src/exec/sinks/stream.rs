@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use super::{Framed, Sink, SinkState};
-use crate::io::PendingFile;
+use super::{Complete, Framed, Sink, SinkState};
 use crate::io::destination::open_stream;
 use crate::io::format::Framing;
 use crate::io::workspace::Lengths;
@@ -68,7 +67,7 @@ impl<W: Write> Sink for Stream<W> {
         })
     }
 
-    fn finish(mut self: Box<Self>) -> io::Result<Vec<PendingFile>> {
+    fn finish(mut self: Box<Self>) -> io::Result<Vec<Complete>> {
         self.out.write_all(self.framed.framing.close)?;
         self.out.flush()?;
         Ok(Vec::new())

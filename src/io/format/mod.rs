@@ -4,18 +4,30 @@
 //! A format is a file of this folder and a line in [`FORMATS`]. Recipes, the command line, the
 //! executor and what reads a finished run know formats by what stands in [`Format`] only.
 
+pub mod beside;
+mod chat;
+pub mod conversation;
 pub mod dj;
+pub mod from;
+pub mod imagefolder;
+pub mod internvl;
 pub mod json;
 pub mod jsonl;
 pub mod llava;
+pub mod llava_jsonl;
+pub mod messages;
+pub mod openai;
 mod options;
 pub mod questions;
+pub mod shape;
+pub mod trl;
 
 use std::fmt;
 use std::ops::Deref;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use beside::Beside;
 pub use options::{FormatOption, OptionKind, OptionValue, Options};
 
 use crate::io::paths::PathStyle;
@@ -23,7 +35,18 @@ use crate::io::paths::PathWriter;
 use crate::sample::{FieldPath, ImageCheck, RowError, Sample};
 
 /// All formats. One that is listed here can be written by recipes and by `djr convert`.
-pub const FORMATS: &[&Format] = &[jsonl::FORMAT, json::FORMAT, llava::FORMAT, dj::FORMAT];
+pub const FORMATS: &[&Format] = &[
+    jsonl::FORMAT,
+    json::FORMAT,
+    llava::FORMAT,
+    llava_jsonl::FORMAT,
+    internvl::FORMAT,
+    messages::FORMAT,
+    openai::FORMAT,
+    trl::FORMAT,
+    imagefolder::FORMAT,
+    dj::FORMAT,
+];
 
 /// What there is to know about a format.
 #[derive(Debug)]
@@ -39,20 +62,46 @@ pub struct Format {
     pub framing: Framing,
     /// Whether its records are the rows themselves, so that the file can be an input again.
     pub holds_rows: bool,
-    /// Whether a record is made of the row's text.
-    pub needs_text: bool,
-    /// The field of image paths in what it is made of, where that is not the rows' own.
-    pub image_key: Option<&'static str>,
+    /// What it is made of unless its option `from` says otherwise; `None` where it is made of the
+    /// rows as they are, whatever they hold.
+    pub made_of: Option<&'static str>,
     /// The field of image paths in its records, where that is not the rows' own.
     pub written_image_key: Option<&'static str>,
     /// How far images are checked, unless somebody says otherwise.
     pub check: ImageCheck,
     /// How `djr convert` writes image paths, unless somebody says otherwise.
     pub paths: PathStyle,
+    /// Whether its readers take paths in one style only, so that nobody can say another.
+    pub own_paths: bool,
+    /// Which record a file begins with, where readers infer types from the first ones.
+    pub lead: Option<Lead>,
+    /// A file that says to readers what the output is.
+    pub beside: Option<&'static Beside>,
     /// What can be said of an output in this format and perhaps of no other.
     pub options: &'static [FormatOption],
     /// What writes its records.
     pub renderer: fn(&Options, Setting) -> Made,
+}
+
+/// Which records tell the type of every field. A program that infers types from the first rows, and
+/// finds only empty lists there, fails at the first one that is not empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lead {
+    /// Those in which these bytes stand.
+    With(&'static [u8]),
+    /// Those in which these bytes do not.
+    Without(&'static [u8]),
+}
+
+impl Lead {
+    /// Whether `record` is such a one.
+    #[must_use]
+    pub fn is_complete(self, record: &[u8]) -> bool {
+        match self {
+            Self::With(bytes) => memchr::memmem::find(record, bytes).is_some(),
+            Self::Without(bytes) => memchr::memmem::find(record, bytes).is_none(),
+        }
+    }
 }
 
 /// What writes the records of an output, or why nothing can.
@@ -73,6 +122,8 @@ pub struct Setting {
     pub keep_hashes: bool,
     /// How image paths are written.
     pub paths: PathWriter,
+    /// How far images are checked.
+    pub validate: ImageCheck,
 }
 
 /// A file that an option names cannot be used.
@@ -170,6 +221,20 @@ impl OutputFormat {
     #[must_use]
     pub fn word(self) -> &'static str {
         self.0.name
+    }
+
+    /// What an output with `options` is made of; `None` where it is made of the rows as they are.
+    #[must_use]
+    pub fn origin(self, options: &Options) -> Option<&'static from::Origin> {
+        let word = options.word(chat::FROM.name).or(self.0.made_of)?;
+        from::Origin::named(word)
+    }
+
+    /// Which record a file of an output with `options` begins with, if not the first one.
+    #[must_use]
+    pub fn lead(self, options: &Options) -> Option<Lead> {
+        let in_order = options.word(chat::FIRST_ROW.name) == Some("as_is");
+        self.0.lead.filter(|_| !in_order)
     }
 
     /// The option called `name`.

@@ -29,6 +29,8 @@ pub enum OptionKind {
     File,
     /// `true` or `false`.
     Flag,
+    /// Any text.
+    Text,
 }
 
 /// The value of an option.
@@ -40,6 +42,8 @@ pub enum OptionValue {
     File(PathBuf),
     /// On or off.
     Flag(bool),
+    /// A text.
+    Text(String),
 }
 
 /// What is said of one output beyond what all outputs have.
@@ -70,6 +74,15 @@ impl Options {
         }
     }
 
+    /// The text said for `name`.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.0.get(name) {
+            Some(OptionValue::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether `name` is on.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {
@@ -96,6 +109,7 @@ impl Options {
             OptionValue::Word(word) => (*word).into(),
             OptionValue::File(path) => paths::to_json(path),
             OptionValue::Flag(on) => (*on).into(),
+            OptionValue::Text(text) => text.as_str().into(),
         };
         self.iter()
             .map(|(name, value)| (name.to_owned(), json(value)))
@@ -122,6 +136,7 @@ impl Options {
                     .map(|word| OptionValue::Word(word)),
                 (OptionKind::File, value) => paths::from_json(value).map(OptionValue::File),
                 (OptionKind::Flag, Value::Bool(on)) => Some(OptionValue::Flag(*on)),
+                (OptionKind::Text, Value::String(text)) => Some(OptionValue::Text(text.clone())),
                 _ => None,
             };
             let read = read.ok_or_else(|| format!("'{name}' of an output cannot be {value}"))?;
