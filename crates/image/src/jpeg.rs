@@ -7,6 +7,10 @@
 //! missing (the decoder looks ahead). Damage that the decoder can step over ("Corrupt JPEG
 //! data…"), or a tail of other bytes in place of the end marker, is accepted as in Pillow, but
 //! reported.
+//!
+//! The scans of plain files are read by our own code: by [`jpeg_skip`] where no more than the first
+//! coefficients count, otherwise by [`Blocks`] in the place of libjpeg's part for it. Both give a
+//! scan up at the first thing that libjpeg might say something of, and libjpeg alone decides.
 #![expect(
     unsafe_code,
     reason = "libjpeg is a C library; this file is its whole binding"
@@ -20,7 +24,9 @@ use std::ptr::{addr_of_mut, null_mut};
 use mozjpeg_sys as sys;
 use mozjpeg_sys::{J_COLOR_SPACE, J_DCT_METHOD};
 
-use super::{ImageError, RgbImage, check_size, jpeg_idct};
+use super::jpeg_blocks::Blocks;
+use super::jpeg_scan::Plain;
+use super::{ImageError, RgbImage, check_size, jpeg_idct, jpeg_skip};
 
 /// `jpeg_read_header` found an image (and did not run out of input).
 const HEADER_OK: i32 = 1;
@@ -50,50 +56,59 @@ pub struct Notes {
 /// `image_truncated` or `image_corrupt`, exactly where Pillow's strict `load()` refuses;
 /// `image_too_large`, `image_zero_size`.
 pub fn decode_rgb(bytes: &[u8]) -> Result<(RgbImage, Notes), ImageError> {
-    Session::open(bytes).run(|session| {
-        session.read_header()?;
-        let cmyk = session.components() == 4;
-        session.set_output(if cmyk {
-            J_COLOR_SPACE::JCS_CMYK
-        } else {
-            J_COLOR_SPACE::JCS_RGB
-        });
-        session.start()?;
-        let (width, height) = session.output_size();
-        let stride = width as usize * if cmyk { 4 } else { 3 };
-        let mut data = vec![0; stride * height as usize];
-        session.read_rows(&mut data, stride)?;
-        session.finish()?;
-        if cmyk {
-            data = cmyk_to_rgb(&data);
-        }
-        RgbImage::new(width, height, data)
-            .ok_or_else(|| ImageError::corrupt("the decoder returned an impossible size"))
-    })
+    run(bytes, read_rgb)
 }
 
-/// Reads the whole stream but makes only every eighth grey pixel: the same verdict as
-/// [`decode_rgb`] at about half its cost.
+fn read_rgb(session: &Session<'_>) -> Result<RgbImage, ImageError> {
+    session.read_header()?;
+    let cmyk = session.components() == 4;
+    session.set_output(if cmyk {
+        J_COLOR_SPACE::JCS_CMYK
+    } else {
+        J_COLOR_SPACE::JCS_RGB
+    });
+    session.start()?;
+    let (width, height) = session.output_size();
+    let stride = width as usize * if cmyk { 4 } else { 3 };
+    let mut data = vec![0; stride * height as usize];
+    session.read_rows(&mut data, stride)?;
+    session.finish()?;
+    if cmyk {
+        data = cmyk_to_rgb(&data);
+    }
+    RgbImage::new(width, height, data)
+        .ok_or_else(|| ImageError::corrupt("the decoder returned an impossible size"))
+}
+
+/// Reads the whole stream but makes no pixels, or only every eighth grey one: the same verdict as
+/// [`decode_rgb`] at a fraction of its cost.
 ///
 /// # Errors
 /// As [`decode_rgb`].
 pub fn validate(bytes: &[u8]) -> Result<Notes, ImageError> {
-    Session::open(bytes)
-        .run(|session| {
-            session.read_header()?;
-            session.set_output(if session.components() == 4 {
-                J_COLOR_SPACE::JCS_CMYK
-            } else {
-                J_COLOR_SPACE::JCS_GRAYSCALE
-            });
-            session.set_scale(1);
-            session.start()?;
-            let (width, _) = session.output_size();
-            let mut row = vec![0; width as usize * 4];
-            session.skim_rows(&mut row)?;
-            session.finish()
-        })
-        .map(|((), notes)| notes)
+    if jpeg_skip::is_sound(bytes) {
+        return Ok(Notes::default());
+    }
+    validate_by_libjpeg(bytes)
+}
+
+/// The same without [`jpeg_skip`].
+fn validate_by_libjpeg(bytes: &[u8]) -> Result<Notes, ImageError> {
+    let skim = |session: &Session<'_>| {
+        session.read_header()?;
+        session.set_output(if session.components() == 4 {
+            J_COLOR_SPACE::JCS_CMYK
+        } else {
+            J_COLOR_SPACE::JCS_GRAYSCALE
+        });
+        session.set_scale(1);
+        session.start()?;
+        let (width, _) = session.output_size();
+        let mut row = vec![0; width as usize * 4];
+        session.skim_rows(&mut row)?;
+        session.finish()
+    };
+    Session::open(bytes).run(skim).map(|((), notes)| notes)
 }
 
 /// The picture in grey at the smallest of the scales 1/8, 1/4, 1/2 and 1 at which both sides have
@@ -103,31 +118,68 @@ pub fn validate(bytes: &[u8]) -> Result<Notes, ImageError> {
 /// # Errors
 /// As [`decode_rgb`].
 pub fn decode_reduced(bytes: &[u8], side: u32) -> Result<(RgbImage, Notes), ImageError> {
-    let (grey, notes) = Session::open(bytes).run(|session| {
-        session.read_header()?;
-        if session.components() == 4 {
-            return Ok(None);
-        }
-        session.set_output(J_COLOR_SPACE::JCS_GRAYSCALE);
-        let (width, height) = session.size();
-        let shorter = u64::from(width.min(height));
-        let eighths = [1, 2, 4, 8]
-            .into_iter()
-            .find(|eighths| shorter * u64::from(*eighths) / 8 >= u64::from(side));
-        session.set_scale(eighths.unwrap_or(8));
-        session.start()?;
-        let (width, height) = session.output_size();
-        let stride = width as usize;
-        let mut grey = vec![0; stride * height as usize];
-        session.read_rows(&mut grey, stride)?;
-        session.finish()?;
-        let data = grey.into_iter().flat_map(|level| [level; 3]).collect();
-        Ok(RgbImage::new(width, height, data))
-    })?;
-    match grey {
-        Some(grey) => Ok((grey, notes)),
+    if let Some(plain) = Plain::read(bytes)
+        && eighths(plain.width, plain.height, side) == 1
+        && let Some((width, height, samples)) = jpeg_skip::eighth(&plain)
+        && let Some(image) = grey(width, height, &samples)
+    {
+        return Ok((image, Notes::default()));
+    }
+    let (image, notes) = run(bytes, |session| read_reduced(session, side))?;
+    match image {
+        Some(image) => Ok((image, notes)),
         None => decode_rgb(bytes),
     }
+}
+
+/// `None` inside for four inks.
+fn read_reduced(session: &Session<'_>, side: u32) -> Result<Option<RgbImage>, ImageError> {
+    session.read_header()?;
+    if session.components() == 4 {
+        return Ok(None);
+    }
+    session.set_output(J_COLOR_SPACE::JCS_GRAYSCALE);
+    let (width, height) = session.size();
+    session.set_scale(eighths(width, height, side));
+    session.start()?;
+    let (width, height) = session.output_size();
+    let stride = width as usize;
+    let mut samples = vec![0; stride * height as usize];
+    session.read_rows(&mut samples, stride)?;
+    session.finish()?;
+    Ok(grey(width, height, &samples))
+}
+
+fn grey(width: u32, height: u32, samples: &[u8]) -> Option<RgbImage> {
+    let data = samples.iter().flat_map(|level| [*level; 3]).collect();
+    RgbImage::new(width, height, data)
+}
+
+/// The smallest of libjpeg's scales at which both sides have `side` pixels, or the largest.
+fn eighths(width: u32, height: u32, side: u32) -> u32 {
+    let shorter = u64::from(width.min(height));
+    [1, 2, 4, 8]
+        .into_iter()
+        .find(|eighths| shorter * u64::from(*eighths) / 8 >= u64::from(side))
+        .unwrap_or(8)
+}
+
+/// Runs `work` with our reader of plain scans in the place of libjpeg's, if the file is of that
+/// kind, and from the beginning with libjpeg's own if anything in the scan is odd.
+fn run<T>(
+    bytes: &[u8],
+    work: impl Fn(&Session<'_>) -> Result<T, ImageError>,
+) -> Result<(T, Notes), ImageError> {
+    if let Some(plain) = Plain::read(bytes)
+        && let Some(blocks) = Blocks::new(&plain)
+    {
+        let mut session = Session::open(bytes);
+        session.read_scan_by(&plain, blocks);
+        if let Some(result) = session.attempt(&work) {
+            return result;
+        }
+    }
+    Session::open(bytes).run(work)
 }
 
 /// Pillow's conversion: ink is inverted (Adobe's habit), then scaled by the black channel.
@@ -151,13 +203,30 @@ struct Inner {
     errors: sys::jpeg_error_mgr,
     source: sys::jpeg_source_mgr,
     progress: sys::jpeg_progress_mgr,
+    client: Client,
+}
+
+/// What our functions find behind libjpeg's pointer for callers.
+struct Client {
     notes: Notes,
+    /// Our reader of the scan, null if libjpeg reads it.
+    blocks: *mut Blocks,
 }
 
 /// One decompression. Owns libjpeg's state and frees it whatever happens.
 struct Session<'a> {
     inner: *mut Inner,
     bytes: &'a [u8],
+    /// What libjpeg must find in the file for our reader of its scan, and where the scan ends.
+    plain: Option<Expected>,
+}
+
+/// A picture as our reader of scans takes it.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    units: (usize, usize),
+    blocks: usize,
+    end: usize,
 }
 
 /// The payload of the unwinding that carries a fatal error out of libjpeg.
@@ -165,6 +234,9 @@ struct Fatal(String);
 
 /// The payload of the unwinding that ends a picture of too many scans.
 struct TooManyScans;
+
+/// The payload of the unwinding that leaves a scan to libjpeg.
+struct Odd;
 
 impl<'a> Session<'a> {
     fn open(bytes: &'a [u8]) -> Self {
@@ -174,7 +246,19 @@ impl<'a> Session<'a> {
         Self {
             inner: Box::into_raw(inner),
             bytes,
+            plain: None,
         }
+    }
+
+    /// Lets `blocks` read the scan of the picture, which is `plain`.
+    fn read_scan_by(&mut self, plain: &Plain<'_>, blocks: Blocks) {
+        self.plain = Some(Expected {
+            units: plain.units(),
+            blocks: blocks.in_unit(),
+            end: plain.begin() + blocks.length(),
+        });
+        // SAFETY: `inner` is live, and libjpeg is not running.
+        unsafe { (*self.inner).client.blocks = Box::into_raw(Box::new(blocks)) };
     }
 
     /// Runs `work` between creation and destruction of the decompressor, turning libjpeg's fatal
@@ -183,15 +267,25 @@ impl<'a> Session<'a> {
         self,
         work: impl FnOnce(&Self) -> Result<T, ImageError>,
     ) -> Result<(T, Notes), ImageError> {
+        let odd = || ImageError::corrupt("not a valid JPEG: its scan is odd");
+        self.attempt(work).unwrap_or_else(|| Err(odd()))
+    }
+
+    /// The same; `None` if our reader gives the scan up.
+    fn attempt<T>(
+        self,
+        work: impl FnOnce(&Self) -> Result<T, ImageError>,
+    ) -> Option<Result<(T, Notes), ImageError>> {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             self.create();
             work(&self)
         }));
         // SAFETY: `inner` is the live allocation of `open`; libjpeg is not running.
-        let notes = unsafe { (*self.inner).notes };
+        let notes = unsafe { (*self.inner).client.notes };
         match outcome {
-            Ok(result) => result.map(|value| (value, notes)),
-            Err(payload) => Err(fatal_error(payload.as_ref())),
+            Ok(result) => Some(result.map(|value| (value, notes))),
+            Err(payload) if payload.is::<Odd>() => None,
+            Err(payload) => Some(Err(fatal_error(payload.as_ref()))),
         }
     }
 
@@ -207,7 +301,7 @@ impl<'a> Session<'a> {
             (*inner).cinfo.common.err = addr_of_mut!((*inner).errors);
             sys::jpeg_create_decompress(addr_of_mut!((*inner).cinfo));
             // Creation clears the struct except for `err` and `client_data`; set it now anyway.
-            (*inner).cinfo.common.client_data = addr_of_mut!((*inner).notes).cast();
+            (*inner).cinfo.common.client_data = addr_of_mut!((*inner).client).cast();
             (*inner).progress.progress_monitor = Some(on_progress);
             (*inner).cinfo.common.progress = addr_of_mut!((*inner).progress);
             (*inner).source = sys::jpeg_source_mgr {
@@ -276,20 +370,51 @@ impl<'a> Session<'a> {
             return Err(self.ran_out());
         }
         self.replace_transforms();
+        self.replace_reader();
         Ok(())
+    }
+
+    /// The fields of libjpeg's struct that its binding keeps to itself.
+    fn end_of_struct(&self) -> *mut EndOfStruct {
+        // SAFETY: `inner` is live, and `EndOfStruct` is not larger than the struct it is the end of.
+        unsafe {
+            addr_of_mut!((*self.inner).cinfo)
+                .add(1)
+                .cast::<EndOfStruct>()
+                .sub(1)
+        }
+    }
+
+    /// Puts our reader of scans in the place of libjpeg's, if the session has one, and lets libjpeg
+    /// go on behind the scan.
+    fn replace_reader(&self) {
+        let Some(expected) = self.plain else { return };
+        // SAFETY: decompression has begun and nothing of the scan was read; the pointer leads to the
+        // part that will read it, which begins with the two functions of `ScanReader`. The bytes left
+        // are those of this session. Where libjpeg sees another picture than our reader, its own stays.
+        unsafe {
+            let end = self.end_of_struct();
+            let units = ((*end).units_across as usize, (*end).units_down as usize);
+            if units != expected.units
+                || usize::try_from((*end).blocks_in_unit) != Ok(expected.blocks)
+            {
+                return;
+            }
+            (*(*end).scan_reader).decode_mcu = Some(read_unit);
+            let rest = self.bytes.get(expected.end..).unwrap_or_default();
+            (*self.inner).source.next_input_byte = rest.as_ptr();
+            (*self.inner).source.bytes_in_buffer = rest.len();
+        }
     }
 
     /// Puts our transform in the place of libjpeg's C code, see [`jpeg_idct`]. Starting has chosen
     /// one for each component, and nothing was transformed yet.
     fn replace_transforms(&self) {
         let plain = jpeg_idct_islow as *const ();
-        // SAFETY: the struct ends with four pointers, to the parts that transform, upsample, convert
-        // and quantise. Decompression has begun, so the first of them leads to libjpeg's table of
-        // transforms, whose layout `Transforms` repeats.
+        // SAFETY: decompression has begun, so the pointer leads to libjpeg's table of transforms, whose
+        // layout `Transforms` repeats.
         unsafe {
-            let words = size_of::<sys::jpeg_decompress_struct>() / size_of::<*mut ()>();
-            let cinfo = addr_of_mut!((*self.inner).cinfo);
-            let table = *cinfo.cast::<*mut Transforms>().add(words - 4);
+            let table = (*self.end_of_struct()).transforms;
             for transform in &mut (*table).of_component {
                 if transform.is_some_and(|chosen| std::ptr::eq(chosen as *const (), plain)) {
                     *transform = Some(transform_block);
@@ -357,7 +482,7 @@ impl<'a> Session<'a> {
             if sys::jpeg_finish_decompress(&mut (*self.inner).cinfo) != 0 {
                 return Ok(());
             }
-            (*self.inner).notes.suspect = true;
+            (*self.inner).client.notes.suspect = true;
             (*self.inner).source.bytes_in_buffer
         };
         // Newer libjpeg-turbo refuses a second frame header before it reads it, so also one that is
@@ -388,11 +513,57 @@ type Transform = unsafe extern "C-unwind" fn(
     column: u32,
 );
 
+/// The end of libjpeg's `jpeg_decompress_struct`, from `MCUs_per_row` on.
+#[repr(C)]
+struct EndOfStruct {
+    units_across: u32,
+    units_down: u32,
+    blocks_in_unit: i32,
+    channel_of_block: [i32; 10],
+    scan: [i32; 4],
+    marker: i32,
+    parts: [*mut (); 6],
+    scan_reader: *mut ScanReader,
+    transforms: *mut Transforms,
+    more_parts: [*mut (); 3],
+}
+
 /// libjpeg's `jpeg_inverse_dct`, which its binding leaves open.
 #[repr(C)]
 struct Transforms {
     start_pass: Option<unsafe extern "C-unwind" fn(*mut sys::jpeg_decompress_struct)>,
     of_component: [Option<Transform>; 10],
+}
+
+/// The beginning of libjpeg's `jpeg_entropy_decoder`, which its binding leaves open.
+#[repr(C)]
+struct ScanReader {
+    start_pass: Option<unsafe extern "C-unwind" fn(*mut sys::jpeg_decompress_struct)>,
+    decode_mcu: Option<
+        unsafe extern "C-unwind" fn(
+            cinfo: *mut sys::jpeg_decompress_struct,
+            blocks: *mut *mut [i16; 64],
+        ) -> sys::boolean,
+    >,
+}
+
+/// [`Blocks::unit`] for libjpeg.
+unsafe extern "C-unwind" fn read_unit(
+    cinfo: *mut sys::jpeg_decompress_struct,
+    blocks: *mut *mut [i16; 64],
+) -> sys::boolean {
+    // SAFETY: this is called only where `replace_reader` put it, for a picture whose units have as
+    // many blocks as the reader takes them to have. libjpeg hands over a pointer for each of them,
+    // to zeros of its own. `client_data` is the `Client` of `create`, whose reader lives as long as
+    // the session.
+    let read = unsafe {
+        let client = (*cinfo).common.client_data.cast::<Client>();
+        (*(*client).blocks).unit(|number| &mut **blocks.add(number))
+    };
+    if read.is_none() {
+        resume_unwind(Box::new(Odd));
+    }
+    1
 }
 
 unsafe extern "C-unwind" {
@@ -434,10 +605,14 @@ unsafe extern "C-unwind" fn transform_block(
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        // SAFETY: `inner` came from `Box::into_raw` and is released once. Destroying is defined
+        // SAFETY: `inner` and `blocks` came from `Box::into_raw` and are released once. Destroying is defined
         // for a decompressor in any state, a zeroed one (no memory manager) included.
         unsafe {
             sys::jpeg_destroy_decompress(&mut (*self.inner).cinfo);
+            let blocks = (*self.inner).client.blocks;
+            if !blocks.is_null() {
+                drop(Box::from_raw(blocks));
+            }
             drop(Box::from_raw(self.inner));
         }
     }
@@ -494,8 +669,8 @@ unsafe extern "C-unwind" fn on_message(cinfo: &mut sys::jpeg_common_struct, leve
         sys::JWRN_TOO_MUCH_DATA,
     ];
     if !harmless.contains(&code) && !cinfo.client_data.is_null() {
-        // SAFETY: `client_data` is the `Notes` of the same allocation, set by `create`.
-        unsafe { (*cinfo.client_data.cast::<Notes>()).suspect = true };
+        // SAFETY: `client_data` is the `Client` of the same allocation, set by `create`.
+        unsafe { (*cinfo.client_data.cast::<Client>()).notes.suspect = true };
     }
 }
 
@@ -574,8 +749,28 @@ mod tests {
 
     /// A sound JPEG of the given colour space, made by the library's own encoder.
     fn encode(space: J_COLOR_SPACE, channels: i32, progressive: bool) -> Vec<u8> {
-        const WIDTH: u32 = 40;
-        const HEIGHT: u32 = 24;
+        let smooth = |x: u32, y: u32| u8::try_from((x * 5 + y * 7) % 256).unwrap();
+        encode_with(space, channels, smooth, |cinfo| {
+            // SAFETY: compression was set up and has not begun.
+            unsafe {
+                sys::jpeg_set_quality(cinfo, 90, 1);
+                if progressive {
+                    sys::jpeg_simple_progression(cinfo);
+                }
+            }
+        })
+    }
+
+    const WIDTH: u32 = 40;
+    const HEIGHT: u32 = 24;
+
+    /// The same of other samples, by their column and row, and other settings.
+    fn encode_with(
+        space: J_COLOR_SPACE,
+        channels: i32,
+        sample: impl Fn(u32, u32) -> u8,
+        set: impl FnOnce(&mut sys::jpeg_compress_struct),
+    ) -> Vec<u8> {
         let mut out: *mut u8 = null_mut();
         let mut size: sys::c_ulong = 0;
         // SAFETY: the calls follow libjpeg's order for compression; all pointers are to locals
@@ -596,14 +791,11 @@ mod tests {
                 sys::JCP_FASTEST as i32,
             );
             sys::jpeg_set_defaults(&mut cinfo);
-            sys::jpeg_set_quality(&mut cinfo, 90, 1);
-            if progressive {
-                sys::jpeg_simple_progression(&mut cinfo);
-            }
+            set(&mut cinfo);
             sys::jpeg_start_compress(&mut cinfo, 1);
             for y in 0..HEIGHT {
                 let row: Vec<u8> = (0..WIDTH * channels.cast_unsigned())
-                    .map(|x| u8::try_from((x * 5 + y * 7) % 256).unwrap())
+                    .map(|x| sample(x, y))
                     .collect();
                 sys::jpeg_write_scanlines(&mut cinfo, &row.as_ptr(), 1);
             }
@@ -622,6 +814,107 @@ mod tests {
             encode(J_COLOR_SPACE::JCS_GRAYSCALE, 1, false),
             encode(J_COLOR_SPACE::JCS_CMYK, 4, false),
         ]
+    }
+
+    /// JPEGs that are read without libjpeg's reader of scans: of smooth and wild samples, of good
+    /// quality and bad, with and without restarts, of all common shapes of units.
+    fn plain_kinds() -> Vec<Vec<u8>> {
+        let mut state = 1_u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            u8::try_from(state >> 24).unwrap()
+        };
+        let noise: Vec<u8> = (0..WIDTH * 4 * HEIGHT).map(|_| noise()).collect();
+        let mut kinds = Vec::new();
+        for (space, channels) in [
+            (J_COLOR_SPACE::JCS_GRAYSCALE, 1),
+            (J_COLOR_SPACE::JCS_RGB, 3),
+            (J_COLOR_SPACE::JCS_CMYK, 4),
+        ] {
+            for (quality, restart, across, down, optimal) in [
+                (10, 0, 2, 2, 0),
+                (75, 0, 2, 1, 1),
+                (90, 3, 1, 2, 0),
+                (100, 1, 1, 1, 1),
+                (100, 0, 2, 2, 1),
+                (98, 2, 4, 1, 0),
+            ] {
+                for wild in [false, true] {
+                    let sample = |x: u32, y: u32| {
+                        if wild {
+                            noise[(y * WIDTH * 4 + x) as usize]
+                        } else {
+                            u8::try_from((x * x / 40 + y * 7) % 256).unwrap()
+                        }
+                    };
+                    kinds.push(encode_with(space, channels, sample, |cinfo| {
+                        // SAFETY: compression was set up and has not begun; there is a channel.
+                        unsafe {
+                            sys::jpeg_set_quality(cinfo, quality, 1);
+                            cinfo.restart_interval = restart;
+                            cinfo.optimize_coding = optimal;
+                            (*cinfo.comp_info).h_samp_factor = across;
+                            (*cinfo.comp_info).v_samp_factor = down;
+                        }
+                    }));
+                }
+            }
+        }
+        kinds
+    }
+
+    /// Verdict, notes and pixels by libjpeg alone, and with our readers.
+    fn both_ways(jpeg: &[u8]) {
+        let plain = |result: Result<(RgbImage, Notes), ImageError>| {
+            result.map(|(image, notes)| (image.data().to_vec(), notes))
+        };
+        assert_eq!(validate(jpeg), validate_by_libjpeg(jpeg));
+        let expected = plain(Session::open(jpeg).run(read_rgb));
+        assert_eq!(plain(decode_rgb(jpeg)), expected);
+        for side in [1, 3, 5, 100] {
+            let reduced = Session::open(jpeg).run(|session| read_reduced(session, side));
+            let expected = match reduced {
+                Ok((None, _)) => expected.clone(),
+                Ok((Some(image), notes)) => plain(Ok((image, notes))),
+                Err(error) => Err(error),
+            };
+            assert_eq!(plain(decode_reduced(jpeg, side)), expected, "{side}");
+        }
+    }
+
+    #[test]
+    fn our_readers_of_scans_say_what_libjpeg_says() {
+        for jpeg in plain_kinds() {
+            assert!(jpeg_skip::is_sound(&jpeg));
+            assert!(Blocks::new(&Plain::read(&jpeg).unwrap()).is_some());
+            both_ways(&jpeg);
+        }
+        for jpeg in kinds() {
+            both_ways(&jpeg);
+        }
+    }
+
+    #[test]
+    fn our_readers_say_the_same_of_damage() {
+        for (number, jpeg) in plain_kinds().into_iter().enumerate() {
+            let scan = jpeg.windows(2).position(|two| two == b"\xff\xda").unwrap();
+            for at in (scan..jpeg.len()).step_by(5 + number) {
+                let mut damaged = jpeg.clone();
+                match at % 4 {
+                    0 => damaged[at] ^= 1 << (at / 4 % 8),
+                    1 => drop(damaged.remove(at)),
+                    2 => damaged.insert(at, 0xff),
+                    _ => damaged[at] = 0,
+                }
+                both_ways(&damaged);
+            }
+            // The tables and the frame, too.
+            for at in (2..scan).step_by(11) {
+                let mut damaged = jpeg.clone();
+                damaged[at] ^= 1 << (at % 8);
+                both_ways(&damaged);
+            }
+        }
     }
 
     #[test]

@@ -18,9 +18,13 @@ mod hough;
 mod jpeg;
 #[cfg(feature = "jpeg2000")]
 mod jpeg2000;
+mod jpeg_bits;
+mod jpeg_blocks;
 mod jpeg_header;
 mod jpeg_idct;
 mod jpeg_lossless;
+mod jpeg_scan;
+mod jpeg_skip;
 mod jpeg_write;
 mod phash;
 mod png;
