@@ -4,7 +4,7 @@
 //! [`text`], [`image`], [`archive`] and [`hash`] compute and know nothing of rows;
 //! [`sample`] is one row; [`op`] is the contract of an operator and the registry;
 //! [`ops`] is the catalogue; [`recipe`] turns YAML into a checked plan;
-//! [`io`] reads and writes rows; [`exec`] runs a plan over them;
+//! [`io`] reads and writes rows; [`note`] is what should be known of a run; [`exec`] runs a plan over them;
 //! [`record`] is what a run leaves; [`analysis`] measures a dataset before it is cut;
 //! [`report`] tells what happens; [`contract`] tries operators on it; [`view`] shows what runs left; [`catalog`] documents the operators; [`cli`] is the command line.
 //! ARCHITECTURE.md holds the invariants.
@@ -15,6 +15,7 @@ pub mod cli;
 pub mod contract;
 pub mod exec;
 pub mod io;
+pub mod note;
 pub mod op;
 pub mod ops;
 pub mod plan;

@@ -12,6 +12,7 @@ use super::stat::{Stat, numbers_of, stats_of};
 use super::stored::{cascade, each_row, judge};
 use crate::exec::cached_stats::CachedStats;
 use crate::io::format::OutputFormat;
+use crate::note::{Code, Note};
 use crate::op::{BoundParam, ImageNeed, OpKind, OpSpec, Operator, Side, Verdict};
 use crate::plan::{self, Plan};
 use crate::recipe::{
@@ -64,7 +65,7 @@ pub struct Recut {
     /// The stored stats.
     pub cached_stats: CachedStats,
     /// What the user should know.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     stats: Vec<Stat>,
 }
 
@@ -154,7 +155,10 @@ pub fn prepare(
     let decoded = checked.is_none_or(|level| level == ImageCheck::Decode);
     let validates = |o: &recipe::OutputSpec| o.validate != Validation::None;
     if !decoded && recipe.outputs.iter().any(validates) {
-        notes.push("the stats do not say which images decode: outputs check them again".into());
+        notes.push(Note::new(
+            Code::ImagesUnknown,
+            "the stats do not say which images decode: outputs check them again",
+        ));
     }
     Ok(Recut {
         recipe,

@@ -52,7 +52,7 @@ pub fn each_row(
         }
         let mut stats = stats_from_json(Value::Object(found));
         if round {
-            stats.round(&Value::Null);
+            stats.restore(&Value::Null, &Value::Null, true);
         }
         see(StoredRow {
             line: row.line,

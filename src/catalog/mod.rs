@@ -1,11 +1,14 @@
-//! The catalogue as documents: operator pages and the JSON Schema of a recipe, from the registry.
+//! The catalogue as documents: operator pages and the JSON Schema of a recipe, from the registry,
+//! and the page of notes from their list.
 //!
 //! Everything here is derived from the operators' own files and the tables of [`crate::recipe`];
 //! nothing is written twice.
 
+mod notes;
 mod pages;
 mod schema;
 
 pub use crate::recipe::peer_ops;
+pub use notes::notes_markdown;
 pub use pages::{FUSED_PAGE, keys_markdown, operator_page, operators_markdown};
 pub use schema::recipe_schema;

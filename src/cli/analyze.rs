@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use super::args::{RunArgs, inputs};
 use super::runner::Signals;
-use super::{Exit, error, note, run, runner};
+use super::{Exit, error, note, notes, run, runner};
 use crate::analysis;
 use crate::analysis::suggest::{Rule, suggest};
 use crate::exec::{Observer, RunError};
 use crate::io::PendingFile;
+use crate::note::{Code, Note};
 use crate::op::OpKind;
 use crate::recipe::{LoadOptions, Recipe, Step, Target, Validation, check_local, check_place};
 use crate::record::analysis::Summary;
@@ -245,9 +246,10 @@ fn load(args: &Args) -> Result<Recipe, Exit> {
         return Err(Exit::Usage);
     }
     if analysis::stat::stats_of(&recipe.steps).is_empty() && args.recipe.is_some() && !args.quiet {
-        note(
-            "note: the recipe has no filter that measures; only images and captions are looked at",
-        );
+        notes(&[Note::new(
+            Code::NothingMeasured,
+            "the recipe has no filter that measures; only images and captions are looked at",
+        )]);
     }
     Ok(recipe)
 }

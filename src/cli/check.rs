@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::args::RunArgs;
-use super::{Exit, note};
+use super::{Exit, explain, note, notes};
+use crate::plan;
 
 const EXAMPLES: &str = "\
 Example:
@@ -30,6 +31,9 @@ pub struct Args {
     run: RunArgs,
 }
 
+/// How many inputs are named.
+const READS_SHOWN: usize = 20;
+
 /// Runs the command.
 pub fn main(args: &Args) -> Exit {
     match super::run::load(
@@ -41,10 +45,10 @@ pub fn main(args: &Args) -> Exit {
     ) {
         Ok(recipe) => {
             if !args.run.quiet {
-                recipe
-                    .notes
-                    .iter()
-                    .for_each(|n| note(&format!("note: {n}")));
+                for line in explain::reads(&recipe).lines().take(READS_SHOWN) {
+                    note(line);
+                }
+                notes(&plan::foresee(&recipe).notes);
                 note(&format!(
                     "{}: sound, {} operators",
                     args.recipe.display(),

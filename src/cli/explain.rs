@@ -6,22 +6,13 @@ use std::time::Duration;
 use crate::exec::StepProbe;
 use crate::io::format::OptionValue;
 use crate::op::{Asset, ImageNeed, OpKind};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::recipe::{Inputs, OutputSpec, Recipe, Step, Validation};
 
 /// The plan as text, with what a probe of the first rows measured.
 #[must_use]
 pub fn render(recipe: &Recipe, plan: &Plan, probed: Option<&[Option<StepProbe>]>) -> String {
-    let mut out = String::new();
-    match &recipe.inputs {
-        Inputs::Stdin => out.push_str("read   standard input\n"),
-        Inputs::Given(_) => out.push_str("read   rows that are handed in\n"),
-        Inputs::Files(files) => {
-            for file in files {
-                let _ = writeln!(out, "read   {}", file.display());
-            }
-        }
-    }
+    let mut out = reads(recipe);
     if let Some(root) = &recipe.image_root {
         let _ = writeln!(
             out,
@@ -70,10 +61,26 @@ pub fn render(recipe: &Recipe, plan: &Plan, probed: Option<&[Option<StepProbe>]>
         let _ = writeln!(out, "reads  {}", asset_words(asset));
     }
     let _ = writeln!(out, "plan   {}", plan.digest());
-    for note in &recipe.notes {
+    for note in &plan::foresee(recipe).notes {
         let _ = writeln!(out, "note   {note}");
     }
     out
+}
+
+/// Where rows come from, a line each.
+#[must_use]
+pub fn reads(recipe: &Recipe) -> String {
+    match &recipe.inputs {
+        Inputs::Stdin => "read   standard input\n".to_owned(),
+        Inputs::Given(_) => "read   rows that are handed in\n".to_owned(),
+        Inputs::Files(files) => {
+            let mut out = String::new();
+            for file in files {
+                let _ = writeln!(out, "read   {}", file.display());
+            }
+            out
+        }
+    }
 }
 
 const FUSED: &str =

@@ -27,6 +27,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::Exit;
 
+use crate::note::Note;
 use crate::report::note;
 
 const EXAMPLES: &str = "\
@@ -109,6 +110,13 @@ fn error(message: &str, hint: Option<&str>) {
     note(&format!("error: {message}"));
     if let Some(hint) = hint {
         note(&format!("hint: {hint}"));
+    }
+}
+
+/// Prints notes.
+fn notes(notes: &[Note]) {
+    for one in notes {
+        note(&format!("note: {one}"));
     }
 }
 

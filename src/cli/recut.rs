@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::RunArgs;
-use super::{Exit, error, note, run, runner};
+use super::{Exit, error, note, notes, run, runner};
 use crate::analysis::recut::{self, Recut, RecutError, RecutOutput};
 use crate::recipe;
 use crate::record::RecordError;
@@ -45,7 +45,7 @@ pub fn main(args: &Args) -> Exit {
     match prepare(args) {
         Ok(recut) => {
             if !args.run.quiet {
-                recut.notes.iter().for_each(|n| note(&format!("note: {n}")));
+                notes(&recut.notes);
             }
             runner::run_with_cached(&recut.recipe, &args.run, recut.cached_stats)
         }

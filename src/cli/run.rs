@@ -72,12 +72,6 @@ pub fn main(args: &Args) -> Exit {
         };
         return data(&explain::render(&recipe, &plan, probed.as_deref()));
     }
-    if !args.run.quiet {
-        recipe
-            .notes
-            .iter()
-            .for_each(|n| note(&format!("note: {n}")));
-    }
     runner::run(&recipe, &args.run)
 }
 

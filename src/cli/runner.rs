@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::args::RunArgs;
-use super::{Exit, error, note};
+use super::{Exit, error, note, notes};
 use crate::exec::cached_stats::CachedStats;
 use crate::exec::{self, Observer, Resume, RunError, RunOptions, RunOutcome};
+use crate::note::{Code, Note};
+use crate::plan;
 use crate::recipe::Recipe;
 use crate::record::OutputCounts;
 use crate::report::progress::Progress;
@@ -34,6 +36,12 @@ fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>) -> 
         },
         Err(exit) => return exit,
     };
+    // What is known beforehand is said beforehand: a long run may not be what its author wants.
+    let mut told = plan::foresee(recipe).notes;
+    told.retain(|note| !exec::is_counted(note.code));
+    if !args.quiet {
+        notes(&told);
+    }
     let outcome = if args.quiet {
         exec::run(recipe, &options, &mut ())
     } else {
@@ -41,7 +49,7 @@ fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>) -> 
         exec::run(recipe, &options, &mut progress as &mut dyn Observer)
     };
     match outcome {
-        Ok(outcome) => finished(&outcome, args.quiet),
+        Ok(outcome) => finished(&outcome, &told, args.quiet),
         Err(RunError::BrokenPipe) if recipe.outputs.len() == 1 => Exit::Success,
         Err(failure) => {
             let hint = hint(&failure, exec::has_progress(recipe, &options));
@@ -57,7 +65,8 @@ fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>) -> 
                 | RunError::Changed(_)
                 | RunError::CannotResume
                 | RunError::Claim(_)
-                | RunError::Stored(_) => Exit::Usage,
+                | RunError::Stored(_)
+                | RunError::FieldOfNoRow(_) => Exit::Usage,
                 RunError::Source(error) if error.is_of_input() => Exit::Usage,
                 _ => Exit::Failed,
             }
@@ -150,6 +159,9 @@ fn hint(failure: &RunError, has_progress: bool) -> &'static str {
         RunError::Stored(_) => {
             "a bound can be tightened by the stats of a run; to loosen it, recut an analysis (djr analyze) or run the changed recipe"
         }
+        RunError::FieldOfNoRow(_) => {
+            "name the field that rows have, by text_keys, image_key, or the parameter of the step"
+        }
         RunError::Claim(taken) => taken.hint(),
         RunError::Locked { .. } => "wait for it, or write somewhere else",
         RunError::TooManyBad { reason, .. } => match (reason.starts_with("image_"), has_progress) {
@@ -181,7 +193,8 @@ fn hint(failure: &RunError, has_progress: bool) -> &'static str {
     }
 }
 
-fn finished(outcome: &RunOutcome, quiet: bool) -> Exit {
+/// `told` are the notes that were printed before.
+fn finished(outcome: &RunOutcome, told: &[Note], quiet: bool) -> Exit {
     let report = &outcome.report;
     if !quiet {
         note(table::render(report).trim_end());
@@ -192,42 +205,18 @@ fn finished(outcome: &RunOutcome, quiet: bool) -> Exit {
     if let Some(path) = &outcome.quarantine {
         note(&format!("rows set aside, with reasons: {}", shown(path)));
     }
-    for (step, number) in report.steps.iter().zip(1..).filter(|_| !quiet) {
-        if step.rounding_decided > 0 {
-            let rows = match step.rounding_decided {
-                1 => "1 row".to_owned(),
-                rows => format!("{} rows", table::thousands(rows)),
-            };
-            note(&format!(
-                "note: rounding as Data-Juicer does decided {rows} of step {number} ({}) the other way; compat_stats: exact does not round",
-                step.name
-            ));
-        }
-    }
-    for output in &report.outputs {
-        let Some(wanted) = output.wanted else {
-            continue;
-        };
-        if output.written < wanted {
-            let why = if output.refused > 0 {
-                format!(
-                    "{} rows were refused and no others were left",
-                    table::thousands(output.refused)
-                )
-            } else {
-                format!(
-                    "there are only {} rows",
-                    table::thousands(output.candidates)
-                )
-            };
-            note(&format!(
-                "{}: {} of {} rows: {why}",
-                output.name,
-                table::thousands(output.written),
-                table::thousands(wanted)
-            ));
-        }
-    }
+    let shown = |note: &&Note| {
+        let is_short = note.code == Code::SampleShort;
+        !told.contains(note) && (!quiet || is_short)
+    };
+    notes(
+        &report
+            .notes
+            .iter()
+            .filter(shown)
+            .cloned()
+            .collect::<Vec<_>>(),
+    );
     let short = |output: &OutputCounts| output.wanted.is_some_and(|n| output.written < n);
     if report.has_losses() || report.outputs.iter().any(short) {
         Exit::Losses

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::{RunArgs, inputs};
-use super::{Exit, error, note, runner};
+use super::{Exit, error, note, notes, runner};
 use crate::exec::RunError;
 use crate::exec::setup::hold_lines;
 use crate::exec::subset::{self, LineSample};
@@ -186,15 +186,13 @@ pub(super) fn ends(
     let dash = |path: &PathBuf| path.as_os_str() == "-";
     let inputs = match inputs(input)? {
         Some(Inputs::Files(given)) => {
-            let (files, notes) = find_inputs(&given).map_err(|problems| {
+            let (files, found) = find_inputs(&given).map_err(|problems| {
                 for problem in &problems {
                     error(&problem.message, problem.hint.as_deref());
                 }
                 Exit::Usage
             })?;
-            for told in &notes {
-                note(&format!("note: {told}"));
-            }
+            notes(&found);
             Inputs::Files(files)
         }
         other => other.unwrap_or(Inputs::Stdin),

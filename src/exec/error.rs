@@ -123,6 +123,9 @@ pub enum RunError {
         /// How often it came up.
         count: u64,
     },
+    /// Every row lacks a field that a step needs.
+    #[error("no row could be processed: {0}")]
+    FieldOfNoRow(String),
     /// Whoever read the standard output, or the pipe, went away.
     #[error("the reader of the output went away before its end")]
     BrokenPipe,

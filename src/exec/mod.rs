@@ -9,10 +9,12 @@
 mod accounting;
 pub mod cached_stats;
 mod checkpoint;
+mod conclude;
 pub mod driver;
 mod error;
 mod exchange;
 mod memory;
+mod observed;
 mod options;
 mod output;
 mod own_stats;
@@ -24,7 +26,9 @@ mod spill;
 mod stage;
 pub mod subset;
 
+pub use conclude::{is_counted, missing_words};
 pub use error::{RunError, write_error};
+pub use observed::{FieldWatch, FieldsSeen, remember};
 pub use options::{Observer, Resume, RunOptions, RunOutcome};
 pub use own_stats::{STATS_FIELD, take_stats};
 pub use probe::{StepProbe, probe};

@@ -62,6 +62,9 @@ pub fn probe(
         trace_keys: &[],
         timed_every: 1,
         common: Arc::default(),
+        foreseen: Arc::default(),
+        watch: None,
+        tokens: None,
     };
     let batch_rows = if need(&phase) > ImageNeed::Header {
         32

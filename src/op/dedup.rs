@@ -78,9 +78,15 @@ impl Clusters {
     /// is joined with the first one of its key, which a table of row indices (8 to 16 bytes a row)
     /// finds; the outcome depends on nothing but the keys.
     pub fn join_equal(&mut self, column: &[u64]) {
+        self.join_equal_but(column, None);
+    }
+
+    /// The same, but rows whose key is `alone` are joined with none.
+    pub fn join_equal_but(&mut self, column: &[u64], alone: Option<u64>) {
         let slots = column.len().saturating_mul(2).next_power_of_two().max(2);
         let mut firsts = vec![NO_ROW; slots];
-        for (&key, row) in column.iter().zip(0..) {
+        let rows = column.iter().zip(0..);
+        for (&key, row) in rows.filter(|(key, _)| Some(**key) != alone) {
             let mut at = spread(key, slots);
             while let Some(slot) = firsts.get_mut(at) {
                 let first = *slot;

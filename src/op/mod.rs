@@ -48,7 +48,8 @@ pub use selector::{
 };
 pub use size::size_param;
 pub use spec::{
-    ANY_FIELD, BYTES, BoundParam, Facts, Field, OpKind, OpSpec, Stat, StatDef, StatType, Written,
+    ANY_FIELD, BYTES, BoundParam, Facts, Field, OpKind, OpSpec, SharedHash, Stat, StatDef,
+    StatType, Written,
 };
 
 pub use crate::sample::ImageNeed;

@@ -3,7 +3,8 @@
 use std::cell::Cell;
 
 use super::{Common, Decision, FieldKey, Filter, OpSpec, Operator, Part, Stat, Verdict};
-use crate::sample::{RowError, Sample, Stats};
+use crate::note::Code;
+use crate::sample::{RowError, Sample, StatSource, Stats};
 
 /// What a run says of all rows that an operator sees.
 #[derive(Debug, Clone, Copy, Default)]
@@ -79,7 +80,9 @@ impl Operator {
             }
             Self::Expander(op) => Outcome::Parts(op.parts(sample)?),
             Self::Filter(op) => {
-                measure(op.as_ref(), &spec.stats, sample, setting.ujson)?;
+                if !measure(op.as_ref(), &spec.stats, sample, setting.ujson)? {
+                    remark_on_sources(&spec.stats, sample);
+                }
                 if setting.collects {
                     let own = own_stats(&spec.stats, sample);
                     return Ok(Outcome::Key(RowKey::Measured(own)));
@@ -120,6 +123,8 @@ impl Operator {
 /// filter declares (a text that came with the row, say) is no measurement of it: bounds could not
 /// be held against it, so it counts as missing.
 ///
+/// Says whether it measured.
+///
 /// # Errors
 /// Whatever makes the row impossible to measure, and `wrong_type` for a group, whose stats are
 /// those of its rows.
@@ -128,13 +133,13 @@ pub fn measure(
     stats: &[Stat],
     sample: &mut Sample,
     ujson: bool,
-) -> Result<(), RowError> {
+) -> Result<bool, RowError> {
     let known = |stat: &Stat| {
         let value = sample.stats.get(&stat.name);
         value.is_some_and(|value| stat.kind.holds(value))
     };
     if stats.iter().all(known) {
-        return Ok(());
+        return Ok(false);
     }
     if !sample.stats.members().is_empty() {
         return Err(RowError::new(
@@ -147,7 +152,23 @@ pub fn measure(
     for (stat, value) in stats.iter().zip(values) {
         sample.stats.set_measured(stat.name.clone(), value, ujson);
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Notes where stats come from that a filter did not measure itself.
+fn remark_on_sources(stats: &[Stat], sample: &Sample) {
+    for stat in stats {
+        match sample.stats.source(&stat.name) {
+            Some(StatSource::Given) => sample.remark(Code::StatCameAlong),
+            Some(StatSource::Stale) => {
+                sample.remark(Code::StatBeforeChange);
+                sample.remark(Code::StatOfOtherStep);
+            }
+            // Whether that step measured otherwise, the plan knows.
+            Some(StatSource::Measured) => sample.remark(Code::StatOfOtherStep),
+            None => {}
+        }
+    }
 }
 
 /// Those of a row's stats that are `stats`, as a JSON object.

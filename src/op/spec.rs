@@ -72,6 +72,8 @@ impl OpKind {
 pub enum Field {
     /// The operator's text field.
     Text,
+    /// The operator's text field, if this parameter is true.
+    TextWith(&'static str),
     /// The operator's field of image paths.
     Images,
     /// The field of this name.
@@ -95,6 +97,10 @@ impl Field {
     fn names(self, params: &Map<String, Value>, base: &BaseParams) -> Vec<String> {
         match self {
             Self::Text => vec![base.text_key.as_str().to_owned()],
+            Self::TextWith(param) if params.get(param) == Some(&true.into()) => {
+                Self::Text.names(params, base)
+            }
+            Self::TextWith(_) => Vec::new(),
             Self::Images => vec![base.image_key.as_str().to_owned()],
             Self::Named(name) => vec![name.to_owned()],
             Self::Stats => vec![STATS.to_owned()],
@@ -117,6 +123,7 @@ impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text => f.write_str("the text"),
+            Self::TextWith(param) => write!(f, "the text, with `{param}`"),
             Self::Images => f.write_str("the images"),
             Self::Named(name) => write!(f, "`{name}`"),
             Self::Param(param) => write!(f, "what `{param}` names"),
@@ -211,6 +218,18 @@ enum When {
     Is(&'static str, bool),
     /// If this parameter is a text that is not empty.
     Given(&'static str),
+}
+
+/// A hash that deduplicators share: the first one makes it, and those behind compare it as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SharedHash {
+    /// The digest of the text.
+    Text,
+    /// The perceptual hashes of the images.
+    Images,
+    /// The fingerprint of the text.
+    Simhash,
 }
 
 /// The unit of sizes.
@@ -377,6 +396,8 @@ pub struct Facts {
     pub analysis: Option<&'static str>,
     /// Whether it takes groups: rows whose fields, the text too, are lists.
     pub takes_groups: bool,
+    /// The hashes that it makes or finds made, with these parameters.
+    pub hashes: fn(&Map<String, Value>) -> &'static [SharedHash],
 }
 
 impl Facts {
@@ -390,6 +411,7 @@ impl Facts {
         decides: &[],
         analysis: None,
         takes_groups: false,
+        hashes: |_| &[],
     };
 
     /// Reads the text.
@@ -526,6 +548,8 @@ pub struct OpSpec {
     pub stats: Vec<Stat>,
     /// Parameters, beside bounds, that decide about what is measured and change no stat.
     pub decides: Vec<&'static str>,
+    /// The hashes that it shares with other deduplicators.
+    pub hashes: &'static [SharedHash],
     /// The files that it opened while it was built.
     pub assets: Vec<Asset>,
 }
@@ -546,6 +570,7 @@ impl OpSpec {
             images: ImageNeed::None,
             stats: Vec::new(),
             decides: Vec::new(),
+            hashes: &[],
             assets: Vec::new(),
         }
     }
@@ -582,6 +607,7 @@ impl OpSpec {
             images: (def.facts.images)(params),
             stats: def.stats(params),
             decides: def.facts.decides.iter().chain(flags).copied().collect(),
+            hashes: (def.facts.hashes)(params),
             assets,
             ..Self::new(def.name, def.family, kind)
         }

@@ -5,6 +5,7 @@
 //! on, recutting and verifying compare it with what is there now.
 
 pub mod cut;
+mod foresee;
 
 use std::io;
 use std::path::Path;
@@ -14,6 +15,7 @@ use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
 pub use cut::{Phase, image_need, order, output_need, phases};
+pub use foresee::{Asked, Foreseen, foresee, named};
 
 use crate::op::{Asset, ImageNeed};
 use crate::recipe::Recipe;

@@ -5,8 +5,9 @@
 
 use super::keys::BASE_KEYS;
 use super::nearest::did_you_mean;
-use super::process::{Found, note, operator_and_params};
+use super::process::{Found, operator_and_params};
 use super::yaml::{Issue, Value};
+use crate::note::{Code, Note};
 use crate::op::{self, Family};
 
 /// Its name in recipes.
@@ -19,7 +20,7 @@ pub const LIST: &str = "fused_op_list";
 pub fn unfold<'n>(
     found: Found<'n>,
     issues: &mut Vec<Issue>,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Note>,
 ) -> Vec<Found<'n>> {
     let (name, _, params) = found;
     if name != FUSED {
@@ -63,7 +64,8 @@ pub fn unfold<'n>(
             ),
             (value, key) if BASE_KEYS.iter().any(|base| base.name == key) => {
                 if !matches!(value, Value::Null) {
-                    note(notes, format!("ignored: parameter `{key}` of {FUSED}"));
+                    let text = format!("ignored: parameter `{key}` of {FUSED}");
+                    Note::new(Code::KeyIgnored, text).add_to(notes);
                 }
             }
             (_, key) => issues.push(

@@ -8,11 +8,11 @@ use super::keys::Kind;
 use super::model::Inputs;
 use super::nearest::did_you_mean;
 use super::problem::{Problem, Problems};
-use super::process::note;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::io::source::format::{is_named_so, suffixes};
 use crate::io::source::packing::{PACKINGS, split_name};
 use crate::io::source::{FileSource, Source as _};
+use crate::note::{Code, Note};
 
 /// Deepest directory searched.
 const MAX_DEPTH: usize = 32;
@@ -36,7 +36,7 @@ pub struct Finder<'a> {
 ///
 /// # Errors
 /// Every path that names no input.
-pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<String>), Problems> {
+pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Note>), Problems> {
     let finder = Finder {
         search: &[PathBuf::new()],
         suffixes: Vec::new(),
@@ -64,7 +64,7 @@ impl Finder<'_> {
         dataset_path: Option<&Node>,
         dataset: Option<&Node>,
         issues: &mut Vec<Issue>,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Note>,
     ) -> Inputs {
         let before = issues.len();
         let mut files = Vec::new();
@@ -85,10 +85,11 @@ impl Finder<'_> {
         }
         if let Some(dataset) = dataset.filter(|d| !is_empty(d)) {
             if given {
-                note(
-                    notes,
-                    "ignored: `dataset` (`dataset_path` is given, too)".into(),
-                );
+                Note::new(
+                    Code::KeyIgnored,
+                    "ignored: `dataset` (`dataset_path` is given, too)",
+                )
+                .add_to(notes);
             } else {
                 given = true;
                 self.configs(dataset, &mut files, issues, notes);
@@ -124,7 +125,7 @@ impl Finder<'_> {
         dataset: &Node,
         files: &mut Vec<PathBuf>,
         issues: &mut Vec<Issue>,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Note>,
     ) {
         let configs = match &dataset.value {
             Value::Map(entries) => {
@@ -176,7 +177,7 @@ impl Finder<'_> {
         entries: &[Entry],
         files: &mut Vec<PathBuf>,
         issues: &mut Vec<Issue>,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Note>,
     ) {
         const KNOWN: [&str; 3] = ["type", "path", "weight"];
         let mut path = None;
@@ -208,10 +209,11 @@ impl Finder<'_> {
                     }
                 },
                 // Without max_sample_num, Data-Juicer does not use it either.
-                ("weight", _) => note(
-                    notes,
-                    "ignored: `weight` of datasets (all rows are used)".into(),
-                ),
+                ("weight", _) => Note::new(
+                    Code::KeyIgnored,
+                    "ignored: `weight` of datasets (all rows are used)",
+                )
+                .add_to(notes),
                 (key, _) => issues.push(
                     Issue::new(entry.at, format!("unknown key '{key}' of a dataset")).hint(
                         did_you_mean(key, KNOWN)
@@ -237,7 +239,7 @@ impl Finder<'_> {
         path: &Path,
         files: &mut Vec<PathBuf>,
         issues: &mut Vec<Issue>,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Note>,
     ) {
         if let Some(written) = path.to_str() {
             return self.find(written, Pos::default(), files, issues, notes);
@@ -264,7 +266,7 @@ impl Finder<'_> {
         at: Pos,
         files: &mut Vec<PathBuf>,
         issues: &mut Vec<Issue>,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Note>,
     ) {
         if written.contains("://") {
             issues.push(
@@ -286,10 +288,11 @@ impl Finder<'_> {
             let paths: Vec<&str> = parts.iter().copied().filter(|p| !weight(p)).collect();
             if paths.iter().any(|p| locate(p, self.search).is_some()) {
                 if paths.len() < parts.len() {
-                    note(
-                        notes,
-                        "ignored: weights in `dataset_path` (all rows are used)".into(),
-                    );
+                    Note::new(
+                        Code::KeyIgnored,
+                        "ignored: weights in `dataset_path` (all rows are used)",
+                    )
+                    .add_to(notes);
                 }
                 for path in paths {
                     match locate(path, self.search) {
@@ -323,7 +326,7 @@ impl Finder<'_> {
         at: Pos,
         files: &mut Vec<PathBuf>,
         issues: &mut Vec<Issue>,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Note>,
     ) {
         if !path.is_dir() {
             if files.iter().any(|f| f == path) {
@@ -365,7 +368,11 @@ impl Finder<'_> {
                 ),
             );
         } else if let Some(told) = passed.told() {
-            note(notes, format!("not read in {}: {told}", path.display()));
+            Note::new(
+                Code::FilesPassedOver,
+                format!("not read in {}: {told}", path.display()),
+            )
+            .add_to(notes);
         }
         found.sort();
         for path in found {

@@ -9,10 +9,11 @@ use super::model::{Inputs, OutputSpec, Recipe, RecipeSpec, Step, Target};
 use super::nearest::{did_you_mean, nearest};
 use super::outputs::{Defaults, check_export, check_targets, output_keys, word_hint};
 use super::problem::{Problem, Problems};
-use super::process::{self, Surroundings, note};
+use super::process::{self, Surroundings};
 use super::yaml::{self, Entry, Issue, Node, Pos, Value};
 use super::{LoadOptions, RecipeSource};
 use crate::io::format::OutputFormat;
+use crate::note::{Code, Note};
 use crate::op::{self, BaseParams};
 
 /// Largest recipe read, in bytes.
@@ -130,7 +131,7 @@ struct Loader<'o> {
     options: &'o LoadOptions,
     search: Vec<PathBuf>,
     issues: Vec<Issue>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
     /// The keys that djr uses, checked.
     keys: Keys,
 }
@@ -271,10 +272,10 @@ impl Loader<'_> {
             Role::Used | Role::Own => {
                 self.keys.insert(def.name, at, fitted);
             }
-            Role::Ignored(why) => note(
-                &mut self.notes,
-                format!("ignored: `{}: {}` ({why})", def.name, shown(node)),
-            ),
+            Role::Ignored(why) => {
+                let text = format!("ignored: `{}: {}` ({why})", def.name, shown(node));
+                Note::new(Code::KeyIgnored, text).add_to(&mut self.notes);
+            }
             Role::Refused(why) => {
                 let harmless = fitted.value == def.default_value()
                     || matches!(&fitted.value, Value::Map(entries)
@@ -362,14 +363,12 @@ impl Loader<'_> {
             if !path.is_empty() && first.exists() && second.exists() && !same {
                 let shown =
                     |path: &Path| path.components().collect::<PathBuf>().display().to_string();
-                note(
-                    &mut self.notes,
-                    format!(
-                        "{key}: '{path}' is {} (beside the recipe), and not {} (from the working directory), which Data-Juicer would take",
-                        shown(&first),
-                        shown(&second)
-                    ),
+                let text = format!(
+                    "{key}: '{path}' is {} (beside the recipe), and not {} (from the working directory), which Data-Juicer would take",
+                    shown(&first),
+                    shown(&second)
                 );
+                Note::new(Code::PathInTwoPlaces, text).add_to(&mut self.notes);
             }
         }
     }
@@ -449,8 +448,8 @@ impl Loader<'_> {
             ),
         };
         self.issues.append(&mut issues);
-        for text in notes {
-            note(&mut self.notes, text);
+        for note in notes {
+            note.add_to(&mut self.notes);
         }
         inputs
     }

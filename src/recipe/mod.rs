@@ -29,6 +29,7 @@ pub use model::{
     CompatStats, FormatVersion, Inputs, OnError, OutputSpec, QuarantineLimit, Recipe, RecipeSpec,
     Sampler, Step, StepSpec, Target, Tracer,
 };
+pub use nearest::nearest;
 pub use outputs::{
     OutputKey, PathProblem, check_local, check_named, check_path, check_place, output_keys,
 };

@@ -15,6 +15,7 @@ use crate::io::format::{Options, OutputFormat};
 use crate::io::paths::PathStyle;
 use crate::io::source::{InputSpec, Reading};
 use crate::io::{Destination, GivenRows};
+use crate::note::Note;
 use crate::op::{BaseParams, Family, OpDef, OpSpec, Operator};
 use crate::sample::words;
 
@@ -94,9 +95,9 @@ pub struct Recipe<S = Step> {
     /// The directories of `NLTK_DATA`, where an operator looks for NLTK's tables.
     #[serde(with = "wire::list")]
     pub nltk_data: Vec<PathBuf>,
-    /// What the reader of the recipe should know, one sentence each, to be shown once.
+    /// What the reader of the recipe should know.
     #[serde(skip)]
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 /// A recipe as plain data: typed, comparable, and its JSON reads back to the same value.

@@ -13,6 +13,7 @@ use super::nearest::{did_you_mean, score};
 use super::peer_ops;
 use super::schema::ParamSchema;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
+use crate::note::{Code, Note};
 use crate::op::{
     self, BaseParams, BuildContext, Built, DataBound, DataLimit, Family, Keep, OpDef, OpKind,
     OpSpec,
@@ -35,7 +36,7 @@ pub fn steps(
     process: &Node,
     around: &Surroundings,
     issues: &mut Vec<Issue>,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Note>,
 ) -> Vec<Step> {
     let Value::List(items) = &process.value else {
         issues.push(
@@ -102,7 +103,7 @@ impl Said {
         index: usize,
         name: &str,
         own: &[Entry],
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Note>,
     ) -> Vec<Entry> {
         let number = index + 1;
         let mut all: Vec<(Entry, usize)> = own.iter().map(|e| (e.clone(), number)).collect();
@@ -111,9 +112,10 @@ impl Said {
             if left_out && !NOT_TAKEN_OVER.contains(&entry.key.as_str()) {
                 if !is_default(name, entry) {
                     let key = &entry.key;
-                    notes.push(format!(
+                    let text = format!(
                         "step {number} ({name}) leaves `{key}` out and takes it from step {from}, as in Data-Juicer"
-                    ));
+                    );
+                    notes.push(Note::new(Code::ParamTakenOver, text).at(index));
                 }
                 all.push((entry.clone(), *from));
             }
@@ -255,7 +257,7 @@ fn step(
     mut base: BaseParams,
     around: &Surroundings,
     issues: &mut Vec<Issue>,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Note>,
 ) -> Option<Step> {
     let Some(def) = op::find(name) else {
         issues.push(unknown_operator(name, at));
@@ -297,10 +299,8 @@ fn step(
                     } else if key.used {
                         set_base(&mut base, key.name, &node.value);
                     } else if !entry.node.is_null() {
-                        note(
-                            notes,
-                            format!("ignored: parameter `{}` of operators", key.name),
-                        );
+                        let text = format!("ignored: parameter `{}` of operators", key.name);
+                        Note::new(Code::KeyIgnored, text).add_to(notes);
                     }
                 }
                 Err(expected) => {
@@ -507,11 +507,4 @@ fn unknown_param(def: &OpDef, schema: &ParamSchema, entry: &Entry) -> Issue {
         Some(near) => format!("{near} {list}"),
         None => list,
     })
-}
-
-/// Adds a note unless it is there.
-pub fn note(notes: &mut Vec<String>, text: String) {
-    if !notes.contains(&text) {
-        notes.push(text);
-    }
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::note::Note;
 
 /// A directory with an input, and a recipe in it.
 struct Case {
@@ -217,7 +218,8 @@ process:
     assert!(
         recipe
             .notes
-            .contains(&"ignored: parameter `num_proc` of operators".into())
+            .iter()
+            .any(|n| n.message == "ignored: parameter `num_proc` of operators")
     );
     assert!(!recipe.steps[0].params.contains_key("num_proc"));
 
@@ -344,7 +346,7 @@ fn keys_without_a_meaning_are_noted_and_others_refused() {
     );
     let recipe = Case::new(&good).load().unwrap();
     assert_eq!(
-        recipe.notes,
+        told(&recipe.notes),
         [
             "ignored: `executor_type: ray` (djr runs on this machine's threads)",
             "ignored: `use_cache: false` (djr has no cache)",
@@ -635,7 +637,7 @@ process:
     );
     assert_eq!(recipe.steps[2].params["min_len"], 2);
     assert_eq!(
-        recipe.notes,
+        told(&recipe.notes),
         ["ignored: parameter `batch_size` of general_fused_op"]
     );
     let bad = Case::new(
@@ -665,6 +667,11 @@ process:
     }
 }
 
+/// What notes say.
+fn told(notes: &[Note]) -> Vec<String> {
+    notes.iter().map(|note| note.message.clone()).collect()
+}
+
 /// What `process` says, step by step, and the notes.
 fn read(process: &str) -> (Vec<serde_json::Value>, Vec<String>) {
     let text = format!("dataset_path: rows.jsonl\nexport_path: o.jsonl\nprocess:\n{process}");
@@ -672,7 +679,7 @@ fn read(process: &str) -> (Vec<serde_json::Value>, Vec<String>) {
     let steps = recipe.steps.iter();
     (
         steps.map(|s| s.params.clone().into()).collect(),
-        recipe.notes,
+        told(&recipe.notes),
     )
 }
 
@@ -812,14 +819,16 @@ fn of_two_files_that_a_path_may_mean_the_one_taken_is_named() {
     };
     let (taken, other) = (case.path("configs/rows.jsonl"), case.path("rows.jsonl"));
     assert!(
-        note.contains(&format!("is {} (beside the recipe)", taken.display())),
+        note.message
+            .contains(&format!("is {} (beside the recipe)", taken.display())),
         "{note}"
     );
-    assert!(note.contains(&format!("not {}", other.display())), "{note}");
+    let not = format!("not {}", other.display());
+    assert!(note.message.contains(&not), "{note}");
     // With one of them gone, or the recipe in the working directory, there is no doubt.
     fs::remove_file(&other).unwrap();
-    assert_eq!(load(&source, &case.options).unwrap().notes, [""; 0]);
-    assert_eq!(Case::new(GOOD).load().unwrap().notes, [""; 0]);
+    assert_eq!(load(&source, &case.options).unwrap().notes, []);
+    assert_eq!(Case::new(GOOD).load().unwrap().notes, []);
 }
 
 /// A recipe with something of everything that is not a default.

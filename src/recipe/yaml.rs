@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 
+use crate::note::{Code, Note};
+
 /// Most nodes of a recipe, aliases expanded.
 const MAX_NODES: usize = 100_000;
 /// Deepest nesting of a recipe.
@@ -214,7 +216,7 @@ pub struct Parsed {
     /// What is wrong; some of it does not hinder reading on and comes along with a tree.
     pub issues: Vec<Issue>,
     /// What is read as Data-Juicer reads it and may not be what the author thinks.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 /// Reads one document.
@@ -271,7 +273,7 @@ struct Builder {
     nodes: usize,
     root: Option<Node>,
     issues: Vec<Issue>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
 }
 
 impl Builder {
@@ -507,10 +509,11 @@ impl Builder {
                     };
                     if let Some((line, index)) = lines.get_mut(&key) {
                         // The last one counts for Data-Juicer, too.
-                        self.notes.push(format!(
+                        let text = format!(
                             "line {} writes '{key}' again: it counts, and not line {line}",
                             key_at.line
-                        ));
+                        );
+                        self.notes.push(Note::new(Code::KeyRepeated, text));
                         *line = key_at.line;
                         if let Some(slot) = entries.get_mut(*index) {
                             *slot = entry;
@@ -947,7 +950,7 @@ mod tests {
             serde_json::json!({"np": 9, "x": 1})
         );
         assert_eq!(
-            notes,
+            notes.iter().map(|n| n.message.as_str()).collect::<Vec<_>>(),
             [
                 "line 3 writes 'np' again: it counts, and not line 1",
                 "line 4 writes 'np' again: it counts, and not line 3"

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::StepNumber;
 use crate::io::atomic::Finished;
+use crate::note::{Code, Note};
 use crate::sample::ImageCounts;
 
 /// A word of the program. (An alias, since serde takes a plain reference for a borrow.)
@@ -64,6 +65,9 @@ pub struct StepCounts {
     pub merged: u64,
     /// Rows that it would have decided differently if it did not round what it measured.
     pub rounding_decided: u64,
+    /// What is to be noted of rows here, with how many rows.
+    #[serde(default)]
+    pub notes: Vec<(Code, u64)>,
     /// Bounds that came from the data.
     pub from_data: Vec<FromData>,
     /// Its time over all threads, estimated from every eighth row.
@@ -122,9 +126,36 @@ pub struct ProducedCounts {
     pub bytes: u64,
 }
 
+/// A field that rows have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldField {
+    /// Its name.
+    pub name: String,
+    /// Whether its value is a text.
+    pub is_text: bool,
+}
+
+/// What the rows of a run showed beside their fates.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// A bit for each field that the recipe asks for and that some row has.
+    pub fields: u64,
+    /// Fields of the rows, the first ones seen, where one that is asked for was missing.
+    pub held: Vec<HeldField>,
+    /// Rows that reached the outputs with another number of image tokens than of images.
+    pub tokens_differ: u64,
+    /// Rows that have the id of an earlier one.
+    pub ids_repeated: u64,
+    /// How many rows had come when ids were compared no further, if that was so.
+    pub ids_compared: Option<u64>,
+}
+
 /// The outcome of a run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct RunReport {
+    /// Names of what is read.
+    #[serde(default)]
+    pub inputs: Vec<String>,
     /// Rows read.
     pub rows_in: u64,
     /// Rows that at least one output wrote.
@@ -145,6 +176,10 @@ pub struct RunReport {
     pub steps: Vec<StepCounts>,
     /// One entry an output.
     pub outputs: Vec<OutputCounts>,
+    /// What rows showed beside their fates.
+    pub seen: Seen,
+    /// What is to be known of the run, once it has read its rows.
+    pub notes: Vec<Note>,
     /// Reasons of quarantine and refusal.
     #[serde(with = "pairs")]
     pub reasons: BTreeMap<Reason, u64>,

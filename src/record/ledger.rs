@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use super::StepNumber;
 use crate::io::workspace::Lengths;
 use crate::io::{Log, PendingFile, Workspace};
+use crate::note::Code;
 
 /// What became of a row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +83,9 @@ pub struct LedgerEntry<'a> {
     /// Identity of the first row of the group that it is part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged_into: Option<u64>,
+    /// What the step that decided had to note of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Code>,
     /// The stable word for why it could not be processed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Cow<'a, str>>,

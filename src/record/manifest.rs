@@ -11,6 +11,7 @@ use super::{RunReport, StepNumber};
 use crate::io::atomic::Finished;
 use crate::io::source::InputSummary;
 use crate::io::{Fingerprint, Input, PendingFile, Workspace};
+use crate::note::Note;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::sample::ImageCounts;
@@ -37,6 +38,9 @@ pub struct Manifest {
     pub threads: usize,
     /// What was read.
     pub inputs: Vec<InputRecord>,
+    /// What is to be known of it ([`crate::note`]).
+    #[serde(default)]
+    pub notes: Vec<Note>,
     /// The rows in all.
     pub rows: RowCounts,
     /// What each step did.
@@ -238,6 +242,7 @@ impl Manifest {
             plan: facts.plan.clone(),
             threads: facts.threads,
             inputs: facts.inputs,
+            notes: report.notes.clone(),
             rows: RowCounts {
                 read: report.rows_in,
                 out: report.rows_out,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+pub use crate::note::thousands;
 use crate::record::{RunReport, Stage};
 
 /// The table: rows in, what each operator did, what was set aside and why, rows out, time, memory.
@@ -25,7 +26,7 @@ pub fn render(report: &RunReport) -> String {
             if note.is_empty() { "" } else { "   " }
         );
     };
-    line(&mut out, "rows in", report.rows_in, "");
+    line(&mut out, "rows in", report.rows_in, &from(&report.inputs));
     for (number, step) in report.steps.iter().enumerate() {
         let mut notes = Vec::new();
         if step.changed > 0 {
@@ -88,6 +89,24 @@ pub fn render(report: &RunReport) -> String {
     out
 }
 
+/// Where rows come from.
+fn from(inputs: &[String]) -> String {
+    let shown = inputs.iter().take(INPUTS_SHOWN);
+    let mut names: Vec<String> = shown.cloned().collect();
+    match inputs.len().saturating_sub(names.len()) {
+        0 => {}
+        more => names.push(format!("{more} more")),
+    }
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("<- {}", names.join(", "))
+    }
+}
+
+/// How many inputs the table names.
+const INPUTS_SHOWN: usize = 3;
+
 /// Why rows were quarantined. Refusals of an output count where nothing else wrote the row.
 fn quarantine_reasons(report: &RunReport) -> String {
     let before_outputs = |stage: Stage| !matches!(stage, Stage::Output(_));
@@ -120,20 +139,6 @@ fn reasons(report: &RunReport, of: impl Fn(Stage) -> bool) -> String {
         0 => shown.join(", "),
         more => format!("{} and {more} more reasons", shown.join(", ")),
     }
-}
-
-/// `12,345`.
-#[must_use]
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// `1.5 GB`, in powers of 1000.

@@ -33,5 +33,5 @@ pub use path::FieldPath;
 pub use produced::Produced;
 pub use read::{Unread, read_row};
 pub use row::{HashColumns, NewImage, Origin, Sample};
-pub use stats::{StatKey, StatValue, Stats};
+pub use stats::{StatKey, StatSource, StatValue, Stats};
 pub(crate) use words::words;

@@ -1,7 +1,7 @@
 //! [`Sample`]: a line of JSONL that is decoded field by field, on demand.
 
 use std::borrow::Cow;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -18,6 +18,7 @@ use super::not_finite::{blanked, float_of, read_json};
 use super::{
     Attachment, FieldPath, ImageContext, ImageCounts, ImageSlot, Produced, RowError, RowFile, Stats,
 };
+use crate::note::{Code, Codes};
 use crate::text::{WordCutter, Words};
 
 /// Where a row came from. `offset` is its identity: the offset in bytes of its line in the
@@ -118,6 +119,10 @@ pub struct Sample {
     /// What images cost that the row no longer has.
     spent: ImageCounts,
     edits: u32,
+    /// What the step in hand has to note of it.
+    remarks: Cell<Codes>,
+    /// What earlier steps had to note of it, by their index.
+    pub remarked: SmallVec<[(usize, Codes); 1]>,
     /// What filters measured so far.
     pub stats: Stats,
     /// What deduplicators hashed so far.
@@ -200,6 +205,8 @@ impl Sample {
             attached: Vec::new(),
             spent: ImageCounts::default(),
             edits: 0,
+            remarks: Cell::default(),
+            remarked: SmallVec::new(),
             stats: Stats::default(),
             hashes: HashColumns::default(),
         })
@@ -235,6 +242,8 @@ impl Sample {
             attached: self.attached.clone(),
             spent: ImageCounts::default(),
             edits: self.edits,
+            remarks: Cell::default(),
+            remarked: self.remarked.clone(),
             stats: self.stats.clone(),
             hashes: self.hashes.clone(),
         };
@@ -245,6 +254,18 @@ impl Sample {
             }
         }
         Ok(part)
+    }
+
+    /// The step in hand notes this of the row. It changes nothing; the run counts such rows.
+    pub fn remark(&self, code: Code) {
+        let mut remarks = self.remarks.get();
+        remarks.insert(code);
+        self.remarks.set(remarks);
+    }
+
+    /// What the step in hand noted of the row, once.
+    pub fn take_remarks(&self) -> Codes {
+        self.remarks.take()
     }
 
     /// Where the row came from.
@@ -324,6 +345,12 @@ impl Sample {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
+    }
+
+    /// Whether there is a field at `path` (null counts).
+    #[must_use]
+    pub fn has_at(&self, path: &FieldPath) -> bool {
+        self.has(path.as_str()) || matches!(self.nested(path), Ok(Some(_)))
     }
 
     /// Replaces the text at `path`. A nested path rewrites its whole top-level field.
@@ -470,6 +497,27 @@ impl Sample {
             }
         }
         Some((self.slots(paths), value))
+    }
+
+    /// Whether the text at `text` speaks of as many images, by `token`, as the row has; `None` if
+    /// there is no text, or the images are not understood. Costs little where the field of images
+    /// is a list that nobody asked for.
+    #[must_use]
+    pub fn images_match(&self, text: &FieldPath, token: &str) -> Option<bool> {
+        // As they stand in the line, unless something is escaped there.
+        let raw = |name: &str| self.raw_json(name).filter(|raw| !raw.contains('\\'));
+        let images = match (self.images.get(), raw(&self.context.image_key)) {
+            (None, Some(raw)) if raw.starts_with('[') && !raw.contains("\"\"") => {
+                memchr::memchr_iter(b'"', raw.as_bytes()).count() / 2
+            }
+            (None, None) if !self.has(&self.context.image_key) => 0,
+            _ => self.images().ok()?.len(),
+        };
+        let spoken = match raw(text.as_str()) {
+            Some(raw) if raw.starts_with('"') => count(raw, token),
+            _ => count(&self.text(text).ok()??, token),
+        };
+        Some(spoken == images)
     }
 
     /// Whether the image field is a list (and not a single path).
@@ -979,6 +1027,11 @@ impl<'de> Visitor<'de> for KeySeed {
     fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
         Ok(Cow::Owned(v.to_owned()))
     }
+}
+
+/// How often `token` stands in `text`.
+fn count(text: &str, token: &str) -> usize {
+    memchr::memmem::find_iter(text.as_bytes(), token.as_bytes()).count()
 }
 
 fn not_an_object(line: &str) -> RowError {

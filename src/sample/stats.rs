@@ -154,6 +154,19 @@ struct Entry {
     exact: Option<StatValue>,
     /// Whether it was measured here, so that it may be rounded; else it came with the row.
     measured: bool,
+    /// Whether what it was measured on was changed since.
+    stale: bool,
+}
+
+/// Where a stat comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatSource {
+    /// It came with the row.
+    Given,
+    /// It was measured in this run.
+    Measured,
+    /// It was measured in this run, and what it was measured on was changed since.
+    Stale,
 }
 
 /// The stats of one row in the order they were measured. A stat that is present is not measured
@@ -190,6 +203,7 @@ impl Stats {
             value,
             exact: None,
             measured: false,
+            stale: false,
         });
     }
 
@@ -205,6 +219,7 @@ impl Stats {
             value,
             exact,
             measured: true,
+            stale: false,
         });
     }
 
@@ -213,6 +228,43 @@ impl Stats {
             Some(slot) => *slot = entry,
             None => self.entries.push(entry),
         }
+    }
+
+    /// Where the stat called `key` comes from, if it is there.
+    #[must_use]
+    pub fn source(&self, key: &str) -> Option<StatSource> {
+        let entry = self.entries.iter().find(|e| e.key == key)?;
+        Some(match (entry.measured, entry.stale) {
+            (false, _) => StatSource::Given,
+            (true, false) => StatSource::Measured,
+            (true, true) => StatSource::Stale,
+        })
+    }
+
+    /// What the stat called `key` was measured on has changed.
+    pub fn outdate(&mut self, key: &str) {
+        for entry in self.entries.iter_mut().filter(|e| e.key == key) {
+            entry.stale = entry.measured;
+        }
+    }
+
+    /// The names of the stats that are older than what they were measured on.
+    #[must_use]
+    pub fn stale(&self) -> Value {
+        let stale = self.entries.iter().filter(|e| e.stale);
+        stale.map(|e| Value::from(e.key.as_ref())).collect()
+    }
+
+    /// Whether some stat came with the row, or with a row of the group.
+    #[must_use]
+    pub fn any_given(&self) -> bool {
+        self.entries.iter().any(|e| !e.measured) || self.members.iter().any(Self::any_given)
+    }
+
+    /// Whether some stat is older than what it was measured on.
+    #[must_use]
+    pub fn any_stale(&self) -> bool {
+        self.entries.iter().any(|e| e.stale)
     }
 
     /// Whether the stat called `key` was changed by rounding.
@@ -232,21 +284,20 @@ impl Stats {
         }
     }
 
-    /// Rounds every stat but those that `given` lists: what [`Self::given`] said of the same stats
-    /// before they were written with [`Self::exact_json`] and read back.
-    pub fn round(&mut self, given: &Value) {
+    /// Counts every stat as measured but those that `given` lists, and those as older than what
+    /// they were measured on that `stale` lists: what [`Self::given`] and [`Self::stale`] said of
+    /// the same stats before they were written with [`Self::exact_json`] and read back. What was
+    /// measured is rounded again if `round`.
+    pub fn restore(&mut self, given: &Value, stale: &Value, round: bool) {
         for (at, member) in self.members.iter_mut().enumerate() {
-            member.round(given.get(at).unwrap_or(&Value::Null));
+            member.restore(given.get(at).unwrap_or(&Value::Null), &Value::Null, round);
         }
-        let given: Vec<&str> = given
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
+        let (given, stale) = (names(given), names(stale));
         for entry in &mut self.entries {
             entry.measured = !given.contains(&entry.key.as_ref());
-            if entry.measured
+            entry.stale = stale.contains(&entry.key.as_ref());
+            if round
+                && entry.measured
                 && let Some(rounded) = entry.value.rounded()
             {
                 entry.exact = Some(std::mem::replace(&mut entry.value, rounded));
@@ -329,6 +380,12 @@ impl Stats {
                 .collect(),
         )
     }
+}
+
+/// The texts of a list.
+fn names(list: &Value) -> Vec<&str> {
+    let items = list.as_array().into_iter().flatten();
+    items.filter_map(Value::as_str).collect()
 }
 
 impl Stats {

@@ -29,6 +29,11 @@ fn operator_pages_and_schema_are_generated() {
 }
 
 #[test]
+fn the_page_of_notes_is_generated() {
+    check_generated("docs/NOTES.md", &djr::catalog::notes_markdown());
+}
+
+#[test]
 fn the_table_in_the_readme_is_what_the_demo_prints() {
     let scratch = Scratch::new();
     let shown = scratch

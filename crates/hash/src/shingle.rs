@@ -128,6 +128,18 @@ impl Shingles {
         })
     }
 
+    /// Whether the text is shorter than a window, so that there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tokens.len() < self.window
+    }
+
+    /// The tokens of the whole text, joined as those of a window are.
+    #[must_use]
+    pub fn joined(&self) -> &str {
+        &self.joined
+    }
+
     fn push(&mut self, token: &str) {
         if !self.tokens.is_empty() {
             self.joined.push(' ');

@@ -45,7 +45,7 @@ pub use decode::{Decoded, decode, decode_reduced, validate};
 pub use encode::FileFormat;
 pub use header::{Format, Header, Probe, header, probe};
 pub use hough::{Segment, SegmentRule, segments};
-pub use phash::{HashMethod, perceptual_hash};
+pub use phash::{HashMethod, perceptual_hash, perceptual_hash_and_blank};
 pub use resize::resize_lanczos;
 
 /// The most pixels an image may have: Pillow refuses more as a decompression bomb.

@@ -38,14 +38,23 @@ impl HashMethod {
 /// The hash: the bit of the top left cell is the highest.
 #[must_use]
 pub fn perceptual_hash(image: &RgbImage, method: HashMethod) -> u64 {
+    perceptual_hash_and_blank(image, method).0
+}
+
+/// The hash, and whether the miniature that it is made of is of one shade: then the hash has no
+/// content, and is that of every blank picture.
+#[must_use]
+pub fn perceptual_hash_and_blank(image: &RgbImage, method: HashMethod) -> (u64, bool) {
     let (width, height) = method.miniature();
     let grey = miniature(image, width, height);
-    match method {
+    let blank = grey.iter().all(|shade| Some(shade) == grey.first());
+    let hash = match method {
         HashMethod::Phash => phash(&grey),
         HashMethod::Dhash => dhash(&grey),
         HashMethod::Ahash => ahash(&grey),
         HashMethod::Whash => whash(&grey),
-    }
+    };
+    (hash, blank)
 }
 
 /// Resized in colour, then made grey: the order shows in the last bit.

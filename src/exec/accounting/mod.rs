@@ -15,12 +15,14 @@ use serde_json::value::RawValue;
 use self::failures::Failures;
 use self::trace::TraceFile;
 use super::error::target_name;
+use super::observed::{IdWatch, remember};
 use super::spill::ExactKeys;
 use super::stage::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
 use super::{RunError, write_error};
 use crate::io::source::MAX_ROW_BYTES;
 use crate::io::workspace::{Lengths, sync_pending};
 use crate::io::{Input, PendingFile, ProducedFiles, Workspace};
+use crate::note::Codes;
 use crate::op::{Decision, Family};
 use crate::recipe::{OnError, QuarantineLimit, Recipe, Step, Target};
 use crate::record::counts::{FromData, Reason};
@@ -32,6 +34,9 @@ use crate::record::{
     StepNumber,
 };
 use crate::sample::{Origin, Produced, RowError, as_text};
+
+/// What part of the memory ids may take that are compared with each other.
+const IDS_SHARE: u64 = 16;
 
 /// What became of a row that reached the outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +71,7 @@ pub struct Accounting {
     step_names: Vec<String>,
     output_names: Vec<String>,
     produced: ProducedFiles,
+    ids: IdWatch,
 }
 
 /// What the accounting hold beyond their files.
@@ -89,6 +95,7 @@ impl Accounting {
         inputs: &[Input],
         limit: QuarantineLimit,
         workspace: &Workspace,
+        memory: u64,
         before: Option<AccountingState>,
     ) -> Result<Self, RunError> {
         let step_names: Vec<String> = recipe.steps.iter().map(|s| s.name.to_owned()).collect();
@@ -97,6 +104,7 @@ impl Accounting {
             ..StepCounts::default()
         };
         let report = RunReport {
+            inputs: inputs.iter().map(Input::name).collect(),
             steps: step_names.iter().map(named).collect(),
             outputs: recipe
                 .outputs
@@ -150,6 +158,7 @@ impl Accounting {
             step_names,
             output_names: recipe.outputs.iter().map(target_name).collect(),
             produced: ProducedFiles::default(),
+            ids: IdWatch::open(workspace, memory / IDS_SHARE).map_err(|e| write_error("ids", e))?,
         };
         if let Some(before) = before {
             accounting.report = before.report;
@@ -176,6 +185,7 @@ impl Accounting {
             row_stats.sync(lengths)?;
         }
         self.produced.sync()?;
+        self.ids.sync(lengths)?;
         if let Some(stats) = &mut self.stats {
             let target = stats.target().to_owned();
             sync_pending(stats, &target, lengths)?;
@@ -222,17 +232,39 @@ impl Accounting {
     }
 
     /// Adds what a batch of rows fresh from the input, or of a later phase, cost.
-    pub fn add_batch(&mut self, batch: &BatchResult, fresh: bool) {
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn add_batch(&mut self, batch: &BatchResult, fresh: bool) -> Result<(), RunError> {
+        let seen = &mut self.report.seen;
         if fresh {
             self.report.rows_in += batch.read;
             self.report.bytes_in += batch.bytes;
+            seen.fields |= batch.fields.there;
+            for field in &batch.fields.held {
+                remember(&mut seen.held, &field.name, field.is_text);
+            }
+            let repeated = self.ids.compare(batch);
+            seen.ids_repeated += repeated.map_err(|e| write_error("ids", e))?;
+            if !self.ids.is_open() && seen.ids_compared.is_none() {
+                seen.ids_compared = Some(self.report.rows_in);
+            }
         }
-        for (step, cost) in self.report.steps.iter_mut().zip(&batch.costs) {
+        seen.tokens_differ += batch.tokens_differ;
+        let shares = cpu_shares(batch);
+        for ((step, cost), cpu) in self.report.steps.iter_mut().zip(&batch.costs).zip(shares) {
             add_cost(step, cost);
+            step.time += cpu;
             step.repeated += cost.repeated;
             self.report.repeated += cost.repeated;
         }
         self.report.images.add(batch.images);
+        Ok(())
+    }
+
+    /// Adds processor time that a step took outside of batches.
+    pub fn add_time(&mut self, step: usize, time: Duration) {
+        self.step(step).time += time;
     }
 
     /// Keeps what was measured of the rows of a batch: nothing, unless they are fresh from the input.
@@ -305,7 +337,8 @@ impl Accounting {
             if let Some(first) = first {
                 self.sound();
                 self.count_dropped(step, 1);
-                self.record_dropped(step, row.origin, row.id.as_deref(), Some(first))?;
+                let noted = noted(&row.remarked, step);
+                self.record_dropped(step, row.origin, row.id.as_deref(), Some(first), noted)?;
                 return Ok(false);
             }
         }
@@ -323,7 +356,8 @@ impl Accounting {
             RowEnd::Dropped(step, decision) => {
                 self.sound();
                 self.count_dropped(*step, 1);
-                self.record_decided(*step, row.origin, row.id.as_deref(), decision)
+                let noted = noted(&row.remarked, *step);
+                self.record_decided(*step, row.origin, row.id.as_deref(), decision, noted)
             }
             RowEnd::Failed(stage, error, verbatim) => {
                 self.failed(*stage, row.origin, row.id.as_deref(), error, verbatim)
@@ -512,6 +546,7 @@ impl Accounting {
         origin: Origin,
         id: Option<&str>,
         decision: &Decision,
+        noted: Codes,
     ) -> Result<(), RunError> {
         let name = self.step_names.get(step).cloned();
         self.record(origin, id, |entry| LedgerEntry {
@@ -521,6 +556,7 @@ impl Accounting {
             stat: Some(decision.stat.as_ref().into()),
             value: Some(as_text(decision.value.to_json())),
             limit: Some(decision.limit.as_str().into()),
+            notes: noted.iter().collect(),
             ..entry
         })
     }
@@ -535,6 +571,7 @@ impl Accounting {
         origin: Origin,
         id: Option<&str>,
         duplicate_of: Option<u64>,
+        noted: Codes,
     ) -> Result<(), RunError> {
         let name = self.step_names.get(step).cloned();
         self.record(origin, id, |entry| LedgerEntry {
@@ -542,6 +579,7 @@ impl Accounting {
             by: name.map(Into::into),
             step: Some(StepNumber::at(step)),
             duplicate_of,
+            notes: noted.iter().collect(),
             ..entry
         })
     }
@@ -655,20 +693,43 @@ pub fn quarantine_path(files: Option<&RunFiles>) -> PathBuf {
     )
 }
 
-/// Adds the cost of a batch.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "an estimate"
-)]
+/// Adds what happened to the rows of a batch.
 fn add_cost(step: &mut StepCounts, cost: &StepCost) {
     step.changed += cost.changed;
     step.rounding_decided += cost.rounding_decided;
-    if cost.timed > 0 {
-        let nanos = cost.nanos as f64 * (cost.rows as f64 / cost.timed as f64);
-        step.time += Duration::from_nanos(nanos as u64);
+    for (code, rows) in cost.notes.iter() {
+        match step.notes.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, count)) => *count += rows,
+            None => step.notes.push((code, rows)),
+        }
     }
+}
+
+/// The processor time of each step on a batch. The clock of the processor is too dear to be asked
+/// around every step of a row: it is asked around the batch, and the steps share its answer as they
+/// share the wall clock, which some of the rows were timed by. So they never add up to more.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn cpu_shares(batch: &BatchResult) -> Vec<Duration> {
+    let (wall, cpu) = batch.time;
+    let of_step = |cost: &StepCost| {
+        let rows = cost.rows as f64 / cost.timed.max(1) as f64;
+        cost.nanos as f64 / 1e9 * rows
+    };
+    let walls: Vec<f64> = batch.costs.iter().map(of_step).collect();
+    let whole = walls.iter().sum::<f64>().max(wall.as_secs_f64());
+    let share = |wall: f64| if whole > 0.0 { wall / whole } else { 0.0 };
+    walls
+        .into_iter()
+        .map(|wall| cpu.mul_f64(share(wall)))
+        .collect()
+}
+
+/// What a step noted of a row.
+pub(super) fn noted(remarked: &[(usize, Codes)], step: usize) -> Codes {
+    let mut of_step = remarked.iter().filter(|(at, _)| *at == step);
+    of_step
+        .next()
+        .map_or_else(Codes::default, |(_, codes)| *codes)
 }
 
 /// Whether a step measures stats.

@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::group::{GroupImages, Merging};
 use super::{PlacedExchange, Records};
-use crate::exec::accounting::Accounting;
+use crate::exec::accounting::{Accounting, noted};
 use crate::exec::spill::ExactKeys;
 use crate::exec::spill::store::{self, Store, StoreWriter};
-use crate::exec::stage::{BatchResult, RowEnd, RowResult, Trace};
+use crate::exec::stage::{BatchResult, RowEnd, RowResult, Trace, thread_time};
 use crate::exec::{RunError, write_error};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
+use crate::note::Codes;
 use crate::op::Common;
 use crate::plan::Phase;
 use crate::recipe::Step;
@@ -288,10 +289,12 @@ impl<'e> ExchangeStage<'e> {
                     }
                 }
             }
+            let started = thread_time();
             let resolution = records.decide(shown).map_err(|e| RunError::Exchange {
                 operator: step.name.to_owned(),
                 message: e.to_string(),
             })?;
+            accounting.add_time(number, thread_time().saturating_sub(started));
             accounting.record_from_data(number, resolution.from_data);
             record_dropped(
                 number,
@@ -372,8 +375,9 @@ pub fn remove_records(
     workspace.remove(&names.seen());
 }
 
-/// What is told of a row: where it is from, its `id`, and its trace if one is wanted.
-type Told = (Origin, Option<Box<str>>, Option<Trace>);
+/// What is told of a row: where it is from, its `id`, its trace if one is wanted, and what the step
+/// noted of it.
+type Told = (Origin, Option<Box<str>>, Option<Trace>, Codes);
 
 /// Enters rows that an exchange dropped, in input order.
 fn record_dropped(
@@ -391,7 +395,7 @@ fn record_dropped(
     let mut row_of = |ordinal: u32| -> Result<Told, RunError> {
         // A row whose key fails further on in the group was not stored.
         if let Some(row) = failed.get(&ordinal) {
-            return Ok((row.origin, row.id.clone(), None));
+            return Ok((row.origin, row.id.clone(), None, Codes::default()));
         }
         store.read(ordinal, &mut frame).map_err(unreadable)?;
         let (sample, _) = store::decode(&frame, &context).map_err(unreadable)?;
@@ -400,6 +404,7 @@ fn record_dropped(
             sample.origin(),
             sample.raw_json("id").map(Into::into),
             trace,
+            noted(&sample.remarked, step),
         ))
     };
     accounting.count_dropped(step, dropped.len() as u64);
@@ -407,17 +412,17 @@ fn record_dropped(
         return Ok(());
     }
     for &(ordinal, first) in dropped {
-        let (origin, id, trace) = row_of(ordinal)?;
+        let (origin, id, trace, noted) = row_of(ordinal)?;
         accounting.traced(trace.as_slice());
         if let Some(decision) = records.decision(ordinal).map_err(unreadable)? {
-            accounting.record_decided(step, origin, id.as_deref(), &decision)?;
+            accounting.record_decided(step, origin, id.as_deref(), &decision, noted)?;
             continue;
         }
         let duplicate_of = first
             .map(&mut row_of)
             .transpose()?
             .map(|(origin, ..)| origin.offset);
-        accounting.record_dropped(step, origin, id.as_deref(), duplicate_of)?;
+        accounting.record_dropped(step, origin, id.as_deref(), duplicate_of, noted)?;
     }
     Ok(())
 }

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::exec::accounting::Accounting;
+use crate::exec::conclude;
 use crate::exec::error::target_name;
 use crate::exec::exchange::group::GroupImages;
+use crate::exec::observed::FieldWatch;
 use crate::exec::stage::{Chain, OutputWork, TIMED_EVERY};
 use crate::exec::{RunError, RunOptions, setup, write_error};
 use crate::io::format::{Renderer, Setting};
 use crate::io::paths::PathWriter;
 use crate::io::{Input, OutputLock, Workspace};
 use crate::op::{Common, ImageNeed};
-use crate::plan;
+use crate::plan::{self, Foreseen};
 use crate::recipe::{OutputSpec, PathStyle, Recipe, Target, Validation};
 use crate::record::{Earlier, RunFiles};
 use crate::sample::{FieldPath, ImageContext};
@@ -28,6 +30,7 @@ pub struct RunContext<'a> {
     pub renderers: Vec<Box<dyn Renderer>>,
     pub files: Option<RunFiles>,
     pub earlier: Earlier,
+    pub foreseen: Arc<Foreseen>,
 }
 
 impl RunContext<'_> {
@@ -72,6 +75,9 @@ impl RunContext<'_> {
             trace_keys: &recipe.tracer.keys,
             timed_every: TIMED_EVERY,
             common: Arc::clone(common),
+            foreseen: Arc::clone(&self.foreseen),
+            watch: fresh.then(|| FieldWatch::new(&self.foreseen.asked)),
+            tokens: self.tokens().filter(|_| last),
         }
     }
 
@@ -104,7 +110,25 @@ impl RunContext<'_> {
             trace_keys: &[],
             timed_every: TIMED_EVERY,
             common: Arc::default(),
+            foreseen: Arc::default(),
+            watch: None,
+            tokens: None,
         })
+    }
+
+    /// The text and the image token whose number is held against that of the images.
+    fn tokens(&self) -> Option<(FieldPath, String)> {
+        let text = self.recipe.text_keys.first()?;
+        let token = &self.recipe.image_special_token;
+        (!token.is_empty()).then(|| (FieldPath::new(text.as_str()), token.clone()))
+    }
+
+    /// The same error, unless all rows fail for the lack of a field: then that is said.
+    pub fn explained(&self, error: RunError, accounting: &Accounting) -> RunError {
+        match conclude::fatal_field(&self.foreseen, &accounting.report) {
+            Some(fields) => RunError::FieldOfNoRow(fields),
+            None => error,
+        }
     }
 
     /// How image paths are written into groups.

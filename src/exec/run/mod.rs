@@ -16,7 +16,7 @@ use super::exchange::stage::{self as exchange_stage, ExchangeStage};
 use super::output::OutputStage;
 use super::sinks::Caller;
 use super::stage::{BatchResult, Chain, Source, drive};
-use super::{Observer, RunError, RunOptions, RunOutcome, exchange, setup, write_error};
+use super::{Observer, RunError, RunOptions, RunOutcome, conclude, exchange, setup, write_error};
 use crate::io::workspace::Lengths;
 use crate::op::Common;
 use crate::plan;
@@ -147,6 +147,7 @@ pub(super) fn run<'a>(
                 &inputs,
                 limit,
                 &workspace,
+                options.memory(),
                 accounting,
             )?;
             let context = RunContext {
@@ -158,6 +159,7 @@ pub(super) fn run<'a>(
                 renderers,
                 files: files.clone(),
                 earlier,
+                foreseen: Arc::new(plan::foresee(recipe)),
             };
             let mut run = Run {
                 context,
@@ -326,12 +328,14 @@ impl Run<'_> {
             &chain,
             source,
             |batch, cursor| {
-                accounting.add_batch(&batch, fresh);
+                accounting.add_batch(&batch, fresh)?;
                 accounting.keep_row_stats(&batch)?;
                 pass.consume(batch, phase, accounting)?;
                 accounting.count_rows_in();
                 on_progress(accounting);
-                accounting.check_limit()?;
+                if let Err(error) = accounting.check_limit() {
+                    return Err(context.explained(error, accounting));
+                }
                 at.cursor = Some(cursor);
                 if checkpointer.is_due() && !accounting.in_a_streak() {
                     checkpointer.save(accounting, |lengths| pass.left(at, lengths))?;
@@ -341,6 +345,10 @@ impl Run<'_> {
         )?;
         if !passed.interrupted && at.summaries.is_none() {
             at.summaries = passed.summaries;
+        }
+        if fresh && let Some(fields) = conclude::fatal_field(&context.foreseen, &accounting.report)
+        {
+            return Err(RunError::FieldOfNoRow(fields));
         }
         checkpointer.save(accounting, |lengths| pass.left(at, lengths))?;
         if passed.interrupted {

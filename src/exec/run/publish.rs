@@ -7,7 +7,7 @@ use crate::exec::accounting::quarantine_path;
 use crate::exec::checkpoint::{Progress, Remaining};
 use crate::exec::error::output_error;
 use crate::exec::output::OutputStage;
-use crate::exec::{RunError, RunOutcome, write_error};
+use crate::exec::{RunError, RunOutcome, conclude, write_error};
 use crate::io::PendingFile;
 use crate::io::atomic::Sealed;
 use crate::recipe::{Inputs, Recipe};
@@ -36,6 +36,8 @@ impl<'a> Run<'a> {
             .check_conservation()
             .map_err(RunError::Conservation)?;
         accounting.report.time = checkpointer.elapsed();
+        accounting.report.notes =
+            conclude::notes(context.recipe, &context.foreseen, &accounting.report);
         accounting.report.peak_memory = peak_memory();
         let workspace = &context.workspace;
         let mut pending = Vec::new();

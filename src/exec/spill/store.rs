@@ -5,8 +5,11 @@
 use std::io;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
+use crate::note::Codes;
 use crate::sample::{Attachment, ImageContext, Origin, RowError, Sample, StatValue, Stats};
 
 /// A row is known to have images that decode, so that nothing needs to check them again.
@@ -14,7 +17,13 @@ const FLAG_IMAGES_DECODE: u8 = 1;
 /// Some stat was rounded for operators; the exact ones are stored.
 const FLAG_ROUNDED: u8 = 2;
 /// Something came with the row.
-const FLAG_ATTACHED: u8 = 4;
+const FLAG_ATTACHED: u8 = 32;
+/// Some stats came with the row: their names are stored.
+const FLAG_GIVEN: u8 = 4;
+/// Some stats are older than what they were measured on: their names are stored.
+const FLAG_STALE: u8 = 8;
+/// Steps noted something of the row.
+const FLAG_REMARKED: u8 = 16;
 
 /// Appends rows to a log.
 pub struct StoreWriter {
@@ -136,12 +145,17 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(&origin.line.to_le_bytes());
     out.extend_from_slice(&origin.file.to_le_bytes());
     out.extend_from_slice(&origin.part.to_le_bytes());
-    let rounded = sample.stats.any_rounded();
+    let given = sample.stats.any_given();
+    let stale = sample.stats.any_stale();
+    let remarked = !sample.remarked.is_empty();
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     let attached = sample.attached();
     out.push(
         flag(images_decode, FLAG_IMAGES_DECODE)
-            | flag(rounded, FLAG_ROUNDED)
+            | flag(sample.stats.any_rounded(), FLAG_ROUNDED)
+            | flag(given, FLAG_GIVEN)
+            | flag(stale, FLAG_STALE)
+            | flag(remarked, FLAG_REMARKED)
             | flag(!attached.is_empty(), FLAG_ATTACHED),
     );
     if !attached.is_empty() {
@@ -165,8 +179,19 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
     } else {
         push_block(out, sample.stats.exact_json().to_string().as_bytes());
     }
-    if rounded {
+    if given {
         push_block(out, sample.stats.given().to_string().as_bytes());
+    }
+    if stale {
+        push_block(out, sample.stats.stale().to_string().as_bytes());
+    }
+    if remarked {
+        let mut block = Vec::new();
+        for (step, codes) in &sample.remarked {
+            block.extend_from_slice(&(*step as u64).to_le_bytes());
+            block.extend_from_slice(&codes.bits().to_le_bytes());
+        }
+        push_block(out, &block);
     }
     sample.write_json(&[], out);
 }
@@ -203,10 +228,18 @@ fn restore(
     let image_hash = take_block(&mut frame)?;
     let simhash = take_block(&mut frame)?;
     let stats = take_block(&mut frame)?;
-    let given = if flags & FLAG_ROUNDED == 0 {
-        None
+    let names = |frame: &mut &[u8], flag: u8| {
+        if flags & flag == 0 {
+            return Some(Value::Null);
+        }
+        serde_json::from_slice(take_block(frame)?).ok()
+    };
+    let given = names(&mut frame, FLAG_GIVEN)?;
+    let stale = names(&mut frame, FLAG_STALE)?;
+    let remarked = if flags & FLAG_REMARKED == 0 {
+        &[][..]
     } else {
-        Some(take_block(&mut frame)?)
+        take_block(&mut frame)?
     };
     let json = String::from_utf8(frame.to_vec()).ok()?;
     let origin = Origin {
@@ -233,9 +266,14 @@ fn restore(
     }
     if !stats.is_empty() {
         sample.stats = stats_from_json(serde_json::from_slice(stats).ok()?);
+        let round = flags & FLAG_ROUNDED != 0;
+        sample.stats.restore(&given, &stale, round);
     }
-    if let Some(given) = given {
-        sample.stats.round(&serde_json::from_slice(given).ok()?);
+    for remark in remarked.as_chunks::<16>().0 {
+        let (step, codes) = remark.split_first_chunk::<8>()?;
+        let step = usize::try_from(u64::from_le_bytes(*step)).ok()?;
+        let codes = u64::from_le_bytes(*codes.first_chunk()?);
+        sample.remarked.push((step, Codes::from_bits(codes)));
     }
     Some(Ok((sample, flags & FLAG_IMAGES_DECODE != 0)))
 }
@@ -297,6 +335,7 @@ fn take_block<'a>(frame: &mut &'a [u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::note::Code;
 
     #[test]
     fn rows_come_back_as_they_were() {
@@ -322,6 +361,11 @@ mod tests {
         sample
             .stats
             .set("e", StatValue::Ints([].into_iter().collect()));
+        sample.stats.set_measured("m", StatValue::Int(4), false);
+        sample.stats.outdate("m");
+        let mut codes = Codes::default();
+        codes.insert(Code::ShortTexts);
+        sample.remarked.push((3, codes));
         sample.hashes.text.set([5; 16]).unwrap();
         let mut frame = Vec::new();
         encode(&sample, true, &mut frame);
@@ -337,6 +381,10 @@ mod tests {
         assert_eq!(back.line(), r#"{"text": "b", "x": 1e-07}"#);
         assert_eq!(back.origin(), origin);
         assert_eq!(back.stats.to_json(), sample.stats.to_json());
+        for stat in ["n", "m"] {
+            assert_eq!(back.stats.source(stat), sample.stats.source(stat));
+        }
+        assert_eq!(back.remarked, sample.remarked);
         assert_eq!(back.hashes.text.get(), Some(&[5; 16]));
     }
 }

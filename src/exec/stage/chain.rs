@@ -10,14 +10,18 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 
+use super::cpu::thread_time;
 use super::row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
 use crate::exec::cached_stats::{self, CachedRow};
 use crate::exec::driver;
+use crate::exec::observed::FieldWatch;
 use crate::exec::own_stats::take_stats;
 use crate::exec::spill::store::{self, Store};
 use crate::io::RawBatch;
 use crate::io::format::Renderer;
+use crate::note::{Code, Codes};
 use crate::op::{Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, RowKey, Setting};
+use crate::plan::Foreseen;
 use crate::recipe::{Step, Validation};
 use crate::record::stats::READ;
 use crate::record::{Stage, StatsError, StepNumber};
@@ -71,6 +75,13 @@ pub struct Chain<'a> {
     pub timed_every: usize,
     /// What the census that the stream begins with found common.
     pub common: Arc<Common>,
+    /// What is known of the steps together.
+    pub foreseen: Arc<Foreseen>,
+    /// Looks for the fields of fresh rows that the recipe asks for.
+    pub watch: Option<FieldWatch>,
+    /// The text and the image token in it, whose number is held against that of images in rows
+    /// that reach the outputs.
+    pub tokens: Option<(FieldPath, String)>,
 }
 
 /// What an output asks of a row.
@@ -108,6 +119,13 @@ impl Chain<'_> {
     /// Runs a batch through the phase.
     #[must_use]
     pub fn run(&self, work: Work) -> BatchResult {
+        let (clock, cpu) = (Instant::now(), thread_time());
+        let mut result = self.run_rows(work);
+        result.time = (clock.elapsed(), thread_time().saturating_sub(cpu));
+        result
+    }
+
+    fn run_rows(&self, work: Work) -> BatchResult {
         let mut result = BatchResult {
             costs: vec![StepCost::default(); self.steps.len()],
             ..BatchResult::default()
@@ -234,6 +252,7 @@ impl Chain<'_> {
             }
             Ok(outcome)
         }));
+        row.remarked.clone_from(&sample.remarked);
         result.images.add(sample.image_counts());
         let error = match outcome {
             Ok(Ok(ChainEnd::Whole)) => None,
@@ -280,8 +299,12 @@ impl Chain<'_> {
                 is_part: true,
                 ..state
             };
+            let same = part.is_same();
             match part.of(sample, number) {
-                Ok(part) => {
+                Ok(mut part) => {
+                    if let (Stage::Step(step), false) = (state.at, same) {
+                        self.outdate(step, &mut part);
+                    }
                     let mut row = RowResult::new(origin, &part);
                     row.traces = std::mem::take(&mut traces);
                     self.run_row(part, row, state, result);
@@ -305,6 +328,9 @@ impl Chain<'_> {
         let passed = if let Stage::Step(step) = state.at {
             step + 1
         } else {
+            if let Some(watch) = &self.watch {
+                watch.look(sample, &mut result.fields);
+            }
             self.enter(sample)?;
             0
         };
@@ -335,6 +361,12 @@ impl Chain<'_> {
             let done = self.step(step, number, sample, row, traced);
             if sample.edits() != edits {
                 cost.changed += 1;
+                self.outdate(number, sample);
+            }
+            let noted = self.noted(number, sample.take_remarks(), state);
+            if !noted.is_empty() {
+                cost.notes.add(noted);
+                sample.remarked.push((number, noted));
             }
             cost.rounding_decided += u64::from(std::mem::take(&mut row.rounding));
             if let Some(clock) = clock {
@@ -384,6 +416,34 @@ impl Chain<'_> {
             });
         }
         Ok(ChainEnd::Whole)
+    }
+
+    /// The stats that are older than what they were measured on, now that a step has changed it.
+    fn outdate(&self, step: usize, sample: &mut Sample) {
+        for stat in self.foreseen.outdates.get(step).into_iter().flatten() {
+            sample.stats.outdate(stat);
+        }
+    }
+
+    /// What is noted of a row at a step: of what it remarks, what surprises.
+    fn noted(&self, step: usize, mut remarks: Codes, state: &RowState<'_>) -> Codes {
+        if remarks.remove(Code::StatOfOtherStep)
+            && let Some(Some(code)) = self.foreseen.shared.get(step)
+        {
+            remarks.insert(*code);
+        }
+        if state.cached.is_some() {
+            // Stored stats stand for what a run of the whole recipe would measure.
+            for code in [
+                Code::StatOfOtherField,
+                Code::StatOfOtherStep,
+                Code::StatBeforeChange,
+                Code::StatCameAlong,
+            ] {
+                remarks.remove(code);
+            }
+        }
+        remarks
     }
 
     /// What is done to a row before its first step.
@@ -512,6 +572,11 @@ impl Chain<'_> {
                         .push(Rendered::Refused(error, verbatim(sample)));
                 }
             }
+        }
+        if let Some((text, token)) = &self.tokens
+            && sample.images_match(text, token) == Some(false)
+        {
+            result.tokens_differ += 1;
         }
         if self.render_stats {
             let start = result.stats.len();

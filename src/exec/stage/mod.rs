@@ -2,10 +2,12 @@
 //! in order.
 
 mod chain;
+mod cpu;
 mod feed;
 mod readahead;
 mod row;
 
 pub use chain::{Chain, OutputWork, TIMED_EVERY, Work, panic_message};
+pub use cpu::thread_time;
 pub use feed::{Cursor, Source, drive};
 pub use row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};

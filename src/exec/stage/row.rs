@@ -2,11 +2,14 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
+use crate::exec::observed::FieldsSeen;
 use crate::exec::own_stats::STATS_FIELD;
+use crate::note::{Codes, Counts};
 use crate::op::Decision;
 use crate::record::Stage;
 use crate::sample::{ImageCounts, Origin, Produced, RowError, Sample, read_json};
@@ -57,6 +60,8 @@ pub struct RowResult {
     pub produced: Vec<Arc<Produced>>,
     /// Whether rounding decided at the step that it has just passed.
     pub rounding: bool,
+    /// What steps noted of it, by their index.
+    pub remarked: SmallVec<[(usize, Codes); 1]>,
 }
 
 impl RowResult {
@@ -81,6 +86,7 @@ impl RowResult {
             traces: Vec::new(),
             produced: Vec::new(),
             rounding: false,
+            remarked: SmallVec::new(),
         }
     }
 }
@@ -139,6 +145,8 @@ pub struct StepCost {
     pub repeated: u64,
     /// Rows that a filter would decide differently if it did not round what it measured.
     pub rounding_decided: u64,
+    /// What was noted of rows.
+    pub notes: Counts,
 }
 
 /// The outcome of a batch, rows in order.
@@ -166,6 +174,12 @@ pub struct BatchResult {
     pub bytes: u64,
     /// What is known of the rows does not fit them, or does not suffice; ends the run.
     pub fault: Option<String>,
+    /// Which fields fresh rows have.
+    pub fields: FieldsSeen,
+    /// Rows that reach the outputs with another number of image tokens than of images.
+    pub tokens_differ: u64,
+    /// What the batch took of the clock, and of the processor.
+    pub time: (Duration, Duration),
     /// A row set aside cannot be read back; ends the run.
     pub unreadable: Option<std::io::Error>,
 }

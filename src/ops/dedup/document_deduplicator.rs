@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::text_digest;
-use crate::op::{BuildContext, ExactDeduplicator, Facts, Operator, ParamError, operator};
+use crate::op::{
+    BuildContext, ExactDeduplicator, Facts, Operator, ParamError, SharedHash, operator,
+};
 use crate::sample::{FieldPath, RowError, Sample};
 
 operator! {
@@ -27,7 +29,10 @@ operator! {
     /// Data-Juicer 1.6.1 `document_deduplicator`: same. A `__dj__hash` column in the input is not
     /// read.
     document_deduplicator: Deduplicator(Params) => build,
-    Facts::OF_TEXT
+    Facts {
+        hashes: |_| &[SharedHash::Text],
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.

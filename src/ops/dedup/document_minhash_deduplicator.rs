@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::hash::{
     IgnorePattern, Permutations, Shingler, Tokenization, band_keys, optimal_bands, sha1_32_each,
 };
 use crate::models::SentencePiece;
+use crate::note::Code;
 use crate::op::{
     BandDeduplicator, BuildContext, Clusters, Facts, Operator, ParamError, check_number,
     check_share, operator,
@@ -26,8 +28,9 @@ operator! {
     /// one stays. Bands and rows a band are chosen for `jaccard_threshold` unless both are given.
     ///
     /// A text of fewer tokens than `window_size` has an empty set, and all empty sets are the
-    /// same: of all texts under five words just the first one stays. With short captions choose
-    /// a smaller `window_size`, or `tokenization: character`.
+    /// same: of all texts under five words just the first one stays. A note counts such rows. With
+    /// short captions choose `short_texts: exact` (or `keep`), a smaller `window_size`, or
+    /// `tokenization: character`.
     ///
     /// ## Example
     /// ```yaml
@@ -38,7 +41,7 @@ operator! {
     /// ```
     ///
     /// ## Peer
-    /// Data-Juicer 1.6.1 `document_minhash_deduplicator`: same rows. A band is compared by 64 bits
+    /// Data-Juicer 1.6.1 `document_minhash_deduplicator`: same rows; `short_texts` is djr's own. A band is compared by 64 bits
     /// of its values (a chance below 1 in a million of one wrong pair in 400,000 rows). Bands
     /// that lie wholly beyond the permutations are refused: they would join all rows.
     /// `tokenizer_model` is the path of a SentencePiece model.
@@ -68,6 +71,9 @@ pub(super) struct Params {
     pub(super) num_rows_per_band: Option<u64>,
     /// Path of the SentencePiece model of `tokenization: sentencepiece`, which needs one.
     pub(super) tokenizer_model: Option<String>,
+    /// What texts of fewer tokens than `window_size` are: `peer`, all of them one text, as for
+    /// Data-Juicer; `exact`, the same as those with equal tokens; `keep`, like no other.
+    pub(super) short_texts: ShortTexts,
 }
 
 impl Default for Params {
@@ -82,8 +88,22 @@ impl Default for Params {
             num_bands: None,
             num_rows_per_band: None,
             tokenizer_model: None,
+            short_texts: ShortTexts::Peer,
         }
     }
+}
+
+/// What texts without a window are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ShortTexts {
+    /// All of them one text.
+    #[default]
+    Peer,
+    /// The same if their tokens are.
+    Exact,
+    /// Like no other text.
+    Keep,
 }
 
 /// How texts are cut into tokens.
@@ -109,7 +129,11 @@ struct DocumentMinhash {
     permutations: Permutations,
     bands: usize,
     rows: usize,
+    short: ShortTexts,
 }
+
+/// The key of a row that is like no other.
+const ALONE: u64 = 0;
 
 /// Checks the parameters; the operators that differ in nothing but their names build this one.
 pub(super) fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
@@ -188,6 +212,7 @@ pub(super) fn build(params: Params, context: &BuildContext) -> Result<Operator, 
         permutations: Permutations::new(used),
         bands,
         rows,
+        short: params.short_texts,
     })))
 }
 
@@ -226,6 +251,20 @@ impl BandDeduplicator for DocumentMinhash {
             .shingler
             .shingles(&text)
             .map_err(|problem| RowError::new("pattern_failed", problem))?;
+        if shingles.is_empty() {
+            match self.short {
+                ShortTexts::Peer => sample.remark(Code::ShortTexts),
+                ShortTexts::Exact => {
+                    let key = xxh3_64(shingles.joined().as_bytes()).max(ALONE + 1);
+                    out.extend(std::iter::repeat_n(key, self.bands));
+                    return Ok(());
+                }
+                ShortTexts::Keep => {
+                    out.extend(std::iter::repeat_n(ALONE, self.bands));
+                    return Ok(());
+                }
+            }
+        }
         let mut hashes = Vec::new();
         sha1_32_each(shingles.iter(), &mut hashes);
         let mut signature = Vec::new();
@@ -235,7 +274,8 @@ impl BandDeduplicator for DocumentMinhash {
     }
 
     fn cluster(&self, column: &[u64], clusters: &mut Clusters) {
-        clusters.join_equal(column);
+        let alone = (self.short == ShortTexts::Keep).then_some(ALONE);
+        clusters.join_equal_but(column, alone);
     }
 }
 
@@ -287,6 +327,18 @@ mod tests {
             ),
             [0, 1, 3]
         );
+        let texts = ["short", "Short ", long, "", "also short", near, "short"];
+        for (short_texts, expected) in [
+            (ShortTexts::Peer, vec![0, 2]),
+            (ShortTexts::Exact, vec![0, 2, 3, 4]),
+            (ShortTexts::Keep, vec![0, 1, 2, 3, 4, 6]),
+        ] {
+            let params = Params {
+                short_texts,
+                ..Params::default()
+            };
+            assert_eq!(kept(params, &texts), expected, "{short_texts:?}");
+        }
         let pattern = Params {
             ignore_pattern: Some(r"\p{P}".into()),
             tokenization: MinhashTokenization::Character,

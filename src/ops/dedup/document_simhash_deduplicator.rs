@@ -5,8 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{IgnorePattern, Shingler, Tokenization, simhash};
+use crate::note::Code;
 use crate::op::{
-    BandDeduplicator, BuildContext, Clusters, Facts, Operator, ParamError, check_number, operator,
+    BandDeduplicator, BuildContext, Clusters, Facts, Operator, ParamError, SharedHash,
+    check_number, operator,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -35,7 +37,10 @@ operator! {
     /// Data-Juicer 1.6.1 `document_simhash_deduplicator`: same. `num_blocks` there shapes the
     /// search for near fingerprints, not its answer; here it is only checked.
     document_simhash_deduplicator: Deduplicator(Params) => build,
-    Facts::OF_TEXT
+    Facts {
+        hashes: |_| &[SharedHash::Simhash],
+        ..Facts::OF_TEXT
+    }
 }
 
 /// Parameters.
@@ -123,6 +128,9 @@ impl DocumentSimhash {
             .shingler
             .shingles(&text)
             .map_err(|problem| RowError::new("pattern_failed", problem))?;
+        if shingles.is_empty() {
+            sample.remark(Code::ShortTexts);
+        }
         Ok(simhash(shingles.iter().map(md5_64)))
     }
 }

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::hash::text_digest;
-use crate::image::{HashMethod, perceptual_hash};
+use crate::image::{HashMethod, perceptual_hash_and_blank};
+use crate::note::Code;
 use crate::op::{
     BandDeduplicator, BuildContext, Clusters, ExactDeduplicator, Facts, Field, ImageNeed, Operator,
-    ParamError, operator,
+    ParamError, SharedHash, operator,
 };
 use crate::sample::{FieldPath, ImageSlot, RowError, Sample, originals};
 
@@ -52,10 +53,19 @@ operator! {
     /// read. It takes `lowercase` and `ignore_non_character` only with its strict preflight off.
     image_deduplicator: Deduplicator(Params) => build,
     Facts {
-        reads: &[Field::Text, Field::Images],
+        reads: &[Field::TextWith("consider_text"), Field::Images],
         images: |params| match params.get("scaled_decode") {
             Some(serde_json::Value::Bool(true)) => ImageNeed::Scaled,
             _ => ImageNeed::Pixels,
+        },
+        hashes: |params| {
+            let is = |name| params.get(name) == Some(&serde_json::Value::Bool(true));
+            match (is("scaled_decode"), is("consider_text")) {
+                (false, false) => &[SharedHash::Images],
+                (false, true) => &[SharedHash::Images, SharedHash::Text],
+                (true, true) => &[SharedHash::Text],
+                (true, false) => &[],
+            }
         },
         ..Facts::NONE
     }
@@ -245,29 +255,36 @@ impl ImageDeduplicator {
 
 /// The hexadecimal hashes of the row's distinct images, one after the other.
 pub(super) fn image_digits(sample: &Sample, method: HashMethod) -> Result<String, RowError> {
-    digits_of(sample, |slot| Ok(perceptual_hash(slot.pixels()?, method)))
+    digits_of(sample, |slot| {
+        Ok(perceptual_hash_and_blank(slot.pixels()?, method))
+    })
 }
 
 /// The same of the images at reduced scale.
 fn reduced_digits(sample: &Sample, method: HashMethod) -> Result<String, RowError> {
     digits_of(sample, |slot| {
         let reduced = slot.reduced(method.least_side())?;
-        Ok(perceptual_hash(&reduced, method))
+        Ok(perceptual_hash_and_blank(&reduced, method))
     })
 }
 
 fn digits_of(
     sample: &Sample,
-    hash: impl Fn(&ImageSlot) -> Result<u64, RowError>,
+    hash: impl Fn(&ImageSlot) -> Result<(u64, bool), RowError>,
 ) -> Result<String, RowError> {
+    let mut all_blank = true;
     let slots = sample.images()?;
     let mut digits = String::with_capacity(slots.len() * 16);
     for (slot, original) in slots.iter().zip(originals(slots)) {
         if std::ptr::eq(slot, original) {
-            let hash = hash(slot)?;
+            let (hash, blank) = hash(slot)?;
+            all_blank &= blank;
             // Writing to a string cannot fail.
             let _ = write!(digits, "{hash:016x}");
         }
+    }
+    if all_blank && !digits.is_empty() {
+        sample.remark(Code::BlankImages);
     }
     Ok(digits)
 }

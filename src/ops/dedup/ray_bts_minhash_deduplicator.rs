@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::document_minhash_deduplicator::{self as minhash, MinhashTokenization};
+use super::document_minhash_deduplicator::{self as minhash, MinhashTokenization, ShortTexts};
 use crate::op::{BuildContext, Facts, Operator, ParamError, operator};
 
 operator! {
@@ -50,6 +50,8 @@ pub(super) struct Params {
     num_rows_per_band: Option<u64>,
     /// The model of `tokenization: sentencepiece`.
     tokenizer_model: Option<String>,
+    /// What texts of fewer tokens than `window_size` are: `peer`, `exact` or `keep`.
+    short_texts: ShortTexts,
     /// No effect.
     union_find_parallel_num: AutoOrCount,
     /// No effect.
@@ -86,6 +88,7 @@ impl Default for Params {
             num_bands,
             num_rows_per_band,
             tokenizer_model,
+            short_texts,
         } = minhash::Params::default();
         Self {
             tokenization,
@@ -97,6 +100,7 @@ impl Default for Params {
             num_bands,
             num_rows_per_band,
             tokenizer_model,
+            short_texts,
             union_find_parallel_num: AutoOrCount::default(),
             union_threshold: Some(256),
             max_pending_edge_buffer_task: Some(20),
@@ -148,6 +152,7 @@ pub(super) fn build(params: Params, context: &BuildContext) -> Result<Operator, 
         num_bands: params.num_bands,
         num_rows_per_band: params.num_rows_per_band,
         tokenizer_model: params.tokenizer_model,
+        short_texts: params.short_texts,
     };
     minhash::build(params, context)
 }

@@ -1,0 +1,195 @@
+//! The notes of a run that has read its rows: what was foreseen, and what was counted.
+
+use crate::note::{Code, Note, rows as words, thousands};
+use crate::plan::{Asked, Foreseen, named};
+use crate::recipe::{Recipe, Step};
+use crate::record::RunReport;
+use crate::record::counts::HeldField;
+
+/// All notes of the run, in the order of what they are about: the recipe, the fields, the steps,
+/// the rows.
+#[must_use]
+pub fn notes(recipe: &Recipe, foreseen: &Foreseen, report: &RunReport) -> Vec<Note> {
+    let mut notes: Vec<Note> = foreseen
+        .notes
+        .iter()
+        .filter(|note| !is_counted(note.code))
+        .cloned()
+        .collect();
+    notes.extend(missing_fields(&foreseen.asked, report));
+    for (step, counts) in recipe.steps.iter().zip(&report.steps) {
+        for &(code, rows) in &counts.notes {
+            notes.extend(of_step(step, code, rows, foreseen));
+        }
+        if counts.rounding_decided > 0 {
+            let text = format!(
+                "rounding as Data-Juicer does decided {} of {} the other way; compat_stats: exact does not round",
+                words(counts.rounding_decided),
+                named(step)
+            );
+            let note = Note::new(Code::RoundingDecided, text);
+            notes.push(note.at(step.index).of_rows(counts.rounding_decided));
+        }
+    }
+    let seen = &report.seen;
+    if seen.tokens_differ > 0 {
+        let text = format!(
+            "{} reached the outputs with another number of image tokens ({}) in the text than of images",
+            words(seen.tokens_differ),
+            recipe.image_special_token
+        );
+        notes.push(Note::new(Code::ImageTokensDiffer, text).of_rows(seen.tokens_differ));
+    }
+    if seen.ids_repeated > 0 {
+        let of = match seen.ids_compared {
+            Some(rows) => format!(", of the first {} that were compared", words(rows)),
+            None => String::new(),
+        };
+        let (rows, have) = (words(seen.ids_repeated), have(seen.ids_repeated));
+        let text = format!("{rows} {have} the id of an earlier row{of}");
+        notes.push(Note::new(Code::IdsRepeat, text).of_rows(seen.ids_repeated));
+    }
+    notes.extend(short_samples(report));
+    notes
+}
+
+/// Whether a note foreseen of the recipe is told at the end of a run by the rows it is about, and
+/// not if there are none.
+#[must_use]
+pub fn is_counted(code: Code) -> bool {
+    matches!(
+        code,
+        Code::StatOfOtherField | Code::StatOfOtherStep | Code::StatBeforeChange
+    )
+}
+
+fn of_step(step: &Step, code: Code, rows: u64, foreseen: &Foreseen) -> Option<Note> {
+    let (who, count) = (named(step), words(rows));
+    let text = match code {
+        Code::StatCameAlong => {
+            format!("{who} decided {count} by stats that came with the input, as in Data-Juicer")
+        }
+        Code::ShortTexts => format!(
+            "{who}: the texts of {count} have fewer tokens than its window (window_size: {}), and all such texts count as one; short_texts: exact or keep tells them apart",
+            step.params.get("window_size").cloned().unwrap_or_default()
+        ),
+        Code::BlankImages => format!(
+            "{who}: the pictures of {count} are of one shade, so that their hashes have no content, and all such pictures count as one"
+        ),
+        _ => {
+            let mut all = foreseen.notes.iter();
+            let note = all.find(|note| {
+                note.code == code && note.step.is_some_and(|at| at.get() == step.index + 1)
+            })?;
+            format!("{}: {count}", note.message)
+        }
+    };
+    Some(Note::new(code, text).at(step.index).of_rows(rows))
+}
+
+/// Fields that were asked for and that no row has.
+fn missing_fields(asked: &[Asked], report: &RunReport) -> Vec<Note> {
+    let seen = &report.seen;
+    let read = report.rows_in - report.unreadable;
+    if read == 0 {
+        return Vec::new();
+    }
+    let missing = |(bit, _): &(usize, &Asked)| *bit < 64 && seen.fields >> bit & 1 == 0;
+    asked
+        .iter()
+        .enumerate()
+        .filter(missing)
+        .map(|(_, asked)| {
+            let note = Note::new(Code::FieldOfNoRow, missing_words(asked, &seen.held));
+            let note = note.of_rows(read);
+            match asked.step {
+                Some(step) => note.at(step),
+                None => note,
+            }
+        })
+        .collect()
+}
+
+/// The fields that no row has, if that is why no row could be processed.
+#[must_use]
+pub fn fatal_field(foreseen: &Foreseen, report: &RunReport) -> Option<String> {
+    let read = report.rows_in - report.unreadable;
+    let failed: u64 = report
+        .reasons
+        .iter()
+        .filter(|(reason, _)| reason.code == MISSING_FIELD && reason.stage.step().is_some())
+        .map(|(_, rows)| rows)
+        .sum();
+    if read == 0 || failed < read {
+        return None;
+    }
+    let missing = missing_fields(&foreseen.asked, report);
+    let messages: Vec<String> = missing.into_iter().map(|note| note.message).collect();
+    (!messages.is_empty()).then(|| messages.join("; "))
+}
+
+/// The reason of a row that lacks a field.
+const MISSING_FIELD: &str = "missing_field";
+
+/// `no row has the field 'text' (text_keys); rows have: id, content; did you mean …?`
+#[must_use]
+pub fn missing_words(asked: &Asked, held: &[HeldField]) -> String {
+    let Asked { field, key, .. } = asked;
+    let names: Vec<&str> = held.iter().map(|field| field.name.as_str()).collect();
+    let has = if names.is_empty() {
+        "no field".to_owned()
+    } else {
+        names.join(", ")
+    };
+    let mut text = format!("no row has the field '{field}' ({key}); rows have: {has}");
+    if let Some(meant) = meant(field, held) {
+        let key = key.split(' ').next().unwrap_or(key);
+        text.push_str(&format!("; did you mean {key}: {meant}?"));
+    }
+    text
+}
+
+/// The field of rows that was probably meant: one of a similar name, or the only text.
+fn meant<'h>(field: &str, held: &'h [HeldField]) -> Option<&'h str> {
+    let names = || held.iter().map(|field| field.name.as_str());
+    let alike = |name: &&str| {
+        let (a, b) = (name.to_lowercase(), field.to_lowercase());
+        a.starts_with(&b) || b.starts_with(&a)
+    };
+    let near = names().find(alike);
+    let near = near.or_else(|| crate::recipe::nearest(field, names()));
+    near.or_else(|| {
+        let mut texts = held.iter().filter(|f| f.is_text && f.name != "id");
+        match (texts.next(), texts.next()) {
+            (Some(only), None) => Some(only.name.as_str()),
+            _ => None,
+        }
+    })
+}
+
+fn have(rows: u64) -> &'static str {
+    if rows == 1 { "has" } else { "have" }
+}
+
+fn short_samples(report: &RunReport) -> Vec<Note> {
+    let short = |output: &crate::record::OutputCounts| {
+        let wanted = output.wanted.filter(|wanted| output.written < *wanted)?;
+        let why = if output.refused > 0 {
+            let were = if output.refused == 1 { "was" } else { "were" };
+            format!(
+                "{} {were} refused and no others were left",
+                words(output.refused)
+            )
+        } else {
+            format!("there are only {}", words(output.candidates))
+        };
+        let text = format!(
+            "{}: {} of {}: {why}",
+            output.name,
+            thousands(output.written),
+            words(wanted)
+        );
+        Some(Note::new(Code::SampleShort, text).of_rows(wanted - output.written))
+    };
+    report.outputs.iter().filter_map(short).collect()
+}
