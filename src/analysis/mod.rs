@@ -27,18 +27,22 @@ use self::groups::Groups;
 use self::pass::{Measures, Pass};
 use self::stat::{Shape, Stat, bounds_of, stats_of};
 use self::tally::Tally;
-use crate::exec::{Observer, RunError, RunOptions, driver, setup, write_error};
+use crate::exec::{
+    FieldWatch, Observer, RunError, RunOptions, count_note, driver, found_notes, remember, setup,
+    write_error,
+};
 use crate::io::source::fingerprints;
 use crate::io::{Input, LineSource, PendingFile};
+use crate::note::{Code, Note};
 use crate::op::{ImageNeed, OpKind};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::recipe::Recipe;
 use crate::record::analysis::{
     Counts, FilterRecord, Found, ImagesRecord, Kind, Rows, StatRecord, StepError, TextRecord,
 };
 use crate::record::ordered::Ordered;
 use crate::record::version::CURRENT;
-use crate::record::{Analysis, AnalysisFiles, InputRecord, RunReport, StepNumber};
+use crate::record::{Analysis, AnalysisFiles, InputRecord, RunReport, StepCounts, StepNumber};
 use crate::sample::{FieldPath, ImageCheck};
 
 /// How many words, templates and values are shown.
@@ -63,6 +67,7 @@ pub fn analyze(
     let prints = fingerprints(&inputs)?;
     let names: Vec<String> = inputs.iter().map(Input::name).collect();
     let stats = stats_of(&recipe.steps);
+    let foreseen = plan::foresee(recipe);
     let of_steps = recipe.steps.iter().map(|step| step.spec.images);
     let want = of_steps.chain([need_of(images)]).max().unwrap_or_default();
     let pass = Pass {
@@ -74,6 +79,7 @@ pub fn analyze(
         context: setup::image_context(recipe, &inputs, &options.working_dir, want),
         images,
         ujson: recipe.rounds_stats(),
+        watch: FieldWatch::new(&foreseen.asked),
     };
     let (batch_rows, limit) = setup::limits(
         pool.current_num_threads(),
@@ -99,7 +105,20 @@ pub fn analyze(
         |batch| pass.run(&batch),
         |measures| {
             book.add(&measures).map_err(failed)?;
+            report.seen.fields |= measures.fields.there;
+            for field in &measures.fields.held {
+                remember(&mut report.seen.held, &field.name, field.is_text);
+            }
+            for (step, rows) in &measures.came_along {
+                report
+                    .steps
+                    .resize_with(recipe.steps.len(), StepCounts::default);
+                if let Some(counts) = report.steps.get_mut(*step) {
+                    count_note(counts, Code::StatCameAlong, *rows);
+                }
+            }
             report.rows_in += measures.rows;
+            report.unreadable += measures.unreadable.values().sum::<u64>();
             report.bytes_in += measures.bytes;
             observer.progress(0, 1, &report);
             Ok(())
@@ -111,7 +130,9 @@ pub fn analyze(
         .zip(lines.summaries())
         .map(|((input, print), read)| InputRecord::of(input, print.as_ref(), read))
         .collect();
-    book.finish(recipe, &stats, inputs, images, files)
+    let found = found_notes(recipe, &foreseen, &report);
+    let notes = foreseen.notes.into_iter().chain(found).collect();
+    book.finish(recipe, &stats, inputs, notes, images, files)
         .map_err(failed)
 }
 
@@ -263,6 +284,7 @@ impl Book {
         recipe: &Recipe,
         stats: &[Stat],
         inputs: Vec<InputRecord>,
+        notes: Vec<Note>,
         images: ImageCheck,
         files: &AnalysisFiles,
     ) -> io::Result<Analysis> {
@@ -319,6 +341,7 @@ impl Book {
             djr: env!("CARGO_PKG_VERSION").to_owned(),
             kind: Kind::Analysis,
             inputs,
+            notes,
             rows: Rows {
                 read: self.rows,
                 measured,

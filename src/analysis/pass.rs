@@ -9,8 +9,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::stat::{Shape, Stat, numbers_of};
-use crate::exec::{panic_message, take_stats};
+use crate::exec::{FieldWatch, FieldsSeen, panic_message, take_stats};
 use crate::io::{RawBatch, RawLine};
+use crate::note::Code;
 use crate::op::{OpKind, Outcome, Setting};
 use crate::recipe::Step;
 use crate::record::analysis::RowExample;
@@ -46,6 +47,8 @@ pub struct Pass<'a> {
     pub images: ImageCheck,
     /// Round stats as Data-Juicer 1.6.1 does.
     pub ujson: bool,
+    /// Looks for the fields that rows are asked for.
+    pub watch: FieldWatch,
 }
 
 /// What a batch showed; columns hold rows in order.
@@ -59,6 +62,10 @@ pub struct Measures {
     pub unreadable: BTreeMap<&'static str, u64>,
     /// Steps that could not measure or change a row, by step and reason.
     pub errors: BTreeMap<(usize, &'static str), u64>,
+    /// Which fields rows have.
+    pub fields: FieldsSeen,
+    /// For each step: rows whose stats came with the input.
+    pub came_along: BTreeMap<usize, u64>,
     /// One line of `stats.jsonl` a row.
     pub lines: Vec<u8>,
     /// One entry a stat.
@@ -150,6 +157,8 @@ struct Row {
     /// For each step: which stat made its filter drop the row.
     drops: Vec<(usize, Option<usize>)>,
     first_drop: Option<usize>,
+    /// Steps that took stats of the row that came with it.
+    came_along: Vec<usize>,
     text: Option<String>,
     images: Vec<Seen>,
     image_field: Result<(), RowError>,
@@ -177,30 +186,35 @@ impl Pass<'_> {
             ..Measures::default()
         };
         for line in &batch.lines {
+            let fields = &mut out.fields;
             let row = match &line.problem {
                 Some(problem) => Err(problem.clone()),
-                None => catch_unwind(AssertUnwindSafe(|| self.row(batch.bytes(line), line)))
-                    .unwrap_or_else(|panic| {
-                        Err(RowError::new(
-                            "internal_panic",
-                            panic_message(panic.as_ref()),
-                        ))
-                    }),
+                None => catch_unwind(AssertUnwindSafe(|| {
+                    self.row(batch.bytes(line), line, fields)
+                }))
+                .unwrap_or_else(|panic| {
+                    Err(RowError::new(
+                        "internal_panic",
+                        panic_message(panic.as_ref()),
+                    ))
+                }),
             };
             self.enter(line.origin, row, &mut out);
         }
         out
     }
 
-    fn row(&self, bytes: &[u8], line: &RawLine) -> Result<Row, RowError> {
+    fn row(&self, bytes: &[u8], line: &RawLine, fields: &mut FieldsSeen) -> Result<Row, RowError> {
         let sample = read_row(bytes.into(), line.origin, &self.context).map_err(|row| row.error)?;
         let mut sample = sample.with_attached(line.attached.clone());
+        self.watch.look(&sample, fields);
         take_stats(&mut sample)?;
         let mut row = Row {
             stats: Vec::new(),
             errors: Vec::new(),
             drops: Vec::new(),
             first_drop: None,
+            came_along: Vec::new(),
             text: None,
             images: Vec::new(),
             image_field: Ok(()),
@@ -236,7 +250,11 @@ impl Pass<'_> {
             if !matches!(step.spec.kind, OpKind::Mapper | OpKind::Filter) {
                 continue;
             }
-            match step.operator.run(&step.spec, sample, &setting) {
+            let outcome = step.operator.run(&step.spec, sample, &setting);
+            if sample.take_remarks().contains(Code::StatCameAlong) {
+                row.came_along.push(number);
+            }
+            match outcome {
                 Ok(Outcome::Dropped(decision)) => {
                     let stat = self.stats.iter().position(|s| s.name == decision.stat);
                     row.drops.push((number, stat));
@@ -291,6 +309,9 @@ impl Pass<'_> {
                 self.write_line(origin, &row, &mut out.lines);
                 self.write_example(origin, &row, &mut out.examples);
                 Self::enter_stats(&row, out);
+                for step in &row.came_along {
+                    *out.came_along.entry(*step).or_default() += 1;
+                }
                 enter_images(index, &row, &mut out.images);
                 self.enter_caption(&row, &mut out.captions);
             }

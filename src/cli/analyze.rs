@@ -143,6 +143,7 @@ pub fn main(args: &Args) -> Exit {
         Ok(analysis) => {
             if !args.quiet {
                 note(&told(&analysis));
+                notes(&analysis.notes);
                 note(&format!("analysis: {}", files.json().display()));
             }
             if let Some(path) = &args.suggest

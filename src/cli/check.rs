@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use super::args::RunArgs;
 use super::{Exit, explain, note, notes};
-use crate::plan;
+use crate::exec;
 
 const EXAMPLES: &str = "\
 Example:
   djr check recipe.yaml --input data.jsonl
 
-Every problem is shown at once, with its line and a hint.";
+Every problem is shown at once, with its line and a hint. Notes say what may surprise: docs/NOTES.md.";
 
-/// Check a recipe and the paths it names, without reading rows.
+/// Check a recipe and the paths it names, and look at the first 1,000 rows of its inputs.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -48,7 +48,8 @@ pub fn main(args: &Args) -> Exit {
                 for line in explain::reads(&recipe).lines().take(READS_SHOWN) {
                     note(line);
                 }
-                notes(&plan::foresee(&recipe).notes);
+                let here = std::env::current_dir().unwrap_or_default();
+                notes(&exec::all_notes(&recipe, &here));
                 note(&format!(
                     "{}: sound, {} operators",
                     args.recipe.display(),

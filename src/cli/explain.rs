@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::exec::StepProbe;
+use crate::exec::{self, StepProbe};
 use crate::io::format::OptionValue;
 use crate::op::{Asset, ImageNeed, OpKind};
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::recipe::{Inputs, OutputSpec, Recipe, Step, Validation};
 
 /// The plan as text, with what a probe of the first rows measured.
@@ -61,7 +61,8 @@ pub fn render(recipe: &Recipe, plan: &Plan, probed: Option<&[Option<StepProbe>]>
         let _ = writeln!(out, "reads  {}", asset_words(asset));
     }
     let _ = writeln!(out, "plan   {}", plan.digest());
-    for note in &plan::foresee(recipe).notes {
+    let here = std::env::current_dir().unwrap_or_default();
+    for note in &exec::all_notes(recipe, &here) {
         let _ = writeln!(out, "note   {note}");
     }
     out

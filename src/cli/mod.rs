@@ -28,7 +28,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub use exit::Exit;
 
 use crate::note::Note;
-use crate::report::note;
+use crate::report::{note, printable};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -120,10 +120,14 @@ fn notes(notes: &[Note]) {
     }
 }
 
-/// Writes data to standard output; whoever reads it may stop early.
+/// Writes an answer to standard output, with nothing in it that commands a terminal; whoever reads
+/// it may stop early.
 fn data(text: &str) -> Exit {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out
+        .write_all(printable(text).as_bytes())
+        .and_then(|()| out.flush())
+    {
         Ok(()) => Exit::Success,
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Exit::Success,
         Err(e) => {

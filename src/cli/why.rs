@@ -9,6 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Exit, data, error};
+use crate::note::Code;
 use crate::record::stats::READ;
 use crate::record::{
     Fate, InputRecord, LedgerEntry, PastRun, QuarantineEntry, RecordError, StepNumber,
@@ -293,6 +294,8 @@ struct Told<'a> {
     duplicate_of: Option<Place<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     merged_into: Option<Place<'a>>,
+    #[serde(skip_serializing_if = "<[Code]>::is_empty")]
+    notes: &'a [Code],
     set_aside: Vec<Complaint<'a>>,
 }
 
@@ -367,6 +370,9 @@ impl Answer<'_> {
         } else if let Some(offset) = row.other() {
             let _ = writeln!(out, "  {relation} the row at byte {offset} of the inputs");
         }
+        for note in &row.notes {
+            let _ = writeln!(out, "  noted: {} [{}]", note.meaning(), note.word());
+        }
         for record in &self.set_aside {
             let who = if Some(&*record.by) == by || record.by == READ {
                 String::new()
@@ -406,6 +412,7 @@ impl Answer<'_> {
             code: row.code.as_deref(),
             duplicate_of: other(row.duplicate_of),
             merged_into: other(row.merged_into),
+            notes: &row.notes,
             set_aside: self
                 .set_aside
                 .iter()

@@ -16,21 +16,7 @@ pub fn notes(recipe: &Recipe, foreseen: &Foreseen, report: &RunReport) -> Vec<No
         .filter(|note| !is_counted(note.code))
         .cloned()
         .collect();
-    notes.extend(missing_fields(&foreseen.asked, report));
-    for (step, counts) in recipe.steps.iter().zip(&report.steps) {
-        for &(code, rows) in &counts.notes {
-            notes.extend(of_step(step, code, rows, foreseen));
-        }
-        if counts.rounding_decided > 0 {
-            let text = format!(
-                "rounding as Data-Juicer does decided {} of {} the other way; compat_stats: exact does not round",
-                words(counts.rounding_decided),
-                named(step)
-            );
-            let note = Note::new(Code::RoundingDecided, text);
-            notes.push(note.at(step.index).of_rows(counts.rounding_decided));
-        }
-    }
+    notes.extend(found_notes(recipe, foreseen, report));
     let seen = &report.seen;
     if seen.tokens_differ > 0 {
         let text = format!(
@@ -50,6 +36,27 @@ pub fn notes(recipe: &Recipe, foreseen: &Foreseen, report: &RunReport) -> Vec<No
         notes.push(Note::new(Code::IdsRepeat, text).of_rows(seen.ids_repeated));
     }
     notes.extend(short_samples(report));
+    notes
+}
+
+/// The notes that rows gave rise to, on the fields that are asked for and on each step.
+#[must_use]
+pub fn found_notes(recipe: &Recipe, foreseen: &Foreseen, report: &RunReport) -> Vec<Note> {
+    let mut notes = missing_fields(&foreseen.asked, report);
+    for (step, counts) in recipe.steps.iter().zip(&report.steps) {
+        for &(code, rows) in &counts.notes {
+            notes.extend(of_step(step, code, rows, foreseen));
+        }
+        if counts.rounding_decided > 0 {
+            let text = format!(
+                "rounding as Data-Juicer does decided {} of {} the other way; compat_stats: exact does not round",
+                words(counts.rounding_decided),
+                named(step)
+            );
+            let note = Note::new(Code::RoundingDecided, text);
+            notes.push(note.at(step.index).of_rows(counts.rounding_decided));
+        }
+    }
     notes
 }
 
@@ -142,15 +149,17 @@ pub fn missing_words(asked: &Asked, held: &[HeldField]) -> String {
         names.join(", ")
     };
     let mut text = format!("no row has the field '{field}' ({key}); rows have: {has}");
-    if let Some(meant) = meant(field, held) {
+    let is_text = key.starts_with("text_key");
+    if let Some(meant) = meant(field, held, is_text) {
         let key = key.split(' ').next().unwrap_or(key);
         text.push_str(&format!("; did you mean {key}: {meant}?"));
     }
     text
 }
 
-/// The field of rows that was probably meant: one of a similar name, or the only text.
-fn meant<'h>(field: &str, held: &'h [HeldField]) -> Option<&'h str> {
+/// The field of rows that was probably meant: one of a similar name, or the only text where a text
+/// is asked for.
+fn meant<'h>(field: &str, held: &'h [HeldField], is_text: bool) -> Option<&'h str> {
     let names = || held.iter().map(|field| field.name.as_str());
     let alike = |name: &&str| {
         let (a, b) = (name.to_lowercase(), field.to_lowercase());
@@ -161,7 +170,7 @@ fn meant<'h>(field: &str, held: &'h [HeldField]) -> Option<&'h str> {
     near.or_else(|| {
         let mut texts = held.iter().filter(|f| f.is_text && f.name != "id");
         match (texts.next(), texts.next()) {
-            (Some(only), None) => Some(only.name.as_str()),
+            (Some(only), None) if is_text => Some(only.name.as_str()),
             _ => None,
         }
     })

@@ -78,7 +78,7 @@ codes! {
         "`short_texts: exact` compares them by equality, `short_texts: keep` leaves them alone; or choose a smaller `window_size`, or `tokenization: character`";
     BlankImages = "blank_images":
         "pictures of one colour (blank ones, or transparent ones, which have none but in their alpha) have a hash without content: all of them count as one picture, as in Data-Juicer",
-        "drop them before, say by `image_size_filter`, or compare with `consider_text: true`";
+        "drop them before by the size of their files, or compare with `consider_text: true`";
     ImageTokensDiffer = "image_tokens_differ":
         "rows whose text has another number of image tokens than the row has images: loaders of such rows stop there",
         "mend the texts; `image_special_token` names the token";

@@ -52,6 +52,11 @@ pub trait Filter: Send + Sync {
     /// Whatever makes the row impossible to measure; it is quarantined.
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError>;
 
+    /// Fields that its parameters name within a text, beyond those that its facts tell.
+    fn fields(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The ranges that its bounds make, one a bounded stat. An end that comes from the data is
     /// open in them.
     fn bounds(&self) -> &[Bounds] {

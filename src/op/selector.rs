@@ -111,6 +111,27 @@ impl FieldKey {
         Ok(())
     }
 
+    /// The key of a value that has an order, as it stands: a row whose value has none cannot be
+    /// ranked, and is no reason to rank no other.
+    ///
+    /// # Errors
+    /// `missing_field` if there is no value, `wrong_type` for a list, an object, or NaN.
+    pub fn ordered(field: &FieldPath, value: Option<Value>) -> Result<Self, RowError> {
+        let key = value.map_or(Self::Null, Self::from);
+        if key.compare(&key).is_some() {
+            return Ok(key);
+        }
+        let (code, what) = match key {
+            Self::Null => ("missing_field", "is missing or null".to_owned()),
+            Self::Number(_) => ("wrong_type", "is NaN, which has no order".to_owned()),
+            other => (
+                "wrong_type",
+                format!("is {}, which has no order", other.kind()),
+            ),
+        };
+        Err(RowError::new(code, format!("field '{field}' {what}")))
+    }
+
     /// The key of a value that must be a text, a number, a boolean, null or missing.
     ///
     /// # Errors
@@ -199,6 +220,12 @@ impl Quota {
         } else {
             Err(errors)
         }
+    }
+
+    /// Whether something was asked for.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.of(1).is_some()
     }
 
     /// How many of `total`; `None` if nothing was asked for. A share of 0 counts as not given,

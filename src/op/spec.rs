@@ -74,6 +74,8 @@ pub enum Field {
     Text,
     /// The operator's text field, if this parameter is true.
     TextWith(&'static str),
+    /// The operator's text field, if this parameter is null or empty.
+    TextWithout(&'static str),
     /// The operator's field of image paths.
     Images,
     /// The field of this name.
@@ -100,7 +102,17 @@ impl Field {
             Self::TextWith(param) if params.get(param) == Some(&true.into()) => {
                 Self::Text.names(params, base)
             }
-            Self::TextWith(_) => Vec::new(),
+            Self::TextWithout(param)
+                if match params.get(param) {
+                    None | Some(Value::Null) => true,
+                    Some(Value::String(text)) => text.is_empty(),
+                    Some(Value::Array(items)) => items.is_empty(),
+                    _ => false,
+                } =>
+            {
+                Self::Text.names(params, base)
+            }
+            Self::TextWith(_) | Self::TextWithout(_) => Vec::new(),
             Self::Images => vec![base.image_key.as_str().to_owned()],
             Self::Named(name) => vec![name.to_owned()],
             Self::Stats => vec![STATS.to_owned()],
@@ -124,6 +136,7 @@ impl fmt::Display for Field {
         match self {
             Self::Text => f.write_str("the text"),
             Self::TextWith(param) => write!(f, "the text, with `{param}`"),
+            Self::TextWithout(param) => write!(f, "the text, without `{param}`"),
             Self::Images => f.write_str("the images"),
             Self::Named(name) => write!(f, "`{name}`"),
             Self::Param(param) => write!(f, "what `{param}` names"),

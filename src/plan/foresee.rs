@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::note::{Code, Note};
-use crate::op::{ANY_FIELD, OpKind, SharedHash};
+use crate::op::{ANY_FIELD, OpKind, Operator, SharedHash};
 use crate::recipe::{Recipe, Step, Validation};
 use crate::sample::StatKey;
 
@@ -233,7 +233,12 @@ fn asked(recipe: &Recipe) -> Vec<Asked> {
     let mut asked: Vec<Asked> = Vec::new();
     let mut made: HashSet<&str> = HashSet::new();
     for step in &recipe.steps {
-        for field in step.spec.reads.iter().filter(|name| !is_own(name)) {
+        let within = match &step.operator {
+            Operator::Filter(filter) => filter.fields(),
+            _ => Vec::new(),
+        };
+        let fields = step.spec.reads.iter().chain(&within);
+        for field in fields.filter(|name| !is_own(name)) {
             let is_made = made.iter().any(|made| overlap(made, field));
             let known = asked.iter().any(|other| other.field == *field);
             // A step that reads a text it also writes may be the one that makes it.
@@ -281,7 +286,10 @@ fn key_of(recipe: &Recipe, step: &Step, field: &str) -> String {
         serde_json::Value::Array(items) => items.iter().any(|item| item == field),
         _ => false,
     };
-    match step.params.iter().find(|(_, value)| names(value)) {
+    let mentions = |value: &serde_json::Value| value.as_str().is_some_and(|s| s.contains(field));
+    let mut params = step.params.iter();
+    let named_so = params.clone().find(|(_, value)| names(value));
+    match named_so.or_else(|| params.find(|(_, value)| mentions(value))) {
         Some((param, _)) => format!("{param} of {}", named(step)),
         None => named(step),
     }

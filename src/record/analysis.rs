@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::ordered::Ordered;
 use super::version::{self, Version};
 use super::{InputRecord, RecordError, Settings, StepNumber};
+use crate::note::Note;
 use crate::plan::Plan;
 use crate::sample::ImageCheck;
 
@@ -60,6 +61,9 @@ pub struct Analysis {
     pub kind: Kind,
     /// What was read.
     pub inputs: Vec<InputRecord>,
+    /// What is to be known of it ([`crate::note`]).
+    #[serde(default)]
+    pub notes: Vec<Note>,
     /// The rows in all.
     pub rows: Rows,
     /// Rows that could not be read, by code.

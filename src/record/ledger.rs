@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -71,8 +71,12 @@ pub struct LedgerEntry<'a> {
     /// The stat that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stat: Option<Cow<'a, str>>,
-    /// Its value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Its value; null is one, too.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub value: Option<Value>,
     /// The bound it broke.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,6 +108,11 @@ impl LedgerEntry<'_> {
         let raw = self.id.as_ref()?.get();
         Some(serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned()))
     }
+}
+
+/// A value that is there: null is no lack of one.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]

@@ -25,6 +25,7 @@ mod hostile;
 mod images;
 mod inputs;
 mod ledger;
+mod notes;
 mod outputs;
 mod parts;
 mod pipeline;

@@ -85,6 +85,14 @@ impl Condition {
         Ok(Self(node))
     }
 
+    /// The names that it asks for, each once.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        collect(&self.0, &mut names);
+        names
+    }
+
     /// The value for one row, whose fields `field` looks up; what is missing is `None`.
     ///
     /// # Errors
@@ -94,6 +102,29 @@ impl Condition {
         field: &dyn Fn(&str) -> Result<PyValue, E>,
     ) -> Result<PyValue, E> {
         evaluate(&self.0, field)
+    }
+}
+
+fn collect<'n>(node: &'n Node, names: &mut Vec<&'n str>) {
+    match node {
+        Node::Constant(_) => {}
+        Node::Name(name) => {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        Node::Attribute(of, _) | Node::Not(of) | Node::Minus(of) | Node::Plus(of) => {
+            collect(of, names);
+        }
+        Node::Compare(first, others) => {
+            collect(first, names);
+            others.iter().for_each(|(_, node)| collect(node, names));
+        }
+        Node::All(nodes)
+        | Node::Any(nodes)
+        | Node::List(nodes)
+        | Node::Tuple(nodes)
+        | Node::Set(nodes) => nodes.iter().for_each(|node| collect(node, names)),
     }
 }
 

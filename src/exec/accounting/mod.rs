@@ -1,6 +1,7 @@
 //! The account of a run: every row that enters is entered here once more when it ends.
 
 mod failures;
+mod ids;
 mod trace;
 
 use std::borrow::Cow;
@@ -13,16 +14,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use self::failures::Failures;
+use self::ids::IdWatch;
 use self::trace::TraceFile;
 use super::error::target_name;
-use super::observed::{IdWatch, remember};
+use super::fields::remember;
 use super::spill::ExactKeys;
 use super::stage::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
 use super::{RunError, write_error};
 use crate::io::source::MAX_ROW_BYTES;
 use crate::io::workspace::{Lengths, sync_pending};
 use crate::io::{Input, PendingFile, ProducedFiles, Workspace};
-use crate::note::Codes;
+use crate::note::{Code, Codes};
 use crate::op::{Decision, Family};
 use crate::recipe::{OnError, QuarantineLimit, Recipe, Step, Target};
 use crate::record::counts::{FromData, Reason};
@@ -698,10 +700,15 @@ fn add_cost(step: &mut StepCounts, cost: &StepCost) {
     step.changed += cost.changed;
     step.rounding_decided += cost.rounding_decided;
     for (code, rows) in cost.notes.iter() {
-        match step.notes.iter_mut().find(|(known, _)| *known == code) {
-            Some((_, count)) => *count += rows,
-            None => step.notes.push((code, rows)),
-        }
+        count_note(step, code, rows);
+    }
+}
+
+/// Adds rows to those of which something is to be noted.
+pub fn count_note(step: &mut StepCounts, code: Code, rows: u64) {
+    match step.notes.iter_mut().find(|(known, _)| *known == code) {
+        Some((_, count)) => *count += rows,
+        None => step.notes.push((code, rows)),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::exec::accounting::Accounting;
 use crate::exec::conclude;
 use crate::exec::error::target_name;
 use crate::exec::exchange::group::GroupImages;
-use crate::exec::observed::FieldWatch;
+use crate::exec::fields::FieldWatch;
 use crate::exec::stage::{Chain, OutputWork, TIMED_EVERY};
 use crate::exec::{RunError, RunOptions, setup, write_error};
 use crate::io::format::{Renderer, Setting};

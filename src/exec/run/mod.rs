@@ -102,6 +102,23 @@ pub(super) fn run<'a>(
     caller: Option<Caller<'a>>,
 ) -> Result<RunOutcome, RunError> {
     let files = run_files(recipe, options);
+    let dir = files.as_ref().map(|files| files.dir.clone());
+    let dir = dir.filter(|dir| !dir.exists());
+    let outcome = run_locked(recipe, options, files, observer, caller);
+    if let (Err(_), Some(dir)) = (&outcome, dir) {
+        // Goes only if the run left nothing there.
+        let _ = std::fs::remove_dir(dir);
+    }
+    outcome
+}
+
+fn run_locked<'a>(
+    recipe: &'a Recipe,
+    options: &'a RunOptions,
+    files: Option<RunFiles>,
+    observer: &mut dyn Observer,
+    caller: Option<Caller<'a>>,
+) -> Result<RunOutcome, RunError> {
     // Held to the end; nobody else writes these outputs meanwhile.
     let _locks = lock_outputs(recipe, files.as_ref())?;
     let earlier = files.as_ref().map_or(Ok(Earlier::default()), |files| {
@@ -252,6 +269,9 @@ impl Run<'_> {
         let mut settled = Lengths::new();
         let images = context.group_images();
         let alive = pass.resolve(workspace, steps, &images, accounting, &mut settled)?;
+        if let Some(fields) = conclude::fatal_field(&context.foreseen, &accounting.report) {
+            return Err(RunError::FieldOfNoRow(fields));
+        }
         let done = at.phase;
         let after = Progress {
             phase: done + 1,

@@ -14,7 +14,7 @@ use super::cpu::thread_time;
 use super::row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
 use crate::exec::cached_stats::{self, CachedRow};
 use crate::exec::driver;
-use crate::exec::observed::FieldWatch;
+use crate::exec::fields::FieldWatch;
 use crate::exec::own_stats::take_stats;
 use crate::exec::spill::store::{self, Store};
 use crate::io::RawBatch;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
-use crate::exec::observed::FieldsSeen;
+use crate::exec::fields::FieldsSeen;
 use crate::exec::own_stats::STATS_FIELD;
 use crate::note::{Codes, Counts};
 use crate::op::Decision;

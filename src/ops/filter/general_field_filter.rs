@@ -107,6 +107,11 @@ impl Filter for GeneralField {
         Ok(smallvec![StatValue::Json(value)])
     }
 
+    fn fields(&self) -> Vec<String> {
+        let names = self.condition.iter().flat_map(Condition::names);
+        names.map(str::to_owned).collect()
+    }
+
     fn decide_within(&self, _: &[Bounds], stats: &Stats) -> Verdict {
         let value = stats.get(CONDITION.name()).map(StatValue::to_json);
         match value {

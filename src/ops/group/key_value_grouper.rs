@@ -31,7 +31,7 @@ operator! {
     /// left out there too (its table gives every row every field), and what `naive_grouper` says.
     key_value_grouper: Grouper(Params) => build,
     Facts {
-        reads: &[Field::Text, Field::Param("group_by_keys")],
+        reads: &[Field::TextWithout("group_by_keys"), Field::Param("group_by_keys")],
         ..Facts::NONE
     }
 }

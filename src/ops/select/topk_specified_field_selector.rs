@@ -15,6 +15,7 @@ operator! {
     /// Rows of equal value come in input order. With both `top_ratio` and `topk` the lesser number
     /// applies; `top_ratio` times the number of rows is rounded down. A plain field is compared
     /// as it is: all numbers (true counts as 1) or all texts, else the run fails and names a row.
+    /// A row whose plain field is missing, null, NaN, a list or an object is set aside.
     /// A dotted field (`meta.score`, `__dj__stats__.text_len`) is compared as a number: texts are
     /// read as numbers, lists count by their mean, and what is no number, or is missing, comes
     /// last.
@@ -33,8 +34,9 @@ operator! {
     /// ```
     ///
     /// ## Peer
-    /// Data-Juicer 1.6.1 `topk_specified_field_selector`: same, but a dotted field that is missing
-    /// from a row fails the run there, and the text "nan" has no defined place.
+    /// Data-Juicer 1.6.1 `topk_specified_field_selector`: same, but there a field that is
+    /// missing from a row fails the run, and so does a value without an order, but for NaN, which,
+    /// like the text "nan", has no defined place.
     topk_specified_field_selector: Selector(Params) => build,
     Facts {
         reads: &[Field::Param("field_key")],
@@ -107,7 +109,11 @@ impl Selector for TopkSelector {
         };
         let value = field_value(sample, field)?;
         if !self.dotted {
-            return Ok(value.map_or(FieldKey::Null, FieldKey::from));
+            return if self.quota.is_set() {
+                FieldKey::ordered(field, value)
+            } else {
+                Ok(FieldKey::Null)
+            };
         }
         let number = value.as_ref().and_then(rank_number);
         Ok(number.map_or_else(|| self.last(), FieldKey::from))
@@ -191,6 +197,34 @@ mod tests {
             problem,
             Err("row 0 holds a text and row 1 holds a number: they cannot be compared".into())
         );
+    }
+
+    #[test]
+    fn a_plain_value_without_an_order_costs_its_own_row_only() {
+        let params = Params {
+            field_key: "k".into(),
+            topk: Some(1),
+            ..Params::default()
+        };
+        let Ok(Operator::Selector(op)) = build(params, &BuildContext::default()) else {
+            panic!("a selector");
+        };
+        let code = |line: &str| {
+            let context = Arc::new(ImageContext::default());
+            let (line, origin) = (line.as_bytes().into(), Origin::default());
+            let sample = crate::sample::read_row(line, origin, &context).unwrap();
+            op.key(&sample).map_err(|error| error.code).err()
+        };
+        for (line, expected) in [
+            (r#"{"k": NaN}"#, Some("wrong_type")),
+            (r#"{"k": [1]}"#, Some("wrong_type")),
+            (r#"{"k": null}"#, Some("missing_field")),
+            ("{}", Some("missing_field")),
+            (r#"{"k": Infinity}"#, None),
+            (r#"{"k": "x"}"#, None),
+        ] {
+            assert_eq!(code(line), expected, "{line}");
+        }
     }
 
     #[test]

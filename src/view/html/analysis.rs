@@ -41,7 +41,8 @@ pub fn analysis_page(path: &Path) -> Result<String, ViewError> {
     } else {
         path.parent().map_or_else(PathBuf::new, Path::to_owned)
     };
-    let mut notes = Vec::new();
+    let of_analysis = analysis.notes.iter();
+    let mut notes: Vec<String> = of_analysis.map(|note| format!("Note: {note}")).collect();
     let borders = borders(&analysis, &AnalysisFiles::new(&directory), &mut notes)?;
     let wanted: BTreeSet<u64> = borders
         .iter()

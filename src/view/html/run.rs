@@ -72,6 +72,9 @@ pub fn run_page(run: &PastRun) -> Result<String, ViewError> {
         "hello_world" | "" => directory.as_deref().unwrap_or("run"),
         name => name,
     };
+    // What is to be known of the run, then what the page does not show.
+    let of_run = manifest.notes.iter().map(|note| format!("Note: {note}"));
+    let notes: Vec<String> = of_run.chain(facts.notes.iter().cloned()).collect();
     let head = Head {
         kicker: &format!(
             "Report of a run · {} · {}",
@@ -81,7 +84,7 @@ pub fn run_page(run: &PastRun) -> Result<String, ViewError> {
         title: name,
         figures,
         below: html! { div.whole { (whole) } },
-        notes: &facts.notes,
+        notes: &notes,
     };
     Ok(page(&head, &sections))
 }
