@@ -131,8 +131,8 @@ pub fn analyze(
         .map(|((input, print), read)| InputRecord::of(input, print.as_ref(), read))
         .collect();
     let found = found_notes(recipe, &foreseen, &report);
-    let notes = foreseen.notes.into_iter().chain(found).collect();
-    book.finish(recipe, &stats, inputs, notes, images, files)
+    book.notes = foreseen.notes.into_iter().chain(found).collect();
+    book.finish(recipe, &stats, inputs, images, files)
         .map_err(failed)
 }
 
@@ -156,6 +156,7 @@ struct Book {
     images: ImageBook,
     captions: CaptionBook,
     groups: Groups,
+    notes: Vec<Note>,
 }
 
 struct StatBook {
@@ -233,6 +234,7 @@ impl Book {
                 templates: Tally::default(),
             },
             groups: Groups::create(dir)?,
+            notes: Vec::new(),
         })
     }
 
@@ -284,7 +286,6 @@ impl Book {
         recipe: &Recipe,
         stats: &[Stat],
         inputs: Vec<InputRecord>,
-        notes: Vec<Note>,
         images: ImageCheck,
         files: &AnalysisFiles,
     ) -> io::Result<Analysis> {
@@ -341,7 +342,7 @@ impl Book {
             djr: env!("CARGO_PKG_VERSION").to_owned(),
             kind: Kind::Analysis,
             inputs,
-            notes,
+            notes: self.notes,
             rows: Rows {
                 read: self.rows,
                 measured,

@@ -1,5 +1,7 @@
 //! The notes of a run that has read its rows: what was foreseen, and what was counted.
 
+use std::fmt::Write as _;
+
 use crate::note::{Code, Note, rows as words, thousands};
 use crate::plan::{Asked, Foreseen, named};
 use crate::recipe::{Recipe, Step};
@@ -152,7 +154,8 @@ pub fn missing_words(asked: &Asked, held: &[HeldField]) -> String {
     let is_text = key.starts_with("text_key");
     if let Some(meant) = meant(field, held, is_text) {
         let key = key.split(' ').next().unwrap_or(key);
-        text.push_str(&format!("; did you mean {key}: {meant}?"));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "; did you mean {key}: {meant}?");
     }
     text
 }

@@ -9,8 +9,8 @@ use crate::support::{Scratch, root, shared};
 
 /// Runs a recipe over rows. The notes of its manifest by code, and what it printed.
 fn run(scratch: &Scratch, rows: &[Value], recipe: &str, code: i32) -> (Vec<Value>, String) {
-    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
-    scratch.write("in.jsonl", lines);
+    let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
+    scratch.write("in.jsonl", lines.join("\n"));
     let text = format!("dataset_path: in.jsonl\nexport_path: out/o.jsonl\n{recipe}");
     scratch.write("r.yaml", text);
     let ran = scratch.djr(&["run", "r.yaml"]).expect(code);
@@ -278,7 +278,8 @@ fn pictures_without_content_are_counted() {
     png("black.png", &|_, _| [0, 0, 0, 255]);
     png("clear.png", &|x, _| [0, 0, 0, if x < 20 { 0 } else { 255 }]);
     png("photo.png", &|x, y| {
-        [(x * 6) as u8, (y * 8) as u8, (x * y) as u8, 255]
+        let shade = |of: u32| u8::try_from(of % 256).unwrap();
+        [shade(x * 6), shade(y * 8), shade(x * y), 255]
     });
     let row = |id: u32, name: &str| json!({"id": id, "images": [name]});
     let rows = [

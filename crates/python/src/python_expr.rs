@@ -118,13 +118,19 @@ fn collect<'n>(node: &'n Node, names: &mut Vec<&'n str>) {
         }
         Node::Compare(first, others) => {
             collect(first, names);
-            others.iter().for_each(|(_, node)| collect(node, names));
+            for (_, node) in others {
+                collect(node, names);
+            }
         }
         Node::All(nodes)
         | Node::Any(nodes)
         | Node::List(nodes)
         | Node::Tuple(nodes)
-        | Node::Set(nodes) => nodes.iter().for_each(|node| collect(node, names)),
+        | Node::Set(nodes) => {
+            for node in nodes {
+                collect(node, names);
+            }
+        }
     }
 }
 

@@ -20,13 +20,13 @@ use super::error::target_name;
 use super::fields::remember;
 use super::spill::ExactKeys;
 use super::stage::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
-use super::{RunError, write_error};
+use super::{RunError, RunOptions, write_error};
 use crate::io::source::MAX_ROW_BYTES;
 use crate::io::workspace::{Lengths, sync_pending};
 use crate::io::{Input, PendingFile, ProducedFiles, Workspace};
 use crate::note::{Code, Codes};
 use crate::op::{Decision, Family};
-use crate::recipe::{OnError, QuarantineLimit, Recipe, Step, Target};
+use crate::recipe::{OnError, Recipe, Step, Target};
 use crate::record::counts::{FromData, Reason};
 use crate::record::ledger::{Ledger, PackedLog};
 use crate::record::quarantine::Quarantine;
@@ -95,9 +95,8 @@ impl Accounting {
         recipe: &Recipe,
         files: Option<&RunFiles>,
         inputs: &[Input],
-        limit: QuarantineLimit,
+        options: &RunOptions,
         workspace: &Workspace,
-        memory: u64,
         before: Option<AccountingState>,
     ) -> Result<Self, RunError> {
         let step_names: Vec<String> = recipe.steps.iter().map(|s| s.name.to_owned()).collect();
@@ -154,13 +153,14 @@ impl Accounting {
                 .map(|step| TraceFile::of(recipe, step, files))
                 .collect(),
             reached_outputs: 0,
-            failures: Failures::new(limit),
+            failures: Failures::new(options.max_quarantine.unwrap_or(recipe.max_quarantine)),
             on_error: recipe.on_error,
             input_names: inputs.iter().map(Input::name).collect(),
             step_names,
             output_names: recipe.outputs.iter().map(target_name).collect(),
             produced: ProducedFiles::default(),
-            ids: IdWatch::open(workspace, memory / IDS_SHARE).map_err(|e| write_error("ids", e))?,
+            ids: IdWatch::open(workspace, options.memory() / IDS_SHARE)
+                .map_err(|e| write_error("ids", e))?,
         };
         if let Some(before) = before {
             accounting.report = before.report;

@@ -157,14 +157,12 @@ fn run_locked<'a>(
         ),
         (Remaining::Rows(progress), accounting) => {
             let pool = setup::pool(recipe, options)?;
-            let limit = options.max_quarantine.unwrap_or(recipe.max_quarantine);
             let accounting = Accounting::open(
                 recipe,
                 files.as_ref(),
                 &inputs,
-                limit,
+                options,
                 &workspace,
-                options.memory(),
                 accounting,
             )?;
             let context = RunContext {
