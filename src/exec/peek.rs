@@ -22,7 +22,7 @@ const ROWS: usize = 1000;
 #[must_use]
 pub fn peek(recipe: &Recipe, foreseen: &Foreseen, working_dir: &Path) -> Vec<Note> {
     let inputs = setup::inputs(recipe);
-    let regular = |input: &Input| matches!(input, Input::File(path) if path.is_file());
+    let regular = |input: &Input| input.path().is_some_and(Path::is_file);
     if !inputs.iter().all(regular) {
         return Vec::new();
     }
