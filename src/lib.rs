@@ -23,6 +23,7 @@ pub mod recipe;
 pub mod record;
 pub mod report;
 pub mod sample;
+pub mod trainer;
 pub mod view;
 
 pub use {

@@ -7,8 +7,10 @@
 mod notes;
 mod pages;
 mod schema;
+mod trainers;
 
 pub use crate::recipe::peer_ops;
 pub use notes::notes_markdown;
 pub use pages::{FUSED_PAGE, keys_markdown, operator_page, operators_markdown};
 pub use schema::recipe_schema;
+pub use trainers::trainers_markdown;

@@ -1,23 +1,39 @@
-//! `djr check`: is a recipe sound, and is everything it names there?
+//! `djr check`: is a recipe sound, and is everything it names there; or, with `--for`, will a
+//! program that trains read a file?
 
 use std::path::PathBuf;
 
 use super::args::RunArgs;
-use super::{Exit, explain, note, notes};
+use super::{Exit, error, explain, note, notes, preflight};
 use crate::exec;
+use crate::recipe::Validation;
+use crate::trainer::{Template, TrainerRef};
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   djr check recipe.yaml --input data.jsonl
+  djr check --for llava train.json
+  djr check --for ms_swift train.jsonl --max-tokens 4096 --fix sound.jsonl
 
-Every problem is shown at once, with its line and a hint. Notes say what may surprise: docs/NOTES.md.";
+Every problem is shown at once, with its line and a hint. Notes say what may surprise: docs/NOTES.md.
 
-/// Check a recipe and the paths it names, and look at the first 1,000 rows of its inputs.
+With --for, what the loader of that program would stumble over: each row, the reason, what the
+loader does about it and what cures it (docs/TRAINERS.md lists all). Exit code 1 if there is
+anything.";
+
+/// Check a recipe and the paths it names, and look at the first 1,000 rows of its inputs; or check a
+/// file for who will read it.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The recipe.
-    recipe: PathBuf,
+    /// The recipe; with --for, files for training.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Check files for the program that will read them.
+    #[arg(long = "for", value_name = "TRAINER", value_parser = parse_trainer, conflicts_with_all = ["input", "output", "set"])]
+    trainer: Option<TrainerRef>,
+    #[command(flatten)]
+    of_files: TrainerArgs,
     /// Check with this input instead of the recipe's dataset; repeatable.
     #[arg(long, short, value_name = "PATH")]
     input: Vec<PathBuf>,
@@ -34,30 +50,77 @@ pub struct Args {
 /// How many inputs are named.
 const READS_SHOWN: usize = 20;
 
+/// What is said of files for training, and of the training.
+#[derive(Debug, clap::Args)]
+pub struct TrainerArgs {
+    /// With --for: the chat template, where the program has several.
+    #[arg(long, value_name = "NAME", default_value = "v1", requires = "trainer")]
+    pub template: Template,
+    /// With --for: how many tokens a row may have [default: as the program has it].
+    #[arg(long, value_name = "N", requires = "trainer")]
+    pub max_tokens: Option<u64>,
+    /// With --for: a tokenizer.json or SentencePiece model that counts tokens [default: estimated].
+    #[arg(long, value_name = "FILE", requires = "trainer")]
+    pub tokenizer: Option<PathBuf>,
+    /// With --for: relative image paths start here [default: where the program looks].
+    #[arg(long, value_name = "DIR", requires = "trainer")]
+    pub image_root: Option<PathBuf>,
+    /// With --for: how far images are checked [default: decode].
+    #[arg(long, value_name = "LEVEL", requires = "trainer")]
+    pub validate: Option<Validation>,
+    /// With --for: write the file without the rows that fail.
+    #[arg(long, value_name = "OUT", requires = "trainer")]
+    pub fix: Option<PathBuf>,
+    /// With --for: print JSON, an object a finding.
+    #[arg(long, requires = "trainer")]
+    pub json: bool,
+    /// With --for: show every row that fails, not the first ten of each kind.
+    #[arg(long, requires = "trainer")]
+    pub all: bool,
+}
+
 /// Runs the command.
 pub fn main(args: &Args) -> Exit {
+    if let Some(trainer) = args.trainer {
+        return preflight::main(trainer, &args.files, &args.of_files, &args.run);
+    }
+    let [recipe] = args.files.as_slice() else {
+        error(
+            "one recipe is checked at a time",
+            Some("files for training are checked with --for TRAINER"),
+        );
+        return Exit::Usage;
+    };
     match super::run::load(
-        &args.recipe,
+        recipe,
         args.set.clone(),
         &args.input,
         args.output.as_ref(),
         &args.run,
     ) {
-        Ok(recipe) => {
+        Ok(checked) => {
             if !args.run.quiet {
-                for line in explain::reads(&recipe).lines().take(READS_SHOWN) {
+                for line in explain::reads(&checked).lines().take(READS_SHOWN) {
                     note(line);
                 }
                 let here = std::env::current_dir().unwrap_or_default();
-                notes(&exec::all_notes(&recipe, &here));
+                notes(&exec::all_notes(&checked, &here));
                 note(&format!(
                     "{}: sound, {} operators",
-                    args.recipe.display(),
-                    recipe.steps.len()
+                    recipe.display(),
+                    checked.steps.len()
                 ));
             }
             Exit::Success
         }
         Err(exit) => exit,
     }
+}
+
+/// Reads the name of a trainer.
+///
+/// # Errors
+/// Those there are.
+pub fn parse_trainer(word: &str) -> Result<TrainerRef, String> {
+    TrainerRef::from_word(word).ok_or_else(|| format!("there are {}", TrainerRef::WORDS.join(", ")))
 }

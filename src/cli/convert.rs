@@ -7,7 +7,8 @@ use super::format_args::{self, FormatArgs};
 use super::{Exit, error, runner, subset};
 use crate::io::format::OutputFormat;
 use crate::io::format::from::Origin;
-use crate::recipe::{OutputSpec, PathStyle, Recipe, Validation};
+use crate::recipe::{OutputSpec, PathStyle, Recipe, Validation, unread};
+use crate::trainer::{CheckedFor, Template, TrainerRef};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,6 +47,18 @@ pub struct Args {
     /// How image paths are written [default: absolute for what training reads, keep for dj].
     #[arg(long, value_name = "STYLE")]
     paths: Option<PathStyle>,
+    /// Who will read the output: rows that it would stumble over are set aside, too.
+    #[arg(long = "for", value_name = "TRAINER", value_parser = super::check::parse_trainer)]
+    trainer: Option<TrainerRef>,
+    /// With --for: the chat template whose marks must not stand in texts.
+    #[arg(long, value_name = "NAME", default_value = "v1", requires = "trainer")]
+    template: Template,
+    /// With --for: how many tokens a row may have [default: as the program has it].
+    #[arg(long, value_name = "N", requires = "trainer")]
+    max_tokens: Option<u64>,
+    /// With --for: a tokenizer.json or SentencePiece model that counts tokens [default: estimated].
+    #[arg(long, value_name = "FILE", requires = "trainer")]
+    tokenizer: Option<PathBuf>,
     /// What stands for an image in the rows' text.
     #[arg(long, value_name = "TOKEN", default_value = "<__dj__image>")]
     image_token: String,
@@ -91,7 +104,18 @@ pub fn main(args: &Args) -> Exit {
         return Exit::Usage;
     }
     let origin = format.origin(&options);
+    if let Some(what) = args.trainer.and_then(|trainer| unread(format, trainer)) {
+        error(&what, Some("docs/TRAINERS.md says what each reads"));
+        return Exit::Usage;
+    }
+    let checked = args.trainer.map(|trainer| CheckedFor {
+        template: args.template,
+        max_tokens: args.max_tokens,
+        tokenizer: args.tokenizer.clone(),
+        ..CheckedFor::new(trainer)
+    });
     let output = OutputSpec {
+        checked,
         paths: args.paths.unwrap_or(format.paths),
         validate: args.validate.unwrap_or(format.check),
         options,

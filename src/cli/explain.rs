@@ -186,6 +186,9 @@ fn output_line(output: &OutputSpec) -> String {
             OptionValue::Text(text) => format!("{name}: {text:?}"),
         });
     }
+    if let Some(checked) = &output.checked {
+        notes.push(format!("checked for {}", checked.trainer));
+    }
     format!("{target} ({})", notes.join(", "))
 }
 

@@ -12,6 +12,7 @@ mod exit;
 mod explain;
 mod format_args;
 mod ops;
+mod preflight;
 mod recut;
 mod report;
 mod run;

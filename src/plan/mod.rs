@@ -18,7 +18,7 @@ pub use cut::{Phase, image_need, order, output_need, phases};
 pub use foresee::{Asked, Foreseen, foresee, named};
 
 use crate::op::{Asset, ImageNeed};
-use crate::recipe::Recipe;
+use crate::recipe::{OutputSpec, Recipe};
 
 /// Raised when plans are written in another way.
 pub const VERSION: u32 = 1;
@@ -80,7 +80,7 @@ impl Plan {
             exchanges: phase.group.clone().map(|n| n + 1).collect(),
             images: image_need(&recipe.steps, &phase, &recipe.outputs),
         });
-        let files = recipe.outputs.iter().flat_map(|o| o.options.files());
+        let files = recipe.outputs.iter().flat_map(OutputSpec::files);
         let asset = |path: &Path| {
             let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
             Asset::now(path).map_err(named)

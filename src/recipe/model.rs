@@ -18,6 +18,7 @@ use crate::io::{Destination, GivenRows};
 use crate::note::Note;
 use crate::op::{BaseParams, Family, OpDef, OpSpec, Operator};
 use crate::sample::words;
+use crate::trainer::CheckedFor;
 
 /// A checked recipe, ready to run; with [`StepSpec`] instead of built steps it is plain data
 /// ([`RecipeSpec`]), whose JSON can be read back.
@@ -194,6 +195,12 @@ impl fmt::Debug for Step {
 }
 
 impl OutputSpec {
+    /// The files that its records are made of, or checked by.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let tokenizer = self.checked.iter().filter_map(|it| it.tokenizer.as_deref());
+        self.options.files().chain(tokenizer)
+    }
+
     /// Every row, in `format`, as a recipe that says no more would have it.
     #[must_use]
     pub fn new(format: OutputFormat, target: Target) -> Self {
@@ -208,6 +215,7 @@ impl OutputSpec {
             sampler: Sampler::Uniform,
             shuffle: false,
             shard_size: None,
+            checked: None,
             options: Options::default(),
             line: 0,
         }
@@ -300,6 +308,8 @@ pub struct OutputSpec {
     pub shuffle: bool,
     /// Cut the output into shards of about this many bytes.
     pub shard_size: Option<u64>,
+    /// Who will read it, if rows that it would stumble over are to be refused.
+    pub checked: Option<CheckedFor>,
     /// What is said of it that only its format knows.
     pub options: Options,
     /// 1-based line in the recipe; 0 for the default or the command line.

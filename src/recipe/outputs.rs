@@ -11,8 +11,9 @@ use super::model::{Inputs, OutputSpec, Sampler, Target};
 use super::nearest::did_you_mean;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::io::Destination;
-use crate::io::format::{self, FormatOption, OptionKind, OptionValue, OutputFormat};
+use crate::io::format::{self, FormatOption, Framing, OptionKind, OptionValue, OutputFormat};
 use crate::io::paths::PathStyle;
+use crate::trainer::{CheckedFor, Container, Template, Tokens, TrainerRef};
 
 /// One key of an output.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +91,26 @@ const COMMON_KEYS: &[OutputKey] = &[
         name: "shard_size",
         kind: Kind::Bytes,
         doc: "Cut the output into shards of about this many bytes, each a whole file of its format.",
+    },
+    OutputKey {
+        name: "for",
+        kind: Kind::Word(TrainerRef::WORDS),
+        doc: "Who will read it: rows that it would stumble over are refused (docs/TRAINERS.md).",
+    },
+    OutputKey {
+        name: "template",
+        kind: Kind::Word(Template::WORDS),
+        doc: "With `for`: the chat template whose marks must not stand in texts.",
+    },
+    OutputKey {
+        name: "max_tokens",
+        kind: Kind::Positive,
+        doc: "With `for`: how many tokens a row may have, its images included.",
+    },
+    OutputKey {
+        name: "tokenizer",
+        kind: Kind::Text,
+        doc: "With `for`: a `tokenizer.json` or a SentencePiece model that counts them; without, they are estimated.",
     },
 ];
 
@@ -251,6 +272,7 @@ impl Defaults<'_> {
                 );
             }
         }
+        spec.checked = self.checked(format, &said, issues);
         for (key, formats) in keys.iter().filter(|(_, formats)| !formats.is_empty()) {
             let (Some(value), Some(option)) = (value(key.name), format.option(key.name)) else {
                 if said.contains_key(key.name) {
@@ -273,6 +295,64 @@ impl Defaults<'_> {
         (issues.len() == before).then_some(spec)
     }
 
+    /// What an output says of who will read it.
+    fn checked(
+        &self,
+        format: OutputFormat,
+        said: &BTreeMap<&str, (Pos, Node)>,
+        issues: &mut Vec<Issue>,
+    ) -> Option<CheckedFor> {
+        let text = |name: &str| match said.get(name) {
+            Some((
+                at,
+                Node {
+                    value: Value::Str(text),
+                    ..
+                },
+            )) => Some((*at, text.as_str())),
+            _ => None,
+        };
+        let Some((at, word)) = text("for") else {
+            for name in ["template", "max_tokens", "tokenizer"] {
+                if let Some((at, _)) = said.get(name) {
+                    let what = format!("'{name}' of an output needs `for`");
+                    issues.push(Issue::new(*at, what).hint("say who will read it: `for: TRAINER`"));
+                }
+            }
+            return None;
+        };
+        let mut checked = CheckedFor::new(TrainerRef::from_word(word)?);
+        if let Some(what) = unread(format, checked.trainer) {
+            issues.push(Issue::new(at, what).hint("docs/TRAINERS.md says what each reads"));
+        }
+        if let Some((_, word)) = text("template") {
+            checked.template = Template::from_word(word).unwrap_or(checked.template);
+        }
+        if let Some((
+            _,
+            Node {
+                value: Value::Int(n),
+                ..
+            },
+        )) = said.get("max_tokens")
+        {
+            checked.max_tokens = u64::try_from(*n).ok();
+        }
+        if let Some((at, path)) = text("tokenizer") {
+            let found = locate(path, self.search).filter(|path| path.is_file());
+            match &found {
+                None => issues.push(Issue::new(at, format!("tokenizer file not found: {path}"))),
+                Some(path) => {
+                    if let Err(what) = Tokens::load(path) {
+                        issues.push(Issue::new(at, what));
+                    }
+                }
+            }
+            checked.tokenizer = found;
+        }
+        Some(checked)
+    }
+
     /// The value of an option, checked as far as its kind goes.
     fn option(&self, option: &FormatOption, value: &Value) -> Result<OptionValue, String> {
         match (option.kind, value) {
@@ -292,6 +372,22 @@ impl Defaults<'_> {
         }
         .ok_or_else(|| format!("'{}' of an output has another kind of value", option.name))
     }
+}
+
+/// Why `trainer` cannot read any file in `format`.
+#[must_use]
+pub fn unread(format: OutputFormat, trainer: TrainerRef) -> Option<String> {
+    let container = if format.framing == Framing::ARRAY {
+        Container::Array
+    } else {
+        Container::Lines
+    };
+    (!trainer.containers.contains(&container)).then(|| {
+        format!(
+            "{trainer} does not read {}, which format {format} writes",
+            container.words()
+        )
+    })
 }
 
 fn names_of(formats: &[OutputFormat]) -> String {

@@ -15,6 +15,7 @@ use super::model::{Inputs, OutputSpec, Sampler, Target};
 use crate::io::format::{Options, OutputFormat};
 use crate::io::paths::PathStyle;
 use crate::io::{GivenRows, Source as _};
+use crate::trainer::{CheckedFor, Template, TrainerRef};
 
 /// What stands for standard input and standard output.
 const DASH: &str = "-";
@@ -135,6 +136,14 @@ pub struct Output {
     sampler: Sampler,
     shuffle: bool,
     shard_size: Option<u64>,
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    trainer: Option<TrainerRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    template: Option<Template>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional")]
+    tokenizer: Option<PathBuf>,
     #[serde(flatten)]
     options: Map<String, Value>,
 }
@@ -151,6 +160,10 @@ impl From<OutputSpec> for Output {
             sampler: spec.sampler,
             shuffle: spec.shuffle,
             shard_size: spec.shard_size,
+            trainer: spec.checked.as_ref().map(|it| it.trainer),
+            template: spec.checked.as_ref().map(|it| it.template),
+            max_tokens: spec.checked.as_ref().and_then(|it| it.max_tokens),
+            tokenizer: spec.checked.and_then(|it| it.tokenizer),
             options: spec.options.to_json(),
         }
     }
@@ -170,6 +183,12 @@ impl TryFrom<Output> for OutputSpec {
             sampler: output.sampler,
             shuffle: output.shuffle,
             shard_size: output.shard_size,
+            checked: output.trainer.map(|trainer| CheckedFor {
+                template: output.template.unwrap_or(Template::V1),
+                max_tokens: output.max_tokens,
+                tokenizer: output.tokenizer,
+                ..CheckedFor::new(trainer)
+            }),
             options: Options::from_json(output.format.options, output.options)?,
             line: 0,
         })

@@ -102,6 +102,9 @@ pub struct OutputCounts {
     pub wanted: Option<u64>,
     /// The files, once they are complete.
     pub files: Vec<Finished>,
+    /// Who will read it, if rows were checked for that.
+    #[serde(default, deserialize_with = "lasting_if_any")]
+    pub checked_for: Option<Word>,
     /// Files beside them that say what they are.
     #[serde(default)]
     pub beside: Vec<Finished>,
@@ -201,6 +204,11 @@ pub(crate) fn lasting<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Word
     Ok(Box::leak(
         String::deserialize(deserializer)?.into_boxed_str(),
     ))
+}
+
+fn lasting_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Word>, D::Error> {
+    let word = Option::<String>::deserialize(deserializer)?;
+    Ok(word.map(|word| -> Word { Box::leak(word.into_boxed_str()) }))
 }
 
 /// Reasons as a list of pairs: JSON keys are strings.

@@ -167,6 +167,9 @@ pub struct OutputRecord {
     pub not_drawn: u64,
     /// Its files.
     pub files: Vec<FileRecord>,
+    /// Who will read it, if rows were checked for that: what it refused says `reasons`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_for: Option<String>,
     /// Files beside them that say what they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<FileRecord>,
@@ -321,6 +324,7 @@ fn output(output: &super::OutputCounts) -> OutputRecord {
         refused: output.refused,
         not_drawn: output.not_drawn,
         files: output.files.iter().cloned().map(FileRecord::from).collect(),
+        checked_for: output.checked_for.map(str::to_owned),
         beside: output
             .beside
             .iter()

@@ -71,7 +71,10 @@ pub fn render(report: &RunReport) -> String {
     }
     line(&mut out, "rows out", report.rows_out, "");
     for (number, output) in report.outputs.iter().enumerate() {
-        let mut notes = format!("-> {} ({})", output.name, output.format);
+        let mut notes = match output.checked_for {
+            Some(reader) => format!("-> {} ({}, for {reader})", output.name, output.format),
+            None => format!("-> {} ({})", output.name, output.format),
+        };
         if output.refused > 0 {
             let why = reasons(report, |stage| stage == Stage::Output(number));
             let _ = write!(notes, ", {} refused: {why}", thousands(output.refused));

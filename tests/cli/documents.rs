@@ -26,6 +26,7 @@ fn operator_pages_and_schema_are_generated() {
         "recipes/recipe.schema.json",
         &format!("{:#}\n", djr::catalog::recipe_schema()),
     );
+    check_generated("docs/TRAINERS.md", &djr::catalog::trainers_markdown());
 }
 
 #[test]
@@ -161,6 +162,10 @@ fn what_help_shows_works() {
     run_shown(
         &scratch,
         "djr convert --to llava data.jsonl --questions stage_1.json -o train.json",
+    );
+    run_shown(
+        &scratch,
+        "djr convert --to messages --from llava train.json -o train.jsonl",
     );
     let recipe = "djr run recipe.yaml --set dataset_path=data.jsonl --set image_root=.";
     run_shown(&scratch, &format!("{recipe} --output out/clean.jsonl"));

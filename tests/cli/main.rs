@@ -39,4 +39,5 @@ mod rounding;
 mod subset;
 mod support;
 mod tidy;
+mod trainers;
 mod training;

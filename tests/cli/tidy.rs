@@ -299,7 +299,7 @@ fn literals_are_found_among_comments_and_quotes() {
 }
 
 /// Examples for people: nothing is decided by them.
-const SHOWN: [(&str, &[&str]); 4] = [
+const SHOWN: [(&str, &[&str]); 8] = [
     (
         "catalog/pages.rs",
         &[
@@ -312,6 +312,26 @@ const SHOWN: [(&str, &[&str]); 4] = [
     ("cli/ops.rs", &["text_length_filter"]),
     ("cli/recut.rs", &["text_length_filter", "words_num_filter"]),
     ("cli/run.rs", &["text_length_filter"]),
+    (
+        "trainer/llama_factory.rs",
+        &[
+            "replace_content_mapper",
+            "image_aspect_ratio_filter",
+            "text_length_filter",
+        ],
+    ),
+    (
+        "trainer/llava.rs",
+        &["text_length_filter", "image_shape_filter"],
+    ),
+    (
+        "trainer/ms_swift.rs",
+        &["replace_content_mapper", "text_length_filter"],
+    ),
+    (
+        "trainer/qwen_vl.rs",
+        &["image_aspect_ratio_filter", "image_shape_filter"],
+    ),
 ];
 
 #[test]

@@ -114,6 +114,7 @@ impl Accounting {
                     name: target_name(spec),
                     format: spec.format.word(),
                     wanted: spec.sample,
+                    checked_for: spec.checked.as_ref().map(|it| it.trainer.get().name),
                     ..OutputCounts::default()
                 })
                 .collect(),

@@ -11,7 +11,7 @@ use crate::exec::exchange::group::GroupImages;
 use crate::exec::fields::FieldWatch;
 use crate::exec::stage::{Chain, OutputWork, TIMED_EVERY};
 use crate::exec::{RunError, RunOptions, setup, write_error};
-use crate::io::format::{Renderer, Setting};
+use crate::io::format::{FormatError, Renderer, Setting};
 use crate::io::paths::PathWriter;
 use crate::io::{Input, OutputLock, Workspace};
 use crate::op::{Common, ImageNeed};
@@ -19,6 +19,7 @@ use crate::plan::{self, Foreseen};
 use crate::recipe::{OutputSpec, PathStyle, Recipe, Target, Validation};
 use crate::record::{Earlier, RunFiles};
 use crate::sample::{FieldPath, ImageContext};
+use crate::trainer::{self, Task};
 
 /// What a run holds unchanged from start to end.
 pub struct RunContext<'a> {
@@ -164,7 +165,24 @@ pub fn renderer(
         paths,
         validate: spec.validate,
     };
-    Ok((spec.format.renderer)(&spec.options, setting)?)
+    let failed = |what| RunError::from(FormatError(what));
+    if let Some(checked) = &spec.checked
+        && let Task::Find(images) = checked.task
+    {
+        return trainer::findings(checked, images).map_err(failed);
+    }
+    let renderer = (spec.format.renderer)(&spec.options, setting)?;
+    match &spec.checked {
+        Some(checked) => {
+            let directory = if checked.trainer.from_working_dir {
+                options.working_dir.clone()
+            } else {
+                options.working_dir.join(output_dir)
+            };
+            trainer::refusing(renderer, checked, &directory).map_err(failed)
+        }
+        None => Ok(renderer),
+    }
 }
 
 /// Where manifest, ledger and quarantine go, if there is a place for them: where the user says, or

@@ -10,7 +10,7 @@ use crate::exec::output::OutputStage;
 use crate::exec::{RunError, RunOutcome, conclude, write_error};
 use crate::io::PendingFile;
 use crate::io::atomic::Sealed;
-use crate::recipe::{Inputs, Recipe};
+use crate::recipe::{Inputs, OutputSpec, Recipe};
 use crate::record::counts::peak_memory;
 use crate::record::manifest::Facts;
 use crate::record::{Earlier, InputRecord, Manifest, RunFiles, RunReport};
@@ -165,7 +165,7 @@ pub fn publish(
                 Inputs::Files(files) => files.as_slice(),
                 Inputs::Stdin | Inputs::Given(_) => &[],
             };
-            let made_of = recipe.outputs.iter().flat_map(|o| o.options.files());
+            let made_of = recipe.outputs.iter().flat_map(OutputSpec::files);
             earlier.remove_surplus(
                 files.iter().map(|file| file.target.as_path()),
                 read.iter().map(PathBuf::as_path).chain(made_of),

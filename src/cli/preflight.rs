@@ -1,0 +1,389 @@
+//! `djr check --for`: whether a program that trains will read a file, before it starts.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use serde_json::{Value, json};
+
+use super::args::RunArgs;
+use super::check::TrainerArgs;
+use super::runner::{Signals, options};
+use super::{Exit, error, note};
+use crate::exec::{self, RunOptions};
+use crate::io::format::OutputFormat;
+use crate::recipe::{
+    Inputs, OutputSpec, PathStyle, QuarantineLimit, Recipe, Target, Validation, check_path,
+};
+use crate::report::table::thousands;
+use crate::trainer::{
+    Check, CheckedFor, Columns, Container, Effect, FileFacts, Find, Form, Named, RowFindings, Task,
+    Tokens, TrainerRef, files_of,
+};
+
+/// How many rows are shown a check, unless all are asked for.
+const SHOWN: usize = 10;
+
+/// A check that failed on a row or on a file.
+struct Failed {
+    file: PathBuf,
+    line: Option<u64>,
+    code: String,
+    message: String,
+    effect: Effect,
+    loader: &'static str,
+    cure: &'static str,
+}
+
+impl Failed {
+    fn of(check: &'static Check, file: &Path, line: Option<u64>, message: String) -> Self {
+        Self {
+            file: file.to_owned(),
+            line,
+            code: check.code.to_owned(),
+            message,
+            effect: check.effect,
+            loader: check.loader,
+            cure: check.cure,
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "file": self.file.display().to_string(),
+            "line": self.line,
+            "code": self.code,
+            "message": self.message,
+            "effect": self.effect.words(),
+            "loader": self.loader,
+            "cure": self.cure,
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let place = match self.line {
+            Some(line) => format!("{}:{line}", self.file.display()),
+            None => self.file.display().to_string(),
+        };
+        format!(
+            "{place}: {}: {}\n    {}: {}; cure: {}\n",
+            self.code,
+            self.message,
+            self.effect.words(),
+            self.loader,
+            self.cure
+        )
+    }
+}
+
+/// What was found.
+#[derive(Default)]
+struct Found {
+    failed: Vec<Failed>,
+    /// Findings by code, those too that are not shown.
+    counts: Vec<(String, Effect, u64)>,
+    /// Rows that fail, by where they begin.
+    bad: HashMap<u64, &'static str>,
+    rows: u64,
+    all: bool,
+}
+
+impl Found {
+    fn add(&mut self, failed: Failed) {
+        let mut known = self.counts.iter_mut();
+        let count = if let Some((.., count)) = known.find(|(code, ..)| *code == failed.code) {
+            *count += 1;
+            *count
+        } else {
+            self.counts.push((failed.code.clone(), failed.effect, 1));
+            1
+        };
+        if self.all || count <= SHOWN as u64 {
+            self.failed.push(failed);
+        }
+    }
+}
+
+/// Checks `files` for `trainer`, and shows what was found.
+pub fn main(trainer: TrainerRef, files: &[PathBuf], args: &TrainerArgs, run: &RunArgs) -> Exit {
+    let signals = Signals::watch();
+    let options = match options(&nothing(), run, &signals) {
+        Ok(options) => options,
+        Err(exit) => return exit,
+    };
+    let checked = CheckedFor {
+        template: args.template,
+        max_tokens: args.max_tokens,
+        tokenizer: args.tokenizer.clone(),
+        task: Task::Find(args.validate.unwrap_or(Validation::Decode)),
+        ..CheckedFor::new(trainer)
+    };
+    if let Some(Err(what)) = args.tokenizer.as_deref().map(Tokens::load) {
+        error(&what, None);
+        return Exit::Usage;
+    }
+    let mut found = Found {
+        all: args.all || args.json,
+        ..Found::default()
+    };
+    let mut named = Vec::new();
+    for path in files {
+        match files_of(trainer.get(), path) {
+            Ok(files) => named.extend(files),
+            Err(what) => {
+                error(&what, None);
+                return Exit::Usage;
+            }
+        }
+    }
+    if args.fix.is_some() && named.len() != 1 {
+        error(
+            "--fix writes one file for one",
+            Some("check one file at a time"),
+        );
+        return Exit::Usage;
+    }
+    for file in &named {
+        if let Err(exit) = check_file(file, &checked, args, &options, &mut found) {
+            return exit;
+        }
+    }
+    let exit = show(&found, trainer, args.json, run.quiet);
+    match (&args.fix, named.first()) {
+        (Some(out), Some(file)) => match fix(file, out, checked, found, &options) {
+            Ok(kept) => {
+                note(&format!(
+                    "{}: {} rows without them",
+                    out.display(),
+                    thousands(kept)
+                ));
+                exit
+            }
+            Err(exit) => exit,
+        },
+        _ => exit,
+    }
+}
+
+fn show(found: &Found, trainer: TrainerRef, as_json: bool, quiet: bool) -> Exit {
+    let mut text = String::new();
+    for failed in &found.failed {
+        if as_json {
+            text.push_str(&failed.to_json().to_string());
+            text.push('\n');
+        } else {
+            text.push_str(&failed.to_text());
+        }
+    }
+    match super::data(&text) {
+        Exit::Success => {}
+        other => return other,
+    }
+    if !quiet {
+        let sound = found.rows.saturating_sub(found.bad.len() as u64);
+        note(&format!(
+            "for {}: {} rows, {} of them sound",
+            trainer.title,
+            thousands(found.rows),
+            thousands(sound)
+        ));
+        for (code, effect, count) in &found.counts {
+            note(&format!(
+                "  {:>9} {code} ({})",
+                thousands(*count),
+                effect.words()
+            ));
+        }
+    }
+    if found.counts.is_empty() {
+        Exit::Success
+    } else {
+        Exit::Losses
+    }
+}
+
+/// A recipe that reads and writes nothing.
+fn nothing() -> Recipe {
+    let output = OutputSpec::new(OutputFormat::ROWS, Target::Caller);
+    Recipe::bare("check", Inputs::Stdin, output)
+}
+
+/// The recipe that reads one file.
+fn recipe(
+    file: &Named,
+    args_root: Option<&PathBuf>,
+    trainer: TrainerRef,
+    output: OutputSpec,
+    cwd: &Path,
+) -> Recipe {
+    let mut recipe = Recipe::bare("check", Inputs::Files(vec![file.path.clone()]), output);
+    recipe.image_root = args_root.or(file.image_root.as_ref()).cloned();
+    if recipe.image_root.is_none() && trainer.from_working_dir {
+        recipe.image_root = Some(cwd.to_owned());
+    }
+    recipe.max_quarantine = QuarantineLimit::None;
+    recipe
+}
+
+fn check_file(
+    file: &Named,
+    checked: &CheckedFor,
+    args: &TrainerArgs,
+    options: &RunOptions,
+    found: &mut Found,
+) -> Result<(), Exit> {
+    let trainer = checked.trainer;
+    let failed = |e: &dyn std::fmt::Display| {
+        error(&e.to_string(), None);
+        Exit::Usage
+    };
+    let form = Form::of(&file.path).map_err(|e| failed(&e))?;
+    // What cannot be read at all is set aside here, to be told of.
+    let aside = tempfile::tempdir().map_err(|e| failed(&e))?;
+    let output = OutputSpec {
+        checked: Some(checked.clone()),
+        validate: Validation::None,
+        paths: PathStyle::Keep,
+        ..OutputSpec::new(OutputFormat::ROWS, Target::Caller)
+    };
+    let recipe = recipe(
+        file,
+        args.image_root.as_ref(),
+        trainer,
+        output,
+        &options.working_dir,
+    );
+    let options = RunOptions {
+        run_dir: Some(aside.path().join("run")),
+        max_quarantine: None,
+        ..options.clone()
+    };
+    let mut columns = Columns::new(form.container != Container::Lines);
+    let mut has_blank = form.ends_blank;
+    let mut lines = 0;
+    let mut rows = Vec::new();
+    let mut has_images = false;
+    let mut receive = |_: usize, record: &[u8]| -> io::Result<()> {
+        let row: RowFindings = serde_json::from_slice(record)?;
+        has_blank |= row.line > lines + 1;
+        lines = row.line;
+        if let Some(types) = &row.types {
+            columns.add(row.line, row.offset, types);
+        }
+        has_images |= row.has_image;
+        found.rows += 1;
+        if !row.found.is_empty() {
+            rows.push(row);
+        }
+        Ok(())
+    };
+    let outcome = exec::run_to(&recipe, &options, &mut (), &mut receive);
+    let outcome = outcome.map_err(|e| {
+        error(&e.to_string(), None);
+        Exit::Failed
+    })?;
+    // A line that is no row is a line.
+    let broken = unreadable(outcome.quarantine.as_deref(), &file.path, trainer);
+    has_blank &= broken.is_empty();
+    found.rows += broken.len() as u64;
+    for (offset, failed) in broken {
+        found.bad.insert(offset, "json_invalid");
+        found.add(failed);
+    }
+    for row in rows {
+        for (number, message) in row.found {
+            let Some(check) = trainer.checks.get(number) else {
+                continue;
+            };
+            if matches!(check.find, Find::RowAmongImages(_)) && !has_images {
+                continue;
+            }
+            found.bad.entry(row.offset).or_insert(check.code);
+            found.add(Failed::of(check, &file.path, Some(row.line), message));
+        }
+    }
+    let facts = FileFacts {
+        path: &file.path,
+        container: form.container,
+        has_mark: form.has_mark,
+        is_packed: form.is_packed,
+        has_blank,
+        rows: outcome.report.rows_in,
+        columns: &columns,
+        trainer: trainer.get(),
+    };
+    for check in trainer.checks {
+        if let Find::File(find) = check.find
+            && let Some(message) = find(&facts)
+        {
+            found.add(Failed::of(check, &file.path, None, message));
+        }
+    }
+    Ok(())
+}
+
+/// The rows that are none, from where a run sets them aside.
+fn unreadable(quarantine: Option<&Path>, file: &Path, trainer: TrainerRef) -> Vec<(u64, Failed)> {
+    let text = quarantine.and_then(|path| std::fs::read_to_string(path).ok());
+    let text = text.unwrap_or_default();
+    let records = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let failed = |record: Value| {
+        let word = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
+        let number = |name: &str| record.get(name).and_then(Value::as_u64);
+        let loader = if trainer.infers_types {
+            "`datasets` stops at it"
+        } else {
+            "`json` stops at it"
+        };
+        let failed = Failed {
+            file: file.to_owned(),
+            line: number("line"),
+            code: word("code").to_owned(),
+            message: word("message").to_owned(),
+            effect: Effect::CrashStart,
+            loader,
+            cure: "--fix, or djr convert, which sets it aside",
+        };
+        (number("offset").unwrap_or_default(), failed)
+    };
+    records.map(failed).collect()
+}
+
+/// Writes a file without the rows that fail, and says how many it has.
+fn fix(
+    file: &Named,
+    out: &Path,
+    checked: CheckedFor,
+    found: Found,
+    options: &RunOptions,
+) -> Result<u64, Exit> {
+    let cwd = &options.working_dir;
+    let format = match check_path(cwd, out, None) {
+        Ok(format) => format.unwrap_or(OutputFormat::ROWS),
+        Err(problem) => {
+            error(&problem.what, Some(&problem.hint));
+            return Err(Exit::Usage);
+        }
+    };
+    let trainer = checked.trainer;
+    let output = OutputSpec {
+        checked: Some(CheckedFor {
+            task: Task::Leave(Arc::new(found.bad)),
+            ..checked
+        }),
+        validate: Validation::None,
+        paths: PathStyle::Keep,
+        ..OutputSpec::new(format, Target::at(cwd.join(out)))
+    };
+    let recipe = recipe(file, None, trainer, output, cwd);
+    match exec::run(&recipe, options, &mut ()) {
+        Ok(outcome) => Ok(outcome.report.rows_out),
+        Err(e) => {
+            error(&e.to_string(), None);
+            Err(Exit::Failed)
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! ms-swift.
+
+use super::Trainer;
+use super::check::{Check, Effect, Find};
+use super::container::Container;
+use super::length::ImageTokens;
+use super::llama_factory::{CONTAINER, ONE_TYPE, TYPES_EARLY};
+use super::qwen_vl::{RATIO, SIDES};
+use super::record::View;
+use super::{llava, rules};
+
+/// The trainer.
+pub const TRAINER: Trainer = Trainer {
+    name: "ms_swift",
+    title: "ms-swift",
+    reads: "`messages` and `images`, in lines or an array; LLaVA's records and OpenAI's parts, too.",
+    view: View {
+        turns: &["messages", "conversations", "conversation"],
+        role: &["role", "from"],
+        content: &["content", "value"],
+        images: &["images", "image"],
+        user: &["user", "human"],
+        assistant: &["assistant", "gpt", "bot"],
+        system: &["system"],
+        tools: &["tool", "tool_call", "tool_response"],
+    },
+    containers: &[Container::Array, Container::Lines, Container::Columns],
+    from_working_dir: true,
+    infers_types: true,
+    max_tokens: None,
+    image_tokens: ImageTokens::Patches {
+        side: 28,
+        most: 16_384 * 28 * 28,
+    },
+    checks: CHECKS,
+};
+
+const DELETES: &str = "the row is deleted, with a traceback for the first ten (unless --strict)";
+
+/// What the loader reads as something else than words.
+const MARKS: &[&str] = &[
+    "<video>",
+    "<audio>",
+    "<bbox>",
+    "<ref-object>",
+    "<cot-process>",
+    "<start-image>",
+    "<img>",
+];
+
+const CHECKS: &[Check] = &[
+    CONTAINER,
+    llava::ROWS,
+    ONE_TYPE,
+    TYPES_EARLY,
+    Check {
+        code: "record_unmapped",
+        rule: "A row has `messages` or `conversations`, and images under one name.",
+        effect: Effect::Wrong,
+        loader: "guesses columns: a row of `text` and `images` is read as an answer without a question",
+        cure: "djr convert --to messages",
+        find: Find::Row(|look| {
+            let both = look.sample.has("image") && look.sample.has("images");
+            rules::readable(look)
+                .or_else(|| both.then(|| "it has both 'image' and 'images'".to_owned()))
+        }),
+    },
+    Check {
+        effect: Effect::Skip,
+        loader: "another row is drawn in its place; deleted where rows are mapped before",
+        ..llava::IMAGES
+    },
+    Check {
+        code: "role_unknown",
+        rule: "Every turn is of the system, a user, an assistant or a tool, and there are some.",
+        effect: Effect::Skip,
+        loader: DELETES,
+        cure: "djr convert --to messages sets such rows aside (role_unknown)",
+        find: Find::Row(rules::roles_known),
+    },
+    Check {
+        effect: Effect::Skip,
+        loader: DELETES,
+        ..llava::CONTENTS
+    },
+    Check {
+        code: "tokens_too_many",
+        rule: "There are no more `<image>` in the turns than images.",
+        effect: Effect::Wrong,
+        loader: "what is left over stays as text",
+        cure: "djr convert --to messages sets such rows aside (image_token_count)",
+        find: Find::Row(rules::no_token_too_many),
+    },
+    Check {
+        code: "images_too_many",
+        rule: "There are no more images than `<image>` in the turns.",
+        effect: Effect::CrashMiddle,
+        loader: "depends on the template: put in front, or the model finds that tokens and features differ",
+        cure: "djr convert --to messages puts tokens where there are none",
+        find: Find::Row(rules::no_image_too_many),
+    },
+    Check {
+        code: "media_mark",
+        rule: "No text holds a mark of other media (`<video>`, `<audio>`, `<bbox>`, `<img>`, …).",
+        effect: Effect::Wrong,
+        loader: "reads it as what it marks",
+        cure: "replace_content_mapper, or leave such rows out",
+        find: Find::Row(|look| rules::marked(look, MARKS)),
+    },
+    Check {
+        effect: Effect::Skip,
+        loader: "another row is drawn in its place",
+        ..RATIO
+    },
+    SIDES,
+    Check {
+        effect: Effect::Skip,
+        loader: "longer than max_length: another row is drawn, after ten a ValueError",
+        cure: "text_length_filter; a larger max_length",
+        ..llava::LENGTH
+    },
+    llava::ANSWERS,
+];
