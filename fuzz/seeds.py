@@ -7,6 +7,7 @@ Pictures of 20 by 12 pixels of every kind that Pillow 13.0.0 writes, rows, recip
 the tiny models of `fixtures/cache`. Nothing is random: a second run changes nothing.
 """
 
+import base64
 import gzip
 import io
 import json
@@ -90,6 +91,47 @@ ROWS = [
 ]
 
 
+def tables() -> None:
+    """Archives of samples, tables in text, and (with pyarrow) column files."""
+    import tarfile
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    png = base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+    )
+    for kind, name in ((tarfile.USTAR_FORMAT, "ustar"), (tarfile.PAX_FORMAT, "pax"), (tarfile.GNU_FORMAT, "gnu")):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=kind) as tar:
+            for n in range(3):
+                key = f"a/{n:03}" if name == "ustar" else "long/" * 24 + f"{n:03}"
+                for field, content in (("json", b'{"id": %d}' % n), ("png", png), ("txt", b"a text")):
+                    member = tarfile.TarInfo(f"{key}.{field}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+        put("tar_rows", name, out.getvalue())
+    put("csv_rows", "plain", b"\0id,text\n1,a\n2,\"b\n\"\"c\"\"\"\r\n\n003,\n")
+    put("csv_rows", "tabs", b"\1id\ttext\n1\ta\n2\t\"b\"\n")
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table(
+        {
+            "id": pa.array([1, 2, None]),
+            "text": pa.array(["a", None, "c"]).dictionary_encode(),
+            "image": pa.array([{"bytes": png, "path": None}, None, {"bytes": None, "path": "x.png"}], image),
+            "more": pa.array([[1.5], [], None], pa.list_(pa.float32())),
+        }
+    )
+    for codec in ("none", "snappy", "zstd"):
+        out = io.BytesIO()
+        pq.write_table(table, out, compression=codec, row_group_size=2)
+        put("parquet_rows", codec, out.getvalue())
+    out = io.BytesIO()
+    with pa.ipc.new_stream(out, table.schema) as stream:
+        stream.write_table(table, max_chunksize=2)
+    put("parquet_rows", "stream", out.getvalue())
+
+
 def rows() -> None:
     for number, row in enumerate(ROWS):
         put("row", str(number), row)
@@ -125,6 +167,7 @@ def main() -> None:
     shutil.rmtree(SEEDS, ignore_errors=True)
     pictures()
     rows()
+    tables()
     for name, text in RECIPES.items():
         put("recipe", name, text)
     for number, text in enumerate(PATTERNS):

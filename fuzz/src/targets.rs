@@ -17,11 +17,12 @@ use djr::io::format::{
     OptionKind, OptionValue, Options, OutputFormat, Renderer, Setting as Output,
 };
 use djr::io::paths::PathWriter;
+use djr::io::source::InputAttachments;
 use djr::io::{Input, LineSource};
 use djr::models::{FastText, KenLm, SentencePiece, perplexity};
 use djr::op::{BaseParams, BuildContext, Built, Operator, Outcome, RowKey, Setting};
 use djr::recipe::{LoadOptions, RecipeSource};
-use djr::sample::{FieldPath, ImageCheck, ImageContext, Origin, Sample};
+use djr::sample::{Attachments as _, FieldPath, ImageCheck, ImageContext, Origin, Sample};
 use djr::text::python_expr::Condition;
 use djr::text::python_regex::{Pattern, Substitution};
 use serde_json::Value;
@@ -32,6 +33,9 @@ pub type Target = fn(&[u8]);
 /// Every target by its name.
 pub const TARGETS: &[(&str, Target)] = &[
     ("rows", rows),
+    ("tar_rows", tar_rows),
+    ("parquet_rows", parquet_rows),
+    ("csv_rows", csv_rows),
     ("row", row),
     ("recipe", recipe),
     ("jpeg", jpeg),
@@ -66,9 +70,34 @@ pub fn rows(bytes: &[u8]) {
         return;
     };
     let suffix = [".jsonl", ".json", "", ".jsonl.zst"][usize::from(kind % 4)];
+    rows_of(suffix, bytes);
+}
+
+/// The reader of webdataset archives.
+pub fn tar_rows(bytes: &[u8]) {
+    rows_of(".tar", bytes);
+}
+
+/// The readers of Parquet and Arrow files.
+pub fn parquet_rows(bytes: &[u8]) {
+    rows_of(".parquet", bytes);
+}
+
+/// The reader of tables in text.
+pub fn csv_rows(bytes: &[u8]) {
+    let Some((&kind, bytes)) = bytes.split_first() else {
+        return;
+    };
+    rows_of([".csv", ".tsv"][usize::from(kind % 2)], bytes);
+}
+
+/// Rows come out the same for any batch size, and so does what came with them, at once or read again.
+fn rows_of(suffix: &str, bytes: &[u8]) {
     with_file(suffix, bytes, |path| {
+        let input = Input::File(path.to_owned());
+        let attachments = InputAttachments::new(vec![input.clone()]);
         let read = |max_rows, max_bytes| {
-            let mut source = LineSource::new(vec![Input::File(path.to_owned())]);
+            let mut source = LineSource::new(vec![input.clone()]);
             let mut found = Vec::new();
             let mut at = None;
             while let Some(batch) = source.next_batch(max_rows, max_bytes)? {
@@ -76,6 +105,15 @@ pub fn rows(bytes: &[u8]) {
                     assert!(at < Some(line.origin.offset), "identities must grow");
                     at = Some(line.origin.offset);
                     let problem = line.problem.as_ref().map(|p| p.code);
+                    for attachment in &line.attached {
+                        let here = attachment.here.clone();
+                        let mut there = attachment.clone();
+                        there.here = None;
+                        let again = attachments.read(&there, 1 << 20);
+                        if let (Some(here), Ok(again)) = (here, again) {
+                            assert_eq!(here, again);
+                        }
+                    }
                     found.push((line.origin, batch.bytes(line).to_vec(), problem));
                 }
             }

@@ -2,16 +2,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_schema::DataType;
 
 use super::earlier;
 use super::keys::Kind;
 use super::model::Inputs;
 use super::nearest::did_you_mean;
+use super::patterns;
 use super::problem::{Problem, Problems};
 use super::yaml::{Entry, Issue, Node, Pos, Value};
+use crate::io::source::columns::roles::agree;
 use crate::io::source::format::{is_named_so, suffixes};
 use crate::io::source::packing::{PACKINGS, split_name};
-use crate::io::source::{FileSource, Source as _};
+use crate::io::source::{FileSource, Reading, Source as _, SourceError};
 use crate::note::{Code, Note};
 
 /// Deepest directory searched.
@@ -21,7 +26,7 @@ const MAX_DEPTH: usize = 32;
 const SHOWN: usize = 3;
 
 /// What djr reads, for hints.
-const READ: &str = "djr reads JSON Lines, JSON arrays, JSON objects and webdataset archives, also packed by gzip, zstd, bzip2 or xz";
+const READ: &str = "djr reads JSON Lines, JSON arrays, JSON objects, CSV, TSV, webdataset archives and texts, also packed by gzip, zstd, bzip2 or xz, and Parquet and Arrow files";
 
 /// How inputs are looked for.
 pub struct Finder<'a> {
@@ -29,6 +34,8 @@ pub struct Finder<'a> {
     pub search: &'a [PathBuf],
     /// `suffixes`, lower case with their dots; empty for all that can be read.
     pub suffixes: Vec<String>,
+    /// How the files will be read.
+    pub reading: Arc<Reading>,
 }
 
 /// The files of rows that paths on a command line name, in order: directories and patterns stand for
@@ -40,6 +47,7 @@ pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Note>), Probl
     let finder = Finder {
         search: &[PathBuf::new()],
         suffixes: Vec::new(),
+        reading: Arc::default(),
     };
     let (mut files, mut issues, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for path in given {
@@ -47,6 +55,7 @@ pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Note>), Probl
         finder.find_path(path, &mut found, &mut issues, &mut notes);
         files.append(&mut found);
     }
+    check_columns(&files, &mut issues);
     if issues.is_empty() {
         return Ok((files, notes));
     }
@@ -278,7 +287,7 @@ impl Finder<'_> {
         if let Some(path) = locate(written, self.search) {
             return self.expand(&path, at, files, issues, notes);
         }
-        if written.contains(['*', '?']) {
+        if patterns::is_pattern(written) {
             return self.pattern(written, at, files, issues);
         }
         // Data-Juicer's older syntax: several paths in one text, each with an optional weight.
@@ -335,8 +344,11 @@ impl Finder<'_> {
                     format!("the input {} is listed twice", path.display()),
                 ));
             } else {
-                add(path.to_owned(), at, files, issues);
+                self.add(path.to_owned(), at, files, issues);
             }
+            return;
+        }
+        if self.saved(path, at, files, issues, notes) {
             return;
         }
         let (mut found, mut passed) = (Vec::new(), PassedOver::default());
@@ -376,7 +388,7 @@ impl Finder<'_> {
         }
         found.sort();
         for path in found {
-            add(path, at, files, issues);
+            self.add(path, at, files, issues);
         }
     }
 
@@ -388,11 +400,20 @@ impl Finder<'_> {
         passed: &mut PassedOver,
     ) -> std::io::Result<()> {
         let mut written = None;
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
+        let entries: Vec<fs::DirEntry> = fs::read_dir(dir)?.collect::<Result<_, _>>()?;
+        let ends = |entry: &fs::DirEntry, suffix: &str| {
+            entry.path().extension().is_some_and(|it| it == suffix)
+        };
+        let has = |suffix: &str| entries.iter().any(|entry| ends(entry, suffix));
+        let (arrow, tar) = (has("arrow"), has("tar"));
+        for entry in &entries {
             let path = entry.path();
             let name = file_name(&path);
-            let hidden = name.starts_with(['.', '_']);
+            let hidden = name.starts_with(['.', '_']) && !self.reading.spec.hidden;
+            // What Hugging Face says of its Arrow files, and img2dataset's list of what it tried,
+            // beside the archive of what it got.
+            let about = arrow && matches!(name.as_str(), "dataset_info.json" | "state.json")
+                || tar && ends(entry, "parquet") && path.with_extension("tar").is_file();
             let record = path.extension().is_some_and(|extension| extension == "djr");
             // Links to files count, links to directories could run in circles.
             if entry.file_type()?.is_dir() {
@@ -403,7 +424,7 @@ impl Finder<'_> {
             } else if path.is_file() {
                 if hidden {
                     passed.hidden += 1;
-                } else if !self.wanted(&path, &name) {
+                } else if about || !self.wanted(&path, &name) {
                     passed.foreign += 1;
                 } else if earlier::real(path.clone()).is_some_and(|path| {
                     written
@@ -433,54 +454,137 @@ impl Finder<'_> {
         is_named_so(stem) || !stem.contains('.') && FileSource::new(path.to_owned()).check().is_ok()
     }
 
-    /// A pattern with `*` and `?` in its last part.
+    /// A pattern, below the first place where something matches.
     fn pattern(&self, written: &str, at: Pos, files: &mut Vec<PathBuf>, issues: &mut Vec<Issue>) {
-        let (dir, name) = written.rsplit_once('/').unwrap_or((".", written));
-        let dir = if dir.is_empty() { "/" } else { dir };
-        if dir.contains(['*', '?']) {
-            issues.push(
-                Issue::new(at, format!("input not found: {written}"))
-                    .hint("`*` and `?` are understood in the last part of a path only"),
-            );
-            return;
-        }
         for base in self.search {
-            let dir: PathBuf = base.join(dir).components().collect();
-            let mut found: Vec<PathBuf> = fs::read_dir(&dir)
-                .into_iter()
-                .flatten()
-                .filter_map(Result::ok)
-                .map(|entry| entry.path())
-                .filter(|path| {
-                    path.is_file()
-                        && path
-                            .file_name()
-                            .is_some_and(|n| matches(name, &n.to_string_lossy()))
-                })
-                .collect();
-            if !found.is_empty() {
-                found.sort();
-                for path in found {
-                    add(path, at, files, issues);
-                }
-                return;
+            let base = if base.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                base
+            };
+            let found = patterns::matching(base, written, self.reading.spec.hidden);
+            if found.is_empty() {
+                continue;
             }
+            for path in found {
+                let path = path.strip_prefix(".").map_or(path.clone(), Path::to_owned);
+                self.add(path, at, files, issues);
+            }
+            return;
         }
         issues.push(Issue::new(at, format!("no file matches {written}")));
     }
+
+    /// Adds a file, or says why it is no input.
+    fn add(&self, path: PathBuf, at: Pos, files: &mut Vec<PathBuf>, issues: &mut Vec<Issue>) {
+        let source = FileSource {
+            path: path.clone(),
+            reading: Arc::clone(&self.reading),
+        };
+        match source.check() {
+            Ok(()) => files.push(path),
+            Err(error) => {
+                let issue = Issue::new(at, error.to_string());
+                issues.push(if matches!(error, SourceError::Foreign { .. }) {
+                    issue.hint(READ)
+                } else {
+                    issue
+                });
+            }
+        }
+    }
+
+    /// The files of a directory that Hugging Face's `save_to_disk` wrote, in its order; false if it
+    /// is none.
+    fn saved(
+        &self,
+        dir: &Path,
+        at: Pos,
+        files: &mut Vec<PathBuf>,
+        issues: &mut Vec<Issue>,
+        notes: &mut Vec<Note>,
+    ) -> bool {
+        let json = |name: &str| -> Option<serde_json::Value> {
+            serde_json::from_slice(&fs::read(dir.join(name)).ok()?).ok()
+        };
+        if let Some(dict) = json("dataset_dict.json") {
+            let splits = dict.get("splits").and_then(|splits| splits.as_array());
+            let splits = splits
+                .into_iter()
+                .flatten()
+                .filter_map(|split| split.as_str());
+            let splits: Vec<&str> = splits.collect();
+            let split = match splits.as_slice() {
+                [] => return false,
+                [only] => only,
+                several if several.contains(&"train") => "train",
+                several => {
+                    let issue =
+                        format!("{} holds the splits {}", dir.display(), several.join(", "));
+                    issues.push(Issue::new(at, issue).hint("name the directory of one of them"));
+                    return true;
+                }
+            };
+            if splits.len() > 1 {
+                let told = format!(
+                    "of the splits {} in {}, only {split} is read",
+                    splits.join(", "),
+                    dir.display()
+                );
+                Note::new(Code::FilesPassedOver, told).add_to(notes);
+            }
+            self.expand(&dir.join(split), at, files, issues, notes);
+            return true;
+        }
+        let Some(state) = json("state.json") else {
+            return false;
+        };
+        let Some(data) = state.get("_data_files").and_then(|files| files.as_array()) else {
+            return false;
+        };
+        let indices = state
+            .get("_indices_files")
+            .and_then(|files| files.as_array());
+        if indices.is_some_and(|files| !files.is_empty()) {
+            let issue = format!("{} selects rows by _indices_files", dir.display());
+            let hint =
+                "save it again after flatten_indices(): djr reads the data files as they are";
+            issues.push(Issue::new(at, issue).hint(hint));
+            return true;
+        }
+        for file in data {
+            if let Some(name) = file.get("filename").and_then(|name| name.as_str()) {
+                self.add(dir.join(name), at, files, issues);
+            }
+        }
+        true
+    }
 }
 
-/// Adds a file, or says why it is no input.
-fn add(path: PathBuf, at: Pos, files: &mut Vec<PathBuf>, issues: &mut Vec<Issue>) {
-    match FileSource::new(path.clone()).check() {
-        Ok(()) => files.push(path),
-        Err(error) => {
-            let issue = Issue::new(at, error.to_string());
-            issues.push(if error.is_of_input() {
-                issue.hint(READ)
-            } else {
-                issue
-            });
+/// Says which files have a column of one name and of types that do not fit, if any have.
+pub fn check_columns(files: &[PathBuf], issues: &mut Vec<Issue>) {
+    let mut known: Vec<(String, DataType, &Path)> = Vec::new();
+    for path in files {
+        let Some(schema) = FileSource::new(path.clone()).columns() else {
+            continue;
+        };
+        for field in schema.fields() {
+            let first = known.iter().find(|(name, _, _)| name == field.name());
+            match first {
+                None => known.push((field.name().clone(), field.data_type().clone(), path)),
+                Some((name, data_type, first)) if !agree(data_type, field.data_type()) => {
+                    let issue = format!(
+                        "the column '{name}' is {data_type} in {} and {} in {}",
+                        first.display(),
+                        field.data_type(),
+                        path.display()
+                    );
+                    let hint = "write one of them with the type of the other first";
+                    issues.push(Issue::new(Pos::default(), issue).hint(hint));
+                    return;
+                }
+                Some(_) => {}
+            }
         }
     }
 }
@@ -563,46 +667,4 @@ pub fn locate(written: &str, search: &[PathBuf]) -> Option<PathBuf> {
         .iter()
         .map(|base| base.join(written).components().collect::<PathBuf>())
         .find(|path| path.exists())
-}
-
-/// Whether `name` matches a pattern of `*` (any text) and `?` (any one character).
-fn matches(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let name: Vec<char> = name.chars().collect();
-    let (mut p, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while let Some(&c) = name.get(n) {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(&want) if want == '?' || want == c => {
-                p += 1;
-                n += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    p = at + 1;
-                    n = from + 1;
-                    star = Some((at, from + 1));
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern
-        .get(p..)
-        .is_some_and(|rest| rest.iter().all(|&c| c == '*'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_match_names() {
-        assert!(matches("*.jsonl", "a.jsonl") && matches("part-?.*", "part-1.json"));
-        assert!(matches("*a*b", "xaxxab") && !matches("*.jsonl", "a.json") && !matches("?", ""));
-    }
 }

@@ -157,6 +157,27 @@ pub const KEYS: &[KeyDef] = &[
         "In webdataset archives, the field that becomes the text, such as `json.caption`, instead of the `txt` member.",
     ),
     key(
+        "input.columns",
+        Kind::TextList,
+        "[]",
+        Role::Own,
+        "The columns of column files that are read; all if empty.",
+    ),
+    key(
+        "input.images_from",
+        Kind::Text,
+        "",
+        Role::Own,
+        "The column of column files that images are taken from, instead of what their names and types say.",
+    ),
+    key(
+        "input.csv",
+        Kind::Map,
+        "{}",
+        Role::Own,
+        "How tables in text are read: `delimiter`, if cells are not separated by commas (in a TSV, tabs).",
+    ),
+    key(
         "input.hidden",
         Kind::Bool,
         "false",

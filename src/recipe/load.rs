@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::inputs::{Finder, locate};
+use super::inputs::{Finder, check_columns, locate};
 use super::keys::{self, KEYS, Keys, Role, bytes};
 use super::model::{Inputs, OutputSpec, Recipe, RecipeSpec, Step, Target};
 use super::nearest::{did_you_mean, nearest};
@@ -13,6 +14,7 @@ use super::process::{self, Surroundings};
 use super::yaml::{self, Entry, Issue, Node, Pos, Value};
 use super::{LoadOptions, RecipeSource};
 use crate::io::format::OutputFormat;
+use crate::io::source::Reading;
 use crate::note::{Code, Note};
 use crate::op::{self, BaseParams};
 
@@ -316,8 +318,9 @@ impl Loader<'_> {
         recipe.nltk_data = (self.options.env)("NLTK_DATA")
             .map(|dirs| std::env::split_paths(&dirs).collect())
             .unwrap_or_default();
+        recipe.input.delimiter = self.delimiter();
         recipe.image_root = self.image_root();
-        recipe.inputs = self.inputs();
+        recipe.inputs = self.inputs(recipe.reading());
         recipe.outputs = self.outputs(&recipe.inputs);
         recipe.steps = self.steps(&recipe);
         self.note_candidates(&recipe);
@@ -383,6 +386,36 @@ impl Loader<'_> {
         }
     }
 
+    /// What `input.csv` says.
+    fn delimiter(&mut self) -> Option<char> {
+        let node = self.node("input.csv")?;
+        let Value::Map(entries) = &node.value else {
+            return None;
+        };
+        let mut delimiter = None;
+        let mut issues = Vec::new();
+        for entry in entries {
+            let expected = match (entry.key.as_str(), &entry.node.value) {
+                (_, Value::Null) => continue,
+                ("delimiter", Value::Str(text)) => {
+                    let mut letters = text.chars();
+                    match (letters.next(), letters.next()) {
+                        (Some(only), None) if only.is_ascii() && !"\"\r\n".contains(only) => {
+                            delimiter = Some(only);
+                            continue;
+                        }
+                        _ => "'delimiter': expected one ASCII character".to_owned(),
+                    }
+                }
+                ("delimiter", _) => "'delimiter': expected one ASCII character".to_owned(),
+                (key, _) => format!("unknown key 'input.csv.{key}'"),
+            };
+            issues.push(Issue::new(entry.at, expected).hint("write {delimiter: ';'}"));
+        }
+        self.issues.append(&mut issues);
+        delimiter
+    }
+
     fn image_root(&mut self) -> Option<PathBuf> {
         let at = self.node("image_root")?.at;
         let written = self.keys.text("image_root");
@@ -405,7 +438,7 @@ impl Loader<'_> {
         found
     }
 
-    fn inputs(&mut self) -> Inputs {
+    fn inputs(&mut self, reading: Reading) -> Inputs {
         let suffixes = self
             .keys
             .texts("suffixes")
@@ -422,6 +455,7 @@ impl Loader<'_> {
         let finder = Finder {
             search: &self.search,
             suffixes,
+            reading: Arc::new(reading),
         };
         let (mut issues, mut notes) = (Vec::new(), Vec::new());
         let inputs = match &self.options.input {
@@ -433,6 +467,7 @@ impl Loader<'_> {
                 let finder = Finder {
                     search: &here,
                     suffixes: finder.suffixes,
+                    reading: finder.reading,
                 };
                 let mut files = Vec::new();
                 for path in given {
@@ -447,6 +482,9 @@ impl Loader<'_> {
                 &mut notes,
             ),
         };
+        if let Inputs::Files(files) = &inputs {
+            check_columns(files, &mut issues);
+        }
         self.issues.append(&mut issues);
         for note in notes {
             note.add_to(&mut self.notes);

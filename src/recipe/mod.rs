@@ -11,6 +11,7 @@ mod load;
 mod model;
 mod nearest;
 mod outputs;
+mod patterns;
 pub mod peer_ops;
 mod problem;
 mod process;

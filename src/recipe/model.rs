@@ -441,7 +441,9 @@ impl<S> Recipe<S> {
                 text_from: Some(keys.text("input.text_from")).filter(|field| !field.is_empty()),
                 hidden: keys.flag("input.hidden"),
                 on_broken_input: keys.word("input.on_broken_input"),
-                ..InputSpec::default()
+                columns: Some(keys.texts("input.columns")).filter(|columns| !columns.is_empty()),
+                images_from: Some(keys.text("input.images_from")).filter(|field| !field.is_empty()),
+                delimiter: None,
             },
             text_keys: keys.texts("text_keys"),
             image_key: keys.text("image_key"),

@@ -541,7 +541,6 @@ fn inputs_are_found() {
     }
     for (dataset, expected) in [
         ("np: 1", "dataset_path is missing"),
-        ("dataset_path: data/n.txt", "this is plain text"),
         (
             "dataset_path: data\nsuffixes: [.csv]",
             "no input in the directory",

@@ -520,6 +520,15 @@ impl Sample {
         Some(spoken == images)
     }
 
+    /// Whether the image field is a text that holds a list: its paths are read, but nothing else is
+    /// written in its place.
+    #[must_use]
+    pub fn image_field_is_quoted(&self) -> bool {
+        let index = self.find(&self.context.image_key);
+        let text = index.and_then(|index| self.text_of(index, "").ok().flatten());
+        text.is_some_and(|text| list_in_text(&text).is_some())
+    }
+
     /// Whether the image field is a list (and not a single path).
     #[must_use]
     pub fn image_field_is_list(&self) -> bool {
@@ -777,7 +786,10 @@ impl Sample {
         let paths = match self.value_of(index)? {
             Value::Null => Vec::new(),
             Value::String(path) if path.is_empty() => Vec::new(),
-            Value::String(path) => vec![path],
+            Value::String(path) => match list_in_text(&path) {
+                Some(paths) => paths,
+                None => vec![path],
+            },
             Value::Array(items) => items
                 .into_iter()
                 // A column of images has places without one.
@@ -825,6 +837,12 @@ impl Sample {
             })
             .collect()
     }
+}
+
+/// The paths of a list that stands in a text, as a table's cell has it.
+fn list_in_text(text: &str) -> Option<Vec<String>> {
+    text.starts_with('[')
+        .then(|| serde_json::from_str(text).ok())?
 }
 
 /// JSON's own white space.

@@ -148,21 +148,20 @@ fn the_cut_of_rows_into_files_does_not_matter_to_printed_objects() {
 fn what_holds_no_rows_is_refused_before_anything_is_written() {
     let scratch = Scratch::new();
     scratch.write("r.yaml", RECIPE);
-    let parquet: &[u8] = b"PAR1\x15\x04\x15\x10PAR1";
+    let orc: &[u8] = b"ORC\x15\x04\x15\x10ORC";
     for (name, content, what) in [
-        ("in.jsonl", parquet.to_vec(), "an Apache Parquet file"),
-        ("in.parquet", parquet.to_vec(), "an Apache Parquet file"),
+        ("in.jsonl", orc.to_vec(), "an Apache ORC file"),
+        ("in.parquet", orc.to_vec(), "an Apache ORC file"),
         (
             "in.jsonl.gz",
-            gzip(parquet),
-            "an Apache Parquet file packed by gzip",
+            gzip(orc),
+            "an Apache ORC file packed by gzip",
         ),
         (
             "in.json",
             b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(),
             "a PNG image",
         ),
-        ("in.csv", b"id,text\n1,one\n".to_vec(), "a CSV file"),
         ("in", b"Rows\n====\n".to_vec(), "a text without JSON"),
         (
             "in.jsonl",
@@ -472,7 +471,7 @@ fn of_a_directory_only_rows_are_read() {
         ("d/.hidden.jsonl", b"{\"id\": 90}\n".to_vec()),
         ("d/_SUCCESS", Vec::new()),
         ("d/sub/.cache/x.jsonl", b"{\"id\": 91}\n".to_vec()),
-        ("d/table.parquet", b"PAR1".to_vec()),
+        ("d/table.orc", b"ORC".to_vec()),
         ("d/README.md", b"# Rows\n".to_vec()),
     ] {
         fs::write(scratch.path(name), content).unwrap();

@@ -136,6 +136,7 @@ impl JsonlRenderer {
             .iter()
             .zip(images)
             .any(|(new, image)| new != image.written());
+        let changes = changes && !sample.image_field_is_quoted();
         let list = sample.image_field_is_list();
         Ok(changes.then(|| Box::new(ImagePaths { paths, list }) as Box<dyn JsonText>))
     }

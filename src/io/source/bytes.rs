@@ -86,6 +86,23 @@ impl Bytes {
         self.position
     }
 
+    /// The file that they are, from its beginning.
+    ///
+    /// # Errors
+    /// If they are no file that is not packed.
+    pub fn into_file(self) -> io::Result<File> {
+        match self.origin {
+            Origin::Plain(mut file) => {
+                file.seek(SeekFrom::Start(0))?;
+                Ok(file)
+            }
+            Origin::Stream(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it can be read only as a file of its own, not packed and not through a pipe",
+            )),
+        }
+    }
+
     /// Once all is read: whether the last line has no newline at its end.
     #[must_use]
     pub fn ends_without_newline(&self) -> bool {

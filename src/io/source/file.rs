@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow_schema::SchemaRef;
+
 use super::bytes::Origin;
 use super::opened::Opened;
 use super::packing::split_name;
@@ -43,6 +45,32 @@ impl FileSource {
             Origin::Stream(Box::new(file))
         };
         Opened::new(&self.name(), &file_name, origin, &self.reading)
+    }
+
+    /// The columns of its rows, if it is a column file.
+    #[must_use]
+    pub fn columns(&self) -> Option<SchemaRef> {
+        let opened = self.path.is_file().then(|| self.look().ok())??;
+        let format = opened.format();
+        if !format.needs_file() {
+            return None;
+        }
+        let file = opened.into_bytes().into_file().ok()?;
+        Some(format.batches(file).ok()??.schema())
+    }
+
+    fn rows(&self, opened: Opened) -> Result<Box<dyn RowReader>, SourceError> {
+        let what = opened.format().name().to_owned();
+        opened.rows(&self.reading).map_err(|error| {
+            if error.raw_os_error().is_some() {
+                return self.failed(error);
+            }
+            SourceError::Invalid {
+                name: self.name(),
+                what: format!("{what} that cannot be read"),
+                error,
+            }
+        })
     }
 
     fn failed(&self, error: io::Error) -> SourceError {
@@ -93,7 +121,10 @@ impl Source for FileSource {
         let metadata = std::fs::metadata(&self.path).map_err(|e| self.failed(e))?;
         // What is read from a pipe is gone.
         if metadata.is_file() || metadata.is_dir() {
-            self.look()?;
+            let opened = self.look()?;
+            if opened.format().needs_file() && self.on_broken() == OnBrokenInput::Fail {
+                self.rows(opened)?;
+            }
         }
         Ok(())
     }
@@ -113,8 +144,7 @@ impl Source for FileSource {
     }
 
     fn open(&self, split: Split) -> Result<Box<dyn RowReader>, SourceError> {
-        let rows = self.look()?.rows(&self.reading);
-        rows.and_then(|rows| split.of(rows))
-            .map_err(|e| self.failed(e))
+        let rows = self.rows(self.look()?)?;
+        split.of(rows).map_err(|e| self.failed(e))
     }
 }

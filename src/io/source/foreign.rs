@@ -1,19 +1,15 @@
 //! What a file is that holds no rows djr reads, told by its first bytes and its name.
 
 /// How a kind of file begins: at which byte with what, and what it is called.
-const MAGIC: [(usize, &[u8], &str); 32] = [
-    (0, b"PAR1", "an Apache Parquet file"),
+const MAGIC: [(usize, &[u8], &str); 28] = [
     (0, b"PARE", "an encrypted Apache Parquet file"),
-    (0, b"ARROW1", "an Apache Arrow file"),
     (0, b"FEA1", "a Feather file"),
-    (0, &[0xFF, 0xFF, 0xFF, 0xFF], "an Apache Arrow stream"),
     (0, b"ORC", "an Apache ORC file"),
     (0, b"Obj\x01", "an Apache Avro file"),
     (0, b"PK\x03\x04", "a zip archive (or an office document)"),
     (0, b"PK\x05\x06", "an empty zip archive"),
     (0, b"7z\xBC\xAF\x27\x1C", "a 7z archive"),
     (0, b"Rar!\x1A\x07", "a RAR archive"),
-    (0, &[0x04, 0x22, 0x4D, 0x18], "an lz4 file"),
     (0, b"LZIP", "an lzip file"),
     (0, b"\xFF\x06\x00\x00sNaPpY", "a snappy file"),
     (0, b"SQLite format 3\0", "an SQLite database"),

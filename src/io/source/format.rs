@@ -6,7 +6,12 @@ use std::io;
 
 use super::Reading;
 use super::bytes::Bytes;
+use super::columns::Batches;
+use super::columns::ipc::Arrow;
+use super::columns::parquet::Parquet;
+use super::csv::{Csv, Tsv};
 use super::lines::Lines;
+use super::text::Text;
 use super::values::{Array, Objects};
 use super::webdataset::WebDataset;
 use crate::sample::{Attachment, RowError};
@@ -31,8 +36,26 @@ pub trait Format: Sync {
     /// If it cannot be read at all.
     fn open(&self, bytes: Bytes, reading: &Reading) -> io::Result<Box<dyn RowReader>>;
 
+    /// The columns of a file of this format, if it has such.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn batches(&self, _file: File) -> io::Result<Option<Box<dyn Batches>>> {
+        Ok(None)
+    }
+
+    /// Whether files of this format in a directory are rows.
+    fn in_directories(&self) -> bool {
+        true
+    }
+
     /// Whether it is told by its first bytes, whatever may be taken for text in them.
     fn is_binary(&self) -> bool {
+        false
+    }
+
+    /// Whether it is read from anywhere in a file, so that it can be neither packed nor a pipe.
+    fn needs_file(&self) -> bool {
         false
     }
 
@@ -53,15 +76,35 @@ pub trait Format: Sync {
 
 /// Every format, in the order in which an input is asked whether it is one. Lines are last: what
 /// has rows and is nothing else is read line by line, so that a broken line costs itself only.
-pub static FORMATS: [&dyn Format; 4] = [&WebDataset, &Array, &Objects, &Lines];
+pub static FORMATS: [&dyn Format; 9] = [
+    &Parquet,
+    &Arrow,
+    &WebDataset,
+    &Csv,
+    &Tsv,
+    &Text,
+    &Array,
+    &Objects,
+    &Lines,
+];
 
 /// What recipes call the formats, and `auto`.
-pub const WORDS: &[&str] = &["auto", "jsonl", "json", "webdataset"];
+pub const WORDS: &[&str] = &[
+    "auto",
+    "jsonl",
+    "json",
+    "csv",
+    "tsv",
+    "parquet",
+    "arrow",
+    "webdataset",
+    "text",
+];
 
-/// The suffixes of the files that hold rows, without those of packings.
+/// The suffixes of the files of a directory that hold rows, without those of packings.
 pub fn suffixes() -> impl Iterator<Item = &'static str> {
-    let suffixes = |format: &&'static dyn Format| format.suffixes().iter().copied();
-    FORMATS.iter().flat_map(suffixes)
+    let formats = FORMATS.iter().filter(|format| format.in_directories());
+    formats.flat_map(|format| format.suffixes().iter().copied())
 }
 
 /// Whether a file called `name` (without the suffix of a packing) says that it holds rows.
@@ -69,6 +112,17 @@ pub fn suffixes() -> impl Iterator<Item = &'static str> {
 pub fn is_named_so(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     suffixes().any(|suffix| name.ends_with(suffix))
+}
+
+/// Whether it says that it holds rows in JSON.
+#[must_use]
+pub fn is_named_json(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let json = FORMATS
+        .iter()
+        .filter(|format| matches!(format.word(), "json" | "jsonl"));
+    json.flat_map(|format| format.suffixes())
+        .any(|suffix| name.ends_with(suffix))
 }
 
 /// How an input begins.
@@ -130,6 +184,9 @@ pub struct Place {
 
 /// Reads the rows of one input.
 pub trait RowReader: Send {
+    /// Its first row has the identity `base` among the rows of all inputs.
+    fn begin(&mut self, _base: u64) {}
+
     /// Appends the next row to `data`: without a newline, on one line, and only the start of one
     /// that has more than `limit` bytes. `None` behind the last.
     ///

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
 
 use super::bytes::Bytes;
-use super::format::{Format, FoundRow, Place, Recognised, RowReader, Start, is_named_so};
+use super::format::{Format, FoundRow, Place, Recognised, RowReader, Start, is_named_json};
 use super::{Reading, foreign, keep_start, too_long};
 
 /// JSON Lines.
@@ -34,7 +34,7 @@ impl Format for Lines {
         // Nothing at all, values that are no objects, or what was meant to be rows: they are told one
         // by one.
         let unnamed = foreign::named(start.name).is_none();
-        let meant = is_named_so(start.name) && !foreign::is_binary(start.bytes);
+        let meant = is_named_json(start.name) && !foreign::is_binary(start.bytes);
         if unnamed && is_value(start.bytes) || meant {
             Recognised::Yes
         } else {

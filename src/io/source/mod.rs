@@ -10,6 +10,8 @@
 
 pub mod attached;
 pub mod bytes;
+pub mod columns;
+pub mod csv;
 pub mod file;
 pub mod foreign;
 pub mod format;
@@ -20,12 +22,14 @@ pub mod packing;
 pub mod reading;
 mod rows;
 pub mod stdin;
+pub mod text;
 pub mod values;
 pub mod webdataset;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use attached::InputAttachments;
 pub use bytes::read_some;
@@ -183,6 +187,10 @@ impl RowReader for Until {
         self.reader.place()
     }
 
+    fn begin(&mut self, base: u64) {
+        self.reader.begin(base);
+    }
+
     fn skip_to(&mut self, place: Place) -> io::Result<()> {
         self.reader.skip_to(place)
     }
@@ -213,6 +221,15 @@ impl Input {
             Self::File(path) => Some(path),
             Self::Data(file) => Some(&file.path),
             Self::Stdin | Self::Given(_) => None,
+        }
+    }
+
+    /// How its rows are understood.
+    #[must_use]
+    pub fn reading(&self) -> Arc<Reading> {
+        match self {
+            Self::Data(file) => Arc::clone(&file.reading),
+            Self::File(_) | Self::Stdin | Self::Given(_) => Arc::default(),
         }
     }
 
@@ -302,6 +319,16 @@ pub enum SourceError {
         bytes: u64,
         /// Rows before the damage.
         rows: u64,
+        /// What was found.
+        error: io::Error,
+    },
+    /// It is what it seems to be and cannot be read.
+    #[error("{name}: {what}: {error}")]
+    Invalid {
+        /// The input's name.
+        name: String,
+        /// What it is.
+        what: String,
         /// What was found.
         error: io::Error,
     },
@@ -562,15 +589,12 @@ mod tests {
     fn what_holds_no_rows_is_refused_as_what_it_is() {
         let latin = b"caf\xE9 \xFF\xFE, au lait\n".repeat(10);
         for (suffix, content, what) in [
-            (".jsonl", &b"PAR1\x15\x04"[..], "Parquet"),
-            (".parquet", b"PAR1\x15\x04", "Parquet"),
-            (".json", b"ARROW1\0\0", "Arrow"),
+            (".jsonl", &b"ORC\x15\x04"[..], "ORC"),
+            (".parquet", b"ORC\x15\x04", "ORC"),
             (".jsonl", b"SQLite format 3\0", "SQLite"),
             (".jsonl", b"\x89PNG\r\n\x1a\n", "PNG"),
             (".jsonl", b"\0\x01\x02\x03\0\x07", "binary"),
             (".jsonl", &latin, "binary"),
-            (".csv", b"id,text\n1,a\n", "CSV"),
-            (".md", b"# Rows\n\n[a link](b)\n{x}\n", "Markdown"),
             ("", b"[section]\nkey = 1\n", "text without JSON"),
         ] {
             let file = file(suffix, content);

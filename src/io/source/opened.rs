@@ -66,6 +66,9 @@ impl Opened {
             format.is_binary() && wanted.map_or_else(yes, |word| format.word() == word)
         };
         if let Some(format) = FORMATS.iter().find(binary) {
+            if format.needs_file() && packing.is_some() {
+                return Err(refused(format.name().to_owned()));
+            }
             return Ok(Self {
                 format: *format,
                 bytes: Bytes::new(origin, head),

@@ -1,6 +1,6 @@
 //! How files are packed, told by their first bytes; the one table of packed suffixes.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 
 use super::READ_BLOCK;
 
@@ -22,7 +22,7 @@ pub struct Packing {
 }
 
 /// All of them. Several members or frames one after the other are one stream.
-pub static PACKINGS: [Packing; 4] = [
+pub static PACKINGS: [Packing; 5] = [
     Packing {
         name: "gzip",
         suffixes: &[".gz"],
@@ -54,7 +54,41 @@ pub static PACKINGS: [Packing; 4] = [
             Ok(Box::new(reader))
         },
     },
+    Packing {
+        name: "lz4",
+        suffixes: &[".lz4"],
+        begins: |head| head.starts_with(&[0x04, 0x22, 0x4D, 0x18]),
+        unpack: |bytes| {
+            let bytes = BufReader::with_capacity(READ_BLOCK, bytes);
+            let frames = Some(lz4_flex::frame::FrameDecoder::new(bytes));
+            Ok(Box::new(Lz4 { frames }))
+        },
+    },
 ];
+
+/// The frames of an lz4 file, one after the other.
+struct Lz4 {
+    frames: Option<lz4_flex::frame::FrameDecoder<BufReader<Stream>>>,
+}
+
+impl Read for Lz4 {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(frames) = &mut self.frames {
+            let read = frames.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let mut rest = match self.frames.take() {
+                Some(frames) => frames.into_inner(),
+                None => break,
+            };
+            if !rest.fill_buf()?.is_empty() {
+                self.frames = Some(lz4_flex::frame::FrameDecoder::new(rest));
+            }
+        }
+        Ok(0)
+    }
+}
 
 /// A frame of data, or one that readers pass over, which some packers put first.
 fn is_zstd(head: &[u8]) -> bool {

@@ -35,8 +35,6 @@ pub struct InputSpec {
     pub on_broken_input: OnBrokenInput,
     /// What separates the cells of a csv file, if not a comma (or a tab in a tsv).
     pub delimiter: Option<char>,
-    /// Types of csv cells are inferred as Data-Juicer does.
-    pub infer_types: bool,
 }
 
 impl InputSpec {

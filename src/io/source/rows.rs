@@ -170,11 +170,12 @@ impl LineSource {
                     let begin = std::mem::take(&mut self.begin);
                     let fresh = begin == Place::default();
                     match source.open(Split::from(begin)) {
-                        Ok(reader) => {
+                        Ok(mut reader) => {
                             // What every file has again counts once.
                             if fresh && self.current > 0 {
                                 self.base = self.base.wrapping_sub(reader.preamble());
                             }
+                            reader.begin(self.base);
                             *closed = Some(reader);
                             None
                         }

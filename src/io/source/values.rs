@@ -7,7 +7,7 @@
 use std::io;
 
 use super::bytes::Bytes;
-use super::format::{Format, FoundRow, Place, Recognised, RowReader, Start, is_named_so};
+use super::format::{Format, FoundRow, Place, Recognised, RowReader, Start, is_named_json};
 use super::{Reading, keep_start, too_long};
 use crate::sample::RowError;
 
@@ -113,7 +113,7 @@ fn unless_all_was_seen(start: &Start<'_>, nothing_visible: bool) -> Recognised {
 }
 
 fn is_named_lines(name: &str) -> bool {
-    is_named_so(name) && !name.to_ascii_lowercase().ends_with(".json")
+    is_named_json(name) && !name.to_ascii_lowercase().ends_with(".json")
 }
 
 /// One past the last byte of the value that `text` begins with; `None` if it does not end there.

@@ -1,0 +1,2 @@
+#![no_main]
+djr_fuzz::target!(csv_rows);

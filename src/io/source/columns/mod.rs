@@ -1,0 +1,506 @@
+//! Rows of column files: Parquet, and Arrow's files and streams.
+//!
+//! Operators see a row as JSON ([`view`]); what a column is to a row says [`roles`]. A row's identity
+//! is its ordinal. Columns of bytes that are no images are not read.
+
+pub mod ipc;
+pub mod parquet;
+pub mod roles;
+pub mod view;
+
+use std::io;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, DataType, SchemaRef};
+use bytes::Bytes;
+
+use super::format::{FoundRow, Place, RowReader};
+use super::{OnBrokenInput, Reading, too_long};
+use crate::sample::{Attachment, Locator, RowError, push_string};
+use roles::Role;
+
+/// About how many bytes of values are decoded at a time.
+pub const BATCH_BYTES: u64 = 4 << 20;
+
+/// Batches of the rows of a column file, in order.
+pub trait Batches: Send {
+    /// All columns of the file.
+    fn schema(&self) -> SchemaRef;
+
+    /// How many rows there are; `None` if that takes reading them.
+    fn rows(&self) -> Option<u64>;
+
+    /// How many bytes the file has.
+    fn bytes(&self) -> u64;
+
+    /// Only these columns are wanted from now on.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    fn project(&mut self, columns: Vec<usize>) -> io::Result<()>;
+
+    /// The next batch; `None` behind the last row.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    fn next(&mut self) -> io::Result<Option<RecordBatch>>;
+
+    /// Goes on at row `row`.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    fn seek(&mut self, row: u64) -> io::Result<()>;
+
+    /// The end of the piece of the file that row `row` lies in, which is damaged as a whole.
+    fn piece_end(&self, row: u64) -> u64;
+}
+
+/// What a library says of a file that it cannot read.
+pub fn broken(error: impl Into<ArrowError>) -> io::Error {
+    match error.into() {
+        ArrowError::IoError(_, error) if error.raw_os_error().is_some() => error,
+        other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
+    }
+}
+
+/// The rows of a column file.
+pub struct ColumnReader {
+    batches: Box<dyn Batches>,
+    /// The columns that are read, in the order of the file.
+    columns: Vec<Column>,
+    reading: Reading,
+    batch: Option<RecordBatch>,
+    /// The next row of the batch.
+    at: usize,
+    /// The next row of the file.
+    row: u64,
+    /// The identity of the file's first row.
+    base: u64,
+    /// Rows up to here are known to be whole.
+    sound: u64,
+    /// Rows up to here are known to be damaged, and why.
+    broken: Option<(u64, String)>,
+}
+
+/// A column that is read.
+struct Column {
+    name: String,
+    role: Role,
+    /// Its place in the file.
+    number: u32,
+}
+
+impl ColumnReader {
+    /// The rows of `batches`.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn new(mut batches: Box<dyn Batches>, reading: &Reading) -> io::Result<Self> {
+        let schema = batches.schema();
+        let all = roles::roles(&schema, reading);
+        let columns: Vec<Column> = (0..)
+            .zip(schema.fields().iter().zip(all))
+            .filter(|(_, (_, role))| !matches!(role, Role::Carried | Role::Left))
+            .map(|(number, (field, role))| Column {
+                name: field.name().clone(),
+                role,
+                number,
+            })
+            .collect();
+        batches.project(
+            columns
+                .iter()
+                .map(|column| column.number as usize)
+                .collect(),
+        )?;
+        Ok(Self {
+            batches,
+            columns,
+            reading: reading.clone(),
+            batch: None,
+            at: 0,
+            row: 0,
+            base: 0,
+            sound: 0,
+            broken: None,
+        })
+    }
+
+    /// Makes sure that a row is at hand; false behind the last.
+    fn fill(&mut self) -> io::Result<bool> {
+        loop {
+            if self
+                .batch
+                .as_ref()
+                .is_some_and(|batch| self.at < batch.num_rows())
+            {
+                return Ok(true);
+            }
+            if self.batches.rows().is_some_and(|rows| self.row >= rows) {
+                return Ok(false);
+            }
+            self.at = 0;
+            self.batch = self.batches.next()?;
+            if self.batch.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Reads the piece ahead once, to know whether it is whole before a row of it goes anywhere.
+    fn look_ahead(&mut self) -> io::Result<()> {
+        let damaged = self.broken.as_ref().is_some_and(|(end, _)| self.row < *end);
+        if self.reading.spec.on_broken_input == OnBrokenInput::Fail
+            || self.row < self.sound
+            || damaged
+            || self.batches.rows().is_none_or(|rows| self.row >= rows)
+        {
+            return Ok(());
+        }
+        let end = self.batches.piece_end(self.row);
+        let mut seen = self.row;
+        let outcome = loop {
+            if seen >= end {
+                break Ok(());
+            }
+            match self.batches.next() {
+                Ok(Some(batch)) => seen += batch.num_rows() as u64,
+                Ok(None) => break Ok(()),
+                Err(error) if error.raw_os_error().is_some() => return Err(error),
+                Err(error) => break Err(error.to_string()),
+            }
+        };
+        self.batch = None;
+        self.at = 0;
+        match outcome {
+            Ok(()) => {
+                self.sound = end;
+                self.batches.seek(self.row)
+            }
+            Err(why) => {
+                self.broken = Some((end, why));
+                Ok(())
+            }
+        }
+    }
+
+    /// A row of a damaged piece, if the next one is.
+    fn damaged(&mut self) -> io::Result<Option<FoundRow>> {
+        let Some((end, why)) = self.broken.take_if(|(end, _)| self.row < *end) else {
+            return Ok(None);
+        };
+        let row = self.row;
+        self.row += 1;
+        let problem = RowError::new(
+            "row_group_broken",
+            format!("its part of the file is damaged: {why}"),
+        );
+        if self.row < end {
+            self.broken = Some((end, why));
+        } else {
+            self.batches.seek(self.row)?;
+        }
+        Ok(Some(FoundRow::plain(row, self.row, Some(problem))))
+    }
+
+    fn write(&self, batch: &RecordBatch, data: &mut Vec<u8>) -> Vec<Attachment> {
+        let mut attached = Vec::new();
+        let mut first = true;
+        data.push(b'{');
+        for (column, values) in self.columns.iter().zip(batch.columns()) {
+            match column.role {
+                Role::Field => {
+                    view::name(&column.name, &mut first, data);
+                    view::write_value(values, self.at, data);
+                }
+                Role::ImageBytes => self.named_images(column, values, batch, &mut attached),
+                Role::Image | Role::Content | Role::Carried | Role::Left => {}
+            }
+        }
+        let is_image = |column: &&Column| matches!(column.role, Role::Image | Role::Content);
+        if self.columns.iter().any(|column| is_image(&column)) {
+            view::name(&self.reading.image_key, &mut first, data);
+            data.push(b'[');
+            let start = data.len();
+            for (column, values) in self.columns.iter().zip(batch.columns()) {
+                if column.role == Role::Content {
+                    if let Some(content) = bytes_at(values, self.at) {
+                        self.image(column, (0, Some(content), None), data, &mut attached);
+                    }
+                } else if column.role == Role::Image {
+                    self.images(column, values, data, &mut attached);
+                }
+            }
+            // What separates the first from none before it.
+            if data.len() > start {
+                data.truncate(data.len() - 2);
+            }
+            data.push(b']');
+        }
+        data.push(b'}');
+        attached
+    }
+
+    /// The images of a cell of Hugging Face's type, each with a separator behind it.
+    fn images(
+        &self,
+        column: &Column,
+        values: &ArrayRef,
+        data: &mut Vec<u8>,
+        attached: &mut Vec<Attachment>,
+    ) {
+        if values.is_null(self.at) {
+            return;
+        }
+        let list = list_at(values, self.at);
+        let (items, range) = match &list {
+            Some(items) => (items, 0..items.len()),
+            None => (values, self.at..self.at + 1),
+        };
+        let Some(parts) = items.as_struct_opt() else {
+            return;
+        };
+        let content = parts.column_by_name("bytes");
+        let path = parts.column_by_name("path");
+        for (element, at) in (0..).zip(range) {
+            if parts.is_null(at) {
+                data.extend_from_slice(b"null, ");
+                continue;
+            }
+            let content = content.and_then(|column| bytes_at(column, at));
+            let path = path.and_then(|column| text_at(column, at));
+            self.image(column, (element, content, path), data, attached);
+        }
+    }
+
+    /// One image: its name, a separator, and where it lies.
+    fn image(
+        &self,
+        column: &Column,
+        (element, content, path): (u32, Option<Bytes>, Option<&str>),
+        data: &mut Vec<u8>,
+        attached: &mut Vec<Attachment>,
+    ) {
+        let made;
+        let name = if let Some(path) = path {
+            path
+        } else {
+            let identity = self.base.wrapping_add(self.row);
+            let which = match attached.len() {
+                0 => String::new(),
+                number => format!("-{number}"),
+            };
+            let ending = content.as_deref().map_or("", ending);
+            made = format!("row-{identity}{which}{ending}");
+            &made
+        };
+        push_string(name, data);
+        data.extend_from_slice(b", ");
+        if let Some(content) = content {
+            attached.push(Attachment {
+                name: name.into(),
+                input: 0,
+                at: Locator::Cell {
+                    row: self.row,
+                    column: column.number,
+                    element,
+                },
+                as_stored: false,
+                is_image: true,
+                here: Some(content),
+            });
+        }
+    }
+
+    /// Data-Juicer's rule: image `i` is element `i` of the bytes, if it has any.
+    fn named_images(
+        &self,
+        column: &Column,
+        values: &ArrayRef,
+        batch: &RecordBatch,
+        attached: &mut Vec<Attachment>,
+    ) {
+        let is_list = |column: &&Column| column.name == self.reading.image_key;
+        let names = self.columns.iter().position(|column| is_list(&column));
+        let names = names.and_then(|number| list_at(batch.columns().get(number)?, self.at));
+        let (Some(names), Some(contents)) = (names, list_at(values, self.at)) else {
+            return;
+        };
+        for (element, at) in (0..).zip(0..names.len().min(contents.len())) {
+            if let (Some(name), Some(content)) = (text_at(&names, at), bytes_at(&contents, at)) {
+                attached.push(Attachment {
+                    name: name.into(),
+                    input: 0,
+                    at: Locator::Cell {
+                        row: self.row,
+                        column: column.number,
+                        element,
+                    },
+                    as_stored: true,
+                    is_image: true,
+                    here: Some(content),
+                });
+            }
+        }
+    }
+}
+
+impl RowReader for ColumnReader {
+    fn begin(&mut self, base: u64) {
+        self.base = base;
+    }
+
+    fn next(&mut self, data: &mut Vec<u8>, limit: usize) -> io::Result<Option<FoundRow>> {
+        self.look_ahead()?;
+        if let Some(row) = self.damaged()? {
+            return Ok(Some(row));
+        }
+        if !self.fill()? {
+            return Ok(None);
+        }
+        let start = data.len();
+        let attached = match &self.batch {
+            Some(batch) => self.write(batch, data),
+            None => Vec::new(),
+        };
+        let row = self.row;
+        self.at += 1;
+        self.row += 1;
+        let length = data.len() - start;
+        let problem = (length > limit).then(|| too_long(length as u64, limit));
+        if problem.is_some() {
+            super::keep_start(data, start);
+        }
+        Ok(Some(FoundRow {
+            offset: row,
+            number: self.row,
+            problem,
+            attached,
+        }))
+    }
+
+    fn pass(&mut self) -> io::Result<Option<FoundRow>> {
+        if !self.fill()? {
+            return Ok(None);
+        }
+        self.at += 1;
+        self.row += 1;
+        Ok(Some(FoundRow::plain(self.row - 1, self.row, None)))
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            bytes: self.row,
+            rows: self.row,
+        }
+    }
+
+    fn skip_to(&mut self, place: Place) -> io::Result<()> {
+        self.batch = None;
+        self.at = 0;
+        self.row = place.rows;
+        self.batches.seek(place.rows)
+    }
+
+    fn consumed(&self) -> u64 {
+        self.batches.bytes()
+    }
+
+    fn extent(&self) -> u64 {
+        self.batches.rows().unwrap_or(self.row)
+    }
+}
+
+/// The items of a list cell; `None` if it is null or no list.
+#[must_use]
+pub fn list_at(values: &ArrayRef, at: usize) -> Option<ArrayRef> {
+    if values.is_null(at) {
+        return None;
+    }
+    match values.data_type() {
+        DataType::List(_) => Some(values.as_list::<i32>().value(at)),
+        DataType::LargeList(_) => Some(values.as_list::<i64>().value(at)),
+        DataType::FixedSizeList(..) => Some(values.as_fixed_size_list().value(at)),
+        _ => None,
+    }
+}
+
+/// The text of a cell.
+fn text_at(values: &ArrayRef, at: usize) -> Option<&str> {
+    if values.is_null(at) {
+        return None;
+    }
+    match values.data_type() {
+        DataType::Utf8 => Some(values.as_string::<i32>().value(at)),
+        DataType::LargeUtf8 => Some(values.as_string::<i64>().value(at)),
+        DataType::Utf8View => Some(values.as_string_view().value(at)),
+        _ => None,
+    }
+}
+
+/// The bytes of a cell. They are not copied, but for those of a view.
+#[must_use]
+pub fn bytes_at(values: &ArrayRef, at: usize) -> Option<Bytes> {
+    if values.is_null(at) {
+        return None;
+    }
+    let slice = |buffer: &arrow_buffer::Buffer, start: usize, length: usize| {
+        Bytes::from_owner(buffer.slice_with_length(start, length))
+    };
+    match values.data_type() {
+        DataType::Binary => {
+            let array = values.as_binary::<i32>();
+            let start = usize::try_from(*array.value_offsets().get(at)?).ok()?;
+            Some(slice(array.values(), start, array.value(at).len()))
+        }
+        DataType::LargeBinary => {
+            let array = values.as_binary::<i64>();
+            let start = usize::try_from(*array.value_offsets().get(at)?).ok()?;
+            Some(slice(array.values(), start, array.value(at).len()))
+        }
+        DataType::BinaryView => Some(Bytes::copy_from_slice(values.as_binary_view().value(at))),
+        _ => None,
+    }
+}
+
+/// The bytes of an image in a cell, whatever kind of images the column holds.
+#[must_use]
+pub fn content_at(values: &ArrayRef, at: usize, element: u32) -> Option<Bytes> {
+    let list = list_at(values, at);
+    let (items, at) = match &list {
+        Some(items) => (items, element as usize),
+        None => (values, at),
+    };
+    if at >= items.len() {
+        return None;
+    }
+    match items.as_struct_opt() {
+        Some(parts) => bytes_at(parts.column_by_name("bytes")?, at),
+        None => bytes_at(items, at),
+    }
+}
+
+/// How the name of an image ends, by its first bytes.
+#[must_use]
+pub fn ending(content: &[u8]) -> &'static str {
+    const MAGIC: [(usize, &[u8], &str); 9] = [
+        (0, &[0xFF, 0xD8], ".jpg"),
+        (0, b"\x89PNG", ".png"),
+        (8, b"WEBP", ".webp"),
+        (0, b"GIF8", ".gif"),
+        (0, b"BM", ".bmp"),
+        (0, b"II*\0", ".tiff"),
+        (0, b"MM\0*", ".tiff"),
+        (0, b"P6", ".ppm"),
+        (0, b"P5", ".pgm"),
+    ];
+    MAGIC
+        .iter()
+        .find(|(at, magic, _)| {
+            content
+                .get(*at..)
+                .is_some_and(|rest| rest.starts_with(magic))
+        })
+        .map_or("", |(_, _, ending)| ending)
+}
