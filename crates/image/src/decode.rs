@@ -1,12 +1,12 @@
 //! Pixels of any supported format, and the verdict whether a file is sound.
 //!
 //! Known differences from Pillow 13.0.0, all of them rare in datasets:
-//! - `avif-jpeg2000`: AVIF has a size but no pixels (`image_unsupported_format`), nor has JPEG 2000
-//!   without the feature `jpeg2000`.
+//! - `avif-jpeg2000`: without the features `avif` and `jpeg2000` AVIF and JPEG 2000 have a size but
+//!   no pixels (`image_unsupported_format`).
 //! - `other-formats`: formats of Pillow without a decoder here (CUR, PSD, PCX, DDS, ICNS, SGI,
 //!   XBM, XPM, EPS, FITS, …) are refused as unknown.
-//! - `exotic-tiff`: palette, grey-with-alpha, float and signed TIFFs, old-style JPEG and CCITT
-//!   compression are refused (`image_unsupported_format`).
+//! - `exotic-tiff`: TIFFs of luma and chroma that are no JPEGs, of LAB, with old-style JPEG, LZMA or
+//!   Zstandard compression are refused (`image_unsupported_format`).
 //! - `jpeg-scans`: a JPEG of more than 500 scans is refused if it is not small; Pillow would take
 //!   hours.
 //! - `file-size`: files above 1 GiB are refused unread (by the row's image slot, not here).
@@ -20,6 +20,7 @@ use super::bmp::Icon;
 use super::pnm::Pnm;
 use super::{
     Format, Header, ImageError, RgbImage, gif, header, jpeg, jpeg_lossless, png, qoi, tiff,
+    tiff_kinds,
 };
 
 /// A decoded image.
@@ -50,6 +51,11 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ImageError> {
         #[cfg(feature = "jpeg2000")]
         Format::Jpeg2000 => {
             let decode = || super::jpeg2000::decode_rgb(bytes);
+            (guarded(header.format, decode)?, false)
+        }
+        #[cfg(feature = "avif")]
+        Format::Avif => {
+            let decode = || super::avif_pixels::decode_rgb(&super::avif::read(bytes)?);
             (guarded(header.format, decode)?, false)
         }
         Format::Gif => (guarded(header.format, || gif::decode_rgb(bytes))?, false),
@@ -147,6 +153,10 @@ fn crate_pixels(header: Header, bytes: &[u8]) -> Result<RgbImage, ImageError> {
         return Err(ImageError::new(
             "image_unsupported_format",
             match format {
+                Format::Avif => {
+                    "AVIF images cannot be decoded: djr was built without its feature avif"
+                        .to_owned()
+                }
                 Format::Jpeg2000 => {
                     "JPEG 2000 images cannot be decoded: djr was built without its feature jpeg2000"
                         .to_owned()
@@ -155,6 +165,9 @@ fn crate_pixels(header: Header, bytes: &[u8]) -> Result<RgbImage, ImageError> {
             },
         ));
     };
+    if let Some(page) = tiff_kinds::page(bytes).filter(|_| format == Format::Tiff) {
+        return tiff_kinds::decode_rgb(&page);
+    }
     let found = crate_image(header, crate_format, bytes);
     match found {
         Err(error) if format == Format::Tiff && error.code == "image_corrupt" => {

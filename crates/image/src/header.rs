@@ -8,7 +8,7 @@ use super::bmp::{self, Bitmap, Icon};
 use super::jpeg_header::{self, Walk};
 use super::pnm::{self, Pnm};
 use super::tga::Targa;
-use super::{ImageError, check_size, exif, gif, png, qoi, sniff};
+use super::{ImageError, avif, check_size, exif, gif, png, qoi, sniff, tiff_kinds};
 
 /// A file format, known by its content and never by a file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,7 +62,11 @@ impl Format {
     /// Whether pixels can be decoded; of the others only the size is known.
     #[must_use]
     pub fn has_pixels(self) -> bool {
-        self != Self::Avif && (self != Self::Jpeg2000 || cfg!(feature = "jpeg2000"))
+        let missing = [
+            (Self::Avif, cfg!(not(feature = "avif"))),
+            (Self::Jpeg2000, cfg!(not(feature = "jpeg2000"))),
+        ];
+        !missing.contains(&(self, true))
     }
 
     /// The name as Pillow has it.
@@ -97,7 +101,7 @@ impl Format {
             Self::Gif
         } else if starts(&[b"RIFF"]) && at(8, b"WEBP") {
             Self::WebP
-        } else if starts(&[b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"]) {
+        } else if starts(&[b"II*\0", b"MM\0*", b"II+\0"]) {
             Self::Tiff
         } else if starts(&[b"BM"]) {
             Self::Bmp
@@ -214,14 +218,28 @@ pub fn header(bytes: &[u8]) -> Result<Header, ImageError> {
             finish(Format::Tga, targa.width, targa.height, 1)
         }
         Some(Format::Avif) => {
-            let (width, height) = avif_size(bytes)?;
-            finish(Format::Avif, width, height, 1)
+            let picture = avif::read(bytes)?;
+            finish(
+                Format::Avif,
+                picture.width,
+                picture.height,
+                picture.orientation,
+            )
         }
         Some(Format::Jpeg2000) => {
             let (width, height) = jpeg2000_size(bytes)?;
             finish(Format::Jpeg2000, width, height, 1)
         }
-        Some(format) => crate_header(format, bytes),
+        Some(format) => {
+            if format == Format::Tiff {
+                tiff_kinds::check(bytes)?;
+            }
+            if let Some(page) = tiff_kinds::page(bytes).filter(|_| format == Format::Tiff) {
+                let orientation = exif::meaning(exif::orientation(bytes), None);
+                return finish(format, page.width, page.height, orientation);
+            }
+            crate_header(format, bytes)
+        }
     }
 }
 
@@ -326,27 +344,6 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(
         bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
     ))
-}
-
-/// The largest image extent that the file declares, turned as its rotation property says.
-fn avif_size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
-    let mut best: Option<(u32, u32)> = None;
-    for at in memchr::memmem::find_iter(bytes, b"ispe") {
-        if let (Some(width), Some(height)) = (be32(bytes, at + 8), be32(bytes, at + 12)) {
-            let area = |(w, h): (u32, u32)| u64::from(w) * u64::from(h);
-            if best.is_none_or(|b| area((width, height)) > area(b)) {
-                best = Some((width, height));
-            }
-        }
-    }
-    let (width, height) =
-        best.ok_or_else(|| ImageError::corrupt("the AVIF file does not say its size"))?;
-    let turns = memchr::memmem::find(bytes, b"irot").and_then(|at| bytes.get(at + 4));
-    Ok(if turns.is_some_and(|t| t & 1 == 1) {
-        (height, width)
-    } else {
-        (width, height)
-    })
 }
 
 fn jpeg2000_size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {

@@ -80,6 +80,49 @@ fn read_rgb(session: &Session<'_>) -> Result<RgbImage, ImageError> {
         .ok_or_else(|| ImageError::corrupt("the decoder returned an impossible size"))
 }
 
+/// Width, height and the samples as stored, or, if that is `luma`, luma and chroma as red, green and
+/// blue: a JPEG within another file, which says itself what its channels are, and that it has about
+/// `expected` samples.
+///
+/// # Errors
+/// As [`decode_rgb`].
+pub fn decode_samples(
+    bytes: &[u8],
+    luma: bool,
+    expected: usize,
+) -> Result<(u32, u32, Vec<u8>), ImageError> {
+    let read = |session: &Session<'_>| {
+        session.read_header()?;
+        let channels = usize::try_from(session.components()).unwrap_or(0);
+        if luma && channels != 3 {
+            return Err(ImageError::corrupt("not a valid JPEG: it has no chroma"));
+        }
+        session.set_output(if luma {
+            J_COLOR_SPACE::JCS_RGB
+        } else {
+            J_COLOR_SPACE::JCS_UNKNOWN
+        });
+        session.set_stored(if luma {
+            J_COLOR_SPACE::JCS_YCbCr
+        } else {
+            J_COLOR_SPACE::JCS_UNKNOWN
+        });
+        session.start()?;
+        let (width, height) = session.output_size();
+        let stride = width as usize * channels;
+        if stride * height as usize > expected * 4 + (1 << 20) {
+            return Err(ImageError::corrupt(
+                "not a valid JPEG: it is larger than its place",
+            ));
+        }
+        let mut data = vec![0; stride * height as usize];
+        session.read_rows(&mut data, stride)?;
+        session.finish()?;
+        Ok((width, height, data))
+    };
+    Session::open(bytes).run(read).map(|(found, _)| found)
+}
+
 /// Reads the whole stream but makes no pixels, or only every eighth grey one: the same verdict as
 /// [`decode_rgb`] at a fraction of its cost.
 ///
@@ -352,6 +395,12 @@ impl<'a> Session<'a> {
             (*self.inner).cinfo.out_color_space = space;
             (*self.inner).cinfo.dct_method = J_DCT_METHOD::JDCT_ISLOW;
         }
+    }
+
+    /// Says what the channels are, whatever the file says.
+    fn set_stored(&self, space: J_COLOR_SPACE) {
+        // SAFETY: as in `set_output`.
+        unsafe { (*self.inner).cinfo.jpeg_color_space = space };
     }
 
     /// Lets only so many eighths of the rows and columns be made.

@@ -5,6 +5,9 @@
 //! uses it (EXIF orientation applied, then converted to RGB), except that a file which Pillow's
 //! own strict `load()` refuses is refused here too, where Data-Juicer fills the rest with grey.
 
+mod avif;
+#[cfg(feature = "avif")]
+mod avif_pixels;
 mod blur;
 mod bmp;
 mod canny;
@@ -35,6 +38,9 @@ mod resize;
 mod sniff;
 mod tga;
 mod tiff;
+mod tiff_fax;
+mod tiff_kinds;
+mod tiff_page;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -162,6 +168,16 @@ impl RgbImage {
             data,
         }
     }
+}
+
+/// A level without its fraction; what is out of range is cut off, and what is no number is 0.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the conversion saturates"
+)]
+fn whole_level(value: f32) -> u8 {
+    value as u8
 }
 
 impl fmt::Debug for RgbImage {

@@ -25,6 +25,7 @@ fn the_page_lists_what_the_code_reads() {
         .iter()
         .map(|format| {
             let support = match format {
+                Format::Avif => "size only; read with the feature `avif`",
                 Format::Jpeg2000 => "size only; read with the feature `jpeg2000`",
                 _ if format.has_pixels() => "read",
                 _ => "size only",
@@ -33,5 +34,6 @@ fn the_page_lists_what_the_code_reads() {
         })
         .collect();
     assert_eq!(listed, known);
+    assert_eq!(Format::Avif.has_pixels(), cfg!(feature = "avif"));
     assert_eq!(Format::Jpeg2000.has_pixels(), cfg!(feature = "jpeg2000"));
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use djr_image::{decode, validate};
+use djr_image::{Format, decode, header, validate};
 
 #[test]
 fn verdicts_sizes_and_pixels_are_those_of_pillow() {
@@ -13,6 +13,17 @@ fn verdicts_sizes_and_pixels_are_those_of_pillow() {
     for line in answers.lines() {
         let (name, expected) = line.split_once('\t').unwrap();
         let bytes = std::fs::read(folder.join(name)).unwrap();
+        // Without the feature there is a size, and no pixels.
+        if name.starts_with("avif_") && !Format::Avif.has_pixels() {
+            if let Ok(header) = header(&bytes) {
+                let size = format!("\t{}\t{}\t", header.width, header.height);
+                let known = expected.starts_with("refused") || expected.contains(&size);
+                assert!(known, "{name}: {size:?}, Pillow {expected}");
+            } else {
+                assert!(expected.starts_with("refused"), "{name}");
+            }
+            continue;
+        }
         let decoded = decode(&bytes);
         let found = match &decoded {
             Ok(decoded) => {
