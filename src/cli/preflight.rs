@@ -105,6 +105,17 @@ impl Found {
     }
 }
 
+impl Found {
+    /// Adds what was found elsewhere.
+    fn take(&mut self, other: Self) {
+        for (offset, code) in other.bad {
+            self.bad.entry(offset).or_insert(code);
+        }
+        self.failed.extend(other.failed);
+        self.counts.extend(other.counts);
+    }
+}
+
 /// Checks `files` for `trainer`, and shows what was found.
 pub fn main(trainer: TrainerRef, files: &[PathBuf], args: &TrainerArgs, run: &RunArgs) -> Exit {
     let signals = Signals::watch();
@@ -262,7 +273,11 @@ fn check_file(
     let mut columns = Columns::new(form.container != Container::Lines);
     let mut has_blank = form.ends_blank;
     let mut lines = 0;
-    let mut rows = Vec::new();
+    // Of checks that only count where some row has an image.
+    let mut waiting = Found {
+        all: found.all,
+        ..Found::default()
+    };
     let mut has_images = false;
     let mut receive = |_: usize, record: &[u8]| -> io::Result<()> {
         let row: RowFindings = serde_json::from_slice(record)?;
@@ -273,8 +288,16 @@ fn check_file(
         }
         has_images |= row.has_image;
         found.rows += 1;
-        if !row.found.is_empty() {
-            rows.push(row);
+        for (number, message) in row.found {
+            let Some(check) = trainer.checks.get(number) else {
+                continue;
+            };
+            let into = match check.find {
+                Find::RowAmongImages(_) => &mut waiting,
+                _ => &mut *found,
+            };
+            into.bad.entry(row.offset).or_insert(check.code);
+            into.add(Failed::of(check, &file.path, Some(row.line), message));
         }
         Ok(())
     };
@@ -283,6 +306,9 @@ fn check_file(
         error(&e.to_string(), None);
         Exit::Failed
     })?;
+    if has_images {
+        found.take(waiting);
+    }
     // A line that is no row is a line.
     let broken = unreadable(outcome.quarantine.as_deref(), &file.path, trainer);
     has_blank &= broken.is_empty();
@@ -290,18 +316,6 @@ fn check_file(
     for (offset, failed) in broken {
         found.bad.insert(offset, "json_invalid");
         found.add(failed);
-    }
-    for row in rows {
-        for (number, message) in row.found {
-            let Some(check) = trainer.checks.get(number) else {
-                continue;
-            };
-            if matches!(check.find, Find::RowAmongImages(_)) && !has_images {
-                continue;
-            }
-            found.bad.entry(row.offset).or_insert(check.code);
-            found.add(Failed::of(check, &file.path, Some(row.line), message));
-        }
     }
     let facts = FileFacts {
         path: &file.path,

@@ -20,6 +20,8 @@ pub const TRAINER: Trainer = Trainer {
         role: &[],
         content: &[],
         images: &["file_names", "file_name"],
+        asked: &[],
+        answered: &[],
         user: &[],
         assistant: &[],
         system: &[],

@@ -14,12 +14,14 @@ use super::{llava, rules};
 pub const TRAINER: Trainer = Trainer {
     name: "llama_factory",
     title: "LLaMA-Factory",
-    reads: "`messages` (or `conversations`) and `images`, in lines or an array, by an entry of `dataset_info.json`.",
+    reads: "`messages` (or `conversations`, or Alpaca's fields) and `images`, in lines or an array, by an entry of `dataset_info.json`.",
     view: View {
         turns: &["messages", "conversations"],
         role: &["role", "from"],
         content: &["content", "value"],
         images: &["images"],
+        asked: &["instruction"],
+        answered: &["output"],
         user: &["user", "human", "observation"],
         assistant: &["assistant", "gpt", "function_call", "function"],
         system: &["system"],

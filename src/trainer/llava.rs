@@ -27,6 +27,8 @@ pub const VIEW: View = View {
     role: &["from"],
     content: &["value"],
     images: &["image"],
+    asked: &[],
+    answered: &[],
     user: &["human"],
     assistant: &["gpt"],
     system: &[],
@@ -149,7 +151,7 @@ pub const MARKS: Check = Check {
     rule: "No text holds what the chat template puts between turns (see `--template`).",
     effect: Effect::Wrong,
     loader: "the whole row is masked (\"tokenization mismatch\")",
-    cure: "djr convert sets such rows aside (chat_marker)",
+    cure: "djr convert --for llava sets such rows aside",
     find: Find::Row(rules::no_template_marks),
 };
 

@@ -1,8 +1,9 @@
 //! MGM's training: LLaVA's loader, which takes another row where it fails.
 
 use super::Trainer;
-use super::check::{Check, Effect, Find};
+use super::check::{Check, Effect, Find, Look};
 use super::llava;
+use crate::sample::ImageSlot;
 
 /// The trainer.
 pub const TRAINER: Trainer = Trainer {
@@ -16,6 +17,20 @@ pub const TRAINER: Trainer = Trainer {
 /// What a loader does that tries other rows.
 const SKIPS: &str = "takes another row at random, ten times; after that an UnboundLocalError";
 
+/// What is wrong with an image: of one whose path holds `ocr` and that is not there the `.png` is
+/// opened.
+fn opened(look: &Look<'_>, slot: &ImageSlot) -> Option<String> {
+    let error = slot.check(look.settings.images).err()?;
+    let written = slot.written();
+    if error.code == "image_missing" && written.contains("ocr") && written.contains(".jpg") {
+        let other = look.sample.image_at(written.replace(".jpg", ".png"));
+        if other.check(look.settings.images).is_ok() {
+            return None;
+        }
+    }
+    Some(format!("{}: {}", error.code, error.message))
+}
+
 const CHECKS: &[Check] = &[
     llava::ARRAY,
     llava::MARK,
@@ -28,6 +43,10 @@ const CHECKS: &[Check] = &[
     Check {
         effect: Effect::Skip,
         loader: SKIPS,
+        find: Find::Row(|look| {
+            let mut slots = look.read()?.images.iter();
+            slots.find_map(|slot| opened(look, slot))
+        }),
         ..llava::IMAGES
     },
     Check {

@@ -15,6 +15,10 @@ pub struct View {
     pub content: &'static [&'static str],
     /// The field of images.
     pub images: &'static [&'static str],
+    /// In a row without turns, the field of the one question, which `input` is added to.
+    pub asked: &'static [&'static str],
+    /// And of the one answer.
+    pub answered: &'static [&'static str],
     /// The words for who asks.
     pub user: &'static [&'static str],
     /// The words for who answers.
@@ -89,7 +93,9 @@ impl Record {
                     .map(|item| turn(view, item))
                     .collect::<Result<_, _>>()?,
                 Some((name, _)) => return Err(format!("field '{name}' is no list of turns")),
-                None => return Err(format!("there is no field '{}'", view.turns.join("' or '"))),
+                None => pair(view, sample)
+                    .map_err(said)?
+                    .ok_or_else(|| format!("there is no field '{}'", view.turns.join("' or '")))?,
             }
         };
         Ok(Self {
@@ -135,6 +141,37 @@ fn paths(name: &str, value: &Value) -> Result<Vec<String>, String> {
         _ => Err(wrong()),
     }
 }
+
+/// A row of one question and one answer, as Alpaca's.
+fn pair(view: &View, sample: &Sample) -> Result<Option<Vec<Said>>, RowError> {
+    let text = |name: &str| -> Result<Option<String>, RowError> {
+        let value = sample.value(&FieldPath::new(name))?;
+        Ok(value.and_then(|value| value.as_str().map(str::to_owned)))
+    };
+    let named = |names: &[&'static str]| names.iter().copied().find(|name| sample.has(name));
+    let (Some(asked), Some(answered)) = (named(view.asked), named(view.answered)) else {
+        return Ok(None);
+    };
+    let mut question = text(asked)?;
+    if asked != INPUT
+        && let (Some(question), Some(input)) = (&mut question, text(INPUT)?)
+    {
+        question.push('\n');
+        question.push_str(&input);
+    }
+    let turn = |role: &[&str], text| Said {
+        role: role.first().map(|role| (*role).to_owned()),
+        text,
+        blocks: None,
+    };
+    Ok(Some(vec![
+        turn(view.user, question),
+        turn(view.assistant, text(answered)?),
+    ]))
+}
+
+/// What Alpaca adds to a question.
+const INPUT: &str = "input";
 
 fn turn(view: &View, item: Value) -> Result<Said, String> {
     let Value::Object(mut fields) = item else {

@@ -19,6 +19,8 @@ pub const TRAINER: Trainer = Trainer {
         role: &["role"],
         content: &["content"],
         images: &["images", "image"],
+        asked: &[],
+        answered: &[],
         user: &["user"],
         assistant: &["assistant"],
         system: &["system"],

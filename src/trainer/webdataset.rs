@@ -33,6 +33,8 @@ pub const VIEW: View = View {
     role: &[],
     content: &[],
     images: &["images"],
+    asked: &[],
+    answered: &[],
     user: &[],
     assistant: &[],
     system: &[],

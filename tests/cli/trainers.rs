@@ -642,6 +642,53 @@ fn archives_are_checked_as_their_readers_read_them() {
 }
 
 #[test]
+fn what_a_loader_reads_in_another_way_is_no_mistake() {
+    let scratch = pictures();
+    std::fs::create_dir(scratch.path("ocr")).unwrap();
+    std::fs::copy(scratch.path("a.png"), scratch.path("ocr/a.png")).unwrap();
+    scratch.write("dataset_info.json", "{\"t\": {\"file_name\": \"t.jsonl\"}}");
+    let cases = [
+        // The .png is opened where there is no .jpg.
+        ("mgm", llava(&json!("ocr/a.jpg"), "<image>q", "a")),
+        (
+            "llama_factory",
+            json!({"instruction": "Add.", "input": "1, 2", "output": "3"}),
+        ),
+        (
+            "ms_swift",
+            json!({"query": "Add 1 and 2.", "response": "3"}),
+        ),
+        ("ms_swift", llava(&json!("a.png"), "<image>q", "a")),
+        (
+            "llava_next",
+            json!({"conversations": messages(&[("user", "q"), ("assistant", "a")])}),
+        ),
+        (
+            "internvl",
+            json!({"image": "", "conversations": said(&[("system", "s"), ("human", "q"), ("gpt", "a")])}),
+        ),
+    ];
+    for (trainer, row) in cases {
+        let (name, write) = file(trainer);
+        scratch.write(name, write(std::slice::from_ref(&row)));
+        assert_eq!(found(&scratch, trainer, name, &[]), [], "{trainer} {row}");
+    }
+    // Their mistakes are found, too.
+    scratch.write(
+        "t.jsonl",
+        lines(&[json!({"instruction": "<image>q", "output": ""})]),
+    );
+    let codes = found(&scratch, "llama_factory", "t.jsonl", &[]);
+    assert_eq!(
+        codes,
+        [
+            ("tokens_differ".to_owned(), 1),
+            ("answer_empty".to_owned(), 1)
+        ]
+    );
+}
+
+#[test]
 fn a_file_is_written_without_the_rows_that_fail() {
     let scratch = pictures();
     let good = |id: &str| {

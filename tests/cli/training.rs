@@ -521,6 +521,7 @@ fn an_image_folder_is_written_and_read() {
             json!({"file_name": "sub/b.png", "id": 2, "text": "A tree.", "score": 1.0}),
         ]
     );
+    scratch.djr(&["verify", "set/metadata.jsonl"]).expect(0);
     let back = [
         "convert",
         "--from",
@@ -622,5 +623,53 @@ fn what_cannot_be_a_record_is_refused_by_name() {
             .expect(1);
         let aside = scratch.rows("aside/quarantine.jsonl");
         assert_eq!(aside[0]["code"], code, "{record}\n{}", ran.stderr);
+    }
+}
+
+/// The fixture's rows as every format, in one run.
+fn outputs_of(args: &[&str]) -> Vec<(String, Vec<u8>)> {
+    let scratch = Scratch::new();
+    let mut recipe =
+        "dataset_path: fixtures/dataset/rows.jsonl\nmax_quarantine: none\nprocess:\noutputs:\n"
+            .to_owned();
+    for (format, _, suffix) in FORMATS {
+        let reader = if format == "messages" {
+            ", for: llama_factory, shard_size: 8KB"
+        } else {
+            ""
+        };
+        writeln!(recipe, "  - {{format: {format}, path: out/{format}.{suffix}, question: What?, paths: keep{reader}}}").unwrap();
+    }
+    scratch.write("r.yaml", recipe);
+    scratch
+        .djr(&[&["run", "r.yaml", "--run-dir", "aside"], args].concat())
+        .expect(1);
+    let root = std::fs::canonicalize(scratch.path("")).unwrap();
+    let files = scratch.files("out").into_iter();
+    files
+        .map(|name| {
+            // The meta file names where its rows are.
+            let text = String::from_utf8(scratch.read(&format!("out/{name}"))).unwrap();
+            let text = text
+                .replace(root.to_str().unwrap(), "")
+                .replace(scratch.path("").to_str().unwrap(), "/");
+            (name, text.into_bytes())
+        })
+        .collect()
+}
+
+#[test]
+fn threads_and_batches_change_no_record() {
+    let reference = outputs_of(&["--threads", "1", "--batch-rows", "100000"]);
+    assert!(reference.len() > 9, "{}", reference.len());
+    for args in [
+        ["--threads", "8", "--batch-rows", "1"],
+        ["--threads", "2", "--batch-rows", "7"],
+    ] {
+        let other = outputs_of(&args);
+        assert_eq!(reference.len(), other.len());
+        for (a, b) in reference.iter().zip(&other) {
+            assert!(a == b, "{} differs with {args:?}", a.0);
+        }
     }
 }

@@ -559,8 +559,18 @@ impl RunReport<'_> {
                 output.format,
                 count(output.written, "row")
             );
+            if let Some(reader) = &output.checked_for {
+                let _ = write!(line, " · checked for {reader}");
+            }
             if output.refused > 0 {
-                let _ = write!(line, ", {} refused", thousands(output.refused));
+                let why: Vec<String> = manifest
+                    .reasons
+                    .iter()
+                    .filter(|reason| reason.by == output.name)
+                    .map(|reason| format!("{} {}", reason.code, thousands(reason.rows)))
+                    .collect();
+                let refused = thousands(output.refused);
+                let _ = write!(line, ", {refused} refused ({})", why.join(", "));
             }
             facts.push(("Output", line));
             for file in &output.files {
