@@ -60,11 +60,19 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "trainer")]
     tokenizer: Option<PathBuf>,
     /// What stands for an image in the rows' text.
-    #[arg(long, value_name = "TOKEN", default_value = "<__dj__image>")]
-    image_token: String,
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        help = "What stands for an image in the rows' text [default: <__dj__image>]"
+    )]
+    image_token: Option<String>,
     /// What ends a chunk in the rows' text.
-    #[arg(long, value_name = "TOKEN", default_value = "<|__dj__eoc|>")]
-    eoc_token: String,
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        help = "What ends a chunk in the rows' text [default: <|__dj__eoc|>]"
+    )]
+    eoc_token: Option<String>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -114,6 +122,23 @@ pub fn main(args: &Args) -> Exit {
         tokenizer: args.tokenizer.clone(),
         ..CheckedFor::new(trainer)
     });
+    let tokens = [
+        ("--image-token", &args.image_token),
+        ("--eoc-token", &args.eoc_token),
+    ];
+    if format.holds_rows
+        && origin.is_none()
+        && args.trainer.is_none()
+        && let Some((name, _)) = tokens.iter().find(|(_, said)| said.is_some())
+    {
+        error(
+            &format!(
+                "{name} has no effect on format {format}, whose records are the rows as they are"
+            ),
+            Some("leave it out"),
+        );
+        return Exit::Usage;
+    }
     let output = OutputSpec {
         checked,
         paths: args.paths.unwrap_or(format.paths),
@@ -123,8 +148,12 @@ pub fn main(args: &Args) -> Exit {
     };
     let mut recipe = Recipe::bare("convert", inputs, output);
     recipe.image_root.clone_from(&args.image_root);
-    recipe.image_special_token.clone_from(&args.image_token);
-    recipe.eoc_special_token.clone_from(&args.eoc_token);
+    if let Some(token) = &args.image_token {
+        recipe.image_special_token.clone_from(token);
+    }
+    if let Some(token) = &args.eoc_token {
+        recipe.eoc_special_token.clone_from(token);
+    }
     if let Some(on_error) = args.run.on_error {
         recipe.on_error = on_error;
     }

@@ -10,6 +10,7 @@ use super::args::RunArgs;
 use super::{Exit, error, note, notes};
 use crate::exec::cached_stats::CachedStats;
 use crate::exec::{self, Observer, Resume, RunError, RunOptions, RunOutcome};
+use crate::io::LockError;
 use crate::note::{Code, Note};
 use crate::plan;
 use crate::recipe::Recipe;
@@ -163,7 +164,10 @@ fn hint(failure: &RunError, has_progress: bool) -> &'static str {
             "name the field that rows have, by text_keys, image_key, or the parameter of the step"
         }
         RunError::Claim(taken) => taken.hint(),
-        RunError::Locked { .. } => "wait for it, or write somewhere else",
+        RunError::Locked {
+            error: LockError::Held { .. },
+            ..
+        } => "wait for it, or write somewhere else",
         RunError::TooManyBad { reason, .. } => match (reason.starts_with("image_"), has_progress) {
             (true, true) => {
                 "look at the reason (are the images there?); then the same command with --resume goes on from before it, with a higher --max-quarantine if these rows are to be set aside"
@@ -204,6 +208,8 @@ fn finished(outcome: &RunOutcome, told: &[Note], quiet: bool) -> Exit {
     }
     if let Some(path) = &outcome.quarantine {
         note(&format!("rows set aside, with reasons: {}", shown(path)));
+    } else if report.reasons.values().any(|rows| *rows > 0) && outcome.run_dir.is_none() && !quiet {
+        note("rows set aside are not kept beside a stream: --run-dir DIR keeps them, with reasons");
     }
     let shown = |note: &&Note| {
         let is_short = note.code == Code::SampleShort;

@@ -221,6 +221,12 @@ pub(super) fn ends(
         Some(path) if !dash(path) => Target::at(path.clone()),
         _ => Target::Stdout,
     };
+    if let Target::File(out) = &target
+        && let Err(problem) = recipe::check_writable(out)
+    {
+        error(&problem.what, Some(&problem.hint));
+        return Err(Exit::Usage);
+    }
     if let (Inputs::Files(files), Target::File(out)) = (&inputs, &target) {
         let same = |file: &PathBuf| match (std::fs::canonicalize(file), std::fs::canonicalize(out))
         {

@@ -324,10 +324,12 @@ struct Complaint<'a> {
 impl Answer<'_> {
     fn place(&self, row: &Entry) -> String {
         let place = format!("{}:{}", self.run.input_name(row.file), row.line);
-        match row.id_text() {
+        let place = match row.id_text() {
             Some(id) => format!("{place}  id {id}"),
             None => place,
-        }
+        };
+        // An answer is one line a fact, whatever stands in a name.
+        place.replace('\n', "\\n").replace('\t', "\\t")
     }
 
     fn words(&self, out: &mut String) {

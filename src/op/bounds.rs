@@ -167,7 +167,11 @@ impl Bounds {
         let (min, max) = (name(&self.min), name(&self.max));
         Err(ParamError::new(
             min,
-            format!("{min} {low} is above {max} {high}: no row can pass"),
+            format!(
+                "{min} {} is above {max} {}: no row can pass",
+                shown(low),
+                shown(high)
+            ),
         )
         .hint("swap the two bounds, or set reversed_range: true to keep what lies outside"))
     }
@@ -254,6 +258,17 @@ impl Bounds {
         self.max
             .value
             .is_none_or(|max| value < max || (self.max_closed && value == max))
+    }
+}
+
+/// A bound as a recipe writes it: a whole number stops where 64 bits end, and there infinity began.
+fn shown(bound: f64) -> String {
+    if bound.abs() < 9.2e18 {
+        bound.to_string()
+    } else if bound < 0.0 {
+        "-.inf".to_owned()
+    } else {
+        ".inf".to_owned()
     }
 }
 

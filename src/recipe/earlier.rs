@@ -7,8 +7,25 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+/// Whether `dir` is what an analysis left.
+pub fn is_analysis(dir: &Path) -> bool {
+    let found = fs::read(dir.join("analysis.json")).unwrap_or_default();
+    let found: Value = serde_json::from_slice(&found).unwrap_or_default();
+    found.get("kind").is_some_and(|kind| kind == "analysis")
+}
+
 /// The files in `dir` that a manifest in it (`*.djr/manifest.json`) lists.
 pub fn written(dir: &Path) -> HashSet<PathBuf> {
+    listed_in(dir, |_| true)
+}
+
+/// Those of them that are records and no outputs: whoever names outputs by a pattern wants them.
+pub fn records(dir: &Path) -> HashSet<PathBuf> {
+    listed_in(dir, |key| key != "outputs")
+}
+
+/// The files that manifests in `dir` list under keys that `of` takes.
+fn listed_in(dir: &Path, of: impl Fn(&str) -> bool) -> HashSet<PathBuf> {
     let mut found = HashSet::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let run_dir = entry.path();
@@ -22,7 +39,14 @@ pub fn written(dir: &Path) -> HashSet<PathBuf> {
         // What is no manifest lists nothing.
         let manifest: Value = serde_json::from_slice(&manifest).unwrap_or_default();
         let mut listed = Vec::new();
-        files_of(&manifest, &mut listed);
+        for (_, value) in manifest
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| of(key))
+        {
+            files_of(value, &mut listed);
+        }
         // The run and what it wrote may have been moved together since.
         let ledger = manifest.pointer("/ledger/path").and_then(Value::as_str);
         let then = ledger.and_then(|path| Path::new(path).parent()?.parent());

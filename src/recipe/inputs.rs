@@ -1,5 +1,6 @@
 //! From `dataset_path` or `dataset` to the files that hold the rows.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -288,7 +289,7 @@ impl Finder<'_> {
             return self.expand(&path, at, files, issues, notes);
         }
         if patterns::is_pattern(written) {
-            return self.pattern(written, at, files, issues);
+            return self.pattern(written, at, files, issues, notes);
         }
         // Data-Juicer's older syntax: several paths in one text, each with an optional weight.
         let parts: Vec<&str> = written.split_whitespace().collect();
@@ -417,8 +418,10 @@ impl Finder<'_> {
             let record = path.extension().is_some_and(|extension| extension == "djr");
             // Links to files count, links to directories could run in circles.
             if entry.file_type()?.is_dir() {
-                // What a run of djr left beside its output is no input.
-                if depth < MAX_DEPTH && !hidden && !record {
+                // What a run of djr left beside its output is no input, nor is what an analysis left.
+                if earlier::is_analysis(&path) {
+                    passed.written.push(name_of(&path));
+                } else if depth < MAX_DEPTH && !hidden && !record {
                     self.walk(&path, depth + 1, found, passed)?;
                 }
             } else if path.is_file() {
@@ -455,16 +458,34 @@ impl Finder<'_> {
     }
 
     /// A pattern, below the first place where something matches.
-    fn pattern(&self, written: &str, at: Pos, files: &mut Vec<PathBuf>, issues: &mut Vec<Issue>) {
+    fn pattern(
+        &self,
+        written: &str,
+        at: Pos,
+        files: &mut Vec<PathBuf>,
+        issues: &mut Vec<Issue>,
+        notes: &mut Vec<Note>,
+    ) {
         for base in self.search {
             let base = if base.as_os_str().is_empty() {
                 Path::new(".")
             } else {
                 base
             };
-            let found = patterns::matching(base, written, self.reading.spec.hidden);
+            let mut found = patterns::matching(base, written, self.reading.spec.hidden);
             if found.is_empty() {
                 continue;
+            }
+            // Whoever asks for records alone has his reasons.
+            let records = records_among(&found);
+            if records.len() < found.len() {
+                let mut passed = PassedOver::default();
+                found.retain(|path| !records.contains(path));
+                passed.written.extend(records.iter().map(|path| name_of(path)));
+                if let Some(told) = passed.told() {
+                    let text = format!("not read of {written}: {told}");
+                    Note::new(Code::FilesPassedOver, text).add_to(notes);
+                }
             }
             for path in found {
                 let path = path.strip_prefix(".").map_or(path.clone(), Path::to_owned);
@@ -586,6 +607,28 @@ pub fn check_columns(files: &[PathBuf], issues: &mut Vec<Issue>) {
                 Some(_) => {}
             }
         }
+    }
+}
+
+/// Those of `found` that are records of earlier runs, and no outputs.
+fn records_among(found: &[PathBuf]) -> Vec<PathBuf> {
+    let mut known: HashMap<PathBuf, HashSet<PathBuf>> = HashMap::new();
+    let is_record = |path: &&PathBuf| {
+        let dir = path.parent().unwrap_or(Path::new("")).to_owned();
+        let records = known
+            .entry(dir)
+            .or_insert_with_key(|dir| earlier::records(&directory(dir)));
+        earlier::real((*path).clone()).is_some_and(|path| records.contains(&path))
+    };
+    found.iter().filter(is_record).cloned().collect()
+}
+
+/// A directory by a name that can be listed.
+fn directory(dir: &Path) -> PathBuf {
+    if dir.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        dir.to_owned()
     }
 }
 

@@ -70,7 +70,12 @@ pub fn load(source: &RecipeSource, options: &LoadOptions) -> Result<Recipe, Prob
 
 fn read(path: &Path, name: &str) -> Result<String, Box<Problem>> {
     let general = |message: String| Box::new(Problem::general(name, message));
-    let meta = fs::metadata(path).map_err(|e| general(format!("cannot read the recipe: {e}")))?;
+    let meta = fs::metadata(path).map_err(|e| {
+        Box::new(Problem {
+            hint: Some(missing_hint(path)),
+            ..Problem::general(name, format!("cannot read the recipe: {e}"))
+        })
+    })?;
     if meta.is_file() && meta.len() > MAX_BYTES {
         return Err(general(format!(
             "a recipe of {} bytes: more than {MAX_BYTES} are not read",
@@ -92,6 +97,30 @@ fn read(path: &Path, name: &str) -> Result<String, Box<Problem>> {
             hint: Some("save the recipe as UTF-8".into()),
             ..Problem::general(name, "not UTF-8")
         })
+    })
+}
+
+/// What to do where there is no recipe at `path`.
+fn missing_hint(path: &Path) -> String {
+    let dir = path.parent().unwrap_or(path);
+    let recipes: Vec<String> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| PathBuf::from(entry.file_name()))
+        .filter(|name| {
+            name.extension()
+                .is_some_and(|end| end == "yaml" || end == "yml")
+        })
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let near = did_you_mean(&name, recipes.iter().map(String::as_str));
+    near.unwrap_or_else(|| {
+        format!(
+            "looked for {}; a recipe is a YAML file, and its path starts at the working directory",
+            path.display()
+        )
     })
 }
 
@@ -780,12 +809,23 @@ fn set_parameter(process: &mut Node, key: &str, value: Node) -> Result<(), Box<I
     if parts.len() == 1 {
         return Err(Box::new(unknown_key(first, at)));
     }
-    let names = names.iter().map(String::as_str);
+    let all = names.iter().map(String::as_str);
+    let near = nearest(first, all.chain(KEYS.iter().map(|key| key.name)));
+    let hint = near.map_or_else(
+        || {
+            let steps = if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            };
+            format!(
+                "OP.PARAMETER sets a parameter of a step (the recipe has {steps}); `djr schema` lists all keys"
+            )
+        },
+        |near| format!("did you mean '{near}'?"),
+    );
     Err(Box::new(
-        Issue::new(at, format!("unknown key or operator '{first}'")).maybe_hint(
-            nearest(first, names.chain(KEYS.iter().map(|key| key.name)))
-                .map(|near| format!("did you mean '{near}'?")),
-        ),
+        Issue::new(at, format!("unknown key or operator '{first}'")).hint(hint),
     ))
 }
 

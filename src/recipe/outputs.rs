@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::Access;
+
 use super::Validation;
 use super::inputs::locate;
 use super::keys::{Kind, bytes};
@@ -257,6 +259,15 @@ impl Defaults<'_> {
             .and_then(Sampler::from_word)
             .unwrap_or(spec.sampler);
         spec.shuffle = matches!(value("shuffle"), Some(Value::Bool(true)));
+        if said.contains_key("shard_size") && !spec.target.is_file() {
+            issues.push(
+                Issue::new(
+                    place("shard_size"),
+                    format!("{} is a stream, which is not cut into shards", spec.target),
+                )
+                .hint("write to a file, or leave shard_size out"),
+            );
+        }
         spec.shard_size = said
             .get("shard_size")
             .and_then(|(_, node)| bytes(node))
@@ -651,10 +662,34 @@ fn normalised(path: &Path) -> PathBuf {
     out
 }
 
+/// The longest name of an output, in bytes: of the 255 that systems allow, working files, stats and
+/// shard numbers take the rest.
+const LONGEST_NAME: usize = 231;
+
+/// Checks that a file can be made at `path`.
+///
+/// # Errors
+/// Why not.
+pub fn check_writable(path: &Path) -> Result<(), PathProblem> {
+    match unwritable(path) {
+        None => Ok(()),
+        Some(reason) => Err(PathProblem::new(
+            format!("cannot write {}: {reason}", path.display()),
+            "write somewhere else, or under another name",
+        )),
+    }
+}
+
 /// Why a file cannot be created at `path`, found out without creating anything.
 fn unwritable(path: &Path) -> Option<String> {
     if path.is_dir() {
         return Some("it is a directory".into());
+    }
+    let length = path.file_name().map_or(0, std::ffi::OsStr::len);
+    if length > LONGEST_NAME {
+        return Some(format!(
+            "its name is too long: it has {length} bytes, and {LONGEST_NAME} leave room for the names of the files beside it"
+        ));
     }
     let mut at = path.parent();
     while let Some(dir) = at {
@@ -662,10 +697,13 @@ fn unwritable(path: &Path) -> Option<String> {
             Ok(meta) if !meta.is_dir() => {
                 return Some(format!("{} is not a directory", dir.display()));
             }
-            Ok(meta) if meta.permissions().readonly() => {
-                return Some(format!("the directory {} is read-only", dir.display()));
+            // The system is asked, and not the mode read: who may do everything may write here.
+            Ok(_) => {
+                let wanted = Access::WRITE_OK | Access::EXEC_OK;
+                let error = rustix::fs::access(dir, wanted).err()?;
+                let error = std::io::Error::from(error);
+                return Some(format!("the directory {}: {error}", dir.display()));
             }
-            Ok(_) => return None,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => at = dir.parent(),
             Err(error) => return Some(format!("{}: {error}", dir.display())),
         }

@@ -155,6 +155,7 @@ impl RunFiles {
 fn without_shard(name: &str) -> String {
     let mut out = String::new();
     let mut rest = name;
+    let mut removed = false;
     while let Some(start) = rest.find("{shard") {
         let Some(length) = rest.get(start..).and_then(|part| part.find('}')) else {
             break;
@@ -166,8 +167,9 @@ fn without_shard(name: &str) -> String {
         let before = before.strip_suffix("of-").unwrap_or(before);
         out.push_str(before.trim_end_matches(['-', '_', '.']));
         rest = after;
+        removed = true;
     }
-    out.push_str(if out.is_empty() {
+    out.push_str(if removed && out.is_empty() {
         rest.trim_start_matches(['-', '_', '.'])
     } else {
         rest
@@ -190,6 +192,7 @@ mod tests {
             ("o/c_{shard}.jsonl.zst", "o/c.jsonl.zst.djr"),
             ("o/{shard:05}.tar", "o/tar.djr"),
             ("o/{x}.jsonl", "o/{x}.jsonl.djr"),
+            ("o/.v.jsonl", "o/.v.jsonl.djr"),
         ] {
             assert_eq!(dir(output), Path::new(named));
         }

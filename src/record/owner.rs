@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::past::whole;
 use super::{Manifest, PastRun, RecordError, RunFiles};
-use crate::io::atomic::digest_of;
+use crate::io::atomic::{digest_of, directory};
 
 /// Why a run may not write its records into a directory.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,14 @@ pub enum ClaimError {
     /// Where the stats of the rows kept go stands something else.
     #[error("{0}, where the stats of the rows that are kept go, holds something else")]
     NoStats(String),
+    /// The stats of the rows kept would replace those of another run.
+    #[error("{path}, where the stats of the rows that are kept go, holds those of {output}")]
+    StatsOfOther {
+        /// The file.
+        path: String,
+        /// The output of the other run.
+        output: String,
+    },
     /// Its manifest cannot be read, so that nothing is known of whose it is.
     #[error("the run's directory is taken: {0}")]
     Unread(#[from] RecordError),
@@ -41,6 +49,9 @@ impl ClaimError {
         match self {
             Self::OtherOutputs { .. } => {
                 "give this run a directory of its own by --run-dir, or remove that one with its outputs if you are done with them"
+            }
+            Self::StatsOfOther { .. } => {
+                "write to an output whose name differs in more than its suffix: the file is called as Data-Juicer calls it"
             }
             Self::NoStats(_) => "move it away, or write to an output of another name",
             Self::Foreign(_) | Self::Unread(_) => {
@@ -126,14 +137,20 @@ impl Earlier {
 }
 
 /// Makes sure that stats may be written to `path`, which nobody named: what stands there must be
-/// stats, or nothing.
+/// stats, or nothing, and not those of a run of other outputs than `outputs`.
 ///
 /// # Errors
 /// If it is something else.
-pub fn claim_stats(path: &Path) -> Result<(), ClaimError> {
+pub fn claim_stats(path: &Path, outputs: &[PathBuf]) -> Result<(), ClaimError> {
     let Ok(file) = fs::File::open(path) else {
         return Ok(());
     };
+    if let Some(output) = other_owner(path, outputs) {
+        return Err(ClaimError::StatsOfOther {
+            path: path.display().to_string(),
+            output,
+        });
+    }
     let mut line = Vec::new();
     let read = BufReader::new(file)
         .take(LONGEST_STATS)
@@ -145,6 +162,38 @@ pub fn claim_stats(path: &Path) -> Result<(), ClaimError> {
     } else {
         Err(ClaimError::NoStats(path.display().to_string()))
     }
+}
+
+/// The output, none of `outputs`, whose stats `path` holds: two outputs whose names differ in their
+/// suffixes only have one name for their stats.
+fn other_owner(path: &Path, outputs: &[PathBuf]) -> Option<String> {
+    let ours: HashSet<PathBuf> = outputs.iter().map(|path| whole(path)).collect();
+    let name = path.file_name()?.to_str()?;
+    let stem = name.strip_suffix("_stats.jsonl")?;
+    let beside = fs::read_dir(directory(path)).ok()?.flatten();
+    let dirs = beside.map(|entry| entry.path()).filter(|dir| {
+        let called = dir.file_name().and_then(|name| name.to_str());
+        called.is_some_and(|called| called.starts_with(stem)) && RunFiles::is_named_so(dir)
+    });
+    for dir in dirs {
+        let Ok(run) = PastRun::read(RunFiles::new(dir)) else {
+            continue;
+        };
+        let stats = run
+            .manifest
+            .stats
+            .as_ref()
+            .and_then(|file| run.intact(file));
+        if stats.is_some_and(|stats| whole(&stats) == whole(path)) {
+            let mut written = run.manifest.outputs.iter();
+            let is_ours = |name: &str| ours.contains(&whole(&run.moved(Path::new(name))));
+            if written.clone().any(|output| is_ours(&output.name)) {
+                continue;
+            }
+            return written.next().map(|output| output.name.clone());
+        }
+    }
+    None
 }
 
 /// Bytes of a row of stats that are looked at.

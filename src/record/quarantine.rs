@@ -14,7 +14,8 @@ use crate::io::{PendingFile, Workspace};
 
 /// Writes rows that could not be processed; the file exists only if there is one.
 pub struct Quarantine {
-    path: PathBuf,
+    /// Where rows are kept; nowhere if the run has no directory.
+    path: Option<PathBuf>,
     workspace: Workspace,
     file: Option<PendingFile>,
 }
@@ -68,10 +69,13 @@ impl Quarantine {
     ///
     /// # Errors
     /// If an earlier process wrote to it and its part cannot be opened.
-    pub fn open(path: PathBuf, workspace: &Workspace) -> io::Result<Self> {
-        let file = workspace
-            .has_pending(&path)
-            .then(|| workspace.pending(&path))
+    ///
+    /// Without a path, rows are not kept.
+    pub fn open(path: Option<PathBuf>, workspace: &Workspace) -> io::Result<Self> {
+        let file = path
+            .as_ref()
+            .filter(|path| workspace.has_pending(path))
+            .map(|path| workspace.pending(path))
             .transpose()?;
         Ok(Self {
             path,
@@ -83,7 +87,7 @@ impl Quarantine {
     /// Where it is (or would be).
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.path.as_deref().unwrap_or(Path::new("the quarantine"))
     }
 
     /// Sets a row aside.
@@ -91,11 +95,14 @@ impl Quarantine {
     /// # Errors
     /// If the file cannot be made or written.
     pub fn push(&mut self, entry: &QuarantineEntry<'_>) -> io::Result<()> {
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         let file = match &mut self.file {
             Some(file) => file,
-            empty => empty.insert(self.workspace.pending(&self.path)?),
+            empty => empty.insert(self.workspace.pending(path)?),
         };
         file.write_all(&line)
     }
@@ -105,9 +112,9 @@ impl Quarantine {
     /// # Errors
     /// If the disk is full or fails.
     pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
-        match &mut self.file {
-            Some(file) => sync_pending(file, &self.path, lengths),
-            None => Ok(()),
+        match (&mut self.file, &self.path) {
+            (Some(file), Some(path)) => sync_pending(file, path, lengths),
+            _ => Ok(()),
         }
     }
 

@@ -796,7 +796,10 @@ impl Sample {
                 .filter(|item| self.attached.is_empty() || !item.is_null())
                 .map(|item| match item {
                     Value::String(path) => Ok(path),
-                    other => Err(wrong_type(key, "a list of strings", &other)),
+                    other => {
+                        let item = format!("{key}[]");
+                        Err(wrong_type(&item, "the path of an image", &other))
+                    }
                 })
                 .collect::<Result<_, _>>()?,
             other => return Err(wrong_type(key, "a list of paths, a path or null", &other)),
@@ -1056,7 +1059,19 @@ fn not_an_object(line: &str) -> RowError {
     let blanked = blanked(line);
     let line = blanked.as_deref().unwrap_or(line);
     match serde_json::from_str::<serde::de::IgnoredAny>(line) {
-        Ok(_) => RowError::new("json_not_object", "the line is JSON but not an object"),
+        Ok(_) => {
+            let kind = match line.trim_start_matches(JSON_SPACE).as_bytes().first() {
+                Some(b'"') => "a string",
+                Some(b'[') => "a list",
+                Some(b't' | b'f') => "a boolean",
+                Some(b'n') => "null",
+                _ => "a number",
+            };
+            RowError::new(
+                "json_not_object",
+                format!("the row is {kind}, and no object"),
+            )
+        }
         Err(e) => RowError::new("json_invalid", json_message(&e)),
     }
 }

@@ -31,12 +31,11 @@ fn is_fifo(path: &Path) -> bool {
     fs::symlink_metadata(path).unwrap().file_type().is_fifo()
 }
 
-/// What lies in the scratch directory besides what the test put there. Rows that are set aside go
-/// to `stdout.djr` in the working directory where there is no record for them.
+/// What lies in the scratch directory besides what the test put there.
 fn left(scratch: &Scratch, put: &[&str]) -> Vec<String> {
     let found = fs::read_dir(scratch.path("")).unwrap().flatten();
     let names = found.map(|entry| entry.file_name().into_string().unwrap());
-    let given = ["fixtures", "recipes", "r.yaml", "in.jsonl", "stdout.djr"];
+    let given = ["fixtures", "recipes", "r.yaml", "in.jsonl"];
     let mut new: Vec<String> = names
         .filter(|name| !given.contains(&name.as_str()) && !put.contains(&name.as_str()))
         .collect();

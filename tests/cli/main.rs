@@ -27,6 +27,7 @@ mod hostile;
 mod images;
 mod inputs;
 mod ledger;
+mod messages;
 mod notes;
 mod outputs;
 mod parts;

@@ -132,9 +132,8 @@ impl Accounting {
                     .map_err(|e| write_error(path.display(), e))
             })
             .transpose()?;
-        let path = quarantine_path(files);
-        let quarantine = Quarantine::open(path.clone(), workspace)
-            .map_err(|e| write_error(path.display(), e))?;
+        let quarantine = Quarantine::open(files.map(RunFiles::quarantine), workspace)
+            .map_err(|e| write_error("the quarantine", e))?;
         let stats = stats_path(recipe)
             .map(|path| {
                 workspace
@@ -686,14 +685,6 @@ impl Accounting {
         });
         ledger.push(&entry).map_err(|e| write_error("ledger", e))
     }
-}
-
-/// Where rows are set aside.
-pub fn quarantine_path(files: Option<&RunFiles>) -> PathBuf {
-    files.map_or_else(
-        || RunFiles::new("stdout.djr").quarantine(),
-        RunFiles::quarantine,
-    )
 }
 
 /// Adds what happened to the rows of a batch.

@@ -125,7 +125,7 @@ fn run_locked<'a>(
         Earlier::claim(files, &output_files(recipe), options.run_dir.is_some())
     })?;
     if let Some(stats) = stats_path(recipe) {
-        claim_stats(&stats)?;
+        claim_stats(&stats, &output_files(recipe))?;
     }
     beside::check(recipe)?;
     let inputs = setup::inputs(recipe);

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::{Run, beside};
-use crate::exec::accounting::quarantine_path;
 use crate::exec::checkpoint::{Progress, Remaining};
 use crate::exec::error::output_error;
 use crate::exec::output::OutputStage;
@@ -157,7 +156,7 @@ pub fn publish(
     files: &[Sealed],
     report: RunReport,
 ) -> Result<RunOutcome, RunError> {
-    let quarantine = quarantine_path(named);
+    let quarantine = named.map(RunFiles::quarantine);
     let manifest = named.map(RunFiles::manifest);
     for (done, file) in files.iter().enumerate() {
         if manifest.as_ref() == Some(&file.target) {
@@ -183,9 +182,6 @@ pub fn publish(
     Ok(RunOutcome {
         report,
         run_dir: named.map(|files| files.dir.clone()),
-        quarantine: files
-            .iter()
-            .any(|file| file.target == quarantine)
-            .then_some(quarantine),
+        quarantine: quarantine.filter(|path| files.iter().any(|file| file.target == *path)),
     })
 }
