@@ -370,7 +370,8 @@ impl Book {
 
 impl StatBook {
     fn record(mut self, stat: &Stat, rows: u64) -> io::Result<StatRecord> {
-        let found = if self.other_values > 0 {
+        // A stray text among numbers must not hide them.
+        let found = if self.other_values > 0 && self.other_values * 2 >= self.rows {
             Found::Words {
                 values: self.other_values,
                 distinct: self.others.distinct(),
@@ -385,6 +386,10 @@ impl StatBook {
             unit: stat.unit.to_owned(),
             rows: self.rows,
             missing: rows - self.rows,
+            others: match &found {
+                Found::Numbers(_) => self.other_values,
+                Found::Words { .. } => 0,
+            },
             found,
             bounds: bounds_of(stat),
             would_drop: self.would_drop,

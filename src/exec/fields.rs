@@ -53,7 +53,8 @@ impl FieldWatch {
             }
         }
         if seen.there != self.all() {
-            for (name, value) in sample.members() {
+            let own = |name: &str| name.starts_with("__dj__");
+            for (name, value) in sample.members().filter(|(name, _)| !own(name)) {
                 remember(&mut seen.held, &name, value.starts_with('"'));
             }
         }

@@ -481,7 +481,9 @@ impl Finder<'_> {
             if records.len() < found.len() {
                 let mut passed = PassedOver::default();
                 found.retain(|path| !records.contains(path));
-                passed.written.extend(records.iter().map(|path| name_of(path)));
+                passed
+                    .written
+                    .extend(records.iter().map(|path| name_of(path)));
                 if let Some(told) = passed.told() {
                     let text = format!("not read of {written}: {told}");
                     Note::new(Code::FilesPassedOver, text).add_to(notes);

@@ -139,6 +139,9 @@ pub struct StatRecord {
     pub rows: u64,
     /// Rows that have not.
     pub missing: u64,
+    /// Of values that are numbers for the most part, how many are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub others: u64,
     /// Its values.
     #[serde(flatten)]
     pub found: Found,
@@ -147,6 +150,11 @@ pub struct StatRecord {
     pub bounds: Option<BoundsRecord>,
     /// Rows that the filter would drop because of it.
     pub would_drop: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The values of a stat.

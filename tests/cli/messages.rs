@@ -236,6 +236,45 @@ fn reasons_say_what_is_there() {
 }
 
 #[test]
+fn a_literal_token_without_an_image_is_refused() {
+    let scratch = scratch();
+    let record = |words: &str| {
+        format!(
+            "[{{\"id\": \"1\", \"conversations\": [{{\"from\": \"human\", \"value\": \"{words}\"}}, {{\"from\": \"gpt\", \"value\": \"a\"}}]}}]"
+        )
+    };
+    let convert = ["convert", "--to", "dj", "l.json", "-o", "l.jsonl"];
+    scratch.write("l.json", record("see <image> here"));
+    let ran = scratch.djr(&convert).expect(1);
+    assert!(
+        ran.stderr.contains("image_token_without_image 1"),
+        "{}",
+        ran.stderr
+    );
+    scratch.write("l.json", record("see an image here"));
+    scratch.djr(&convert).expect(0);
+}
+
+#[test]
+fn a_stray_text_does_not_hide_the_numbers_of_a_stat() {
+    let scratch = scratch();
+    scratch.write("in.jsonl", "{\"s\": 1}\n{\"s\": 5}\n{\"s\": \"x\"}\n");
+    scratch.write(
+        "s.yaml",
+        "dataset_path: in.jsonl\nprocess: [specified_numeric_field_filter: {field_key: s, min_value: 1}]\n",
+    );
+    scratch
+        .djr(&["analyze", "--recipe", "s.yaml", "-o", "look"])
+        .expect(0);
+    let stat = &scratch.json("look/analysis.json")["stats"]["s"];
+    assert_eq!(
+        (&stat["max"], &stat["others"]),
+        (&5.0.into(), &1.into()),
+        "{stat}"
+    );
+}
+
+#[test]
 fn nothing_of_rows_names_or_recipes_commands_a_terminal() {
     let scratch = Scratch::new();
     let name = "in\u{1b}[31m\u{9b}2J.jsonl";

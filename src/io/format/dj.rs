@@ -217,8 +217,7 @@ impl DjRenderer {
         Ok(format!("{text} {}", self.tokens.eoc))
     }
 
-    /// A turn with the rows' tokens. A record without images or videos speaks of none, whatever
-    /// its words are; in one that has videos alone, `<image>` stands for a video.
+    /// A turn with the rows' tokens. In a record that has videos alone, `<image>` stands for a video.
     fn marked<'a>(&self, value: &'a str, media: Media) -> Cow<'a, str> {
         let mut value = Cow::Borrowed(value);
         for (token, marked, counts) in [
@@ -235,6 +234,15 @@ impl DjRenderer {
 
     /// Sees that the text has a token for each image and each video: readers of rows count them.
     fn check_tokens(&self, text: &str, media: Media) -> Result<(), RowError> {
+        if (media.images, media.videos) == (0, 0) {
+            // A literal token would be one for whoever reads the row, and there is no image to it.
+            if text.contains(IMAGE_TOKEN) {
+                return Err(RowError::new(
+                    "image_token_without_image",
+                    "the text speaks of an image, but the record has none",
+                ));
+            }
+        }
         for (token, name, count) in [
             (self.tokens.image.as_str(), "image", media.images),
             (ROW_VIDEO_TOKEN, "video", media.videos),
