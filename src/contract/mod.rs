@@ -7,6 +7,7 @@
 //! assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 //! ```
 
+mod fields;
 mod rows;
 mod runs;
 
@@ -34,7 +35,7 @@ pub struct Contract {
 pub type Promise = fn(&Contract) -> Result<(), String>;
 
 /// All promises, with their names.
-pub const PROMISES: [(&str, Promise); 8] = [
+pub const PROMISES: [(&str, Promise); 9] = [
     ("says what it is", Contract::says_what_it_is),
     (
         "builds or says what to give",
@@ -60,6 +61,10 @@ pub const PROMISES: [(&str, Promise); 8] = [
     (
         "every bound may come from the data",
         Contract::every_bound_may_come_from_the_data,
+    ),
+    (
+        "touches only the fields that it declares",
+        Contract::touches_only_what_it_declares,
     ),
 ];
 

@@ -57,6 +57,7 @@ pub fn probe(
         keep_frames: false,
         outputs: Vec::new(),
         keep_row_stats: false,
+        keep_ledger: false,
         render_stats: false,
         traced: Vec::new(),
         trace_keys: &[],

@@ -1,7 +1,7 @@
 //! Files that appear under their names only when they are complete.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::destination::{Destination, open_stream};
+use super::digested::DigestedFile;
 
 /// What ends the name of a part that a later process finds again.
 const LASTING: &str = "djr-part";
@@ -45,9 +46,10 @@ pub struct PendingFile {
     /// The part as it was before its bytes were put in another order: a run that does not get to
     /// name the file goes on from there.
     spare: Option<PathBuf>,
-    writer: Option<BufWriter<File>>,
-    digest: Xxh3,
-    bytes: u64,
+    /// Until it is sealed.
+    file: Option<DigestedFile>,
+    /// What was written when it was sealed.
+    sealed: Committed,
     keep: Keep,
 }
 
@@ -63,7 +65,7 @@ pub struct Finished {
 }
 
 /// What a checkpoint made durable of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
     /// Its length in bytes; what stands behind that is cut off.
     pub bytes: u64,
@@ -149,9 +151,8 @@ impl PendingFile {
             target: target.to_owned(),
             part: Some(part),
             spare: None,
-            writer: Some(BufWriter::with_capacity(1 << 18, file)),
-            digest,
-            bytes: committed.bytes,
+            file: Some(DigestedFile::new(file, digest, committed.bytes)),
+            sealed: Committed::default(),
             keep: keep.clone(),
         })
     }
@@ -191,9 +192,8 @@ impl PendingFile {
             target: target.to_owned(),
             part,
             spare: None,
-            writer: Some(BufWriter::with_capacity(1 << 18, file)),
-            digest: Xxh3::new(),
-            bytes: 0,
+            file: Some(DigestedFile::new(file, Xxh3::new(), 0)),
+            sealed: Committed::default(),
             keep: keep.clone(),
         })
     }
@@ -218,7 +218,9 @@ impl PendingFile {
     /// How many bytes were written.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.file
+            .as_ref()
+            .map_or(self.sealed.bytes, DigestedFile::len)
     }
 
     /// Puts the `length` bytes at `at` before all others. The file must be complete; of a stream
@@ -227,17 +229,16 @@ impl PendingFile {
     /// # Errors
     /// If the disk is full or fails.
     pub fn move_to_front(&mut self, at: u64, length: u64) -> io::Result<()> {
-        let (Some(part), Some(writer)) = (&self.part, &mut self.writer) else {
+        let (Some(part), Some(file)) = (&self.part, &mut self.file) else {
             return Ok(());
         };
-        writer.flush()?;
+        file.flush()?;
         let name = Self::reordered_part(&self.target)?;
-        let mut out = BufWriter::with_capacity(1 << 18, create_fresh(&name)?);
-        let mut digest = Xxh3::new();
+        let mut out = DigestedFile::new(create_fresh(&name)?, Xxh3::new(), 0);
         let mut block = vec![0; 1 << 18];
         let behind = at + length;
-        for (start, end) in [(at, behind), (0, at), (behind, self.bytes)] {
-            let mut from = writer.get_ref();
+        for (start, end) in [(at, behind), (0, at), (behind, file.len())] {
+            let mut from = file.file();
             from.seek(SeekFrom::Start(start))?;
             let mut left = from.take(end - start);
             loop {
@@ -245,15 +246,12 @@ impl PendingFile {
                 if n == 0 {
                     break;
                 }
-                let read = block.get(..n).unwrap_or_default();
-                digest.update(read);
-                out.write_all(read)?;
+                out.append(block.get(..n).unwrap_or_default())?;
             }
         }
         self.spare = Some(part.clone());
         self.part = Some(name);
-        self.digest = digest;
-        self.writer = Some(out);
+        self.file = Some(out);
         Ok(())
     }
 
@@ -262,16 +260,14 @@ impl PendingFile {
     /// # Errors
     /// If the disk is full or fails.
     pub fn sync(&mut self) -> io::Result<Committed> {
-        if let Some(writer) = &mut self.writer {
-            writer.flush()?;
-            if self.part.is_some() {
-                writer.get_ref().sync_data()?;
-            }
+        let Some(file) = &mut self.file else {
+            return Ok(self.sealed.clone());
+        };
+        file.flush()?;
+        if self.part.is_some() {
+            file.file().sync_data()?;
         }
-        Ok(Committed {
-            bytes: self.bytes,
-            xxh3_128: hex(&self.digest),
-        })
+        Ok(file.written())
     }
 
     /// Ends writing and makes the whole file durable. It still goes away with `self`, unless it
@@ -280,19 +276,21 @@ impl PendingFile {
     /// # Errors
     /// If the disk is full or fails.
     pub fn seal(&mut self) -> io::Result<Sealed> {
-        if let Some(mut writer) = self.writer.take() {
-            writer.flush()?;
+        if let Some(mut file) = self.file.take() {
+            file.flush()?;
             // A pipe has nothing to make durable.
             if self.part.is_some() {
-                writer.get_ref().sync_all()?;
+                file.file().sync_all()?;
             }
+            self.sealed = file.written();
         }
+        let Committed { bytes, xxh3_128 } = self.sealed.clone();
         Ok(Sealed {
             part: self.part.clone(),
             spare: self.spare.clone(),
             target: self.target.clone(),
-            bytes: self.bytes,
-            xxh3_128: hex(&self.digest),
+            bytes,
+            xxh3_128,
         })
     }
 
@@ -488,17 +486,15 @@ pub(super) fn part_path(target: &Path, suffix: &str) -> io::Result<PathBuf> {
 
 impl Write for PendingFile {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let Some(writer) = &mut self.writer else {
+        let Some(file) = &mut self.file else {
             return Err(io::Error::other("the file is already finished"));
         };
-        writer.write_all(data)?;
-        self.digest.update(data);
-        self.bytes += data.len() as u64;
+        file.append(data)?;
         Ok(data.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.writer.as_mut().map_or(Ok(()), Write::flush)
+        self.file.as_mut().map_or(Ok(()), DigestedFile::flush)
     }
 }
 

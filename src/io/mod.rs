@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod destination;
+mod digested;
 pub mod fingerprint;
 pub mod format;
 pub mod lock;

@@ -7,7 +7,9 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::sample::{ImageSlot, RowError, Sample, each_path, is_url, join, normalise, words};
+use crate::sample::{
+    ImageSlot, RowError, Sample, each_path, is_normal, is_url, join, normalise, words,
+};
 
 words! {
     /// How image paths are written.
@@ -57,7 +59,16 @@ impl PathWriter {
     /// # Errors
     /// `image_path_invalid` if a folder on the way has a name that is no Unicode, which JSON cannot
     /// hold.
-    pub fn rewrite<'a>(&self, written: &'a str, path: &Path) -> Result<Cow<'a, str>, RowError> {
+    pub fn rewrite<'a>(&self, written: &'a str, path: &'a Path) -> Result<Cow<'a, str>, RowError> {
+        // The usual case: it is what it will be.
+        if self.style == PathStyle::Absolute
+            && path.is_absolute()
+            && is_normal(path)
+            && let Some(path) = path.to_str()
+            && !is_url(written)
+        {
+            return Ok(Cow::Borrowed(path));
+        }
         let path = match self.style {
             // What lies elsewhere has no path here.
             _ if is_url(written) => return Ok(Cow::Borrowed(written)),

@@ -6,14 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
 use super::PendingFile;
-use super::atomic::{Committed, Keep, create_fresh, hex, reopen};
+use super::atomic::Committed;
+use super::atomic::{Keep, create_fresh, reopen};
+use super::digested::DigestedFile;
 
 /// What a checkpoint made durable of files, by name.
 pub type Lengths = BTreeMap<String, Committed>;
@@ -71,19 +73,18 @@ impl Workspace {
         let Some(kept) = &self.kept else {
             let file = tempfile::tempfile_in(&self.directory)?;
             let place = format!("a nameless file in {}", self.directory.display());
+            let file = DigestedFile::new(file, Xxh3::new(), 0);
             return Ok(Log::over(name, place, file));
         };
         let path = self.directory.join(name);
         let place = path.display().to_string();
         if let Some(committed) = kept.committed.get(name) {
             let (file, digest) = reopen(&path, committed)?;
-            return Ok(Log {
-                length: committed.bytes,
-                digest,
-                ..Log::over(name, place, file)
-            });
+            let file = DigestedFile::new(file, digest, committed.bytes);
+            return Ok(Log::over(name, place, file));
         }
-        Ok(Log::over(name, place, create_fresh(&path)?))
+        let file = DigestedFile::new(create_fresh(&path)?, Xxh3::new(), 0);
+        Ok(Log::over(name, place, file))
     }
 
     /// Opens the log `name` if a later process could go on with it: for what this process has in
@@ -147,32 +148,28 @@ pub struct Log {
     name: String,
     /// Where it is, for messages: who hears of a full disk must know which.
     place: String,
-    writer: BufWriter<File>,
-    length: u64,
-    digest: Xxh3,
+    file: DigestedFile,
 }
 
 impl Log {
-    fn over(name: &str, place: String, file: File) -> Self {
+    fn over(name: &str, place: String, file: DigestedFile) -> Self {
         Self {
             name: name.to_owned(),
             place,
-            writer: BufWriter::with_capacity(1 << 16, file),
-            length: 0,
-            digest: Xxh3::new(),
+            file,
         }
     }
 
     /// Its length in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.length
+        self.file.len()
     }
 
     /// Whether nothing was written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.file.len() == 0
     }
 
     /// Appends bytes.
@@ -180,9 +177,7 @@ impl Log {
     /// # Errors
     /// If the disk is full or fails.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.length += bytes.len() as u64;
-        self.digest.update(bytes);
-        self.writer.write_all(bytes).map_err(|e| self.failed(&e))
+        self.file.append(bytes).map_err(|e| self.failed(&e))
     }
 
     /// Makes it durable and enters its length and digest.
@@ -191,13 +186,9 @@ impl Log {
     /// If the disk is full or fails.
     pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
         self.flush()?;
-        let synced = self.writer.get_ref().sync_data();
+        let synced = self.file.file().sync_data();
         synced.map_err(|e| self.failed(&e))?;
-        let committed = Committed {
-            bytes: self.length,
-            xxh3_128: hex(&self.digest),
-        };
-        lengths.insert(self.name.clone(), committed);
+        lengths.insert(self.name.clone(), self.file.written());
         Ok(())
     }
 
@@ -210,7 +201,7 @@ impl Log {
         Ok(BufReader::with_capacity(
             1 << 18,
             Positioned {
-                file: self.writer.get_ref(),
+                file: self.file.file(),
                 at: 0,
             },
         ))
@@ -221,7 +212,7 @@ impl Log {
     /// # Errors
     /// If the file is shorter or cannot be read.
     pub fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
-        self.writer.get_ref().read_exact_at(buffer, at)
+        self.file.file().read_exact_at(buffer, at)
     }
 
     /// Hands what was appended to the system, so that [`Log::read_exact_at`] sees it.
@@ -229,7 +220,7 @@ impl Log {
     /// # Errors
     /// If the disk is full or fails.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush().map_err(|e| self.failed(&e))
+        self.file.flush().map_err(|e| self.failed(&e))
     }
 
     fn failed(&self, error: &io::Error) -> io::Error {

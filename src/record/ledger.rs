@@ -4,9 +4,11 @@
 //! zstandard) with `read_json(…, lines=True, dtype={'id': 'string'})`.
 
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use rayon::ThreadPool;
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -15,6 +17,7 @@ use super::StepNumber;
 use crate::io::workspace::Lengths;
 use crate::io::{Log, PendingFile, Workspace};
 use crate::note::Code;
+use crate::sample::{Origin, is_plain_string};
 
 /// What became of a row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +98,50 @@ pub struct LedgerEntry<'a> {
     pub code: Option<Cow<'a, str>>,
 }
 
-impl LedgerEntry<'_> {
+impl<'a> LedgerEntry<'a> {
+    /// The entry of a row that was kept, whose `id` is this JSON text.
+    #[must_use]
+    pub fn of(origin: Origin, id: Option<&'a str>) -> Self {
+        Self {
+            file: origin.file,
+            line: origin.line,
+            offset: origin.offset,
+            part: origin.part,
+            id: sound_id(id).map(Cow::Borrowed),
+            ..Self::default()
+        }
+    }
+
+    /// Appends the line of a row that was kept: what most rows have, by the shortest way.
+    pub fn write_kept(origin: Origin, id: Option<&str>, out: &mut Vec<u8>) {
+        let plain = match id {
+            None => true,
+            Some(id) => id.len() < 64 && is_plain_string(id),
+        };
+        if !plain || origin.part > 0 {
+            return LedgerEntry::of(origin, id).write(out);
+        }
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(b"{\"file\":");
+        out.extend_from_slice(digits.format(origin.file).as_bytes());
+        out.extend_from_slice(b",\"line\":");
+        out.extend_from_slice(digits.format(origin.line).as_bytes());
+        out.extend_from_slice(b",\"offset\":");
+        out.extend_from_slice(digits.format(origin.offset).as_bytes());
+        if let Some(id) = id {
+            out.extend_from_slice(b",\"id\":");
+            out.extend_from_slice(id.as_bytes());
+        }
+        out.extend_from_slice(b",\"fate\":\"kept\"}\n");
+    }
+
+    /// Appends the entry as a line.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        // Writing to a Vec cannot fail.
+        let _ = serde_json::to_writer(&mut *out, self);
+        out.push(b'\n');
+    }
+
     /// The row that stands for it: the one it duplicates, or the first of its group.
     #[must_use]
     pub fn other(&self) -> Option<u64> {
@@ -115,10 +161,33 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D:
     Value::deserialize(deserializer).map(Some)
 }
 
+/// The id for the ledger and the quarantine. An id that is neither a text nor a number, is no
+/// Unicode, or is longer than any id has reason to be, is left out: what reads the ledger later
+/// need not cope with it, and the row has its line and offset.
+pub(crate) fn sound_id(id: Option<&str>) -> Option<&RawValue> {
+    let id = id.filter(|id| id.len() <= MAX_ID_BYTES)?;
+    let sound = match id.as_bytes().first()? {
+        b'"' => !id.contains('\\') || serde_json::from_str::<String>(id).is_ok(),
+        b'-' | b'0'..=b'9' => serde_json::from_str::<f64>(id).is_ok(),
+        _ => false,
+    };
+    sound.then(|| serde_json::from_str(id).ok()).flatten()
+}
+
+/// The longest id that ledger and quarantine repeat.
+const MAX_ID_BYTES: usize = 256;
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
 pub(crate) fn is_whole(part: &u64) -> bool {
     *part == 0
 }
+
+/// Bytes of records that are compressed as one frame. It does not depend on the threads: neither do
+/// the bytes of the file.
+const FRAME: u64 = 4 << 20;
+
+/// How hard zstd tries: the records are long and alike, and more would cost more than it saves.
+const LEVEL: i32 = 1;
 
 /// Records of one line each: plain while a run goes on, so that they can be cut back to a
 /// checkpoint, compressed when it ends.
@@ -159,10 +228,31 @@ impl PackedLog {
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn finish(mut self, workspace: &Workspace) -> io::Result<PendingFile> {
-        let mut packed = zstd::Encoder::new(workspace.pending(&self.path)?, 1)?;
-        io::copy(&mut self.records.replay()?, &mut packed)?;
-        packed.finish()
+    pub fn finish(mut self, workspace: &Workspace, pool: &ThreadPool) -> io::Result<PendingFile> {
+        let mut packed = workspace.pending(&self.path)?;
+        // A frame is read whole, but a short log needs no more room than it has bytes.
+        let room = usize::try_from(self.records.len().min(FRAME)).unwrap_or(0);
+        let mut records = self.records.replay()?;
+        loop {
+            let mut parts = Vec::new();
+            while parts.len() < pool.current_num_threads() {
+                let mut part = Vec::with_capacity(room);
+                (&mut records).take(FRAME).read_to_end(&mut part)?;
+                if part.is_empty() {
+                    break;
+                }
+                parts.push(part);
+            }
+            if parts.is_empty() {
+                return Ok(packed);
+            }
+            let compress = |part: Vec<u8>| zstd::bulk::compress(&part, LEVEL);
+            let frames: io::Result<Vec<_>> =
+                pool.install(|| parts.into_par_iter().map(compress).collect());
+            frames?
+                .iter()
+                .try_for_each(|frame| packed.write_all(frame))?;
+        }
     }
 }
 
@@ -190,9 +280,16 @@ impl Ledger {
     /// If the disk is full or fails.
     pub fn push(&mut self, entry: &LedgerEntry<'_>) -> io::Result<()> {
         self.line.clear();
-        serde_json::to_writer(&mut self.line, entry)?;
-        self.line.push(b'\n');
+        entry.write(&mut self.line);
         self.records.append(&self.line)
+    }
+
+    /// Appends entries that were written before.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn append(&mut self, entries: &[u8]) -> io::Result<()> {
+        self.records.append(entries)
     }
 
     /// Makes what was written durable.
@@ -207,7 +304,42 @@ impl Ledger {
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn finish(self, workspace: &Workspace) -> io::Result<PendingFile> {
-        self.records.finish(workspace)
+    pub fn finish(self, workspace: &Workspace, pool: &ThreadPool) -> io::Result<PendingFile> {
+        self.records.finish(workspace, pool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_way_writes_what_the_long_way_writes() {
+        let ids = [
+            None,
+            Some("\"a1\""),
+            Some("7"),
+            Some("-1e3"),
+            Some("null"),
+            Some("\"a\\u00e9\""),
+            Some("\"a\\ud800\""),
+            Some("[1]"),
+            Some("\"\""),
+            Some("\"é \""),
+        ];
+        for id in ids {
+            for part in [0, 3] {
+                let origin = Origin {
+                    offset: 118,
+                    file: 2,
+                    line: 9,
+                    part,
+                };
+                let (mut short, mut long) = (Vec::new(), Vec::new());
+                LedgerEntry::write_kept(origin, id, &mut short);
+                LedgerEntry::of(origin, id).write(&mut long);
+                assert_eq!(String::from_utf8(short), String::from_utf8(long));
+            }
+        }
     }
 }

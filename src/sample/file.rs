@@ -52,7 +52,13 @@ pub const FILE: Kind = Kind {
 /// Whether a path is a URL, which names no file here.
 #[must_use]
 pub fn is_url(path: &str) -> bool {
-    path.split_once("://").is_some_and(|(scheme, _)| {
+    let Some(colon) = memchr::memchr(b':', path.as_bytes()) else {
+        return false;
+    };
+    path.split_at_checked(colon).is_some_and(|(scheme, rest)| {
+        if !rest.starts_with("://") {
+            return false;
+        }
         let mut letters = scheme.chars();
         letters.next().is_some_and(|c| c.is_ascii_alphabetic())
             && letters.all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))

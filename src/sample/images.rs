@@ -625,7 +625,8 @@ pub fn normalise(path: PathBuf) -> PathBuf {
 
 /// Whether resolving surely changes nothing: the path neither begins with a dot nor ends with a
 /// slash, and after each slash comes something else than a slash or a dot.
-pub(super) fn is_normal(path: &Path) -> bool {
+#[must_use]
+pub fn is_normal(path: &Path) -> bool {
     let bytes = path.as_os_str().as_encoded_bytes();
     let goes_on = |at: usize| bytes.get(at).is_some_and(|b| !matches!(b, b'/' | b'.'));
     cfg!(unix)

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::not_finite::word_of;
+use super::scan::plain;
 use crate::text::write_python_float;
 
 /// What can be appended to a row as JSON.
@@ -23,8 +24,31 @@ pub fn python_json(value: &Value) -> String {
 
 /// Appends a string in quotes.
 pub fn push_string(text: &str, out: &mut Vec<u8>) {
-    // Writing a str to a Vec cannot fail.
-    let _ = serde_json::to_writer(out, text);
+    let mut rest = text.as_bytes();
+    out.push(b'"');
+    loop {
+        let (before, after) = rest.split_at(plain(rest));
+        out.extend_from_slice(before);
+        let Some((&byte, behind)) = after.split_first() else {
+            break;
+        };
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            control => {
+                let digit = |half: u8| b"0123456789abcdef".get(half as usize).copied();
+                out.extend_from_slice(b"\\u00");
+                out.extend(digit(control >> 4));
+                out.extend(digit(control & 15));
+            }
+        }
+        rest = behind;
+    }
+    out.push(b'"');
 }
 
 impl JsonText for Value {
@@ -102,5 +126,21 @@ impl<T: JsonText> JsonText for [T] {
             item.write(out);
         }
         out.push(b']');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn strings_are_written_as_serde_json_writes_them(text in "([a-z\\x00-\\x1f\"\\\\/\u{7f}é€😀]){0,24}") {
+            let mut out = Vec::new();
+            push_string(&text, &mut out);
+            prop_assert_eq!(out, serde_json::to_vec(&text).unwrap());
+        }
     }
 }

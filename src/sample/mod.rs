@@ -16,6 +16,7 @@ mod path;
 mod produced;
 mod read;
 mod row;
+mod scan;
 mod stats;
 mod words;
 
@@ -24,7 +25,8 @@ pub use error::RowError;
 pub use file::{RowFile, is_url, lies_below};
 pub use group::Group;
 pub use images::{
-    ImageCheck, ImageContext, ImageCounts, ImageNeed, ImageSlot, join, normalise, originals,
+    ImageCheck, ImageContext, ImageCounts, ImageNeed, ImageSlot, is_normal, join, normalise,
+    originals,
 };
 pub use json::{JsonText, RawJson, push_string, python_json};
 pub use media::each_path;
@@ -33,5 +35,6 @@ pub use path::FieldPath;
 pub use produced::Produced;
 pub use read::{Unread, read_row};
 pub use row::{HashColumns, NewImage, Origin, Sample};
+pub use scan::is_plain_string;
 pub use stats::{StatKey, StatSource, StatValue, Stats};
 pub(crate) use words::words;

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use super::file::{FILE, IMAGE, Place};
 use super::json::{JsonText, push_string, python_json};
 use super::not_finite::{blanked, float_of, read_json};
+use super::scan::{self, Member};
 use super::{
     Attachment, FieldPath, ImageContext, ImageCounts, ImageSlot, Produced, RowError, RowFile, Stats,
 };
@@ -147,6 +148,20 @@ struct CutText {
     words: Arc<Words>,
 }
 
+impl Field {
+    fn read(Member { key, value }: Member) -> Self {
+        Self {
+            // The quote before it belongs to the member.
+            member: Some(key.start - 1..value.end),
+            key: Key::Span(key),
+            raw: Some(value),
+            content: Content::Raw {
+                decoded: OnceCell::new(),
+            },
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Key {
     Span(Range<usize>),
@@ -156,7 +171,7 @@ enum Key {
 #[derive(Debug, Clone)]
 enum Content {
     /// As read. `decoded` holds the text once somebody asked for it and it had escapes.
-    Raw { decoded: OnceCell<Box<str>> },
+    Raw { decoded: OnceCell<String> },
     /// A text that an operator wrote.
     Text(String),
     /// Another value that an operator wrote.
@@ -187,7 +202,7 @@ impl Sample {
         origin: Origin,
         context: Arc<ImageContext>,
     ) -> Result<Self, (RowError, String)> {
-        if !line.trim_start_matches(JSON_SPACE).starts_with('{') {
+        if !line.starts_with('{') && !line.trim_start_matches(JSON_SPACE).starts_with('{') {
             return Err((not_an_object(&line), line));
         }
         let fields = match scan_members(&line) {
@@ -632,7 +647,7 @@ impl Sample {
     /// copied byte for byte; `overrides` replaces (or adds) top-level fields.
     pub fn write_json(&self, overrides: &[(&str, &dyn JsonText)], out: &mut Vec<u8>) {
         if overrides.is_empty() && !self.is_edited() {
-            out.extend_from_slice(self.line.trim_matches(JSON_SPACE).as_bytes());
+            out.extend_from_slice(trimmed(&self.line).as_bytes());
             return;
         }
         Splicer::new(self, out).run(overrides);
@@ -640,9 +655,16 @@ impl Sample {
 
     fn find(&self, name: &str) -> Option<usize> {
         // The last of duplicate keys wins, as in Python.
-        self.fields
-            .iter()
-            .rposition(|f| self.key_text(&f.key) == name && !matches!(f.content, Content::Removed))
+        let line = self.line.as_bytes();
+        self.fields.iter().rposition(|field| {
+            let is_it = match &field.key {
+                Key::Span(span) => {
+                    span.len() == name.len() && line.get(span.clone()) == Some(name.as_bytes())
+                }
+                Key::Owned(key) => **key == *name,
+            };
+            is_it && !matches!(field.content, Content::Removed)
+        })
     }
 
     fn key_text<'a>(&'a self, key: &'a Key) -> Cow<'a, str> {
@@ -691,11 +713,13 @@ impl Sample {
                     return Ok(Some(Cow::Borrowed(inner)));
                 }
                 if decoded.get().is_none() {
-                    let text: Box<str> =
-                        serde_json::from_str(raw).map_err(|e| undecodable(name, &e))?;
+                    let text = match scan::unescaped(inner) {
+                        Some(text) => text,
+                        None => serde_json::from_str(raw).map_err(|e| undecodable(name, &e))?,
+                    };
                     let _ = decoded.set(text);
                 }
-                Ok(decoded.get().map(|t| Cow::Borrowed(t.as_ref())))
+                Ok(decoded.get().map(|t| Cow::Borrowed(t.as_str())))
             }
         }
     }
@@ -810,8 +834,10 @@ impl Sample {
     /// A field as it was read, if it is a list of strings. The usual case, without a [`Value`].
     fn raw_list(&self, field: &Field) -> Option<Vec<String>> {
         let raw = matches!(field.content, Content::Raw { .. }).then(|| self.raw_of(field))?;
-        raw.starts_with('[')
-            .then(|| serde_json::from_str(raw).ok())?
+        if !raw.starts_with('[') {
+            return None;
+        }
+        scan::plain_strings(raw).or_else(|| serde_json::from_str(raw).ok())
     }
 
     fn slots(&self, paths: Vec<String>) -> Vec<ImageSlot> {
@@ -851,6 +877,14 @@ fn list_in_text(text: &str) -> Option<Vec<String>> {
 /// JSON's own white space.
 const JSON_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
+/// An object without the white space around it, of which most lines have none.
+fn trimmed(line: &str) -> &str {
+    if line.starts_with('{') && line.ends_with('}') {
+        return line;
+    }
+    line.trim_matches(JSON_SPACE)
+}
+
 /// Writes an edited row: copies the line up to each edit, then the edit.
 struct Splicer<'a> {
     sample: &'a Sample,
@@ -875,8 +909,12 @@ impl<'a> Splicer<'a> {
             .and_then(|f| f.member.as_ref())
             .map(|m| ..m.start);
         let head = head.and_then(|span| sample.line.get(span)).unwrap_or("{");
-        self.out
-            .extend_from_slice(head.trim_start_matches(JSON_SPACE).as_bytes());
+        let head = if head.starts_with('{') {
+            head
+        } else {
+            head.trim_start_matches(JSON_SPACE)
+        };
+        self.out.extend_from_slice(head.as_bytes());
         let mut used: SmallVec<[bool; 4]> = SmallVec::from_elem(false, overrides.len());
         // Only the last of duplicate keys may be replaced; it is the one that readers see.
         for (index, field) in sample.fields.iter().enumerate() {
@@ -913,8 +951,12 @@ impl<'a> Splicer<'a> {
             .find_map(|f| f.raw.as_ref())
             .map(|r| r.end..);
         let tail = tail.and_then(|span| sample.line.get(span)).unwrap_or("}");
-        self.out
-            .extend_from_slice(tail.trim_end_matches(JSON_SPACE).as_bytes());
+        let tail = if tail.ends_with('}') {
+            tail
+        } else {
+            tail.trim_end_matches(JSON_SPACE)
+        };
+        self.out.extend_from_slice(tail.as_bytes());
     }
 
     fn member(&mut self, index: usize, field: &Field, name: &str, fresh: Option<&dyn JsonText>) {
@@ -958,6 +1000,10 @@ impl Sample {
 
 /// The members of the object that `line` is.
 fn scan_members(line: &str) -> Result<SmallVec<[Field; 4]>, RowError> {
+    let mut fields = SmallVec::new();
+    if scan::members(line, |member| fields.push(Field::read(member))) {
+        return Ok(fields);
+    }
     scan_json(line).or_else(|error| match blanked(line) {
         // The same places in the same text, but for words that JSON does not know.
         Some(blanked) => scan_json(&blanked),

@@ -4,12 +4,19 @@
     cargo build --release
     tests/crash/campaign.py --djr target/release/djr --kills 200
 
-Each trial starts a recipe, kills it (SIGKILL) after a random delay, resumes it, perhaps kills it
-again, and so on until it ends. Then its outputs, stats, quarantine and ledger must equal those of
-a run that nobody touched. Needs Python 3.9 and nothing else; exit code 1 if anything differs.
+Each trial starts a recipe, kills it (SIGKILL) after a random delay, resumes it with other threads,
+batches and memory, perhaps kills it again, and so on until it ends. Then its outputs, stats,
+quarantine and ledger must equal those of a run that nobody touched. The recipes mix every kind of
+exchange, output, shard and sample, and read lines, packed lines, an array and several files.
+
+Then, for each recipe, a killed run is taken, and in each file of its checkpoint and each unfinished
+output one byte is changed: to go on must be refused by the name of the file, or give the same bytes
+(the byte stood behind what was committed). Needs Python 3.9 and nothing else; exit code 1 if
+anything differs.
 """
 
 import argparse
+import gzip
 import hashlib
 import json
 import os
@@ -34,8 +41,8 @@ process:
   - words_num_filter: {min_num: 3}
   - document_deduplicator: {lowercase: true}
 """,
-    # A barrier of two operators, then a mapper behind it, then another barrier.
-    "barriers": """
+    # An exchange of two operators, then a mapper behind it, then another exchange.
+    "exchanges": """
 process:
   - document_minhash_deduplicator: {jaccard_threshold: 0.6, num_permutations: 64}
   - document_deduplicator:
@@ -74,11 +81,73 @@ process:
   - naive_reverse_grouper: {batch_meta_export_path: OUT/groups.jsonl}
   - image_blur_mapper: {p: 0.2, save_dir: OUT/blurred}
 """,
+    # Near-duplicates of two kinds, a bound and a window of the best, samples of shards.
+    "near": """
+process:
+  - document_simhash_deduplicator: {hamming_distance: 4}
+  - document_minhash_deduplicator: {num_permutations: 64, jaccard_threshold: 0.7}
+  - words_num_filter: {keep: best 80%}
+  - range_specified_field_selector: {field_key: score, lower_percentile: 0.05, upper_percentile: 0.9}
+outputs:
+  - {format: jsonl, path: OUT/clean.jsonl, shard_size: 40KB}
+  - {format: jsonl, path: OUT/sample.jsonl, sample: 700, seed: 3, shuffle: true, shard_size: 20KB}
+""",
+    # Images by hash and by distance, behind a step that fails on some rows.
+    "images": """
+image_special_token: "<__dj__image>"
+process:
+  - image_aspect_ratio_filter: {min_ratio: 0.1}
+  - image_deduplicator: {method: phash, consider_text: true}
+  - frequency_specified_field_selector: {field_key: id, topk: 9000}
+outputs:
+  - {format: llava, path: OUT/clean.json, validate: decode, paths: keep, shard_size: 30KB}
+  - {format: jsonl, path: OUT/rows.jsonl}
+""",
+    # Rows made of rows between two exchanges.
+    "parts": """
+process:
+  - text_chunk_mapper: {max_len: 60}
+  - document_deduplicator:
+  - text_length_filter: {min_len: p10}
+  - document_minhash_deduplicator: {num_permutations: 64}
+  - random_selector: {select_num: 4000}
+""",
+}
+
+# How the rows lie for each recipe: (name, how many files, how they are packed or framed).
+INPUTS = {
+    "streaming": ("rows.jsonl", 1),
+    "exchanges": ("rows.jsonl.gz", 1),
+    "outputs": ("rows.jsonl", 3),
+    "spill": ("rows.json", 1),
+    "whole": ("rows.jsonl", 1),
+    "near": ("rows.jsonl.gz", 4),
+    "images": ("rows.jsonl", 2),
+    "parts": ("rows.json", 2),
 }
 
 
-def make_rows(path, rows, seed):
-    """Rows with planted duplicates, broken lines and missing images."""
+def place_rows(scratch, name, lines):
+    """The rows of a recipe as its inputs; what its `dataset_path` says of them."""
+    kind, files = INPUTS[name]
+    folder = scratch / f"in-{name}"
+    folder.mkdir()
+    size = len(lines) // files + 1
+    for number in range(files):
+        part = lines[number * size : (number + 1) * size]
+        path = folder / f"{number}-{kind}"
+        if kind == "rows.json":
+            # An array has no broken rows: nothing behind one could be read.
+            path.write_text("[" + ",\n".join(line for line in part if line.endswith("}")) + "]")
+        elif kind.endswith(".gz"):
+            path.write_bytes(gzip.compress("\n".join(part).encode() + b"\n", 1))
+        else:
+            path.write_text("\n".join(part) + "\n")
+    return str(folder) if files > 1 else str(next(folder.iterdir()))
+
+
+def make_rows(rows, seed):
+    """Lines of rows, with planted duplicates, broken lines and missing images."""
     rng = random.Random(seed)
     images = sorted(str(p) for p in (ROOT / "fixtures/dataset").rglob("*.jpg"))
     lines = []
@@ -95,11 +164,52 @@ def make_rows(path, rows, seed):
         row["__dj__batch_meta__"] = {"n": number}
         row["images"] = [rng.choice(images) if kind < 0.97 else "missing.jpg"]
         lines.append(json.dumps(row))
-    path.write_text("\n".join(lines) + "\n")
+    return lines
 
 
-def command(djr, directory, recipe, extra):
-    return [djr, "run", str(recipe), "--quiet", "--max-quarantine", "none", "--checkpoint-every", "0.02", "--batch-rows", "64", *extra]
+def command(djr, recipe, extra, rng=None):
+    """Runs a recipe; with `rng`, in a way that must not matter."""
+    settings = ["--batch-rows", "64"]
+    if rng:
+        settings = ["--batch-rows", str(rng.choice([1, 17, 64, 500])), "--threads", str(rng.randint(1, 4))]
+        settings += rng.choice([[], ["--max-memory", "4MiB"], ["--max-memory", "64MiB"]])
+    return [djr, "run", str(recipe), "--quiet", "--max-quarantine", "none", "--checkpoint-every", "0.02", *settings, *extra]
+
+
+def flip(djr, recipe, took, expected, out, scratch, rng):
+    """Changes one byte in each working file of a killed run; how many were refused, and what went wrong."""
+    kept = scratch / "killed"
+    for _ in range(50):
+        shutil.rmtree(out, ignore_errors=True)
+        run = subprocess.Popen(command(djr, recipe, [], rng), stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.2, 0.8) * took)
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+        if list(out.rglob("state.json")):
+            break
+    else:
+        return 0, 0, ["no kill left a checkpoint"]
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(out, kept)
+    refused, same, wrong = 0, 0, []
+    for path in sorted(p for p in kept.rglob("*") if p.is_file() and p.stat().st_size and "blurred" not in p.parts):
+        name = path.relative_to(kept)
+        shutil.rmtree(out)
+        shutil.copytree(kept, out)
+        data = bytearray(path.read_bytes())
+        at = rng.randrange(len(data))
+        data[at] ^= 1 << rng.randrange(8)
+        (out / name).write_bytes(data)
+        run = subprocess.run(command(djr, recipe, ["--resume"], rng), check=False, stderr=subprocess.PIPE)
+        message = run.stderr.decode()
+        if run.returncode == 3 and path.name in message:
+            refused += 1
+        elif run.returncode in (0, 1) and results(out) == expected:
+            same += 1
+        else:
+            wrong.append(f"{name}, byte {at} of {len(data)}: exit {run.returncode}: {message[-300:]}")
+    shutil.rmtree(kept)
+    return refused, same, wrong
 
 
 def results(out):
@@ -130,19 +240,18 @@ def main():
     djr = str(Path(args.djr).resolve())
     rng = random.Random(args.seed)
     scratch = Path(tempfile.mkdtemp(prefix="djr-crash-"))
-    rows = scratch / "rows.jsonl"
-    make_rows(rows, args.rows, args.seed)
+    lines = make_rows(args.rows, args.seed)
     cases = {}
     out = scratch / "out"
     for name in args.recipes:
         text = RECIPES[name]
         recipe = scratch / f"{name}.yaml"
-        head = f"dataset_path: {rows}\n"
+        head = f"dataset_path: {place_rows(scratch, name, lines)}\n"
         if "outputs:" not in text:
             head += f"export_path: {out}/clean.jsonl\n"
         recipe.write_text(head + text.replace("OUT", str(out)))
         began = time.monotonic()
-        run = subprocess.run(command(djr, scratch, recipe, []), check=False, stderr=subprocess.PIPE)
+        run = subprocess.run(command(djr, recipe, []), check=False, stderr=subprocess.PIPE)
         took = time.monotonic() - began
         cases[name] = (recipe, took, results(out))
         assert run.returncode in (0, 1), f"{name}: {run.stderr.decode()}"
@@ -158,7 +267,7 @@ def main():
         trials += 1
         extra = []
         while True:
-            run = subprocess.Popen(command(djr, scratch, recipe, extra), stderr=subprocess.PIPE)
+            run = subprocess.Popen(command(djr, recipe, extra, rng), stderr=subprocess.PIPE)
             extra = ["--resume"]
             # Every trial is killed once; a resumed run is killed again two times out of three.
             if kills < args.kills and rng.random() < 2 / 3:
@@ -170,7 +279,7 @@ def main():
                     run.communicate()
                     kills += 1
                     per[name][0] += 1
-                    resumed += (out / "clean.jsonl.djr/checkpoint/state.json").exists()
+                    resumed += any(out.rglob("state.json"))
                     continue
             _, stderr = run.communicate()
             if run.returncode not in (0, 1):
@@ -190,6 +299,12 @@ def main():
     for name, (count, equal) in per.items():
         print(f"{name}: {count} kills, {equal} runs equal")
     print(f"{kills} kills in {trials} trials ({resumed} left a checkpoint, {early} runs ended before their kill): {trials - bad} of {trials} equal")
+    for name, (recipe, took, expected) in cases.items():
+        refused, same, wrong = flip(djr, recipe, took, expected, out, scratch, rng)
+        print(f"{name}: of {refused + same + len(wrong)} files with a changed byte {refused} were refused by name, {same} changed nothing")
+        for line in wrong:
+            print(f"  {line}")
+        bad += len(wrong)
     if bad:
         sys.exit(f"kept: {scratch}")
     shutil.rmtree(scratch)

@@ -107,3 +107,8 @@ fn unknown_fields_survive_and_stats_are_as_declared() {
 fn every_bound_may_come_from_the_data() {
     all_keep(7..8);
 }
+
+#[test]
+fn every_operator_touches_only_the_fields_that_it_declares() {
+    all_keep(8..9);
+}

@@ -9,7 +9,10 @@ use super::Words;
 pub fn char_repetition(text: &str, n: usize) -> f64 {
     let windows = Windows::new(text, n);
     let total = windows.len();
-    let counts = tally(windows);
+    if surely_distinct(windows) {
+        return 0.0;
+    }
+    let counts = tally(Windows::new(text, n));
     let mut repeated: Vec<u32> = counts.iter().copied().filter(|&count| count > 1).collect();
     let most = counts.len().isqrt().min(repeated.len());
     repeated.sort_unstable_by(|a, b| b.cmp(a));
@@ -21,6 +24,9 @@ pub fn char_repetition(text: &str, n: usize) -> f64 {
 pub fn word_repetition(words: &Words, n: usize) -> f64 {
     let runs = words.runs(n);
     let total = runs.len();
+    if surely_distinct(words.runs(n).map(str::as_bytes)) {
+        return 0.0;
+    }
     let counts = tally(runs.map(str::as_bytes));
     ratio(sum(counts.into_iter().filter(|&count| count > 1)), total)
 }
@@ -40,6 +46,37 @@ pub fn ratio(part: usize, whole: usize) -> f64 {
 
 fn sum(counts: impl Iterator<Item = u32>) -> usize {
     counts.map(|count| count as usize).sum()
+}
+
+/// Whether no two items have the same hash, if they are few: then none occurs twice, which is so
+/// for most captions, and nothing needs to be counted.
+fn surely_distinct<'t>(items: impl ExactSizeIterator<Item = &'t [u8]>) -> bool {
+    /// At most a third of them is taken.
+    const SLOTS: usize = 256;
+    if items.len() > SLOTS / 3 {
+        return false;
+    }
+    // Other halves of the hashes, 0 where a slot is free.
+    let mut seen = [0_u32; SLOTS];
+    for item in items {
+        let (tag, start) = hash(item);
+        let mut at = start as usize;
+        loop {
+            let Some(slot) = seen.get_mut(at % SLOTS) else {
+                return false;
+            };
+            match *slot {
+                0 => {
+                    // A tag of 0 could not be told from a free slot.
+                    *slot = tag | 1;
+                    break;
+                }
+                other if other == tag | 1 => return false,
+                _ => at += 1,
+            }
+        }
+    }
+    true
 }
 
 /// How often each distinct item occurs, in order of first occurrence.
@@ -88,6 +125,11 @@ fn hash(item: &[u8]) -> (u32, u32) {
         (product as u64) ^ ((product >> 64) as u64)
     };
     let whole = match (item.first_chunk(), item.last_chunk()) {
+        // The two overlap or touch: they are all of it.
+        (Some(first), Some(last)) if item.len() <= 16 => fold(
+            u64::from_le_bytes(*first) ^ A,
+            u64::from_le_bytes(*last) ^ B,
+        ),
         (Some(first), Some(last)) => {
             let mut state = u64::from_le_bytes(*first) ^ A;
             // What is left after whole chunks lies in the last eight bytes.

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use self::failures::Failures;
 use self::ids::IdWatch;
@@ -28,7 +27,7 @@ use crate::note::{Code, Codes};
 use crate::op::{Decision, Family};
 use crate::recipe::{OnError, Recipe, Step, Target};
 use crate::record::counts::{FromData, Reason};
-use crate::record::ledger::{Ledger, PackedLog};
+use crate::record::ledger::{Ledger, PackedLog, sound_id};
 use crate::record::quarantine::Quarantine;
 use crate::record::stats::READ;
 use crate::record::{
@@ -420,6 +419,19 @@ impl Accounting {
         self.set_aside(Stage::Output(output), origin, id, error, row)
     }
 
+    /// Counts a row that an output wrote; `entry` is what the ledger says of it.
+    ///
+    /// # Errors
+    /// If the ledger cannot be written.
+    pub fn kept(&mut self, entry: &[u8]) -> Result<(), RunError> {
+        self.report.rows_out += 1;
+        self.sound();
+        let Some(ledger) = &mut self.ledger else {
+            return Ok(());
+        };
+        ledger.append(entry).map_err(|e| write_error("ledger", e))
+    }
+
     /// Records the fate of a row that reached the outputs: written by one at least, or refused.
     ///
     /// # Errors
@@ -654,7 +666,7 @@ impl Accounting {
             line: origin.line,
             offset: origin.offset,
             part: origin.part,
-            id: raw_id(id).map(Cow::Borrowed),
+            id: sound_id(id).map(Cow::Borrowed),
             by: self.stage_name(stage).into(),
             step: stage.step(),
             code: error.code.into(),
@@ -675,14 +687,7 @@ impl Accounting {
         let Some(ledger) = &mut self.ledger else {
             return Ok(());
         };
-        let entry = fill(LedgerEntry {
-            file: origin.file,
-            line: origin.line,
-            offset: origin.offset,
-            part: origin.part,
-            id: raw_id(id).map(Cow::Borrowed),
-            ..LedgerEntry::default()
-        });
+        let entry = fill(LedgerEntry::of(origin, id));
         ledger.push(&entry).map_err(|e| write_error("ledger", e))
     }
 }
@@ -735,22 +740,6 @@ pub(super) fn noted(remarked: &[(usize, Codes)], step: usize) -> Codes {
 fn measures(step: &Step) -> bool {
     step.spec.measures()
 }
-
-/// The id for the ledger and the quarantine. An id that is neither a text nor a number, is no
-/// Unicode, or is longer than any id has reason to be, is left out: what reads the ledger later
-/// need not cope with it, and the row has its line and offset.
-fn raw_id(id: Option<&str>) -> Option<&RawValue> {
-    let id = id.filter(|id| id.len() <= MAX_ID_BYTES)?;
-    let sound = match id.as_bytes().first()? {
-        b'"' => !id.contains('\\') || serde_json::from_str::<String>(id).is_ok(),
-        b'-' | b'0'..=b'9' => serde_json::from_str::<f64>(id).is_ok(),
-        _ => false,
-    };
-    sound.then(|| serde_json::from_str(id).ok()).flatten()
-}
-
-/// The longest id that ledger and quarantine repeat.
-const MAX_ID_BYTES: usize = 256;
 
 /// Data-Juicer writes the survivors' stats beside its export: `clean.jsonl` → `clean_stats.jsonl`.
 pub fn stats_path(recipe: &Recipe) -> Option<PathBuf> {

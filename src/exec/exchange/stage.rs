@@ -4,6 +4,7 @@
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +42,7 @@ struct FailedKey {
     ordinal: u32,
     step: usize,
     origin: Origin,
-    id: Option<Box<str>>,
+    id: Option<CompactString>,
     #[serde(deserialize_with = "lasting")]
     code: Word,
     message: String,
@@ -377,7 +378,7 @@ pub fn remove_records(
 
 /// What is told of a row: where it is from, its `id`, its trace if one is wanted, and what the step
 /// noted of it.
-type Told = (Origin, Option<Box<str>>, Option<Trace>, Codes);
+type Told = (Origin, Option<CompactString>, Option<Trace>, Codes);
 
 /// Enters rows that an exchange dropped, in input order.
 fn record_dropped(

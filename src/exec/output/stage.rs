@@ -24,6 +24,14 @@ pub struct OutputStage<'a> {
     seen: ExactKeys,
 }
 
+/// What the worker threads wrote for the rows of a batch.
+#[derive(Clone, Copy)]
+struct Buffers<'b> {
+    rendered: &'b [u8],
+    frames: &'b [u8],
+    kept: &'b [u8],
+}
+
 impl<'a> OutputStage<'a> {
     /// Opens the outputs, new or as an earlier process left them; `caller` receives those that go
     /// to it. At most `key_budget` bytes of keys that exact deduplicators have seen are held in
@@ -76,8 +84,14 @@ impl<'a> OutputStage<'a> {
             frames,
             rendered,
             stats,
+            kept,
             ..
         } = batch;
+        let buffers = Buffers {
+            rendered: &rendered,
+            frames: &frames,
+            kept: &kept,
+        };
         for mut row in rows {
             if !accounting.admit(&row, &mut self.seen)? {
                 continue;
@@ -87,7 +101,7 @@ impl<'a> OutputStage<'a> {
                 continue;
             }
             accounting.write_stats(stats.get(row.stats.clone()).unwrap_or_default())?;
-            self.write(&mut row, &rendered, &frames, accounting)?;
+            self.write(&mut row, buffers, accounting)?;
         }
         Ok(())
     }
@@ -95,8 +109,7 @@ impl<'a> OutputStage<'a> {
     fn write(
         &mut self,
         row: &mut RowResult,
-        rendered: &[u8],
-        frames: &[u8],
+        buffers: Buffers<'_>,
         accounting: &mut Accounting,
     ) -> Result<(), RunError> {
         let mut wrote = false;
@@ -111,7 +124,7 @@ impl<'a> OutputStage<'a> {
         for ((index, (sink, spec)), record) in unsampled.zip(records) {
             match (record, sink) {
                 (Rendered::Bytes(range), Some(sink)) => {
-                    sink.write(rendered.get(range).unwrap_or_default())
+                    sink.write(buffers.rendered.get(range).unwrap_or_default())
                         .map_err(|e| output_error(Some(spec), e))?;
                     wrote = true;
                 }
@@ -127,20 +140,17 @@ impl<'a> OutputStage<'a> {
             accounting.write_produced(row.origin, &row.produced)?;
         }
         if let Some(store) = &mut self.rows {
-            let frame = frames.get(row.frame.clone()).unwrap_or_default();
+            let frame = buffers.frames.get(row.frame.clone()).unwrap_or_default();
             store
                 .push(frame)
                 .and_then(|_| self.survivors.push(row.origin.identity(), wrote, refused))
                 .map_err(|e| write_error("rows set aside on disk", e))?;
         }
         accounting.traced(&row.traces);
-        if wrote || !sampled {
-            let fate = if wrote {
-                LateFate::Written
-            } else {
-                LateFate::Refused
-            };
-            accounting.settled(row.origin, row.id.as_deref(), fate)?;
+        if wrote {
+            accounting.kept(buffers.kept.get(row.kept.clone()).unwrap_or_default())?;
+        } else if !sampled {
+            accounting.settled(row.origin, row.id.as_deref(), LateFate::Refused)?;
         } else if !refused {
             accounting.sound();
         }

@@ -50,7 +50,7 @@ impl RunContext<'_> {
     ) -> Chain<'_> {
         let recipe = self.recipe;
         let last = phase.group.is_empty();
-        let outputs = recipe
+        let outputs: Vec<OutputWork<'_>> = recipe
             .outputs
             .iter()
             .zip(&self.renderers)
@@ -69,9 +69,10 @@ impl RunContext<'_> {
             context: self.image_context(plan::image_need(&recipe.steps, phase, &recipe.outputs)),
             ujson: recipe.rounds_stats(),
             keep_frames: false,
-            outputs,
             keep_row_stats: fresh && accounting.row_stats.is_some(),
+            keep_ledger: !outputs.is_empty() && accounting.ledger.is_some(),
             render_stats: last && accounting.stats.is_some(),
+            outputs,
             traced: accounting.traces.iter().map(Option::is_some).collect(),
             trace_keys: &recipe.tracer.keys,
             timed_every: TIMED_EVERY,
@@ -106,6 +107,7 @@ impl RunContext<'_> {
                 validate,
             }],
             keep_row_stats: false,
+            keep_ledger: false,
             render_stats: false,
             traced: Vec::new(),
             trace_keys: &[],

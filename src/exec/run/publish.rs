@@ -52,7 +52,7 @@ impl<'a> Run<'a> {
         let ledger = accounting
             .ledger
             .take()
-            .map(|ledger| ledger.finish(workspace))
+            .map(|ledger| ledger.finish(workspace, &context.pool))
             .transpose()
             .map_err(|e| write_error("ledger", e))?
             .map(&mut seal)
@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
         let row_stats = accounting
             .row_stats
             .take()
-            .map(|stats| stats.finish(workspace))
+            .map(|stats| stats.finish(workspace, &context.pool))
             .transpose()
             .map_err(|e| write_error("stats of rows", e))?
             .map(&mut seal)

@@ -24,7 +24,7 @@ use crate::op::{Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, Ro
 use crate::plan::Foreseen;
 use crate::recipe::{Step, Validation};
 use crate::record::stats::READ;
-use crate::record::{Stage, StatsError, StepNumber};
+use crate::record::{LedgerEntry, Stage, StatsError, StepNumber};
 use crate::sample::{
     FieldPath, ImageContext, ImageSlot, JsonText as _, Origin, RowError, Sample, StatValue, Unread,
     read_row,
@@ -42,6 +42,15 @@ pub enum Work {
     Raw(RawBatch, Option<RawBatch>),
     /// Rows of an earlier phase.
     Stored(Arc<Store>, Vec<u32>),
+}
+
+impl Work {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Raw(batch, _) => batch.lines.len(),
+            Self::Stored(_, rows) => rows.len(),
+        }
+    }
 }
 
 /// What one phase does to each row.
@@ -65,6 +74,8 @@ pub struct Chain<'a> {
     pub outputs: Vec<OutputWork<'a>>,
     /// Whether what was measured of each row is kept, dropped rows included.
     pub keep_row_stats: bool,
+    /// Whether the ledger's entries of survivors are written.
+    pub keep_ledger: bool,
     /// Whether the stats of survivors are rendered.
     pub render_stats: bool,
     /// Steps to collect traces of.
@@ -107,6 +118,19 @@ struct RowState<'k> {
     is_part: bool,
 }
 
+impl RowState<'_> {
+    /// That of row `index` of the batch, which is at its beginning.
+    fn new(index: usize) -> Self {
+        Self {
+            at: Stage::Read,
+            images_decode: false,
+            index,
+            cached: None,
+            is_part: false,
+        }
+    }
+}
+
 /// How a row's way through the operators ended.
 enum ChainEnd {
     /// It reached the end, or a filter dropped it.
@@ -126,10 +150,7 @@ impl Chain<'_> {
     }
 
     fn run_rows(&self, work: Work) -> BatchResult {
-        let mut result = BatchResult {
-            costs: vec![StepCost::default(); self.steps.len()],
-            ..BatchResult::default()
-        };
+        let mut result = self.room_for(&work);
         match work {
             Work::Raw(mut batch, cached) => {
                 result.bytes = batch.data.len() as u64;
@@ -150,25 +171,30 @@ impl Chain<'_> {
                             .ok()
                     });
                     let images_decode = cached.as_ref().is_some_and(|cached| cached.images_decode);
-                    let sample = match &line.problem {
+                    let read = match &line.problem {
                         Some(problem) => Err(Unread::new(problem.clone(), bytes)),
                         None => read_row(bytes, line.origin, &self.context)
                             .map(|sample| sample.with_attached(line.attached.clone())),
                     };
-                    self.row(
-                        line.origin,
-                        sample.map(|s| (s, images_decode)),
-                        cached.as_ref(),
-                        index,
-                        &mut result,
-                    );
+                    match read {
+                        Ok(mut sample) => {
+                            let state = RowState {
+                                images_decode,
+                                cached: cached.as_ref(),
+                                ..RowState::new(index)
+                            };
+                            let row = RowResult::new(line.origin, &sample);
+                            self.run_row(&mut sample, row, state, &mut result);
+                        }
+                        Err(unread) => self.unread(line.origin, unread, &mut result),
+                    }
                 }
             }
             Work::Stored(store, ordinals) => {
                 let mut frame = Vec::new();
                 for (index, ordinal) in ordinals.into_iter().enumerate() {
                     let read = store.read(ordinal, &mut frame);
-                    let (sample, images_decode) =
+                    let (mut sample, images_decode) =
                         match read.and_then(|()| store::decode(&frame, &self.context)) {
                             Ok(sample) => sample,
                             // Not the row is bad but the disk.
@@ -177,9 +203,12 @@ impl Chain<'_> {
                                 return result;
                             }
                         };
-                    let origin = sample.origin();
-                    let read = Ok((sample, images_decode));
-                    self.row(origin, read, None, index, &mut result);
+                    let state = RowState {
+                        images_decode,
+                        ..RowState::new(index)
+                    };
+                    let row = RowResult::new(sample.origin(), &sample);
+                    self.run_row(&mut sample, row, state, &mut result);
                 }
             }
         }
@@ -203,51 +232,49 @@ impl Chain<'_> {
                 .any(|o| o.validate == Validation::Decode)
     }
 
-    /// Runs one row that was read, and adds what became of it to the result.
-    fn row(
-        &self,
-        origin: Origin,
-        sample: Result<(Sample, bool), Unread>,
-        cached: Option<&CachedRow>,
-        index: usize,
-        result: &mut BatchResult,
-    ) {
-        match sample {
-            Ok((sample, images_decode)) => {
-                let row = RowResult::new(origin, &sample);
-                let state = RowState {
-                    at: Stage::Read,
-                    images_decode,
-                    index,
-                    cached,
-                    is_part: false,
-                };
-                self.run_row(sample, row, state, result);
-            }
-            Err(unread) => {
-                let row = RowResult {
-                    end: RowEnd::Failed(Stage::Read, unread.error, unread.bytes),
-                    ..RowResult::unread(origin)
-                };
-                self.write_row_stats(None, false, &row, result);
-                result.rows.push(row);
-            }
+    /// A result with about as much room as the rows will need: growing on the way copies.
+    fn room_for(&self, work: &Work) -> BatchResult {
+        let rows = work.rows();
+        let bytes = match work {
+            Work::Raw(batch, _) => batch.data.len(),
+            Work::Stored(..) => 0,
+        };
+        // About what a line of the ledger takes, and one of stats.
+        let lines = |wanted: bool| Vec::with_capacity(if wanted { rows * 96 } else { 0 });
+        BatchResult {
+            rows: Vec::with_capacity(rows),
+            costs: vec![StepCost::default(); self.steps.len()],
+            rendered: Vec::with_capacity(self.outputs.len() * (bytes + bytes / 4)),
+            kept: lines(self.keep_ledger),
+            row_stats: lines(self.keep_row_stats),
+            stats: lines(self.render_stats),
+            ..BatchResult::default()
         }
+    }
+
+    /// Adds a row that could not be read to the result.
+    fn unread(&self, origin: Origin, unread: Unread, result: &mut BatchResult) {
+        let row = RowResult {
+            end: RowEnd::Failed(Stage::Read, unread.error, unread.bytes),
+            ..RowResult::unread(origin)
+        };
+        self.write_row_stats(None, false, &row, result);
+        result.rows.push(row);
     }
 
     /// Runs a row from where it is; a panic of an operator ends that row only.
     fn run_row(
         &self,
-        mut sample: Sample,
+        sample: &mut Sample,
         mut row: RowResult,
         mut state: RowState<'_>,
         result: &mut BatchResult,
     ) {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let outcome = self.run_steps(&mut sample, &mut row, &mut state, result)?;
+            let outcome = self.run_steps(sample, &mut row, &mut state, result)?;
             if matches!((&outcome, &row.end), (ChainEnd::Whole, RowEnd::Alive)) {
                 sample.release_texts();
-                self.finish(&sample, state.images_decode, &mut row, result);
+                self.finish(sample, state.images_decode, &mut row, result);
                 row.produced = sample.produced().to_vec();
             }
             Ok(outcome)
@@ -259,10 +286,10 @@ impl Chain<'_> {
             Ok(Ok(ChainEnd::Parts(step, parts))) => {
                 // One line a row that was read: of the whole, up to here.
                 if !state.is_part {
-                    self.write_row_stats(Some(&sample), state.images_decode, &row, result);
+                    self.write_row_stats(Some(sample), state.images_decode, &row, result);
                 }
                 state.at = Stage::Step(step);
-                return self.run_parts(&sample, row, state, parts, result);
+                return self.run_parts(sample, row, state, parts, result);
             }
             Ok(Err(error)) => Some(error),
             Err(panic) => Some(RowError::new(
@@ -271,10 +298,10 @@ impl Chain<'_> {
             )),
         };
         if let Some(error) = error {
-            row.end = RowEnd::Failed(state.at, error, verbatim(&sample));
+            row.end = RowEnd::Failed(state.at, error, verbatim(sample));
         }
         if !state.is_part {
-            self.write_row_stats(Some(&sample), state.images_decode, &row, result);
+            self.write_row_stats(Some(sample), state.images_decode, &row, result);
         }
         result.rows.push(row);
     }
@@ -307,7 +334,7 @@ impl Chain<'_> {
                     }
                     let mut row = RowResult::new(origin, &part);
                     row.traces = std::mem::take(&mut traces);
-                    self.run_row(part, row, state, result);
+                    self.run_row(&mut part, row, state, result);
                 }
                 Err(error) => result.rows.push(RowResult {
                     id: whole.id.clone(),
@@ -577,6 +604,11 @@ impl Chain<'_> {
             && sample.images_match(text, token) == Some(false)
         {
             result.tokens_differ += 1;
+        }
+        if self.keep_ledger {
+            let start = result.kept.len();
+            LedgerEntry::write_kept(row.origin, row.id.as_deref(), &mut result.kept);
+            row.kept = start..result.kept.len();
         }
         if self.render_stats {
             let start = result.stats.len();

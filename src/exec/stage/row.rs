@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use compact_str::CompactString;
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
@@ -40,7 +41,7 @@ pub struct RowResult {
     /// Where it came from.
     pub origin: Origin,
     /// Its `id` as JSON, if it has one.
-    pub id: Option<Box<str>>,
+    pub id: Option<CompactString>,
     /// Where it ended.
     pub end: RowEnd,
     /// Keys of the exact deduplicators of the stream that it reached.
@@ -52,6 +53,8 @@ pub struct RowResult {
     pub frame: Range<usize>,
     /// Its stats in [`BatchResult::stats`].
     pub stats: Range<usize>,
+    /// What the ledger says of it if it is kept, in [`BatchResult::kept`].
+    pub kept: Range<usize>,
     /// Its records, one an output.
     pub rendered: SmallVec<[Rendered; 1]>,
     /// What traced steps did to it.
@@ -82,6 +85,7 @@ impl RowResult {
             records: SmallVec::new(),
             frame: 0..0,
             stats: 0..0,
+            kept: 0..0,
             rendered: SmallVec::new(),
             traces: Vec::new(),
             produced: Vec::new(),
@@ -162,6 +166,8 @@ pub struct BatchResult {
     pub rendered: Vec<u8>,
     /// Rendered stats, one JSON object a row.
     pub stats: Vec<u8>,
+    /// Entries of the ledger for rows that are kept.
+    pub kept: Vec<u8>,
     /// What was measured of each row, one line a row in order.
     pub row_stats: Vec<u8>,
     /// Costs, one entry a step of the recipe.

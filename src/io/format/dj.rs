@@ -166,7 +166,8 @@ impl DjRenderer {
         written
             .into_iter()
             .map(|path| {
-                let new = self.paths.rewrite(&path, &sample.path_of(&path))?;
+                let lies = sample.path_of(&path);
+                let new = self.paths.rewrite(&path, &lies)?;
                 Ok(Cow::Owned(new.into_owned()))
             })
             .collect()

@@ -107,7 +107,8 @@ impl JsonlRenderer {
         };
         let paths = sources.iter().map(|source| {
             let written = source.as_str()?;
-            let new = self.paths.rewrite(written, &sample.path_of(written));
+            let lies = sample.path_of(written);
+            let new = self.paths.rewrite(written, &lies);
             Some(new.map(|new| Cow::Owned(new.into_owned())))
         });
         let paths: Option<Result<_, RowError>> = paths.collect();
