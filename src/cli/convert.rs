@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::args::RunArgs;
 use super::format_args::{self, FormatArgs};
 use super::{Exit, error, runner, subset};
-use crate::io::format::OutputFormat;
 use crate::io::format::from::Origin;
+use crate::io::format::{ImageFiles, OutputFormat};
 use crate::recipe::{OutputSpec, PathStyle, Recipe, Validation, unread};
 use crate::trainer::{CheckedFor, Template, TrainerRef};
 
@@ -44,6 +44,9 @@ pub struct Args {
     /// How far images are checked [default: decode for what training reads, none for dj].
     #[arg(long, value_name = "LEVEL")]
     validate: Option<Validation>,
+    /// Where the images of the records are [default: where they were; for webdataset in the archive].
+    #[arg(long, value_name = "WHERE")]
+    image_files: Option<ImageFiles>,
     /// How image paths are written [default: absolute for what training reads, keep for dj].
     #[arg(long, value_name = "STYLE")]
     paths: Option<PathStyle>,
@@ -111,6 +114,17 @@ pub fn main(args: &Args) -> Exit {
         );
         return Exit::Usage;
     }
+    if let Some(images) = args.image_files
+        && !format.images.contains(&images)
+    {
+        let words: Vec<&str> = format.images.iter().map(|it| it.word()).collect();
+        let words = words.join(", ");
+        error(
+            &format!("outputs of format {format} have no '{images}' for images, only {words}"),
+            None,
+        );
+        return Exit::Usage;
+    }
     let origin = format.origin(&options);
     if let Some(what) = args.trainer.and_then(|trainer| unread(format, trainer)) {
         error(&what, Some("docs/TRAINERS.md says what each reads"));
@@ -143,6 +157,10 @@ pub fn main(args: &Args) -> Exit {
         checked,
         paths: args.paths.unwrap_or(format.paths),
         validate: args.validate.unwrap_or(format.check),
+        images: args
+            .image_files
+            .or(format.images.first().copied())
+            .unwrap_or(ImageFiles::Path),
         options,
         ..OutputSpec::new(format, target)
     };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Exit, data, error, note};
 use crate::io::PendingFile;
 use crate::io::format::OutputFormat;
-use crate::recipe::check_path;
+use crate::recipe::check_plain;
 use crate::record::PastRun;
 use crate::report::table::thousands;
 use crate::view::ViewError;
@@ -60,7 +60,7 @@ pub fn main(args: &Args) -> Exit {
         return Exit::Usage;
     }
     if let Some(path) = &args.output
-        && let Err(problem) = check_path(Path::new(""), path, Some(OutputFormat::ROWS))
+        && let Err(problem) = check_plain(Path::new(""), path, Some(OutputFormat::ROWS))
     {
         error(&problem.what, Some(&problem.hint));
         return Exit::Usage;

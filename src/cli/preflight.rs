@@ -14,7 +14,7 @@ use super::{Exit, error, note};
 use crate::exec::{self, RunOptions};
 use crate::io::format::OutputFormat;
 use crate::recipe::{
-    Inputs, OutputSpec, PathStyle, QuarantineLimit, Recipe, Target, Validation, check_path,
+    Inputs, OutputSpec, PathStyle, QuarantineLimit, Recipe, Target, Validation, check_plain,
 };
 use crate::report::table::thousands;
 use crate::trainer::{
@@ -375,7 +375,7 @@ fn fix(
     options: &RunOptions,
 ) -> Result<u64, Exit> {
     let cwd = &options.working_dir;
-    let format = match check_path(cwd, out, None) {
+    let format = match check_plain(cwd, out, None) {
         Ok(format) => format.unwrap_or(OutputFormat::ROWS),
         Err(problem) => {
             error(&problem.what, Some(&problem.hint));

@@ -86,8 +86,11 @@ pub fn main(args: &Args) -> Exit {
     };
     let validate = args.validate.unwrap_or(implied);
     let paths = args.paths.unwrap_or(PathStyle::Keep);
-    let as_they_are =
-        validate == Validation::None && paths == PathStyle::Keep && format == OutputFormat::ROWS;
+    let packed = target.path().is_some_and(recipe::is_packed);
+    let as_they_are = !packed
+        && validate == Validation::None
+        && paths == PathStyle::Keep
+        && format == OutputFormat::ROWS;
     match as_they_are.then(|| hold_lines(&inputs)).transpose() {
         Ok(Some(true)) => return copy_lines(args, &inputs, &target),
         Ok(_) => {}

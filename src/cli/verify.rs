@@ -12,6 +12,7 @@ use super::{Exit, data, error};
 use crate::exec::Observer;
 use crate::io::atomic::digest_of;
 use crate::io::format::{Framing, OutputFormat};
+use crate::io::source::InputAttachments;
 use crate::io::{Input, LineSource, RawBatch};
 use crate::record::manifest::Change;
 use crate::record::manifest::OutputRecord;
@@ -20,7 +21,7 @@ use crate::record::{Fate, PastRun, RecordError, RunReport, StepNumber};
 use crate::report::progress::Progress;
 use crate::report::table::{bytes, thousands};
 use crate::sample::{
-    ImageCheck, ImageContext, ImageNeed, ImageSlot, Origin, RowError, Sample, normalise,
+    Attachment, ImageCheck, ImageContext, ImageNeed, ImageSlot, Origin, RowError, Sample, normalise,
 };
 
 const EXAMPLES: &str = "\
@@ -460,6 +461,12 @@ fn output<'a>(
             .collect(),
     };
     roots.dedup();
+    // Images that lie in archives and columns have names, which no style makes paths of.
+    let mut inputs = run.manifest.inputs.iter();
+    let names_only = inputs.any(|input| {
+        let opened = input.input().and_then(|input| input.look().ok()?);
+        opened.is_some_and(|opened| opened.format().is_binary())
+    });
     let known = OutputFormat::from_word(&counted.format);
     let image_key = known
         .and_then(|format| format.written_image_key)
@@ -468,7 +475,7 @@ fn output<'a>(
         name: &counted.name,
         written: counted.written,
         in_array: known.is_some_and(|format| format.framing == Framing::ARRAY),
-        absolute: style == "absolute",
+        absolute: style == "absolute" && !names_only,
         level,
         context: Arc::new(ImageContext {
             image_key: image_key.to_owned(),
@@ -479,6 +486,9 @@ fn output<'a>(
                 ImageCheck::Header => ImageNeed::Header,
                 ImageCheck::Decode => ImageNeed::Scaled,
             },
+            attachments: Some(Arc::new(InputAttachments::new(
+                files.iter().cloned().map(Input::File).collect(),
+            ))),
             ..ImageContext::default()
         }),
         files,
@@ -549,7 +559,7 @@ impl RowCheck {
                             problem: Some(problem.to_string()),
                             ..RowFound::default()
                         },
-                        None => look(output, row, known),
+                        None => look(output, row, &line.attached, known),
                     };
                     Some((line.origin, found))
                 })
@@ -589,7 +599,12 @@ fn record(line: &[u8], array: bool) -> Option<&[u8]> {
     (!matches!(line, b"[" | b"]")).then_some(line)
 }
 
-fn look(output: &Output<'_>, row: &[u8], known: &HashSet<u128>) -> RowFound {
+fn look(
+    output: &Output<'_>,
+    row: &[u8],
+    attached: &[Attachment],
+    known: &HashSet<u128>,
+) -> RowFound {
     let mut found = RowFound::default();
     let sample = std::str::from_utf8(row)
         .map_err(|failure| failure.to_string())
@@ -599,6 +614,7 @@ fn look(output: &Output<'_>, row: &[u8], known: &HashSet<u128>) -> RowFound {
                 Origin::default(),
                 Arc::clone(&output.context),
             )
+            .map(|sample| sample.with_attached(attached.to_vec()))
             .map_err(|failure| failure.to_string())
         });
     let sample = match sample {
@@ -623,13 +639,19 @@ fn look(output: &Output<'_>, row: &[u8], known: &HashSet<u128>) -> RowFound {
     for image in images {
         found.paths += 1;
         let written = Path::new(image.written());
-        if output.absolute && (!written.is_absolute() || normalise(written.to_owned()) != written) {
+        // What an output holds itself has a name and no path.
+        let own = image.attached().is_some();
+        if output.absolute
+            && !own
+            && (!written.is_absolute() || normalise(written.to_owned()) != written)
+        {
             found.relative = Some(image.written().to_owned());
         }
         if output.level == ImageCheck::None {
             continue;
         }
-        let key = format!("{:?} {}", output.level, image.path().display());
+        let place = image.attached().map(|it| (it.input, it.at));
+        let key = format!("{:?} {place:?} {}", output.level, image.path().display());
         let key = xxh3_128(key.as_bytes());
         if known.contains(&key) {
             continue;

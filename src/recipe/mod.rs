@@ -32,8 +32,8 @@ pub use model::{
 };
 pub use nearest::nearest;
 pub use outputs::{
-    OutputKey, PathProblem, check_local, check_named, check_path, check_place, check_writable,
-    output_keys, unread,
+    OutputKey, PathProblem, check_local, check_named, check_path, check_place, check_plain,
+    check_writable, is_packed, output_keys, unread,
 };
 pub use problem::{Problem, Problems};
 pub use schema::ParamSchema;

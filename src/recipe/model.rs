@@ -11,7 +11,7 @@ use super::keys::Keys;
 use super::problem::Problems;
 use super::wire;
 use crate::io::destination::is_stdout;
-use crate::io::format::{Options, OutputFormat};
+use crate::io::format::{ImageFiles, Options, OutputFormat};
 use crate::io::paths::PathStyle;
 use crate::io::source::{InputSpec, Reading};
 use crate::io::{Destination, GivenRows};
@@ -215,6 +215,8 @@ impl OutputSpec {
             sampler: Sampler::Uniform,
             shuffle: false,
             shard_size: None,
+            shard_rows: None,
+            images: format.images.first().copied().unwrap_or(ImageFiles::Path),
             checked: None,
             options: Options::default(),
             line: 0,
@@ -308,6 +310,10 @@ pub struct OutputSpec {
     pub shuffle: bool,
     /// Cut the output into shards of about this many bytes.
     pub shard_size: Option<u64>,
+    /// Cut the output into shards of this many rows.
+    pub shard_rows: Option<u64>,
+    /// Where the images of its records are.
+    pub images: ImageFiles,
     /// Who will read it, if rows that it would stumble over are to be refused.
     pub checked: Option<CheckedFor>,
     /// What is said of it that only its format knows.

@@ -13,7 +13,9 @@ use super::model::{Inputs, OutputSpec, Sampler, Target};
 use super::nearest::did_you_mean;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::io::Destination;
-use crate::io::format::{self, FormatOption, Framing, OptionKind, OptionValue, OutputFormat};
+use crate::io::format::{
+    self, FormatOption, Framing, ImageFiles, OptionKind, OptionValue, OutputFormat,
+};
 use crate::io::paths::PathStyle;
 use crate::trainer::{CheckedFor, Container, Template, Tokens, TrainerRef};
 
@@ -92,7 +94,17 @@ const COMMON_KEYS: &[OutputKey] = &[
     OutputKey {
         name: "shard_size",
         kind: Kind::Bytes,
-        doc: "Cut the output into shards of about this many bytes, each a whole file of its format.",
+        doc: "Cut the output into shards of about this many bytes, before they are packed, each a whole file of its format.",
+    },
+    OutputKey {
+        name: "shard_rows",
+        kind: Kind::Positive,
+        doc: "Cut the output into shards of this many rows.",
+    },
+    OutputKey {
+        name: "image_files",
+        kind: Kind::Word(ImageFiles::WORDS),
+        doc: "Where the images of the records are: `path` (where they were), `embed` (in the output itself), `copy` (in files below `NAME.images` beside the output). `images` with one of these words means the same.",
     },
     OutputKey {
         name: "for",
@@ -168,7 +180,15 @@ impl Defaults<'_> {
         let keys = output_keys();
         let mut said: BTreeMap<&str, (Pos, Node)> = BTreeMap::new();
         for entry in entries {
-            let Some((key, _)) = keys.iter().find(|(key, _)| key.name == entry.key) else {
+            // The name that it has in other places; formats have an option of that name, too.
+            let means_files = entry.key == "images"
+                && matches!(&entry.node.value, Value::Str(word) if ImageFiles::from_word(word).is_some());
+            let name = if means_files {
+                "image_files"
+            } else {
+                entry.key.as_str()
+            };
+            let Some((key, _)) = keys.iter().find(|(key, _)| key.name == name) else {
                 let names = keys.iter().map(|(key, _)| key.name);
                 let all: Vec<&str> = names.clone().collect();
                 issues.push(
@@ -272,6 +292,27 @@ impl Defaults<'_> {
             .get("shard_size")
             .and_then(|(_, node)| bytes(node))
             .filter(|&n| n > 0);
+        spec.shard_rows = count("shard_rows");
+        if let Some(images) = text("image_files").and_then(ImageFiles::from_word) {
+            if format.images.contains(&images) {
+                spec.images = images;
+            } else {
+                let words: Vec<&str> = format.images.iter().map(|it| it.word()).collect();
+                issues.push(Issue::new(
+                    place("image_files"),
+                    format!(
+                        "outputs of format {format} have no '{images}' for images, only {}",
+                        words.join(", ")
+                    ),
+                ));
+            }
+        }
+        if spec.images == ImageFiles::Copy && !spec.target.is_file() {
+            issues.push(Issue::new(
+                place("image_files"),
+                "images are copied to a folder beside a file, and this output is none",
+            ));
+        }
         if spec.sample.is_none() {
             for name in ["sampler", "shuffle"]
                 .into_iter()
@@ -414,14 +455,40 @@ pub fn word_hint(kind: Kind, node: &Node) -> Option<String> {
     }
 }
 
-/// Suffixes of compressors. Outputs are written as they are.
-const COMPRESSED: &[&str] = &["gz", "zst", "zstd", "bz2", "xz", "zip", "lz4"];
+/// Suffixes of compressors that djr does not write.
+const COMPRESSED: &[&str] = &["zstd", "bz2", "xz", "zip", "lz4"];
+
+/// Suffixes of those that it does.
+const PACKED: &[&str] = &["gz", "zst"];
 
 /// Suffixes of data that djr does not write.
 const FOREIGN: &[&str] = &[
-    "parquet", "csv", "tsv", "txt", "arrow", "feather", "tar", "lance", "avro", "orc", "xlsx",
-    "yaml", "yml", "html",
+    "parquet", "csv", "tsv", "txt", "arrow", "feather", "lance", "avro", "orc", "xlsx", "yaml",
+    "yml", "html",
 ];
+
+/// As [`check_path`], for what is written as it is.
+///
+/// # Errors
+/// Also where the name says that it is packed.
+pub fn check_plain(
+    cwd: &Path,
+    path: &Path,
+    format: Option<OutputFormat>,
+) -> Result<Option<OutputFormat>, PathProblem> {
+    if is_packed(path) {
+        let what = format!("this output is not packed: {}", path.display());
+        return Err(PathProblem::new(what, "drop the last suffix"));
+    }
+    check_path(cwd, path, format)
+}
+
+/// Whether what is written under a name is packed.
+#[must_use]
+pub fn is_packed(path: &Path) -> bool {
+    let suffix = path.extension().unwrap_or_default().to_string_lossy();
+    PACKED.contains(&suffix.to_ascii_lowercase().as_str())
+}
 
 /// Why an output cannot go where it is to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -457,7 +524,13 @@ pub fn check_path(
 ) -> Result<Option<OutputFormat>, PathProblem> {
     let shown = path.display();
     if path.as_os_str() == "-" || Destination::is_stream(&cwd.join(path)) {
-        return Ok(Some(format.unwrap_or(OutputFormat::ROWS)));
+        return match format {
+            Some(format) if format.framing.tar => Err(PathProblem::new(
+                format!("format {format} is written to files only"),
+                "name a file",
+            )),
+            format => Ok(Some(format.unwrap_or(OutputFormat::ROWS))),
+        };
     }
     check_place(cwd, path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -465,11 +538,30 @@ pub fn check_path(
     let suffix = suffix.to_ascii_lowercase();
     if COMPRESSED.contains(&suffix.as_str()) {
         return Err(PathProblem::new(
-            format!("outputs are written uncompressed: {shown}"),
-            "drop the suffix, or write to `-` and pipe into a compressor",
+            format!("outputs are not packed so: {shown}"),
+            "let it end in .gz or .zst, or write to `-` and pipe into a compressor",
         ));
     }
+    let packed = PACKED.contains(&suffix.as_str());
+    let suffix = if packed {
+        let stem = name.rsplit_once('.').map_or("", |(stem, _)| stem);
+        stem.rsplit_once('.')
+            .map_or("", |(_, suffix)| suffix)
+            .to_ascii_lowercase()
+    } else {
+        suffix
+    };
     let by_suffix = OutputFormat::of_suffix(&suffix);
+    if packed
+        && !format
+            .or(by_suffix)
+            .is_some_and(OutputFormat::may_be_packed)
+    {
+        return Err(PathProblem::new(
+            format!("only rows as JSON are packed by djr: {shown}"),
+            "let it end in .jsonl.gz or .jsonl.zst, or drop the last suffix",
+        ));
+    }
     match format {
         None => Ok(by_suffix),
         Some(format)

@@ -468,7 +468,7 @@ fn outputs_are_checked_against_each_other_and_the_input() {
         ("[{path: a.jsonl, sample: 0}]", "at least 1"),
         ("[{path: a.jsonl, smple: 1}]", "did you mean 'sample'?"),
         ("[{format: lava, path: a.json}]", "did you mean 'llava'?"),
-        ("[{path: a.jsonl.gz, format: jsonl}]", "uncompressed"),
+        ("[{path: a.jsonl.xz, format: jsonl}]", "not packed so"),
         ("[a.jsonl]", "expected a list of mappings"),
     ] {
         let shown =

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::Validation;
 use super::model::{Inputs, OutputSpec, Sampler, Target};
-use crate::io::format::{Options, OutputFormat};
+use crate::io::format::{ImageFiles, Options, OutputFormat};
 use crate::io::paths::PathStyle;
 use crate::io::{GivenRows, Source as _};
 use crate::trainer::{CheckedFor, Template, TrainerRef};
@@ -136,6 +136,10 @@ pub struct Output {
     sampler: Sampler,
     shuffle: bool,
     shard_size: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shard_rows: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image_files: Option<ImageFiles>,
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
     trainer: Option<TrainerRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,6 +164,9 @@ impl From<OutputSpec> for Output {
             sampler: spec.sampler,
             shuffle: spec.shuffle,
             shard_size: spec.shard_size,
+            shard_rows: spec.shard_rows,
+            image_files: Some(spec.images)
+                .filter(|images| Some(images) != spec.format.images.first()),
             trainer: spec.checked.as_ref().map(|it| it.trainer),
             template: spec.checked.as_ref().map(|it| it.template),
             max_tokens: spec.checked.as_ref().and_then(|it| it.max_tokens),
@@ -183,6 +190,11 @@ impl TryFrom<Output> for OutputSpec {
             sampler: output.sampler,
             shuffle: output.shuffle,
             shard_size: output.shard_size,
+            shard_rows: output.shard_rows,
+            images: output
+                .image_files
+                .or(output.format.images.first().copied())
+                .unwrap_or(ImageFiles::Path),
             checked: output.trainer.map(|trainer| CheckedFor {
                 template: output.template.unwrap_or(Template::V1),
                 max_tokens: output.max_tokens,

@@ -227,8 +227,12 @@ impl ImageSlot {
     ///
     /// # Errors
     /// Those of [`ImageSlot::digest`].
-    pub fn content(&self) -> Result<Vec<u8>, RowError> {
-        self.with_bytes(|bytes| Ok(bytes.to_vec()))
+    pub fn content(&self) -> Result<bytes::Bytes, RowError> {
+        if let Some(produced) = &self.produced {
+            return Ok(produced.bytes.clone().into());
+        }
+        self.with_bytes(|_| Ok(()))?;
+        Ok(self.bytes.borrow().clone().unwrap_or_default())
     }
 
     /// The path as the row has it.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, Visitor};
@@ -234,6 +234,67 @@ impl Sample {
         self
     }
 
+    /// The content of what came with the row.
+    ///
+    /// # Errors
+    /// `file_unreadable`.
+    pub fn attachment(&self, attached: &Attachment) -> Result<bytes::Bytes, RowError> {
+        if let Some(content) = &attached.here {
+            return Ok(content.clone());
+        }
+        let read = match &self.context.attachments {
+            Some(attachments) => attachments.read(attached, u64::MAX),
+            None => Err(std::io::Error::other("its input is not at hand")),
+        };
+        let context = Arc::clone(&self.context);
+        let place = || Place::new(attached.name.to_string(), self.origin.file, context, &FILE);
+        read.map_err(|error| place().io_error(&error))
+    }
+
+    /// The row with its images in files of their own below `directory`, which are written if it
+    /// lives.
+    ///
+    /// # Errors
+    /// Those of [`Sample::images`] and [`ImageSlot::content`].
+    pub fn with_copies(&self, directory: &Path) -> Result<Self, RowError> {
+        let mut copy = self.part(0, Vec::new())?;
+        copy.origin = self.origin;
+        let images = self.images()?;
+        if images.is_empty() {
+            return Ok(copy);
+        }
+        let identity = self.origin.identity();
+        // A folder is to have some thousands of files, not millions.
+        let folder = xxhash_rust::xxh3::xxh3_64(&identity.to_le_bytes()) % 1000;
+        let mut slots = Vec::with_capacity(images.len());
+        for (number, image) in images.iter().enumerate() {
+            let bytes = image.content()?;
+            let written = Path::new(image.written()).extension();
+            let ending = written.map_or(String::new(), |it| format!(".{}", it.to_string_lossy()));
+            let name = format!("{folder:03}/{identity:012}-{number}{ending}");
+            let path = directory.join(name);
+            let written = path.to_str().map(str::to_owned).ok_or_else(|| {
+                let why = "the folder of copies has a name that is no Unicode";
+                RowError::new("image_path_invalid", why)
+            })?;
+            let produced = Arc::new(Produced {
+                written,
+                path,
+                root: None,
+                bytes: bytes.to_vec(),
+            });
+            let context = Arc::clone(&self.context);
+            slots.push(ImageSlot::of_produced(
+                Arc::clone(&produced),
+                self.origin.file,
+                context,
+            ));
+            copy.produced.push(produced);
+        }
+        copy.put_images(slots, self.image_field_is_list());
+        Ok(copy)
+    }
+
     /// What came with the row.
     #[must_use]
     pub fn attached(&self) -> &[Attachment] {
@@ -455,15 +516,21 @@ impl Sample {
             }
             self.produced.push(produced);
         }
+        self.put_images(slots, list);
+        Ok(())
+    }
+
+    /// Puts images in the place of those that the row had, as a list or as one.
+    fn put_images(&mut self, slots: Vec<ImageSlot>, list: bool) {
         let mut paths: Vec<Value> = slots.iter().map(|slot| slot.written().into()).collect();
         let value = match (list, paths.pop()) {
-            (false, Some(only)) => only,
+            (false, Some(only)) if paths.is_empty() => only,
             (_, end) => paths.into_iter().chain(end).collect(),
         };
         let key = self.context.image_key.clone();
         self.put(&key, Content::Json(value));
+        self.images = OnceCell::new();
         let _ = self.images.set(Ok(slots));
-        Ok(())
     }
 
     /// The files that operators made of the row.

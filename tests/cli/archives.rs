@@ -1,7 +1,8 @@
 //! Rows and their images in tar archives: the same answers as from files, whatever they are cut into.
 
+use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use serde_json::{Value, json};
 
@@ -212,4 +213,213 @@ fn a_sample_that_is_not_whole_is_set_aside() {
         .expect(1);
     assert_eq!(codes("cut.jsonl.djr/quarantine.jsonl"), ["input_cut"]);
     assert_eq!(scratch.rows("cut.jsonl").len(), 2);
+}
+
+/// The samples of an archive: the names of its members and their contents.
+fn untar(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut rest = bytes;
+    let mut walk = djr::archive::tar::Walk::strict();
+    let mut found = Vec::new();
+    while let Some(member) = walk.next(&mut rest).unwrap() {
+        let size = usize::try_from(member.size).unwrap();
+        found.push((
+            String::from_utf8(member.name.clone()).unwrap(),
+            rest[..size].to_vec(),
+        ));
+        rest = &rest[size + usize::try_from(member.padding()).unwrap()..];
+    }
+    assert!(
+        rest.iter().all(|byte| *byte == 0),
+        "what stands behind the end"
+    );
+    found
+}
+
+#[test]
+fn rows_are_written_as_archives_and_read_back() {
+    let scratch = Scratch::new();
+    scratch.write("in.tar", tar(&samples(30).concat()));
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.tar\nprocess: [text_length_filter: {min_len: 1}]\noutputs:\n\
+         - {path: whole.tar, validate: decode}\n\
+         - {path: 'shards/{shard:05}.tar', shard_rows: 7}\n\
+         - {path: rows.jsonl}\n",
+    );
+    scratch.djr(&["run", "r.yaml", "--threads", "1"]).expect(0);
+    let once = scratch.read("whole.tar");
+    scratch
+        .djr(&["run", "r.yaml", "--threads", "8", "--batch-rows", "3"])
+        .expect(0);
+    assert!(once == scratch.read("whole.tar"));
+    scratch.djr(&["verify", "whole.tar"]).expect(0);
+    let members = untar(&once);
+    assert_eq!(members.len(), 90);
+    let names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
+    // The ids are the keys, and members stand in the order of their names.
+    assert_eq!(names[..4], ["0.json", "0.png", "0.txt", "1.json"]);
+    assert_eq!(members[1].1, png(1));
+    assert_eq!(members[2].1, b"caption 0");
+    let json: Value = serde_json::from_slice(&members[0].1).unwrap();
+    assert_eq!(json["x"], json!(1e-07));
+    assert!(json.get("images").is_none() && json.get("__key__").is_none());
+    let shards = scratch.files("shards");
+    let names: Vec<String> = (0..5).map(|n| format!("{n:05}.tar")).collect();
+    assert_eq!(shards, names);
+    let parts: Vec<_> = names
+        .iter()
+        .flat_map(|name| untar(&scratch.read(&format!("shards/{name}"))))
+        .collect();
+    assert!(parts == members);
+    // Read back, they are the rows that they were made of, but for the keys.
+    scratch
+        .djr(&["convert", "whole.tar", "--to", "jsonl", "-o", "back.jsonl"])
+        .expect(0);
+    for (back, row) in scratch
+        .rows("back.jsonl")
+        .iter()
+        .zip(scratch.rows("rows.jsonl"))
+    {
+        assert_eq!(
+            (&back["id"], &back["text"], &back["x"]),
+            (&row["id"], &row["text"], &row["x"])
+        );
+    }
+    // What cannot be a sample is set aside; a key that is taken is replaced.
+    scratch.write("odd.jsonl", "{\"id\": \"a\", \"images\": [\"none.png\"]}\n{\"id\": \"b\"}\n{\"id\": \"b\"}\n{\"id\": \"c.d\"}\n");
+    scratch
+        .djr(&[
+            "convert",
+            "odd.jsonl",
+            "--to",
+            "webdataset",
+            "--max-quarantine",
+            "none",
+            "-o",
+            "odd.tar",
+        ])
+        .expect(1);
+    let names: Vec<String> = untar(&scratch.read("odd.tar"))
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(names, ["b.json", "000000001.json", "000000002.json"]);
+    scratch
+        .djr(&["convert", "odd.jsonl", "--to", "webdataset", "-o", "-"])
+        .expect(2);
+}
+
+#[test]
+fn images_of_an_archive_are_copied_to_files() {
+    let scratch = Scratch::new();
+    scratch.write("in.tar", tar(&samples(20).concat()));
+    let llava = [
+        "convert",
+        "in.tar",
+        "--to",
+        "llava",
+        "--question",
+        "What is it?",
+        "--image-files",
+        "copy",
+        "--paths",
+        "relative",
+        "-o",
+        "train.json",
+    ];
+    scratch.djr(&llava).expect(0);
+    let records = scratch.json("train.json");
+    let records = records.as_array().unwrap();
+    assert_eq!(records.len(), 20);
+    for (n, record) in (0..).zip(records) {
+        let path = record["image"].as_str().unwrap();
+        assert!(path.starts_with("train.json.images/"), "{path}");
+        assert_eq!(scratch.read(path), png(1 + n), "{path}");
+    }
+    scratch.djr(&["verify", "train.json"]).expect(0);
+    scratch.write("r.yaml", "dataset_path: in.tar\nprocess: [text_length_filter: {min_len: 1}]\noutputs:\n- {path: a.jsonl, images: copy, sample: 4, validate: decode}\n");
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    for row in scratch.rows("a.jsonl") {
+        assert!(
+            fs::read(row["images"][0].as_str().unwrap()).is_ok(),
+            "{row}"
+        );
+    }
+    assert_eq!(scratch.files("a.jsonl.images").len(), 4);
+    let ran = scratch
+        .djr(&[
+            "convert",
+            "in.tar",
+            "--to",
+            "jsonl",
+            "--image-files",
+            "embed",
+            "-o",
+            "e.jsonl",
+        ])
+        .expect(2);
+    assert!(ran.stderr.contains("only path, copy"), "{}", ran.stderr);
+}
+
+#[test]
+fn rows_are_packed_as_they_are_written() {
+    let scratch = Scratch::new();
+    let mut rows = String::new();
+    for n in 0..40_000 {
+        writeln!(rows, "{{\"id\": {n}, \"text\": \"row number {n}\"}}").unwrap();
+    }
+    scratch.write("in.jsonl", &rows);
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nprocess: [text_length_filter: {min_len: 1}]\noutputs:\n\
+         - {path: a.jsonl.gz}\n- {path: b.jsonl.zst, shard_size: 600KB}\n- {path: c.json.gz}\n",
+    );
+    scratch
+        .djr(&["run", "r.yaml", "--checkpoint-every", "0"])
+        .expect(0);
+    let packed = scratch.read("a.jsonl.gz");
+    let mut unpacked = String::new();
+    flate2::read::MultiGzDecoder::new(&packed[..])
+        .read_to_string(&mut unpacked)
+        .unwrap();
+    assert!(unpacked == rows);
+    let shards: Vec<String> = scratch
+        .files("")
+        .into_iter()
+        .filter(|name| name.starts_with("b-"))
+        .collect();
+    assert_eq!(
+        shards,
+        [
+            "b-00-of-03.jsonl.zst",
+            "b-01-of-03.jsonl.zst",
+            "b-02-of-03.jsonl.zst"
+        ]
+    );
+    let parts = shards
+        .iter()
+        .flat_map(|name| zstd::decode_all(&scratch.read(name)[..]).unwrap());
+    assert!(String::from_utf8(parts.collect()).unwrap() == rows);
+    scratch
+        .djr(&["subset", "c.json.gz", "--n", "40000", "-o", "d.jsonl"])
+        .expect(0);
+    assert_eq!(scratch.rows("d.jsonl").len(), 40_000);
+    // Checkpoints leave no trace in the bytes.
+    scratch
+        .djr(&[
+            "run",
+            "r.yaml",
+            "--checkpoint-every",
+            "1000",
+            "--batch-rows",
+            "7",
+        ])
+        .expect(0);
+    assert!(packed == scratch.read("a.jsonl.gz"));
+    scratch.djr(&["verify", "a.jsonl.gz"]).expect(0);
+    scratch
+        .djr(&["subset", "in.jsonl", "--n", "3", "-o", "three.jsonl.zst"])
+        .expect(0);
+    let three = zstd::decode_all(&scratch.read("three.jsonl.zst")[..]).unwrap();
+    assert_eq!(crate::support::rows(&three).len(), 3);
 }

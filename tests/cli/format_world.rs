@@ -91,7 +91,7 @@ fn see(path: &Path, reading: Reading) -> Result<Seen, String> {
                 let sample = read_row(batch.bytes(line).into(), line.origin, &context).unwrap();
                 let sample = sample.with_attached(attached.clone());
                 let images = sample.images().map_err(|error| error.to_string())?.iter();
-                let digest = |content: Vec<u8>| format!("{:x}", Sha256::digest(content));
+                let digest = |content: bytes::Bytes| format!("{:x}", Sha256::digest(content));
                 let found: Vec<_> = images
                     .map(|image| image.content().ok().map(digest))
                     .collect();

@@ -47,8 +47,8 @@ fn every_command_refuses_the_same_names() {
     for (name, reason) in [
         ("out/a.parquet", "parquet"),
         ("out/a.csv", "csv"),
-        ("a.jsonl.gz", "uncompressed"),
-        ("a.json.ZST", "uncompressed"),
+        ("a.jsonl.bz2", "not packed so"),
+        ("a.json.XZ", "not packed so"),
         ("s3://bucket/a.jsonl", "is remote"),
         ("newdir/", "is a directory"),
         ("fixtures", "is a directory"),

@@ -164,6 +164,18 @@ fn assert_same(found: &[(String, Vec<u8>)], expected: &[(String, Vec<u8>)], what
     }
 }
 
+/// Outputs whose bytes on disk lag behind the records that were written.
+const PACKED: &str = "dataset_path: rows.jsonl
+export_path: out/clean.jsonl
+process:
+  - text_length_filter: {min_len: 1}
+  - document_deduplicator: {}
+outputs:
+  - {path: out/packed.jsonl.gz}
+  - {path: out/packed.jsonl.zst, shard_size: 20KB}
+  - {path: 'out/{shard}.tar', shard_rows: 300}
+";
+
 #[test]
 fn killed_runs_go_on_and_end_with_the_same_bytes() {
     let scratch = Scratch::new();
@@ -173,6 +185,7 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
         ("stream.yaml", STREAM),
         ("many.yaml", RECIPE),
         ("groups.yaml", GROUPS),
+        ("packed.yaml", PACKED),
     ] {
         scratch.write(name, recipe);
         run(&scratch, name, &[]).expect(1);

@@ -257,7 +257,9 @@ fn remove_leftovers(recipe: &Recipe, files: Option<&RunFiles>) {
                 remove(&(beside.file)(path));
             }
             let mut shard = 0;
-            while spec.shard_size.is_some() && remove(&numbered(path, shard, None)) {
+            while (spec.shard_size.is_some() || spec.shard_rows.is_some())
+                && remove(&numbered(path, shard, None))
+            {
                 shard += 1;
             }
         }

@@ -139,6 +139,9 @@ impl<'a> OutputStage<'a> {
         if wrote || sampled {
             accounting.write_produced(row.origin, &row.produced)?;
         }
+        if wrote {
+            accounting.write_produced(row.origin, &row.copies)?;
+        }
         if let Some(store) = &mut self.rows {
             let frame = buffers.frames.get(row.frame.clone()).unwrap_or_default();
             store

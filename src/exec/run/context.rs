@@ -11,7 +11,7 @@ use crate::exec::exchange::group::GroupImages;
 use crate::exec::fields::FieldWatch;
 use crate::exec::stage::{Chain, OutputWork, TIMED_EVERY};
 use crate::exec::{RunError, RunOptions, setup, write_error};
-use crate::io::format::{FormatError, Renderer, Setting};
+use crate::io::format::{FormatError, ImageFiles, Renderer, Setting};
 use crate::io::paths::PathWriter;
 use crate::io::{Input, OutputLock, Workspace};
 use crate::op::{Common, ImageNeed};
@@ -58,6 +58,7 @@ impl RunContext<'_> {
             .map(|(spec, renderer)| OutputWork {
                 renderer: renderer.as_ref(),
                 validate: spec.validate,
+                copies: self.copies(spec),
             })
             .collect();
         let suffixes = setup::suffixes(recipe, &self.inputs).filter(|_| fresh);
@@ -83,6 +84,17 @@ impl RunContext<'_> {
         }
     }
 
+    /// The folder that images of an output are copied to, if they are: a name of its own beside it.
+    fn copies(&self, spec: &OutputSpec) -> Option<PathBuf> {
+        let Target::File(path) = &spec.target else {
+            return None;
+        };
+        let mut name = path.file_name()?.to_owned();
+        name.push(".images");
+        let folder = self.options.working_dir.join(path).with_file_name(name);
+        (spec.images == ImageFiles::Copy).then_some(folder)
+    }
+
     /// Renders rows for one sampled output, its images checked as far as `validate` asks.
     pub fn sample_chain(
         &self,
@@ -105,6 +117,7 @@ impl RunContext<'_> {
             outputs: vec![OutputWork {
                 renderer: renderer.as_ref(),
                 validate,
+                copies: self.copies(spec),
             }],
             keep_row_stats: false,
             keep_ledger: false,

@@ -233,12 +233,18 @@ impl<'a> Run<'a> {
         let Sampled {
             index, spec, store, ..
         } = sampled;
-        let context = &self.context;
+        let Self {
+            context,
+            accounting,
+            caller,
+            ..
+        } = self;
+        let context = &*context;
         let mut chosen: Vec<u32> = checked.chosen().collect();
         if !output::keeps_its_order(spec) {
             chosen.sort_unstable();
         }
-        let mut sink = sinks::open(index, spec, &context.workspace, None, self.caller.as_ref())
+        let mut sink = sinks::open(index, spec, &context.workspace, None, caller.as_ref())
             .map_err(|e| write_error(target_name(spec), e))?;
         let writing = context.sample_chain(index, spec, Validation::None)?;
         let passed = drive(
@@ -251,6 +257,7 @@ impl<'a> Run<'a> {
                     if let Some(Rendered::Bytes(range)) = row.rendered.first() {
                         sink.write(batch.rendered.get(range.clone()).unwrap_or_default())
                             .map_err(|e| output_error(Some(spec), e))?;
+                        accounting.write_produced(row.origin, &row.copies)?;
                     }
                 }
                 Ok(())

@@ -1,8 +1,11 @@
 //! An output in a file, or in several of about equal size.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::packer::{self, Packer};
+use super::tar::Tar;
 use super::{Complete, Framed, Sink, SinkState, Span};
 use crate::io::format::Lead;
 use crate::io::workspace::{Lengths, sync_pending};
@@ -19,6 +22,10 @@ pub struct Files {
     lead: Option<Lead>,
     /// Where it is, in each file so far.
     leads: Vec<Option<Span>>,
+    /// Packs what is written, if the name says so.
+    packer: Option<Packer>,
+    /// Makes members of an archive of the records.
+    tar: Option<Tar>,
 }
 
 /// An output cut into files of about equal size, named `base-00-of-12.ext` once their number is
@@ -26,6 +33,7 @@ pub struct Files {
 struct Shards {
     path: PathBuf,
     size: u64,
+    rows: u64,
     in_shard: u64,
     full: Vec<PendingFile>,
     /// The records of each of them.
@@ -40,6 +48,7 @@ impl Files {
     /// # Errors
     /// If a file cannot be opened.
     pub fn open(
+        number: usize,
         path: &Path,
         spec: &OutputSpec,
         workspace: &Workspace,
@@ -48,12 +57,17 @@ impl Files {
         let framing = spec.format.framing;
         let before = state.cloned().unwrap_or_default();
         let mut shards = None;
-        let file = match spec.shard_size {
+        let numbers = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().contains("{shard"));
+        let cut = spec.shard_size.is_some() || spec.shard_rows.is_some() || numbers;
+        let file = match cut.then(|| spec.shard_size.unwrap_or(u64::MAX)) {
             Some(size) if size > 0 => {
                 let shard = |index| workspace.pending(&numbered(path, index, None));
                 shards = Some(Shards {
                     path: path.to_owned(),
                     size,
+                    rows: spec.shard_rows.unwrap_or(u64::MAX),
                     in_shard: before.in_shard,
                     full: (0..before.full_shards)
                         .map(shard)
@@ -75,9 +89,16 @@ impl Files {
             written: before.written,
             lead: spec.format.lead(&spec.options),
             leads: before.leads,
+            packer: packer::Kind::of(path)
+                .filter(|_| spec.format.may_be_packed())
+                .map(|kind| Packer::new(kind, &before.waiting, before.packed)),
+            tar: framing
+                .tar
+                .then(|| Tar::open(workspace, number))
+                .transpose()?,
         };
         if state.is_none() {
-            files.file.write_all(framing.open)?;
+            files.put(framing.open)?;
             files.leads.push(None);
         }
         Ok(files)
@@ -88,18 +109,41 @@ impl Files {
         let Some(shards) = &mut self.shards else {
             return Ok(());
         };
-        if shards.in_shard < shards.size {
+        if shards.in_shard < shards.size && self.framed.records < shards.rows {
             return Ok(());
         }
         shards.in_shard = 0;
         let next = numbered(&shards.path, shards.full.len() + 1, None);
         let next = shards.workspace.pending(&next)?;
-        self.file.write_all(self.framed.framing.close)?;
+        self.close()?;
+        let Some(shards) = &mut self.shards else {
+            return Ok(());
+        };
         shards.full.push(std::mem::replace(&mut *self.file, next));
         shards.in_full.push(self.framed.records);
         self.framed.records = 0;
         self.leads.push(None);
-        self.file.write_all(self.framed.framing.open)
+        self.put(self.framed.framing.open)
+    }
+
+    /// Writes what stands around records.
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.packer {
+            Some(packer) => {
+                packer.push(bytes);
+                Ok(())
+            }
+            None => self.file.write_all(bytes),
+        }
+    }
+
+    /// Ends a file.
+    fn close(&mut self) -> io::Result<()> {
+        self.put(self.framed.framing.close)?;
+        match &mut self.packer {
+            Some(packer) => packer.finish(&mut *self.file),
+            None => Ok(()),
+        }
     }
 
     /// Remembers where the record that comes first in its file is to be written.
@@ -118,8 +162,28 @@ impl Sink for Files {
     fn write(&mut self, record: &[u8]) -> io::Result<()> {
         self.next_shard()?;
         self.look_for_lead(record);
-        let Self { file, framed, .. } = self;
-        let bytes = framed.record(record, |part| file.write_all(part))?;
+        let Self {
+            file,
+            framed,
+            packer,
+            tar,
+            written,
+            ..
+        } = self;
+        let record = match tar {
+            Some(tar) => tar.members(record, *written)?,
+            None => record,
+        };
+        let bytes = framed.record(record, |part| match packer {
+            Some(packer) => {
+                packer.push(part);
+                Ok(())
+            }
+            None => file.write_all(part),
+        })?;
+        if let Some(packer) = packer {
+            packer.record_ends(&mut **file)?;
+        }
         if let Some(shards) = &mut self.shards {
             shards.in_shard += bytes;
         }
@@ -138,6 +202,12 @@ impl Sink for Files {
             leads: self.leads.clone(),
             ..SinkState::default()
         };
+        if let Some(packer) = &self.packer {
+            (state.waiting, state.packed) = packer.state();
+        }
+        if let Some(tar) = &mut self.tar {
+            tar.sync(lengths)?;
+        }
         if let Some(shards) = &mut self.shards {
             state.full_shards = shards.full.len();
             state.in_shard = shards.in_shard;
@@ -153,7 +223,7 @@ impl Sink for Files {
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<Vec<Complete>> {
-        self.file.write_all(self.framed.framing.close)?;
+        self.close()?;
         let (mut files, mut records) = match &mut self.shards {
             Some(shards) => (
                 std::mem::take(&mut shards.full),
@@ -188,6 +258,9 @@ pub fn numbered(path: &Path, index: usize, count: Option<usize>) -> PathBuf {
         .file_name()
         .map(|n| n.to_string_lossy().into_owned())
         .unwrap_or_default();
+    if let Some(name) = placed(&name, index, count) {
+        return path.with_file_name(name);
+    }
     let (base, extension) = name.split_once('.').unwrap_or((&name, ""));
     let dot = if extension.is_empty() { "" } else { "." };
     let number = match count {
@@ -200,9 +273,58 @@ pub fn numbered(path: &Path, index: usize, count: Option<usize>) -> PathBuf {
     path.with_file_name(format!("{base}-{number}{dot}{extension}"))
 }
 
+/// A name whose `{shard}` and `{shards}` are the number of a shard, from 0, and of all; with `:05`
+/// behind in so many digits. `None` if it has no place for its number.
+fn placed(name: &str, index: usize, count: Option<usize>) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = name;
+    let mut any = false;
+    while let Some((before, behind)) = rest.split_once('{') {
+        let Some((inner, after)) = behind.split_once('}') else {
+            break;
+        };
+        let (what, width) = inner.split_once(":0").unwrap_or((inner, "0"));
+        out += before;
+        match (what, width.parse::<usize>()) {
+            ("shard", Ok(width)) => {
+                any = true;
+                // Writing to a string cannot fail.
+                let _ = write!(out, "{index:0width$}");
+            }
+            ("shards", Ok(width)) => {
+                // While it is not known, any text does that is the same each time.
+                out += &count.map_or_else(|| "x".to_owned(), |count| format!("{count:0width$}"));
+            }
+            _ => {
+                out.push('{');
+                out += inner;
+                out.push('}');
+            }
+        }
+        rest = after;
+    }
+    out += rest;
+    any.then_some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shards_are_named_as_the_path_says() {
+        let name = |path: &str, count| numbered(Path::new(path), 3, count).display().to_string();
+        assert_eq!(name("o/{shard:05}.tar", Some(12)), "o/00003.tar");
+        assert_eq!(
+            name("a-{shard}-of-{shards:03}.jsonl", Some(12)),
+            "a-3-of-012.jsonl"
+        );
+        assert_eq!(
+            name("a-{shard}-of-{shards:03}.jsonl", None),
+            "a-3-of-x.jsonl"
+        );
+        assert_eq!(name("{x}.jsonl", Some(12)), "{x}-003-of-012.jsonl");
+    }
 
     #[test]
     fn shards_are_named_as_the_peer_names_them() {

@@ -6,7 +6,9 @@
 
 mod caller;
 mod files;
+mod packer;
 mod stream;
+mod tar;
 
 use std::io;
 
@@ -55,6 +57,12 @@ pub struct Complete {
 /// What a sink has written, beyond the bytes in its files.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SinkState {
+    /// Records that wait to be packed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    waiting: String,
+    /// Whether any was packed in the file that is being written.
+    #[serde(default)]
+    packed: bool,
     written: u64,
     /// Records in the file that is being written.
     in_file: u64,
@@ -90,7 +98,7 @@ pub fn open<'a>(
     Ok(match &spec.target {
         Target::Stdout => Box::new(stream::Stream::stdout(framing)?),
         Target::Stream(path) => Box::new(stream::Stream::open(path, framing)?),
-        Target::File(path) => Box::new(files::Files::open(path, spec, workspace, state)?),
+        Target::File(path) => Box::new(files::Files::open(number, path, spec, workspace, state)?),
         Target::Caller => {
             let caller = caller.ok_or_else(|| io::Error::other("nobody receives its records"))?;
             Box::new(caller::ToCaller::new(number, caller.clone()))

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -101,6 +102,8 @@ pub struct OutputWork<'a> {
     pub renderer: &'a dyn Renderer,
     /// How far the row's images are checked first.
     pub validate: Validation,
+    /// The folder that its images are copied to, if they are.
+    pub copies: Option<PathBuf>,
 }
 
 /// How far a row is.
@@ -589,7 +592,18 @@ impl Chain<'_> {
             } else {
                 check_images(sample, output.validate)
             };
-            match checked.and_then(|()| output.renderer.render(sample, &mut result.rendered)) {
+            let rendered = checked.and_then(|()| match &output.copies {
+                None => output.renderer.render(sample, &mut result.rendered),
+                Some(directory) => {
+                    let copy = sample.with_copies(directory)?;
+                    output.renderer.render(&copy, &mut result.rendered)?;
+                    let own = sample.produced().len();
+                    let made = copy.produced().get(own..).unwrap_or_default();
+                    row.copies.extend(made.iter().cloned());
+                    Ok(())
+                }
+            });
+            match rendered {
                 Ok(()) => row
                     .rendered
                     .push(Rendered::Bytes(start..result.rendered.len())),

@@ -61,6 +61,8 @@ pub struct RowResult {
     pub traces: Vec<Trace>,
     /// Files that operators made of it, to be written if it lives.
     pub produced: Vec<Arc<Produced>>,
+    /// Copies of its images, to be written if it is.
+    pub copies: Vec<Arc<Produced>>,
     /// Whether rounding decided at the step that it has just passed.
     pub rounding: bool,
     /// What steps noted of it, by their index.
@@ -89,6 +91,7 @@ impl RowResult {
             rendered: SmallVec::new(),
             traces: Vec::new(),
             produced: Vec::new(),
+            copies: Vec::new(),
             rounding: false,
             remarked: SmallVec::new(),
         }

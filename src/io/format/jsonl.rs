@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::{Format, Framing, Made, Options, Renderer, Setting};
+use super::{Format, Framing, ImageFiles, Made, Options, Renderer, Setting};
 use crate::io::paths::PathStyle;
 use crate::io::paths::PathWriter;
 use crate::sample::{
@@ -23,6 +23,7 @@ pub const FORMAT: &Format = &Format {
     written_image_key: None,
     check: ImageCheck::None,
     paths: PathStyle::Keep,
+    images: &[ImageFiles::Path, ImageFiles::Copy],
     own_paths: false,
     lead: None,
     beside: None,

@@ -7,7 +7,7 @@ use super::chat::{self, Ids, System, Usual};
 use super::conversation::TokenPlace;
 use super::from::Images;
 use super::shape::{ImageField, Parts, Roles, Shape};
-use super::{Format, Framing, Made, Options, Setting};
+use super::{Format, Framing, ImageFiles, Made, Options, Setting};
 use crate::io::paths::PathStyle;
 use crate::sample::ImageCheck;
 
@@ -22,6 +22,7 @@ pub const FORMAT: &Format = &Format {
     written_image_key: Some("image"),
     check: ImageCheck::Decode,
     paths: PathStyle::Absolute,
+    images: &[ImageFiles::Path, ImageFiles::Copy],
     own_paths: false,
     lead: None,
     beside: None,

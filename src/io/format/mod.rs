@@ -21,6 +21,7 @@ mod options;
 pub mod questions;
 pub mod shape;
 pub mod trl;
+pub mod webdataset;
 
 use std::fmt;
 use std::ops::Deref;
@@ -32,7 +33,7 @@ pub use options::{FormatOption, OptionKind, OptionValue, Options};
 
 use crate::io::paths::PathStyle;
 use crate::io::paths::PathWriter;
-use crate::sample::{FieldPath, ImageCheck, RowError, Sample};
+use crate::sample::{FieldPath, ImageCheck, RowError, Sample, words};
 
 /// All formats. One that is listed here can be written by recipes and by `djr convert`.
 pub const FORMATS: &[&Format] = &[
@@ -45,6 +46,7 @@ pub const FORMATS: &[&Format] = &[
     openai::FORMAT,
     trl::FORMAT,
     imagefolder::FORMAT,
+    webdataset::FORMAT,
     dj::FORMAT,
 ];
 
@@ -71,6 +73,8 @@ pub struct Format {
     pub check: ImageCheck,
     /// How `djr convert` writes image paths, unless somebody says otherwise.
     pub paths: PathStyle,
+    /// Where the images of its records may be; the first unless somebody says otherwise.
+    pub images: &'static [ImageFiles],
     /// Whether its readers take paths in one style only, so that nobody can say another.
     pub own_paths: bool,
     /// Which record a file begins with, where readers infer types from the first ones.
@@ -101,6 +105,18 @@ impl Lead {
             Self::With(bytes) => memchr::memmem::find(record, bytes).is_some(),
             Self::Without(bytes) => memchr::memmem::find(record, bytes).is_none(),
         }
+    }
+}
+
+words! {
+    /// Where the images of an output's records are.
+    ImageFiles {
+        /// Where they were: records have their paths.
+        Path = "path",
+        /// In the output itself.
+        Embed = "embed",
+        /// In files beside the output, copied there.
+        Copy = "copy",
     }
 }
 
@@ -144,6 +160,9 @@ pub struct Framing {
     pub after: &'static [u8],
     /// Stands behind all records.
     pub close: &'static [u8],
+    /// Whether a record is a sample of an archive ([`webdataset::Sample`]), whose members are made
+    /// when it is written.
+    pub tar: bool,
 }
 
 impl Framing {
@@ -154,6 +173,7 @@ impl Framing {
         next: b"",
         after: b"\n",
         close: b"",
+        tar: false,
     };
 
     /// A JSON array, one element a line.
@@ -163,6 +183,17 @@ impl Framing {
         next: b",\n",
         after: b"",
         close: b"\n]\n",
+        tar: false,
+    };
+
+    /// Members of a tar archive.
+    pub const TAR: Self = Self {
+        open: b"",
+        first: b"",
+        next: b"",
+        after: b"",
+        close: &[0; 1024],
+        tar: true,
     };
 
     /// What stands before a record that `earlier` ones of its file come before.
@@ -215,6 +246,13 @@ impl OutputFormat {
     #[must_use]
     pub fn of_suffix(suffix: &str) -> Option<Self> {
         Self::all().find(|format| format.suffixes.contains(&suffix))
+    }
+
+    /// Whether its files may be packed by gzip or zstd: rows as text, which nobody moves about in a
+    /// file afterwards.
+    #[must_use]
+    pub fn may_be_packed(self) -> bool {
+        self.0.holds_rows && !self.0.framing.tar && self.0.made_of.is_none()
     }
 
     /// Its name.
