@@ -279,13 +279,16 @@ impl Defaults<'_> {
             .and_then(Sampler::from_word)
             .unwrap_or(spec.sampler);
         spec.shuffle = matches!(value("shuffle"), Some(Value::Bool(true)));
-        if said.contains_key("shard_size") && !spec.target.is_file() {
+        let mut cuts = ["shard_size", "shard_rows"].into_iter();
+        if let Some(cut) = cuts.find(|key| said.contains_key(key))
+            && !spec.target.is_file()
+        {
             issues.push(
                 Issue::new(
-                    place("shard_size"),
+                    place(cut),
                     format!("{} is a stream, which is not cut into shards", spec.target),
                 )
-                .hint("write to a file, or leave shard_size out"),
+                .hint(format!("write to a file, or leave {cut} out")),
             );
         }
         spec.shard_size = said

@@ -394,10 +394,10 @@ dataset_path: rows.jsonl
 seed: 7
 paths: keep
 outputs:
-  - {path: a.jsonl}
+  - {path: a.jsonl, shard_size: 1MB}
   - {format: llava, path: b.json, paths: relative, questions: rows.jsonl}
   - {format: jsonl, path: c.jsonl, sample: 10, sampler: python, seed: 1024, shuffle: true}
-  - {format: jsonl, path: '-', validate: header, shard_size: 1MB}
+  - {format: jsonl, path: '-', validate: header}
   - {path: e.json, sample: 3}
 ",
     );
@@ -423,7 +423,7 @@ outputs:
     );
     assert_eq!((c.sampler, c.shuffle), (Sampler::Python, true));
     assert_eq!(
-        (&d.target, d.shard_size),
+        (&d.target, a.shard_size),
         (&Target::Stdout, Some(1_000_000))
     );
 }
