@@ -2,7 +2,7 @@
 //! they will read a file: what each makes of a row, and what it stumbles over.
 //!
 //! A trainer is a file of this folder and a line in [`TRAINERS`]; what it checks is a table of
-//! [`Check`]s. The rules themselves are in [`rules`], where several share them.
+//! [`Check`]s. The rules themselves are in `rules`, where several share them.
 
 mod check;
 mod columns;
