@@ -310,6 +310,10 @@ pub fn llava(bytes: &[u8]) {
         if renderer.render(&sample, &mut out).is_err() {
             continue;
         }
+        if format.suffixes.contains(&"tar") {
+            // Members of an archive, not records of JSON.
+            continue;
+        }
         let record: Value = serde_json::from_slice(&out).unwrap();
         if !format.options.iter().any(|option| option.name == "token") {
             continue;

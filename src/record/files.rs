@@ -145,7 +145,17 @@ impl RunFiles {
         if self.owns_checkpoint() {
             // The state first: without it the rest means nothing.
             let _ = fs::remove_file(self.state());
-            let _ = fs::remove_dir_all(self.checkpoint());
+            // The mark last: a process that is killed on the way must not leave what looks like
+            // somebody else's.
+            let mark = self.checkpoint().join(MARK);
+            let entries = fs::read_dir(self.checkpoint()).into_iter().flatten();
+            for path in entries.flatten().map(|entry| entry.path()) {
+                if path != mark {
+                    let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+                }
+            }
+            let _ = fs::remove_file(mark);
+            let _ = fs::remove_dir(self.checkpoint());
         }
     }
 }

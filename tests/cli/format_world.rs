@@ -203,14 +203,23 @@ fn every_command_reads_every_input_of_the_world() {
             "--max-quarantine",
             "none",
         ]);
-        assert!(ran.code < 2, "{}: {}", case.name, ran.stderr);
+        let unnamed = texts == 0 && count > 0;
+        if unnamed {
+            // A field that no row has is no fault of any row.
+            assert_eq!(ran.code, 2, "{}: {}", case.name, ran.stderr);
+            assert!(ran.stderr.contains("no row has the field 'text'"));
+        } else {
+            assert!(ran.code < 2, "{}: {}", case.name, ran.stderr);
+        }
         let lines = |name: &str| {
             String::from_utf8(scratch.read(name))
                 .unwrap()
                 .lines()
                 .count()
         };
-        assert_eq!(lines("run.jsonl"), texts, "{}", case.name);
+        if !unnamed {
+            assert_eq!(lines("run.jsonl"), texts, "{}", case.name);
+        }
         let ran = scratch.djr(&[
             "convert",
             input,
