@@ -52,7 +52,7 @@ pub use encode::FileFormat;
 pub use header::{Format, Header, Probe, header, probe};
 pub use hough::{Segment, SegmentRule, segments};
 pub use phash::{HashMethod, perceptual_hash, perceptual_hash_and_blank};
-pub use resize::resize_lanczos;
+pub use resize::{Resample, resize, resize_lanczos};
 
 /// The most pixels an image may have: Pillow refuses more as a decompression bomb.
 pub const MAX_PIXELS: u64 = 178_956_970;
@@ -129,6 +129,12 @@ impl RgbImage {
     #[must_use]
     pub fn data(&self) -> &[u8] {
         &self.data
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn into_data(self) -> Vec<u8> {
+        self.data
     }
 
     /// The image as it is meant to be seen, by its EXIF `orientation` (1 to 8; others mean 1).

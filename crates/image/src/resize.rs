@@ -1,4 +1,4 @@
-//! Pillow's Lanczos resize, bit for bit.
+//! Pillow's resize, bit for bit.
 //!
 //! Version 13.0.0: two separable passes over 8-bit RGB, coefficients in 22-bit fixed point, each
 //! pass rounded and clipped to 8 bits. The order of the passes shows in the last bit, and Pillow
@@ -17,14 +17,56 @@ const PRECISION: i32 = 22;
 /// Half, so that the final shift rounds.
 const ROUNDING: i32 = 1 << (PRECISION - 1);
 
+/// How much each pixel around a place counts there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resample {
+    /// `BOX`: the pixels that a new pixel covers, alike.
+    Box,
+    /// `BILINEAR`: a triangle of radius 1.
+    Bilinear,
+    /// `HAMMING`: a windowed sinc of radius 1.
+    Hamming,
+    /// `BICUBIC`: Keys' cubic with -0.5, of radius 2.
+    Bicubic,
+    /// `LANCZOS`: the windowed sinc of radius 3.
+    Lanczos,
+}
+
+impl Resample {
+    fn radius(self) -> f64 {
+        match self {
+            Self::Box => 0.5,
+            Self::Bilinear | Self::Hamming => 1.0,
+            Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
+        }
+    }
+
+    fn weight(self, x: f64) -> f64 {
+        match self {
+            Self::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
+            Self::Bilinear => (1.0 - x.abs()).max(0.0),
+            Self::Hamming => hamming(x.abs()),
+            Self::Bicubic => bicubic(x.abs()),
+            Self::Lanczos => lanczos(x),
+        }
+    }
+}
+
 /// Resizes to `width` × `height` pixels as Pillow's `resize((width, height), LANCZOS)`.
 #[must_use]
 pub fn resize_lanczos(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    resize(image, Resample::Lanczos, width, height)
+}
+
+/// Resizes to `width` × `height` pixels as Pillow's `resize((width, height), resample)`.
+#[must_use]
+pub fn resize(image: &RgbImage, resample: Resample, width: u32, height: u32) -> RgbImage {
     let (w, h) = (image.width() as usize, image.height() as usize);
     let (out_w, out_h) = (width.max(1) as usize, height.max(1) as usize);
     let passes = Passes::pick();
-    let horizontal = (w != out_w).then(|| Taps::remembered(w, out_w));
-    let vertical = (h != out_h).then(|| Taps::remembered(h, out_h));
+    let horizontal = (w != out_w).then(|| Taps::remembered(resample, w, out_w));
+    let vertical = (h != out_h).then(|| Taps::remembered(resample, h, out_h));
     let data = if vertical_first((w, h), (out_w, out_h)) {
         let narrow = run(vertical.as_deref(), image.data(), |taps, data| {
             passes.vertical(data, w * 3, taps)
@@ -96,25 +138,25 @@ const LOWER: i32 = 15;
 const REMEMBERED: usize = 8 << 20;
 
 thread_local! {
-    static TAPS: RefCell<HashMap<(usize, usize), Rc<Taps>>> = RefCell::default();
+    static TAPS: RefCell<HashMap<(Resample, usize, usize), Rc<Taps>>> = RefCell::default();
 }
 
 impl Taps {
     /// [`Taps::new`], remembered: pictures of one set share their sides, and weights take a sine
     /// or two each.
-    fn remembered(from: usize, to: usize) -> Rc<Self> {
+    fn remembered(resample: Resample, from: usize, to: usize) -> Rc<Self> {
         TAPS.with_borrow_mut(|taps| {
-            if let Some(known) = taps.get(&(from, to)) {
+            if let Some(known) = taps.get(&(resample, from, to)) {
                 return Rc::clone(known);
             }
-            let new = Rc::new(Self::new(from, to));
+            let new = Rc::new(Self::new(resample, from, to));
             if new.size() > REMEMBERED / 8 {
                 return new;
             }
             if taps.values().map(|t| t.size()).sum::<usize>() + new.size() > REMEMBERED {
                 taps.clear();
             }
-            taps.insert((from, to), Rc::clone(&new));
+            taps.insert((resample, from, to), Rc::clone(&new));
             new
         })
     }
@@ -130,10 +172,10 @@ impl Taps {
         clippy::cast_sign_loss,
         reason = "sides are below 2^28, and Pillow truncates floats to int just so"
     )]
-    fn new(from: usize, to: usize) -> Self {
+    fn new(resample: Resample, from: usize, to: usize) -> Self {
         let scale = from as f64 / to as f64;
         let filter_scale = scale.max(1.0);
-        let support = 3.0 * filter_scale;
+        let support = resample.radius() * filter_scale;
         let inverse = 1.0 / filter_scale;
         let stride = support.ceil() as usize * 2 + 1;
         let mut windows = Vec::with_capacity(to);
@@ -144,7 +186,7 @@ impl Taps {
             let end = ((center + support + 0.5) as i64).min(from as i64) as usize;
             let len = end.saturating_sub(start);
             let raw: Vec<f64> = (0..len)
-                .map(|i| lanczos((i as f64 + start as f64 - center + 0.5) * inverse))
+                .map(|i| resample.weight((i as f64 + start as f64 - center + 0.5) * inverse))
                 .collect();
             let mut sum = 0.0;
             for weight in &raw {
@@ -200,6 +242,30 @@ fn halves(windows: &[Window], weights: &[i32], stride: usize) -> (Vec<Halves>, u
         }
     }
     (out, blocks)
+}
+
+/// Keys' cubic at `x`, which is not negative, with the order of Pillow's operations.
+fn bicubic(x: f64) -> f64 {
+    const A: f64 = -0.5;
+    if x < 1.0 {
+        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        (((x - 5.0) * x + 8.0) * x - 4.0) * A
+    } else {
+        0.0
+    }
+}
+
+/// The Hamming-windowed sinc at `x`, which is not negative. Pillow has its constants in 32 bits.
+fn hamming(x: f64) -> f64 {
+    if x == 0.0 {
+        return 1.0;
+    }
+    if x >= 1.0 {
+        return 0.0;
+    }
+    let x = x * std::f64::consts::PI;
+    x.sin() / x * (f64::from(0.54_f32) + f64::from(0.46_f32) * x.cos())
 }
 
 /// The windowed sinc of radius 3.
@@ -549,7 +615,13 @@ mod tests {
     }
 
     fn equal_passes(from: usize, to: usize) {
-        let taps = Taps::new(from, to);
+        for resample in [Resample::Lanczos, Resample::Bicubic, Resample::Box] {
+            equal_passes_of(resample, from, to);
+        }
+    }
+
+    fn equal_passes_of(resample: Resample, from: usize, to: usize) {
+        let taps = Taps::new(resample, from, to);
         let side = u32::try_from(from).unwrap();
         let wide = noise(side, 7);
         let tall = noise(23, side);
@@ -565,6 +637,82 @@ mod tests {
                 "{from} to {to}"
             );
         }
+    }
+
+    /// Digests by Pillow 13.0.0 of the same noise.
+    #[test]
+    fn every_filter_is_pillows() {
+        const CASES: [(Resample, [u64; 5]); 5] = [
+            (
+                Resample::Box,
+                [
+                    0x226e_322c_06fc_c901,
+                    0x01cc_74ab_9a37_b0c7,
+                    0xd180_841e_9c2d_9855,
+                    0xc5d3_ef62_8b99_c473,
+                    0xfb45_a843_04d9_f401,
+                ],
+            ),
+            (
+                Resample::Bilinear,
+                [
+                    0x3d16_459b_a3bb_2d1f,
+                    0x38ee_9f80_cbaa_643c,
+                    0xa6b6_d881_3804_5f23,
+                    0x72e1_79df_9e20_50c7,
+                    0xdd8f_3c27_0025_87d9,
+                ],
+            ),
+            (
+                Resample::Hamming,
+                [
+                    0xa937_ddc2_2b7b_4374,
+                    0x876f_8d6c_367d_e464,
+                    0x9b8a_3300_c402_8c2f,
+                    0xa29c_6c8b_0441_7223,
+                    0xad22_f21a_fac6_9b5c,
+                ],
+            ),
+            (
+                Resample::Bicubic,
+                [
+                    0xce7b_fa8f_e69d_bc55,
+                    0xb118_201d_4ee9_0cc0,
+                    0xd50f_87d6_5b56_97aa,
+                    0xa930_3ebb_0150_e863,
+                    0x53fd_c510_0882_228e,
+                ],
+            ),
+            (
+                Resample::Lanczos,
+                [
+                    0x8df1_1c29_1bf2_dc2d,
+                    0x189b_6c23_7c1c_b6be,
+                    0xacb0_3f91_5dec_5dce,
+                    0x959c_6d47_54c7_1559,
+                    0x789a_f7ef_729d_201b,
+                ],
+            ),
+        ];
+        const SIDES: [[u32; 4]; 5] = [
+            [37, 23, 224, 139],
+            [640, 480, 299, 224],
+            [5, 300, 224, 7],
+            [90, 41, 41, 90],
+            [401, 3, 16, 16],
+        ];
+        for (resample, digests) in CASES {
+            for ([w, h, to_w, to_h], digest) in SIDES.into_iter().zip(digests) {
+                let small = resize(&noise(w, h), resample, to_w, to_h);
+                assert_eq!(fnv(small.data()), digest, "{resample:?} {w}x{h}");
+            }
+        }
+    }
+
+    fn fnv(bytes: &[u8]) -> u64 {
+        bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
     }
 
     #[test]
