@@ -1,7 +1,7 @@
 //! djr: a streaming multimodal dataset processor that runs Data-Juicer recipes.
 //!
 //! Modules in reading order, from the pure kernels to the command line:
-//! [`text`], [`image`], [`archive`] and [`hash`] compute and know nothing of rows;
+//! [`text`], [`image`], [`transformers`], [`archive`] and [`hash`] compute and know nothing of rows;
 //! [`sample`] is one row; [`op`] is the contract of an operator and the registry;
 //! [`ops`] is the catalogue; [`recipe`] turns YAML into a checked plan;
 //! [`io`] reads and writes rows; [`note`] is what should be known of a run; [`exec`] runs a plan over them;
@@ -28,5 +28,5 @@ pub mod view;
 
 pub use {
     djr_archive as archive, djr_hash as hash, djr_image as image, djr_models as models,
-    djr_text as text,
+    djr_text as text, djr_transformers as transformers,
 };
