@@ -32,7 +32,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parent.parent
 # What benches/ideal.rs does in place of a case.
 IDEAL = {"header": "header", "phash": "phash", "near": "near", "convert": "validate", "subset": "read", "subset python": "read"}
-TEXT_ONLY = ("text", "minhash", "caption_quality", "subset", "subset python")
+TEXT_ONLY = ("text", "filter", "exact", "minhash", "caption_quality", "subset", "subset python")
 
 
 def measured(command, folder):
