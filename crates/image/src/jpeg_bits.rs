@@ -254,6 +254,39 @@ impl CodeTable {
     }
 }
 
+/// Bits of a scan that are looked at in one step.
+pub const WIDTH: u32 = 12;
+
+/// The codes of a channel's other coefficients: what the next [`WIDTH`] bits mean to a reader, and
+/// one code after the other.
+pub struct Others<T> {
+    ahead: Box<[T; 1 << WIDTH]>,
+    /// The codes one by one, for where `ahead` does not know.
+    pub single: CodeTable,
+}
+
+impl<T: Copy> Others<T> {
+    /// `meaning` says what bits mean, if they come next, by the entries of [`CodeTable::short`].
+    pub fn new(codes: Codes<'_>, meaning: impl Fn(&[u16], usize) -> T) -> Option<Self> {
+        let single = CodeTable::new(codes, WIDTH)?;
+        let ahead: Vec<T> = (0..1 << WIDTH)
+            .map(|bits| meaning(single.short(), bits))
+            .collect();
+        Some(Self {
+            ahead: ahead.into_boxed_slice().try_into().ok()?,
+            single,
+        })
+    }
+
+    /// What comes next; the bits must be there.
+    #[expect(clippy::inline_always, reason = "the reader stays in registers")]
+    #[inline(always)]
+    pub fn ahead(&self, reader: &Reader<'_>) -> Option<T> {
+        let bits = usize::try_from(reader.peek(WIDTH)).ok()?;
+        self.ahead.get(bits).copied()
+    }
+}
+
 /// The codes of a channel's first coefficients.
 pub struct First(CodeTable);
 

@@ -6,11 +6,8 @@
 
 use std::rc::Rc;
 
-use super::jpeg_bits::{Bits, CodeTable, Codes, First, Kept, Reader, signed};
+use super::jpeg_bits::{Bits, First, Kept, Others, Reader, WIDTH, signed};
 use super::jpeg_scan::{Channel, Plain};
-
-/// Bits by which the tables are looked up.
-const WIDTH: u32 = 12;
 
 /// Where the coefficients lie in a block, by their order in the file.
 const ORDER: [u8; 64] = [
@@ -79,27 +76,8 @@ impl Entry {
     }
 }
 
-/// Codes of all coefficients but the first.
-struct Others {
-    entries: Box<[Entry; 1 << WIDTH]>,
-    single: CodeTable,
-}
-
 thread_local! {
-    static OTHERS: Kept<Others> = const { Kept::new() };
-}
-
-impl Others {
-    fn new(codes: Codes<'_>) -> Option<Self> {
-        let single = CodeTable::new(codes, WIDTH)?;
-        let entries: Vec<Entry> = (0..1 << WIDTH)
-            .map(|bits| entry(single.short(), bits))
-            .collect();
-        Some(Self {
-            entries: entries.into_boxed_slice().try_into().ok()?,
-            single,
-        })
-    }
+    static OTHERS: Kept<Others<Entry>> = const { Kept::new() };
 }
 
 /// What `bits` mean, if they come next.
@@ -145,7 +123,7 @@ struct Read {
     /// Blocks in a unit.
     blocks: usize,
     first: Rc<First>,
-    others: Rc<Others>,
+    others: Rc<Others<Entry>>,
     last: i32,
 }
 
@@ -156,7 +134,7 @@ impl Read {
         Some(Self {
             blocks: across * down,
             first: First::new(plain.first_codes(channel)?)?,
-            others: OTHERS.with(|kept| kept.get(others, || Others::new(others)))?,
+            others: OTHERS.with(|kept| kept.get(others, || Others::new(others, entry)))?,
             last: 0,
         })
     }
@@ -172,8 +150,7 @@ impl Read {
         let mut at = 0;
         loop {
             reader.fill()?;
-            let bits = usize::try_from(reader.peek(WIDTH)).ok()?;
-            let entry = *self.others.entries.get(bits)?;
+            let entry = self.others.ahead(reader)?;
             let [run, second] = entry.runs();
             let last = at + run + second;
             // A block that is full has no mark of its end: that would be of the next one.

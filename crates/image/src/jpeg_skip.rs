@@ -8,11 +8,8 @@
 
 use std::rc::Rc;
 
-use super::jpeg_bits::{CodeTable, Codes, First, Kept, Reader};
+use super::jpeg_bits::{First, Kept, Others, Reader, WIDTH};
 use super::jpeg_scan::{Channel, Plain};
-
-/// Bits by which steps are looked up.
-const WIDTH: u32 = 12;
 
 /// An entry says after how many coefficients the next code begins. From this on the block is at its
 /// end, so many less after its last coefficient but zeros.
@@ -20,32 +17,12 @@ const END: u16 = 128;
 /// The code is longer than the table is wide, or none.
 const UNKNOWN: u16 = 255;
 
-/// Codes of all coefficients but the first.
-struct Others {
-    /// Bits of the codes in the low byte, coefficients in the high one.
-    steps: Box<[u16; 1 << WIDTH]>,
-    single: CodeTable,
-}
-
 thread_local! {
-    static OTHERS: Kept<Others> = const { Kept::new() };
+    static OTHERS: Kept<Others<u16>> = const { Kept::new() };
 }
 
-impl Others {
-    fn new(codes: Codes<'_>) -> Option<Self> {
-        let single = CodeTable::new(codes, WIDTH)?;
-        let steps: Vec<u16> = (0..1 << WIDTH)
-            .map(|bits| step(single.short(), bits))
-            .collect();
-        Some(Self {
-            steps: steps.into_boxed_slice().try_into().ok()?,
-            single,
-        })
-    }
-}
-
-/// What to step over if `bits` come next: all codes that lie in them as a whole, up to the end of
-/// the block.
+/// What to step over if `bits` come next, its bits in the low byte and its coefficients in the high
+/// one: all codes that lie in them as a whole, up to the end of the block.
 fn step(single: &[u16], bits: usize) -> u16 {
     let (mut used, mut coefficients) = (0_u32, 0_u16);
     while used < WIDTH {
@@ -89,7 +66,7 @@ fn meaning(symbol: u8) -> Option<(u16, u32)> {
 struct Skipped {
     blocks: (usize, usize),
     first: Rc<First>,
-    others: Rc<Others>,
+    others: Rc<Others<u16>>,
     last: i32,
 }
 
@@ -99,7 +76,7 @@ impl Skipped {
         Some(Self {
             blocks: plain.blocks_of(channel),
             first: First::new(plain.first_codes(channel)?)?,
-            others: OTHERS.with(|kept| kept.get(others, || Others::new(others)))?,
+            others: OTHERS.with(|kept| kept.get(others, || Others::new(others, step)))?,
             last: 0,
         })
     }
@@ -116,8 +93,7 @@ impl Skipped {
             reader.fill()?;
             // A step takes 27 bits or fewer.
             for _ in 0..2 {
-                let bits = usize::try_from(reader.peek(WIDTH)).ok()?;
-                let entry = *self.others.steps.get(bits)?;
+                let entry = self.others.ahead(reader)?;
                 let next = at + u32::from(entry >> 8);
                 if next < 64 {
                     reader.skip(u32::from(entry & 63));
