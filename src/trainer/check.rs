@@ -26,6 +26,18 @@ pub struct Check {
     pub find: Find,
 }
 
+impl Check {
+    /// The same for a loader that leaves out what does not pass; `loader` says how.
+    #[must_use]
+    pub const fn skipped(self, loader: &'static str) -> Self {
+        Self {
+            effect: Effect::Skip,
+            loader,
+            ..self
+        }
+    }
+}
+
 /// How a check finds what it looks for.
 #[derive(Debug, Clone, Copy)]
 pub enum Find {

@@ -59,29 +59,15 @@ const CHECKS: &[Check] = &[
         cure: "djr convert --to internvl writes the meta file",
         find: Find::File(meta_length),
     },
+    llava::READABLE.skipped(SKIPS),
+    llava::IMAGES.skipped(SKIPS),
     Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::READABLE
-    },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::IMAGES
-    },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
         find: Find::Row(rules::roles_alternate),
         cure: "djr convert --to internvl sets such rows aside",
         rule: "After a system text, if there is one, `human` and `gpt` take turns, in pairs.",
-        ..llava::ROLES
+        ..llava::ROLES.skipped(SKIPS)
     },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::CONTENTS
-    },
+    llava::CONTENTS.skipped(SKIPS),
     Check {
         code: "tokens_differ",
         rule: "A row with several images, or several `<image>`, has as many of one as of the other.",
@@ -91,11 +77,7 @@ const CHECKS: &[Check] = &[
         find: Find::Row(rules::tokens_fit_several),
     },
     llava::TOKEN_ALONE,
-    Check {
-        effect: Effect::Skip,
-        loader: "\"image tokens are truncated\": takes another row at random",
-        ..llava::LENGTH
-    },
+    llava::LENGTH.skipped("\"image tokens are truncated\": takes another row at random"),
     llava::ANSWERS,
 ];
 

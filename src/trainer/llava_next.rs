@@ -32,31 +32,11 @@ const CHECKS: &[Check] = &[
     },
     llava::MARK,
     llava::ROWS,
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::READABLE
-    },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::IMAGES
-    },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::IMAGE_NAMED
-    },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::ROLES
-    },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::CONTENTS
-    },
+    llava::READABLE.skipped(SKIPS),
+    llava::IMAGES.skipped(SKIPS),
+    llava::IMAGE_NAMED.skipped(SKIPS),
+    llava::ROLES.skipped(SKIPS),
+    llava::CONTENTS.skipped(SKIPS),
     Check {
         code: "tokens_differ",
         rule: "A row with several images, or several `<image>`, has as many of one as of the other.",
@@ -78,9 +58,7 @@ const CHECKS: &[Check] = &[
         find: Find::Row(rules::has_words),
     },
     llava::ANSWERS,
-    Check {
-        effect: Effect::Skip,
-        loader: "the processor takes rows for channels: the next row at 1x1, wrong pixels at height 3",
-        ..llava::TINY
-    },
+    llava::TINY.skipped(
+        "the processor takes rows for channels: the next row at 1x1, wrong pixels at height 3",
+    ),
 ];

@@ -35,25 +35,15 @@ const CHECKS: &[Check] = &[
     llava::ARRAY,
     llava::MARK,
     llava::ROWS,
+    llava::READABLE.skipped(SKIPS),
     Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::READABLE
-    },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
         find: Find::Row(|look| {
             let mut slots = look.read()?.images.iter();
             slots.find_map(|slot| opened(look, slot))
         }),
-        ..llava::IMAGES
+        ..llava::IMAGES.skipped(SKIPS)
     },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::IMAGE_NAMED
-    },
+    llava::IMAGE_NAMED.skipped(SKIPS),
     Check {
         code: "path_rewritten",
         rule: "No image path holds `VG_100K`.",
@@ -66,25 +56,15 @@ const CHECKS: &[Check] = &[
             Some(format!("{} holds VG_100K", found.written()))
         }),
     },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::ROLES
-    },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::CONTENTS
-    },
+    llava::ROLES.skipped(SKIPS),
+    llava::CONTENTS.skipped(SKIPS),
     llava::TOKEN_MISSING,
     llava::TOKENS_SPREAD,
     llava::TOKEN_ALONE,
     llava::MARKS,
     llava::LENGTH,
     llava::ANSWERS,
-    Check {
-        effect: Effect::Skip,
-        loader: "the processor takes rows for channels: another row at 1x1, wrong pixels at height 3",
-        ..llava::TINY
-    },
+    llava::TINY.skipped(
+        "the processor takes rows for channels: another row at 1x1, wrong pixels at height 3",
+    ),
 ];

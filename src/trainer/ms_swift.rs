@@ -86,11 +86,8 @@ const CHECKS: &[Check] = &[
                 .or_else(|| both.then(|| "it has both 'image' and 'images'".to_owned()))
         }),
     },
-    Check {
-        effect: Effect::Skip,
-        loader: "another row is drawn in its place; deleted where rows are mapped before",
-        ..llava::IMAGES
-    },
+    llava::IMAGES
+        .skipped("another row is drawn in its place; deleted where rows are mapped before"),
     Check {
         code: "role_unknown",
         rule: "Every turn is of the system, a user, an assistant or a tool, and there are some.",
@@ -99,11 +96,7 @@ const CHECKS: &[Check] = &[
         cure: "djr convert --to messages sets such rows aside (role_unknown)",
         find: Find::Row(rules::roles_known),
     },
-    Check {
-        effect: Effect::Skip,
-        loader: DELETES,
-        ..llava::CONTENTS
-    },
+    llava::CONTENTS.skipped(DELETES),
     Check {
         code: "tokens_too_many",
         rule: "There are no more `<image>` in the turns than images.",
@@ -128,17 +121,12 @@ const CHECKS: &[Check] = &[
         cure: "replace_content_mapper, or leave such rows out",
         find: Find::Row(|look| rules::marked(look, MARKS)),
     },
-    Check {
-        effect: Effect::Skip,
-        loader: "another row is drawn in its place",
-        ..RATIO
-    },
+    RATIO.skipped("another row is drawn in its place"),
     SIDES,
     Check {
-        effect: Effect::Skip,
-        loader: "longer than max_length: another row is drawn, after ten a ValueError",
         cure: "text_length_filter; a larger max_length",
         ..llava::LENGTH
+            .skipped("longer than max_length: another row is drawn, after ten a ValueError")
     },
     llava::ANSWERS,
 ];

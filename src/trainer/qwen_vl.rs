@@ -79,21 +79,9 @@ const CHECKS: &[Check] = &[
         cure: "djr convert --to llava_jsonl",
         find: Find::File(rules::no_blank),
     },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::READABLE
-    },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::IMAGES
-    },
-    Check {
-        effect: Effect::Skip,
-        loader: SKIPS,
-        ..llava::CONTENTS
-    },
+    llava::READABLE.skipped(SKIPS),
+    llava::IMAGES.skipped(SKIPS),
+    llava::CONTENTS.skipped(SKIPS),
     Check {
         code: "tokens_differ",
         rule: "The turns of `human` have as many `<image>` as the row has images.",
