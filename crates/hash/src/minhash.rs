@@ -14,6 +14,9 @@ pub(super) const MERSENNE_PRIME: u64 = (1 << 61) - 1;
 /// Signatures are computed for this many permutations at a time.
 pub(super) const LANES: usize = 16;
 
+/// Shingles whose hashes are in memory at a time.
+const PART: usize = 4096;
+
 /// The seed of the published permutations.
 const SEED: u32 = 42;
 
@@ -72,9 +75,27 @@ impl Permutations {
     /// permuted hash, or 2^32 - 1 if there are none. A minimum does not see repeats, so `hashes`
     /// may hold them.
     pub fn signature(&self, hashes: &[u32], out: &mut Vec<u32>) {
+        self.start(out);
+        wide::lower(&self.blocks, hashes, out);
+        out.truncate(self.count);
+    }
+
+    /// The signature of no hash, filled up to whole blocks.
+    fn start(&self, out: &mut Vec<u32>) {
         out.clear();
         out.resize(self.blocks.len() * LANES, u32::MAX);
-        wide::least_permuted(&self.blocks, hashes, out);
+    }
+
+    /// The signature of shingles, a part of them at a time: a long text has many.
+    pub fn signature_of<'s>(&self, shingles: impl Iterator<Item = &'s [u8]>, out: &mut Vec<u32>) {
+        let mut shingles = shingles.peekable();
+        let mut hashes = Vec::new();
+        self.start(out);
+        while shingles.peek().is_some() {
+            hashes.clear();
+            sha1_32_each(shingles.by_ref().take(PART), &mut hashes);
+            wide::lower(&self.blocks, &hashes, out);
+        }
         out.truncate(self.count);
     }
 
@@ -222,6 +243,20 @@ mod tests {
     fn shingles_hash_as_in_python() {
         // struct.unpack("<I", hashlib.sha1(b"a red bicycle by the").digest()[:4])
         assert_eq!(sha1_32(b"a red bicycle by the"), 373_962_775);
+    }
+
+    #[test]
+    fn parts_of_the_shingles_give_the_signature_of_all() {
+        let words: Vec<[u8; 4]> = (0..10_000_u32).map(u32::to_be_bytes).collect();
+        let permutations = Permutations::new(20);
+        for count in [0, 1, PART - 1, PART, PART + 1, words.len()] {
+            let shingles = || words.iter().take(count).map(<[u8; 4]>::as_slice);
+            let (mut hashes, mut parts, mut whole) = (Vec::new(), vec![3], Vec::new());
+            permutations.signature_of(shingles(), &mut parts);
+            sha1_32_each(shingles(), &mut hashes);
+            permutations.signature_plain(&hashes, &mut whole);
+            assert_eq!(parts, whole, "{count}");
+        }
     }
 
     proptest! {

@@ -39,24 +39,29 @@ macro_rules! widest {
     };
 }
 
-/// Lowers each of `out` to the least permuted hash; `out` has [`LANES`] values a block.
-pub(super) fn least_permuted(blocks: &[Block], hashes: &[u32], out: &mut [u32]) {
-    for (block, out) in blocks.iter().zip(out.as_chunks_mut().0) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
-                // SAFETY: the processor has just been found to have both features.
-                *out = unsafe { vectors::avx512(block, hashes) };
-                continue;
-            }
-            if is_x86_feature_detected!("avx2") {
-                // SAFETY: the processor has just been found to have the feature.
-                *out = unsafe { vectors::avx2(block, hashes) };
-                continue;
-            }
+/// Lowers each of `out`, which has [`LANES`] values a block, to the least permuted hash where that
+/// is less.
+pub(super) fn lower(blocks: &[Block], hashes: &[u32], out: &mut [u32]) {
+    for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LANES>().0) {
+        for (out, least) in out.iter_mut().zip(least_permuted(block, hashes)) {
+            *out = least.min(*out);
         }
-        *out = least_permuted_plain(block, hashes);
     }
+}
+
+fn least_permuted(block: &Block, hashes: &[u32]) -> [u32; LANES] {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
+            // SAFETY: the processor has just been found to have both features.
+            return unsafe { vectors::avx512(block, hashes) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has just been found to have the feature.
+            return unsafe { vectors::avx2(block, hashes) };
+        }
+    }
+    least_permuted_plain(block, hashes)
 }
 
 widest! {

@@ -6,9 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::hash::{
-    IgnorePattern, Permutations, Shingler, Tokenization, band_keys, optimal_bands, sha1_32_each,
-};
+use crate::hash::{IgnorePattern, Permutations, Shingler, Tokenization, band_keys, optimal_bands};
 use crate::models::SentencePiece;
 use crate::note::Code;
 use crate::op::{
@@ -265,10 +263,9 @@ impl BandDeduplicator for DocumentMinhash {
                 }
             }
         }
-        let mut hashes = Vec::new();
-        sha1_32_each(shingles.iter(), &mut hashes);
         let mut signature = Vec::new();
-        self.permutations.signature(&hashes, &mut signature);
+        self.permutations
+            .signature_of(shingles.iter(), &mut signature);
         band_keys(&signature, self.bands, self.rows, out);
         Ok(())
     }
