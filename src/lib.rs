@@ -15,6 +15,7 @@ pub mod cli;
 pub mod contract;
 pub mod exec;
 pub mod io;
+pub mod layout;
 pub mod note;
 pub mod op;
 pub mod ops;

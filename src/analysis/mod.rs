@@ -33,16 +33,17 @@ use crate::exec::{
 };
 use crate::io::source::fingerprints;
 use crate::io::{Input, LineSource, PendingFile};
+use crate::layout::{AnalysisFiles, AnalysisKind};
 use crate::note::{Code, Note};
 use crate::op::{ImageNeed, OpKind};
 use crate::plan::{self, Plan};
 use crate::recipe::Recipe;
 use crate::record::analysis::{
-    Counts, FilterRecord, Found, ImagesRecord, Kind, Rows, StatRecord, StepError, TextRecord,
+    Counts, FilterRecord, Found, ImagesRecord, Rows, StatRecord, StepError, TextRecord,
 };
 use crate::record::ordered::Ordered;
 use crate::record::version::CURRENT;
-use crate::record::{Analysis, AnalysisFiles, InputRecord, RunReport, StepCounts, StepNumber};
+use crate::record::{Analysis, InputRecord, RunReport, StepCounts, StepNumber};
 use crate::sample::{FieldPath, ImageCheck};
 
 /// How many words, templates and values are shown.
@@ -340,7 +341,7 @@ impl Book {
         let analysis = Analysis {
             format: CURRENT,
             djr: env!("CARGO_PKG_VERSION").to_owned(),
-            kind: Kind::Analysis,
+            kind: AnalysisKind::Analysis,
             inputs,
             notes: self.notes,
             rows: Rows {

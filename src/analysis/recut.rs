@@ -12,6 +12,7 @@ use super::stat::{Stat, numbers_of, stats_of};
 use super::stored::{cascade, each_row, judge};
 use crate::exec::cached_stats::CachedStats;
 use crate::io::format::OutputFormat;
+use crate::layout::AnalysisFiles;
 use crate::note::{Code, Note};
 use crate::op::{BoundParam, ImageNeed, OpKind, OpSpec, Operator, Side, Verdict};
 use crate::plan::{self, Plan};
@@ -19,7 +20,7 @@ use crate::recipe::{
     self, Inputs, OutputSpec, Problems, Recipe, RecipeSpec, Step, Target, Validation, scalar,
 };
 use crate::record::manifest::Change;
-use crate::record::{Analysis, AnalysisFiles, InputRecord, PastRun, RecordError};
+use crate::record::{Analysis, InputRecord, PastRun, RecordError};
 use crate::sample::ImageCheck;
 
 /// Why there is nothing to recut.

@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::stat::{Stat, stats_of};
 use super::stored::cascade;
+use crate::layout::AnalysisFiles;
 use crate::op::{BoundParam, OpKind, Side, Written};
 use crate::recipe::{Comments, Problems, Recipe, Target};
-use crate::record::{Analysis, AnalysisFiles};
+use crate::record::Analysis;
 use crate::report::table::thousands;
 
 /// How bounds are taken from the data.

@@ -12,11 +12,12 @@ use crate::analysis;
 use crate::analysis::suggest::{Rule, suggest};
 use crate::exec::{Observer, RunError};
 use crate::io::PendingFile;
+use crate::layout::AnalysisFiles;
 use crate::note::{Code, Note};
 use crate::op::OpKind;
 use crate::recipe::{LoadOptions, Recipe, Step, Target, Validation, check_local, check_place};
+use crate::record::Analysis;
 use crate::record::analysis::Summary;
-use crate::record::{Analysis, AnalysisFiles};
 use crate::report::progress::Progress;
 use crate::report::table::thousands;
 

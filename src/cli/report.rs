@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, data, error, note};
 use crate::io::PendingFile;
+use crate::layout::AnalysisFiles;
 use crate::recipe::check_place;
-use crate::record::{AnalysisFiles, PastRun, RecordError};
+use crate::record::{PastRun, RecordError};
 use crate::report::table::bytes;
 use crate::view::{ViewError, html};
 

@@ -5,23 +5,39 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::Value;
 
-/// Whether `dir` is what an analysis left.
-pub fn is_analysis(dir: &Path) -> bool {
-    let found = fs::read(dir.join("analysis.json")).unwrap_or_default();
-    let found: Value = serde_json::from_slice(&found).unwrap_or_default();
-    found.get("kind").is_some_and(|kind| kind == "analysis")
+use super::{AnalysisFiles, AnalysisKind, FileRecord, RunFiles};
+
+/// The key of a manifest under which outputs stand.
+pub(crate) const OUTPUTS: &str = "outputs";
+
+/// What tells an analysis from other documents.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(rename = "kind")]
+    _kind: AnalysisKind,
 }
 
-/// The files in `dir` that a manifest in it (`*.djr/manifest.json`) lists.
+/// Whether `dir` is what an analysis left.
+#[must_use]
+pub fn is_analysis(dir: &Path) -> bool {
+    let found = fs::read(AnalysisFiles::new(dir).json()).unwrap_or_default();
+    serde_json::from_slice::<Head>(&found).is_ok()
+}
+
+/// The files in `dir` that a manifest in it (`*.djr/manifest.json`) lists, as they are without
+/// links.
+#[must_use]
 pub fn written(dir: &Path) -> HashSet<PathBuf> {
     listed_in(dir, |_| true)
 }
 
 /// Those of them that are records and no outputs: whoever names outputs by a pattern wants them.
+#[must_use]
 pub fn records(dir: &Path) -> HashSet<PathBuf> {
-    listed_in(dir, |key| key != "outputs")
+    listed_in(dir, |key| key != OUTPUTS)
 }
 
 /// The files that manifests in `dir` list under keys that `of` takes.
@@ -29,56 +45,46 @@ fn listed_in(dir: &Path, of: impl Fn(&str) -> bool) -> HashSet<PathBuf> {
     let mut found = HashSet::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let run_dir = entry.path();
-        if run_dir
-            .extension()
-            .is_none_or(|extension| extension != "djr")
-        {
+        if !RunFiles::is_named_so(&run_dir) {
             continue;
         }
-        let manifest = fs::read(run_dir.join("manifest.json")).unwrap_or_default();
+        let manifest = fs::read(RunFiles::new(run_dir).manifest()).unwrap_or_default();
         // What is no manifest lists nothing.
         let manifest: Value = serde_json::from_slice(&manifest).unwrap_or_default();
-        let mut listed = Vec::new();
-        for (_, value) in manifest
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(key, _)| of(key))
-        {
-            files_of(value, &mut listed);
-        }
         // The run and what it wrote may have been moved together since.
-        let ledger = manifest.pointer("/ledger/path").and_then(Value::as_str);
-        let then = ledger.and_then(|path| Path::new(path).parent()?.parent());
-        for path in listed.into_iter().map(Path::new) {
-            let moved = then.and_then(|then| path.strip_prefix(then).ok());
+        let then = manifest.get("run_dir").and_then(Value::as_str);
+        let then = then.and_then(|path| Path::new(path).parent());
+        for file in listed(&manifest, &of) {
+            let moved = then.and_then(|then| file.path.strip_prefix(then).ok());
             let moved = moved.map(|path| dir.join(path));
-            found.extend(
-                [Some(path.to_owned()), moved]
-                    .into_iter()
-                    .flatten()
-                    .filter_map(real),
-            );
+            let paths = [Some(file.path.clone()), moved].into_iter().flatten();
+            found.extend(paths.filter_map(|path| fs::canonicalize(path).ok()));
         }
     }
     found
 }
 
-/// A path as it is without links, if it is there.
-pub fn real(path: PathBuf) -> Option<PathBuf> {
-    fs::canonicalize(path).ok()
+/// The files that a manifest has a digest of, under those of its keys that `of` takes. They are
+/// found by how they are recorded and not by where, so that manifests of every version say which
+/// files are not to be read again.
+pub(crate) fn listed(manifest: &Value, of: impl Fn(&str) -> bool) -> Vec<FileRecord> {
+    let mut found = Vec::new();
+    let keys = manifest.as_object().into_iter().flatten();
+    for (_, value) in keys.filter(|(key, _)| of(key)) {
+        collect(value, &mut found);
+    }
+    found
 }
 
-/// The paths of all files that a manifest has a digest of, wherever it has them.
-fn files_of<'m>(value: &'m Value, listed: &mut Vec<&'m str>) {
+fn collect(value: &Value, found: &mut Vec<FileRecord>) {
     match value {
         Value::Object(map) => {
-            if let (Some(Value::String(path)), Some(_)) = (map.get("path"), map.get("xxh3_128")) {
-                listed.push(path);
+            if let Ok(file) = FileRecord::deserialize(value) {
+                found.push(file);
             }
-            map.values().for_each(|value| files_of(value, listed));
+            map.values().for_each(|value| collect(value, found));
         }
-        Value::Array(items) => items.iter().for_each(|value| files_of(value, listed)),
+        Value::Array(items) => items.iter().for_each(|value| collect(value, found)),
         _ => {}
     }
 }

@@ -143,20 +143,22 @@ impl RunFiles {
     /// Removes the directory for working files, if a run made it.
     pub fn remove_checkpoint(&self) {
         if self.owns_checkpoint() {
-            // The state first: without it the rest means nothing.
-            let _ = fs::remove_file(self.state());
-            // The mark last: a process that is killed on the way must not leave what looks like
-            // somebody else's.
-            let mark = self.checkpoint().join(MARK);
-            let entries = fs::read_dir(self.checkpoint()).into_iter().flatten();
-            for path in entries.flatten().map(|entry| entry.path()) {
-                if path != mark {
-                    let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
-                }
+            for path in self.removal() {
+                let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
             }
-            let _ = fs::remove_file(mark);
             let _ = fs::remove_dir(self.checkpoint());
         }
+    }
+
+    /// What is in the directory for working files, in the order in which it is to go. The state
+    /// first: without it the rest means nothing. The mark last: a process that is killed on the way
+    /// must not leave what looks like somebody else's.
+    fn removal(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.checkpoint()).into_iter().flatten();
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        let (state, mark) = (self.state(), self.checkpoint().join(MARK));
+        paths.sort_by_key(|path| (*path == mark, *path != state));
+        paths
     }
 }
 
@@ -206,6 +208,31 @@ mod tests {
         ] {
             assert_eq!(dir(output), Path::new(named));
         }
+    }
+
+    #[test]
+    fn of_a_checkpoint_the_state_goes_first_and_the_mark_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = RunFiles::new(dir.path());
+        files.make_checkpoint().unwrap();
+        for name in ["a", "ledger", "z"] {
+            fs::write(files.checkpoint().join(name), "x").unwrap();
+        }
+        fs::create_dir(files.checkpoint().join("store")).unwrap();
+        fs::write(files.state(), "{}").unwrap();
+        let order = files.removal();
+        assert_eq!(order.len(), 6);
+        assert_eq!(order.first(), Some(&files.state()));
+        assert_eq!(order.last(), Some(&files.checkpoint().join(MARK)));
+        // Wherever a process is killed, the next one knows the rest for a run's, and for none that
+        // could go on.
+        for path in &order[..5] {
+            let _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
+            assert!(files.owns_checkpoint() && !files.is_unfinished());
+            assert!(!files.foreign_checkpoint());
+        }
+        files.remove_checkpoint();
+        assert!(!files.checkpoint().exists());
     }
 
     #[test]

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use arrow_schema::DataType;
 
-use super::earlier;
 use super::keys::Kind;
-use super::model::Inputs;
 use super::nearest::did_you_mean;
 use super::patterns;
 use super::problem::{Problem, Problems};
@@ -18,6 +16,7 @@ use crate::io::source::columns::roles::agree;
 use crate::io::source::format::{is_named_so, suffixes};
 use crate::io::source::packing::{PACKINGS, split_name};
 use crate::io::source::{FileSource, Reading, Source as _, SourceError};
+use crate::layout::{self, RunFiles};
 use crate::note::{Code, Note};
 
 /// Deepest directory searched.
@@ -50,12 +49,15 @@ pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Note>), Probl
         suffixes: Vec::new(),
         reading: Arc::default(),
     };
-    let (mut files, mut issues, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut files, mut listing) = (Vec::new(), Listing::default());
     for path in given {
-        let mut found = Vec::new();
-        finder.find_path(path, &mut found, &mut issues, &mut notes);
-        files.append(&mut found);
+        finder.find_path(path, &mut listing);
+        // Here a file may be named twice.
+        files.append(&mut listing.files);
     }
+    let Listing {
+        mut issues, notes, ..
+    } = listing;
     check_columns(&files, &mut issues);
     if issues.is_empty() {
         return Ok((files, notes));
@@ -67,17 +69,26 @@ pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Note>), Probl
     Err(Problems::new(issues.into_iter().map(problem).collect()))
 }
 
+/// What looking for inputs comes to.
+#[derive(Default)]
+pub struct Listing {
+    /// The files so far, in order.
+    pub files: Vec<PathBuf>,
+    /// What names no input.
+    pub issues: Vec<Issue>,
+    /// What is there and not read.
+    pub notes: Vec<Note>,
+}
+
 impl Finder<'_> {
-    /// The files of the recipe's keys.
+    /// Whether the recipe's keys ask for standard input; if not, `listing` gets their files.
     pub fn written(
         &self,
         dataset_path: Option<&Node>,
         dataset: Option<&Node>,
-        issues: &mut Vec<Issue>,
-        notes: &mut Vec<Note>,
-    ) -> Inputs {
-        let before = issues.len();
-        let mut files = Vec::new();
+        listing: &mut Listing,
+    ) -> bool {
+        let before = listing.issues.len();
         let mut stdin = false;
         let mut given = false;
         for node in texts(dataset_path) {
@@ -89,7 +100,7 @@ impl Finder<'_> {
                 "-" => (stdin, given) = (true, true),
                 written => {
                     given = true;
-                    self.find(written, node.at, &mut files, issues, notes);
+                    self.find(written, node.at, listing);
                 }
             }
         }
@@ -99,44 +110,34 @@ impl Finder<'_> {
                     Code::KeyIgnored,
                     "ignored: `dataset` (`dataset_path` is given, too)",
                 )
-                .add_to(notes);
+                .add_to(&mut listing.notes);
             } else {
                 given = true;
-                self.configs(dataset, &mut files, issues, notes);
+                self.configs(dataset, listing);
             }
         }
-        if stdin && !files.is_empty() {
-            issues.push(Issue::new(
+        if stdin && !listing.files.is_empty() {
+            listing.issues.push(Issue::new(
                 dataset_path.map_or(Pos::default(), |n| n.at),
                 "standard input cannot be mixed with files",
             ));
         }
         if !given {
-            issues.push(
+            listing.issues.push(
                 Issue::new(Pos::default(), "no input: dataset_path is missing")
                     .hint("add `dataset_path: rows.jsonl`, or give --input"),
             );
-        } else if !stdin && files.is_empty() && issues.len() == before {
-            issues.push(Issue::new(
+        } else if !stdin && listing.files.is_empty() && listing.issues.len() == before {
+            listing.issues.push(Issue::new(
                 dataset_path.or(dataset).map_or(Pos::default(), |n| n.at),
                 "no input: nothing is listed",
             ));
         }
-        if stdin {
-            Inputs::Stdin
-        } else {
-            Inputs::Files(files)
-        }
+        stdin
     }
 
     /// The files of `dataset: {configs: [...]}`.
-    fn configs(
-        &self,
-        dataset: &Node,
-        files: &mut Vec<PathBuf>,
-        issues: &mut Vec<Issue>,
-        notes: &mut Vec<Note>,
-    ) {
+    fn configs(&self, dataset: &Node, listing: &mut Listing) {
         let configs = match &dataset.value {
             Value::Map(entries) => {
                 let mut configs: &[Node] = &[];
@@ -144,18 +145,18 @@ impl Finder<'_> {
                     match (entry.key.as_str(), &entry.node.value) {
                         (_, Value::Null) => {}
                         ("configs", Value::List(items)) => configs = items,
-                        ("max_sample_num", _) => issues.push(
+                        ("max_sample_num", _) => listing.issues.push(
                             Issue::new(
                                 entry.at,
                                 "'dataset.max_sample_num' would change the answer, and djr has no weighted mixtures",
                             )
                             .hint("for a sample, use `outputs: [{format: jsonl, path: …, sample: N}]`"),
                         ),
-                        ("configs", _) => issues.push(Issue::new(
+                        ("configs", _) => listing.issues.push(Issue::new(
                             entry.node.at,
                             format!("'dataset.configs': expected a list, found {}", entry.node.describe()),
                         )),
-                        (key, _) => issues.push(
+                        (key, _) => listing.issues.push(
                             Issue::new(entry.at, format!("unknown key 'dataset.{key}'"))
                                 .maybe_hint(did_you_mean(key, ["configs", "max_sample_num"])),
                         ),
@@ -168,7 +169,7 @@ impl Finder<'_> {
         };
         for config in configs {
             let Value::Map(entries) = &config.value else {
-                issues.push(Issue::new(
+                listing.issues.push(Issue::new(
                     config.at,
                     format!(
                         "dataset.configs: expected a mapping such as {{type: local, path: …}}, found {}",
@@ -177,18 +178,11 @@ impl Finder<'_> {
                 ));
                 continue;
             };
-            self.config(config.at, entries, files, issues, notes);
+            self.config(config.at, entries, listing);
         }
     }
 
-    fn config(
-        &self,
-        at: Pos,
-        entries: &[Entry],
-        files: &mut Vec<PathBuf>,
-        issues: &mut Vec<Issue>,
-        notes: &mut Vec<Note>,
-    ) {
+    fn config(&self, at: Pos, entries: &[Entry], listing: &mut Listing) {
         const KNOWN: [&str; 3] = ["type", "path", "weight"];
         let mut path = None;
         for entry in entries {
@@ -196,7 +190,7 @@ impl Finder<'_> {
                 (_, Value::Null) => {}
                 ("type", Value::Str(kind)) if kind == "local" || kind == "ondisk" => {}
                 ("type", _) => {
-                    issues.push(
+                    listing.issues.push(
                         Issue::new(
                             entry.node.at,
                             format!(
@@ -211,7 +205,7 @@ impl Finder<'_> {
                 ("path", _) => match Kind::Texts.fit(&entry.node) {
                     Ok(node) => path = Some(node),
                     Err(expected) => {
-                        issues.push(Issue::new(
+                        listing.issues.push(Issue::new(
                             entry.node.at,
                             format!("'path' of a dataset: {expected}"),
                         ));
@@ -223,8 +217,8 @@ impl Finder<'_> {
                     Code::KeyIgnored,
                     "ignored: `weight` of datasets (all rows are used)",
                 )
-                .add_to(notes),
-                (key, _) => issues.push(
+                .add_to(&mut listing.notes),
+                (key, _) => listing.issues.push(
                     Issue::new(entry.at, format!("unknown key '{key}' of a dataset")).hint(
                         did_you_mean(key, KNOWN)
                             .unwrap_or_else(|| "a local dataset has type, path and weight".into()),
@@ -233,26 +227,22 @@ impl Finder<'_> {
             }
         }
         let Some(path) = path else {
-            issues.push(Issue::new(at, "this dataset has no path"));
+            listing
+                .issues
+                .push(Issue::new(at, "this dataset has no path"));
             return;
         };
         for node in texts(Some(&path)) {
             if let Value::Str(written) = &node.value {
-                self.find(written, node.at, files, issues, notes);
+                self.find(written, node.at, listing);
             }
         }
     }
 
     /// The files of a path that the command line names, as the system names it.
-    pub fn find_path(
-        &self,
-        path: &Path,
-        files: &mut Vec<PathBuf>,
-        issues: &mut Vec<Issue>,
-        notes: &mut Vec<Note>,
-    ) {
+    pub fn find_path(&self, path: &Path, listing: &mut Listing) {
         if let Some(written) = path.to_str() {
-            return self.find(written, Pos::default(), files, issues, notes);
+            return self.find(written, Pos::default(), listing);
         }
         // Not every name is a text; such a one is no pattern and no list.
         match self
@@ -261,8 +251,8 @@ impl Finder<'_> {
             .map(|base| base.join(path))
             .find(|path| path.exists())
         {
-            Some(path) => self.expand(&path, Pos::default(), files, issues, notes),
-            None => issues.push(Issue::new(
+            Some(path) => self.expand(&path, Pos::default(), listing),
+            None => listing.issues.push(Issue::new(
                 Pos::default(),
                 format!("input not found: {}", path.display()),
             )),
@@ -270,26 +260,19 @@ impl Finder<'_> {
     }
 
     /// The files of one path as written.
-    pub fn find(
-        &self,
-        written: &str,
-        at: Pos,
-        files: &mut Vec<PathBuf>,
-        issues: &mut Vec<Issue>,
-        notes: &mut Vec<Note>,
-    ) {
+    pub fn find(&self, written: &str, at: Pos, listing: &mut Listing) {
         if written.contains("://") {
-            issues.push(
+            listing.issues.push(
                 Issue::new(at, format!("the input is remote: {written}"))
                     .hint("djr reads local files: download it first"),
             );
             return;
         }
         if let Some(path) = locate(written, self.search) {
-            return self.expand(&path, at, files, issues, notes);
+            return self.expand(&path, at, listing);
         }
         if patterns::is_pattern(written) {
-            return self.pattern(written, at, files, issues, notes);
+            return self.pattern(written, at, listing);
         }
         // Data-Juicer's older syntax: several paths in one text, each with an optional weight.
         let parts: Vec<&str> = written.split_whitespace().collect();
@@ -302,18 +285,18 @@ impl Finder<'_> {
                         Code::KeyIgnored,
                         "ignored: weights in `dataset_path` (all rows are used)",
                     )
-                    .add_to(notes);
+                    .add_to(&mut listing.notes);
                 }
                 for path in paths {
                     match locate(path, self.search) {
-                        Some(path) => self.expand(&path, at, files, issues, notes),
-                        None => issues.push(self.not_found(path, at)),
+                        Some(path) => self.expand(&path, at, listing),
+                        None => listing.issues.push(self.not_found(path, at)),
                     }
                 }
                 return;
             }
         }
-        issues.push(self.not_found(written, at));
+        listing.issues.push(self.not_found(written, at));
     }
 
     fn not_found(&self, written: &str, at: Pos) -> Issue {
@@ -330,31 +313,24 @@ impl Finder<'_> {
     }
 
     /// A file as it is, a directory as the files below it that hold rows, sorted by path.
-    fn expand(
-        &self,
-        path: &Path,
-        at: Pos,
-        files: &mut Vec<PathBuf>,
-        issues: &mut Vec<Issue>,
-        notes: &mut Vec<Note>,
-    ) {
+    fn expand(&self, path: &Path, at: Pos, listing: &mut Listing) {
         if !path.is_dir() {
-            if files.iter().any(|f| f == path) {
-                issues.push(Issue::new(
+            if listing.files.iter().any(|f| f == path) {
+                listing.issues.push(Issue::new(
                     at,
                     format!("the input {} is listed twice", path.display()),
                 ));
             } else {
-                self.add(path.to_owned(), at, files, issues);
+                self.add(path.to_owned(), at, listing);
             }
             return;
         }
-        if self.saved(path, at, files, issues, notes) {
+        if self.saved(path, at, listing) {
             return;
         }
         let (mut found, mut passed) = (Vec::new(), PassedOver::default());
         if let Err(error) = self.walk(path, 0, &mut found, &mut passed) {
-            issues.push(Issue::new(
+            listing.issues.push(Issue::new(
                 at,
                 format!("cannot list {}: {error}", path.display()),
             ));
@@ -367,7 +343,7 @@ impl Finder<'_> {
                 self.suffixes.iter().map(String::as_str).collect()
             };
             let packed: Vec<&str> = PACKINGS.iter().flat_map(|p| p.suffixes).copied().collect();
-            issues.push(
+            listing.issues.push(
                 Issue::new(at, format!("no input in the directory {}", path.display())).hint(
                     format!(
                         "looked for {}, also with {} behind{}",
@@ -385,11 +361,11 @@ impl Finder<'_> {
                 Code::FilesPassedOver,
                 format!("not read in {}: {told}", path.display()),
             )
-            .add_to(notes);
+            .add_to(&mut listing.notes);
         }
         found.sort();
         for path in found {
-            self.add(path, at, files, issues);
+            self.add(path, at, listing);
         }
     }
 
@@ -415,11 +391,11 @@ impl Finder<'_> {
             // beside the archive of what it got.
             let about = arrow && matches!(name.as_str(), "dataset_info.json" | "state.json")
                 || tar && ends(entry, "parquet") && path.with_extension("tar").is_file();
-            let record = path.extension().is_some_and(|extension| extension == "djr");
+            let record = RunFiles::is_named_so(&path);
             // Links to files count, links to directories could run in circles.
             if entry.file_type()?.is_dir() {
                 // What a run of djr left beside its output is no input, nor is what an analysis left.
-                if earlier::is_analysis(&path) {
+                if layout::is_analysis(&path) {
                     passed.written.push(name_of(&path));
                 } else if depth < MAX_DEPTH && !hidden && !record {
                     self.walk(&path, depth + 1, found, passed)?;
@@ -429,9 +405,9 @@ impl Finder<'_> {
                     passed.hidden += 1;
                 } else if about || !self.wanted(&path, &name) {
                     passed.foreign += 1;
-                } else if earlier::real(path.clone()).is_some_and(|path| {
+                } else if fs::canonicalize(&path).is_ok_and(|path| {
                     written
-                        .get_or_insert_with(|| earlier::written(dir))
+                        .get_or_insert_with(|| layout::written(dir))
                         .contains(&path)
                 }) {
                     passed.written.push(name_of(&path));
@@ -458,14 +434,7 @@ impl Finder<'_> {
     }
 
     /// A pattern, below the first place where something matches.
-    fn pattern(
-        &self,
-        written: &str,
-        at: Pos,
-        files: &mut Vec<PathBuf>,
-        issues: &mut Vec<Issue>,
-        notes: &mut Vec<Note>,
-    ) {
+    fn pattern(&self, written: &str, at: Pos, listing: &mut Listing) {
         for base in self.search {
             let base = if base.as_os_str().is_empty() {
                 Path::new(".")
@@ -486,47 +455,44 @@ impl Finder<'_> {
                     .extend(records.iter().map(|path| name_of(path)));
                 if let Some(told) = passed.told() {
                     let text = format!("not read of {written}: {told}");
-                    Note::new(Code::FilesPassedOver, text).add_to(notes);
+                    Note::new(Code::FilesPassedOver, text).add_to(&mut listing.notes);
                 }
             }
             for path in found {
                 let path = path.strip_prefix(".").map_or(path.clone(), Path::to_owned);
-                self.add(path, at, files, issues);
+                self.add(path, at, listing);
             }
             return;
         }
-        issues.push(Issue::new(at, format!("no file matches {written}")));
+        listing
+            .issues
+            .push(Issue::new(at, format!("no file matches {written}")));
     }
 
     /// Adds a file, or says why it is no input.
-    fn add(&self, path: PathBuf, at: Pos, files: &mut Vec<PathBuf>, issues: &mut Vec<Issue>) {
+    fn add(&self, path: PathBuf, at: Pos, listing: &mut Listing) {
         let source = FileSource {
             path: path.clone(),
             reading: Arc::clone(&self.reading),
         };
         match source.check() {
-            Ok(()) => files.push(path),
+            Ok(()) => listing.files.push(path),
             Err(error) => {
                 let issue = Issue::new(at, error.to_string());
-                issues.push(if matches!(error, SourceError::Foreign { .. }) {
-                    issue.hint(READ)
-                } else {
-                    issue
-                });
+                listing
+                    .issues
+                    .push(if matches!(error, SourceError::Foreign { .. }) {
+                        issue.hint(READ)
+                    } else {
+                        issue
+                    });
             }
         }
     }
 
     /// The files of a directory that Hugging Face's `save_to_disk` wrote, in its order; false if it
     /// is none.
-    fn saved(
-        &self,
-        dir: &Path,
-        at: Pos,
-        files: &mut Vec<PathBuf>,
-        issues: &mut Vec<Issue>,
-        notes: &mut Vec<Note>,
-    ) -> bool {
+    fn saved(&self, dir: &Path, at: Pos, listing: &mut Listing) -> bool {
         let json = |name: &str| -> Option<serde_json::Value> {
             serde_json::from_slice(&fs::read(dir.join(name)).ok()?).ok()
         };
@@ -544,7 +510,9 @@ impl Finder<'_> {
                 several => {
                     let issue =
                         format!("{} holds the splits {}", dir.display(), several.join(", "));
-                    issues.push(Issue::new(at, issue).hint("name the directory of one of them"));
+                    listing
+                        .issues
+                        .push(Issue::new(at, issue).hint("name the directory of one of them"));
                     return true;
                 }
             };
@@ -554,9 +522,9 @@ impl Finder<'_> {
                     splits.join(", "),
                     dir.display()
                 );
-                Note::new(Code::FilesPassedOver, told).add_to(notes);
+                Note::new(Code::FilesPassedOver, told).add_to(&mut listing.notes);
             }
-            self.expand(&dir.join(split), at, files, issues, notes);
+            self.expand(&dir.join(split), at, listing);
             return true;
         }
         let Some(state) = json("state.json") else {
@@ -572,12 +540,12 @@ impl Finder<'_> {
             let issue = format!("{} selects rows by _indices_files", dir.display());
             let hint =
                 "save it again after flatten_indices(): djr reads the data files as they are";
-            issues.push(Issue::new(at, issue).hint(hint));
+            listing.issues.push(Issue::new(at, issue).hint(hint));
             return true;
         }
         for file in data {
             if let Some(name) = file.get("filename").and_then(|name| name.as_str()) {
-                self.add(dir.join(name), at, files, issues);
+                self.add(dir.join(name), at, listing);
             }
         }
         true
@@ -619,8 +587,8 @@ fn records_among(found: &[PathBuf]) -> Vec<PathBuf> {
         let dir = path.parent().unwrap_or(Path::new("")).to_owned();
         let records = known
             .entry(dir)
-            .or_insert_with_key(|dir| earlier::records(&directory(dir)));
-        earlier::real((*path).clone()).is_some_and(|path| records.contains(&path))
+            .or_insert_with_key(|dir| layout::records(&directory(dir)));
+        fs::canonicalize(path).is_ok_and(|path| records.contains(&path))
     };
     found.iter().filter(is_record).cloned().collect()
 }

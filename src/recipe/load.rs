@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::inputs::{Finder, check_columns, locate};
+use super::inputs::{Finder, Listing, check_columns, locate};
 use super::keys::{self, KEYS, Keys, Role, bytes};
 use super::model::{Inputs, OutputSpec, Recipe, RecipeSpec, Step, Target};
 use super::nearest::{did_you_mean, nearest};
@@ -486,7 +486,7 @@ impl Loader<'_> {
             suffixes,
             reading: Arc::new(reading),
         };
-        let (mut issues, mut notes) = (Vec::new(), Vec::new());
+        let mut listing = Listing::default();
         let inputs = match &self.options.input {
             Some(Inputs::Stdin) => Inputs::Stdin,
             Some(Inputs::Given(rows)) => Inputs::Given(rows.clone()),
@@ -498,19 +498,23 @@ impl Loader<'_> {
                     suffixes: finder.suffixes,
                     reading: finder.reading,
                 };
-                let mut files = Vec::new();
                 for path in given {
-                    finder.find_path(path, &mut files, &mut issues, &mut notes);
+                    finder.find_path(path, &mut listing);
                 }
-                Inputs::Files(files)
+                Inputs::Files(listing.files)
             }
-            None => finder.written(
-                self.node("dataset_path"),
-                self.node("dataset"),
-                &mut issues,
-                &mut notes,
-            ),
+            None => {
+                let (path, dataset) = (self.node("dataset_path"), self.node("dataset"));
+                if finder.written(path, dataset, &mut listing) {
+                    Inputs::Stdin
+                } else {
+                    Inputs::Files(listing.files)
+                }
+            }
         };
+        let Listing {
+            mut issues, notes, ..
+        } = listing;
         if let Inputs::Files(files) = &inputs {
             check_columns(files, &mut issues);
         }

@@ -3,7 +3,6 @@
 //! The only module that knows YAML. It resolves names, defaults and paths and builds the
 //! operators; it neither reads rows nor prints.
 
-mod earlier;
 mod fused;
 mod inputs;
 mod keys;

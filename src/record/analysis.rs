@@ -10,45 +10,13 @@ use serde_json::Value;
 use super::ordered::Ordered;
 use super::version::{self, Version};
 use super::{InputRecord, RecordError, Settings, StepNumber};
+use crate::layout::{AnalysisFiles, AnalysisKind};
 use crate::note::Note;
 use crate::plan::Plan;
 use crate::sample::ImageCheck;
 
 /// Rows by what is said of them.
 pub type Counts = BTreeMap<String, u64>;
-
-/// What is written where.
-#[derive(Debug, Clone)]
-pub struct AnalysisFiles {
-    /// The directory.
-    pub dir: PathBuf,
-}
-
-impl AnalysisFiles {
-    /// The files of an analysis in `dir`.
-    #[must_use]
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
-    }
-
-    /// The analysis.
-    #[must_use]
-    pub fn json(&self) -> PathBuf {
-        self.dir.join("analysis.json")
-    }
-
-    /// One line of stats a row.
-    #[must_use]
-    pub fn jsonl(&self) -> PathBuf {
-        self.dir.join("stats.jsonl")
-    }
-
-    /// The same in columns.
-    #[must_use]
-    pub fn parquet(&self) -> PathBuf {
-        self.dir.join("stats.parquet")
-    }
-}
 
 /// What an analysis found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,7 +26,7 @@ pub struct Analysis {
     /// The program that wrote it.
     pub djr: String,
     /// What it is.
-    pub kind: Kind,
+    pub kind: AnalysisKind,
     /// What was read.
     pub inputs: Vec<InputRecord>,
     /// What is to be known of it ([`crate::note`]).
@@ -90,14 +58,6 @@ pub struct Analysis {
     pub text: TextRecord,
     /// Rows that share something.
     pub duplicates: Duplicates,
-}
-
-/// The mark of an analysis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// An analysis.
-    Analysis,
 }
 
 /// The rows of an analysis.

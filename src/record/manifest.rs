@@ -11,6 +11,8 @@ use super::{RunReport, StepNumber};
 use crate::io::atomic::Finished;
 use crate::io::source::InputSummary;
 use crate::io::{Fingerprint, Input, PendingFile, Workspace};
+use crate::layout::FileRecord;
+use crate::layout::file::readable;
 use crate::note::Note;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
@@ -173,32 +175,6 @@ pub struct OutputRecord {
     /// Files beside them that say what they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<FileRecord>,
-}
-
-/// A file that was written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileRecord {
-    /// Where.
-    pub path: PathBuf,
-    /// Its size.
-    pub bytes: u64,
-    /// XXH3-128 of its content, 32 hexadecimal digits.
-    pub xxh3_128: String,
-}
-
-impl From<Finished> for FileRecord {
-    fn from(file: Finished) -> Self {
-        Self {
-            path: readable(&file.path),
-            bytes: file.bytes,
-            xxh3_128: file.xxh3_128,
-        }
-    }
-}
-
-/// JSON has no paths that are not Unicode: such a one is recorded as people see it.
-fn readable(path: &Path) -> PathBuf {
-    PathBuf::from(path.display().to_string())
 }
 
 /// What an executor knows at the end of a run.

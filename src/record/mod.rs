@@ -1,10 +1,9 @@
 //! What a run leaves: its manifest, its ledger, the rows set aside, the stats of rows. Each kind
-//! of record is one type here that both its writer and its readers use, and each file has its name
-//! here, so that no reader guesses what a record holds or where it lies.
+//! of record is one type here that both its writer and its readers use, so that no reader guesses
+//! what a record holds. Where the files lie says [`crate::layout`].
 
 pub mod analysis;
 pub mod counts;
-pub mod files;
 pub mod ledger;
 pub mod manifest;
 pub mod ordered;
@@ -16,11 +15,10 @@ pub mod stats;
 mod step;
 pub mod version;
 
-pub use analysis::{Analysis, AnalysisFiles};
+pub use analysis::Analysis;
 pub use counts::{OutputCounts, RunReport, Stage, StepCounts};
-pub use files::RunFiles;
 pub use ledger::{Fate, LedgerEntry};
-pub use manifest::{FileRecord, InputRecord, Manifest};
+pub use manifest::{InputRecord, Manifest};
 pub use owner::{ClaimError, Earlier, claim_stats};
 pub use past::{PastRun, RecordError, Records};
 pub use quarantine::QuarantineEntry;

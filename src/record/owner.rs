@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::past::whole;
-use super::{Manifest, PastRun, RecordError, RunFiles};
+use super::{Manifest, PastRun, RecordError};
 use crate::io::atomic::{digest_of, directory};
+use crate::layout::RunFiles;
 
 /// Why a run may not write its records into a directory.
 #[derive(Debug, thiserror::Error)]

@@ -8,11 +8,10 @@ use std::path::{Component, Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::version::{self, VersionError};
-use super::{
-    FileRecord, InputRecord, LedgerEntry, Manifest, QuarantineEntry, RunFiles, Settings, StatsRow,
-};
+use super::{InputRecord, LedgerEntry, Manifest, QuarantineEntry, Settings, StatsRow};
 use crate::io::Input;
 use crate::io::atomic::{digest_of, directory};
+use crate::layout::{FileRecord, RunFiles};
 
 /// A run's directory and its manifest.
 #[derive(Debug)]

@@ -1,14 +1,17 @@
 //! Input as people have it: whatever a file is called and however it is packed, what it holds is
 //! found by its content; what holds no rows is refused as what it is.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
 
 use djr::exec::RunOptions;
 use djr::io::GivenRows;
 use djr::recipe::{Inputs, LoadOptions, RecipeSource, Target};
+use djr::record::PastRun;
 use serde_json::json;
 
 use crate::support::{Scratch, rows};
@@ -485,6 +488,14 @@ fn of_a_directory_only_rows_are_read() {
     for told in ["3 files of formats", "2 hidden files"] {
         assert!(ran.stderr.contains(told), "{}", ran.stderr);
     }
+    // Who looks for inputs knows what the manifest lists, whatever version wrote it.
+    let run = PastRun::open(&scratch.path("d/clean.jsonl")).unwrap();
+    let listed = run.manifest.files().map(|file| file.path.clone());
+    let listed: HashSet<PathBuf> = listed.map(|path| path.canonicalize().unwrap()).collect();
+    assert_eq!(djr::layout::written(&scratch.path("d")), listed);
+    let outputs = HashSet::from([scratch.path("d/clean.jsonl").canonicalize().unwrap()]);
+    let records: HashSet<PathBuf> = listed.difference(&outputs).cloned().collect();
+    assert_eq!(djr::layout::records(&scratch.path("d")), records);
     // What that run wrote is no input of the next one, wherever both were moved.
     let again = |dir: &str| {
         let ran = scratch

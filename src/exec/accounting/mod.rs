@@ -23,6 +23,7 @@ use super::{RunError, RunOptions, write_error};
 use crate::io::source::MAX_ROW_BYTES;
 use crate::io::workspace::{Lengths, sync_pending};
 use crate::io::{Input, PendingFile, ProducedFiles, Workspace};
+use crate::layout::RunFiles;
 use crate::note::{Code, Codes};
 use crate::op::{Decision, Family};
 use crate::recipe::{OnError, Recipe, Step, Target};
@@ -31,8 +32,7 @@ use crate::record::ledger::{Ledger, PackedLog, sound_id};
 use crate::record::quarantine::Quarantine;
 use crate::record::stats::READ;
 use crate::record::{
-    Fate, LedgerEntry, OutputCounts, QuarantineEntry, RunFiles, RunReport, Stage, StepCounts,
-    StepNumber,
+    Fate, LedgerEntry, OutputCounts, QuarantineEntry, RunReport, Stage, StepCounts, StepNumber,
 };
 use crate::sample::{Origin, Produced, RowError, as_text};
 

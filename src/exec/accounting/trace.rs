@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use crate::exec::stage::Trace;
 use crate::exec::{RunError, write_error};
 use crate::io::{PendingFile, Workspace};
+use crate::layout::RunFiles;
 use crate::op::{OpKind, Operator};
 use crate::recipe::{Recipe, Step};
-use crate::record::RunFiles;
 
 /// The first rows that a step changed or dropped, as Data-Juicer's tracer writes them, or what a
 /// step notes of rows in a file that its parameters name.

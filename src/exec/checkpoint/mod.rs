@@ -20,9 +20,9 @@ use crate::io::atomic::Keep;
 use crate::io::lock::{unix_now, utc};
 use crate::io::workspace::Lengths;
 use crate::io::{Fingerprint, Input, PendingFile, Workspace};
+use crate::layout::RunFiles;
 use crate::plan::Plan;
 use crate::recipe::{Recipe, Target};
-use crate::record::RunFiles;
 
 /// Time between checkpoints, unless the user says otherwise.
 const EVERY: Duration = Duration::from_secs(10);

@@ -17,9 +17,9 @@ use crate::io::atomic::{Sealed, create_fresh, sync_directory};
 use crate::io::source::{InputSummary, fingerprints};
 use crate::io::workspace::Lengths;
 use crate::io::{Fingerprint, Input};
+use crate::layout::RunFiles;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
-use crate::record::RunFiles;
 
 /// How far a run has got.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -14,10 +14,11 @@ use crate::exec::{RunError, RunOptions, setup, write_error};
 use crate::io::format::{FormatError, ImageFiles, Renderer, Setting};
 use crate::io::paths::PathWriter;
 use crate::io::{Input, OutputLock, Workspace};
+use crate::layout::RunFiles;
 use crate::op::{Common, ImageNeed};
 use crate::plan::{self, Foreseen};
 use crate::recipe::{OutputSpec, PathStyle, Recipe, Target, Validation};
-use crate::record::{Earlier, RunFiles};
+use crate::record::Earlier;
 use crate::sample::{FieldPath, ImageContext};
 use crate::trainer::{self, Task};
 

@@ -18,10 +18,11 @@ use super::sinks::Caller;
 use super::stage::{BatchResult, Chain, Source, drive};
 use super::{Observer, RunError, RunOptions, RunOutcome, conclude, exchange, setup, write_error};
 use crate::io::workspace::Lengths;
+use crate::layout::RunFiles;
 use crate::op::Common;
 use crate::plan;
 use crate::recipe::Recipe;
-use crate::record::{Earlier, RunFiles, claim_stats};
+use crate::record::{Earlier, claim_stats};
 
 /// A run: what does not change, the account of rows, and how far it is.
 pub(super) struct Run<'a> {

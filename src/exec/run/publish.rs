@@ -9,10 +9,11 @@ use crate::exec::output::OutputStage;
 use crate::exec::{RunError, RunOutcome, conclude, write_error};
 use crate::io::PendingFile;
 use crate::io::atomic::Sealed;
+use crate::layout::RunFiles;
 use crate::recipe::{Inputs, OutputSpec, Recipe};
 use crate::record::counts::peak_memory;
 use crate::record::manifest::Facts;
-use crate::record::{Earlier, InputRecord, Manifest, RunFiles, RunReport};
+use crate::record::{Earlier, InputRecord, Manifest, RunReport};
 
 impl<'a> Run<'a> {
     /// Makes everything durable, then gives the files their names, the manifest last.
