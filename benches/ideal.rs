@@ -4,9 +4,9 @@
 //!
 //!     cargo run --release --example ideal -- WORK DIR [--threads 2]
 //!
-//! WORK is `read` (the file of rows, whole), `header` (open, read 1 KiB, scan), `validate` (decode
-//! at 1/8), `near` (the same with pixels, and a perceptual hash of them) or `phash` (decode, resize,
-//! perceptual hash). It prints the seconds; `benches/programs.py --ideal` sets them beside djr's.
+//! WORK is `read` (the file of rows, whole), `header` (open, read 1 KiB, scan), `validate` (read the
+//! scan and step over all but the first coefficients), `near` (the same with pixels at 1/8, and a
+//! perceptual hash of them) or `phash` (decode, resize, perceptual hash). It prints the seconds; `benches/programs.py --ideal` sets them beside djr's.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -22,9 +22,9 @@ pub struct CachedStats {
 }
 
 /// Reads them beside the rows.
-pub struct KnownReader(LineSource);
+pub struct CachedReader(LineSource);
 
-/// What is known of one row.
+/// What is stored of one row.
 pub struct CachedRow {
     stats: Stats,
     /// Every image of the row decodes.
@@ -36,16 +36,16 @@ pub struct CachedRow {
 impl CachedStats {
     /// Starts reading.
     #[must_use]
-    pub fn open(&self) -> KnownReader {
-        KnownReader(LineSource::new(vec![Input::File(self.path.clone())]))
+    pub fn open(&self) -> CachedReader {
+        CachedReader(LineSource::new(vec![Input::File(self.path.clone())]))
     }
 }
 
-impl KnownReader {
+impl CachedReader {
     /// Passes over the lines of rows that an earlier process has done.
     ///
     /// # Errors
-    /// As [`KnownReader::next`].
+    /// As [`CachedReader::next`].
     pub fn skip(&mut self, mut rows: u64) -> Result<(), RunError> {
         while rows > 0 {
             let some = rows.min(4096);
@@ -133,7 +133,7 @@ impl CachedRow {
     }
 }
 
-/// Appends what is known of a row to a file that [`KnownReader`] reads: where it is, its stats,
+/// Appends what a run knows of a row to a file that [`CachedReader`] reads: where it is, its stats,
 /// whether all its images are known to decode, and what could not be measured.
 pub fn write_line(
     origin: Origin,

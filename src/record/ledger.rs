@@ -99,7 +99,8 @@ pub struct LedgerEntry<'a> {
 }
 
 impl<'a> LedgerEntry<'a> {
-    /// The entry of a row that was kept, whose `id` is this JSON text.
+    /// The entry of the row at `origin`, whose `id` is this JSON text, with its place filled in and
+    /// the fate of a kept one; whoever has another fate to tell fills in that.
     #[must_use]
     pub fn of(origin: Origin, id: Option<&'a str>) -> Self {
         Self {
