@@ -29,12 +29,8 @@ pub fn notes(recipe: &Recipe, foreseen: &Foreseen, report: &RunReport) -> Vec<No
         notes.push(Note::new(Code::ImageTokensDiffer, text).of_rows(seen.tokens_differ));
     }
     if seen.ids_repeated > 0 {
-        let of = match seen.ids_compared {
-            Some(rows) => format!(", of the first {} that were compared", words(rows)),
-            None => String::new(),
-        };
         let (rows, have) = (words(seen.ids_repeated), have(seen.ids_repeated));
-        let text = format!("{rows} {have} the id of an earlier row{of}");
+        let text = format!("{rows} {have} the id of an earlier row");
         notes.push(Note::new(Code::IdsRepeat, text).of_rows(seen.ids_repeated));
     }
     notes.extend(short_samples(report));

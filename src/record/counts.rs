@@ -147,10 +147,8 @@ pub struct Seen {
     pub held: Vec<HeldField>,
     /// Rows that reached the outputs with another number of image tokens than of images.
     pub tokens_differ: u64,
-    /// Rows that have the id of an earlier one.
+    /// Rows that have the id of an earlier one; counted when all are read.
     pub ids_repeated: u64,
-    /// How many rows had come when ids were compared no further, if that was so.
-    pub ids_compared: Option<u64>,
 }
 
 /// The outcome of a run.

@@ -185,7 +185,7 @@ pub(crate) fn is_whole(part: &u64) -> bool {
 
 /// Bytes of records that are compressed as one frame. It does not depend on the threads: neither do
 /// the bytes of the file.
-const FRAME: u64 = 4 << 20;
+const FRAME: u64 = 1 << 20;
 
 /// How hard zstd tries: the records are long and alike, and more would cost more than it saves.
 const LEVEL: i32 = 1;

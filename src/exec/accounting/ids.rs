@@ -2,83 +2,38 @@
 
 use std::io;
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
-
-use crate::exec::stage::BatchResult;
-use crate::io::workspace::{Lengths, each_record};
+use crate::io::workspace::Lengths;
 use crate::io::{Log, Workspace};
 
-/// Counts rows whose id an earlier row has. Ids are known by 64-bit hashes: of ten million ids, one
-/// wrong repetition is a chance of one in 400,000.
-pub struct IdWatch {
-    seen: HashTable<u64>,
-    /// Room for so many.
-    most: usize,
-    /// The ids so far, for another process that goes on.
-    log: Option<Log>,
-}
+/// Counts rows whose id an earlier row has. Which rows these are nobody asks: the ids wait on disk
+/// until all rows are read, and are then sorted a part at a time. They are known by 64-bit hashes:
+/// of ten million ids, one wrong repetition is a chance of one in 400,000.
+pub struct IdWatch(Log);
 
-/// Bytes that an id takes in memory, with the room that a table leaves free.
-const ID_BYTES: u64 = 16;
+/// Bytes of hashes that are sorted at once, as long as that takes [`MOST_PARTS`] or fewer.
+const PART: u64 = 1 << 20;
+
+/// How often the hashes are read at most.
+const MOST_PARTS: u64 = 16;
+
+/// Bytes that are read at a time.
+const BLOCK: usize = 1 << 15;
 
 impl IdWatch {
-    /// No id yet, or those that an earlier process made durable. They take at most `memory` bytes;
-    /// then no further id is compared.
+    /// No id yet, or those that an earlier process made durable.
     ///
     /// # Errors
     /// If the log cannot be opened.
-    pub fn open(workspace: &Workspace, memory: u64) -> io::Result<Self> {
-        let mut log = workspace.log_if_kept("ids")?;
-        let mut seen = HashTable::new();
-        if let Some(log) = &mut log {
-            each_record(&mut log.replay()?, |word| {
-                let hash = u64::from_le_bytes(word);
-                seen.entry(hash, |known| *known == hash, |known| *known)
-                    .or_insert(hash);
-            })?;
-        }
-        Ok(Self {
-            seen,
-            most: usize::try_from(memory / ID_BYTES).unwrap_or(usize::MAX),
-            log,
-        })
+    pub fn open(workspace: &Workspace) -> io::Result<Self> {
+        workspace.log("ids").map(Self)
     }
 
-    /// Whether ids are still compared.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.seen.len() < self.most
-    }
-
-    /// Compares the ids of a batch fresh from the input; how many an earlier row has.
+    /// Adds the hashes of a batch.
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn compare(&mut self, batch: &BatchResult) -> io::Result<u64> {
-        let mut repeated = 0;
-        for row in batch.rows.iter().filter(|row| row.origin.part == 0) {
-            let Some(id) = row.id.as_deref().filter(|id| *id != "null") else {
-                continue;
-            };
-            if !self.is_open() {
-                break;
-            }
-            let hash = xxhash_rust::xxh3::xxh3_64(id.as_bytes());
-            let entry = self
-                .seen
-                .entry(hash, |known| *known == hash, |known| *known);
-            match entry {
-                Entry::Occupied(_) => repeated += 1,
-                Entry::Vacant(slot) => {
-                    slot.insert(hash);
-                    if let Some(log) = &mut self.log {
-                        log.append(&hash.to_le_bytes())?;
-                    }
-                }
-            }
-        }
-        Ok(repeated)
+    pub fn add(&mut self, hashes: &[u8]) -> io::Result<()> {
+        self.0.append(hashes)
     }
 
     /// Makes what was seen durable.
@@ -86,6 +41,77 @@ impl IdWatch {
     /// # Errors
     /// If the disk is full or fails.
     pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
-        self.log.as_mut().map_or(Ok(()), |log| log.sync(lengths))
+        self.0.sync(lengths)
+    }
+
+    /// How many ids came again.
+    ///
+    /// # Errors
+    /// If they cannot be read back.
+    pub fn repeated(&mut self) -> io::Result<u64> {
+        self.0.flush()?;
+        let parts = self.0.len().div_ceil(PART).clamp(1, MOST_PARTS);
+        let part_of = |hash: u64| (hash >> 32) * parts >> 32;
+        let mut hashes: Vec<u64> = Vec::new();
+        let mut repeated = 0;
+        for part in 0..parts {
+            hashes.clear();
+            self.each(|hash| {
+                if part_of(hash) == part {
+                    hashes.push(hash);
+                }
+            })?;
+            hashes.sort_unstable();
+            let again = hashes.iter().zip(hashes.iter().skip(1));
+            repeated += again.filter(|(one, next)| one == next).count() as u64;
+        }
+        Ok(repeated)
+    }
+
+    fn each(&self, mut see: impl FnMut(u64)) -> io::Result<()> {
+        let length = self.0.len();
+        let mut at = 0;
+        while at < length {
+            let mut block = [0; BLOCK];
+            let some = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
+            let read = block.get_mut(..some).unwrap_or_default();
+            self.0.read_exact_at(read, at)?;
+            for word in read.as_chunks().0 {
+                see(u64::from_le_bytes(*word));
+            }
+            at += some as u64;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::stage::BatchResult;
+
+    #[test]
+    fn each_further_row_of_an_id_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = Workspace::nameless(dir.path().into());
+        let mut watch = IdWatch::open(&workspace).unwrap();
+        assert_eq!(watch.repeated().unwrap(), 0);
+        // Enough for several parts, every third id a second time and one a third time.
+        let mut batch = BatchResult::default();
+        for id in 0..150_000 {
+            batch.push_id(Some(&id.to_string()));
+        }
+        for id in (0..150_000).step_by(3).chain([0]) {
+            batch.push_id(Some(&id.to_string()));
+            batch.push_id(Some("null"));
+            batch.push_id(None);
+        }
+        // A text is not the number that it looks like.
+        batch.push_id(Some("\"1\""));
+        assert!(batch.id_hashes.len() as u64 > PART);
+        for hashes in batch.id_hashes.chunks(8 * 1000) {
+            watch.add(hashes).unwrap();
+        }
+        assert_eq!(watch.repeated().unwrap(), 50_001);
     }
 }

@@ -36,9 +36,6 @@ use crate::record::{
 };
 use crate::sample::{Origin, Produced, RowError, as_text};
 
-/// What part of the memory ids may take that are compared with each other.
-const IDS_SHARE: u64 = 16;
-
 /// What became of a row that reached the outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LateFate {
@@ -158,8 +155,7 @@ impl Accounting {
             step_names,
             output_names: recipe.outputs.iter().map(target_name).collect(),
             produced: ProducedFiles::default(),
-            ids: IdWatch::open(workspace, options.memory() / IDS_SHARE)
-                .map_err(|e| write_error("ids", e))?,
+            ids: IdWatch::open(workspace).map_err(|e| write_error("ids", e))?,
         };
         if let Some(before) = before {
             accounting.report = before.report;
@@ -245,11 +241,8 @@ impl Accounting {
             for field in &batch.fields.held {
                 remember(&mut seen.held, &field.name, field.is_text);
             }
-            let repeated = self.ids.compare(batch);
-            seen.ids_repeated += repeated.map_err(|e| write_error("ids", e))?;
-            if !self.ids.is_open() && seen.ids_compared.is_none() {
-                seen.ids_compared = Some(self.report.rows_in);
-            }
+            let added = self.ids.add(&batch.id_hashes);
+            added.map_err(|e| write_error("ids", e))?;
         }
         seen.tokens_differ += batch.tokens_differ;
         let shares = cpu_shares(batch);
@@ -596,6 +589,16 @@ impl Accounting {
             notes: noted.iter().collect(),
             ..entry
         })
+    }
+
+    /// Counts the rows that have the id of an earlier one, now that all are read.
+    ///
+    /// # Errors
+    /// If the ids cannot be read back.
+    pub fn count_repeated_ids(&mut self) -> Result<(), RunError> {
+        let repeated = self.ids.repeated();
+        self.report.seen.ids_repeated = repeated.map_err(|e| write_error("ids", e))?;
+        Ok(())
     }
 
     /// Fills in how many rows each step was shown: all that no earlier step ended.

@@ -35,6 +35,7 @@ impl<'a> Run<'a> {
             .report
             .check_conservation()
             .map_err(RunError::Conservation)?;
+        accounting.count_repeated_ids()?;
         accounting.report.time = checkpointer.elapsed();
         accounting.report.notes =
             conclude::notes(context.recipe, &context.foreseen, &accounting.report);

@@ -187,6 +187,7 @@ impl Chain<'_> {
                                 ..RowState::new(index)
                             };
                             let row = RowResult::new(line.origin, &sample);
+                            result.push_id(row.id.as_deref());
                             self.run_row(&mut sample, row, state, &mut result);
                         }
                         Err(unread) => self.unread(line.origin, unread, &mut result),
@@ -248,6 +249,10 @@ impl Chain<'_> {
             rows: Vec::with_capacity(rows),
             costs: vec![StepCost::default(); self.steps.len()],
             rendered: Vec::with_capacity(self.outputs.len() * (bytes + bytes / 4)),
+            id_hashes: match work {
+                Work::Raw(..) => Vec::with_capacity(rows * 8),
+                Work::Stored(..) => Vec::new(),
+            },
             kept: lines(self.keep_ledger),
             row_stats: lines(self.keep_row_stats),
             stats: lines(self.render_stats),

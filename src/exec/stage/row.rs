@@ -183,6 +183,8 @@ pub struct BatchResult {
     pub bytes: u64,
     /// What is known of the rows does not fit them, or does not suffice; ends the run.
     pub fault: Option<String>,
+    /// Hashes of the ids of fresh rows.
+    pub id_hashes: Vec<u8>,
     /// Which fields fresh rows have.
     pub fields: FieldsSeen,
     /// Rows that reach the outputs with another number of image tokens than of images.
@@ -191,4 +193,14 @@ pub struct BatchResult {
     pub time: (Duration, Duration),
     /// A row set aside cannot be read back; ends the run.
     pub unreadable: Option<std::io::Error>,
+}
+
+impl BatchResult {
+    /// Adds the hash of a fresh row's id, if it has one; `id` is JSON text.
+    pub fn push_id(&mut self, id: Option<&str>) {
+        if let Some(id) = id.filter(|id| *id != "null") {
+            let hash = xxhash_rust::xxh3::xxh3_64(id.as_bytes());
+            self.id_hashes.extend_from_slice(&hash.to_le_bytes());
+        }
+    }
 }
