@@ -2,22 +2,24 @@
 """Kills runs of djr at random times, resumes them, and compares every byte with an undisturbed run.
 
     cargo build --release
-    tests/crash/campaign.py --djr target/release/djr --kills 200
+    tests/crash/campaign.py --djr target/release/djr --kills 200 [--recipes archives columns]
 
 Each trial starts a recipe, kills it (SIGKILL) after a random delay, resumes it with other threads,
 batches and memory, perhaps kills it again, and so on until it ends. Then its outputs, stats,
 quarantine and ledger must equal those of a run that nobody touched. The recipes mix every kind of
-exchange, output, shard and sample, and read lines, packed lines, an array and several files.
+exchange, output, shard and sample, and read lines, packed lines, an array, several files, archives
+with their images, and column files (these need pyarrow to be made; without it that recipe is left
+out, and a line says so).
 
 Then, for each recipe, a killed run is taken, and in each file of its checkpoint and each unfinished
 output one byte is changed: to go on must be refused by the name of the file, or give the same bytes
-(the byte stood behind what was committed). Needs Python 3.9 and nothing else; exit code 1 if
-anything differs.
+(the byte stood behind what was committed). Needs Python 3.9; exit code 1 if anything differs.
 """
 
 import argparse
 import gzip
 import hashlib
+import io
 import json
 import os
 import random
@@ -25,9 +27,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from pathlib import Path
+
+try:
+    import pyarrow
+    from pyarrow import parquet
+except ImportError:
+    pyarrow = None
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = "a red blue small large dog cat house river road under over with and the of on near sky".split()
@@ -112,6 +121,28 @@ process:
   - document_minhash_deduplicator: {num_permutations: 64}
   - random_selector: {select_num: 4000}
 """,
+    # Images that lie in archives, asked for before and behind an exchange, and put into others.
+    "archives": """
+image_special_token: "<__dj__image>"
+process:
+  - image_aspect_ratio_filter: {min_ratio: 0.1}
+  - document_deduplicator:
+  - topk_specified_field_selector: {field_key: score, top_ratio: 0.6}
+  - image_shape_filter: {min_width: 8}
+outputs:
+  - {format: jsonl, path: OUT/rows.jsonl}
+  - {format: webdataset, path: "OUT/{shard:05}.tar", shard_size: 2MB, validate: decode}
+""",
+    # Columns, with a bound from the data.
+    "columns": """
+process:
+  - text_length_filter: {min_len: p10}
+  - document_minhash_deduplicator: {num_permutations: 64}
+  - words_num_filter: {min_num: 3}
+outputs:
+  - {format: jsonl, path: OUT/clean.jsonl, shard_size: 60KB}
+  - {format: llava, path: OUT/clean.json, validate: exists, paths: keep}
+""",
 }
 
 # How the rows lie for each recipe: (name, how many files, how they are packed or framed).
@@ -124,7 +155,35 @@ INPUTS = {
     "near": ("rows.jsonl.gz", 4),
     "images": ("rows.jsonl", 2),
     "parts": ("rows.json", 2),
+    "archives": ("rows.tar", 3),
+    "columns": ("rows.parquet", 2),
 }
+
+
+def sound(lines):
+    """The rows of lines that hold one."""
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def write_tar(path, lines):
+    """An archive of every eighth row with its image; some rows have lost theirs."""
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for number, row in enumerate(sound(lines[::8])):
+            row.pop("__dj__batch_meta__")
+            (image,) = row.pop("images")
+            members = [("json", json.dumps(row).encode())]
+            if os.path.exists(image):
+                members.append((image.rsplit(".", 1)[1], Path(image).read_bytes()))
+            for suffix, content in members:
+                member = tarfile.TarInfo(f"{number:06}.{suffix}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+
+
+def write_parquet(path, lines):
+    """A table of many row groups; the images are a list of paths."""
+    rows = [{key: row[key] for key in ("id", "text", "score", "images")} for row in sound(lines)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=500)
 
 
 def place_rows(scratch, name, lines):
@@ -139,6 +198,10 @@ def place_rows(scratch, name, lines):
         if kind == "rows.json":
             # An array has no broken rows: nothing behind one could be read.
             path.write_text("[" + ",\n".join(line for line in part if line.endswith("}")) + "]")
+        elif kind == "rows.tar":
+            write_tar(path, part)
+        elif kind == "rows.parquet":
+            write_parquet(path, part)
         elif kind.endswith(".gz"):
             path.write_bytes(gzip.compress("\n".join(part).encode() + b"\n", 1))
         else:
@@ -244,6 +307,9 @@ def main():
     cases = {}
     out = scratch / "out"
     for name in args.recipes:
+        if name == "columns" and pyarrow is None:
+            print("columns: left out, there is no pyarrow")
+            continue
         text = RECIPES[name]
         recipe = scratch / f"{name}.yaml"
         head = f"dataset_path: {place_rows(scratch, name, lines)}\n"
@@ -255,7 +321,7 @@ def main():
         took = time.monotonic() - began
         cases[name] = (recipe, took, results(out))
         assert run.returncode in (0, 1), f"{name}: {run.stderr.decode()}"
-        empty = [p.name for p in out.glob("*.json*") if p.stat().st_size < 1000]
+        empty = [p.name for p in (*out.glob("*.json*"), *out.glob("*.tar")) if p.is_file() and p.stat().st_size < 1000]
         assert not empty, f"{name}: {empty} would prove nothing"
         print(f"{name}: undisturbed in {took:.2f} s, {len(cases[name][2])} files", flush=True)
         shutil.rmtree(out)
