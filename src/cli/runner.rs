@@ -14,7 +14,7 @@ use crate::io::LockError;
 use crate::note::{Code, Note};
 use crate::plan;
 use crate::recipe::Recipe;
-use crate::record::OutputCounts;
+use crate::record::{OutputCounts, QuarantineEntry, Records};
 use crate::report::progress::Progress;
 use crate::report::table;
 
@@ -208,6 +208,9 @@ fn finished(outcome: &RunOutcome, told: &[Note], quiet: bool) -> Exit {
     }
     if let Some(path) = &outcome.quarantine {
         note(&format!("rows set aside, with reasons: {}", shown(path)));
+        for told in refused_all(&report.outputs, path) {
+            note(&told);
+        }
     } else if report.reasons.values().any(|rows| *rows > 0) && outcome.run_dir.is_none() && !quiet {
         note("rows set aside are not kept beside a stream: --run-dir DIR keeps them, with reasons");
     }
@@ -229,6 +232,25 @@ fn finished(outcome: &RunOutcome, told: &[Note], quiet: bool) -> Exit {
     } else {
         Exit::Success
     }
+}
+
+/// What the first row says of each output that wrote none and refused all: where all rows are of one
+/// make, it says what to do.
+fn refused_all(outputs: &[OutputCounts], quarantine: &Path) -> Vec<String> {
+    let all = |output: &&OutputCounts| output.written == 0 && output.refused > 0;
+    let first = |output: &OutputCounts| {
+        let mut entries = Records::<QuarantineEntry<'_>>::open(quarantine).ok()?;
+        while let Ok(Some(entry)) = entries.next_record() {
+            if entry.by == output.name {
+                let (name, message) = (&output.name, entry.message);
+                return Some(format!(
+                    "{name} refused every row, the first one: {message}"
+                ));
+            }
+        }
+        None
+    };
+    outputs.iter().filter(all).filter_map(first).collect()
 }
 
 fn shown(path: &Path) -> String {

@@ -541,6 +541,19 @@ fn an_image_folder_is_written_and_read() {
 }
 
 #[test]
+fn whoever_converts_captions_alone_hears_of_questions() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "in.jsonl",
+        "{\"text\": \"a kite\"}\n{\"text\": \"a bus\"}\n",
+    );
+    let args = ["convert", "in.jsonl", "--to", "messages", "-o", "o.jsonl"];
+    let ran = scratch.djr(&args).expect(1);
+    let told = "o.jsonl refused every row, the first one: the text has no [[human]]: and [[gpt]]: turns; give --questions";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+}
+
+#[test]
 fn what_cannot_be_a_record_is_refused_by_name() {
     let scratch = workshop();
     let turn = |role: &str, content: Value| json!({"role": role, "content": content});

@@ -51,7 +51,7 @@ impl IdWatch {
     pub fn repeated(&mut self) -> io::Result<u64> {
         self.0.flush()?;
         let parts = self.0.len().div_ceil(PART).clamp(1, MOST_PARTS);
-        let part_of = |hash: u64| (hash >> 32) * parts >> 32;
+        let part_of = |hash: u64| ((hash >> 32) * parts) >> 32;
         let mut hashes: Vec<u64> = Vec::new();
         let mut repeated = 0;
         for part in 0..parts {
@@ -70,9 +70,9 @@ impl IdWatch {
 
     fn each(&self, mut see: impl FnMut(u64)) -> io::Result<()> {
         let length = self.0.len();
+        let mut block = vec![0; BLOCK];
         let mut at = 0;
         while at < length {
-            let mut block = [0; BLOCK];
             let some = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
             let read = block.get_mut(..some).unwrap_or_default();
             self.0.read_exact_at(read, at)?;
