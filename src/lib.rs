@@ -24,6 +24,7 @@ pub mod recipe;
 pub mod record;
 pub mod report;
 pub mod sample;
+pub mod service;
 pub mod trainer;
 pub mod view;
 

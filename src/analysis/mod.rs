@@ -45,6 +45,7 @@ use crate::record::ordered::Ordered;
 use crate::record::version::CURRENT;
 use crate::record::{Analysis, InputRecord, RunReport, StepCounts, StepNumber};
 use crate::sample::{FieldPath, ImageCheck};
+use crate::service::ServiceError;
 
 /// How many words, templates and values are shown.
 const SHOWN: usize = 50;
@@ -62,6 +63,13 @@ pub fn analyze(
     observer: &mut dyn Observer,
 ) -> Result<Analysis, RunError> {
     let failed = |e| write_error(files.dir.display(), e);
+    if let Some(step) = recipe.steps.iter().find(|step| step.spec.service.is_some()) {
+        return Err(RunError::Service(ServiceError {
+            service: step.name.to_owned(),
+            message: "an analysis asks no model and no program".to_owned(),
+            hint: Some("run the recipe: its stats are kept and can be recut".to_owned()),
+        }));
+    }
     std::fs::create_dir_all(&files.dir).map_err(failed)?;
     let pool = setup::pool(recipe, options)?;
     let inputs = setup::inputs(recipe);

@@ -102,6 +102,8 @@ pub fn main(args: &Args) -> Exit {
         restart: false,
         checkpoint_every: None,
         run_dir: None,
+        python: None,
+        devices: Vec::new(),
         batch_rows: args.batch_rows,
         quiet: args.quiet,
     };

@@ -32,6 +32,12 @@ pub struct RunArgs {
     /// Where manifest, ledger and quarantine go [default: OUT.djr beside the first output].
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
+    /// The Python that runs models [default: $DJR_PYTHON, the active environment's, python3].
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// Devices for models, e.g. cuda:0,cuda:1 or cpu [default: all GPUs, else the processor].
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub devices: Vec<String>,
     /// Rows a batch; for tests of this program, the outcome is the same for any number.
     #[arg(long, value_name = "N", hide = true)]
     pub batch_rows: Option<usize>,
@@ -52,6 +58,8 @@ impl RunArgs {
             ("--restart", self.restart),
             ("--checkpoint-every", self.checkpoint_every.is_some()),
             ("--run-dir", self.run_dir.is_some()),
+            ("--python", self.python.is_some()),
+            ("--devices", !self.devices.is_empty()),
             ("--batch-rows", self.batch_rows.is_some()),
         ]
         .into_iter()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::exec::{self, StepProbe};
 use crate::io::format::OptionValue;
-use crate::op::{Asset, ImageNeed, OpKind};
+use crate::op::{Asset, ImageNeed, OpKind, Service};
 use crate::plan::Plan;
 use crate::recipe::{Inputs, OutputSpec, Recipe, Step, Validation};
 
@@ -41,6 +41,9 @@ pub fn render(recipe: &Recipe, plan: &Plan, probed: Option<&[Option<StepProbe>]>
             let _ = writeln!(out, "  {}", step_line(step));
             for asset in &step.spec.assets {
                 let _ = writeln!(out, "       {}", asset_words(asset));
+            }
+            if let Some(service) = &step.spec.service {
+                let _ = writeln!(out, "       asks {}", service_words(service));
             }
             if let Some(probed) = probed {
                 let probe = probed.get(index).copied().flatten();
@@ -88,6 +91,24 @@ const FUSED: &str =
     "  -- op_fusion: in the order above; the same rows survive, but a row that several filters
      would drop or fail on is charged to the first of them that runs --
 ";
+
+fn service_words(service: &Service) -> String {
+    match service {
+        Service::Model(model) => {
+            let batch = model.heads.iter().map(|head| head.batch).max().unwrap_or(1);
+            format!(
+                "the model {} ({}, {}, batches of {batch})",
+                model.model,
+                model.class,
+                model.dtype.word()
+            )
+        }
+        Service::Program(program) => format!(
+            "the program `{}` ({} at a time, {} rows before each answer)",
+            program.shown, program.processes, program.batch
+        ),
+    }
+}
 
 fn asset_words(asset: &Asset) -> String {
     let Asset {

@@ -17,6 +17,7 @@ use crate::recipe::Recipe;
 use crate::record::{OutputCounts, QuarantineEntry, Records};
 use crate::report::progress::Progress;
 use crate::report::table;
+use crate::service::{self, Host};
 
 /// Runs `recipe` and tells the user how it went.
 pub fn run(recipe: &Recipe, args: &RunArgs) -> Exit {
@@ -53,7 +54,12 @@ fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>) -> 
         Ok(outcome) => finished(&outcome, &told, args.quiet),
         Err(RunError::BrokenPipe) if recipe.outputs.len() == 1 => Exit::Success,
         Err(failure) => {
-            let hint = hint(&failure, exec::has_progress(recipe, &options));
+            let own = match &failure {
+                RunError::Service(failed) => failed.hint.as_deref(),
+                _ => None,
+            };
+            let general = hint(&failure, exec::has_progress(recipe, &options));
+            let hint = own.unwrap_or(general);
             if matches!(failure, RunError::Interrupted) {
                 note(&format!("interrupted: {hint}"));
             } else {
@@ -100,6 +106,11 @@ pub(super) fn options(
         },
         checkpoint_every: args.checkpoint_every,
         max_quarantine: args.max_quarantine,
+        host: Host {
+            pythons: service::candidates(args.python.as_deref(), |name| std::env::var_os(name)),
+            devices: args.devices.clone(),
+            ..Host::default()
+        },
     })
 }
 

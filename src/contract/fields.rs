@@ -8,6 +8,7 @@ use super::Contract;
 use crate::op::{ANY_FIELD, Outcome, Setting};
 use crate::recipe::Step;
 use crate::sample::Sample;
+use crate::service::{Host, run_alone};
 
 /// What an operator left of one row: the fields that it changed or added (`None`: removed), what it
 /// measured, and what it said.
@@ -75,7 +76,8 @@ fn left_by(step: &Step, mut sample: Sample) -> Left {
         collects: step.is_exchange(),
         ..Setting::default()
     };
-    let said = match step.operator.run(&step.spec, &mut sample, &setting) {
+    let host = Host::default();
+    let said = match run_alone(&step.operator, &step.spec, &mut sample, &setting, &host) {
         Err(error) => format!("error {}", error.code),
         // The decision tells the stat, which is compared.
         Ok(Outcome::Dropped(_)) => "dropped".to_owned(),

@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::op::{self, Family, OpDef, Operator, Setting, Stat, StatType, Written};
 use crate::recipe::{self, Inputs, LoadOptions, ParamSchema, Recipe, RecipeSource};
 use crate::sample::StatValue;
+use crate::service::{Host, run_alone};
 
 /// An operator, and what is needed to try it.
 #[derive(Clone)]
@@ -358,9 +359,8 @@ impl Contract {
         for line in self.sound_rows() {
             let mut sample = self.sample(&line, step.spec.images)?;
             let before = sample.stats.len();
-            let ran = step
-                .operator
-                .run(&step.spec, &mut sample, &Setting::default());
+            let (setting, host) = (Setting::default(), Host::default());
+            let ran = run_alone(&step.operator, &step.spec, &mut sample, &setting, &host);
             ran.map_err(|error| format!("{line}: {error}"))?;
             if before == 0 && sample.stats.len() != stats.len() {
                 return Err(format!("measures {} stats", sample.stats.len()));

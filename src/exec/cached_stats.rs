@@ -25,6 +25,7 @@ pub struct CachedStats {
 pub struct CachedReader(LineSource);
 
 /// What is stored of one row.
+#[derive(Debug)]
 pub struct CachedRow {
     stats: Stats,
     /// Every image of the row decodes.

@@ -9,6 +9,7 @@ use crate::io::{LockError, SourceError};
 use crate::recipe::{OutputSpec, QuarantineLimit, Target};
 use crate::record::ClaimError;
 use crate::sample::RowError;
+use crate::service::ServiceError;
 
 /// A run that did not finish. Nothing stands under a final name.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +127,9 @@ pub enum RunError {
     /// Every row lacks a field that a step needs.
     #[error("no row could be processed: {0}")]
     FieldOfNoRow(String),
+    /// A model or program that steps ask does not answer.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// Whoever read the standard output, or the pipe, went away.
     #[error("the reader of the output went away before its end")]
     BrokenPipe,
@@ -151,6 +155,7 @@ impl RunError {
                 | Self::Damaged(_)
                 | Self::Panicked(_)
                 | Self::Locked { .. }
+                | Self::Service(_)
         )
     }
 }

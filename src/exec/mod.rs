@@ -7,6 +7,7 @@
 //! phase reads what the exchanges (`exchange`) left alive. The executor never names an operator.
 
 mod accounting;
+mod batcher;
 pub mod cached_stats;
 mod checkpoint;
 mod conclude;

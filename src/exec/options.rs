@@ -9,6 +9,7 @@ use super::cached_stats::CachedStats;
 use super::memory;
 use crate::recipe::QuarantineLimit;
 use crate::record::RunReport;
+use crate::service::Host;
 
 /// What the command line says of a run, beyond the recipe.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,8 @@ pub struct RunOptions {
     pub checkpoint_every: Option<Duration>,
     /// How many rows may fail before the run stops; default: as the recipe says.
     pub max_quarantine: Option<QuarantineLimit>,
+    /// Where models and programs that steps ask run.
+    pub host: Host,
 }
 
 impl RunOptions {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use super::ModelSettings;
 use super::assets::Asset;
 use super::from_data::{DataBound, DataLimit, Keep};
 use crate::sample::FieldPath;
@@ -151,6 +152,8 @@ pub struct BuildContext {
     pub cache: Option<PathBuf>,
     /// The directories of `NLTK_DATA`.
     pub nltk_data: Vec<PathBuf>,
+    /// How models are run.
+    pub models: ModelSettings,
     /// What the operator that is being built has opened.
     pub(super) opened: RefCell<Vec<Asset>>,
 }
@@ -164,6 +167,7 @@ impl BuildContext {
             search,
             cache,
             nltk_data: Vec::new(),
+            models: ModelSettings::default(),
             opened: RefCell::default(),
         }
     }

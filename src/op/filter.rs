@@ -2,7 +2,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::Bounds;
+use super::{Answer, Asks, Bounds};
 use crate::sample::{RowError, Sample, StatKey, StatValue, Stats};
 
 /// The values a filter measured, in the order of the stats that the filter declares.
@@ -51,6 +51,19 @@ pub trait Filter: Send + Sync {
     /// # Errors
     /// Whatever makes the row impossible to measure; it is quarantined.
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError>;
+
+    /// The filter as one that asks a service, if it does.
+    fn asks(&self) -> Option<&dyn Asks> {
+        None
+    }
+
+    /// As [`Filter::measure`], by what the service answered, in the order of the requests.
+    ///
+    /// # Errors
+    /// As [`Filter::measure`].
+    fn measure_answers(&self, sample: &Sample, _: &[Answer]) -> Result<Measured, RowError> {
+        self.measure(sample)
+    }
 
     /// Fields that its parameters name within a text, beyond those that its facts tell.
     fn fields(&self) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::{Answer, Asks};
 use crate::sample::{FieldPath, RowError, Sample};
 
 /// Changes one row.
@@ -15,6 +16,19 @@ pub trait Mapper: Send + Sync {
     /// # Errors
     /// Whatever makes the row impossible to process; it is quarantined.
     fn apply(&self, sample: &mut Sample) -> Result<(), RowError>;
+
+    /// The mapper as one that asks a service, if it does.
+    fn asks(&self) -> Option<&dyn Asks> {
+        None
+    }
+
+    /// Edits the row by what the service answered, in the order of the requests.
+    ///
+    /// # Errors
+    /// As [`Mapper::apply`].
+    fn apply_answers(&self, sample: &mut Sample, _answers: &[Answer]) -> Result<(), RowError> {
+        self.apply(sample)
+    }
 }
 
 /// One of the rows that an [`Expander`] makes of one.
@@ -69,6 +83,19 @@ pub trait Expander: Send + Sync {
     /// # Errors
     /// Whatever makes the row impossible to process; it is quarantined.
     fn parts(&self, sample: &Sample) -> Result<Vec<Part>, RowError>;
+
+    /// The expander as one that asks a service, if it does.
+    fn asks(&self) -> Option<&dyn Asks> {
+        None
+    }
+
+    /// The parts of the row, by what the service answered, in the order of the requests.
+    ///
+    /// # Errors
+    /// As [`Expander::parts`].
+    fn parts_of_answers(&self, sample: &Sample, _: &[Answer]) -> Result<Vec<Part>, RowError> {
+        self.parts(sample)
+    }
 
     /// A file that gets what [`Expander::note`] says of each row, a line a row.
     fn notes_path(&self) -> Option<&Path> {

@@ -22,6 +22,7 @@ mod one_or_many;
 mod registry;
 mod run;
 mod selector;
+mod service;
 mod size;
 mod spec;
 #[cfg(test)]
@@ -41,10 +42,14 @@ pub use meta::{META, STATS, SUFFIX, meta_of, top_value, wrong_type};
 pub use nested::specified_value;
 pub use one_or_many::OneOrMany;
 pub use registry::{Built, Family, Make, OpDef, all, ambiguous, find, operator};
-pub use run::{Outcome, RowKey, Setting, measure};
+pub use run::{Outcome, RowKey, Setting};
 pub use selector::{
     FieldKey, KeyList, Keys, Order, PickError, Picked, Quota, Selector, check_number, check_share,
     ranked, share_of,
+};
+pub use service::{
+    Answer, Asks, CommandParams, Dtype, Element, Head, ModelService, ModelSettings, ProgramService,
+    Request, Service, Tensor,
 };
 pub use size::size_param;
 pub use spec::{
@@ -90,6 +95,17 @@ impl Operator {
             Self::Census(_) => OpKind::Census,
             Self::Selector(_) => OpKind::Selector,
             Self::Grouper(_) => OpKind::Grouper,
+        }
+    }
+
+    /// The operator as one that asks a service, if it does.
+    #[must_use]
+    pub fn asks(&self) -> Option<&dyn Asks> {
+        match self {
+            Self::Mapper(op) => op.asks(),
+            Self::Expander(op) => op.asks(),
+            Self::Filter(op) => op.asks(),
+            _ => None,
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::cell::Cell;
 
-use super::{Common, Decision, FieldKey, Filter, OpSpec, Operator, Part, Stat, Verdict};
+use super::{
+    Answer, Asks, Common, Decision, FieldKey, Filter, Measured, OpSpec, Operator, Part, Request,
+    Stat, Verdict,
+};
 use crate::note::Code;
 use crate::sample::{RowError, Sample, StatSource, Stats};
 
@@ -17,6 +20,8 @@ pub struct Setting<'a> {
     pub common: Option<&'a Common>,
     /// Counts rows that a filter would decide differently if it did not round.
     pub rounding_decided: Option<&'a Cell<u64>>,
+    /// What the service that the operator asked about this row has answered.
+    pub answers: Option<&'a [Answer]>,
 }
 
 /// What an operator says of a row.
@@ -30,6 +35,8 @@ pub enum Outcome {
     Parts(Vec<Part>),
     /// The row goes on, and is decided about by this key among those of other rows.
     Key(RowKey),
+    /// The operator must be run again with answers to these requests.
+    Asks(Vec<Request>),
 }
 
 /// What a row is told from others by.
@@ -75,13 +82,31 @@ impl Operator {
     ) -> Result<Outcome, RowError> {
         Ok(match self {
             Self::Mapper(op) => {
-                op.apply(sample)?;
+                match asked(op.asks(), sample, setting.answers)? {
+                    Asked::Nothing => op.apply(sample)?,
+                    Asked::Answers(answers) => op.apply_answers(sample, answers)?,
+                    Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
+                }
                 Outcome::Goes
             }
-            Self::Expander(op) => Outcome::Parts(op.parts(sample)?),
+            Self::Expander(op) => {
+                Outcome::Parts(match asked(op.asks(), sample, setting.answers)? {
+                    Asked::Nothing => op.parts(sample)?,
+                    Asked::Answers(answers) => op.parts_of_answers(sample, answers)?,
+                    Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
+                })
+            }
             Self::Filter(op) => {
-                if !measure(op.as_ref(), &spec.stats, sample, setting.ujson)? {
+                if is_measured(&spec.stats, sample) {
                     remark_on_sources(&spec.stats, sample);
+                } else {
+                    refuse_group(sample)?;
+                    let values = match asked(op.asks(), sample, setting.answers)? {
+                        Asked::Nothing => op.measure(sample)?,
+                        Asked::Answers(answers) => op.measure_answers(sample, answers)?,
+                        Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
+                    };
+                    set_measured(&spec.stats, values, sample, setting.ujson);
                 }
                 if setting.collects {
                     let own = own_stats(&spec.stats, sample);
@@ -119,40 +144,60 @@ impl Operator {
     }
 }
 
-/// Measures a row, unless it has all stats of the filter already. One of another type than the
-/// filter declares (a text that came with the row, say) is no measurement of it: bounds could not
-/// be held against it, so it counts as missing.
-///
-/// Says whether it measured.
-///
-/// # Errors
-/// Whatever makes the row impossible to measure, and `wrong_type` for a group, whose stats are
-/// those of its rows.
-pub fn measure(
-    filter: &dyn Filter,
-    stats: &[Stat],
-    sample: &mut Sample,
-    ujson: bool,
-) -> Result<bool, RowError> {
-    let known = |stat: &Stat| {
+/// What an operator that may ask knows of a row.
+enum Asked<'a> {
+    /// It does not ask.
+    Nothing,
+    /// This was answered.
+    Answers(&'a [Answer]),
+    /// This is asked.
+    Waits(Vec<Request>),
+}
+
+fn asked<'a>(
+    asks: Option<&dyn Asks>,
+    sample: &Sample,
+    answers: Option<&'a [Answer]>,
+) -> Result<Asked<'a>, RowError> {
+    let Some(asks) = asks else {
+        return Ok(Asked::Nothing);
+    };
+    if let Some(answers) = answers {
+        return Ok(Asked::Answers(answers));
+    }
+    let requests = asks.ask(sample)?;
+    Ok(if requests.is_empty() {
+        Asked::Answers(&[])
+    } else {
+        Asked::Waits(requests)
+    })
+}
+
+/// Whether a row has all stats of a filter. One of another type than the filter declares (a text
+/// that came with the row, say) is no measurement of it: bounds could not be held against it, so
+/// it counts as missing.
+fn is_measured(stats: &[Stat], sample: &Sample) -> bool {
+    stats.iter().all(|stat| {
         let value = sample.stats.get(&stat.name);
         value.is_some_and(|value| stat.kind.holds(value))
-    };
-    if stats.iter().all(known) {
-        return Ok(false);
+    })
+}
+
+fn refuse_group(sample: &Sample) -> Result<(), RowError> {
+    if sample.stats.members().is_empty() {
+        return Ok(());
     }
-    if !sample.stats.members().is_empty() {
-        return Err(RowError::new(
-            "wrong_type",
-            "the row is a group: its stats are those of its rows",
-        ));
-    }
-    let values = filter.measure(sample)?;
+    Err(RowError::new(
+        "wrong_type",
+        "the row is a group: its stats are those of its rows",
+    ))
+}
+
+fn set_measured(stats: &[Stat], values: Measured, sample: &mut Sample, ujson: bool) {
     debug_assert_eq!(values.len(), stats.len(), "one value a declared stat");
     for (stat, value) in stats.iter().zip(values) {
         sample.stats.set_measured(stat.name.clone(), value, ujson);
     }
-    Ok(true)
 }
 
 /// Notes where stats come from that a filter did not measure itself.

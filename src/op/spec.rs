@@ -11,7 +11,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Asset, BaseParams, Family, ImageNeed, META, OpDef, Operator, STATS, SUFFIX, Side, size_param,
+    Asset, BaseParams, Family, ImageNeed, META, OpDef, Operator, STATS, SUFFIX, Service, Side,
+    size_param,
 };
 use crate::sample::{StatKey, StatValue};
 
@@ -565,6 +566,9 @@ pub struct OpSpec {
     pub hashes: &'static [SharedHash],
     /// The files that it opened while it was built.
     pub assets: Vec<Asset>,
+    /// Whom it asks about rows, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
 }
 
 impl OpSpec {
@@ -585,6 +589,7 @@ impl OpSpec {
             decides: Vec::new(),
             hashes: &[],
             assets: Vec::new(),
+            service: None,
         }
     }
 
@@ -622,6 +627,7 @@ impl OpSpec {
             decides: def.facts.decides.iter().chain(flags).copied().collect(),
             hashes: (def.facts.hashes)(params),
             assets,
+            service: operator.asks().map(|asks| asks.service().clone()),
             ..Self::new(def.name, def.family, kind)
         }
     }

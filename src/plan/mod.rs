@@ -51,6 +51,9 @@ pub struct PlannedStep {
     pub version: u32,
     /// The files that it opened while it was built.
     pub assets: Vec<Asset>,
+    /// The model or program that it asks, and how that is run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Value>,
 }
 
 /// One pass over the rows. Steps count from 1.
@@ -74,6 +77,11 @@ impl Plan {
             op: step.name.to_owned(),
             version: step.spec.version,
             assets: step.spec.assets.clone(),
+            service: step
+                .spec
+                .service
+                .as_ref()
+                .and_then(|service| serde_json::to_value(service).ok()),
         });
         let stages = phases(&recipe.steps).into_iter().map(|phase| Stage {
             rows: order(recipe, &phase.stream).iter().map(|n| n + 1).collect(),
@@ -214,6 +222,7 @@ mod tests {
                     bytes: 3,
                     xxh3_128: content.into(),
                 }],
+                service: None,
             }],
             stages: Vec::new(),
             assets: Vec::new(),

@@ -11,6 +11,7 @@ use super::model::{CompatStats, OnError, QuarantineLimit};
 use super::yaml::{Node, Pos, Value, resolve};
 use crate::io::paths::PathStyle;
 use crate::io::source::OnBrokenInput;
+use crate::op::Dtype;
 
 /// What a value may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -339,6 +340,20 @@ pub const KEYS: &[KeyDef] = &[
         "ujson",
         Role::Own,
         "`ujson` rounds what filters measure as Data-Juicer 1.6.1 does before a filter decides; `exact` does not.",
+    ),
+    key(
+        "model_dtype",
+        Kind::Word(Dtype::WORDS),
+        "fp32",
+        Role::Own,
+        "Precision of models: `fp32` as Data-Juicer, `tf32`, or `fp16`, several times faster on a GPU.",
+    ),
+    key(
+        "model_batch",
+        Kind::Positive,
+        "64",
+        Role::Own,
+        "Rows that a model computes together. It is part of the plan: another size may give other last digits.",
     ),
     key(
         "op_fusion",

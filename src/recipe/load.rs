@@ -637,6 +637,7 @@ fn surroundings<S>(recipe: &Recipe<S>) -> Surroundings {
         search: recipe.search.clone(),
         cache: recipe.cache.clone(),
         nltk_data: recipe.nltk_data.clone(),
+        models: recipe.models,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::io::paths::PathStyle;
 use crate::io::source::{InputSpec, Reading};
 use crate::io::{Destination, GivenRows};
 use crate::note::Note;
-use crate::op::{BaseParams, Family, OpDef, OpSpec, Operator};
+use crate::op::{BaseParams, Family, ModelSettings, OpDef, OpSpec, Operator};
 use crate::sample::words;
 use crate::trainer::CheckedFor;
 
@@ -75,6 +75,9 @@ pub struct Recipe<S = Step> {
     pub max_quarantine: QuarantineLimit,
     /// `compat_stats`: how stats are rounded before a filter decides.
     pub compat_stats: CompatStats,
+    /// `model_dtype`, `model_batch`: how models are run.
+    #[serde(default, skip_serializing_if = "ModelSettings::is_default")]
+    pub models: ModelSettings,
     /// `seed` of sampled outputs that name none.
     pub seed: u64,
     /// `op_fusion`: cheap filters may run before dear ones.
@@ -467,6 +470,12 @@ impl<S> Recipe<S> {
             max_memory: keys.bytes("max_memory"),
             max_quarantine: keys.limit("max_quarantine"),
             compat_stats: keys.word("compat_stats"),
+            models: ModelSettings {
+                dtype: keys.word("model_dtype"),
+                batch: keys
+                    .count("model_batch")
+                    .map_or(0, |rows| usize::try_from(rows).unwrap_or(usize::MAX)),
+            },
             seed: keys.seed(),
             op_fusion: keys.flag("op_fusion"),
             tracer: Tracer {
@@ -514,6 +523,7 @@ impl<S> Recipe<S> {
             max_memory: self.max_memory,
             max_quarantine: self.max_quarantine,
             compat_stats: self.compat_stats,
+            models: self.models,
             seed: self.seed,
             op_fusion: self.op_fusion,
             tracer: self.tracer.clone(),

@@ -15,8 +15,8 @@ use super::schema::ParamSchema;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::note::{Code, Note};
 use crate::op::{
-    self, BaseParams, BuildContext, Built, DataBound, DataLimit, Family, Keep, OpDef, OpKind,
-    OpSpec,
+    self, BaseParams, BuildContext, Built, DataBound, DataLimit, Family, Keep, ModelSettings,
+    OpDef, OpKind, OpSpec,
 };
 
 /// What the recipe gives to every operator.
@@ -29,6 +29,8 @@ pub struct Surroundings {
     pub cache: Option<PathBuf>,
     /// The directories of `NLTK_DATA`.
     pub nltk_data: Vec<PathBuf>,
+    /// How models are run.
+    pub models: ModelSettings,
 }
 
 /// Builds all steps it can; the others leave issues.
@@ -325,6 +327,7 @@ fn step(
     params.extend(given);
     let mut context = BuildContext::new(base.clone(), around.search.clone(), around.cache.clone());
     context.nltk_data.clone_from(&around.nltk_data);
+    context.models = around.models;
     match def.build(params.clone(), &context) {
         Ok(Built { operator, spec }) => {
             if let Some(wrong) = unmeasured(&spec, &base, entries, at) {

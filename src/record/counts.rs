@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::ServiceRecord;
 use super::StepNumber;
 use crate::io::atomic::Finished;
 use crate::note::{Code, Note};
@@ -188,6 +189,9 @@ pub struct RunReport {
     pub images: ImageCounts,
     /// What operators made.
     pub produced: ProducedCounts,
+    /// What models and programs were asked.
+    #[serde(default)]
+    pub services: Vec<ServiceRecord>,
     /// Bytes of rows read.
     pub bytes_in: u64,
     /// Wall time.

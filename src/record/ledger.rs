@@ -234,14 +234,17 @@ impl PackedLog {
         // A frame is read whole, but a short log needs no more room than it has bytes.
         let room = usize::try_from(self.records.len().min(FRAME)).unwrap_or(0);
         let mut records = self.records.replay()?;
+        // No records are a frame of none: a file without a frame is no zstd file.
+        let mut at_start = true;
         loop {
             let mut parts = Vec::new();
             while parts.len() < pool.current_num_threads() {
                 let mut part = Vec::with_capacity(room);
                 (&mut records).take(FRAME).read_to_end(&mut part)?;
-                if part.is_empty() {
+                if part.is_empty() && !at_start {
                     break;
                 }
+                at_start = false;
                 parts.push(part);
             }
             if parts.is_empty() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::ServiceRecord;
 use super::counts::{FromData, ProducedCounts};
 use super::version::{CURRENT, Version};
 use super::{RunReport, StepNumber};
@@ -66,6 +67,9 @@ pub struct Manifest {
     pub images: ImageCounts,
     /// What operators made.
     pub produced: ProducedCounts,
+    /// What models and programs were asked, and what they ran on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceRecord>,
     /// Wall time.
     pub seconds: f64,
     /// Largest resident memory of the process.
@@ -250,6 +254,7 @@ impl Manifest {
             traces: facts.traces.into_iter().map(FileRecord::from).collect(),
             images: report.images,
             produced: report.produced,
+            services: report.services.clone(),
             seconds: report.time.as_secs_f64(),
             peak_memory_bytes: report.peak_memory,
         }

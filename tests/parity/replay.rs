@@ -8,6 +8,7 @@ use djr::op::{
     Picked, RowKey, Selector, Setting,
 };
 use djr::sample::{Group, ImageContext, Origin, RowError, Sample, StatValue};
+use djr::service::{Host, run_alone};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -143,8 +144,8 @@ fn stat(value: &Value) -> StatValue {
 
 /// Runs the operator on one row, as the executor does.
 pub fn run_row(built: &Built, sample: &mut Sample) -> Result<Outcome, RowError> {
-    let setting = Setting::default();
-    built.operator.run(&built.spec, sample, &setting)
+    let (setting, host) = (Setting::default(), Host::default());
+    run_alone(&built.operator, &built.spec, sample, &setting, &host)
 }
 
 /// What the operator tells row `index` from others by, and the row.

@@ -11,6 +11,7 @@ use context::{RunContext, lock_outputs, output_files, renderer, run_files};
 use publish::publish;
 
 use super::accounting::{Accounting, stats_path};
+use super::batcher::Batcher;
 use super::checkpoint::{Checkpointer, Opened, Progress, Remaining};
 use super::exchange::stage::{self as exchange_stage, ExchangeStage};
 use super::output::OutputStage;
@@ -22,7 +23,7 @@ use crate::layout::RunFiles;
 use crate::op::Common;
 use crate::plan;
 use crate::recipe::Recipe;
-use crate::record::{Earlier, claim_stats};
+use crate::record::{Earlier, ServiceRecord, claim_stats};
 
 /// A run: what does not change, the account of rows, and how far it is.
 pub(super) struct Run<'a> {
@@ -341,12 +342,20 @@ impl Run<'_> {
             keep_frames: pass.keeps_rows(),
             ..context.chain(phase, accounting, common, fresh)
         };
+        let batcher = Batcher::open(&chain, &context.host())?;
+        let served_before = accounting.report.services.clone();
+        for now in batcher.records() {
+            now.check(&served_before)
+                .map_err(|change| RunError::Changed(vec![change]))?;
+        }
         let passed = drive(
             &context.pool,
             context.options,
             &chain,
             source,
+            &batcher,
             |batch, cursor| {
+                accounting.report.services = ServiceRecord::sum(&served_before, batcher.records());
                 accounting.add_batch(&batch, fresh)?;
                 accounting.keep_row_stats(&batch)?;
                 pass.consume(batch, phase, accounting)?;

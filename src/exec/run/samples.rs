@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Run;
 use crate::exec::accounting::Accounting;
 use crate::exec::checkpoint::Progress;
+use crate::exec::driver::NoLanes;
 use crate::exec::error::{output_error, target_name};
 use crate::exec::output::{self, OutputStage};
 use crate::exec::sinks::{self, Sink};
@@ -190,6 +191,7 @@ impl<'a> Run<'a> {
                 context.options,
                 &checking,
                 source,
+                &NoLanes,
                 |batch, _| {
                     accounting.report.images.add(batch.images);
                     for row in batch.rows {
@@ -252,6 +254,7 @@ impl<'a> Run<'a> {
             context.options,
             &writing,
             Source::rows(Arc::clone(store), Arc::new(chosen), None),
+            &NoLanes,
             |batch, _| {
                 for row in &batch.rows {
                     if let Some(Rendered::Bytes(range)) = row.rendered.first() {

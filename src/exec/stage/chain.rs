@@ -21,7 +21,10 @@ use crate::exec::spill::store::{self, Store};
 use crate::io::RawBatch;
 use crate::io::format::Renderer;
 use crate::note::{Code, Codes};
-use crate::op::{Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, RowKey, Setting};
+use crate::op::{
+    Answer, Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, Request, RowKey, Service,
+    Setting,
+};
 use crate::plan::Foreseen;
 use crate::recipe::{Step, Validation};
 use crate::record::stats::READ;
@@ -107,8 +110,8 @@ pub struct OutputWork<'a> {
 }
 
 /// How far a row is.
-#[derive(Clone, Copy)]
-struct RowState<'k> {
+#[derive(Debug, Clone)]
+struct RowState {
     /// The step it is in.
     at: Stage,
     /// Its images are known to decode.
@@ -116,12 +119,16 @@ struct RowState<'k> {
     /// Its number in the batch.
     index: usize,
     /// What an earlier run measured of it.
-    cached: Option<&'k CachedRow>,
+    cached: Option<Arc<CachedRow>>,
     /// An operator made it, with others, of the row that was read.
     is_part: bool,
+    /// How many stats it had before its first step here.
+    measured_before: usize,
+    /// What the step in hand asked is answered so.
+    answers: Option<Result<Vec<Answer>, RowError>>,
 }
 
-impl RowState<'_> {
+impl RowState {
     /// That of row `index` of the batch, which is at its beginning.
     fn new(index: usize) -> Self {
         Self {
@@ -130,8 +137,52 @@ impl RowState<'_> {
             index,
             cached: None,
             is_part: false,
+            measured_before: 0,
+            answers: None,
         }
     }
+}
+
+/// A row in the middle of a step that has asked a service about it.
+#[derive(Debug)]
+pub struct WaitingRow {
+    /// Its place among the rows of the batch.
+    place: usize,
+    sample: Sample,
+    row: RowResult,
+    state: RowState,
+    /// The step that asks.
+    step: usize,
+    requests: Vec<Request>,
+}
+
+/// A batch some of whose rows cannot go on before services answer.
+#[derive(Debug)]
+pub struct WaitingBatch(BatchResult);
+
+impl WaitingBatch {
+    /// The requests that its rows wait for, row by row: the step that asks, and what.
+    pub fn take_requests(&mut self) -> Vec<(usize, Vec<Request>)> {
+        let rows = self.0.waiting.iter_mut();
+        rows.map(|row| (row.step, std::mem::take(&mut row.requests)))
+            .collect()
+    }
+
+    /// Gives each row the answers to its requests, or the reason why there are none.
+    pub fn answer(&mut self, answers: Vec<Result<Vec<Answer>, RowError>>) {
+        for (row, answers) in self.0.waiting.iter_mut().zip(answers) {
+            row.state.answers = Some(answers);
+        }
+    }
+}
+
+/// How far a batch got.
+#[derive(Debug)]
+pub enum Progress {
+    /// To its end.
+    Done(BatchResult),
+    /// Rows of it wait for so many bytes of requests to be answered.
+    Waits(WaitingBatch, usize),
 }
 
 /// How a row's way through the operators ended.
@@ -140,16 +191,54 @@ enum ChainEnd {
     Whole,
     /// The step made these parts of it.
     Parts(usize, Vec<Part>),
+    /// The step asks this before it goes on.
+    Asks(usize, Vec<Request>),
 }
 
 impl Chain<'_> {
-    /// Runs a batch through the phase.
+    /// Runs a batch through the phase. Rows about which a step asks a service end there.
     #[must_use]
     pub fn run(&self, work: Work) -> BatchResult {
+        match self.start(work) {
+            Progress::Done(result) | Progress::Waits(WaitingBatch(result), _) => result,
+        }
+    }
+
+    /// Runs a batch through the phase, as far as it goes without a service.
+    #[must_use]
+    pub fn start(&self, work: Work) -> Progress {
+        Self::timed(|| self.run_rows(work))
+    }
+
+    /// Goes on with a batch whose requests are answered.
+    #[must_use]
+    pub fn go_on(&self, WaitingBatch(mut result): WaitingBatch) -> Progress {
+        Self::timed(|| {
+            let mut waiting = std::mem::take(&mut result.waiting).into_iter().peekable();
+            for (place, row) in std::mem::take(&mut result.rows).into_iter().enumerate() {
+                match waiting.next_if(|waiting| waiting.place == place) {
+                    Some(waiting) => {
+                        self.run_row(waiting.sample, waiting.row, waiting.state, &mut result);
+                    }
+                    None => result.rows.push(row),
+                }
+            }
+            result
+        })
+    }
+
+    fn timed(run: impl FnOnce() -> BatchResult) -> Progress {
         let (clock, cpu) = (Instant::now(), thread_time());
-        let mut result = self.run_rows(work);
-        result.time = (clock.elapsed(), thread_time().saturating_sub(cpu));
-        result
+        let mut result = run();
+        result.time.0 += clock.elapsed();
+        result.time.1 += thread_time().saturating_sub(cpu);
+        if result.waiting.is_empty() {
+            result.sort_row_stats();
+            return Progress::Done(result);
+        }
+        let requests = result.waiting.iter().flat_map(|row| &row.requests);
+        let bytes = requests.map(|request| request.bytes.len()).sum();
+        Progress::Waits(WaitingBatch(result), bytes)
     }
 
     fn run_rows(&self, work: Work) -> BatchResult {
@@ -172,6 +261,7 @@ impl Chain<'_> {
                         CachedRow::parse(row, line.origin)
                             .map_err(|fault| result.fault = Some(fault))
                             .ok()
+                            .map(Arc::new)
                     });
                     let images_decode = cached.as_ref().is_some_and(|cached| cached.images_decode);
                     let read = match &line.problem {
@@ -180,17 +270,17 @@ impl Chain<'_> {
                             .map(|sample| sample.with_attached(line.attached.clone())),
                     };
                     match read {
-                        Ok(mut sample) => {
+                        Ok(sample) => {
                             let state = RowState {
                                 images_decode,
-                                cached: cached.as_ref(),
+                                cached,
                                 ..RowState::new(index)
                             };
                             let row = RowResult::new(line.origin, &sample);
                             result.push_id(row.id.as_deref());
-                            self.run_row(&mut sample, row, state, &mut result);
+                            self.run_row(sample, row, state, &mut result);
                         }
-                        Err(unread) => self.unread(line.origin, unread, &mut result),
+                        Err(unread) => self.unread(index, line.origin, unread, &mut result),
                     }
                 }
             }
@@ -198,7 +288,7 @@ impl Chain<'_> {
                 let mut frame = Vec::new();
                 for (index, ordinal) in ordinals.into_iter().enumerate() {
                     let read = store.read(ordinal, &mut frame);
-                    let (mut sample, images_decode) =
+                    let (sample, images_decode) =
                         match read.and_then(|()| store::decode(&frame, &self.context)) {
                             Ok(sample) => sample,
                             // Not the row is bad but the disk.
@@ -212,28 +302,46 @@ impl Chain<'_> {
                         ..RowState::new(index)
                     };
                     let row = RowResult::new(sample.origin(), &sample);
-                    self.run_row(&mut sample, row, state, &mut result);
+                    self.run_row(sample, row, state, &mut result);
                 }
             }
         }
         result
     }
 
+    /// The steps of the phase, in the order in which they run.
+    fn numbers(&self) -> impl Iterator<Item = usize> {
+        self.stream.iter().copied().chain(self.group.clone())
+    }
+
+    /// The steps of the phase that ask services, with whom they ask.
+    pub fn services(&self) -> impl Iterator<Item = (usize, &Service)> {
+        self.numbers().filter_map(|number| {
+            let service = self.steps.get(number)?.spec.service.as_ref()?;
+            Some((number, service))
+        })
+    }
+
     /// Whether some row's images may be decoded.
     #[must_use]
     pub fn decodes(&self) -> bool {
-        let steps = self
-            .steps
-            .iter()
-            .enumerate()
-            .filter(|(number, _)| self.stream.contains(number) || self.group.contains(number));
-        steps
-            .map(|(_, step)| step)
-            .any(|s| s.spec.images > ImageNeed::Header)
-            || self
-                .outputs
-                .iter()
-                .any(|o| o.validate == Validation::Decode)
+        self.numbers().any(|number| self.decodes_at(number)) || self.output_decodes()
+    }
+
+    /// The same behind step `number`.
+    fn decodes_behind(&self, number: usize) -> bool {
+        let mut behind = self.numbers().skip_while(|step| *step != number).skip(1);
+        behind.any(|number| self.decodes_at(number)) || self.output_decodes()
+    }
+
+    fn decodes_at(&self, number: usize) -> bool {
+        let step = self.steps.get(number);
+        step.is_some_and(|step| step.spec.images > ImageNeed::Header)
+    }
+
+    fn output_decodes(&self) -> bool {
+        let mut outputs = self.outputs.iter();
+        outputs.any(|output| output.validate == Validation::Decode)
     }
 
     /// A result with about as much room as the rows will need: growing on the way copies.
@@ -261,43 +369,48 @@ impl Chain<'_> {
     }
 
     /// Adds a row that could not be read to the result.
-    fn unread(&self, origin: Origin, unread: Unread, result: &mut BatchResult) {
+    fn unread(&self, index: usize, origin: Origin, unread: Unread, result: &mut BatchResult) {
         let row = RowResult {
             end: RowEnd::Failed(Stage::Read, unread.error, unread.bytes),
             ..RowResult::unread(origin)
         };
-        self.write_row_stats(None, false, &row, result);
+        let state = RowState::new(index);
+        self.write_row_stats(None, &state, &row, result);
         result.rows.push(row);
     }
 
     /// Runs a row from where it is; a panic of an operator ends that row only.
     fn run_row(
         &self,
-        sample: &mut Sample,
+        mut sample: Sample,
         mut row: RowResult,
-        mut state: RowState<'_>,
+        mut state: RowState,
         result: &mut BatchResult,
     ) {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let outcome = self.run_steps(sample, &mut row, &mut state, result)?;
+            let outcome = self.run_steps(&mut sample, &mut row, &mut state, result)?;
             if matches!((&outcome, &row.end), (ChainEnd::Whole, RowEnd::Alive)) {
                 sample.release_texts();
-                self.finish(sample, state.images_decode, &mut row, result);
+                self.finish(&sample, state.images_decode, &mut row, result);
                 row.produced = sample.produced().to_vec();
             }
             Ok(outcome)
         }));
+        if let Ok(Ok(ChainEnd::Asks(step, requests))) = outcome {
+            return self.wait(sample, row, state, (step, requests), result);
+        }
         row.remarked.clone_from(&sample.remarked);
         result.images.add(sample.image_counts());
         let error = match outcome {
+            Ok(Ok(ChainEnd::Asks(..))) => None,
             Ok(Ok(ChainEnd::Whole)) => None,
             Ok(Ok(ChainEnd::Parts(step, parts))) => {
                 // One line a row that was read: of the whole, up to here.
                 if !state.is_part {
-                    self.write_row_stats(Some(sample), state.images_decode, &row, result);
+                    self.write_row_stats(Some(&sample), &state, &row, result);
                 }
                 state.at = Stage::Step(step);
-                return self.run_parts(sample, row, state, parts, result);
+                return self.run_parts(&sample, row, state, parts, result);
             }
             Ok(Err(error)) => Some(error),
             Err(panic) => Some(RowError::new(
@@ -306,12 +419,37 @@ impl Chain<'_> {
             )),
         };
         if let Some(error) = error {
-            row.end = RowEnd::Failed(state.at, error, verbatim(sample));
+            row.end = RowEnd::Failed(state.at, error, verbatim(&sample));
         }
         if !state.is_part {
-            self.write_row_stats(Some(sample), state.images_decode, &row, result);
+            self.write_row_stats(Some(&sample), &state, &row, result);
         }
         result.rows.push(row);
+    }
+
+    /// Sets a row aside until what a step asks about it is answered. Another stands in its place.
+    fn wait(
+        &self,
+        mut sample: Sample,
+        row: RowResult,
+        state: RowState,
+        (step, requests): (usize, Vec<Request>),
+        result: &mut BatchResult,
+    ) {
+        if !self.decodes_behind(step) {
+            sample.release_images();
+        }
+        sample.release_texts();
+        let place = result.rows.len();
+        result.rows.push(RowResult::unread(row.origin));
+        result.waiting.push(WaitingRow {
+            place,
+            sample,
+            row,
+            state,
+            step,
+            requests,
+        });
     }
 
     /// Runs the parts that the step at `state.at` made of a row from the next step on. One copy of
@@ -320,7 +458,7 @@ impl Chain<'_> {
         &self,
         sample: &Sample,
         whole: RowResult,
-        state: RowState<'_>,
+        state: RowState,
         parts: Vec<Part>,
         result: &mut BatchResult,
     ) {
@@ -332,7 +470,7 @@ impl Chain<'_> {
                 images_decode,
                 cached: None,
                 is_part: true,
-                ..state
+                ..state.clone()
             };
             let same = part.is_same();
             match part.of(sample, number) {
@@ -342,7 +480,7 @@ impl Chain<'_> {
                     }
                     let mut row = RowResult::new(origin, &part);
                     row.traces = std::mem::take(&mut traces);
-                    self.run_row(&mut part, row, state, result);
+                    self.run_row(part, row, state, result);
                 }
                 Err(error) => result.rows.push(RowResult {
                     id: whole.id.clone(),
@@ -357,34 +495,38 @@ impl Chain<'_> {
         &self,
         sample: &mut Sample,
         row: &mut RowResult,
-        state: &mut RowState<'_>,
+        state: &mut RowState,
         result: &mut BatchResult,
     ) -> Result<ChainEnd, RowError> {
-        let passed = if let Stage::Step(step) = state.at {
-            step + 1
-        } else {
-            if let Some(watch) = &self.watch {
-                watch.look(sample, &mut result.fields);
+        let mut answers = state.answers.take().transpose()?;
+        let passed = match state.at {
+            Stage::Step(step) if answers.is_some() => step,
+            Stage::Step(step) => step + 1,
+            _ => {
+                if let Some(watch) = &self.watch {
+                    watch.look(sample, &mut result.fields);
+                }
+                self.enter(sample)?;
+                0
             }
-            self.enter(sample)?;
-            0
         };
-        let measured_before = sample.stats.len();
-        let steps = self.stream.iter().copied().chain(self.group.clone());
-        for number in steps.filter(|&step| step >= passed) {
+        if answers.is_none() {
+            state.measured_before = sample.stats.len();
+        }
+        for number in self.numbers().filter(|&step| step >= passed) {
             let (Some(step), Some(cost)) = (self.steps.get(number), result.costs.get_mut(number))
             else {
                 break;
             };
             state.at = Stage::Step(number);
-            cost.rows += 1;
+            let answers = answers.take();
+            cost.rows += u64::from(answers.is_none());
             let clock = state
                 .index
                 .is_multiple_of(self.timed_every)
                 .then(Instant::now);
-            let traced = self.traced.get(number).copied().unwrap_or(false);
             let edits = sample.edits();
-            if let Some(cached) = state.cached
+            if let Some(cached) = &state.cached
                 && let Err(fault) = cached.fill(step, &mut sample.stats, self.ujson)
             {
                 let line = sample.origin().line;
@@ -393,7 +535,7 @@ impl Chain<'_> {
                     step.name
                 ));
             }
-            let done = self.step(step, number, sample, row, traced);
+            let done = self.step(step, number, sample, row, answers.as_deref());
             if sample.edits() != edits {
                 cost.changed += 1;
                 self.outdate(number, sample);
@@ -425,6 +567,7 @@ impl Chain<'_> {
                     continue;
                 }
                 Outcome::Goes => continue,
+                Outcome::Asks(requests) => return Ok(ChainEnd::Asks(number, requests)),
             };
             if parts.is_empty() {
                 let decision = Decision {
@@ -445,7 +588,7 @@ impl Chain<'_> {
                 step.is_some_and(|step| step.spec.stats.iter().any(|stat| stat.name == key))
             };
             // The order of the recipe, whatever ran first.
-            sample.stats.sort_from(measured_before, |key| {
+            sample.stats.sort_from(state.measured_before, |key| {
                 let by = self.stream.iter().copied().filter(|&n| wrote(n, key));
                 by.min().unwrap_or(usize::MAX)
             });
@@ -461,7 +604,7 @@ impl Chain<'_> {
     }
 
     /// What is noted of a row at a step: of what it remarks, what surprises.
-    fn noted(&self, step: usize, mut remarks: Codes, state: &RowState<'_>) -> Codes {
+    fn noted(&self, step: usize, mut remarks: Codes, state: &RowState) -> Codes {
         if remarks.remove(Code::StatOfOtherStep)
             && let Some(Some(code)) = self.foreseen.shared.get(step)
         {
@@ -513,14 +656,16 @@ impl Chain<'_> {
         number: usize,
         sample: &mut Sample,
         row: &mut RowResult,
-        traced: bool,
+        answers: Option<&[Answer]>,
     ) -> Result<Outcome, RowError> {
+        let traced = self.traced.get(number).copied().unwrap_or(false);
         let rounding = Cell::new(0);
         let setting = Setting {
             rounding_decided: Some(&rounding),
             ujson: self.ujson,
             collects: self.group.contains(&number),
             common: Some(&self.common),
+            answers,
         };
         let is_mapper = step.spec.kind == OpKind::Mapper;
         let before = (traced && is_mapper).then(|| self.before(step, sample));
@@ -552,7 +697,7 @@ impl Chain<'_> {
     fn write_row_stats(
         &self,
         sample: Option<&Sample>,
-        images_decode: bool,
+        state: &RowState,
         row: &RowResult,
         result: &mut BatchResult,
     ) {
@@ -572,7 +717,8 @@ impl Chain<'_> {
             }),
             _ => None,
         };
-        let sound = images_decode || sample.is_some_and(Sample::images_known_to_decode);
+        let sound = state.images_decode || sample.is_some_and(Sample::images_known_to_decode);
+        let start = result.row_stats.len();
         cached_stats::write_line(
             row.origin,
             sample.map(|sample| &sample.stats),
@@ -580,6 +726,10 @@ impl Chain<'_> {
             error,
             &mut result.row_stats,
         );
+        if self.services().next().is_some() {
+            let line = start..result.row_stats.len();
+            result.row_stats_lines.push((state.index, line));
+        }
     }
 
     /// Writes a row that survived into the batch's buffers.

@@ -5,16 +5,19 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Chain, Work};
+use super::chain::{Chain, Progress, WaitingBatch, Work};
 use super::readahead::Readahead;
 use super::row::BatchResult;
 use crate::exec::cached_stats::CachedStats;
-use crate::exec::driver;
+use crate::exec::driver::{InFlight, Job, Lanes, Stages, Worked};
 use crate::exec::setup::{BATCH_BYTES, limits};
 use crate::exec::spill::store::Store;
 use crate::exec::{RunError, RunOptions, write_error};
 use crate::io::source::InputSummary;
 use crate::io::{Input, LineSource, Position};
+
+/// How many batches of a service's requests are in flight, about.
+const BATCHES_AHEAD: usize = 8;
 
 /// How far a phase has got.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +34,13 @@ pub enum Source {
     Inputs(LineSource),
     /// These rows of an earlier phase, from an index on.
     Rows(Arc<Store>, Arc<Vec<u32>>, usize),
+}
+
+/// A batch that waits, with the place behind it.
+pub struct Waiting {
+    /// The batch.
+    pub batch: WaitingBatch,
+    cursor: Cursor,
 }
 
 /// How a pass ended.
@@ -68,8 +78,8 @@ impl Source {
     }
 }
 
-/// Reads `source` to its end through `chain`; `consume` gets the batches in order, each with the
-/// place behind it.
+/// Reads `source` to its end through `chain`, with the services that its steps ask on `lanes`;
+/// `consume` gets the batches in order, each with the place behind it.
 ///
 /// # Errors
 /// If an input cannot be read, or whatever `consume` says.
@@ -78,15 +88,27 @@ pub fn drive(
     options: &RunOptions,
     chain: &Chain<'_>,
     source: Source,
+    lanes: &dyn Lanes<Waiting, RunError>,
     mut consume: impl FnMut(BatchResult, Cursor) -> Result<(), RunError>,
 ) -> Result<Passed, RunError> {
     let (batch_rows, limit) = limits(pool.current_num_threads(), options, chain.decodes());
+    let limit = with_services(limit, batch_rows, chain);
     let mut interrupted = false;
     let mut stop = || {
         interrupted = options.interrupted.load(Ordering::Relaxed);
         interrupted
     };
-    let work = |(work, cursor)| (chain.run(work), cursor);
+    let stages = Stages { pool, limit, lanes };
+    let work = |job| {
+        let (progress, cursor) = match job {
+            Job::New((work, cursor)) => (chain.start(work), cursor),
+            Job::On(Waiting { batch, cursor }) => (chain.go_on(batch), cursor),
+        };
+        Some(match progress {
+            Progress::Done(result) => Worked::Done((result, cursor)),
+            Progress::Waits(batch, bytes) => Worked::Waits(Waiting { batch, cursor }, bytes),
+        })
+    };
     let consume = |(mut batch, cursor): (BatchResult, Cursor)| {
         if let Some(fault) = batch.fault.take() {
             return Err(RunError::Stored(fault));
@@ -123,7 +145,7 @@ pub fn drive(
                 let work = Work::Raw(batch, cached);
                 Ok(Some(((work, Cursor::Inputs(lines.position())), size)))
             };
-            driver::ordered(pool, limit, next, work, consume)?;
+            stages.run(next, work, consume)?;
             Some(lines.summaries().to_vec())
         }
         Source::Rows(store, ordinals, mut at) => {
@@ -149,7 +171,7 @@ pub fn drive(
                     ((work, Cursor::Rows(at)), size)
                 }))
             };
-            driver::ordered(pool, limit, next, work, consume)?;
+            stages.run(next, work, consume)?;
             None
         }
     };
@@ -157,4 +179,17 @@ pub fn drive(
         summaries,
         interrupted,
     })
+}
+
+/// What may be in flight when steps ask services: enough rows that their batches fill while
+/// others are served.
+fn with_services(limit: InFlight, batch_rows: usize, chain: &Chain<'_>) -> InFlight {
+    let largest = chain
+        .services()
+        .flat_map(|(_, service)| (0..service.heads()).map(|head| service.batch(head)));
+    let rows = largest.max().map_or(0, |largest| largest * BATCHES_AHEAD);
+    InFlight {
+        items: limit.items + rows.div_ceil(batch_rows),
+        ..limit
+    }
 }

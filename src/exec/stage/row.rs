@@ -8,6 +8,7 @@ use compact_str::CompactString;
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
+use super::chain::WaitingRow;
 use crate::exec::fields::FieldsSeen;
 use crate::exec::own_stats::STATS_FIELD;
 use crate::note::{Codes, Counts};
@@ -193,6 +194,28 @@ pub struct BatchResult {
     pub time: (Duration, Duration),
     /// A row set aside cannot be read back; ends the run.
     pub unreadable: Option<std::io::Error>,
+    /// Rows that wait for answers; their places in `rows` are taken. None are left in the end.
+    pub(super) waiting: Vec<WaitingRow>,
+    /// Where rows may have waited: the number of each row that was read, and its line in
+    /// `row_stats`.
+    pub(super) row_stats_lines: Vec<(usize, Range<usize>)>,
+}
+
+impl BatchResult {
+    /// Brings the lines of `row_stats` into the order of the rows, if some waited while others
+    /// went on.
+    pub(super) fn sort_row_stats(&mut self) {
+        let mut lines = std::mem::take(&mut self.row_stats_lines);
+        if lines.is_sorted_by_key(|(number, _)| *number) {
+            return;
+        }
+        lines.sort_by_key(|(number, _)| *number);
+        let mut sorted = Vec::with_capacity(self.row_stats.len());
+        for (_, line) in lines {
+            sorted.extend_from_slice(self.row_stats.get(line).unwrap_or_default());
+        }
+        self.row_stats = sorted;
+    }
 }
 
 impl BatchResult {

@@ -3,6 +3,7 @@
 mod alphanumeric_filter;
 mod average_line_length_filter;
 mod character_repetition_filter;
+mod command_filter;
 mod flagged_words_filter;
 mod general_field_filter;
 mod image_aspect_ratio_filter;

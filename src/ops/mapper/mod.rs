@@ -9,6 +9,7 @@ mod clean_email_mapper;
 mod clean_html_mapper;
 mod clean_ip_mapper;
 mod clean_links_mapper;
+mod command_mapper;
 mod expand_macro_mapper;
 mod extract_tables_from_html_mapper;
 mod fix_unicode_mapper;

@@ -1,0 +1,267 @@
+//! Rows that wait for services: their requests are gathered across batches into the fixed batches
+//! of each service, and served on its lanes.
+//!
+//! A batch of requests is closed when it is full, or when nothing can come before something is
+//! served; never by a clock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::RunError;
+use super::driver::{Lanes, Served};
+use super::stage::{Chain, Waiting};
+use crate::op::{Answer, Request, Service};
+use crate::record::ServiceRecord;
+use crate::sample::RowError;
+use crate::service::{Host, Lane, open};
+
+/// Gathers and serves. One for the passes of a phase.
+#[derive(Default)]
+pub struct Batcher {
+    services: Vec<Service>,
+    /// Which service each step asks.
+    of_step: BTreeMap<usize, usize>,
+    /// Lanes, each with its service.
+    lanes: Vec<(usize, Mutex<Box<dyn Lane>>)>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// What waits, by service and head.
+    queues: Vec<Vec<VecDeque<(Owner, Request)>>>,
+    waiting: BTreeMap<u64, Ticket>,
+    /// Lanes that serve.
+    busy: usize,
+    /// Batches are closed though they are not full.
+    flushing: bool,
+    closed: bool,
+    records: Vec<ServiceRecord>,
+}
+
+/// Whose a request is: the batch of rows, the row in it, which of its requests.
+#[derive(Clone, Copy)]
+struct Owner {
+    number: u64,
+    row: usize,
+    index: usize,
+}
+
+/// A batch of rows that waits, and what was answered so far.
+struct Ticket {
+    item: Waiting,
+    answers: Vec<Vec<Option<Result<Answer, RowError>>>>,
+    left: usize,
+}
+
+/// A batch of requests that is being served.
+struct Closed {
+    head: usize,
+    owners: Vec<Owner>,
+    requests: Vec<Request>,
+}
+
+impl Batcher {
+    /// Starts the services that the steps of `chain` ask.
+    ///
+    /// # Errors
+    /// If one cannot be started.
+    pub fn open(chain: &Chain<'_>, host: &Host) -> Result<Self, RunError> {
+        let mut batcher = Self::default();
+        for (step, service) in chain.services() {
+            let known = batcher.services.iter().position(|known| known == service);
+            let number = known.unwrap_or(batcher.services.len());
+            batcher.of_step.insert(step, number);
+            if known.is_some() {
+                continue;
+            }
+            let opened = open(service, host)?;
+            let lanes = opened
+                .lanes
+                .into_iter()
+                .map(|lane| (number, Mutex::new(lane)));
+            batcher.lanes.extend(lanes);
+            batcher.services.push(service.clone());
+            let state = batcher
+                .state
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner);
+            state.records.push(ServiceRecord {
+                service: opened.identity.service,
+                runs_on: opened.identity.runs_on,
+                ..ServiceRecord::default()
+            });
+            let heads = (0..service.heads()).map(|_| VecDeque::new());
+            state.queues.push(heads.collect());
+        }
+        Ok(batcher)
+    }
+
+    /// What the services did so far.
+    pub fn records(&self) -> Vec<ServiceRecord> {
+        self.lock().records.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next batch for a lane of `service`; `None` once nothing is served any more.
+    fn next(&self, service: usize) -> Option<Closed> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            let flushing = state.flushing;
+            let queues = state.queues.get_mut(service)?;
+            let batch = |head| self.services.get(service).map_or(1, |s| s.batch(head));
+            // The fullest first: what is nearest to a whole batch keeps the device busy.
+            let fullest = queues
+                .iter_mut()
+                .enumerate()
+                .filter(|(head, queue)| {
+                    queue.len() >= batch(*head) || (flushing && !queue.is_empty())
+                })
+                .max_by_key(|(_, queue)| queue.len());
+            if let Some((head, queue)) = fullest {
+                let count = batch(head).min(queue.len());
+                let (owners, requests) = queue.drain(..count).unzip();
+                state.busy += 1;
+                if let Some(record) = state.records.get_mut(service) {
+                    record.requests += count as u64;
+                    record.batches += 1;
+                    record.room += batch(head) as u64;
+                }
+                return Some(Closed {
+                    head,
+                    owners,
+                    requests,
+                });
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Hands answers to the rows that asked, and batches of rows that can go on back. Said while the
+    /// state is held: who hears it finds the lane free.
+    fn settle(
+        &self,
+        owners: &[Owner],
+        answers: Vec<Result<Answer, RowError>>,
+        back: &mut dyn FnMut(Served<Waiting, RunError>),
+    ) {
+        let mut state = self.lock();
+        state.busy -= 1;
+        for (owner, answer) in owners.iter().zip(answers) {
+            let Some(ticket) = state.waiting.get_mut(&owner.number) else {
+                continue;
+            };
+            let row = ticket.answers.get_mut(owner.row);
+            if let Some(slot) = row.and_then(|row| row.get_mut(owner.index)) {
+                *slot = Some(answer);
+                ticket.left -= 1;
+            }
+        }
+        let mut none = true;
+        for owner in owners {
+            let number = owner.number;
+            let is_done = |ticket: &Ticket| ticket.left == 0;
+            if state.waiting.get(&number).is_some_and(is_done)
+                && let Some(ticket) = state.waiting.remove(&number)
+            {
+                none = false;
+                back(Served::Ready(number, ticket.answered()));
+            }
+        }
+        if none {
+            back(Served::Part);
+        }
+    }
+}
+
+impl Ticket {
+    /// The rows with their answers; a row fails if one of its requests did.
+    fn answered(mut self) -> Waiting {
+        let answers = self.answers.into_iter().map(|row| {
+            let row = row.into_iter().map(|answer| {
+                answer.unwrap_or_else(|| Err(RowError::new("model_failed", "no answer came")))
+            });
+            row.collect()
+        });
+        self.item.batch.answer(answers.collect());
+        self.item
+    }
+}
+
+impl Lanes<Waiting, RunError> for Batcher {
+    fn count(&self) -> usize {
+        self.lanes.len()
+    }
+
+    fn enter(&self, number: u64, mut item: Waiting) {
+        let rows = item.batch.take_requests();
+        let mut state = self.lock();
+        state.flushing = false;
+        let mut answers = Vec::with_capacity(rows.len());
+        let mut left = 0;
+        for (row, (step, requests)) in rows.into_iter().enumerate() {
+            answers.push(requests.iter().map(|_| None).collect());
+            let service = self.of_step.get(&step).copied().unwrap_or(usize::MAX);
+            for (index, request) in requests.into_iter().enumerate() {
+                let queues = state.queues.get_mut(service);
+                if let Some(queue) = queues.and_then(|heads| heads.get_mut(request.head)) {
+                    left += 1;
+                    let owner = Owner { number, row, index };
+                    queue.push_back((owner, request));
+                }
+            }
+        }
+        let ticket = Ticket {
+            item,
+            answers,
+            left,
+        };
+        state.waiting.insert(number, ticket);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn serve(&self, lane: usize, back: &mut dyn FnMut(Served<Waiting, RunError>)) {
+        let Some((service, lane)) = self.lanes.get(lane) else {
+            return;
+        };
+        let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(closed) = self.next(*service) {
+            match lane.serve(closed.head, &closed.requests) {
+                Ok(answers) => self.settle(&closed.owners, answers, back),
+                Err(error) => {
+                    self.lock().busy -= 1;
+                    back(Served::Failed(error.into()));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn flush(&self) {
+        let mut state = self.lock();
+        if state.busy == 0 && !state.waiting.is_empty() {
+            state.flushing = true;
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+
+    fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.waiting.clear();
+        drop(state);
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,452 @@
+//! A model in worker processes: one a device, two batches on their way to each, so that one is
+//! written while the other is computed.
+//!
+//! Tensors go through a file in memory that both sides map; it has no name, so that nothing is
+//! left of it however djr ends. A worker that dies, falls silent or talks nonsense is started
+//! again and given the same batch; if that happens again, the batch is halved until the request
+//! that does it is alone, and that request's row fails.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::process::Fault;
+use super::python::{Device, Python, Refusal};
+use super::{Host, Identity, Lane, Opened, ServiceError};
+use crate::op::{Answer, Head, ModelService, Request};
+use crate::sample::RowError;
+
+/// Slots of a device.
+const SLOTS: usize = 2;
+
+/// The most workers that compute on processors; each has a copy of the model.
+const MOST_ON_CPU: usize = 4;
+
+/// How long a model may take to load, or a batch to be computed.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// How often in a row a worker may fail before the run ends.
+const RESTARTS: usize = 20;
+
+/// Where tensors begin.
+const ALIGN: usize = 64;
+
+/// A model that is loaded.
+pub struct Model;
+
+impl Model {
+    /// Starts a worker on each device and has it load the model.
+    ///
+    /// # Errors
+    /// If no Python has what a worker needs, a device is not there, or the model does not load.
+    pub fn open(service: &ModelService, host: &Host) -> Result<Opened, ServiceError> {
+        let error = |message: String, hint: Option<&str>| ServiceError {
+            service: service.model.clone(),
+            message,
+            hint: hint.map(str::to_owned),
+        };
+        let first = Python::start(&service.model, host)?;
+        let devices = choose(&first.hello.devices, host).map_err(|message| {
+            error(
+                message,
+                Some("name devices as torch does, e.g. --devices cuda:0,cuda:1"),
+            )
+        })?;
+        let hello = first.hello.clone();
+        let titles: Vec<&str> = devices.iter().map(|device| device.title.as_str()).collect();
+        let identity = Identity {
+            service: service.model.clone(),
+            runs_on: format!(
+                "{}, torch {}, transformers {}",
+                titles.first().unwrap_or(&""),
+                hello.torch,
+                hello.transformers
+            ),
+        };
+        let layout = Arc::new(Layout::of(service));
+        let mut first = Some(first);
+        let mut lanes: Vec<Box<dyn Lane>> = Vec::new();
+        for device in devices {
+            let memory =
+                Arc::new(shared_file(layout.slot * SLOTS).map_err(|e| {
+                    error(format!("no memory to share with the worker: {e}"), None)
+                })?);
+            let mut worker = Worker {
+                python: first.take(),
+                path: host.pythons.clone(),
+                load: load_message(service, &layout, &device, &memory),
+                restarts: 0,
+                name: service.model.clone(),
+            };
+            worker.load().map_err(|no| match no {
+                Refusal::Fault(fault) => error(fault.words(), None),
+                Refusal::No(code, message) if code == "oom" => error(
+                    format!("not enough memory on {}: {message}", device.title),
+                    Some(SMALLER),
+                ),
+                Refusal::No(_, message) => error(message, None),
+            })?;
+            let worker = Arc::new(Mutex::new(worker));
+            for slot in 0..SLOTS {
+                lanes.push(Box::new(DeviceLane {
+                    worker: Arc::clone(&worker),
+                    memory: Arc::clone(&memory),
+                    layout: Arc::clone(&layout),
+                    slot,
+                    sequence: 0,
+                }));
+            }
+        }
+        Ok(Opened { lanes, identity })
+    }
+}
+
+const SMALLER: &str = "set a smaller model_batch in the recipe (it is part of the plan, so it is \
+                       never changed behind your back), or free the device";
+
+/// The devices to use: those asked for, else all of the kind of the first, and as many workers on
+/// processors as may compute.
+fn choose(there: &[Device], host: &Host) -> Result<Vec<Device>, String> {
+    let mut chosen: Vec<Device> = Vec::new();
+    if host.devices.is_empty() {
+        let best = there.first().ok_or("the worker has no device")?;
+        let kind = |device: &Device| device.name.split(':').next().map(str::to_owned);
+        let same = there.iter().filter(|device| kind(device) == kind(best));
+        chosen.extend(same.cloned());
+    }
+    for asked in &host.devices {
+        let found = there.iter().find(|device| device.name == *asked);
+        let names: Vec<&str> = there.iter().map(|device| device.name.as_str()).collect();
+        let found = found
+            .ok_or_else(|| format!("there is no device {asked}; there are {}", names.join(", ")))?;
+        chosen.push(found.clone());
+    }
+    if let [only] = chosen.as_slice()
+        && only.name == "cpu"
+    {
+        let workers = host.threads.clamp(1, MOST_ON_CPU);
+        chosen = vec![only.clone(); workers];
+    }
+    Ok(chosen)
+}
+
+/// Where the tensors of each head lie in a slot.
+struct Layout {
+    slot: usize,
+    heads: Vec<HeadLayout>,
+}
+
+struct HeadLayout {
+    head: Head,
+    inputs: Vec<usize>,
+    output: usize,
+}
+
+impl Layout {
+    fn of(service: &ModelService) -> Self {
+        let mut end = 0;
+        let mut take = |bytes: usize| {
+            let start = end;
+            end = (end + bytes).next_multiple_of(ALIGN);
+            start
+        };
+        let heads = service
+            .heads
+            .iter()
+            .map(|head| HeadLayout {
+                inputs: head
+                    .inputs
+                    .iter()
+                    .map(|tensor| take(tensor.bytes() * head.batch))
+                    .collect(),
+                output: take(head.floats() * 4 * head.batch),
+                head: head.clone(),
+            })
+            .collect();
+        Self {
+            slot: end.max(ALIGN),
+            heads,
+        }
+    }
+}
+
+/// A file of so many bytes in memory, without a name.
+fn shared_file(bytes: usize) -> io::Result<File> {
+    let shared = Path::new("/dev/shm");
+    let file = if shared.is_dir() {
+        tempfile::tempfile_in(shared)
+    } else {
+        tempfile::tempfile()
+    }?;
+    file.set_len(bytes as u64)?;
+    Ok(file)
+}
+
+fn load_message(service: &ModelService, layout: &Layout, device: &Device, memory: &File) -> Value {
+    let heads = layout.heads.iter().map(|place| {
+        let inputs = place.head.inputs.iter().zip(&place.inputs);
+        let inputs = inputs.map(|(tensor, offset)| {
+            json!({
+                "name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "offset": offset,
+            })
+        });
+        let output = place.head.output.as_ref();
+        let output = output.map(|shape| json!({"shape": shape, "offset": place.output}));
+        json!({
+            "name": place.head.name,
+            "batch": place.head.batch,
+            "inputs": inputs.collect::<Vec<_>>(),
+            "output": output,
+        })
+    });
+    json!({
+        "op": "load",
+        "model": 0,
+        "dir": service.dir.to_string_lossy(),
+        "class": service.class,
+        "dtype": service.dtype,
+        "device": device.name,
+        "threads": 1,
+        "shm": format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd()),
+        "bytes": layout.slot * SLOTS,
+        "slots": SLOTS,
+        "slot_bytes": layout.slot,
+        "heads": heads.collect::<Vec<_>>(),
+        "options": service.options,
+    })
+}
+
+/// A worker process, started again when it dies.
+struct Worker {
+    python: Option<Python>,
+    path: Vec<std::path::PathBuf>,
+    load: Value,
+    restarts: usize,
+    name: String,
+}
+
+impl Worker {
+    /// Starts the process if there is none, and has it load the model.
+    fn load(&mut self) -> Result<(), Refusal> {
+        let mut python = match self.python.take() {
+            Some(python) => python,
+            None => {
+                let mut why = String::new();
+                let started = self
+                    .path
+                    .iter()
+                    .find_map(|path| Python::start_one(path).map_err(|said| why = said).ok());
+                started.ok_or(Refusal::Fault(Fault::Died(why)))?
+            }
+        };
+        // Only the interpreter that was found first is ever started again.
+        self.path = vec![python.path().to_owned()];
+        python.ask(&self.load, PATIENCE)?;
+        self.python = Some(python);
+        Ok(())
+    }
+
+    /// Has the batch in `slot` computed.
+    fn run(&mut self, message: &Value) -> Result<Value, Refusal> {
+        if self.python.is_none() {
+            self.load()?;
+        }
+        let Some(python) = &mut self.python else {
+            return Err(Refusal::Fault(Fault::Died(String::new())));
+        };
+        let reply = python.ask(message, PATIENCE);
+        let reply = reply.and_then(|reply| {
+            if reply.get("seq") == message.get("seq") {
+                Ok(reply)
+            } else {
+                let text = reply.to_string().chars().take(80).collect();
+                Err(Refusal::Fault(Fault::Garbage(text)))
+            }
+        });
+        if matches!(reply, Err(Refusal::Fault(_))) {
+            self.python = None;
+        }
+        reply
+    }
+
+    /// The error that ends the run if the worker was started too often.
+    fn restarted(&mut self, fault: &Fault) -> Result<(), ServiceError> {
+        self.restarts += 1;
+        if self.restarts <= RESTARTS {
+            return Ok(());
+        }
+        Err(ServiceError {
+            service: self.name.clone(),
+            message: format!(
+                "the worker failed {} times in a row; the last time {}",
+                self.restarts,
+                fault.words()
+            ),
+            hint: None,
+        })
+    }
+}
+
+/// One slot of a device.
+struct DeviceLane {
+    worker: Arc<Mutex<Worker>>,
+    memory: Arc<File>,
+    layout: Arc<Layout>,
+    slot: usize,
+    sequence: u64,
+}
+
+/// What became of a batch.
+enum Computed {
+    Answers(Vec<Answer>),
+    /// The batch as a whole failed.
+    Failed(String),
+}
+
+impl Lane for DeviceLane {
+    fn serve(
+        &mut self,
+        head: usize,
+        requests: &[Request],
+    ) -> Result<Vec<Result<Answer, RowError>>, ServiceError> {
+        match self.compute(head, requests)? {
+            Computed::Answers(answers) => Ok(answers.into_iter().map(Ok).collect()),
+            Computed::Failed(message) => match requests {
+                [_] => Ok(vec![Err(RowError::new("model_failed", message))]),
+                _ => {
+                    let (left, right) = requests.split_at(requests.len() / 2);
+                    let mut answers = self.serve(head, left)?;
+                    answers.extend(self.serve(head, right)?);
+                    Ok(answers)
+                }
+            },
+        }
+    }
+}
+
+impl DeviceLane {
+    /// The answers of one batch, after a second try if the worker failed.
+    fn compute(&mut self, head: usize, requests: &[Request]) -> Result<Computed, ServiceError> {
+        let layout = Arc::clone(&self.layout);
+        let worker = Arc::clone(&self.worker);
+        let name = || {
+            worker
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .name
+                .clone()
+        };
+        let broken = |message: String| ServiceError {
+            service: name(),
+            message,
+            hint: None,
+        };
+        let place = layout
+            .heads
+            .get(head)
+            .ok_or_else(|| broken("no such head".into()))?;
+        self.write(place, requests)
+            .map_err(|e| broken(e.to_string()))?;
+        self.sequence += 1;
+        let message = json!({
+            "op": "run", "model": 0, "head": place.head.name, "slot": self.slot,
+            "count": requests.len(), "seq": self.sequence * 2 + self.slot as u64,
+        });
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tried = worker.run(&message);
+        if let Err(Refusal::Fault(fault)) = &tried {
+            worker.restarted(fault)?;
+            tried = worker.run(&message);
+        }
+        let reply = match tried {
+            Ok(reply) => {
+                worker.restarts = 0;
+                reply
+            }
+            Err(Refusal::Fault(fault)) => {
+                worker.restarted(&fault)?;
+                return Ok(Computed::Failed(fault.words()));
+            }
+            Err(Refusal::No(code, message)) if code == "oom" => {
+                return Err(ServiceError {
+                    service: worker.name.clone(),
+                    message: format!(
+                        "not enough memory for a batch of {}: {message}",
+                        place.head.batch
+                    ),
+                    hint: Some(SMALLER.to_owned()),
+                });
+            }
+            Err(Refusal::No(_, message)) => return Ok(Computed::Failed(message)),
+        };
+        drop(worker);
+        let answers = match &place.head.output {
+            Some(_) => self
+                .read(place, requests.len())
+                .map_err(|e| broken(e.to_string()))?,
+            None => texts(&reply, requests.len()),
+        };
+        if answers.len() != requests.len() {
+            return Ok(Computed::Failed(format!(
+                "the worker answered {} of {} requests",
+                answers.len(),
+                requests.len()
+            )));
+        }
+        Ok(Computed::Answers(answers))
+    }
+
+    /// Writes requests into the slot, zeros behind them.
+    fn write(&self, place: &HeadLayout, requests: &[Request]) -> io::Result<()> {
+        let base = self.layout.slot * self.slot;
+        let mut start = 0;
+        for (tensor, offset) in place.head.inputs.iter().zip(&place.inputs) {
+            let size = tensor.bytes();
+            let mut batch = Vec::with_capacity(size * place.head.batch);
+            for request in requests {
+                let bytes = request.bytes.get(start..start + size);
+                let bytes = bytes.ok_or_else(|| io::Error::other("a request is too short"))?;
+                batch.extend_from_slice(bytes);
+            }
+            batch.resize(size * place.head.batch, 0);
+            self.memory.write_all_at(&batch, (base + offset) as u64)?;
+            start += size;
+        }
+        Ok(())
+    }
+
+    /// The outputs of the first `count` requests.
+    fn read(&self, place: &HeadLayout, count: usize) -> io::Result<Vec<Answer>> {
+        let floats = place.head.floats();
+        let mut bytes = vec![0; count * floats * 4];
+        let base = self.layout.slot * self.slot;
+        self.memory
+            .read_exact_at(&mut bytes, (base + place.output) as u64)?;
+        let numbers: Vec<f32> = bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|number| f32::from_le_bytes(*number))
+            .collect();
+        let answers = numbers.chunks(floats.max(1));
+        Ok(answers
+            .map(|numbers| Answer::Floats(numbers.to_vec()))
+            .collect())
+    }
+}
+
+fn texts(reply: &Value, count: usize) -> Vec<Answer> {
+    let texts = reply.get("texts").and_then(Value::as_array);
+    let texts = texts
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .take(count);
+    texts.map(|text| Answer::Text(text.to_owned())).collect()
+}

@@ -1,0 +1,157 @@
+//! Programs that read a line of JSON and write one for it.
+
+use std::io::{self, BufRead};
+use std::process::Command;
+use std::time::Duration;
+
+use super::process::{Fault, Process};
+use super::{Host, Identity, Lane, Opened, ServiceError};
+use crate::op::{Answer, ProgramService, Request};
+use crate::sample::RowError;
+
+/// The longest line of an answer.
+const LONGEST: u64 = 256 << 20;
+
+/// How often in a row a program may fail before the run ends.
+const RESTARTS: usize = 20;
+
+/// A program that can be asked.
+pub struct Program {
+    service: ProgramService,
+    working_dir: std::path::PathBuf,
+    process: Option<Process>,
+    restarts: usize,
+}
+
+impl Program {
+    /// Its lanes, one a process; each starts its process when it is first asked.
+    #[must_use]
+    pub fn open(service: &ProgramService, host: &Host) -> Opened {
+        let lane = || -> Box<dyn Lane> {
+            Box::new(Self {
+                service: service.clone(),
+                working_dir: host.working_dir.clone(),
+                process: None,
+                restarts: 0,
+            })
+        };
+        Opened {
+            lanes: (0..service.processes.max(1)).map(|_| lane()).collect(),
+            identity: Identity {
+                service: service.shown.clone(),
+                runs_on: "this machine".to_owned(),
+            },
+        }
+    }
+
+    /// Starts the program.
+    fn start(&self) -> Result<Process, ServiceError> {
+        let none = || self.error("no program is named".to_owned(), None);
+        let (program, arguments) = self.service.command.split_first().ok_or_else(none)?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        if !self.working_dir.as_os_str().is_empty() {
+            command.current_dir(&self.working_dir);
+        }
+        Process::start(&mut command, read_line).map_err(|error| {
+            self.error(
+                format!("{program}: {error}"),
+                Some("name a program that exists, by its path or as found in PATH"),
+            )
+        })
+    }
+
+    fn error(&self, message: String, hint: Option<&str>) -> ServiceError {
+        ServiceError {
+            service: self.service.shown.clone(),
+            message,
+            hint: hint.map(str::to_owned),
+        }
+    }
+
+    /// Sends all requests and reads as many lines. A program that fails is not spoken to again.
+    fn converse(
+        &mut self,
+        requests: &[Request],
+    ) -> Result<Result<Vec<Answer>, Fault>, ServiceError> {
+        let limit = Duration::from_secs(self.service.timeout_s.max(1));
+        let mut process = match self.process.take() {
+            Some(process) => process,
+            None => self.start()?,
+        };
+        let answers = (|| {
+            let mut lines = Vec::new();
+            for request in requests {
+                lines.extend_from_slice(&request.bytes);
+                lines.push(b'\n');
+            }
+            process.send(&lines)?;
+            let mut answers = Vec::with_capacity(requests.len());
+            for _ in requests {
+                let line = process.receive(limit)?;
+                let text = String::from_utf8(line)
+                    .map_err(|_| Fault::Garbage("a line that is not UTF-8".to_owned()))?;
+                answers.push(Answer::Text(text));
+            }
+            if process.has_more() {
+                return Err(Fault::Garbage("more lines than it was sent".to_owned()));
+            }
+            Ok(answers)
+        })();
+        if answers.is_ok() {
+            self.process = Some(process);
+        }
+        Ok(answers)
+    }
+}
+
+impl Lane for Program {
+    fn serve(
+        &mut self,
+        head: usize,
+        requests: &[Request],
+    ) -> Result<Vec<Result<Answer, RowError>>, ServiceError> {
+        let fault = match self.converse(requests)? {
+            Ok(answers) => {
+                self.restarts = 0;
+                return Ok(answers.into_iter().map(Ok).collect());
+            }
+            Err(fault) => fault,
+        };
+        self.restarts += 1;
+        if self.restarts > RESTARTS {
+            return Err(self.error(
+                format!(
+                    "it failed {} times in a row; the last time {}",
+                    self.restarts,
+                    fault.words()
+                ),
+                Some("try it by hand: it must write one line for each line it reads, and flush"),
+            ));
+        }
+        if requests.len() == 1 {
+            return Ok(vec![Err(RowError::new("program_failed", fault.words()))]);
+        }
+        let (left, right) = requests.split_at(requests.len() / 2);
+        let mut answers = self.serve(head, left)?;
+        answers.extend(self.serve(head, right)?);
+        Ok(answers)
+    }
+}
+
+/// The next line without its break; `None` at the end.
+fn read_line(from: &mut dyn BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let mut from = io::Read::take(from, LONGEST);
+    if from.read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.last() != Some(&b'\n') {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the last line has no end",
+        ));
+    }
+    line.pop();
+    Ok(Some(line))
+}

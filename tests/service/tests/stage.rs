@@ -1,0 +1,298 @@
+//! Runs that ask a model: the same bytes for any threads and batches, however workers fail, and
+//! after any kill; refused before a row is read where nobody can answer.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Rows, some of which no request is made for, some dropped before, some with the stat.
+const ROWS: usize = 1500;
+
+/// The sum of the bytes of the word that a worker may be told to die of: `poison`.
+fn poison() -> u64 {
+    "poison".bytes().map(u64::from).sum()
+}
+
+fn write_rows(dir: &Path, poisoned: bool) {
+    let mut rows = String::new();
+    for n in 0..ROWS {
+        let words = match n % 5 {
+            0 => String::new(),
+            k => vec![format!("w{}", n * 7919 % 1000); k].join(" "),
+        };
+        let words = if poisoned && n == 700 {
+            "poison"
+        } else {
+            &words
+        };
+        let stats = if n % 50 == 3 {
+            r#", "__dj__stats__": {"sum": 1.5}"#
+        } else {
+            ""
+        };
+        writeln!(rows, r#"{{"id": {n}, "text": "{words}"{stats}}}"#).unwrap();
+    }
+    fs::write(dir.join("rows.jsonl"), rows).unwrap();
+}
+
+fn recipe(dir: &Path, batch: usize, steps: &str) {
+    let text = format!(
+        "dataset_path: rows.jsonl\nexport_path: out.jsonl\nmodel_batch: {batch}\n\
+         process:\n  - text_length_filter: {{min_len: 0, max_len: 18}}\n{steps}\
+         \n  - words_num_filter: {{min_num: 0}}\n"
+    );
+    fs::write(dir.join("r.yaml"), text).unwrap();
+}
+
+const SUM: &str = "  - sum_filter: {min_sum: 200}";
+
+fn command(dir: &Path, orders: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_djr_sum"));
+    command
+        .args([
+            "run",
+            "r.yaml",
+            "-q",
+            "--python",
+            env!("CARGO_BIN_EXE_fake_worker"),
+        ])
+        .args(args)
+        .env("FAKE_WORKER", orders)
+        .current_dir(dir)
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(dir: &Path, orders: &str, args: &[&str]) -> Output {
+    command(dir, orders, args).output().unwrap()
+}
+
+/// What a run left, but for its manifest; the output, ledger and stats unpacked.
+fn left(dir: &Path) -> BTreeMap<&'static str, Vec<u8>> {
+    let unpacked = |name: &str| zstd::decode_all(&fs::read(dir.join(name)).unwrap()[..]).unwrap();
+    let set_aside = fs::read(dir.join("out.jsonl.djr/quarantine.jsonl")).unwrap_or_default();
+    BTreeMap::from([
+        ("rows", fs::read(dir.join("out.jsonl")).unwrap()),
+        ("ledger", unpacked("out.jsonl.djr/ledger.jsonl.zst")),
+        ("stats", unpacked("out.jsonl.djr/stats.jsonl.zst")),
+        ("quarantine", set_aside),
+    ])
+}
+
+fn manifest(dir: &Path) -> Value {
+    serde_json::from_slice(&fs::read(dir.join("out.jsonl.djr/manifest.json")).unwrap()).unwrap()
+}
+
+/// What is there without any model: the same sums, in plain Rust.
+fn expected_rows() -> Vec<u64> {
+    (0..ROWS as u64)
+        .filter(|n| {
+            let word = format!("w{}", n * 7919 % 1000);
+            let count = n % 5;
+            let length = (word.len() as u64 + 1) * count;
+            let sum: u64 = word.bytes().map(u64::from).sum::<u64>() * count;
+            length.saturating_sub(1) <= 18 && sum >= 200 && n % 50 != 3
+        })
+        .collect()
+}
+
+#[test]
+fn answers_do_not_depend_on_threads_or_batches_or_failing_workers() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write_rows(dir, false);
+    recipe(dir, 64, SUM);
+    let mut reference = None;
+    let ways = [
+        ("1", "512", ""),
+        ("2", "7", ""),
+        ("8", "1", ""),
+        ("2", "64", "die-at=3"),
+        ("2", "64", "garbage-at=2"),
+        ("1", "33", "wrong-at=4"),
+    ];
+    for (threads, batch_rows, orders) in ways {
+        let args = ["--threads", threads, "--batch-rows", batch_rows];
+        let ran = run(dir, orders, &args);
+        assert!(
+            ran.status.success(),
+            "{ways:?} {}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        let now = left(dir);
+        if reference.is_none() {
+            let rows = String::from_utf8(now["rows"].clone()).unwrap();
+            let ids: Vec<u64> = rows
+                .lines()
+                .map(|line| {
+                    serde_json::from_str::<Value>(line).unwrap()["id"]
+                        .as_u64()
+                        .unwrap()
+                })
+                .collect();
+            assert_eq!(ids, expected_rows());
+            let service = &manifest(dir)["services"][0];
+            assert_eq!(
+                service["runs_on"],
+                "Fake 0, torch 0.fake, transformers 0.fake"
+            );
+            let (asked, room) = (&service["requests"], &service["room"]);
+            let fill = asked.as_f64().unwrap() / room.as_f64().unwrap();
+            assert!(fill > 0.9, "batches are full: {service}");
+        }
+        assert!(
+            *reference.get_or_insert(now.clone()) == now,
+            "{threads} {batch_rows} {orders}"
+        );
+    }
+    // Another batch of the model is another plan, and the same answer of this model.
+    for batch in [1, 7, 5000] {
+        recipe(dir, batch, SUM);
+        let ran = run(dir, "", &["--threads", "2"]);
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        assert!(reference.as_ref() == Some(&left(dir)), "batch {batch}");
+    }
+}
+
+#[test]
+fn a_row_that_kills_the_worker_is_set_aside_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write_rows(dir, true);
+    recipe(dir, 64, SUM);
+    let ran = run(dir, &format!("die-on={}", poison()), &[]);
+    assert_eq!(
+        ran.status.code(),
+        Some(1),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    let now = left(dir);
+    let set_aside = String::from_utf8(now["quarantine"].clone()).unwrap();
+    assert_eq!(set_aside.lines().count(), 1);
+    let record: Value = serde_json::from_str(&set_aside).unwrap();
+    assert_eq!(
+        (&record["code"], &record["line"]),
+        (&"model_failed".into(), &701.into())
+    );
+    let message = record["message"].as_str().unwrap();
+    assert!(message.contains("the fake worker dies of"), "{message}");
+    let expected = expected_rows().iter().filter(|n| **n != 700).count();
+    assert_eq!(now["rows"].split(|b| *b == b'\n').count() - 1, expected);
+}
+
+#[test]
+fn a_run_that_nobody_can_answer_is_refused_before_a_row_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write_rows(dir, false);
+    let refused = |orders: &str, steps: &str, args: &[&str], words: &[&str]| {
+        recipe(dir, 64, steps);
+        let ran = run(dir, orders, args);
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(3), "{said}");
+        for word in words {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        assert!(!dir.join("out.jsonl").exists());
+    };
+    refused(
+        "no-torch",
+        SUM,
+        &[],
+        &["No module named 'torch'", "--python"],
+    );
+    refused(
+        "oom",
+        SUM,
+        &[],
+        &["not enough memory for a batch of 64", "model_batch"],
+    );
+    refused(
+        "",
+        "  - sum_filter: {class: Other}",
+        &[],
+        &["no such class"],
+    );
+    refused(
+        "",
+        SUM,
+        &["--devices", "cuda:7"],
+        &["cuda:7", "fake:0, fake:1"],
+    );
+    recipe(dir, 64, SUM);
+    let mut nobody = Command::new(env!("CARGO_BIN_EXE_djr_sum"));
+    nobody
+        .args(["run", "r.yaml", "--python", "/nonexistent/python"])
+        .current_dir(dir);
+    let said = String::from_utf8_lossy(&nobody.output().unwrap().stderr).into_owned();
+    assert!(
+        said.contains("no Python with torch and transformers: /nonexistent/python"),
+        "{said}"
+    );
+}
+
+#[test]
+fn kills_of_djr_and_its_worker_change_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    write_rows(dir, false);
+    recipe(dir, 16, SUM);
+    assert!(run(dir, "", &[]).status.success());
+    let reference = left(dir);
+    let mut killed = 0;
+    for delay in [3, 11, 19, 27, 35, 50] {
+        for name in ["out.jsonl", "out.jsonl.djr"] {
+            let path = dir.join(name);
+            if path.is_dir() {
+                fs::remove_dir_all(path).unwrap();
+            } else if path.exists() {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        let slow = ["--checkpoint-every", "0", "--batch-rows", "8"];
+        let mut child = command(dir, "", &slow)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        killed += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let resumed = run(dir, "die-at=2", &["--resume", "--batch-rows", "8"]);
+        let said = String::from_utf8_lossy(&resumed.stderr);
+        assert!(resumed.status.success(), "{said}");
+        assert!(left(dir) == reference, "after a kill at {delay} ms");
+    }
+    assert!(killed > 0, "no run was alive to be killed");
+}
+
+#[test]
+fn a_run_over_no_rows_leaves_a_ledger_that_unpacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::write(dir.join("rows.jsonl"), "\n").unwrap();
+    recipe(dir, 64, SUM);
+    let ran = run(dir, "", &[]);
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    assert!(left(dir).values().all(Vec::is_empty));
+}
