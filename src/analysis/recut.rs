@@ -487,7 +487,7 @@ fn outputs(
             // What goes to the main output of the recipe goes here, in its way.
             let main = stored
                 .into_iter()
-                .find(|spec| spec.format.holds_rows && spec.sample.is_none());
+                .find(|spec| spec.format.holds_rows && spec.is_whole());
             let format = recipe::check_named(Path::new(""), path).unwrap_or(OutputFormat::ROWS);
             Ok(vec![match main {
                 Some(spec) => OutputSpec {

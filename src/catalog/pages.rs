@@ -39,10 +39,9 @@ pub fn operators_markdown() -> String {
          | parameter | type | meaning |\n|---|---|---|\n",
     );
     for base in BASE_KEYS.iter().filter(|base| base.used) {
-        let whose = if base.filters_only {
-            " Filters only."
-        } else {
-            ""
+        let whose = match base.family {
+            None => String::new(),
+            Some(family) => format!(" Of {family}s only."),
         };
         row(
             &mut out,
@@ -64,6 +63,7 @@ pub fn operators_markdown() -> String {
         meaningless.join(", ")
     );
     out.push_str(FROM_DATA);
+    out.push_str(CHOICES);
     out.push_str(FUSED_PAGE);
     for def in &ops {
         out.push('\n');
@@ -87,6 +87,33 @@ pub fn operators_markdown() -> String {
     }
     out
 }
+
+/// What is said of duplicates.
+const CHOICES: &str = "
+## Which duplicate stays
+
+Data-Juicer keeps the first of rows that are the same, and so does djr. `keep`, `merge` and
+`report_clusters` of a deduplicator are djr's own; with one of them it decides once all rows are known,
+and the rows that stay keep their order.
+
+- `keep: longest` keeps the row whose text has the most characters, `keep: {max: NAME}` and
+  `keep: {min: NAME}` the one with the greatest or least number in the stat of an earlier step, or else
+  in a field of the row (dots descend). Numbers are read as selectors read
+  them: texts as Python's `float` does, of lists the mean. A row without a number loses against one that has
+  one; of equal rows the first stays. Where no row has a number, the run fails and says so.
+- `merge: {FIELD: list}` gives the row that stays the values of all rows of its cluster, in input
+  order, each once, those of lists one by one; `sum` the sum of their numbers; `first`, if it has
+  none or null, the first value of the others. Stats are not measured again. The text and the images
+  cannot be merged.
+- `report_clusters: true` writes `clusters.jsonl.zst` into the run's directory: for each row that stays
+  and has duplicates `{\"step\", \"by\", \"kept\", \"duplicates\"}`, each row by its `file`, `line`, `offset` and `id`,
+  as in the ledger.
+
+```yaml
+- image_deduplicator: {threshold: 6, keep: {max: image_width}, merge: {captions: list}}
+- document_minhash_deduplicator: {verify: exact, keep: longest, report_clusters: true}
+```
+";
 
 /// What bounds and `keep` may say of the data.
 const FROM_DATA: &str = "

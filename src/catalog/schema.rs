@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::pages;
-use crate::op::{self, DataLimit, Family, Keep, OpDef};
+use crate::op::{self, DataLimit, Family, Keep, Merge, OpDef};
 use crate::recipe::{BASE_KEYS, FUSED, FUSED_LIST, KEYS, Kind, Role, output_keys};
 
 /// The JSON Schema (draft 2020-12) of a whole recipe.
@@ -88,7 +88,7 @@ fn process(steps: &Map<String, Value>, names: &[&str]) -> Value {
 /// The step that stands for several.
 fn fused() -> Value {
     let mut properties = Map::new();
-    for base in BASE_KEYS.iter().filter(|base| !base.filters_only) {
+    for base in BASE_KEYS.iter().filter(|base| base.family.is_none()) {
         let mut schema = nullable(kind_schema(base.kind));
         describe(&mut schema, "Accepted and without effect.");
         properties.insert(base.name.to_owned(), schema);
@@ -155,14 +155,17 @@ fn parameters(def: &OpDef, definitions: &mut Map<String, Value>) -> Value {
         }
     }
     for base in BASE_KEYS {
-        if (base.filters_only && def.family != Family::Filter) || properties.contains_key(base.name)
-        {
+        let foreign = base.family.is_some_and(|family| family != def.family);
+        if foreign || properties.contains_key(base.name) {
             continue;
         }
         let mut schema = nullable(kind_schema(base.kind));
         describe(&mut schema, base.doc);
-        if base.name == "keep" {
-            schema["pattern"] = Keep::PATTERN.into();
+        match (base.name, def.family) {
+            ("keep", Family::Deduplicator) => schema["anyOf"] = survivors(),
+            ("keep", _) => schema["pattern"] = Keep::PATTERN.into(),
+            ("merge", _) => schema["additionalProperties"] = json!({"enum": MERGES}),
+            _ => {}
         }
         properties.insert(base.name.to_owned(), schema);
     }
@@ -172,6 +175,22 @@ fn parameters(def: &OpDef, definitions: &mut Map<String, Value>) -> Value {
         "properties": properties,
         "additionalProperties": false,
     })
+}
+
+/// How a field is taken over.
+const MERGES: [&str; 3] = [Merge::List.word(), Merge::Sum.word(), Merge::First.word()];
+
+/// Which duplicate stays.
+fn survivors() -> Value {
+    let end = |name: &str| {
+        json!({
+            "type": "object",
+            "properties": {name: {"type": "string", "minLength": 1}},
+            "required": [name],
+            "additionalProperties": false,
+        })
+    };
+    json!([{"enum": ["first", "longest", null]}, end("max"), end("min")])
 }
 
 /// A bound that is a number may also be a place in the data; one that is a text, such as a size, is

@@ -7,7 +7,7 @@ use crate::exec::{self, StepProbe};
 use crate::io::format::OptionValue;
 use crate::op::{Asset, ImageNeed, OpKind, Service};
 use crate::plan::Plan;
-use crate::recipe::{Inputs, OutputSpec, Recipe, Step, Validation};
+use crate::recipe::{Inputs, Of, OutputSpec, Recipe, Split, Step, Validation};
 
 /// The plan as text, with what a probe of the first rows measured.
 #[must_use]
@@ -192,6 +192,17 @@ fn output_line(output: &OutputSpec) -> String {
     ];
     if output.validate != Validation::None {
         notes.push(format!("images checked: {}", output.validate));
+    }
+    if output.of != Of::Kept {
+        notes.push(format!("rows that are {}", output.of));
+    }
+    if let Some(condition) = &output.condition {
+        notes.push(format!("where {condition}"));
+    }
+    match &output.split {
+        Some(Split::Field(field)) => notes.push(format!("a file for each value of {field}")),
+        Some(Split::Input) => notes.push("a file for each input".to_owned()),
+        None => {}
     }
     if let Some(count) = output.sample {
         notes.push(format!(

@@ -229,7 +229,9 @@ fn counts(run: &PastRun) -> Kind {
         shown = Some(step.out);
     }
     for output in &run.manifest.outputs {
-        if output.candidates != output.written + output.refused + output.not_drawn {
+        if output.candidates
+            != output.written + output.refused + output.not_drawn + output.unmatched
+        {
             kind.differs(format!("the rows of {} do not add up", output.name));
         }
     }

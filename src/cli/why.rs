@@ -354,6 +354,7 @@ impl Answer<'_> {
             Some(READ) => format!("{fate} while it was read"),
             Some("outputs") => format!("{fate}: no output took it"),
             Some("sample") => format!("{fate}: no sample drew it"),
+            Some("where") => format!("{fate}: no output asks for it"),
             Some(by) => format!("{fate} by {}{by}", step.unwrap_or_default()),
             None => fate.to_owned(),
         };

@@ -55,6 +55,7 @@ pub fn probe(
         context: setup::image_context(recipe, &inputs, working_dir, need(&phase)),
         ujson: recipe.rounds_stats(),
         keep_frames: false,
+        keep_dropped: false,
         outputs: Vec::new(),
         keep_row_stats: false,
         keep_ledger: false,

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
+
 use super::driver::InFlight;
 use super::{RunError, RunOptions, write_error};
 use crate::io::Input;
@@ -129,4 +131,40 @@ pub fn suffixes(recipe: &Recipe, inputs: &[Input]) -> Option<(&'static str, Vec<
     let mut steps = recipe.steps.iter();
     steps.find(|step| step.spec.reads_suffix)?;
     Some((SUFFIX, inputs.iter().map(Input::suffix).collect()))
+}
+
+/// What the file of each input is called in an output that has one for each: the name of the file up
+/// to its first dot, with the number of the input where several have the same.
+#[must_use]
+pub fn input_names(inputs: &[Input]) -> Vec<String> {
+    let stem = |input: &Input| {
+        let name = input.name();
+        let file = Path::new(&name).file_name();
+        let file = file.map_or_else(|| name.clone(), |file| file.to_string_lossy().into_owned());
+        match file.split('.').next() {
+            Some(stem) if !stem.is_empty() => stem.to_owned(),
+            _ => file,
+        }
+    };
+    let stems: Vec<String> = inputs.iter().map(stem).collect();
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for stem in &stems {
+        *times.entry(stem).or_default() += 1;
+    }
+    let named = stems.iter().enumerate().map(|(number, stem)| {
+        if times.get(stem.as_str()).is_some_and(|times| *times > 1) {
+            format!("{stem}-{}", number + 1)
+        } else {
+            stem.clone()
+        }
+    });
+    let mut taken = HashSet::new();
+    let named = named.map(|mut name| {
+        // `a-1` may be the name of another one.
+        while !taken.insert(name.clone()) {
+            name.push('_');
+        }
+        name
+    });
+    named.collect()
 }

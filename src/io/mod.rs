@@ -9,6 +9,7 @@ pub mod lock;
 pub mod paths;
 pub mod produced;
 pub mod source;
+pub mod split;
 pub mod workspace;
 
 pub use atomic::PendingFile;

@@ -74,6 +74,12 @@ impl RunFiles {
         self.dir.join("stats.jsonl.zst")
     }
 
+    /// Rows that deduplicators found the same.
+    #[must_use]
+    pub fn clusters(&self) -> PathBuf {
+        self.dir.join("clusters.jsonl.zst")
+    }
+
     /// Rows that the step `op` changed or dropped, as Data-Juicer's tracer writes them.
     #[must_use]
     pub fn trace(&self, op: &str) -> PathBuf {
@@ -162,13 +168,17 @@ impl RunFiles {
     }
 }
 
-/// `name` without `{shard}`, `{shards}` and what joins them to it: `c-{shard:05}-of-{shards}.jsonl`
+/// `name` without `{shard}`, `{shards}`, `{value}` and what joins them to it: `c-{shard:05}-of-{shards}.jsonl`
 /// is `c.jsonl`.
 fn without_shard(name: &str) -> String {
     let mut out = String::new();
     let mut rest = name;
     let mut removed = false;
-    while let Some(start) = rest.find("{shard") {
+    let place = |rest: &str| {
+        let starts = ["{shard", "{value}"].into_iter();
+        starts.filter_map(|start| rest.find(start)).min()
+    };
+    while let Some(start) = place(rest) {
         let Some(length) = rest.get(start..).and_then(|part| part.find('}')) else {
             break;
         };
@@ -204,6 +214,8 @@ mod tests {
             ("o/c_{shard}.jsonl.zst", "o/c.jsonl.zst.djr"),
             ("o/{shard:05}.tar", "o/tar.djr"),
             ("o/{x}.jsonl", "o/{x}.jsonl.djr"),
+            ("o/{value}.jsonl", "o/jsonl.djr"),
+            ("o/c-{value}-{shard}.jsonl", "o/c.jsonl.djr"),
             ("o/.v.jsonl", "o/.v.jsonl.djr"),
         ] {
             assert_eq!(dir(output), Path::new(named));

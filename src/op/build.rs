@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::ModelSettings;
 use super::assets::Asset;
+use super::choice::Choice;
 use super::from_data::{DataBound, DataLimit, Keep};
 use crate::sample::FieldPath;
 
@@ -25,6 +26,8 @@ pub struct BaseParams {
     pub from_data: Vec<DataBound>,
     /// Filters: keep only the best of the rows that pass.
     pub keep: Option<Keep>,
+    /// Deduplicators: which of rows that are the same stays, and what it takes over.
+    pub choice: Choice,
     /// What random draws of this step start from: the recipe's `seed`, mixed with the operator's
     /// name and how many steps of that name stand before it.
     pub draw: u64,
@@ -46,10 +49,10 @@ impl BaseParams {
         Some(bound.limit)
     }
 
-    /// Whether a filter with these parameters must see every row before it can decide.
+    /// Whether a filter or deduplicator with these parameters must see every row before it can decide.
     #[must_use]
     pub fn sees_all_rows(&self) -> bool {
-        self.keep.is_some() || !self.from_data.is_empty()
+        self.keep.is_some() || !self.from_data.is_empty() || self.choice.sees_all_rows()
     }
 }
 
@@ -63,6 +66,7 @@ impl Default for BaseParams {
             reversed_range: false,
             from_data: Vec::new(),
             keep: None,
+            choice: Choice::default(),
             draw: 42,
         }
     }

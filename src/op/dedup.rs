@@ -19,7 +19,8 @@ pub trait BandDeduplicator: Send + Sync {
     /// How many keys each row yields.
     fn bands(&self) -> usize;
 
-    /// Appends exactly [`BandDeduplicator::bands`] keys of the row to `out`.
+    /// Appends exactly [`BandDeduplicator::bands`] keys of the row to `out`, and behind them its
+    /// sketch, if there is one.
     ///
     /// # Errors
     /// Whatever makes the row impossible to hash; it is quarantined (and `out` is discarded).
@@ -29,6 +30,17 @@ pub trait BandDeduplicator: Send + Sync {
     /// have the same key there; a row with 0 there is always kept.
     fn parted(&self) -> bool {
         false
+    }
+
+    /// Whether rows that bands join are held against each other before one goes for the other: then
+    /// each has a sketch behind its keys, of any length.
+    fn verifies(&self) -> bool {
+        false
+    }
+
+    /// Whether one of two rows with these sketches goes for the other.
+    fn alike(&self, a: &[u64], b: &[u64]) -> bool {
+        a == b
     }
 
     /// Joins rows one band at a time. `column` holds the keys of one band, one a row, in row

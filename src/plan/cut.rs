@@ -15,7 +15,8 @@ pub struct Phase {
     /// Near-deduplicators, selectors, filters whose bounds come from the data, and exact
     /// deduplicators behind one of them; may be empty. An exact deduplicator before an operator
     /// that makes several rows of one begins a group too, because the ordered step admits whole
-    /// rows only. A grouper ends its group: what comes behind sees other rows. A census is a group of
+    /// rows only. What makes other rows (a grouper, a deduplicator that
+    /// merges fields) ends its group: what comes behind sees those. A census is a group of
     /// its own, and the first step of the next phase: there it edits what it counted here.
     pub group: Range<usize>,
 }
@@ -55,7 +56,7 @@ pub fn phases(steps: &[Step]) -> Vec<Phase> {
             .position(|s| {
                 let joins = s.is_exchange() || s.spec.kind == OpKind::Exact;
                 let ends = merged || !joins || s.spec.kind == OpKind::Census;
-                merged = s.spec.kind == OpKind::Grouper;
+                merged = s.remakes_rows();
                 ends
             })
             .map_or(steps.len(), |i| exchange + i);
@@ -71,11 +72,11 @@ pub fn phases(steps: &[Step]) -> Vec<Phase> {
 }
 
 impl Phase {
-    /// The grouper that its group ends with, if it does.
+    /// The step that its group ends with and that makes other rows, if it does.
     #[must_use]
-    pub fn grouper<'s>(&self, steps: &'s [Step]) -> Option<&'s Step> {
+    pub fn remakes_rows<'s>(&self, steps: &'s [Step]) -> Option<&'s Step> {
         let last = steps.get(self.group.clone())?.last()?;
-        (last.spec.kind == OpKind::Grouper).then_some(last)
+        last.remakes_rows().then_some(last)
     }
 }
 
@@ -137,7 +138,7 @@ pub fn image_need(steps: &[Step], phase: &Phase, outputs: &[OutputSpec]) -> Imag
         .map(|s| s.spec.images);
     let of_outputs = outputs
         .iter()
-        .filter(|o| phase.group.is_empty() && o.sample.is_none())
+        .filter(|o| phase.group.is_empty() && !o.is_late())
         .map(|o| output_need(o.validate));
     of_steps.chain(of_outputs).max().unwrap_or_default()
 }

@@ -26,8 +26,8 @@ pub use inputs::find_inputs;
 pub use keys::{BASE_KEYS, BaseKey, KEYS, KeyDef, Kind, Role, parse_size};
 pub use load::load;
 pub use model::{
-    CompatStats, FormatVersion, Inputs, OnError, OutputSpec, QuarantineLimit, Recipe, RecipeSpec,
-    Sampler, Step, StepSpec, Target, Tracer,
+    CompatStats, FormatVersion, Inputs, Of, OnError, OutputSpec, QuarantineLimit, Recipe,
+    RecipeSpec, Sampler, Split, Step, StepSpec, Target, Tracer,
 };
 pub use nearest::nearest;
 pub use outputs::{

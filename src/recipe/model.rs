@@ -16,7 +16,7 @@ use crate::io::paths::PathStyle;
 use crate::io::source::{InputSpec, Reading};
 use crate::io::{Destination, GivenRows};
 use crate::note::Note;
-use crate::op::{BaseParams, Family, ModelSettings, OpDef, OpSpec, Operator};
+use crate::op::{BaseParams, Family, ModelSettings, OpDef, OpKind, OpSpec, Operator};
 use crate::sample::words;
 use crate::trainer::CheckedFor;
 
@@ -204,6 +204,35 @@ impl OutputSpec {
         self.options.files().chain(tokenizer)
     }
 
+    /// Whether it is written once all rows are known.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.sample.is_some() || self.of != Of::Kept
+    }
+
+    /// Whether it has every row that is kept, in their order, but for those that it refuses.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.is_late() && self.condition.is_none() && self.split.is_none()
+    }
+
+    /// Whether `file` may be one of those that it is split into; `target` is its path.
+    #[must_use]
+    pub fn may_write(&self, target: &Path, file: &Path) -> bool {
+        let name = |path: &Path| {
+            path.file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+        };
+        let (Some(own), Some(other)) = (name(target), name(file)) else {
+            return false;
+        };
+        let (before, after) = crate::io::split::around(&own);
+        let fits = other
+            .strip_prefix(before)
+            .is_some_and(|rest| rest.ends_with(after));
+        self.split.is_some() && target.parent() == file.parent() && fits
+    }
+
     /// Every row, in `format`, as a recipe that says no more would have it.
     #[must_use]
     pub fn new(format: OutputFormat, target: Target) -> Self {
@@ -213,6 +242,9 @@ impl OutputSpec {
             target,
             paths: keys.word("paths"),
             validate: format.check,
+            of: Of::Kept,
+            condition: None,
+            split: None,
             sample: None,
             seed: keys.seed(),
             sampler: Sampler::Uniform,
@@ -303,6 +335,12 @@ pub struct OutputSpec {
     pub paths: PathStyle,
     /// How far images are checked before a row is written.
     pub validate: Validation,
+    /// Which rows it takes.
+    pub of: Of,
+    /// A condition that they must meet.
+    pub condition: Option<String>,
+    /// What it is split by into several files.
+    pub split: Option<Split>,
     /// Write a random sample of this many rows instead of all.
     pub sample: Option<u64>,
     /// The seed of the sample.
@@ -323,6 +361,31 @@ pub struct OutputSpec {
     pub options: Options,
     /// 1-based line in the recipe; 0 for the default or the command line.
     pub line: usize,
+}
+
+words! {
+    /// Which rows an output takes.
+    Of {
+        /// Those that no operator dropped.
+        Kept = "kept",
+        /// Those that were dropped.
+        Dropped = "dropped",
+        /// Those that could not be processed.
+        Quarantined = "quarantined",
+        /// Of the dropped ones, those that went for another row.
+        Duplicates = "duplicates",
+        /// All that came to an end.
+        All = "all",
+    }
+}
+
+/// What an output is split by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Split {
+    /// The value of this field.
+    Field(String),
+    /// The input file that the row is from.
+    Input,
 }
 
 words! {
@@ -656,6 +719,12 @@ impl Step {
         self.spec.kind.is_exchange() || self.base.sees_all_rows()
     }
 
+    /// Whether it makes other rows of those that are left when it has decided.
+    #[must_use]
+    pub fn remakes_rows(&self) -> bool {
+        self.spec.kind == OpKind::Grouper || !self.base.choice.merge.is_empty()
+    }
+
     /// Its own parameters as the recipe writes them, defaults included.
     #[must_use]
     pub fn written_params(&self) -> Map<String, Value> {
@@ -666,6 +735,7 @@ impl Step {
         if let Some(keep) = &self.base.keep {
             params.insert("keep".into(), keep.to_string().into());
         }
+        params.extend(self.base.choice.written());
         params
     }
 

@@ -9,7 +9,7 @@ use rustix::fs::Access;
 use super::Validation;
 use super::inputs::locate;
 use super::keys::{Kind, bytes};
-use super::model::{Inputs, OutputSpec, Sampler, Target};
+use super::model::{Inputs, Of, OutputSpec, Sampler, Split, Target};
 use super::nearest::did_you_mean;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::io::Destination;
@@ -17,6 +17,7 @@ use crate::io::format::{
     self, FormatOption, Framing, ImageFiles, OptionKind, OptionValue, OutputFormat,
 };
 use crate::io::paths::PathStyle;
+use crate::op::RowCondition;
 use crate::trainer::{CheckedFor, Container, Template, Tokens, TrainerRef};
 
 /// One key of an output.
@@ -100,6 +101,26 @@ const COMMON_KEYS: &[OutputKey] = &[
         name: "shard_rows",
         kind: Kind::Positive,
         doc: "Cut the output into shards of this many rows.",
+    },
+    OutputKey {
+        name: "of",
+        kind: Kind::Word(Of::WORDS),
+        doc: "Which rows: `kept`, or `dropped`, `quarantined`, `duplicates` (dropped for another row) or `all`, each with what decided in its field `__dj__fate__`.",
+    },
+    OutputKey {
+        name: "where",
+        kind: Kind::Text,
+        doc: "Write only rows for which this condition holds, written in a small part of Python: comparisons, `and`, `or`, `not`, names of fields and stats, constants.",
+    },
+    OutputKey {
+        name: "split_by",
+        kind: Kind::Text,
+        doc: "Write a file for each value of this field; `{value}` in the name of the file says where the value goes.",
+    },
+    OutputKey {
+        name: "per_input",
+        kind: Kind::Bool,
+        doc: "Write a file for each input file, with its name for `{value}`.",
     },
     OutputKey {
         name: "image_files",
@@ -266,9 +287,14 @@ impl Defaults<'_> {
             .and_then(PathStyle::from_word)
             .unwrap_or(spec.paths);
         spec.sample = count("sample");
+        spec.of = text("of").and_then(Of::from_word).unwrap_or(spec.of);
+        if spec.of != Of::Kept {
+            // What has been decided about is not refused once more.
+            spec.validate = Validation::None;
+        }
         spec.validate = text("validate")
             .and_then(Validation::from_word)
-            .or(self.validate)
+            .or(self.validate.filter(|_| spec.of == Of::Kept))
             .unwrap_or(if spec.sample.is_some() {
                 Validation::Decode
             } else {
@@ -326,6 +352,42 @@ impl Defaults<'_> {
                         .hint("add `sample: N`"),
                 );
             }
+        }
+        if let Some(written) = text("where") {
+            spec.condition = Some(written.to_owned());
+            if let Err(problem) = RowCondition::parse(written) {
+                let what = format!("'where' of an output: {problem}");
+                let hint = "use and, or, not, comparisons, names of fields and stats, constants and lists only";
+                issues.push(Issue::new(place("where"), what).hint(hint));
+            }
+        }
+        let per_input = matches!(value("per_input"), Some(Value::Bool(true)));
+        spec.split = match text("split_by").filter(|field| !field.is_empty()) {
+            Some(field) if per_input => {
+                let what = format!("one file an input, and one for each value of '{field}'");
+                let hint = "leave split_by or per_input out";
+                issues.push(Issue::new(place("per_input"), what).hint(hint));
+                None
+            }
+            Some(field) => Some(Split::Field(field.to_owned())),
+            None => per_input.then_some(Split::Input),
+        };
+        if spec.split.is_some() && !spec.target.is_file() {
+            let key = if per_input { "per_input" } else { "split_by" };
+            let what = format!("{} is a stream, which is not split", spec.target);
+            issues.push(
+                Issue::new(place(key), what).hint(format!("write to a file, or leave {key} out")),
+            );
+        }
+        let narrowed = ["where", "of"]
+            .into_iter()
+            .find(|key| said.contains_key(key));
+        if let Some(key) = narrowed
+            && spec.sampler == Sampler::Python
+        {
+            let what =
+                format!("the python sampler draws from all rows that are kept, not by '{key}'");
+            issues.push(Issue::new(place("sampler"), what).hint("leave the sampler out"));
         }
         spec.checked = self.checked(format, &said, issues);
         for (key, formats) in keys.iter().filter(|(_, formats)| !formats.is_empty()) {
@@ -676,6 +738,14 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
         Inputs::Files(files) => files.iter().map(|file| identity(file)).collect(),
     };
     let mut seen: Vec<(Option<PathBuf>, usize)> = Vec::new();
+    if let Some((at, _)) = outputs.first()
+        && outputs.iter().all(|(_, spec)| spec.of != Of::Kept)
+    {
+        issues.push(
+            Issue::new(*at, "no output takes the rows that are kept")
+                .hint("add an output without `of`, such as `{path: clean.jsonl}`"),
+        );
+    }
     for (at, spec) in outputs {
         let identity = match &spec.target {
             Target::Stdout => None,
@@ -707,7 +777,9 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
             );
         }
         if let Some(path) = &identity
-            && inputs.contains(path)
+            && inputs
+                .iter()
+                .any(|input| input == path || spec.may_write(path, input))
         {
             issues.push(
                 Issue::new(

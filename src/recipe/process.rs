@@ -15,8 +15,8 @@ use super::schema::ParamSchema;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::note::{Code, Note};
 use crate::op::{
-    self, BaseParams, BuildContext, Built, DataBound, DataLimit, Family, Keep, ModelSettings,
-    OpDef, OpKind, OpSpec,
+    self, BaseParams, BuildContext, Built, DataBound, DataLimit, Family, Keep, Merge,
+    ModelSettings, OpDef, OpKind, OpSpec, Survivor,
 };
 
 /// What the recipe gives to every operator.
@@ -90,8 +90,8 @@ pub fn steps(
 }
 
 /// Parameters that a step does not take over from the one of its name before it: Data-Juicer gives
-/// the first two to every step before it looks at the others, and does not know the third.
-const NOT_TAKEN_OVER: [&str; 3] = ["text_key", "image_key", "keep"];
+/// the first two to every step before it looks at the others, and does not know the others.
+const NOT_TAKEN_OVER: [&str; 5] = ["text_key", "image_key", "keep", "merge", "report_clusters"];
 
 /// What the steps so far said of each operator, with the number of the step that said it.
 #[derive(Default)]
@@ -293,7 +293,11 @@ fn step(
         } else if let Some(key) = base_key(def, &entry.key) {
             match key.kind.fit(&entry.node) {
                 Ok(node) => {
-                    if key.name == "keep" {
+                    if key.family == Some(Family::Deduplicator) {
+                        if let Err(issue) = choose(&mut base, key.name, def, &node) {
+                            issues.push(issue);
+                        }
+                    } else if key.name == "keep" {
                         match keep(def, &node) {
                             Ok(keep) => base.keep = keep,
                             Err(issue) => issues.push(issue),
@@ -330,7 +334,9 @@ fn step(
     context.models = around.models;
     match def.build(params.clone(), &context) {
         Ok(Built { operator, spec }) => {
-            if let Some(wrong) = unmeasured(&spec, &base, entries, at) {
+            if let Some(wrong) = unmeasured(&spec, &base, entries, at)
+                .or_else(|| unchosen(&spec, &base, entries, at))
+            {
                 issues.push(wrong);
                 return None;
             }
@@ -389,6 +395,67 @@ fn keep(def: &OpDef, node: &Node) -> Result<Option<Keep>, Issue> {
         Issue::new(node.at, format!("'keep' of {}: {problem}", def.name))
             .hint("write `best 1000`, `worst 5%` or, with several stats, `best 10 by STAT`")
     })
+}
+
+/// Reads what is said of the rows that a deduplicator finds the same.
+fn choose(base: &mut BaseParams, key: &str, def: &OpDef, node: &Node) -> Result<(), Issue> {
+    let wrong = |what: String, hint: &str| {
+        Issue::new(node.at, format!("'{key}' of {}: {what}", def.name)).hint(hint)
+    };
+    match (key, &node.value) {
+        ("keep", _) => {
+            base.choice.survivor = Survivor::parse(&node.to_json())
+                .map_err(|what| wrong(what, "write first, longest, {max: NAME} or {min: NAME}"))?;
+        }
+        ("merge", Value::Map(entries)) => {
+            for entry in entries {
+                let how = match &entry.node.value {
+                    Value::Str(word) => Merge::from_word(word),
+                    _ => None,
+                };
+                if entry.key.contains('.') {
+                    let what = format!("'{}' is within a field", entry.key);
+                    return Err(wrong(what, "top-level fields are merged, as a whole"));
+                }
+                let what = || {
+                    let found = entry.node.describe();
+                    format!("'{}' is to be merged by {found}", entry.key)
+                };
+                let how = how.ok_or_else(|| wrong(what(), "write list, sum or first"))?;
+                base.choice.merge.push((entry.key.clone(), how));
+            }
+        }
+        ("report_clusters", Value::Bool(on)) => base.choice.report = *on,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What is said of duplicates where there are none, or of what rows are told apart by.
+fn unchosen(spec: &OpSpec, base: &BaseParams, entries: &[Entry], at: Pos) -> Option<Issue> {
+    let choice = &base.choice;
+    let place = |key: &str| {
+        let entry = entries.iter().find(|entry| entry.key == key);
+        entry.map_or(at, |entry| entry.node.at)
+    };
+    if !choice.sees_all_rows() {
+        return None;
+    }
+    if !matches!(spec.kind, OpKind::Exact | OpKind::Near) {
+        let written = choice.written();
+        let key = written.keys().next().map_or("keep", String::as_str);
+        let what = format!("'{key}': {} drops no rows", spec.name);
+        return Some(Issue::new(place(key), what).hint(format!("leave {key} out")));
+    }
+    let top = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
+    let own = [top(base.text_key.as_str()), top(base.image_key.as_str())];
+    let (field, _) = choice.merge.iter().find(|(field, _)| own.contains(field))?;
+    let what = format!(
+        "'merge' of {}: '{field}' is what rows are made of",
+        spec.name
+    );
+    let issue = Issue::new(place("merge"), what);
+    Some(issue.hint("merge other fields, or use a grouper to make one row of several"))
 }
 
 /// What `keep` asks of a filter that does not measure it.
@@ -476,7 +543,7 @@ fn choices(expected: &str) -> impl Iterator<Item = &str> {
 fn base_key(def: &OpDef, name: &str) -> Option<&'static BaseKey> {
     BASE_KEYS
         .iter()
-        .find(|key| key.name == name && (!key.filters_only || def.family == Family::Filter))
+        .find(|key| key.name == name && key.family.is_none_or(|family| family == def.family))
 }
 
 fn set_base(base: &mut BaseParams, name: &str, value: &Value) {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::Validation;
-use super::model::{Inputs, OutputSpec, Sampler, Target};
+use super::model::{Inputs, Of, OutputSpec, Sampler, Split, Target};
 use crate::io::format::{ImageFiles, Options, OutputFormat};
 use crate::io::paths::PathStyle;
 use crate::io::{GivenRows, Source as _};
@@ -131,6 +131,14 @@ pub struct Output {
     path: Target,
     paths: PathStyle,
     validate: Validation,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of: Option<Of>,
+    #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
+    condition: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    split_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    per_input: Option<bool>,
     sample: Option<u64>,
     seed: u64,
     sampler: Sampler,
@@ -159,6 +167,13 @@ impl From<OutputSpec> for Output {
             path: spec.target,
             paths: spec.paths,
             validate: spec.validate,
+            of: Some(spec.of).filter(|of| *of != Of::Kept),
+            condition: spec.condition,
+            per_input: (spec.split == Some(Split::Input)).then_some(true),
+            split_by: match spec.split {
+                Some(Split::Field(field)) => Some(field),
+                _ => None,
+            },
             sample: spec.sample,
             seed: spec.seed,
             sampler: spec.sampler,
@@ -185,6 +200,13 @@ impl TryFrom<Output> for OutputSpec {
             target: output.path,
             paths: output.paths,
             validate: output.validate,
+            of: output.of.unwrap_or(Of::Kept),
+            condition: output.condition,
+            split: match (output.split_by, output.per_input) {
+                (Some(field), _) => Some(Split::Field(field)),
+                (None, Some(true)) => Some(Split::Input),
+                _ => None,
+            },
             sample: output.sample,
             seed: output.seed,
             sampler: output.sampler,

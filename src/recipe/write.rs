@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::keys::{KEYS, Keys};
 use super::model::{Inputs, OutputSpec, RecipeSpec, StepSpec, Target};
 use crate::io::format::OutputFormat;
-use crate::op;
+use crate::op::{self, Choice};
 
 /// What is written beside a recipe, one line of comment an element, without the `#`.
 #[derive(Debug, Default, Clone)]
@@ -124,6 +124,8 @@ impl RecipeSpec {
             "text_key" => self.text_keys.first().is_some_and(|key| value == key),
             "image_key" => *value == self.image_key,
             "reversed_range" => *value == Value::Bool(false),
+            // Whoever says it means it.
+            _ if Choice::KEYS.contains(&param) => false,
             _ => *value == Value::Bool(true),
         }
     }

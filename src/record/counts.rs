@@ -99,6 +99,9 @@ pub struct OutputCounts {
     pub refused: u64,
     /// Rows that the sample did not draw.
     pub not_drawn: u64,
+    /// Rows for which its condition did not hold.
+    #[serde(default)]
+    pub unmatched: u64,
     /// How many rows the sample was to have, if it is one.
     pub wanted: Option<u64>,
     /// The files, once they are complete.
@@ -172,6 +175,9 @@ pub struct RunReport {
     pub merged: u64,
     /// Of `dropped`: rows that only sampled outputs could have written, and none drew.
     pub not_drawn: u64,
+    /// Of `dropped`: rows that met the condition of no output.
+    #[serde(default)]
+    pub unmatched: u64,
     /// Rows that could not be read.
     pub unreadable: u64,
     /// One entry a step.
@@ -264,14 +270,16 @@ impl RunReport {
             ));
         }
         for output in &self.outputs {
-            if output.candidates != output.written + output.refused + output.not_drawn {
+            let ended = output.written + output.refused + output.not_drawn + output.unmatched;
+            if output.candidates != ended {
                 return Err(format!(
-                    "output {}: {} rows reached it, but {} written + {} refused + {} not drawn",
+                    "output {}: {} rows reached it, but {} written + {} refused + {} not drawn + {} not asked for",
                     output.name,
                     output.candidates,
                     output.written,
                     output.refused,
-                    output.not_drawn
+                    output.not_drawn,
+                    output.unmatched
                 ));
             }
         }

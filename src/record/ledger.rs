@@ -65,7 +65,8 @@ pub struct LedgerEntry<'a> {
     pub id: Option<Cow<'a, RawValue>>,
     /// What became of it.
     pub fate: Fate,
-    /// Who decided: an operator, `read`, `outputs` or `sample`.
+    /// Who decided: an operator, `read`, `outputs`, `sample`, or `where` if it met the condition of no
+    /// output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Cow<'a, str>>,
     /// The operator's step, from 1.

@@ -171,6 +171,9 @@ pub struct OutputRecord {
     pub refused: u64,
     /// Rows that the sample did not draw.
     pub not_drawn: u64,
+    /// Rows for which its condition did not hold.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub unmatched: u64,
     /// Its files.
     pub files: Vec<FileRecord>,
     /// Who will read it, if rows were checked for that: what it refused says `reasons`.
@@ -280,6 +283,14 @@ impl Manifest {
     }
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
+fn is_none(rows: &u64) -> bool {
+    *rows == 0
+}
+
 fn step(step: &super::StepCounts) -> StepRecord {
     StepRecord {
         op: step.name.clone(),
@@ -304,6 +315,7 @@ fn output(output: &super::OutputCounts) -> OutputRecord {
         written: output.written,
         refused: output.refused,
         not_drawn: output.not_drawn,
+        unmatched: output.unmatched,
         files: output.files.iter().cloned().map(FileRecord::from).collect(),
         checked_for: output.checked_for.map(str::to_owned),
         beside: output

@@ -3,6 +3,7 @@
 //! what a record holds. Where the files lie says [`crate::layout`].
 
 pub mod analysis;
+mod clusters;
 pub mod counts;
 pub mod ledger;
 pub mod manifest;
@@ -17,6 +18,7 @@ mod step;
 pub mod version;
 
 pub use analysis::Analysis;
+pub use clusters::{Cluster, RowPlace};
 pub use counts::{OutputCounts, RunReport, Stage, StepCounts};
 pub use ledger::{Fate, LedgerEntry};
 pub use manifest::{InputRecord, Manifest};

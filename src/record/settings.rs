@@ -57,6 +57,24 @@ pub struct OutputSettings {
     pub validate: ImageCheck,
     /// How many rows were to be drawn, if it is a sample.
     pub sample: Option<u64>,
+    /// Which rows it has, if not those that were kept.
+    pub of: Option<String>,
+    /// What they had to meet.
+    #[serde(rename = "where")]
+    pub condition: Option<String>,
+    /// The field that it is split by.
+    pub split_by: Option<String>,
+    /// Whether it is split by inputs.
+    pub per_input: bool,
+}
+
+impl OutputSettings {
+    /// Whether it has every row that was kept, in their order, but for those that it refused.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let split = self.split_by.is_some() || self.per_input;
+        self.sample.is_none() && self.of.is_none() && self.condition.is_none() && !split
+    }
 }
 
 impl Settings {

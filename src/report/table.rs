@@ -59,6 +59,10 @@ pub fn render(report: &RunReport) -> String {
     if report.not_drawn > 0 {
         line(&mut out, "not drawn", report.not_drawn, "for any sample");
     }
+    if report.unmatched > 0 {
+        let why = "by the conditions of all outputs";
+        line(&mut out, "not asked for", report.unmatched, why);
+    }
     line(&mut out, "dropped", report.dropped, "");
     line(
         &mut out,
@@ -78,6 +82,9 @@ pub fn render(report: &RunReport) -> String {
         if output.refused > 0 {
             let why = reasons(report, |stage| stage == Stage::Output(number));
             let _ = write!(notes, ", {} refused: {why}", thousands(output.refused));
+        }
+        if output.unmatched > 0 {
+            let _ = write!(notes, ", {} not asked for", thousands(output.unmatched));
         }
         line(&mut out, "  written", output.written, &notes);
     }

@@ -293,7 +293,7 @@ struct WholeOutput {
 /// The outputs of a run that hold all rows kept, as far as their files are still there.
 fn whole_outputs(run: &PastRun) -> Vec<WholeOutput> {
     let outputs = run.manifest.outputs.iter().zip(&run.settings.outputs);
-    let whole = outputs.filter(|(_, spec)| spec.sample.is_none());
+    let whole = outputs.filter(|(_, spec)| spec.is_whole());
     whole
         .filter_map(|(record, _)| {
             Some(WholeOutput {

@@ -244,7 +244,7 @@ struct Drawn {
 fn sampled_ids(run: &PastRun, notes: &mut Vec<String>) -> Vec<Drawn> {
     let mut out = Vec::new();
     let outputs = run.manifest.outputs.iter().zip(&run.settings.outputs);
-    for (output, _) in outputs.filter(|(_, spec)| spec.sample.is_some()) {
+    for (output, _) in outputs.filter(|(_, spec)| spec.sample.is_some() && spec.of.is_none()) {
         let mut ids: HashMap<u64, u32> = HashMap::new();
         let files = output.files.iter().map(|file| run.intact(file));
         if let Some(files) = files.collect::<Option<Vec<_>>>() {
@@ -321,7 +321,10 @@ impl Fates {
                 some.push(row.offset);
             }
         }
-        let late = matches!(row.by.as_deref(), None | Some("outputs" | "sample"));
+        let late = matches!(
+            row.by.as_deref(),
+            None | Some("outputs" | "sample" | "where")
+        );
         if step.is_none() && late {
             self.reached.push(row.offset);
             let id = row.id.as_ref().and_then(|id| hash_of_id(id.get()));

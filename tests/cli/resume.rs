@@ -17,7 +17,7 @@ dataset_path: rows.jsonl
 process:
   - text_length_filter: {min_len: 8}
   - document_deduplicator:
-  - document_minhash_deduplicator: {num_permutations: 32}
+  - document_minhash_deduplicator: {num_permutations: 32, verify: exact, keep: {max: text_len}}
   - punctuation_normalization_mapper:
 outputs:
   - {format: jsonl, path: out/clean.jsonl, shard_size: 20KB}
@@ -25,6 +25,8 @@ outputs:
   - {format: messages, path: out/messages.jsonl, shard_size: 5KB, question: What is it?, validate: none, paths: keep}
   - {format: internvl, path: out/lines.jsonl, question: What is it?, validate: none, paths: keep}
   - {format: jsonl, path: out/sample.jsonl, sample: 100, seed: 7, validate: exists, paths: keep}
+  - {format: jsonl, path: out/all.jsonl, of: all}
+  - {format: jsonl, path: out/by.jsonl, split_by: images, where: text_len > 12}
   - {format: jsonl, path: out/python.jsonl, sample: 80, seed: 3, sampler: python, validate: none, paths: keep}
 ";
 
@@ -44,7 +46,7 @@ process:
   - document_deduplicator:
   - key_value_grouper: {group_by_keys: [text.1]}
   - naive_reverse_grouper:
-  - document_deduplicator:
+  - document_deduplicator: {keep: longest, merge: {id: list}, report_clusters: true}
   - key_value_grouper: {group_by_keys: [text.2]}
 outputs:
   - {format: jsonl, path: out/clean.jsonl}
@@ -197,7 +199,7 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
             &[("rename", "1")][..],
             &[("rename", "2"), ("write", "1")],
             &[("rename", "9"), ("rename", "3"), ("fsync", "2")],
-            &[("fsync", "20"), ("rename", "5")],
+            &[("fsync", "40"), ("rename", "5")],
             &[("write", "30"), ("write", "30"), ("rename", "2")],
             &[("rename", "21")],
         ] {

@@ -307,6 +307,8 @@ const SHOWN: [(&str, &[&str]); 8] = [
             "image_aspect_ratio_filter",
             "image_shape_filter",
             "image_width",
+            "image_deduplicator",
+            "document_minhash_deduplicator",
         ],
     ),
     ("cli/ops.rs", &["text_length_filter"]),

@@ -1,5 +1,6 @@
 //! The account of a run: every row that enters is entered here once more when it ends.
 
+mod ended;
 mod failures;
 mod ids;
 mod trace;
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::ended::Ended;
+pub use self::ended::{Endings, Last};
 use self::failures::Failures;
 use self::ids::IdWatch;
 use self::trace::TraceFile;
@@ -31,6 +34,7 @@ use crate::record::counts::{FromData, Reason};
 use crate::record::ledger::{Ledger, PackedLog, sound_id};
 use crate::record::quarantine::Quarantine;
 use crate::record::stats::READ;
+use crate::record::{Cluster, RowPlace};
 use crate::record::{
     Fate, LedgerEntry, OutputCounts, QuarantineEntry, RunReport, Stage, StepCounts, StepNumber,
 };
@@ -45,6 +49,8 @@ pub enum LateFate {
     Refused,
     /// Only samples could have written it, and none drew it.
     NotDrawn,
+    /// It met the condition of no output.
+    Unmatched,
 }
 
 /// Counts, ledger, quarantine, stats and traces of one run.
@@ -57,12 +63,18 @@ pub struct Accounting {
     pub quarantine: Quarantine,
     /// Stats of all rows, if the run has a directory and some filter measures.
     pub row_stats: Option<PackedLog>,
+    /// Clusters of duplicates, if the run has a directory and some step reports them.
+    pub clusters: Option<PackedLog>,
     /// Data-Juicer's stats file, if the recipe has one.
     pub stats: Option<PendingFile>,
     /// Rows traced, one entry a step.
     pub traces: Vec<Option<TraceFile>>,
     /// Rows that came as far as the outputs.
     pub reached_outputs: u64,
+    /// Whether the fates of all rows that reached the outputs are entered.
+    pub all_settled: bool,
+    /// Rows that have ended, if some output takes them.
+    ended: Option<Ended>,
     failures: Failures,
     on_error: OnError,
     input_names: Vec<String>,
@@ -79,6 +91,8 @@ pub struct AccountingState {
     pub report: RunReport,
     traces: Vec<(u64, Vec<String>)>,
     reached_outputs: u64,
+    #[serde(default)]
+    all_settled: bool,
     failing: u64,
 }
 
@@ -128,6 +142,14 @@ impl Accounting {
                     .map_err(|e| write_error(path.display(), e))
             })
             .transpose()?;
+        let clusters = files
+            .filter(|_| recipe.steps.iter().any(|step| step.base.choice.report))
+            .map(RunFiles::clusters)
+            .map(|path| {
+                PackedLog::open(&path, "clusters", workspace)
+                    .map_err(|e| write_error(path.display(), e))
+            })
+            .transpose()?;
         let quarantine = Quarantine::open(files.map(RunFiles::quarantine), workspace)
             .map_err(|e| write_error("the quarantine", e))?;
         let stats = stats_path(recipe)
@@ -142,6 +164,7 @@ impl Accounting {
             ledger,
             quarantine,
             row_stats,
+            clusters,
             stats,
             traces: recipe
                 .steps
@@ -149,6 +172,9 @@ impl Accounting {
                 .map(|step| TraceFile::of(recipe, step, files))
                 .collect(),
             reached_outputs: 0,
+            all_settled: false,
+            ended: Ended::open(&recipe.outputs, workspace)
+                .map_err(|e| write_error("rows that ended", e))?,
             failures: Failures::new(options.max_quarantine.unwrap_or(recipe.max_quarantine)),
             on_error: recipe.on_error,
             input_names: inputs.iter().map(Input::name).collect(),
@@ -160,6 +186,7 @@ impl Accounting {
         if let Some(before) = before {
             accounting.report = before.report;
             accounting.reached_outputs = before.reached_outputs;
+            accounting.all_settled = before.all_settled;
             accounting.failures.resume(before.failing);
             for (file, (left, lines)) in accounting.traces.iter_mut().flatten().zip(before.traces) {
                 file.left = left;
@@ -181,6 +208,12 @@ impl Accounting {
         if let Some(row_stats) = &mut self.row_stats {
             row_stats.sync(lengths)?;
         }
+        if let Some(ended) = &mut self.ended {
+            ended.sync(lengths)?;
+        }
+        if let Some(clusters) = &mut self.clusters {
+            clusters.sync(lengths)?;
+        }
         self.produced.sync()?;
         self.ids.sync(lengths)?;
         if let Some(stats) = &mut self.stats {
@@ -196,6 +229,7 @@ impl Accounting {
                 .map(|file| (file.left, file.lines.clone()))
                 .collect(),
             reached_outputs: self.reached_outputs,
+            all_settled: self.all_settled,
             failing: self.failures.count(),
         })
     }
@@ -322,7 +356,11 @@ impl Accounting {
             && row
                 .rendered
                 .iter()
-                .all(|r| matches!(r, Rendered::Refused(..)));
+                .all(|r| !matches!(r, Rendered::Bytes(..)))
+            && row
+                .rendered
+                .iter()
+                .any(|r| matches!(r, Rendered::Refused(..)));
         let sound = !matches!(row.end, RowEnd::Failed(..)) && !refused;
         for &(step, key) in &row.exact {
             let first = seen
@@ -412,6 +450,23 @@ impl Accounting {
         self.set_aside(Stage::Output(output), origin, id, error, row)
     }
 
+    /// Counts why an output of rows that have ended refuses one of them.
+    pub fn refused_again(&mut self, output: usize, code: &'static str) {
+        let stage = Stage::Output(output);
+        *self
+            .report
+            .reasons
+            .entry(Reason { stage, code })
+            .or_default() += 1;
+    }
+
+    /// Counts a row that an output does not ask for.
+    pub fn unmatched(&mut self, output: usize) {
+        if let Some(counts) = self.report.outputs.get_mut(output) {
+            counts.unmatched += 1;
+        }
+    }
+
     /// Counts a row that an output wrote; `entry` is what the ledger says of it.
     ///
     /// # Errors
@@ -419,6 +474,7 @@ impl Accounting {
     pub fn kept(&mut self, entry: &[u8]) -> Result<(), RunError> {
         self.report.rows_out += 1;
         self.sound();
+        self.note_end(&LedgerEntry::default())?;
         let Some(ledger) = &mut self.ledger else {
             return Ok(());
         };
@@ -454,6 +510,12 @@ impl Accounting {
                 self.report.dropped += 1;
                 self.report.not_drawn += 1;
                 (Fate::Dropped, Some("sample"))
+            }
+            LateFate::Unmatched => {
+                self.report.dropped += 1;
+                self.report.unmatched += 1;
+                self.sound();
+                (Fate::Dropped, Some("where"))
             }
         };
         self.record(origin, id, |entry| LedgerEntry {
@@ -492,6 +554,85 @@ impl Accounting {
     pub fn count_dropped(&mut self, step: usize, rows: u64) {
         self.report.dropped += rows;
         self.step(step).dropped += rows;
+    }
+
+    /// Counts rows that `step` changed when all were known.
+    pub fn count_changed(&mut self, step: usize, rows: u64) {
+        self.step(step).changed += rows;
+    }
+
+    /// Whether clusters of duplicates are written down.
+    #[must_use]
+    pub fn reports_clusters(&self) -> bool {
+        self.clusters.is_some()
+    }
+
+    /// Writes down a row that stayed at `step`, and those that went for it.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn cluster(
+        &mut self,
+        step: usize,
+        kept: RowPlace<'_>,
+        duplicates: Vec<RowPlace<'_>>,
+    ) -> Result<(), RunError> {
+        let by = self.step_names.get(step).map_or("", String::as_str);
+        let cluster = Cluster {
+            step: StepNumber::at(step),
+            by: by.into(),
+            kept,
+            duplicates,
+        };
+        let Some(clusters) = &mut self.clusters else {
+            return Ok(());
+        };
+        let line = serde_json::to_vec(&cluster).map_err(std::io::Error::from);
+        line.and_then(|mut line| {
+            line.push(b'\n');
+            clusters.append(&line)
+        })
+        .map_err(|e| write_error("clusters of duplicates", e))
+    }
+
+    /// Whether rows that end are set aside, as they were.
+    #[must_use]
+    pub fn keeps_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Sets aside the row whose end was recorded last, if some output takes it.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn keep_ended(&mut self, last: Last<'_>) -> Result<(), RunError> {
+        match &mut self.ended {
+            Some(ended) => ended
+                .push(last)
+                .map_err(|e| write_error("rows that ended", e)),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Accounting::keep_ended`], for a row that ended in a stream; `frame` is the row as it was
+    /// then, if it could be read.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn keep_ended_row(&mut self, row: &RowResult, frame: &[u8]) -> Result<(), RunError> {
+        self.keep_ended(match &row.end {
+            RowEnd::Failed(_, _, verbatim) => Last::Line(row.origin, verbatim),
+            RowEnd::Alive | RowEnd::Dropped(..) => Last::Frame(frame),
+        })
+    }
+
+    /// The rows that have ended, now that all have.
+    ///
+    /// # Errors
+    /// If they cannot be read back.
+    pub fn take_ended(&mut self) -> Result<Option<Endings>, RunError> {
+        let ended = self.ended.take().map(Ended::finish).transpose();
+        ended.map_err(|e| write_error("rows that ended", e))
     }
 
     /// Counts further copies of rows that `step` made.
@@ -687,11 +828,24 @@ impl Accounting {
         id: Option<&'e str>,
         fill: impl FnOnce(LedgerEntry<'e>) -> LedgerEntry<'e>,
     ) -> Result<(), RunError> {
-        let Some(ledger) = &mut self.ledger else {
+        if self.ledger.is_none() && self.ended.is_none() {
             return Ok(());
-        };
+        }
         let entry = fill(LedgerEntry::of(origin, id));
-        ledger.push(&entry).map_err(|e| write_error("ledger", e))
+        self.note_end(&entry)?;
+        match &mut self.ledger {
+            Some(ledger) => ledger.push(&entry).map_err(|e| write_error("ledger", e)),
+            None => Ok(()),
+        }
+    }
+
+    fn note_end(&mut self, entry: &LedgerEntry<'_>) -> Result<(), RunError> {
+        match &mut self.ended {
+            Some(ended) => ended
+                .note(entry)
+                .map_err(|e| write_error("rows that ended", e)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -750,7 +904,7 @@ pub fn stats_path(recipe: &Recipe) -> Option<PathBuf> {
         return None;
     }
     recipe.outputs.iter().find_map(|spec| match &spec.target {
-        Target::File(path) if spec.format.holds_rows && spec.sample.is_none() => {
+        Target::File(path) if spec.format.holds_rows && spec.is_whole() => {
             let name = path.file_name()?.to_str()?;
             let extension = path.extension()?.to_str()?;
             Some(path.with_file_name(name.replace(&format!(".{extension}"), "_stats.jsonl")))

@@ -14,7 +14,7 @@ use state::{Identity, State, read_state, write_state};
 pub use state::{Progress, Remaining};
 
 use super::accounting::{Accounting, AccountingState, stats_path};
-use super::sinks::numbered;
+use super::sinks::{numbered, split_files};
 use super::{Resume, RunError, RunOptions, write_error};
 use crate::io::atomic::Keep;
 use crate::io::lock::{unix_now, utc};
@@ -250,8 +250,13 @@ fn remove_leftovers(recipe: &Recipe, files: Option<&RunFiles>) {
             .and_then(fs::remove_file)
             .is_ok()
     };
-    for spec in &recipe.outputs {
+    for (number, spec) in recipe.outputs.iter().enumerate() {
         if let Target::File(path) = &spec.target {
+            if let Some(files) = files.filter(|_| spec.split.is_some()) {
+                for file in split_files(&files.checkpoint(), number, path) {
+                    remove(&file);
+                }
+            }
             remove(path);
             if let Some(beside) = spec.format.beside {
                 remove(&(beside.file)(path));

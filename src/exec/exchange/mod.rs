@@ -9,12 +9,15 @@
 
 mod bounds;
 mod census;
+mod choosing;
+pub mod clusters;
 mod digests;
 mod exact;
 pub mod group;
 mod near;
 mod select;
 pub mod stage;
+mod verify;
 
 use std::io;
 use std::ops::Range;
@@ -79,8 +82,11 @@ pub trait Records {
 #[must_use]
 pub fn of(step: &Step) -> Option<Box<dyn Exchange + '_>> {
     Some(match &step.operator {
-        Operator::Near(op) => Box::new(near::NearDuplicates(op.as_ref())),
-        Operator::Exact(_) => Box::new(exact::ExactDuplicates),
+        Operator::Near(op) => Box::new(near::NearDuplicates {
+            op: op.as_ref(),
+            choice: &step.base.choice,
+        }),
+        Operator::Exact(_) => Box::new(exact::ExactDuplicates(&step.base.choice)),
         Operator::Selector(op) => Box::new(select::Selection(op.as_ref())),
         Operator::Census(op) => Box::new(census::Counting(op.as_ref())),
         Operator::Grouper(_) => Box::new(group::Grouping),

@@ -1,32 +1,53 @@
-//! Near-duplicate detectors: rows are joined by their bands, and the first row of each set stands.
+//! Near-duplicate detectors: rows are joined by their bands, and the first row of each set stands, or
+//! the one that is chosen.
 //!
 //! Bands are kept in a file each, so that only one of them is in memory at a time.
 
 use std::io;
 
+use super::choosing::{Parting, Ranks};
+use super::verify::Verified;
 use super::{Exchange, ExchangeError, Records, Resolution};
+use crate::exec::spill::store::StoreWriter;
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
-use crate::op::{BandDeduplicator, Clusters};
+use crate::op::{BandDeduplicator, Choice, Clusters};
 
-/// Rows are recorded with one key of 64 bits a band.
-pub struct NearDuplicates<'s>(pub &'s dyn BandDeduplicator);
+/// Rows are recorded with one key of 64 bits a band, and their sketch if they have one.
+pub struct NearDuplicates<'s> {
+    /// The detector.
+    pub op: &'s dyn BandDeduplicator,
+    /// Which row stays.
+    pub choice: &'s Choice,
+}
 
 impl Exchange for NearDuplicates<'_> {
     fn open<'e>(
         &'e self,
         workspace: &Workspace,
         name: &str,
-        _: Option<u64>,
+        budget: Option<u64>,
     ) -> io::Result<Box<dyn Records + 'e>> {
-        let bands = (0..self.0.bands())
+        let bands = (0..self.op.bands())
             .map(|band| workspace.log(&band_name(name, band)))
             .collect::<io::Result<_>>()?;
-        Ok(Box::new(Bands { op: self.0, bands }))
+        let verifies = self.op.verifies();
+        let sketches = verifies.then(|| StoreWriter::open(workspace, &sketch_name(name)));
+        Ok(Box::new(NearRecords {
+            op: self.op,
+            bands,
+            sketches: sketches.transpose()?,
+            ranks: Ranks::open(self.choice, workspace, name)?,
+            budget,
+        }))
     }
 
     fn remove(&self, workspace: &Workspace, name: &str) {
-        (0..self.0.bands()).for_each(|band| workspace.remove(&band_name(name, band)));
+        (0..self.op.bands()).for_each(|band| workspace.remove(&band_name(name, band)));
+        if self.op.verifies() {
+            StoreWriter::remove(workspace, &sketch_name(name));
+        }
+        Ranks::remove(self.choice, workspace, name);
     }
 }
 
@@ -34,15 +55,26 @@ fn band_name(name: &str, band: usize) -> String {
     format!("{name}.{band}")
 }
 
-/// The keys of all rows, a log a band.
-struct Bands<'e> {
-    op: &'e dyn BandDeduplicator,
-    bands: Vec<Log>,
+fn sketch_name(name: &str) -> String {
+    format!("{name}-sketches")
 }
 
-impl Records for Bands<'_> {
+/// The keys of all rows, a log a band.
+struct NearRecords<'e> {
+    op: &'e dyn BandDeduplicator,
+    bands: Vec<Log>,
+    sketches: Option<StoreWriter>,
+    ranks: Ranks<'e>,
+    budget: Option<u64>,
+}
+
+impl Records for NearRecords<'_> {
     fn push(&mut self, record: Option<&[u8]>) -> io::Result<()> {
-        let (keys, _) = record.unwrap_or_default().as_chunks::<8>();
+        let record = self.ranks.push(record)?.unwrap_or_default();
+        let (keys, _) = record.as_chunks::<8>();
+        if let Some(sketches) = &mut self.sketches {
+            sketches.push(record.get(self.bands.len() * 8..).unwrap_or_default())?;
+        }
         // A row that ended before takes its place with a key that is never asked for.
         let keys = keys.iter().chain(std::iter::repeat(&[0; 8]));
         self.bands
@@ -52,6 +84,10 @@ impl Records for Bands<'_> {
     }
 
     fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.ranks.sync(lengths)?;
+        if let Some(sketches) = &mut self.sketches {
+            sketches.sync(lengths)?;
+        }
         self.bands
             .iter_mut()
             .try_for_each(|band| band.sync(lengths))
@@ -75,17 +111,24 @@ impl Records for Bands<'_> {
                 }),
             }
         }
-        let mut resolution = Resolution::default();
-        for (index, &row) in (0_u32..).zip(&alive) {
-            let first = clusters.find(index);
-            if first == index {
-                resolution.alive.push(row);
-            } else {
-                let first = alive.get(first as usize).copied();
-                resolution.dropped.push((row, first));
-            }
-        }
-        Ok(resolution)
+        let heads: Vec<u32> = (0..)
+            .take(alive.len())
+            .map(|at| clusters.find(at))
+            .collect();
+        drop(clusters);
+        let Some(sketches) = self.sketches.take() else {
+            return self.ranks.settle(&alive, &heads, None);
+        };
+        let sketches = sketches.finish()?;
+        let mut verified = Verified {
+            op: self.op,
+            bands: &self.bands,
+            sketches: &sketches,
+            rows: &alive,
+            budget: self.budget,
+        };
+        let part: Parting<'_> = &mut |members| verified.part(members);
+        self.ranks.settle(&alive, &heads, Some(part))
     }
 }
 

@@ -8,9 +8,10 @@ use compact_str::CompactString;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
+use super::clusters::{self, Gone, Rows};
 use super::group::{GroupImages, Merging};
 use super::{PlacedExchange, Records};
-use crate::exec::accounting::{Accounting, noted};
+use crate::exec::accounting::{Accounting, Last, noted};
 use crate::exec::spill::ExactKeys;
 use crate::exec::spill::store::{self, Store, StoreWriter};
 use crate::exec::stage::{BatchResult, RowEnd, RowResult, Trace, thread_time};
@@ -47,6 +48,14 @@ struct FailedKey {
     code: Word,
     message: String,
     verbatim: Vec<u8>,
+}
+
+/// What other rows are made of those that are left.
+enum Remade {
+    /// One row of each group; the groups have so many.
+    Groups(Vec<u32>),
+    /// Rows that take over fields of those that went.
+    Merged(Gone),
 }
 
 /// The names of a phase's working files.
@@ -93,7 +102,7 @@ pub struct Alive {
 }
 
 /// The rows that the exchanges of phase `phase` left alive when an earlier process ran it; `merged`
-/// says that it ended with a grouper.
+/// says that its last step made other rows of them.
 ///
 /// # Errors
 /// If the working files cannot be read.
@@ -188,18 +197,20 @@ impl<'e> ExchangeStage<'e> {
                 RowEnd::Alive => true,
                 _ => false,
             };
+            let frame = frames.get(row.frame.clone()).unwrap_or_default();
             if !accounting.admit(&row, &mut self.seen)? {
+                accounting.keep_ended_row(&row, frame)?;
                 continue;
             }
             if !reached {
                 accounting.ended(&row)?;
+                accounting.keep_ended_row(&row, frame)?;
                 continue;
             }
             if matches!(row.end, RowEnd::Alive) {
                 accounting.sound();
                 accounting.write_produced(row.origin, &row.produced)?;
             }
-            let frame = frames.get(row.frame.clone()).unwrap_or_default();
             self.set_aside(&mut row, frame, &records)
                 .map_err(|e| write_error("rows set aside on disk", e))?;
         }
@@ -267,7 +278,7 @@ impl<'e> ExchangeStage<'e> {
         let store = Arc::new(self.rows.finish().map_err(failed)?);
         let mut alive: Vec<u32> = (0..rows).collect();
         let mut common = Common::new();
-        let mut groups = None;
+        let mut remade = None;
         for (number, mut records) in self.records {
             let Some(step) = steps.get(number) else {
                 continue;
@@ -287,6 +298,7 @@ impl<'e> ExchangeStage<'e> {
                             &error,
                             &row.verbatim,
                         )?;
+                        accounting.keep_ended(Last::Line(row.origin, &row.verbatim))?;
                     }
                 }
             }
@@ -306,22 +318,40 @@ impl<'e> ExchangeStage<'e> {
                 accounting,
             )?;
             accounting.count_repeated(number, resolution.repeated);
+            if step.base.choice.report {
+                let gone = Gone::new(&resolution.dropped);
+                clusters::report(number, &gone, &mut Rows::new(&store), accounting)?;
+            }
             alive = resolution.alive;
-            groups = resolution.groups.map(|sizes| (number, sizes));
+            remade = match resolution.groups {
+                Some(sizes) => Some((number, step, Remade::Groups(sizes))),
+                None if step.remakes_rows() => {
+                    let gone = Gone::new(&resolution.dropped);
+                    Some((number, step, Remade::Merged(gone)))
+                }
+                None => None,
+            };
             common.extend(resolution.common);
         }
-        let (store, alive) = match groups {
+        let (store, alive) = match remade {
             None => (store, alive),
-            Some((step, sizes)) => {
+            Some((number, step, remade)) => {
                 let name = self.names.groups();
                 let mut merged = StoreWriter::open(workspace, &name).map_err(failed)?;
-                Merging {
-                    step,
-                    store: &store,
-                    images,
-                    accounting,
+                match remade {
+                    Remade::Groups(sizes) => Merging {
+                        step: number,
+                        store: &store,
+                        images,
+                        accounting,
+                    }
+                    .merge(&alive, &sizes, &mut merged)?,
+                    Remade::Merged(gone) => {
+                        let rows = &mut Rows::new(&store);
+                        let step = (number, step);
+                        clusters::merge(step, &alive, &gone, rows, &mut merged, accounting)?;
+                    }
                 }
-                .merge(&alive, &sizes, &mut merged)?;
                 if workspace.is_kept() {
                     merged.sync(lengths).map_err(failed)?;
                 }
@@ -408,8 +438,19 @@ fn record_dropped(
             noted(&sample.remarked, step),
         ))
     };
+    let mut last = Vec::new();
+    let mut keep = |ordinal: u32, accounting: &mut Accounting| -> Result<(), RunError> {
+        if !accounting.keeps_ended() {
+            return Ok(());
+        }
+        if let Some(row) = failed.get(&ordinal) {
+            return accounting.keep_ended(Last::Line(row.origin, &row.verbatim));
+        }
+        store.read(ordinal, &mut last).map_err(unreadable)?;
+        accounting.keep_ended(Last::Frame(&last))
+    };
     accounting.count_dropped(step, dropped.len() as u64);
-    if accounting.ledger.is_none() {
+    if accounting.ledger.is_none() && !accounting.keeps_ended() {
         return Ok(());
     }
     for &(ordinal, first) in dropped {
@@ -417,6 +458,7 @@ fn record_dropped(
         accounting.traced(trace.as_slice());
         if let Some(decision) = records.decision(ordinal).map_err(unreadable)? {
             accounting.record_decided(step, origin, id.as_deref(), &decision, noted)?;
+            keep(ordinal, accounting)?;
             continue;
         }
         let duplicate_of = first
@@ -424,6 +466,7 @@ fn record_dropped(
             .transpose()?
             .map(|(origin, ..)| origin.offset);
         accounting.record_dropped(step, origin, id.as_deref(), duplicate_of, noted)?;
+        keep(ordinal, accounting)?;
     }
     Ok(())
 }

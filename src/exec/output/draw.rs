@@ -124,12 +124,7 @@ impl Survivors {
             .min(rows);
         let order = match spec.sampler {
             Sampler::Uniform => {
-                let mut keyed: Vec<(u64, u64, u32)> = (0_u32..)
-                    .zip(&self.offsets)
-                    .map(|(ordinal, &offset)| (priority(spec.seed, offset), offset, ordinal))
-                    .collect();
-                keyed.sort_unstable_by(|a, b| b.cmp(a));
-                Order::Uniform(keyed.into_iter().map(|k| k.2).collect())
+                return Draw::uniform(spec, self.offsets.iter().copied().zip(0..), wanted);
             }
             Sampler::Python => {
                 let mut random = PythonRandom::new(spec.seed);
@@ -148,6 +143,32 @@ impl Survivors {
 }
 
 impl Draw {
+    /// Draws of `rows`, given by identity and ordinal, those with the least seeded hashes first.
+    #[must_use]
+    pub fn uniform(
+        spec: &OutputSpec,
+        rows: impl Iterator<Item = (u64, u32)>,
+        wanted: usize,
+    ) -> Self {
+        let keyed = rows.map(|(identity, row)| (priority(spec.seed, identity), identity, row));
+        let mut keyed: Vec<(u64, u64, u32)> = keyed.collect();
+        keyed.sort_unstable_by(|a, b| b.cmp(a));
+        Self {
+            order: Order::Uniform(keyed.into_iter().map(|k| k.2).collect()),
+            wanted,
+        }
+    }
+
+    /// All of `rows`, in their order.
+    #[must_use]
+    pub fn all(rows: impl DoubleEndedIterator<Item = u32>) -> Self {
+        let rows: Vec<u32> = rows.rev().collect();
+        Self {
+            wanted: rows.len(),
+            order: Order::Uniform(rows),
+        }
+    }
+
     /// The next rows drawn, at most `count`; empty once all rows were drawn.
     pub fn next(&mut self, count: usize) -> Vec<u32> {
         let count = count.min(self.wanted);

@@ -3,5 +3,5 @@
 mod draw;
 mod stage;
 
-pub use draw::keeps_its_order;
+pub use draw::{Draw, keeps_its_order};
 pub use stage::OutputStage;

@@ -1,7 +1,7 @@
 //! The last pass: rows go to the outputs, or are set aside to be drawn from.
 
 use super::draw::Survivors;
-use crate::exec::accounting::{Accounting, LateFate};
+use crate::exec::accounting::{Accounting, Last, LateFate};
 use crate::exec::checkpoint::{Progress, Remaining};
 use crate::exec::error::{output_error, target_name};
 use crate::exec::sinks::{self, Caller, Sink, SinkState};
@@ -10,7 +10,7 @@ use crate::exec::stage::{BatchResult, Rendered, RowEnd, RowResult};
 use crate::exec::{RunError, write_error};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
-use crate::recipe::OutputSpec;
+use crate::recipe::{Of, OutputSpec};
 
 /// The outputs of a run and what their samples will be drawn from.
 pub struct OutputStage<'a> {
@@ -50,14 +50,14 @@ impl<'a> OutputStage<'a> {
         let mut opened = Vec::new();
         for (index, spec) in specs.iter().enumerate() {
             let state = states.get(index).and_then(Option::as_ref);
-            let open = spec.sample.is_none() || state.is_some();
+            let open = !spec.is_late() || state.is_some();
             let sink = open
                 .then(|| sinks::open(index, spec, workspace, state, caller))
                 .transpose()
                 .map_err(|e| write_error(target_name(spec), e))?;
             opened.push(sink);
         }
-        let sampled = specs.iter().any(|o| o.sample.is_some());
+        let sampled = specs.iter().any(|o| o.sample.is_some() && o.of == Of::Kept);
         Ok(Self {
             specs,
             sinks: opened,
@@ -93,11 +93,14 @@ impl<'a> OutputStage<'a> {
             kept: &kept,
         };
         for mut row in rows {
+            let frame = frames.get(row.frame.clone()).unwrap_or_default();
             if !accounting.admit(&row, &mut self.seen)? {
+                accounting.keep_ended_row(&row, frame)?;
                 continue;
             }
             if !matches!(row.end, RowEnd::Alive) {
                 accounting.ended(&row)?;
+                accounting.keep_ended_row(&row, frame)?;
                 continue;
             }
             accounting.write_stats(stats.get(row.stats.clone()).unwrap_or_default())?;
@@ -120,7 +123,7 @@ impl<'a> OutputStage<'a> {
             .iter_mut()
             .zip(self.specs)
             .enumerate()
-            .filter(|(_, (_, spec))| spec.sample.is_none());
+            .filter(|(_, (_, spec))| !spec.is_late());
         for ((index, (sink, spec)), record) in unsampled.zip(records) {
             match (record, sink) {
                 (Rendered::Bytes(range), Some(sink)) => {
@@ -132,6 +135,7 @@ impl<'a> OutputStage<'a> {
                     refused = true;
                     accounting.refused(index, row.origin, row.id.as_deref(), &error, &verbatim)?;
                 }
+                (Rendered::Unmatched, _) => accounting.unmatched(index),
                 (Rendered::Bytes(_), None) => {}
             }
         }
@@ -142,8 +146,8 @@ impl<'a> OutputStage<'a> {
         if wrote {
             accounting.write_produced(row.origin, &row.copies)?;
         }
+        let frame = buffers.frames.get(row.frame.clone()).unwrap_or_default();
         if let Some(store) = &mut self.rows {
-            let frame = buffers.frames.get(row.frame.clone()).unwrap_or_default();
             store
                 .push(frame)
                 .and_then(|_| self.survivors.push(row.origin.identity(), wrote, refused))
@@ -152,8 +156,15 @@ impl<'a> OutputStage<'a> {
         accounting.traced(&row.traces);
         if wrote {
             accounting.kept(buffers.kept.get(row.kept.clone()).unwrap_or_default())?;
+            accounting.keep_ended(Last::Frame(frame))?;
         } else if !sampled {
-            accounting.settled(row.origin, row.id.as_deref(), LateFate::Refused)?;
+            let fate = if refused {
+                LateFate::Refused
+            } else {
+                LateFate::Unmatched
+            };
+            accounting.settled(row.origin, row.id.as_deref(), fate)?;
+            accounting.keep_ended(Last::Frame(frame))?;
         } else if !refused {
             accounting.sound();
         }

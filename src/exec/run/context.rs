@@ -9,15 +9,15 @@ use crate::exec::conclude;
 use crate::exec::error::target_name;
 use crate::exec::exchange::group::GroupImages;
 use crate::exec::fields::FieldWatch;
-use crate::exec::stage::{Chain, OutputWork, TIMED_EVERY};
+use crate::exec::stage::{Chain, OutputWork, SplitBy, TIMED_EVERY};
 use crate::exec::{RunError, RunOptions, setup, write_error};
 use crate::io::format::{FormatError, ImageFiles, Renderer, Setting};
 use crate::io::paths::PathWriter;
 use crate::io::{Input, OutputLock, Workspace};
 use crate::layout::RunFiles;
-use crate::op::{Common, ImageNeed};
+use crate::op::{Common, ImageNeed, RowCondition};
 use crate::plan::{self, Foreseen};
-use crate::recipe::{OutputSpec, PathStyle, Recipe, Target, Validation};
+use crate::recipe::{OutputSpec, PathStyle, Recipe, Split, Target, Validation};
 use crate::record::Earlier;
 use crate::sample::{FieldPath, ImageContext};
 use crate::service::Host;
@@ -65,12 +65,8 @@ impl RunContext<'_> {
             .outputs
             .iter()
             .zip(&self.renderers)
-            .filter(|(spec, _)| last && spec.sample.is_none())
-            .map(|(spec, renderer)| OutputWork {
-                renderer: renderer.as_ref(),
-                validate: spec.validate,
-                copies: self.copies(spec),
-            })
+            .filter(|(spec, _)| last && !spec.is_late())
+            .map(|(spec, renderer)| self.work(spec, renderer.as_ref(), spec.validate))
             .collect();
         let suffixes = setup::suffixes(recipe, &self.inputs).filter(|_| fresh);
         Chain {
@@ -80,7 +76,8 @@ impl RunContext<'_> {
             group: phase.group.clone(),
             context: self.image_context(plan::image_need(&recipe.steps, phase, &recipe.outputs)),
             ujson: recipe.rounds_stats(),
-            keep_frames: false,
+            keep_frames: accounting.keeps_ended(),
+            keep_dropped: accounting.keeps_ended(),
             keep_row_stats: fresh && accounting.row_stats.is_some(),
             keep_ledger: !outputs.is_empty() && accounting.ledger.is_some(),
             render_stats: last && accounting.stats.is_some(),
@@ -92,6 +89,27 @@ impl RunContext<'_> {
             foreseen: Arc::clone(&self.foreseen),
             watch: fresh.then(|| FieldWatch::new(&self.foreseen.asked)),
             tokens: self.tokens().filter(|_| last),
+        }
+    }
+
+    /// What an output asks of a row.
+    fn work<'r>(
+        &self,
+        spec: &OutputSpec,
+        renderer: &'r dyn Renderer,
+        validate: Validation,
+    ) -> OutputWork<'r> {
+        let condition = spec.condition.as_deref();
+        OutputWork {
+            renderer,
+            validate,
+            copies: self.copies(spec),
+            // It was read when the recipe was.
+            condition: condition.and_then(|written| RowCondition::parse(written).ok()),
+            split: spec.split.as_ref().map(|split| match split {
+                Split::Field(field) => SplitBy::Field(FieldPath::new(field)),
+                Split::Input => SplitBy::Input(setup::input_names(&self.inputs)),
+            }),
         }
     }
 
@@ -125,11 +143,8 @@ impl RunContext<'_> {
             context: self.image_context(plan::output_need(validate)),
             ujson: false,
             keep_frames: false,
-            outputs: vec![OutputWork {
-                renderer: renderer.as_ref(),
-                validate,
-                copies: self.copies(spec),
-            }],
+            keep_dropped: false,
+            outputs: vec![self.work(spec, renderer.as_ref(), validate)],
             keep_row_stats: false,
             keep_ledger: false,
             render_stats: false,

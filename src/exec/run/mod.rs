@@ -215,7 +215,7 @@ impl Run<'_> {
         if let Some(before) = at.phase.checked_sub(1) {
             let merged = phases
                 .get(before)
-                .is_some_and(|phase| phase.grouper(&recipe.steps).is_some());
+                .is_some_and(|phase| phase.remakes_rows(&recipe.steps).is_some());
             rows = Some(exchange_stage::alive_rows(
                 &self.context.workspace,
                 before,
@@ -282,7 +282,7 @@ impl Run<'_> {
             lengths.extend(settled);
             Ok(Remaining::Rows(after.clone()))
         })?;
-        let merged = phase.grouper(steps).is_some();
+        let merged = phase.remakes_rows(steps).is_some();
         exchange_stage::remove_records(workspace, done, &exchanges, merged);
         if let Some(before) = done.checked_sub(1) {
             exchange_stage::remove_rows(workspace, before);
@@ -315,7 +315,7 @@ impl Run<'_> {
                 counts.written = sink.written();
             }
         }
-        self.write_samples(&mut pass, &at)?;
+        self.write_late(&mut pass, &at)?;
         self.close(pass, &at)
     }
 
@@ -339,7 +339,7 @@ impl Run<'_> {
         } = self;
         let fresh = source.is_fresh();
         let chain = Chain {
-            keep_frames: pass.keeps_rows(),
+            keep_frames: pass.keeps_rows() || accounting.keeps_ended(),
             ..context.chain(phase, accounting, common, fresh)
         };
         let batcher = Batcher::open(&chain, &context.host())?;

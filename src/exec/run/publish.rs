@@ -76,6 +76,14 @@ impl<'a> Run<'a> {
                 .cloned(),
         );
         let mut traces = Vec::new();
+        if let Some(clusters) = accounting.clusters.take() {
+            let file = clusters
+                .finish(workspace, &context.pool)
+                .map_err(|e| write_error("clusters of duplicates", e))?;
+            let sealed = seal(file)?;
+            traces.push(sealed.finished());
+            files.push(sealed);
+        }
         for trace in accounting.traces.iter().flatten() {
             let sealed = seal(trace.write(workspace)?)?;
             traces.push(sealed.finished());

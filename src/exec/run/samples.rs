@@ -1,14 +1,16 @@
-//! Sampled outputs of a run: drawn, checked and written once every survivor is known.
+//! Outputs that are written once all rows are known: samples, and rows that ended before the outputs.
 
 use std::io;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
+
 use super::Run;
-use crate::exec::accounting::Accounting;
+use crate::exec::accounting::{Accounting, Last};
 use crate::exec::checkpoint::Progress;
 use crate::exec::driver::NoLanes;
 use crate::exec::error::{output_error, target_name};
-use crate::exec::output::{self, OutputStage};
+use crate::exec::output::{self, Draw, OutputStage};
 use crate::exec::sinks::{self, Sink};
 use crate::exec::spill::store::{self, Store};
 use crate::exec::stage::{Rendered, RowEnd, Source, drive};
@@ -16,12 +18,41 @@ use crate::exec::{RunError, write_error};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 use crate::op::ImageNeed;
-use crate::recipe::{OutputSpec, Validation};
+use crate::recipe::{Of, OutputSpec, Validation};
 
 /// Rows drawn for one sample that were checked, in the order they were drawn.
 struct Checked {
-    sound: Vec<(u32, bool)>,
+    sound: Vec<(u32, Check)>,
     log: Option<Log>,
+}
+
+/// What was found of a row that was drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// The output refuses it.
+    Refused,
+    /// It is written.
+    Sound,
+    /// The output does not ask for it.
+    Unmatched,
+}
+
+impl Check {
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Refused => 0,
+            Self::Sound => 1,
+            Self::Unmatched => 2,
+        }
+    }
+
+    const fn of(byte: u8) -> Self {
+        match byte {
+            1 => Self::Sound,
+            2 => Self::Unmatched,
+            _ => Self::Refused,
+        }
+    }
 }
 
 impl Checked {
@@ -31,19 +62,19 @@ impl Checked {
         let mut sound = Vec::new();
         if let Some(log) = &mut log {
             each_record(&mut log.replay()?, |[a, b, c, d, flag]: [u8; 5]| {
-                sound.push((u32::from_le_bytes([a, b, c, d]), flag == 1));
+                sound.push((u32::from_le_bytes([a, b, c, d]), Check::of(flag)));
             })?;
         }
         Ok(Self { sound, log })
     }
 
-    fn push(&mut self, ordinal: u32, sound: bool) -> io::Result<()> {
+    fn push(&mut self, ordinal: u32, sound: Check) -> io::Result<()> {
         self.sound.push((ordinal, sound));
         let Some(log) = &mut self.log else {
             return Ok(());
         };
         let [a, b, c, d] = ordinal.to_le_bytes();
-        log.append(&[a, b, c, d, u8::from(sound)])
+        log.append(&[a, b, c, d, sound.byte()])
     }
 
     fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
@@ -51,15 +82,17 @@ impl Checked {
     }
 
     fn chosen(&self) -> impl Iterator<Item = u32> {
-        self.sound.iter().filter(|(_, ok)| *ok).map(|(row, _)| *row)
+        let sound = self.sound.iter();
+        let sound = sound.filter(|(_, check)| *check == Check::Sound);
+        sound.map(|(row, _)| *row)
     }
 
-    fn refused(&self) -> u64 {
-        self.sound.iter().filter(|(_, ok)| !*ok).count() as u64
+    fn count(&self, of: Check) -> u64 {
+        self.sound.iter().filter(|(_, check)| *check == of).count() as u64
     }
 }
 
-/// A sampled output of the last phase.
+/// An output of the last phase that is written when all rows are known.
 #[derive(Clone, Copy)]
 struct Sampled<'s> {
     /// Its number among the outputs.
@@ -67,35 +100,63 @@ struct Sampled<'s> {
     spec: &'s OutputSpec,
     /// The rows that it is drawn from.
     store: &'s Arc<Store>,
+    /// Those that ended before the outputs, if it takes them: in the order of the input, by identity.
+    ended: Option<&'s [(u64, u32)]>,
     /// How far the run is.
     progress: &'s Progress,
 }
 
 impl<'a> Run<'a> {
-    /// Draws and writes all sampled outputs of the last phase.
-    pub(super) fn write_samples(
+    /// Draws and writes the outputs that wait for all rows: samples first, then those of rows that
+    /// ended, whose ends are all known when the samples are drawn.
+    pub(super) fn write_late(
         &mut self,
         pass: &mut OutputStage<'a>,
         progress: &Progress,
     ) -> Result<(), RunError> {
-        let Some(rows) = pass.rows.take() else {
-            return Ok(());
-        };
         let failed = |e| write_error("rows set aside on disk", e);
-        let store = Arc::new(rows.finish().map_err(failed)?);
         let recipe = self.context.recipe;
-        for (index, spec) in recipe.outputs.iter().enumerate() {
-            if spec.sample.is_some() {
+        let late = recipe.outputs.iter().enumerate();
+        let late = late.filter(|(_, spec)| spec.is_late());
+        let (of_ended, drawn): (Vec<_>, Vec<_>) = late.partition(|(_, spec)| spec.of != Of::Kept);
+        if let Some(rows) = pass.rows.take() {
+            let store = Arc::new(rows.finish().map_err(failed)?);
+            for (index, spec) in drawn {
                 let sampled = Sampled {
                     index,
                     spec,
                     store: &store,
+                    ended: None,
                     progress,
                 };
                 self.write_sample(sampled, pass)?;
             }
+            if !self.accounting.all_settled {
+                self.settle_survivors(&store, pass)?;
+            }
         }
-        self.settle_survivors(&store, pass)
+        // A checkpoint further on finds them entered.
+        self.accounting.all_settled = true;
+        if !of_ended.is_empty() {
+            // Durable before it is closed: no later checkpoint does so.
+            self.checkpointer
+                .save(&mut self.accounting, |lengths| pass.left(progress, lengths))?;
+        }
+        let Some(endings) = self.accounting.take_ended()? else {
+            return Ok(());
+        };
+        for (index, spec) in of_ended {
+            let rows = endings.of(spec.of);
+            let sampled = Sampled {
+                index,
+                spec,
+                store: &endings.store,
+                ended: Some(&rows),
+                progress,
+            };
+            self.write_sample(sampled, pass)?;
+        }
+        Ok(())
     }
 
     fn write_sample(
@@ -104,7 +165,10 @@ impl<'a> Run<'a> {
         pass: &mut OutputStage<'a>,
     ) -> Result<(), RunError> {
         let Sampled {
-            index, progress, ..
+            index,
+            progress,
+            ended,
+            ..
         } = sampled;
         let failed = |e| write_error("rows set aside on disk", e);
         let mut checked = Checked::open(&self.context.workspace, index).map_err(failed)?;
@@ -121,18 +185,21 @@ impl<'a> Run<'a> {
             })?;
         }
         let chosen: Vec<u32> = checked.chosen().collect();
-        for &(ordinal, sound) in &checked.sound {
-            if !sound {
-                pass.survivors.mark_refused(ordinal);
+        if ended.is_none() {
+            for &(ordinal, check) in &checked.sound {
+                if check == Check::Refused {
+                    pass.survivors.mark_refused(ordinal);
+                }
             }
+            pass.survivors.mark_written(&chosen);
         }
-        pass.survivors.mark_written(&chosen);
-        let reached = self.accounting.reached_outputs;
+        let reached = ended.map_or(self.accounting.reached_outputs, |rows| rows.len() as u64);
         if let Some(counts) = self.accounting.report.outputs.get_mut(index) {
             counts.candidates = reached;
             counts.written = chosen.len() as u64;
-            counts.refused = checked.refused();
-            counts.not_drawn = reached - counts.written - counts.refused;
+            counts.refused = checked.count(Check::Refused);
+            counts.unmatched = checked.count(Check::Unmatched);
+            counts.not_drawn = reached - counts.written - counts.refused - counts.unmatched;
         }
         Ok(())
     }
@@ -150,11 +217,19 @@ impl<'a> Run<'a> {
             index,
             spec,
             store,
+            ended,
             progress,
         } = sampled;
         let failed = |e| write_error("rows set aside on disk", e);
-        let wanted = usize::try_from(spec.sample.unwrap_or(0)).unwrap_or(usize::MAX);
-        let mut draw = pass.survivors.draw(spec);
+        let all = ended.map_or(0, <[_]>::len);
+        let wanted = spec
+            .sample
+            .map_or(all, |rows| usize::try_from(rows).unwrap_or(usize::MAX));
+        let mut draw = match (ended, spec.sample) {
+            (None, _) => pass.survivors.draw(spec),
+            (Some(rows), Some(_)) => Draw::uniform(spec, rows.iter().copied(), wanted),
+            (Some(rows), None) => Draw::all(rows.iter().map(|(_, row)| *row)),
+        };
         let mut sound = 0;
         let mut drawn = 0;
         let Self {
@@ -196,14 +271,21 @@ impl<'a> Run<'a> {
                     accounting.report.images.add(batch.images);
                     for row in batch.rows {
                         let Some(ordinal) = order.next() else { break };
-                        let error = match (row.rendered.into_iter().next(), row.end) {
+                        let (check, error) = match (row.rendered.into_iter().next(), row.end) {
                             (Some(Rendered::Refused(error, verbatim)), _)
-                            | (None, RowEnd::Failed(_, error, verbatim)) => Some((error, verbatim)),
-                            _ => None,
+                            | (None, RowEnd::Failed(_, error, verbatim)) => {
+                                (Check::Refused, Some((error, verbatim)))
+                            }
+                            (Some(Rendered::Unmatched), _) => (Check::Unmatched, None),
+                            _ => (Check::Sound, None),
                         };
-                        checked.push(ordinal, error.is_none()).map_err(failed)?;
+                        checked.push(ordinal, check).map_err(failed)?;
                         match error {
                             None => accounting.sound(),
+                            // What has ended is not set aside once more.
+                            Some((error, _)) if ended.is_some() => {
+                                accounting.refused_again(index, error.code);
+                            }
                             Some((error, verbatim)) => accounting.refused(
                                 index,
                                 row.origin,
@@ -213,7 +295,10 @@ impl<'a> Run<'a> {
                             )?,
                         }
                     }
-                    accounting.check_share(checked.refused(), checked.sound.len() as u64)?;
+                    if ended.is_none() {
+                        let rows = checked.sound.len() as u64;
+                        accounting.check_share(checked.count(Check::Refused), rows)?;
+                    }
                     save(pass, checked, accounting, false)
                 },
             )?;
@@ -233,7 +318,11 @@ impl<'a> Run<'a> {
         checked: &Checked,
     ) -> Result<Box<dyn Sink + 'a>, RunError> {
         let Sampled {
-            index, spec, store, ..
+            index,
+            spec,
+            store,
+            ended,
+            ..
         } = sampled;
         let Self {
             context,
@@ -243,8 +332,14 @@ impl<'a> Run<'a> {
         } = self;
         let context = &*context;
         let mut chosen: Vec<u32> = checked.chosen().collect();
-        if !output::keeps_its_order(spec) {
-            chosen.sort_unstable();
+        match ended {
+            _ if output::keeps_its_order(spec) => {}
+            None => chosen.sort_unstable(),
+            Some(rows) => {
+                let drawn: HashSet<u32> = chosen.into_iter().collect();
+                let in_order = rows.iter().map(|(_, row)| *row);
+                chosen = in_order.filter(|row| drawn.contains(row)).collect();
+            }
         }
         let mut sink = sinks::open(index, spec, &context.workspace, None, caller.as_ref())
             .map_err(|e| write_error(target_name(spec), e))?;
@@ -284,6 +379,7 @@ impl<'a> Run<'a> {
                 .map_err(|e| write_error("rows set aside on disk", e))?;
             self.accounting
                 .settled(sample.origin(), sample.raw_json("id"), fate)?;
+            self.accounting.keep_ended(Last::Frame(&frame))?;
         }
         Ok(())
     }

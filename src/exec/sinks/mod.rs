@@ -7,6 +7,7 @@
 mod caller;
 mod files;
 mod packer;
+mod split;
 mod stream;
 mod tar;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use caller::{Caller, Receiver};
 pub use files::numbered;
+pub use split::split_files;
 
 use crate::io::format::Framing;
 use crate::io::workspace::Lengths;
@@ -98,6 +100,9 @@ pub fn open<'a>(
     Ok(match &spec.target {
         Target::Stdout => Box::new(stream::Stream::stdout(framing)?),
         Target::Stream(path) => Box::new(stream::Stream::open(path, framing)?),
+        Target::File(path) if spec.split.is_some() => {
+            Box::new(split::Split::open(number, path, spec, workspace)?)
+        }
         Target::File(path) => Box::new(files::Files::open(number, path, spec, workspace, state)?),
         Target::Caller => {
             let caller = caller.ok_or_else(|| io::Error::other("nobody receives its records"))?;

@@ -20,10 +20,11 @@ use crate::exec::own_stats::take_stats;
 use crate::exec::spill::store::{self, Store};
 use crate::io::RawBatch;
 use crate::io::format::Renderer;
+use crate::io::split::write_value;
 use crate::note::{Code, Codes};
 use crate::op::{
-    Answer, Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, Request, RowKey, Service,
-    Setting,
+    Answer, Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, Request, RowCondition,
+    RowKey, Service, Setting, field_value,
 };
 use crate::plan::Foreseen;
 use crate::recipe::{Step, Validation};
@@ -74,6 +75,8 @@ pub struct Chain<'a> {
     pub ujson: bool,
     /// Whether rows that survive are set aside for a later phase.
     pub keep_frames: bool,
+    /// Whether rows that filters drop are set aside, too.
+    pub keep_dropped: bool,
     /// Outputs that take every surviving row; empty unless this is the last phase.
     pub outputs: Vec<OutputWork<'a>>,
     /// Whether what was measured of each row is kept, dropped rows included.
@@ -107,6 +110,18 @@ pub struct OutputWork<'a> {
     pub validate: Validation,
     /// The folder that its images are copied to, if they are.
     pub copies: Option<PathBuf>,
+    /// What a row must meet.
+    pub condition: Option<RowCondition>,
+    /// What its records are split by.
+    pub split: Option<SplitBy>,
+}
+
+/// Says by what the records of an output are split.
+pub enum SplitBy {
+    /// The value of this field.
+    Field(FieldPath),
+    /// The name of the input, one for each.
+    Input(Vec<String>),
 }
 
 /// How far a row is.
@@ -424,6 +439,11 @@ impl Chain<'_> {
         if !state.is_part {
             self.write_row_stats(Some(&sample), &state, &row, result);
         }
+        if self.keep_dropped && matches!(row.end, RowEnd::Dropped(..)) {
+            let start = result.frames.len();
+            store::encode(&sample, sample.images_known_to_decode(), &mut result.frames);
+            row.frame = start..result.frames.len();
+        }
         result.rows.push(row);
     }
 
@@ -562,6 +582,11 @@ impl Chain<'_> {
                 }
                 Outcome::Key(key) => {
                     let start = result.records.len();
+                    let base = &step.base;
+                    let rank = base.choice.survivor.rank(sample, &base.text_key)?;
+                    result
+                        .records
+                        .extend(rank.iter().flat_map(|rank| rank.to_le_bytes()));
                     key.write(&mut result.records);
                     row.records.push(start..result.records.len());
                     continue;
@@ -742,6 +767,21 @@ impl Chain<'_> {
     ) {
         for output in &self.outputs {
             let start = result.rendered.len();
+            match output.condition.as_ref().map(|it| it.holds(sample)) {
+                None | Some(Ok(true)) => {}
+                Some(Ok(false)) => {
+                    row.rendered.push(Rendered::Unmatched);
+                    continue;
+                }
+                Some(Err(error)) => {
+                    row.rendered
+                        .push(Rendered::Refused(error, verbatim(sample)));
+                    continue;
+                }
+            }
+            if let Some(split) = &output.split {
+                split.begin(sample, &mut result.rendered);
+            }
             let checked = if images_decode {
                 Ok(())
             } else {
@@ -790,6 +830,26 @@ impl Chain<'_> {
             store::encode(sample, known, &mut result.frames);
             row.frame = start..result.frames.len();
         }
+    }
+}
+
+impl SplitBy {
+    /// Begins the record of a row with the value that it is split by.
+    fn begin(&self, sample: &Sample, out: &mut Vec<u8>) {
+        let value = match self {
+            // A field that cannot be read has no value.
+            Self::Field(field) => field_value(sample, field).unwrap_or_default(),
+            Self::Input(names) => {
+                let name = names.get(sample.origin().file as usize);
+                name.map(|name| name.as_str().into())
+            }
+        };
+        let text = match value {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text),
+            Some(other) => Some(other.to_string()),
+        };
+        write_value(text.as_deref(), out);
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Rendered {
     Bytes(Range<usize>),
     /// The output refuses the row.
     Refused(RowError, Vec<u8>),
+    /// The output does not ask for the row.
+    Unmatched,
 }
 
 /// What became of one row.

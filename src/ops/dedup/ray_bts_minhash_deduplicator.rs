@@ -4,7 +4,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::document_minhash_deduplicator::{self as minhash, MinhashTokenization, ShortTexts};
+use super::document_minhash_deduplicator::{
+    self as minhash, MinhashTokenization, ShortTexts, Verify,
+};
 use crate::op::{BuildContext, Facts, Operator, ParamError, operator};
 
 operator! {
@@ -52,6 +54,8 @@ pub(super) struct Params {
     tokenizer_model: Option<String>,
     /// What texts of fewer tokens than `window_size` are: `peer`, `exact` or `keep`.
     short_texts: ShortTexts,
+    /// How candidates are held against each other before one goes: `none`, `estimated` or `exact`.
+    verify: Verify,
     /// No effect.
     union_find_parallel_num: AutoOrCount,
     /// No effect.
@@ -89,6 +93,7 @@ impl Default for Params {
             num_rows_per_band,
             tokenizer_model,
             short_texts,
+            verify,
         } = minhash::Params::default();
         Self {
             tokenization,
@@ -101,6 +106,7 @@ impl Default for Params {
             num_rows_per_band,
             tokenizer_model,
             short_texts,
+            verify,
             union_find_parallel_num: AutoOrCount::default(),
             union_threshold: Some(256),
             max_pending_edge_buffer_task: Some(20),
@@ -153,6 +159,7 @@ pub(super) fn build(params: Params, context: &BuildContext) -> Result<Operator, 
         num_rows_per_band: params.num_rows_per_band,
         tokenizer_model: params.tokenizer_model,
         short_texts: params.short_texts,
+        verify: params.verify,
     };
     minhash::build(params, context)
 }

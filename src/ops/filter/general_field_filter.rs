@@ -2,16 +2,14 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use smallvec::smallvec;
 
 use crate::op::{
-    Bounds, BuildContext, Facts, Field, Filter, Measured, Operator, ParamError, STATS, StatDef,
-    StatType, Verdict, operator,
+    Bounds, BuildContext, Facts, Field, Filter, Measured, Operator, ParamError, RowCondition,
+    StatDef, StatType, Verdict, operator,
 };
-use crate::sample::{FieldPath, RowError, Sample, StatValue, Stats, float_of, word_of};
-use crate::text::python_expr::Condition;
-use crate::text::{PyValue, TypeMismatch};
+use crate::sample::{RowError, Sample, StatValue, Stats};
+use crate::text::PyValue;
 
 operator! {
     /// Keeps rows for which `filter_condition` holds.
@@ -59,8 +57,7 @@ const CONDITION: StatDef =
     StatDef::new("general_field_filter_condition", StatType::Any).when_given("filter_condition");
 
 struct GeneralField {
-    condition: Option<Condition>,
-    written: String,
+    condition: Option<RowCondition>,
 }
 
 fn build(params: Params, _: &BuildContext) -> Result<Operator, Vec<ParamError>> {
@@ -68,22 +65,13 @@ fn build(params: Params, _: &BuildContext) -> Result<Operator, Vec<ParamError>> 
     let condition = if written.is_empty() {
         None
     } else {
-        let condition = Condition::parse(&written).map_err(|e| {
-            ParamError::new("filter_condition", e.to_string())
+        let condition = RowCondition::parse(&written).map_err(|problem| {
+            ParamError::new("filter_condition", problem)
                 .hint("use and, or, not, comparisons, field names, constants and lists only")
         })?;
         Some(condition)
     };
-    Ok(Operator::Filter(Box::new(GeneralField {
-        condition,
-        written,
-    })))
-}
-
-impl From<TypeMismatch> for RowError {
-    fn from(mismatch: TypeMismatch) -> Self {
-        Self::new("wrong_type", mismatch.to_string())
-    }
+    Ok(Operator::Filter(Box::new(GeneralField { condition })))
 }
 
 impl Filter for GeneralField {
@@ -91,14 +79,7 @@ impl Filter for GeneralField {
         let Some(condition) = &self.condition else {
             return Ok(smallvec![]);
         };
-        let field = |name: &str| -> Result<PyValue, RowError> {
-            if name == STATS {
-                return Ok(PyValue::from(&sample.stats.to_json()));
-            }
-            let value = sample.value(&FieldPath::new(name))?;
-            Ok(value.as_ref().map_or(PyValue::None, python))
-        };
-        let value = condition.value(&field)?.to_json().ok_or_else(|| {
+        let value = condition.value(sample)?.to_json().ok_or_else(|| {
             RowError::new(
                 "wrong_type",
                 "the condition's value cannot be kept as a stat",
@@ -108,32 +89,23 @@ impl Filter for GeneralField {
     }
 
     fn fields(&self) -> Vec<String> {
-        let names = self.condition.iter().flat_map(Condition::names);
-        names.map(str::to_owned).collect()
+        self.condition
+            .iter()
+            .flat_map(RowCondition::names)
+            .collect()
     }
 
     fn decide_within(&self, _: &[Bounds], stats: &Stats) -> Verdict {
         let value = stats.get(CONDITION.name()).map(StatValue::to_json);
+        let written = self.condition.as_ref().map_or("", RowCondition::written);
         match value {
             Some(value) if !PyValue::from(&value).is_true() => Verdict::drop(
                 CONDITION.name(),
                 StatValue::Json(value),
-                format!("filter_condition: {}", self.written),
+                format!("filter_condition: {written}"),
             ),
             _ => Verdict::Keep,
         }
-    }
-}
-
-/// A field's value as Python has it.
-fn python(value: &Value) -> PyValue {
-    match value {
-        _ if word_of(value).is_some() => PyValue::Float(float_of(value).unwrap_or(f64::NAN)),
-        Value::Array(items) => PyValue::List(items.iter().map(python).collect()),
-        Value::Object(map) => {
-            PyValue::Dict(map.iter().map(|(k, v)| (k.clone(), python(v))).collect())
-        }
-        other => PyValue::from(other),
     }
 }
 

@@ -1,0 +1,167 @@
+//! An output split into files by a value of its rows.
+//!
+//! Records wait in one file in the order in which they come; when the last one is in, they are written
+//! file by file. So one file is open at a time however many values there are, and the bytes depend
+//! neither on checkpoints nor on where a run was interrupted.
+
+use std::io::{self, BufRead as _};
+use std::path::{Path, PathBuf};
+
+use hashbrown::HashMap;
+
+use super::files::Files;
+use super::{Complete, Sink, SinkState};
+use crate::io::split::{file_of, take_value};
+use crate::io::workspace::{Lengths, each_record};
+use crate::io::{Log, Workspace};
+use crate::recipe::OutputSpec;
+
+/// More different values are taken for a mistake.
+const MOST_VALUES: usize = 10_000;
+
+/// Where each record ends, and whose it is.
+const INDEX: usize = 12;
+
+fn log_name(number: usize, of: &str) -> String {
+    format!("split-{number}-{of}")
+}
+
+/// The files that output `number` was to be split into when the run stopped whose working files are in
+/// `directory`.
+pub fn split_files(directory: &Path, number: usize, path: &Path) -> Vec<PathBuf> {
+    let names = std::fs::read(directory.join(log_name(number, "names")));
+    let names = names.unwrap_or_default();
+    let names = names.lines().map_while(Result::ok);
+    names.map(|name| file_of(path, &name)).collect()
+}
+
+/// Takes the records of an output that is split. Each begins with the name of its value.
+pub struct Split {
+    number: usize,
+    path: PathBuf,
+    spec: OutputSpec,
+    workspace: Workspace,
+    records: Log,
+    index: Log,
+    names_log: Log,
+    names: Vec<String>,
+    ids: HashMap<String, u32>,
+}
+
+impl Split {
+    /// Opens output `number`, which goes to files called after `path`, new or as an earlier process
+    /// left it.
+    ///
+    /// # Errors
+    /// If a file cannot be opened.
+    pub fn open(
+        number: usize,
+        path: &Path,
+        spec: &OutputSpec,
+        workspace: &Workspace,
+    ) -> io::Result<Self> {
+        let log = |of: &str| workspace.log(&log_name(number, of));
+        let mut split = Self {
+            number,
+            path: path.to_owned(),
+            spec: spec.clone(),
+            workspace: workspace.clone(),
+            records: log("records")?,
+            index: log("index")?,
+            names_log: log("names")?,
+            names: Vec::new(),
+            ids: HashMap::new(),
+        };
+        for name in split.names_log.replay()?.lines() {
+            let id = u32::try_from(split.names.len()).unwrap_or(u32::MAX);
+            let name = name?;
+            split.ids.insert(name.clone(), id);
+            split.names.push(name);
+        }
+        Ok(split)
+    }
+
+    fn id(&mut self, name: &str) -> io::Result<u32> {
+        if let Some(id) = self.ids.get(name) {
+            return Ok(*id);
+        }
+        if self.names.len() >= MOST_VALUES {
+            return Err(io::Error::other(format!(
+                "it is split into more than {MOST_VALUES} files: split by a field of fewer values"
+            )));
+        }
+        let id = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.names_log.append(format!("{name}\n").as_bytes())?;
+        self.ids.insert(name.to_owned(), id);
+        self.names.push(name.to_owned());
+        Ok(id)
+    }
+
+    /// The records as (whose, start, end), those of one value beside each other in their order.
+    fn sorted(&mut self) -> io::Result<Vec<(u32, u64, u64)>> {
+        let mut spans = Vec::new();
+        let mut start = 0;
+        each_record(&mut self.index.replay()?, |record: [u8; INDEX]| {
+            if let Some((id, end)) = record.split_first_chunk::<4>()
+                && let Ok(end) = <[u8; 8]>::try_from(end)
+            {
+                let end = u64::from_le_bytes(end);
+                spans.push((u32::from_le_bytes(*id), start, end));
+                start = end;
+            }
+        })?;
+        spans.sort_unstable();
+        Ok(spans)
+    }
+}
+
+impl Sink for Split {
+    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+        let damaged = || io::Error::other("a record without the value that it is split by");
+        let (name, record) = take_value(record).ok_or_else(damaged)?;
+        let id = self.id(name)?;
+        self.records.append(record)?;
+        self.index.append(&id.to_le_bytes())?;
+        self.index.append(&self.records.len().to_le_bytes())
+    }
+
+    fn written(&self) -> u64 {
+        self.index.len() / INDEX as u64
+    }
+
+    fn sync(&mut self, lengths: &mut Lengths) -> io::Result<SinkState> {
+        self.records.sync(lengths)?;
+        self.index.sync(lengths)?;
+        self.names_log.sync(lengths)?;
+        Ok(SinkState {
+            written: self.written(),
+            ..SinkState::default()
+        })
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<Vec<Complete>> {
+        let spans = self.sorted()?;
+        self.records.flush()?;
+        let mut complete = Vec::new();
+        let mut record = Vec::new();
+        for spans in spans.chunk_by(|(a, ..), (b, ..)| a == b) {
+            let name = spans
+                .first()
+                .and_then(|(id, ..)| self.names.get(*id as usize));
+            let path = file_of(&self.path, name.map_or("", String::as_str));
+            let file = Files::open(self.number, &path, &self.spec, &self.workspace, None)?;
+            let mut file: Box<dyn Sink> = Box::new(file);
+            for &(_, start, end) in spans {
+                record.resize(usize::try_from(end - start).unwrap_or(usize::MAX), 0);
+                self.records.read_exact_at(&mut record, start)?;
+                file.write(&record)?;
+            }
+            for mut part in file.finish()? {
+                // It is closed now, so that few files are open.
+                part.file.seal()?;
+                complete.push(part);
+            }
+        }
+        Ok(complete)
+    }
+}

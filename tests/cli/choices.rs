@@ -1,0 +1,264 @@
+//! Which of rows that are the same stays, and what it takes over from those that go.
+
+use serde_json::{Value, json};
+
+use crate::support::{Scratch, rows};
+
+/// A recipe over `in.jsonl` with these steps.
+fn recipe(steps: &str) -> String {
+    format!("dataset_path: in.jsonl\nexport_path: out.jsonl\nprocess:\n{steps}")
+}
+
+fn clusters(scratch: &Scratch) -> Vec<Value> {
+    let packed = scratch.read("out.jsonl.djr/clusters.jsonl.zst");
+    rows(&zstd::decode_all(&packed[..]).unwrap())
+}
+
+const ROWS: &str = r#"{"id": 1, "text": "a red kite", "n": 3, "tag": "x"}
+{"id": 2, "text": "two cats", "n": 1}
+{"id": 3, "text": "a red kite", "n": 7, "tag": ["y", "x"], "src": "b"}
+{"id": 4, "text": "a red kite", "n": null, "src": "c"}
+{"id": 5, "text": "Two cats ", "n": 2, "tag": "z"}
+"#;
+
+#[test]
+fn the_row_that_is_chosen_stays_and_takes_over_what_others_knew() {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", ROWS);
+    let ids = |steps: &str| {
+        scratch.write("r.yaml", recipe(steps));
+        scratch.djr(&["run", "r.yaml"]).expect(0);
+        let rows = scratch.rows("out.jsonl");
+        rows.iter()
+            .map(|row| row["id"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    let dedup = |choice: &str| format!("  - document_deduplicator: {{lowercase: true{choice}}}\n");
+    assert_eq!(ids(&dedup("")), [1, 2]);
+    assert_eq!(ids(&dedup(", keep: first")), [1, 2]);
+    assert_eq!(ids(&dedup(", keep: {max: n}")), [3, 5]);
+    assert_eq!(ids(&dedup(", keep: {min: n}")), [1, 2]);
+    assert_eq!(ids(&dedup(", keep: longest")), [1, 5]);
+    let measured = format!(
+        "  - text_length_filter: {{min_len: 1}}\n{}",
+        dedup(", keep: {max: text_len}")
+    );
+    assert_eq!(ids(&measured), [1, 5]);
+
+    let merging =
+        dedup(", keep: {max: n}, merge: {tag: list, n: sum, src: first}, report_clusters: true");
+    // What comes behind sees the rows as they are now.
+    let behind = "  - specified_numeric_field_filter: {field_key: n, min_value: 4}\n";
+    assert_eq!(ids(&format!("{merging}{behind}")), [3]);
+    assert_eq!(
+        String::from_utf8(scratch.read("out.jsonl")).unwrap(),
+        "{\"id\": 3, \"text\": \"a red kite\", \"n\": 10, \"tag\": [\"x\", \"y\"], \"src\": \"b\"}\n"
+    );
+    let place = |line: usize, id: u64| {
+        let offset: usize = ROWS.lines().take(line - 1).map(|row| row.len() + 1).sum();
+        json!({"file": 0, "line": line, "offset": offset, "id": id})
+    };
+    assert_eq!(
+        clusters(&scratch),
+        [
+            json!({"step": 1, "by": "document_deduplicator", "kept": place(3, 3), "duplicates": [place(1, 1), place(4, 4)]}),
+            json!({"step": 1, "by": "document_deduplicator", "kept": place(5, 5), "duplicates": [place(2, 2)]}),
+        ]
+    );
+    let manifest = scratch.json("out.jsonl.djr/manifest.json");
+    assert_eq!(manifest["steps"][0]["changed"], 2);
+    let ledger = scratch.ledger("out.jsonl.djr");
+    let of = |line: u64| ledger.iter().find(|entry| entry["line"] == line).unwrap();
+    assert_eq!(of(1)["duplicate_of"], place(3, 3)["offset"]);
+    scratch.djr(&["verify", "out.jsonl"]).expect(0);
+    // The manifest knows the file, so that a run without clusters takes it away.
+    ids(&dedup(""));
+    assert!(!scratch.path("out.jsonl.djr/clusters.jsonl.zst").exists());
+}
+
+#[test]
+fn what_cannot_be_chosen_is_refused() {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", ROWS);
+    for (step, what) in [
+        (
+            "document_deduplicator: {keep: last}",
+            "does not say which duplicate stays",
+        ),
+        (
+            "document_deduplicator: {merge: {tag: all}}",
+            "'tag' is to be merged by",
+        ),
+        (
+            "document_deduplicator: {merge: {text: list}}",
+            "'text' is what rows are made of",
+        ),
+        (
+            "document_deduplicator: {merge: {a.b: list}}",
+            "'a.b' is within a field",
+        ),
+        (
+            "document_line_deduplicator: {keep: longest}",
+            "drops no rows",
+        ),
+        (
+            "text_length_filter: {merge: {tag: list}}",
+            "unknown parameter 'merge'",
+        ),
+    ] {
+        scratch.write("r.yaml", recipe(&format!("  - {step}\n")));
+        let ran = scratch.djr(&["run", "r.yaml"]).expect(2);
+        assert!(ran.stderr.contains(what), "{step}: {}", ran.stderr);
+    }
+    scratch.write(
+        "r.yaml",
+        recipe("  - document_deduplicator: {keep: {max: size}}\n"),
+    );
+    let ran = scratch.djr(&["run", "r.yaml"]).expect(3);
+    assert!(
+        ran.stderr
+            .contains("`keep` asks for 'size', and no row has a number there"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// Words of a vocabulary, the same for the same numbers.
+fn words(seed: u64, count: u64) -> Vec<String> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..count).map(|_| format!("w{}", next() % 5000)).collect()
+}
+
+/// Whether at least three of four windows are shared.
+fn alike(a: &str, b: &str) -> bool {
+    let windows = |text: &str| -> std::collections::BTreeSet<String> {
+        let words: Vec<&str> = text.split(' ').collect();
+        words.windows(2).map(|window| window.join(" ")).collect()
+    };
+    let (a, b) = (windows(a), windows(b));
+    a.intersection(&b).count() * 4 >= a.union(&b).count() * 3
+}
+
+/// Texts and copies of them with more and more words changed.
+fn near_rows() -> Vec<Value> {
+    let mut all = Vec::new();
+    for text in 0..60_u64 {
+        let own = words(text + 1, 40);
+        for copy in 0..4_u64 {
+            let mut copied = own.clone();
+            let other = words(1000 + text * 4 + copy, 40);
+            for at in 0..copy * 2 {
+                let at = usize::try_from((at * 7 + text) % 40).unwrap();
+                copied[at].clone_from(&other[at]);
+            }
+            all.push(
+                json!({"id": all.len(), "text": copied.join(" "), "n": (text * 7 + copy * 5) % 11}),
+            );
+        }
+    }
+    all
+}
+
+#[test]
+fn verified_duplicates_are_what_they_are_said_to_be() {
+    let all = near_rows();
+    let lines: Vec<String> = all.iter().map(Value::to_string).collect();
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", lines.join("\n"));
+    let text = |at: usize| all[at]["text"].as_str().unwrap();
+    let mut wrong = [0; 3];
+    for (verify, wrong) in ["none", "estimated", "exact"].into_iter().zip(&mut wrong) {
+        let step = format!(
+            "  - document_minhash_deduplicator: {{window_size: 2, jaccard_threshold: 0.75, verify: {verify}, keep: {{max: n}}}}\n"
+        );
+        scratch.write("r.yaml", recipe(&step));
+        scratch.djr(&["run", "r.yaml"]).expect(0);
+        let ledger = scratch.ledger("out.jsonl.djr");
+        let row = |offset: &Value| {
+            let entry = ledger.iter().find(|entry| &entry["offset"] == offset);
+            usize::try_from(entry.unwrap()["line"].as_u64().unwrap()).unwrap() - 1
+        };
+        let gone: Vec<(usize, usize)> = ledger
+            .iter()
+            .filter(|entry| entry["fate"] == "dropped")
+            .map(|entry| (row(&entry["offset"]), row(&entry["duplicate_of"])))
+            .collect();
+        assert!(gone.len() > 40, "{verify}: {}", gone.len());
+        for (row, by) in &gone {
+            // Nobody goes for a row that went, or for a worse one.
+            assert!(gone.iter().all(|(other, _)| other != by));
+            assert!(all[*by]["n"].as_u64() >= all[*row]["n"].as_u64());
+            *wrong += usize::from(!alike(text(*row), text(*by)));
+        }
+        if verify == "exact" {
+            // Every pair that stays is either unlike, or shares no band; most near ones are found.
+            let stays: Vec<usize> = (0..all.len())
+                .filter(|row| gone.iter().all(|(gone, _)| gone != row))
+                .collect();
+            let like = |a: usize, b: usize| alike(text(a), text(b));
+            let missed = stays
+                .iter()
+                .flat_map(|&a| stays.iter().map(move |&b| (a, b)));
+            let missed = missed.filter(|&(a, b)| a < b && like(a, b)).count();
+            assert!(missed * 5 < gone.len(), "{missed} of {}", gone.len());
+        }
+    }
+    assert!(
+        wrong[0] > 0 && wrong[1] <= wrong[0] && wrong[2] == 0,
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn threads_cuts_and_batches_change_no_choice() {
+    let all = near_rows();
+    let lines: Vec<String> = all.iter().map(|row| format!("{row}\n")).collect();
+    let steps = "process:
+  - document_minhash_deduplicator: {window_size: 2, verify: exact, keep: {max: n}, merge: {id: list}, report_clusters: true}
+  - document_deduplicator: {keep: longest, merge: {n: sum}}
+  - document_simhash_deduplicator: {keep: {min: n}, report_clusters: true}
+";
+    let mut reference: Option<[Vec<u8>; 2]> = None;
+    for (files, threads, batch) in [(1, "1", "1000"), (7, "2", "1"), (100, "8", "7")] {
+        let scratch = Scratch::new();
+        std::fs::create_dir(scratch.path("in")).unwrap();
+        for (number, part) in lines.chunks(lines.len().div_ceil(files)).enumerate() {
+            scratch.write(&format!("in/{number:03}.jsonl"), part.concat());
+        }
+        scratch.write(
+            "r.yaml",
+            format!("dataset_path: in\nexport_path: out.jsonl\n{steps}"),
+        );
+        let args = ["run", "r.yaml", "--threads", threads, "--batch-rows", batch];
+        scratch.djr(&args).expect(0);
+        let kept = clusters(&scratch);
+        // Files and lines differ with the cut; who went for whom does not.
+        let kept = kept.iter().map(|cluster| {
+            let ids = cluster["duplicates"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|row| &row["offset"]);
+            json!([
+                cluster["step"],
+                cluster["kept"]["offset"],
+                ids.collect::<Vec<_>>()
+            ])
+            .to_string()
+        });
+        let found = [
+            scratch.read("out.jsonl"),
+            kept.collect::<String>().into_bytes(),
+        ];
+        match &reference {
+            None => reference = Some(found),
+            Some(reference) => assert!(*reference == found, "{files} files, {threads} threads"),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Outputs with conditions, outputs that are split, and rows that ended as data again.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::Scratch;
+
+const ROWS: &str = r#"{"id": 1, "text": "a red kite flies", "lang": "en", "n": 5}
+{"id": 2, "text": "short", "lang": "en", "n": 1}
+{"id": 3, "text": "zwei graue Katzen", "lang": "de", "n": 2}
+{"id": 4, "text": "a red kite flies", "n": 9}
+{broken
+{"id": 6, "text": 7, "lang": "de"}
+{"id": 7, "text": "trois chats gris", "lang": "a/b", "n": 7}
+"#;
+
+const STEPS: &str = "process:
+  - text_length_filter: {min_len: 10}
+  - document_deduplicator:
+";
+
+fn run(scratch: &Scratch, outputs: &str, more: &[&str]) -> String {
+    scratch.write(
+        "r.yaml",
+        format!("dataset_path: in.jsonl\n{STEPS}outputs:\n{outputs}"),
+    );
+    scratch
+        .djr(&[&["run", "r.yaml"], more].concat())
+        .expect(1)
+        .stderr
+}
+
+fn ids(rows: &[Value]) -> Vec<Value> {
+    rows.iter().map(|row| row["id"].clone()).collect()
+}
+
+#[test]
+fn rows_that_ended_are_data_again() {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", ROWS);
+    let outputs = "  - {path: clean.jsonl}
+  - {path: dropped.jsonl, of: dropped}
+  - {path: doubles.jsonl, of: duplicates}
+  - {path: aside.jsonl, of: quarantined}
+  - {path: all.jsonl, of: all}
+  - {path: some.jsonl, of: all, sample: 2, seed: 4}
+  - {path: short.json, of: dropped, where: text_len < 10}
+";
+    run(&scratch, outputs, &[]);
+    let fate = "__dj__fate__";
+    assert_eq!(ids(&scratch.rows("clean.jsonl")), [1, 3, 7]);
+    assert_eq!(
+        scratch.rows("dropped.jsonl"),
+        [
+            json!({"id": 2, "text": "short", "lang": "en", "n": 1, fate: {"fate": "dropped", "by": "text_length_filter", "step": 1, "stat": "text_len", "value": 5, "limit": "min_len: 10"}}),
+            json!({"id": 4, "text": "a red kite flies", "n": 9, fate: {"fate": "dropped", "by": "document_deduplicator", "step": 2, "duplicate_of": 0}}),
+        ]
+    );
+    assert_eq!(ids(&scratch.rows("doubles.jsonl")), [4]);
+    let aside = scratch.rows("aside.jsonl");
+    assert_eq!(aside[0]["__dj__line__"], "{broken");
+    assert_eq!(aside[0][fate]["by"], "read");
+    assert_eq!(
+        (&aside[1]["id"], &aside[1][fate]["code"]),
+        (&json!(6), &json!("wrong_type"))
+    );
+    let all = scratch.rows("all.jsonl");
+    assert_eq!(
+        ids(&all),
+        [
+            json!(1),
+            json!(2),
+            json!(3),
+            json!(4),
+            Value::Null,
+            json!(6),
+            json!(7)
+        ]
+    );
+    assert_eq!(all[0][fate], json!({"fate": "kept"}));
+    let some = scratch.rows("some.jsonl");
+    assert!(some.len() == 2 && some.iter().all(|row| all.contains(row)));
+    let short: Value = scratch.json("short.json");
+    assert_eq!(short.as_array().map(|rows| ids(rows)), Some(vec![json!(2)]));
+    let manifest = scratch.json("clean.jsonl.djr/manifest.json");
+    let counts = |output: usize| {
+        ["candidates", "written", "not_drawn", "unmatched"]
+            .map(|key| manifest["outputs"][output][key].as_u64().unwrap_or(0))
+    };
+    assert_eq!(counts(1), [2, 2, 0, 0]);
+    assert_eq!(counts(5), [7, 2, 5, 0]);
+    assert_eq!(counts(6), [2, 1, 0, 1]);
+    scratch.djr(&["verify", "clean.jsonl"]).expect(0);
+
+    // An exchange, a sample, and a row that no output asks for.
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", ROWS);
+    let steps = "process:\n  - document_minhash_deduplicator: {window_size: 2}\n  - topk_specified_field_selector: {field_key: n, topk: 3}\n";
+    scratch.write(
+        "r.yaml",
+        format!("dataset_path: in.jsonl\n{steps}outputs:\n  - {{path: clean.jsonl, where: n > 6}}\n  - {{path: one.jsonl, sample: 1, where: n < 6, seed: 1}}\n  - {{path: all.jsonl, of: all}}\n"),
+    );
+    scratch.djr(&["run", "r.yaml"]).expect(1);
+    let all = scratch.rows("all.jsonl");
+    let fates = |key: &str| {
+        all.iter()
+            .map(|row| row[fate][key].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        fates("fate"),
+        [
+            "kept",
+            "dropped",
+            "dropped",
+            "dropped",
+            "quarantined",
+            "quarantined",
+            "kept"
+        ]
+    );
+    assert_eq!(fates("by")[3], "document_minhash_deduplicator");
+    assert_eq!(
+        (
+            ids(&scratch.rows("clean.jsonl")),
+            ids(&scratch.rows("one.jsonl"))
+        ),
+        (vec![json!(7)], vec![json!(1)])
+    );
+}
+
+#[test]
+fn outputs_take_what_they_ask_for_and_are_split() {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", ROWS);
+    let outputs = "  - {path: 'by/{value}.jsonl', split_by: lang}
+  - {path: from.jsonl.gz, per_input: true}
+  - {path: by/n.json, split_by: n, where: n >= 5 and lang == 'en'}
+";
+    let told = run(&scratch, outputs, &[]);
+    assert!(told.contains("not asked for"), "{told}");
+    let by = |name: &str| ids(&scratch.rows(&format!("by/{name}.jsonl")));
+    assert_eq!(
+        (by("en"), by("de"), by("a%2fb")),
+        (vec![json!(1)], vec![json!(3)], vec![json!(7)])
+    );
+    assert_eq!(ids(scratch.json("by/n-5.json").as_array().unwrap()), [1]);
+    assert!(scratch.path("from-in.jsonl.gz").exists());
+    let names: Vec<String> = scratch
+        .files("by")
+        .into_iter()
+        .filter(|name| !name.contains(".djr"))
+        .collect();
+    assert_eq!(names, ["a%2fb.jsonl", "de.jsonl", "en.jsonl", "n-5.json"]);
+    scratch.djr(&["verify", "by/jsonl.djr"]).expect(0);
+    scratch.djr(&["verify", "by/en.jsonl"]).expect(0);
+
+    // A row that no output asks for is dropped by name.
+    run(
+        &scratch,
+        "  - {path: few.jsonl, where: lang == 'de'}\n",
+        &[],
+    );
+    let ledger = scratch.ledger("few.jsonl.djr");
+    let of = |line: u64| ledger.iter().find(|entry| entry["line"] == line).unwrap();
+    assert_eq!(
+        (&of(1)["fate"], &of(1)["by"]),
+        (&json!("dropped"), &json!("where"))
+    );
+    assert!(
+        scratch
+            .djr(&["why", "few.jsonl", "in.jsonl:1"])
+            .expect(0)
+            .text()
+            .contains("no output asks for it")
+    );
+    scratch.djr(&["verify", "few.jsonl"]).expect(0);
+
+    // A condition that cannot be held against a row refuses it.
+    run(&scratch, "  - {path: few.jsonl, where: n > 'a'}\n", &[]);
+    let manifest = scratch.json("few.jsonl.djr/manifest.json");
+    // The duplicate, too: a row that is refused does not stand for it.
+    assert_eq!(manifest["outputs"][0]["refused"], 4);
+
+    for (output, what) in [
+        ("{path: x.jsonl, where: 'n >'}", "'where' of an output"),
+        (
+            "{path: x.jsonl, of: dropped}",
+            "no output takes the rows that are kept",
+        ),
+        (
+            "{path: '-', format: jsonl, split_by: lang}",
+            "a stream, which is not split",
+        ),
+        (
+            "{path: x.jsonl, split_by: lang, per_input: true}",
+            "one file an input",
+        ),
+        (
+            "{path: x.jsonl, sample: 2, sampler: python, where: n > 1}",
+            "the python sampler draws from all rows",
+        ),
+        (
+            "{path: '{value}.jsonl', split_by: lang}",
+            "is an input, too",
+        ),
+    ] {
+        scratch.write(
+            "r.yaml",
+            format!("dataset_path: in.jsonl\n{STEPS}outputs:\n  - {output}\n"),
+        );
+        let ran = scratch.djr(&["run", "r.yaml"]).expect(2);
+        assert!(ran.stderr.contains(what), "{output}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn neither_threads_nor_cuts_change_an_output() {
+    let rows: Vec<String> = (0..400_u64)
+        .map(|n| {
+            let row = json!({"id": n, "text": format!("text {}", n * n % 170), "lang": format!("l{}", n % 5), "n": n * 7 % 31});
+            if n % 53 == 9 { "{no\n".to_owned() } else { format!("{row}\n") }
+        })
+        .collect();
+    let recipe = "dataset_path: in
+process:
+  - text_length_filter: {min_len: 7}
+  - document_deduplicator:
+  - document_simhash_deduplicator: {window_size: 1, keep: {max: n}}
+  - random_selector: {select_num: 60}
+  - specified_numeric_field_filter: {field_key: n, min_value: 3}
+outputs:
+  - {path: clean.jsonl, where: n < 25}
+  - {path: by.jsonl, split_by: lang, shard_rows: 5, of: dropped}
+  - {path: all.jsonl.zst, of: all}
+  - {path: some.jsonl, sample: 7, where: n > 10, seed: 3}
+  - {path: doubles.jsonl, of: duplicates, sample: 9}
+";
+    let mut reference: Option<Vec<(String, Vec<u8>)>> = None;
+    for (files, threads, batch) in [(1, "1", "1000"), (7, "2", "1"), (100, "8", "7")] {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.path("in")).unwrap();
+        for (number, part) in rows.chunks(rows.len().div_ceil(files)).enumerate() {
+            scratch.write(&format!("in/{number:03}.jsonl"), part.concat());
+        }
+        scratch.write("r.yaml", recipe);
+        let args = ["run", "r.yaml", "--threads", threads, "--batch-rows", batch];
+        scratch.djr(&args).expect(1);
+        let names = scratch
+            .files("")
+            .into_iter()
+            .filter(|name| !name.contains('/') && name != "r.yaml");
+        let found: Vec<_> = names
+            .map(|name| (name.clone(), scratch.read(&name)))
+            .collect();
+        assert!(found.len() > 12, "{}", found.len());
+        scratch.djr(&["verify", "clean.jsonl"]).expect(0);
+        match &reference {
+            None => reference = Some(found),
+            Some(reference) => assert!(*reference == found, "{files} files, {threads} threads"),
+        }
+    }
+}
