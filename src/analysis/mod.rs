@@ -68,6 +68,7 @@ pub fn analyze(
             service: step.name.to_owned(),
             message: "an analysis asks no model and no program".to_owned(),
             hint: Some("run the recipe: its stats are kept and can be recut".to_owned()),
+            spoiled: false,
         }));
     }
     std::fs::create_dir_all(&files.dir).map_err(failed)?;

@@ -103,6 +103,18 @@ impl Batcher {
         self.lock().records.clone()
     }
 
+    /// Makes sure, once all rows are through, that what was answered can be trusted.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn finish(&self) -> Result<(), RunError> {
+        for (_, lane) in &self.lanes {
+            let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+            lane.finish()?;
+        }
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -155,8 +155,7 @@ impl RunError {
                 | Self::Damaged(_)
                 | Self::Panicked(_)
                 | Self::Locked { .. }
-                | Self::Service(_)
-        )
+        ) || matches!(self, Self::Service(error) if !error.spoiled)
     }
 }
 

@@ -50,6 +50,7 @@ impl Model {
             service: service.model.clone(),
             message,
             hint: hint.map(str::to_owned),
+            spoiled: false,
         };
         let first = Python::start(&service.model, host)?;
         let devices = choose(&first.hello.devices, host).map_err(|message| {
@@ -289,6 +290,7 @@ impl Worker {
                 fault.words()
             ),
             hint: None,
+            spoiled: false,
         })
     }
 }
@@ -346,6 +348,7 @@ impl DeviceLane {
             service: name(),
             message,
             hint: None,
+            spoiled: false,
         };
         let place = layout
             .heads
@@ -381,6 +384,7 @@ impl DeviceLane {
                         place.head.batch
                     ),
                     hint: Some(SMALLER.to_owned()),
+                    spoiled: false,
                 });
             }
             Err(Refusal::No(_, message)) => return Ok(Computed::Failed(message)),

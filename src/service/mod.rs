@@ -31,6 +31,8 @@ pub struct ServiceError {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Whether what it answered before cannot be trusted, so that a run cannot go on from there.
+    pub spoiled: bool,
 }
 
 /// Serves one batch after the other.
@@ -45,6 +47,14 @@ pub trait Lane: Send {
         head: usize,
         requests: &[Request],
     ) -> Result<Vec<Result<Answer, RowError>>, ServiceError>;
+
+    /// Makes sure, once all requests are served, that what was answered can be trusted.
+    ///
+    /// # Errors
+    /// If it cannot.
+    fn finish(&mut self) -> Result<(), ServiceError> {
+        Ok(())
+    }
 }
 
 /// A service that answers.

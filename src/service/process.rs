@@ -115,6 +115,23 @@ impl Process {
         self.messages.try_recv().is_ok()
     }
 
+    /// Closes its input and waits for its end: how many messages it had left to say.
+    ///
+    /// # Errors
+    /// If it does not end within `limit` of its last message.
+    pub fn end(&mut self, limit: Duration) -> Result<usize, Fault> {
+        self.stdin.take();
+        let mut left = 0;
+        loop {
+            match self.messages.recv_timeout(limit) {
+                Ok(Ok(_)) => left += 1,
+                Ok(Err(error)) => return Err(Fault::Garbage(error.to_string())),
+                Err(RecvTimeoutError::Timeout) => return Err(Fault::Slow(limit)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(left),
+            }
+        }
+    }
+
     fn died(&mut self) -> Fault {
         // It may still be on its way out: what it says last is worth a moment.
         for _ in 0..50 {

@@ -12,6 +12,9 @@ use crate::sample::RowError;
 /// The longest line of an answer.
 const LONGEST: u64 = 256 << 20;
 
+/// What is wrong with a program that says more than it is asked.
+const MORE: &str = "more lines than it was sent";
+
 /// How often in a row a program may fail before the run ends.
 const RESTARTS: usize = 20;
 
@@ -66,6 +69,19 @@ impl Program {
             service: self.service.shown.clone(),
             message,
             hint: hint.map(str::to_owned),
+            spoiled: false,
+        }
+    }
+
+    /// Lines that nobody asked for: to which rows the others belong cannot be told.
+    fn spoiled(&self) -> ServiceError {
+        ServiceError {
+            spoiled: true,
+            ..self.error(
+                "it wrote more lines than it was sent, so that its answers cannot be told apart"
+                    .to_owned(),
+                Some("it must write one line for each line it reads"),
+            )
         }
     }
 
@@ -74,50 +90,73 @@ impl Program {
         &mut self,
         requests: &[Request],
     ) -> Result<Result<Vec<Answer>, Fault>, ServiceError> {
-        let limit = Duration::from_secs(self.service.timeout_s.max(1));
-        let mut process = match self.process.take() {
-            Some(process) => process,
-            None => self.start()?,
+        let (mut process, is_new) = match self.process.take() {
+            Some(process) => (process, false),
+            None => (self.start()?, true),
         };
-        let answers = (|| {
-            let mut lines = Vec::new();
-            for request in requests {
-                lines.extend_from_slice(&request.bytes);
-                lines.push(b'\n');
-            }
-            process.send(&lines)?;
-            let mut answers = Vec::with_capacity(requests.len());
-            for _ in requests {
-                let line = process.receive(limit)?;
-                let text = String::from_utf8(line)
-                    .map_err(|_| Fault::Garbage("a line that is not UTF-8".to_owned()))?;
-                answers.push(Answer::Text(text));
-            }
-            if process.has_more() {
-                return Err(Fault::Garbage("more lines than it was sent".to_owned()));
-            }
-            Ok(answers)
-        })();
-        if answers.is_ok() {
-            self.process = Some(process);
+        let answers = if process.has_more() {
+            Err(Fault::Garbage(MORE.to_owned()))
+        } else {
+            self.exchange(&mut process, requests).and_then(|answers| {
+                if process.has_more() {
+                    return Err(Fault::Garbage(MORE.to_owned()));
+                }
+                Ok(answers)
+            })
+        };
+        match &answers {
+            Ok(_) => self.process = Some(process),
+            // Its answers to earlier rows may have been one another's.
+            Err(Fault::Garbage(what)) if what == MORE && !is_new => return Err(self.spoiled()),
+            Err(_) => {}
         }
         Ok(answers)
     }
-}
 
-impl Lane for Program {
-    fn serve(
+    /// The same with a process of their own, which is to end: lines too many are found for sure.
+    fn converse_alone(
         &mut self,
-        head: usize,
         requests: &[Request],
-    ) -> Result<Vec<Result<Answer, RowError>>, ServiceError> {
-        let fault = match self.converse(requests)? {
-            Ok(answers) => {
-                self.restarts = 0;
-                return Ok(answers.into_iter().map(Ok).collect());
+    ) -> Result<Result<Vec<Answer>, Fault>, ServiceError> {
+        let mut process = self.start()?;
+        let answers = self.exchange(&mut process, requests).and_then(|answers| {
+            match process.end(self.limit()) {
+                // One that does not end has answered all the same.
+                Ok(0) | Err(Fault::Slow(_) | Fault::Died(_)) => Ok(answers),
+                Ok(_) => Err(Fault::Garbage(MORE.to_owned())),
+                Err(fault) => Err(fault),
             }
-            Err(fault) => fault,
-        };
+        });
+        Ok(answers)
+    }
+
+    fn exchange(&self, process: &mut Process, requests: &[Request]) -> Result<Vec<Answer>, Fault> {
+        let mut lines = Vec::new();
+        for request in requests {
+            lines.extend_from_slice(&request.bytes);
+            lines.push(b'\n');
+        }
+        process.send(&lines)?;
+        let mut answers = Vec::with_capacity(requests.len());
+        for _ in requests {
+            let line = process.receive(self.limit())?;
+            let text = String::from_utf8(line)
+                .map_err(|_| Fault::Garbage("a line that is not UTF-8".to_owned()))?;
+            answers.push(Answer::Text(text));
+        }
+        Ok(answers)
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(self.service.timeout_s.max(1))
+    }
+
+    /// Answers requests of which one makes the program fail: by halves, until it is alone.
+    fn recover(
+        &mut self,
+        requests: &[Request],
+        fault: Fault,
+    ) -> Result<Vec<Result<Answer, RowError>>, ServiceError> {
         self.restarts += 1;
         if self.restarts > RESTARTS {
             return Err(self.error(
@@ -132,10 +171,50 @@ impl Lane for Program {
         if requests.len() == 1 {
             return Ok(vec![Err(RowError::new("program_failed", fault.words()))]);
         }
+        let mut answers = Vec::with_capacity(requests.len());
         let (left, right) = requests.split_at(requests.len() / 2);
-        let mut answers = self.serve(head, left)?;
-        answers.extend(self.serve(head, right)?);
+        for half in [left, right] {
+            match self.converse_alone(half)? {
+                Ok(sound) => {
+                    self.restarts = 0;
+                    answers.extend(sound.into_iter().map(Ok));
+                }
+                Err(fault) => answers.extend(self.recover(half, fault)?),
+            }
+        }
         Ok(answers)
+    }
+}
+
+impl Lane for Program {
+    fn serve(
+        &mut self,
+        _: usize,
+        requests: &[Request],
+    ) -> Result<Vec<Result<Answer, RowError>>, ServiceError> {
+        match self.converse(requests)? {
+            Ok(answers) => {
+                self.restarts = 0;
+                Ok(answers.into_iter().map(Ok).collect())
+            }
+            // Alone it may answer what it did not among others.
+            Err(fault) => match self.converse_alone(requests)? {
+                Ok(answers) => Ok(answers.into_iter().map(Ok).collect()),
+                Err(_) => self.recover(requests, fault),
+            },
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), ServiceError> {
+        let limit = self.limit();
+        let Some(mut process) = self.process.take() else {
+            return Ok(());
+        };
+        // One that does not end has answered all the same.
+        match process.end(limit) {
+            Ok(0) | Err(Fault::Slow(_) | Fault::Died(_)) => Ok(()),
+            Ok(_) | Err(Fault::Garbage(_)) => Err(self.spoiled()),
+        }
     }
 }
 

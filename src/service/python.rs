@@ -98,6 +98,7 @@ impl Python {
                  torch transformers); name it with --python or DJR_PYTHON"
                     .to_owned(),
             ),
+            spoiled: false,
         })
     }
 

@@ -13,6 +13,7 @@ mod assets;
 mod bad_recipes;
 mod choices;
 mod columns;
+mod commands;
 mod convert;
 mod destinations;
 mod determinism;

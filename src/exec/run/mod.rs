@@ -371,6 +371,7 @@ impl Run<'_> {
                 Ok(())
             },
         )?;
+        batcher.finish()?;
         if !passed.interrupted && at.summaries.is_none() {
             at.summaries = passed.summaries;
         }
