@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Attachment, ImageContext, Origin, RowError, Sample, Stats, push_string};
+use super::{Attachment, Changed, ImageContext, Origin, RowError, Sample, Stats, push_string};
 
 /// A group of rows under way. Fields stand in the order in which they first come up.
 #[derive(Default)]
@@ -93,7 +93,9 @@ impl Group {
         line.push(b'}');
         // All of it was text.
         let line = String::from_utf8(line).unwrap_or_default();
-        let mut sample = Sample::parse(line, origin, context)?.with_attached(self.attached);
+        let mut sample = Sample::parse(line, origin, context)?
+            .with_attached(self.attached)
+            .with_changed(Changed::All);
         if self.stats.iter().any(|stats| !stats.is_empty()) {
             sample.stats = Stats::of_group(self.stats);
         }

@@ -34,7 +34,7 @@ pub use not_finite::{as_text, blanked, float_of, read_json, word_of};
 pub use path::FieldPath;
 pub use produced::Produced;
 pub use read::{Unread, read_row};
-pub use row::{HashColumns, NewImage, Origin, Sample};
+pub use row::{Changed, HashColumns, NewImage, Origin, Sample};
 pub use scan::is_plain_string;
 pub use stats::{StatKey, StatSource, StatValue, Stats};
 pub(crate) use words::words;

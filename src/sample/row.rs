@@ -117,6 +117,8 @@ pub struct Sample {
     context: Arc<ImageContext>,
     produced: Vec<Arc<Produced>>,
     attached: Vec<Attachment>,
+    /// Which fields are not as the input has them, though they stand in the line.
+    changed: Changed,
     /// What images cost that the row no longer has.
     spent: ImageCounts,
     edits: u32,
@@ -138,6 +140,28 @@ struct Field {
     /// Where its value lies in the line; kept after an edit so that it can be spliced.
     raw: Option<Range<usize>>,
     content: Content,
+}
+
+/// What earlier phases made of a row whose line is no longer the one that was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Changed {
+    /// Nothing: the line is the one that was read.
+    #[default]
+    Nothing,
+    /// They wrote these fields.
+    Fields(Vec<String>),
+    /// The row was made of several.
+    All,
+}
+
+impl Changed {
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Fields(names) => names.iter().any(|known| known == name),
+            Self::All => true,
+        }
+    }
 }
 
 /// The words of one field as one cutter cuts it.
@@ -218,6 +242,7 @@ impl Sample {
             context,
             produced: Vec::new(),
             attached: Vec::new(),
+            changed: Changed::Nothing,
             spent: ImageCounts::default(),
             edits: 0,
             remarks: Cell::default(),
@@ -232,6 +257,48 @@ impl Sample {
     pub fn with_attached(mut self, attached: Vec<Attachment>) -> Self {
         self.attached = attached;
         self
+    }
+
+    /// The row, whose line earlier phases wrote.
+    #[must_use]
+    pub fn with_changed(mut self, changed: Changed) -> Self {
+        self.changed = changed;
+        self
+    }
+
+    /// What of the row is not as its input has it.
+    #[must_use]
+    pub fn changed(&self) -> Changed {
+        let mut names = match &self.changed {
+            Changed::All => return Changed::All,
+            Changed::Nothing => Vec::new(),
+            Changed::Fields(names) => names.clone(),
+        };
+        for field in &self.fields {
+            if matches!(field.content, Content::Text(_) | Content::Json(_)) {
+                let name = self.key_text(&field.key);
+                if names.iter().all(|known| **known != *name) {
+                    names.push(name.into_owned());
+                }
+            }
+        }
+        if names.is_empty() {
+            Changed::Nothing
+        } else {
+            Changed::Fields(names)
+        }
+    }
+
+    /// Whether the row was made of several, so that no input has it.
+    #[must_use]
+    pub fn is_made_of_several(&self) -> bool {
+        self.changed == Changed::All
+    }
+
+    /// Whether a field is there as its input has it.
+    #[must_use]
+    pub fn is_as_read(&self, name: &str) -> bool {
+        self.raw_json(name).is_some() && !self.changed.has(name)
     }
 
     /// The content of what came with the row.
@@ -316,6 +383,7 @@ impl Sample {
             context: Arc::clone(&self.context),
             produced: self.produced.clone(),
             attached: self.attached.clone(),
+            changed: self.changed.clone(),
             spent: ImageCounts::default(),
             edits: self.edits,
             remarks: Cell::default(),

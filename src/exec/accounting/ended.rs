@@ -10,7 +10,7 @@ use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 use crate::recipe::{Of, OutputSpec};
 use crate::record::{Fate, LedgerEntry};
-use crate::sample::{ImageContext, Origin, Sample};
+use crate::sample::{Changed, ImageContext, Origin, Sample};
 
 /// The field that says what became of the row.
 pub const FATE: &str = "__dj__fate__";
@@ -117,7 +117,9 @@ impl Ended {
                 let mut row = Map::new();
                 row.insert(LINE.to_owned(), text.into());
                 let row = crate::sample::python_json(&Value::Object(row));
-                Sample::parse(row, origin, Arc::clone(&self.context))
+                let row = Sample::parse(row, origin, Arc::clone(&self.context));
+                // Whatever lies there in the input cannot be taken from it.
+                row.map(|row| row.with_changed(Changed::All))
             })
             .map_err(|error| io::Error::other(error.to_string()))
     }

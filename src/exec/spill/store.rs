@@ -10,7 +10,9 @@ use serde_json::Value;
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 use crate::note::Codes;
-use crate::sample::{Attachment, ImageContext, Origin, RowError, Sample, StatValue, Stats};
+use crate::sample::{
+    Attachment, Changed, ImageContext, Origin, RowError, Sample, StatValue, Stats,
+};
 
 /// A row is known to have images that decode, so that nothing needs to check them again.
 const FLAG_IMAGES_DECODE: u8 = 1;
@@ -24,6 +26,10 @@ const FLAG_GIVEN: u8 = 4;
 const FLAG_STALE: u8 = 8;
 /// Steps noted something of the row.
 const FLAG_REMARKED: u8 = 16;
+/// Some fields are not as the input has them: their names are stored.
+const FLAG_CHANGED: u8 = 64;
+/// The row was made of several.
+const FLAG_MADE: u8 = 128;
 
 /// Appends rows to a log.
 pub struct StoreWriter {
@@ -150,14 +156,20 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
     let remarked = !sample.remarked.is_empty();
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     let attached = sample.attached();
+    let changed = sample.changed();
     out.push(
         flag(images_decode, FLAG_IMAGES_DECODE)
             | flag(sample.stats.any_rounded(), FLAG_ROUNDED)
             | flag(given, FLAG_GIVEN)
             | flag(stale, FLAG_STALE)
             | flag(remarked, FLAG_REMARKED)
-            | flag(!attached.is_empty(), FLAG_ATTACHED),
+            | flag(!attached.is_empty(), FLAG_ATTACHED)
+            | flag(matches!(changed, Changed::Fields(_)), FLAG_CHANGED)
+            | flag(changed == Changed::All, FLAG_MADE),
     );
+    if let Changed::Fields(names) = &changed {
+        push_block(out, Value::from(names.as_slice()).to_string().as_bytes());
+    }
     if !attached.is_empty() {
         let mut block = Vec::new();
         for attachment in attached {
@@ -217,6 +229,13 @@ fn restore(
     let file = u32::from_le_bytes(take(&mut frame)?);
     let part = u64::from_le_bytes(take(&mut frame)?);
     let [flags] = take::<1>(&mut frame)?;
+    let changed = if flags & FLAG_CHANGED != 0 {
+        Changed::Fields(serde_json::from_slice(take_block(&mut frame)?).ok()?)
+    } else if flags & FLAG_MADE != 0 {
+        Changed::All
+    } else {
+        Changed::Nothing
+    };
     let mut attached = Vec::new();
     if flags & FLAG_ATTACHED != 0 {
         let mut block = take_block(&mut frame)?;
@@ -249,7 +268,7 @@ fn restore(
         part,
     };
     let mut sample = match Sample::parse(json, origin, Arc::clone(context)) {
-        Ok(sample) => sample.with_attached(attached),
+        Ok(sample) => sample.with_attached(attached).with_changed(changed),
         Err(error) => return Some(Err(error)),
     };
     if let Ok(digest) = text_hash.try_into() {
