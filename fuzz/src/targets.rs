@@ -14,7 +14,7 @@ use djr::archive::{self, Limits, Packing};
 use djr::image::{self, Format, Probe, SegmentRule};
 use djr::io::format::questions::Questions;
 use djr::io::format::{
-    OptionKind, OptionValue, Options, OutputFormat, Renderer, Setting as Output,
+    OptionKind, OptionValue, Options, OutputFormat, Records, Renderer, Setting as Output,
 };
 use djr::io::paths::PathWriter;
 use djr::io::source::InputAttachments;
@@ -310,8 +310,8 @@ pub fn llava(bytes: &[u8]) {
         if renderer.render(&sample, &mut out).is_err() {
             continue;
         }
-        if format.suffixes.contains(&"tar") {
-            // Members of an archive, not records of JSON.
+        if format.framing.records != Records::Bytes {
+            // Members of an archive or rows of a table, not records of JSON.
             continue;
         }
         let record: Value = serde_json::from_slice(&out).unwrap();
@@ -346,6 +346,8 @@ fn renderers() -> Vec<(OutputFormat, Box<dyn Renderer>)> {
         keep_hashes: false,
         paths: PathWriter::new(format.paths, Path::new("/w"), Path::new("out")),
         validate: ImageCheck::None,
+        images: format.images[0],
+        inputs: Vec::new(),
     };
     let mut renderers = Vec::new();
     for format in OutputFormat::all() {

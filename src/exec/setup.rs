@@ -8,7 +8,7 @@ use hashbrown::{HashMap, HashSet};
 use super::driver::InFlight;
 use super::{RunError, RunOptions, write_error};
 use crate::io::Input;
-use crate::io::source::{FileSource, InputAttachments, Reading};
+use crate::io::source::{FileSource, InputAttachments, Reading, drawn};
 use crate::op::{ImageNeed, SUFFIX};
 use crate::recipe::{Inputs, Recipe};
 use crate::sample::ImageContext;
@@ -19,7 +19,20 @@ pub const BATCH_BYTES: usize = 1 << 20;
 /// The inputs of a recipe as sources.
 #[must_use]
 pub fn inputs(recipe: &Recipe) -> Vec<Input> {
-    sources(&recipe.inputs, &Arc::new(recipe.reading()))
+    let all = sources(&recipe.inputs, &Arc::new(recipe.reading()));
+    if recipe.shares.is_empty() {
+        return all;
+    }
+    let mut files = all.into_iter().filter_map(|input| match input {
+        Input::Data(file) => Some(file),
+        Input::File(_) | Input::Stdin | Input::Given(_) => None,
+    });
+    let mut drawn = Vec::new();
+    for share in &recipe.shares {
+        let own = files.by_ref().take(share.files).collect();
+        drawn.extend(drawn::share(own, share.rows));
+    }
+    drawn.into_iter().map(Input::Data).collect()
 }
 
 /// What a recipe calls its inputs, as sources.
@@ -30,8 +43,8 @@ pub fn sources(inputs: &Inputs, reading: &Arc<Reading>) -> Vec<Input> {
         Inputs::Files(files) => {
             let source = |path: &PathBuf| {
                 Input::Data(FileSource {
-                    path: path.clone(),
                     reading: Arc::clone(reading),
+                    ..FileSource::new(path.clone())
                 })
             };
             files.iter().map(source).collect()
@@ -50,6 +63,9 @@ pub fn hold_lines(inputs: &Inputs) -> Result<bool, RunError> {
     };
     for path in files {
         let source = FileSource::new(path.clone());
+        if source.is_folder() {
+            return Ok(false);
+        }
         // What is read of a pipe is gone.
         if path.is_file() && !source.look()?.format().holds_lines() {
             return Ok(false);

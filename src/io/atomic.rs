@@ -229,26 +229,54 @@ impl PendingFile {
     /// # Errors
     /// If the disk is full or fails.
     pub fn move_to_front(&mut self, at: u64, length: u64) -> io::Result<()> {
+        let end = self.bytes();
+        self.rewrite(|part, put| {
+            let mut file = File::open(part)?;
+            let mut block = vec![0; 1 << 18];
+            let behind = at + length;
+            for (start, end) in [(at, behind), (0, at), (behind, end)] {
+                file.seek(SeekFrom::Start(start))?;
+                let mut left = (&file).take(end - start);
+                loop {
+                    let n = left.read(&mut block)?;
+                    if n == 0 {
+                        break;
+                    }
+                    put(block.get(..n).unwrap_or_default())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Where its bytes are so far, all of them; nowhere for a stream.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn part(&mut self) -> io::Result<Option<&Path>> {
+        if let Some(file) = &mut self.file {
+            file.flush()?;
+        }
+        Ok(self.part.as_deref())
+    }
+
+    /// Makes another file of it: `write` is told where its bytes are so far, and what to put the
+    /// new ones with. What was written stays until the file has its name, so that a run that does
+    /// not get there goes on from it. A stream stays as it is.
+    ///
+    /// # Errors
+    /// Those of `write`, or if the disk is full or fails.
+    pub fn rewrite(
+        &mut self,
+        write: impl FnOnce(&Path, &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let (Some(part), Some(file)) = (&self.part, &mut self.file) else {
             return Ok(());
         };
         file.flush()?;
         let name = Self::reordered_part(&self.target)?;
         let mut out = DigestedFile::new(create_fresh(&name)?, Xxh3::new(), 0);
-        let mut block = vec![0; 1 << 18];
-        let behind = at + length;
-        for (start, end) in [(at, behind), (0, at), (behind, file.len())] {
-            let mut from = file.file();
-            from.seek(SeekFrom::Start(start))?;
-            let mut left = from.take(end - start);
-            loop {
-                let n = left.read(&mut block)?;
-                if n == 0 {
-                    break;
-                }
-                out.append(block.get(..n).unwrap_or_default())?;
-            }
-        }
+        write(part, &mut |bytes| out.append(bytes))?;
         self.spare = Some(part.clone());
         self.part = Some(name);
         self.file = Some(out);

@@ -1,6 +1,7 @@
 //! Reading rows and writing outputs: files, pipes, compression, and nothing half-written.
 
 pub mod atomic;
+pub mod columns;
 pub mod destination;
 mod digested;
 pub mod fingerprint;

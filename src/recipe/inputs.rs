@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use arrow_schema::DataType;
 
+use super::hub;
 use super::keys::Kind;
+use super::model::Share;
 use super::nearest::did_you_mean;
 use super::patterns;
 use super::problem::{Problem, Problems};
@@ -36,6 +38,8 @@ pub struct Finder<'a> {
     pub suffixes: Vec<String>,
     /// How the files will be read.
     pub reading: Arc<Reading>,
+    /// Hugging Face's cache of data sets.
+    pub hub: Option<PathBuf>,
 }
 
 /// The files of rows that paths on a command line name, in order: directories and patterns stand for
@@ -48,6 +52,7 @@ pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Note>), Probl
         search: &[PathBuf::new()],
         suffixes: Vec::new(),
         reading: Arc::default(),
+        hub: hub::cache(&|name| std::env::var(name).ok()),
     };
     let (mut files, mut listing) = (Vec::new(), Listing::default());
     for path in given {
@@ -74,6 +79,8 @@ pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Note>), Probl
 pub struct Listing {
     /// The files so far, in order.
     pub files: Vec<PathBuf>,
+    /// How many rows are drawn of which of them; all if empty.
+    pub shares: Vec<Share>,
     /// What names no input.
     pub issues: Vec<Issue>,
     /// What is there and not read.
@@ -136,8 +143,9 @@ impl Finder<'_> {
         stdin
     }
 
-    /// The files of `dataset: {configs: [...]}`.
+    /// The files of `dataset: {configs: [...]}`, and how many rows of them are drawn, if not all are.
     fn configs(&self, dataset: &Node, listing: &mut Listing) {
+        let mut most = None;
         let configs = match &dataset.value {
             Value::Map(entries) => {
                 let mut configs: &[Node] = &[];
@@ -145,13 +153,16 @@ impl Finder<'_> {
                     match (entry.key.as_str(), &entry.node.value) {
                         (_, Value::Null) => {}
                         ("configs", Value::List(items)) => configs = items,
-                        ("max_sample_num", _) => listing.issues.push(
-                            Issue::new(
-                                entry.at,
-                                "'dataset.max_sample_num' would change the answer, and djr has no weighted mixtures",
-                            )
-                            .hint("for a sample, use `outputs: [{format: jsonl, path: …, sample: N}]`"),
-                        ),
+                        ("max_sample_num", Value::Int(rows)) if *rows > 0 => {
+                            most = u64::try_from(*rows).ok();
+                        }
+                        ("max_sample_num", _) => listing.issues.push(Issue::new(
+                            entry.node.at,
+                            format!(
+                                "'dataset.max_sample_num': expected a whole number above 0, found {}",
+                                entry.node.describe()
+                            ),
+                        )),
                         ("configs", _) => listing.issues.push(Issue::new(
                             entry.node.at,
                             format!("'dataset.configs': expected a list, found {}", entry.node.describe()),
@@ -167,6 +178,7 @@ impl Finder<'_> {
             Value::List(items) => items,
             _ => &[],
         };
+        let mut weighed = Vec::new();
         for config in configs {
             let Value::Map(entries) = &config.value else {
                 listing.issues.push(Issue::new(
@@ -178,13 +190,32 @@ impl Finder<'_> {
                 ));
                 continue;
             };
-            self.config(config.at, entries, listing);
+            let before = listing.files.len();
+            let weight = self.config(config.at, entries, listing);
+            if most.is_none() && weight.is_some() {
+                // Data-Juicer does not use it then, either.
+                Note::new(
+                    Code::KeyIgnored,
+                    "ignored: `weight` of datasets (all rows are used)",
+                )
+                .add_to(&mut listing.notes);
+            }
+            weighed.push((listing.files.len() - before, weight.unwrap_or(1.0)));
+        }
+        let sum: f64 = weighed.iter().map(|(_, weight)| weight).sum();
+        if most.is_some() && sum <= 0.0 && !weighed.is_empty() {
+            let what = "the weights of the datasets are all 0";
+            listing.issues.push(Issue::new(dataset.at, what));
+        }
+        if let Some(most) = most {
+            listing.shares = Share::of(&weighed, most);
         }
     }
 
-    fn config(&self, at: Pos, entries: &[Entry], listing: &mut Listing) {
+    fn config(&self, at: Pos, entries: &[Entry], listing: &mut Listing) -> Option<f64> {
         const KNOWN: [&str; 3] = ["type", "path", "weight"];
         let mut path = None;
+        let mut weight = None;
         for entry in entries {
             match (entry.key.as_str(), &entry.node.value) {
                 (_, Value::Null) => {}
@@ -200,7 +231,7 @@ impl Finder<'_> {
                         )
                         .hint("download it first and give its path"),
                     );
-                    return;
+                    return None;
                 }
                 ("path", _) => match Kind::Texts.fit(&entry.node) {
                     Ok(node) => path = Some(node),
@@ -209,15 +240,19 @@ impl Finder<'_> {
                             entry.node.at,
                             format!("'path' of a dataset: {expected}"),
                         ));
-                        return;
+                        return None;
                     }
                 },
-                // Without max_sample_num, Data-Juicer does not use it either.
-                ("weight", _) => Note::new(
-                    Code::KeyIgnored,
-                    "ignored: `weight` of datasets (all rows are used)",
-                )
-                .add_to(&mut listing.notes),
+                ("weight", value) => match number(value) {
+                    Some(given) if given >= 0.0 && given.is_finite() => weight = Some(given),
+                    _ => listing.issues.push(Issue::new(
+                        entry.node.at,
+                        format!(
+                            "'weight' of a dataset: expected a number from 0, found {}",
+                            entry.node.describe()
+                        ),
+                    )),
+                },
                 (key, _) => listing.issues.push(
                     Issue::new(entry.at, format!("unknown key '{key}' of a dataset")).hint(
                         did_you_mean(key, KNOWN)
@@ -230,13 +265,14 @@ impl Finder<'_> {
             listing
                 .issues
                 .push(Issue::new(at, "this dataset has no path"));
-            return;
+            return None;
         };
         for node in texts(Some(&path)) {
             if let Value::Str(written) = &node.value {
                 self.find(written, node.at, listing);
             }
         }
+        weight
     }
 
     /// The files of a path that the command line names, as the system names it.
@@ -261,6 +297,9 @@ impl Finder<'_> {
 
     /// The files of one path as written.
     pub fn find(&self, written: &str, at: Pos, listing: &mut Listing) {
+        if let Some(rest) = written.strip_prefix("hf://") {
+            return self.of_hub(rest, at, listing);
+        }
         if written.contains("://") {
             listing.issues.push(
                 Issue::new(at, format!("the input is remote: {written}"))
@@ -297,6 +336,47 @@ impl Finder<'_> {
             }
         }
         listing.issues.push(self.not_found(written, at));
+    }
+
+    /// The files of a place in a data set of the hub that was downloaded.
+    fn of_hub(&self, written: &str, at: Pos, listing: &mut Listing) {
+        let Some(place) = hub::Place::parse(written) else {
+            let what = format!("no data set of the hub is called so: hf://{written}");
+            let hint = "write hf://datasets/ORG/NAME[@REVISION][/PATH]";
+            listing.issues.push(Issue::new(at, what).hint(hint));
+            return;
+        };
+        let cache = self.hub.as_deref();
+        let Some(folder) = cache.and_then(|cache| place.folder(cache)) else {
+            let cache = cache.unwrap_or(Path::new("~/.cache/huggingface/hub"));
+            let what = format!("hf://{written} is not in {}", cache.display());
+            listing.issues.push(Issue::new(at, what).hint(place.hint()));
+            return;
+        };
+        if place.path.is_empty() {
+            let before = listing.files.len();
+            self.expand(&folder, at, listing);
+            let found = listing.files.split_off(before);
+            let (mut kept, others) = hub::for_training(&folder, found);
+            listing.files.append(&mut kept);
+            if others > 0 {
+                let told = format!(
+                    "not read of hf://{written}: {others} files of other splits than train"
+                );
+                Note::new(Code::FilesPassedOver, told).add_to(&mut listing.notes);
+            }
+        } else if let Some(path) = locate(place.path, std::slice::from_ref(&folder)) {
+            self.expand(&path, at, listing);
+        } else {
+            let found = patterns::matching(&folder, place.path, self.reading.spec.hidden);
+            if found.is_empty() {
+                let what = format!("no file of the data set is hf://{written}");
+                listing.issues.push(Issue::new(at, what));
+            }
+            for path in found {
+                self.add(path, at, listing);
+            }
+        }
     }
 
     fn not_found(&self, written: &str, at: Pos) -> Issue {
@@ -376,6 +456,11 @@ impl Finder<'_> {
         found: &mut Vec<PathBuf>,
         passed: &mut PassedOver,
     ) -> std::io::Result<()> {
+        // One input, however many files its samples have.
+        if self.suffixes.is_empty() && FileSource::new(dir.to_owned()).is_folder() {
+            found.push(dir.to_owned());
+            return Ok(());
+        }
         let mut written = None;
         let entries: Vec<fs::DirEntry> = fs::read_dir(dir)?.collect::<Result<_, _>>()?;
         let ends = |entry: &fs::DirEntry, suffix: &str| {
@@ -388,9 +473,10 @@ impl Finder<'_> {
             let name = file_name(&path);
             let hidden = name.starts_with(['.', '_']) && !self.reading.spec.hidden;
             // What Hugging Face says of its Arrow files, and img2dataset's list of what it tried,
-            // beside the archive of what it got.
+            // beside the archive or the folder of what it got.
             let about = arrow && matches!(name.as_str(), "dataset_info.json" | "state.json")
-                || tar && ends(entry, "parquet") && path.with_extension("tar").is_file();
+                || tar && ends(entry, "parquet") && path.with_extension("tar").is_file()
+                || ends(entry, "parquet") && FileSource::new(path.with_extension("")).is_folder();
             let record = RunFiles::is_named_so(&path);
             // Links to files count, links to directories could run in circles.
             if entry.file_type()?.is_dir() {
@@ -472,8 +558,8 @@ impl Finder<'_> {
     /// Adds a file, or says why it is no input.
     fn add(&self, path: PathBuf, at: Pos, listing: &mut Listing) {
         let source = FileSource {
-            path: path.clone(),
             reading: Arc::clone(&self.reading),
+            ..FileSource::new(path.clone())
         };
         match source.check() {
             Ok(()) => listing.files.push(path),
@@ -651,6 +737,15 @@ fn is_empty(dataset: &Node) -> bool {
         Value::List(items) => items.is_empty(),
         Value::Map(entries) => entries.is_empty(),
         _ => true,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "as Python's float() does")]
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(number) => Some(*number as f64),
+        Value::Float(number) => Some(*number),
+        _ => None,
     }
 }
 

@@ -134,7 +134,7 @@ pub const KEYS: &[KeyDef] = &[
         Kind::MapOrList,
         "[]",
         Role::Used,
-        "The input as `configs: [{type: local, path: …}]`, instead of `dataset_path`.",
+        "The input as `configs: [{type: local, path: …, weight: …}]`, instead of `dataset_path`; with `max_sample_num: N` beside `configs`, N rows of all, each dataset's share by its weight: the rows that Data-Juicer draws, in the order of the files.",
     ),
     key(
         "suffixes",
@@ -176,7 +176,7 @@ pub const KEYS: &[KeyDef] = &[
         Kind::Map,
         "{}",
         Role::Own,
-        "How tables in text are read: `delimiter`, if cells are not separated by commas (in a TSV, tabs).",
+        "How tables in text are read: `delimiter`, if cells are not separated by commas (in a TSV, tabs); `types`: `text` (every cell is one), or `infer` for the types that pandas infers of a file.",
     ),
     key(
         "input.hidden",
@@ -247,14 +247,14 @@ pub const KEYS: &[KeyDef] = &[
         Kind::Word(&["jsonl", "json", "parquet"]),
         "",
         Role::Used,
-        "The format of `export_path`; only `jsonl` is written.",
+        "The format of `export_path`, which otherwise its suffix says.",
     ),
     key(
         "export_shard_size",
         Kind::Bytes,
         "0",
         Role::Used,
-        "Cut the output into shards of about this many bytes; 0 writes one file.",
+        "Cut the output into shards of about this many bytes, as they are before they are packed (Data-Juicer counts those in its memory); 0 writes one file.",
     ),
     key(
         "outputs",

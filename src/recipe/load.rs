@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::hub;
 use super::inputs::{Finder, Listing, check_columns, locate};
 use super::keys::{self, KEYS, Keys, Role, bytes};
-use super::model::{Inputs, OutputSpec, Recipe, RecipeSpec, Step, Target};
+use super::model::{Inputs, OutputSpec, Recipe, RecipeSpec, Share, Step, Target};
 use super::nearest::{did_you_mean, nearest};
 use super::outputs::{Defaults, check_export, check_targets, output_keys, word_hint};
 use super::problem::{Problem, Problems};
@@ -14,7 +15,7 @@ use super::process::{self, Surroundings};
 use super::yaml::{self, Entry, Issue, Node, Pos, Value};
 use super::{LoadOptions, RecipeSource};
 use crate::io::format::OutputFormat;
-use crate::io::source::Reading;
+use crate::io::source::{InputSpec, Reading};
 use crate::note::{Code, Note};
 use crate::op::{self, BaseParams};
 
@@ -347,9 +348,9 @@ impl Loader<'_> {
         recipe.nltk_data = (self.options.env)("NLTK_DATA")
             .map(|dirs| std::env::split_paths(&dirs).collect())
             .unwrap_or_default();
-        recipe.input.delimiter = self.delimiter();
+        self.csv(&mut recipe.input);
         recipe.image_root = self.image_root();
-        recipe.inputs = self.inputs(recipe.reading());
+        (recipe.inputs, recipe.shares) = self.inputs(recipe.reading());
         recipe.outputs = self.outputs(&recipe.inputs);
         recipe.steps = self.steps(&recipe);
         self.note_candidates(&recipe);
@@ -416,33 +417,37 @@ impl Loader<'_> {
     }
 
     /// What `input.csv` says.
-    fn delimiter(&mut self) -> Option<char> {
-        let node = self.node("input.csv")?;
-        let Value::Map(entries) = &node.value else {
-            return None;
+    fn csv(&mut self, input: &mut InputSpec) {
+        let Some(Value::Map(entries)) = self.node("input.csv").map(|node| &node.value) else {
+            return;
         };
-        let mut delimiter = None;
         let mut issues = Vec::new();
         for entry in entries {
-            let expected = match (entry.key.as_str(), &entry.node.value) {
+            let problem = match (entry.key.as_str(), &entry.node.value) {
                 (_, Value::Null) => continue,
                 ("delimiter", Value::Str(text)) => {
                     let mut letters = text.chars();
                     match (letters.next(), letters.next()) {
                         (Some(only), None) if only.is_ascii() && !"\"\r\n".contains(only) => {
-                            delimiter = Some(only);
+                            input.delimiter = Some(only);
                             continue;
                         }
                         _ => "'delimiter': expected one ASCII character".to_owned(),
                     }
                 }
                 ("delimiter", _) => "'delimiter': expected one ASCII character".to_owned(),
+                ("types", Value::Str(word)) if matches!(word.as_str(), "text" | "infer") => {
+                    input.infer_types = word == "infer";
+                    continue;
+                }
+                ("types", _) => "'types': expected text or infer".to_owned(),
                 (key, _) => format!("unknown key 'input.csv.{key}'"),
             };
-            issues.push(Issue::new(entry.at, expected).hint("write {delimiter: ';'}"));
+            issues.push(
+                Issue::new(entry.at, problem).hint("write {delimiter: ';'}, or {types: infer}"),
+            );
         }
         self.issues.append(&mut issues);
-        delimiter
     }
 
     fn image_root(&mut self) -> Option<PathBuf> {
@@ -467,7 +472,7 @@ impl Loader<'_> {
         found
     }
 
-    fn inputs(&mut self, reading: Reading) -> Inputs {
+    fn inputs(&mut self, reading: Reading) -> (Inputs, Vec<Share>) {
         let suffixes = self
             .keys
             .texts("suffixes")
@@ -485,6 +490,7 @@ impl Loader<'_> {
             search: &self.search,
             suffixes,
             reading: Arc::new(reading),
+            hub: hub::cache(&self.options.env),
         };
         let mut listing = Listing::default();
         let inputs = match &self.options.input {
@@ -497,6 +503,7 @@ impl Loader<'_> {
                     search: &here,
                     suffixes: finder.suffixes,
                     reading: finder.reading,
+                    hub: finder.hub,
                 };
                 for path in given {
                     finder.find_path(path, &mut listing);
@@ -513,7 +520,10 @@ impl Loader<'_> {
             }
         };
         let Listing {
-            mut issues, notes, ..
+            mut issues,
+            notes,
+            shares,
+            ..
         } = listing;
         if let Inputs::Files(files) = &inputs {
             check_columns(files, &mut issues);
@@ -522,7 +532,7 @@ impl Loader<'_> {
         for note in notes {
             note.add_to(&mut self.notes);
         }
-        inputs
+        (inputs, shares)
     }
 
     fn outputs(&mut self, inputs: &Inputs) -> Vec<OutputSpec> {

@@ -4,6 +4,7 @@
 //! operators; it neither reads rows nor prints.
 
 mod fused;
+mod hub;
 mod inputs;
 mod keys;
 mod load;
@@ -27,7 +28,7 @@ pub use keys::{BASE_KEYS, BaseKey, KEYS, KeyDef, Kind, Role, parse_size};
 pub use load::load;
 pub use model::{
     CompatStats, FormatVersion, Inputs, Of, OnError, OutputSpec, QuarantineLimit, Recipe,
-    RecipeSpec, Sampler, Split, Step, StepSpec, Target, Tracer,
+    RecipeSpec, Sampler, Share, Split, Step, StepSpec, Target, Tracer,
 };
 pub use nearest::nearest;
 pub use outputs::{

@@ -35,6 +35,9 @@ pub struct Recipe<S = Step> {
     pub project_name: String,
     /// Where rows come from.
     pub inputs: Inputs,
+    /// `dataset` with `max_sample_num`: how many rows are drawn of which inputs; all if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<Share>,
     /// `input`: how they are read.
     #[serde(default, skip_serializing_if = "InputSpec::is_default")]
     pub input: InputSpec,
@@ -102,6 +105,45 @@ pub struct Recipe<S = Step> {
     /// What the reader of the recipe should know.
     #[serde(skip)]
     pub notes: Vec<Note>,
+}
+
+/// A dataset of a mixture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// How many of the inputs are its files; they stand behind those of the one before.
+    pub files: usize,
+    /// Its weight as written.
+    pub weight: f64,
+    /// How many rows are drawn of it.
+    pub rows: u64,
+}
+
+impl Share {
+    /// The shares of datasets, each the number of its files and its weight, in `most` rows, as
+    /// Data-Juicer cuts them: each is rounded up, and the last ones get what is left.
+    #[must_use]
+    pub fn of(datasets: &[(usize, f64)], most: u64) -> Vec<Self> {
+        let sum: f64 = datasets.iter().map(|(_, weight)| weight).sum();
+        let mut left = most;
+        let share = |&(files, weight): &(usize, f64)| {
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "as numpy has them; what is rounded up is not below 0"
+            )]
+            let rounded = (most as f64 * (weight / sum)).ceil() as u64;
+            let rows = rounded.min(left);
+            left -= rows;
+            Self {
+                files,
+                weight,
+                rows,
+            }
+        };
+        datasets.iter().map(share).collect()
+    }
 }
 
 /// A recipe as plain data: typed, comparable, and its JSON reads back to the same value.
@@ -508,6 +550,7 @@ impl<S> Recipe<S> {
             name: name.to_owned(),
             project_name: keys.text("project_name"),
             inputs: Inputs::Stdin,
+            shares: Vec::new(),
             input: InputSpec {
                 format: Some(keys.text("input.format")).filter(|word| word != "auto"),
                 text_from: Some(keys.text("input.text_from")).filter(|field| !field.is_empty()),
@@ -516,6 +559,7 @@ impl<S> Recipe<S> {
                 columns: Some(keys.texts("input.columns")).filter(|columns| !columns.is_empty()),
                 images_from: Some(keys.text("input.images_from")).filter(|field| !field.is_empty()),
                 delimiter: None,
+                infer_types: false,
             },
             text_keys: keys.texts("text_keys"),
             image_key: keys.text("image_key"),
@@ -569,6 +613,7 @@ impl<S> Recipe<S> {
             name: self.name.clone(),
             project_name: self.project_name.clone(),
             inputs: self.inputs.clone(),
+            shares: self.shares.clone(),
             input: self.input.clone(),
             image_bytes_key: self.image_bytes_key.clone(),
             text_keys: self.text_keys.clone(),

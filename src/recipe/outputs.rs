@@ -14,7 +14,7 @@ use super::nearest::did_you_mean;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::io::Destination;
 use crate::io::format::{
-    self, FormatOption, Framing, ImageFiles, OptionKind, OptionValue, OutputFormat,
+    self, FormatOption, Framing, ImageFiles, OptionKind, OptionValue, OutputFormat, Records,
 };
 use crate::io::paths::PathStyle;
 use crate::op::RowCondition;
@@ -55,7 +55,7 @@ const COMMON_KEYS: &[OutputKey] = &[
     OutputKey {
         name: "format",
         kind: Kind::Word(OutputFormat::WORDS),
-        doc: "What is written; may be left out for a path that ends in .jsonl (one row a line) or .json (one array of rows).",
+        doc: "What is written; may be left out for a path that ends in .jsonl (one row a line), .json (one array of rows), .parquet or .tar.",
     },
     OutputKey {
         name: "path",
@@ -528,8 +528,7 @@ const PACKED: &[&str] = &["gz", "zst"];
 
 /// Suffixes of data that djr does not write.
 const FOREIGN: &[&str] = &[
-    "parquet", "csv", "tsv", "txt", "arrow", "feather", "lance", "avro", "orc", "xlsx", "yaml",
-    "yml", "html",
+    "csv", "tsv", "txt", "arrow", "feather", "lance", "avro", "orc", "xlsx", "yaml", "yml", "html",
 ];
 
 /// As [`check_path`], for what is written as it is.
@@ -590,7 +589,7 @@ pub fn check_path(
     let shown = path.display();
     if path.as_os_str() == "-" || Destination::is_stream(&cwd.join(path)) {
         return match format {
-            Some(format) if format.framing.tar => Err(PathProblem::new(
+            Some(format) if format.framing.records != Records::Bytes => Err(PathProblem::new(
                 format!("format {format} is written to files only"),
                 "name a file",
             )),
@@ -666,7 +665,7 @@ pub fn check_named(cwd: &Path, path: &Path) -> Result<OutputFormat, PathProblem>
     ))
 }
 
-const SUFFIX_HINT: &str = "let it end in .jsonl, or in .json for one array of rows; for LLaVA's format use `djr convert --to llava` or add an item to `outputs`";
+const SUFFIX_HINT: &str = "let it end in .jsonl, in .json for one array of rows, in .parquet, or in .tar for a webdataset archive; for LLaVA's format use `djr convert --to llava` or add an item to `outputs`";
 
 /// Checks that a path is local and that of a file, whatever goes there.
 ///

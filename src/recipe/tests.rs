@@ -361,7 +361,6 @@ fn keys_without_a_meaning_are_noted_and_others_refused() {
         ),
         ("generated_dataset_config: {type: x}", "not supported"),
         ("custom-operator-paths: [x.py]", "not supported"),
-        ("export_type: parquet", "djr does not export parquet"),
         ("checkpoint: {n_op: 3}", "did you mean 'checkpoint.n_ops'?"),
         ("text_length_filter: {}", "list it under `process`"),
         ("questions: x.json", "belongs to an item of `outputs`"),
@@ -552,7 +551,7 @@ fn inputs_are_found() {
             "of type local",
         ),
         (
-            "dataset: {configs: [{type: local, path: rows.jsonl}], max_sample_num: 5}",
+            "dataset: {configs: [{type: local, path: rows.jsonl}], max_sample_num: 0}",
             "max_sample_num",
         ),
         ("dataset: {config: []}", "did you mean 'configs'?"),

@@ -33,7 +33,11 @@ impl RecipeSpec {
             out.push('\n');
         }
         self.write_keys(&mut out);
-        let _ = writeln!(out, "dataset_path: {}", scalar(&inputs(&self.inputs)));
+        if self.shares.is_empty() {
+            let _ = writeln!(out, "dataset_path: {}", scalar(&inputs(&self.inputs)));
+        } else {
+            let _ = writeln!(out, "dataset: {}", scalar(&self.mixture()));
+        }
         self.write_outputs(&mut out);
         out.push_str("\nprocess:\n");
         for (i, step) in self.steps.iter().enumerate() {
@@ -43,6 +47,23 @@ impl RecipeSpec {
             self.write_step(step, &mut out);
         }
         out
+    }
+
+    /// The datasets of a mixture.
+    fn mixture(&self) -> Value {
+        let Inputs::Files(files) = &self.inputs else {
+            return Value::Null;
+        };
+        let mut rest = files.as_slice();
+        let configs = self.shares.iter().map(|share| {
+            let (own, behind) = rest.split_at_checked(share.files).unwrap_or((rest, &[]));
+            rest = behind;
+            let path: Vec<String> = own.iter().map(|file| file.display().to_string()).collect();
+            serde_json::json!({"type": "local", "path": path, "weight": share.weight})
+        });
+        let configs: Vec<Value> = configs.collect();
+        let most: u64 = self.shares.iter().map(|share| share.rows).sum();
+        serde_json::json!({"configs": configs, "max_sample_num": most})
     }
 
     /// The keys but for input, outputs and `process`.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::Scratch;
 
 /// A tar of members, each a name and its content, with its end.
-fn tar(members: &[(String, Vec<u8>)]) -> Vec<u8> {
+pub fn tar(members: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, content) in members {
         let mut header = [0_u8; 512];
@@ -40,7 +40,7 @@ fn png(width: u32) -> Vec<u8> {
 }
 
 /// Samples of a caption, an id and a picture; every third caption comes twice.
-fn samples(count: u32) -> Vec<Vec<(String, Vec<u8>)>> {
+pub fn samples(count: u32) -> Vec<Vec<(String, Vec<u8>)>> {
     let sample = |n: u32| {
         let key = format!("set/{n:04}");
         let caption = format!("caption {}", n - u32::from(n % 3 == 2));
@@ -422,4 +422,44 @@ fn rows_are_packed_as_they_are_written() {
         .expect(0);
     let three = zstd::decode_all(&scratch.read("three.jsonl.zst")[..]).unwrap();
     assert_eq!(crate::support::rows(&three).len(), 3);
+}
+
+/// Where samples begin, for readers that go to any of them.
+#[test]
+fn an_index_says_where_samples_begin() {
+    let scratch = Scratch::new();
+    let mut rows = String::new();
+    for n in 0..25 {
+        let text = "x".repeat(n * 40);
+        writeln!(rows, "{{\"id\": \"r{n}\", \"text\": \"{text}\"}}").unwrap();
+    }
+    scratch.write("rows.jsonl", rows);
+    scratch.write(
+        "r.yaml",
+        "dataset_path: rows.jsonl
+process: [text_length_filter: {min_len: 0}]
+outputs:
+  - {path: 'out/{shard}.tar', shard_rows: 10, index: true}
+",
+    );
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let mut row = 0;
+    for (shard, count) in [(0, 10), (1, 10), (2, 5)] {
+        let archive = scratch.read(&format!("out/{shard}.tar"));
+        let index = scratch.read(&format!("out/{shard}.tar.idx"));
+        let offsets: Vec<usize> = index
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|it| usize::try_from(u64::from_le_bytes(*it)).unwrap())
+            .collect();
+        assert_eq!(offsets.len(), count + 1);
+        for offset in &offsets[..count] {
+            let name = format!("r{row}.json");
+            assert!(archive[*offset..].starts_with(name.as_bytes()), "{name}");
+            row += 1;
+        }
+        assert_eq!(archive.len(), offsets[count] + 1024);
+    }
+    scratch.djr(&["verify", "out/0.tar"]).expect(0);
 }

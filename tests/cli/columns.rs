@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::{Scratch, rows};
 
-fn png(width: u32) -> Vec<u8> {
+pub fn png(width: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::RgbImage::new(width, 4)
         .write_to(&mut bytes, image::ImageFormat::Png)
@@ -50,7 +50,7 @@ fn batch(rows: std::ops::Range<i64>) -> RecordBatch {
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
 }
 
-fn parquet(rows: std::ops::Range<i64>) -> Vec<u8> {
+pub fn parquet(rows: std::ops::Range<i64>) -> Vec<u8> {
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(13))
         .build();

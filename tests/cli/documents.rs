@@ -97,7 +97,33 @@ fn workshop() -> Scratch {
     ] {
         fs::copy(dataset.join(file), scratch.path(name)).unwrap();
     }
+    pictures(&scratch);
     scratch
+}
+
+/// A folder as img2dataset writes it: each picture with its caption and what is known of it.
+fn pictures(scratch: &Scratch) {
+    let folder = scratch.path("laion/00000");
+    fs::create_dir_all(&folder).unwrap();
+    let rows = scratch.read("data.jsonl");
+    let rows = rows.split(|byte| *byte == b'\n').take(60).enumerate();
+    for (number, row) in rows {
+        // Some are broken on purpose.
+        let row: serde_json::Value = serde_json::from_slice(row).unwrap_or_default();
+        let image = row["images"][0].as_str().unwrap_or_default();
+        let Ok(bytes) = fs::read(scratch.path(image)) else {
+            continue;
+        };
+        let caption = row["text"].as_str().unwrap_or_default();
+        let caption = caption
+            .replace("<__dj__image>\n", "")
+            .replace("<|__dj__eoc|>", "");
+        let key = format!("{number:09}");
+        let about = serde_json::json!({"key": key, "caption": caption.trim(), "status": "success"});
+        fs::write(folder.join(format!("{key}.jpg")), bytes).unwrap();
+        fs::write(folder.join(format!("{key}.txt")), caption.trim()).unwrap();
+        fs::write(folder.join(format!("{key}.json")), format!("{about:#}")).unwrap();
+    }
 }
 
 fn run_shown(scratch: &Scratch, command: &str) {

@@ -59,8 +59,8 @@ fn see(path: &Path, reading: Reading) -> Result<Seen, String> {
     let reading = Arc::new(reading);
     let source = |path: PathBuf| {
         Input::Data(FileSource {
-            path,
             reading: Arc::clone(&reading),
+            ..FileSource::new(path)
         })
     };
     let inputs: Vec<Input> = files.into_iter().map(source).collect();

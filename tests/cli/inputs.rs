@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
@@ -654,4 +655,162 @@ fn very_long_rows_take_little_more_memory_than_two_of_them() {
             "{threads} threads: {peak}"
         );
     }
+}
+
+/// The types of pandas for who asks for them, found over the whole file, packed or not.
+#[test]
+fn cells_get_types_on_request() {
+    let scratch = Scratch::new();
+    let mut table = "text,id,score,flag,hole\n".to_owned();
+    for n in 0..300 {
+        let hole = if n == 7 { "" } else { "1" };
+        writeln!(table, "row {n},{n:03},{n},True,{hole}").unwrap();
+    }
+    table += "NA,300,0.5,false,2\n";
+    scratch.write("in.csv", &table);
+    let packed = zstd::encode_all(table.as_bytes(), 1).unwrap();
+    scratch.write("packed.csv.zst", packed);
+    for input in ["in.csv", "packed.csv.zst"] {
+        let recipe = format!(
+            "dataset_path: {input}\ninput: {{csv: {{types: infer}}}}\nprocess: [text_length_filter: {{min_len: 1}}]\nexport_path: o.jsonl\n"
+        );
+        scratch.write("r.yaml", recipe);
+        // The row without a text is set aside.
+        scratch.djr(&["run", "r.yaml"]).expect(1);
+        let rows = scratch.rows("o.jsonl");
+        assert_eq!(rows.len(), 300);
+        let row = json!({"text": "row 7", "id": 7, "score": 7.0, "flag": true, "hole": null});
+        assert_eq!(rows[7], row);
+        assert_eq!(rows[8]["hole"], json!(1.0));
+    }
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.csv\ninput: {csv: {types: all}}\nprocess: [text_length_filter: {}]\n",
+    );
+    let refused = scratch.djr(&["run", "r.yaml"]).expect(2);
+    assert!(
+        refused.stderr.contains("expected text or infer"),
+        "{}",
+        refused.stderr
+    );
+}
+
+/// What Hugging Face's tools downloaded, by the name that it has on the hub.
+#[test]
+fn data_sets_of_the_hub_are_read_where_they_were_downloaded() {
+    let scratch = Scratch::new();
+    let snapshot = scratch.path("hub/datasets--org--set/snapshots/abc");
+    fs::create_dir_all(snapshot.join("data")).unwrap();
+    fs::create_dir_all(scratch.path("hub/datasets--org--set/refs")).unwrap();
+    scratch.write("hub/datasets--org--set/refs/main", "abc");
+    // As in the cache: names are links to what they hold.
+    for (name, text) in [("train-0", "one"), ("train-1", "two"), ("test-0", "three")] {
+        let blob = scratch.write(
+            &format!("hub/{name}"),
+            format!("{{\"text\": \"{text}\"}}\n"),
+        );
+        std::os::unix::fs::symlink(blob, snapshot.join(format!("data/{name}.jsonl"))).unwrap();
+    }
+    scratch.write("r.yaml", "process: [text_length_filter: {min_len: 1}]\n");
+    let run = |input: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_djr"))
+            .args(["run", "r.yaml", "--input", input, "-o", "o.jsonl"])
+            .current_dir(scratch.path(""))
+            .env("HF_HUB_CACHE", scratch.path("hub"))
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    for (input, texts) in [
+        ("hf://datasets/org/set", &["one", "two"][..]),
+        ("hf://datasets/org/set@abc/data/test-0.jsonl", &["three"]),
+        ("hf://datasets/org/set/data/*-0.jsonl", &["three", "one"]),
+    ] {
+        let (code, stderr) = run(input);
+        assert_eq!(code, Some(0), "{stderr}");
+        let rows = scratch.rows("o.jsonl");
+        let found: Vec<&str> = rows
+            .iter()
+            .map(|row| row["text"].as_str().unwrap())
+            .collect();
+        assert_eq!(found, texts, "{input}");
+        assert_eq!(
+            stderr.contains("of other splits"),
+            texts.len() == 2 && texts[0] == "one"
+        );
+    }
+    for (input, says) in [
+        (
+            "hf://datasets/org/other",
+            "hf download --repo-type dataset org/other",
+        ),
+        ("hf://datasets/org/set@v2", "--revision v2"),
+        ("hf://models/org/set", "hf://datasets/ORG/NAME"),
+        ("hf://datasets/org/set/none.csv", "no file of the data set"),
+        ("s3://bucket/x.jsonl", "remote"),
+    ] {
+        let (code, stderr) = run(input);
+        assert_eq!(code, Some(2), "{input}");
+        assert!(stderr.contains(says), "{stderr}");
+    }
+}
+
+/// The rows that Data-Juicer 1.6.1 draws of a mixture, in the order of the files.
+#[test]
+fn mixtures_have_the_rows_that_the_peer_draws() {
+    let scratch = Scratch::new();
+    for (name, count) in [("a", 30), ("b", 17)] {
+        let rows: Vec<String> = (0..count)
+            .map(|n| format!("{{\"text\": \"{name}{n}\"}}\n"))
+            .collect();
+        scratch.write(&format!("{name}.jsonl"), rows.concat());
+    }
+    let mixture = |most: u32| {
+        format!(
+            "dataset:
+  configs:
+    - {{type: local, path: a.jsonl, weight: 2}}
+    - {{type: local, path: b.jsonl}}
+  max_sample_num: {most}
+process: [text_length_filter: {{min_len: 1}}]
+export_path: o.jsonl
+"
+        )
+    };
+    scratch.write("r.yaml", mixture(11));
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let rows = scratch.rows("o.jsonl");
+    let found: Vec<&str> = rows
+        .iter()
+        .map(|row| row["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "a5", "a7", "a16", "a21", "a22", "a24", "a25", "a29", "b11", "b12", "b16"
+        ]
+    );
+    let why = scratch.djr(&["why", "o.jsonl", "b.jsonl:12"]).expect(0);
+    assert!(why.text().contains("b.jsonl:12"), "{}", why.text());
+    // A row is what it is, however many are drawn with it.
+    scratch.write("r.yaml", mixture(45));
+    scratch.djr(&["run", "r.yaml", "-o", "all.jsonl"]).expect(0);
+    assert_eq!(scratch.rows("all.jsonl").len(), 45);
+    scratch.write("r.yaml", mixture(60));
+    let refused = scratch.djr(&["run", "r.yaml"]).expect(2);
+    assert!(
+        refused.stderr.contains("has 30: djr does not repeat rows"),
+        "{}",
+        refused.stderr
+    );
+    scratch.write("r.yaml", mixture(11).replace("weight: 2", "weight: -1"));
+    let refused = scratch.djr(&["check", "r.yaml"]).expect(2);
+    assert!(
+        refused.stderr.contains("expected a number from 0"),
+        "{}",
+        refused.stderr
+    );
 }

@@ -33,6 +33,7 @@ mod ledger;
 mod messages;
 mod notes;
 mod outputs;
+mod parquet;
 mod parts;
 mod pipeline;
 mod produced;

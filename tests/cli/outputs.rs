@@ -45,7 +45,7 @@ fn every_command_refuses_the_same_names() {
         &["diff", "in.jsonl", "other.jsonl", "--output"],
     ];
     for (name, reason) in [
-        ("out/a.parquet", "parquet"),
+        ("out/a.feather", "feather"),
         ("out/a.csv", "csv"),
         ("a.jsonl.bz2", "not packed so"),
         ("a.json.XZ", "not packed so"),
@@ -63,7 +63,7 @@ fn every_command_refuses_the_same_names() {
     }
     // The recipe's own key says the same.
     for (path, reason) in [
-        ("a.parquet", "djr does not export parquet"),
+        ("a.arrow", "djr does not export arrow"),
         ("a", "no suffix"),
         ("hdfs://a.jsonl", "is remote"),
     ] {

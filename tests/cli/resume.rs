@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::produced;
 use crate::support::{Ran, Scratch};
+use crate::{archives, columns, produced};
 
 /// A recipe with a barrier, an exact deduplicator, shards, files for training and two samples.
 const RECIPE: &str = "\
@@ -215,6 +215,65 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
             run(&scratch, name, more).expect(1);
             let what = format!("{name}, {kills:?}");
             assert_same(&results(&scratch), &expected, &what);
+            fs::remove_dir_all(scratch.path("out")).unwrap();
+        }
+    }
+}
+
+/// A table whose rows wait at a barrier, and go to tables.
+const TABLES: &str = "dataset_path: in.parquet
+process:
+  - document_deduplicator: {}
+  - document_minhash_deduplicator: {window_size: 1, jaccard_threshold: 0.95}
+  - punctuation_normalization_mapper: {}
+outputs:
+  - {path: out/clean.parquet}
+  - {path: out/shards.parquet, shard_rows: 150, compression: snappy}
+  - {path: out/some.parquet, sample: 120, validate: none, shuffle: true}
+";
+
+/// An archive whose images are embedded in a table, one column of which gets a wider type.
+const ARCHIVE: &str = "dataset_path: in.tar
+process:
+  - text_length_filter: {min_len: 1}
+outputs:
+  - {path: out/clean.parquet, images: embed}
+  - {path: 'out/{shard}.tar', shard_rows: 300, index: true}
+";
+
+#[test]
+fn tables_and_archives_are_gone_on_with() {
+    let scratch = Scratch::new();
+    let library = faults(&scratch);
+    scratch.write("in.parquet", columns::parquet(0..700));
+    let mut members: Vec<_> = archives::samples(700).into_iter().flatten().collect();
+    let late = b"{\"id\": \"late\", \"x\": [1]}".to_vec();
+    members
+        .iter_mut()
+        .rfind(|(name, _)| name.ends_with(".json"))
+        .unwrap()
+        .1 = late;
+    scratch.write("in.tar", archives::tar(&members));
+    for (name, recipe) in [("tables.yaml", TABLES), ("archive.yaml", ARCHIVE)] {
+        scratch.write(name, recipe);
+        run(&scratch, name, &[]).expect(0);
+        let expected = results(&scratch);
+        assert!(expected.len() > 5);
+        fs::remove_dir_all(scratch.path("out")).unwrap();
+        for kills in [
+            &[("rename", "2"), ("write", "9")][..],
+            &[("rename", "9"), ("rename", "3"), ("fsync", "2")],
+            &[("write", "30"), ("rename", "5")],
+            &[("rename", "13")],
+        ] {
+            let mut more: &[&str] = &[];
+            for (call, at) in kills {
+                let output = broken(&scratch, &library, (name, more), (call, at, "kill"));
+                assert_eq!(output.status.signal(), Some(9), "{name}, {kills:?}");
+                more = &["--resume"];
+            }
+            run(&scratch, name, more).expect(0);
+            assert_same(&results(&scratch), &expected, &format!("{name}, {kills:?}"));
             fs::remove_dir_all(scratch.path("out")).unwrap();
         }
     }

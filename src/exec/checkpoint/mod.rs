@@ -14,7 +14,7 @@ use state::{Identity, State, read_state, write_state};
 pub use state::{Progress, Remaining};
 
 use super::accounting::{Accounting, AccountingState, stats_path};
-use super::sinks::{numbered, split_files};
+use super::sinks::{index_of, numbered, split_files};
 use super::{Resume, RunError, RunOptions, write_error};
 use crate::io::atomic::Keep;
 use crate::io::lock::{unix_now, utc};
@@ -245,6 +245,7 @@ fn unfinished(directory: &Path, state: Option<&State>) -> RunError {
 /// Removes what an unfinished run of `recipe` left: its working files and the parts of its outputs.
 fn remove_leftovers(recipe: &Recipe, files: Option<&RunFiles>) {
     let remove = |target: &Path| {
+        let _ = PendingFile::lasting_part(&index_of(target)).and_then(fs::remove_file);
         let _ = PendingFile::reordered_part(target).and_then(fs::remove_file);
         PendingFile::lasting_part(target)
             .and_then(fs::remove_file)

@@ -8,8 +8,8 @@ use crate::exec::sinks::{self, Caller, Sink, SinkState};
 use crate::exec::spill::{ExactKeys, StoreWriter};
 use crate::exec::stage::{BatchResult, Rendered, RowEnd, RowResult};
 use crate::exec::{RunError, write_error};
-use crate::io::Workspace;
 use crate::io::workspace::Lengths;
+use crate::io::{Input, Workspace};
 use crate::recipe::{Of, OutputSpec};
 
 /// The outputs of a run and what their samples will be drawn from.
@@ -45,6 +45,7 @@ impl<'a> OutputStage<'a> {
         states: &[Option<SinkState>],
         key_budget: Option<u64>,
         caller: Option<&Caller<'a>>,
+        inputs: &[Input],
     ) -> Result<Self, RunError> {
         let failed = |e| write_error(workspace.directory().display(), e);
         let mut opened = Vec::new();
@@ -52,7 +53,7 @@ impl<'a> OutputStage<'a> {
             let state = states.get(index).and_then(Option::as_ref);
             let open = !spec.is_late() || state.is_some();
             let sink = open
-                .then(|| sinks::open(index, spec, workspace, state, caller))
+                .then(|| sinks::open(index, spec, workspace, state, caller, inputs))
                 .transpose()
                 .map_err(|e| write_error(target_name(spec), e))?;
             opened.push(sink);

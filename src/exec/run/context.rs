@@ -205,6 +205,8 @@ pub fn renderer(
         keep_hashes: recipe.keep_hashes_in_res_ds,
         paths,
         validate: spec.validate,
+        images: spec.images,
+        inputs: setup::inputs(recipe),
     };
     let failed = |what| RunError::from(FormatError(what));
     if let Some(checked) = &spec.checked

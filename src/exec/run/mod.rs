@@ -306,6 +306,7 @@ impl Run<'_> {
             &at.sinks,
             context.key_budget(),
             self.caller.as_ref(),
+            &context.inputs,
         )?;
         self.read(&mut pass, phase, source, &mut at, on_progress)?;
         let reached = self.accounting.reached_outputs;

@@ -95,17 +95,21 @@ impl<'a> Run<'a> {
             let Some(sink) = sink else { continue };
             let parts = sink.finish().map_err(|e| output_error(spec, e))?;
             let mut sealed: Vec<Sealed> = Vec::with_capacity(parts.len());
+            let mut beside = Vec::new();
             for part in parts {
                 if let Some(spec) = spec {
                     let file = context.options.working_dir.join(part.file.target());
                     entries.add(index, spec, &file, part.records);
                 }
                 sealed.push(seal(part.file)?);
+                beside.extend(part.beside.map(&mut seal).transpose()?);
             }
             if let Some(counts) = accounting.report.outputs.get_mut(index) {
                 counts.files = sealed.iter().map(Sealed::finished).collect();
+                counts.beside.extend(beside.iter().map(Sealed::finished));
             }
             files.extend(sealed);
+            files.extend(beside);
         }
         // Held until the files have their names.
         let mut locks = Vec::new();

@@ -341,8 +341,15 @@ impl<'a> Run<'a> {
                 chosen = in_order.filter(|row| drawn.contains(row)).collect();
             }
         }
-        let mut sink = sinks::open(index, spec, &context.workspace, None, caller.as_ref())
-            .map_err(|e| write_error(target_name(spec), e))?;
+        let mut sink = sinks::open(
+            index,
+            spec,
+            &context.workspace,
+            None,
+            caller.as_ref(),
+            &context.inputs,
+        )
+        .map_err(|e| write_error(target_name(spec), e))?;
         let writing = context.sample_chain(index, spec, Validation::None)?;
         let passed = drive(
             &context.pool,

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::columns::Columns;
 use super::packer::{self, Packer};
-use super::tar::Tar;
+use super::tar::{self, Tar};
 use super::{Complete, Framed, Sink, SinkState, Span};
-use crate::io::format::Lead;
+use crate::io::format::webdataset::INDEX;
+use crate::io::format::{Lead, Records};
 use crate::io::workspace::{Lengths, sync_pending};
-use crate::io::{PendingFile, Workspace};
+use crate::io::{Input, PendingFile, Workspace};
 use crate::recipe::OutputSpec;
 
 /// Writes to files that get their names when all outputs are complete.
@@ -26,6 +28,10 @@ pub struct Files {
     packer: Option<Packer>,
     /// Makes members of an archive of the records.
     tar: Option<Tar>,
+    /// Makes row groups of the records.
+    columns: Option<Columns>,
+    /// Where the indexes of archives are written, if they are to have some.
+    index: Option<Workspace>,
 }
 
 /// An output cut into files of about equal size, named `base-00-of-12.ext` once their number is
@@ -48,11 +54,11 @@ impl Files {
     /// # Errors
     /// If a file cannot be opened.
     pub fn open(
-        number: usize,
-        path: &Path,
+        (number, path): (usize, &Path),
         spec: &OutputSpec,
         workspace: &Workspace,
         state: Option<&SinkState>,
+        inputs: &[Input],
     ) -> io::Result<Self> {
         let framing = spec.format.framing;
         let before = state.cloned().unwrap_or_default();
@@ -92,10 +98,13 @@ impl Files {
             packer: packer::Kind::of(path)
                 .filter(|_| spec.format.may_be_packed())
                 .map(|kind| Packer::new(kind, &before.waiting, before.packed)),
-            tar: framing
-                .tar
+            tar: (framing.records == Records::Samples)
                 .then(|| Tar::open(workspace, number))
                 .transpose()?,
+            columns: (framing.records == Records::Rows)
+                .then(|| Columns::open((number, before.full_shards), spec, workspace, inputs))
+                .transpose()?,
+            index: spec.options.flag(INDEX.name).then(|| workspace.clone()),
         };
         if state.is_none() {
             files.put(framing.open)?;
@@ -139,6 +148,9 @@ impl Files {
 
     /// Ends a file.
     fn close(&mut self) -> io::Result<()> {
+        if let Some(columns) = &mut self.columns {
+            return columns.end_file(&mut self.file);
+        }
         self.put(self.framed.framing.close)?;
         match &mut self.packer {
             Some(packer) => packer.finish(&mut *self.file),
@@ -167,9 +179,19 @@ impl Sink for Files {
             framed,
             packer,
             tar,
+            columns,
             written,
             ..
         } = self;
+        if let Some(columns) = columns {
+            let bytes = columns.push(record, file)?;
+            framed.records += 1;
+            *written += 1;
+            if let Some(shards) = &mut self.shards {
+                shards.in_shard += bytes;
+            }
+            return Ok(());
+        }
         let record = match tar {
             Some(tar) => tar.members(record, *written)?,
             None => record,
@@ -208,6 +230,9 @@ impl Sink for Files {
         if let Some(tar) = &mut self.tar {
             tar.sync(lengths)?;
         }
+        if let Some(columns) = &mut self.columns {
+            columns.sync(lengths)?;
+        }
         if let Some(shards) = &mut self.shards {
             state.full_shards = shards.full.len();
             state.in_shard = shards.in_shard;
@@ -233,6 +258,9 @@ impl Sink for Files {
         };
         files.push(*self.file);
         records.push(self.framed.records);
+        if let Some(columns) = &mut self.columns {
+            columns.finish(&mut files)?;
+        }
         for (file, lead) in files.iter_mut().zip(&self.leads) {
             if let Some(Span { at, length }) = lead.filter(|lead| lead.at > 0) {
                 file.move_to_front(at, length)?;
@@ -245,10 +273,31 @@ impl Sink for Files {
             }
         }
         let complete = files.into_iter().zip(records);
-        Ok(complete
-            .map(|(file, records)| Complete { file, records })
-            .collect())
+        let complete = complete.map(|(mut file, records)| {
+            let beside = match &self.index {
+                Some(workspace) => index(workspace, &mut file)?,
+                None => None,
+            };
+            Ok(Complete {
+                file,
+                records,
+                beside,
+            })
+        });
+        complete.collect()
     }
+}
+
+/// The index of a complete archive.
+fn index(workspace: &Workspace, archive: &mut PendingFile) -> io::Result<Option<PendingFile>> {
+    let name = tar::index_of(archive.target());
+    let Some(part) = archive.part()? else {
+        return Ok(None);
+    };
+    let index = tar::index(part)?;
+    let mut file = workspace.pending(&name)?;
+    file.write_all(&index)?;
+    Ok(Some(file))
 }
 
 /// `dir/base-03-of-12.ext`, cut at the first dot of the name as Data-Juicer does; while the count is

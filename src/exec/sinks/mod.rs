@@ -5,6 +5,7 @@
 //! trait.
 
 mod caller;
+mod columns;
 mod files;
 mod packer;
 mod split;
@@ -18,10 +19,11 @@ use serde::{Deserialize, Serialize};
 pub use caller::{Caller, Receiver};
 pub use files::numbered;
 pub use split::split_files;
+pub use tar::index_of;
 
-use crate::io::format::Framing;
+use crate::io::format::{Framing, Records};
 use crate::io::workspace::Lengths;
-use crate::io::{PendingFile, Workspace};
+use crate::io::{Input, PendingFile, Workspace};
 use crate::recipe::{OutputSpec, Target};
 
 /// Takes the records of one output, in order.
@@ -54,6 +56,8 @@ pub struct Complete {
     pub file: PendingFile,
     /// Its records.
     pub records: u64,
+    /// A file that goes with it.
+    pub beside: Option<PendingFile>,
 }
 
 /// What a sink has written, beyond the bytes in its files.
@@ -95,15 +99,25 @@ pub fn open<'a>(
     workspace: &Workspace,
     state: Option<&SinkState>,
     caller: Option<&Caller<'a>>,
+    inputs: &[Input],
 ) -> io::Result<Box<dyn Sink + 'a>> {
     let framing = spec.format.framing;
+    if framing.records == Records::Rows && !spec.target.is_file() {
+        return Err(io::Error::other("a column file is written to a file only"));
+    }
     Ok(match &spec.target {
         Target::Stdout => Box::new(stream::Stream::stdout(framing)?),
         Target::Stream(path) => Box::new(stream::Stream::open(path, framing)?),
         Target::File(path) if spec.split.is_some() => {
-            Box::new(split::Split::open(number, path, spec, workspace)?)
+            Box::new(split::Split::open((number, path), spec, workspace, inputs)?)
         }
-        Target::File(path) => Box::new(files::Files::open(number, path, spec, workspace, state)?),
+        Target::File(path) => Box::new(files::Files::open(
+            (number, path),
+            spec,
+            workspace,
+            state,
+            inputs,
+        )?),
         Target::Caller => {
             let caller = caller.ok_or_else(|| io::Error::other("nobody receives its records"))?;
             Box::new(caller::ToCaller::new(number, caller.clone()))

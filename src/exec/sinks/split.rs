@@ -13,7 +13,7 @@ use super::files::Files;
 use super::{Complete, Sink, SinkState};
 use crate::io::split::{file_of, take_value};
 use crate::io::workspace::{Lengths, each_record};
-use crate::io::{Log, Workspace};
+use crate::io::{Input, Log, Workspace};
 use crate::recipe::OutputSpec;
 
 /// More different values are taken for a mistake.
@@ -41,6 +41,8 @@ pub struct Split {
     path: PathBuf,
     spec: OutputSpec,
     workspace: Workspace,
+    /// Where the rows come from.
+    inputs: Vec<Input>,
     records: Log,
     index: Log,
     names_log: Log,
@@ -55,10 +57,10 @@ impl Split {
     /// # Errors
     /// If a file cannot be opened.
     pub fn open(
-        number: usize,
-        path: &Path,
+        (number, path): (usize, &Path),
         spec: &OutputSpec,
         workspace: &Workspace,
+        inputs: &[Input],
     ) -> io::Result<Self> {
         let log = |of: &str| workspace.log(&log_name(number, of));
         let mut split = Self {
@@ -66,6 +68,7 @@ impl Split {
             path: path.to_owned(),
             spec: spec.clone(),
             workspace: workspace.clone(),
+            inputs: inputs.to_vec(),
             records: log("records")?,
             index: log("index")?,
             names_log: log("names")?,
@@ -149,7 +152,8 @@ impl Sink for Split {
                 .first()
                 .and_then(|(id, ..)| self.names.get(*id as usize));
             let path = file_of(&self.path, name.map_or("", String::as_str));
-            let file = Files::open(self.number, &path, &self.spec, &self.workspace, None)?;
+            let place = (self.number, path.as_path());
+            let file = Files::open(place, &self.spec, &self.workspace, None, &self.inputs)?;
             let mut file: Box<dyn Sink> = Box::new(file);
             for &(_, start, end) in spans {
                 record.resize(usize::try_from(end - start).unwrap_or(usize::MAX), 0);

@@ -1,11 +1,17 @@
 //! Samples as members of a tar archive: what has to be known of the whole run for their names.
 
+use std::fs::File;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use hashbrown::HashSet;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::io::format::webdataset::{Sample, is_key};
+use crate::io::source::Reading;
+use crate::io::source::bytes::{Bytes, Origin};
+use crate::io::source::format::Format as _;
+use crate::io::source::webdataset::WebDataset;
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 
@@ -85,6 +91,29 @@ impl Tar {
     pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
         self.log.as_mut().map_or(Ok(()), |log| log.sync(lengths))
     }
+}
+
+/// The index of an archive, called as it is with `.idx` behind.
+#[must_use]
+pub fn index_of(archive: &Path) -> PathBuf {
+    let mut name = archive.as_os_str().to_owned();
+    name.push(".idx");
+    name.into()
+}
+
+/// Where the samples of the archive at `part` begin, and where the last one ends.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn index(part: &Path) -> io::Result<Vec<u8>> {
+    let bytes = Bytes::new(Origin::Plain(File::open(part)?), Vec::new());
+    let mut reader = WebDataset.open(bytes, &Reading::default())?;
+    let mut index = Vec::new();
+    while let Some(sample) = reader.pass()? {
+        index.extend_from_slice(&sample.offset.to_le_bytes());
+    }
+    index.extend_from_slice(&reader.extent().to_le_bytes());
+    Ok(index)
 }
 
 /// Appends a member: a header that is the same whenever and wherever it is written, the content, and

@@ -55,6 +55,20 @@ pub struct JsonlRenderer {
 
 impl Renderer for JsonlRenderer {
     fn render(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
+        self.with_new_fields(sample, |fields| sample.write_json(fields, out))
+    }
+}
+
+impl JsonlRenderer {
+    /// Calls `take` with the fields of a row that are written otherwise than the row has them.
+    ///
+    /// # Errors
+    /// Why the row cannot be written.
+    pub fn with_new_fields<T>(
+        &self,
+        sample: &Sample,
+        take: impl FnOnce(&[(&str, &dyn JsonText)]) -> T,
+    ) -> Result<T, RowError> {
         let image_key = sample.image_context().image_key.as_str();
         let paths = if self.paths.keeps() || !sample.has(image_key) {
             None
@@ -92,8 +106,7 @@ impl Renderer for JsonlRenderer {
         for (name, json) in &hashes {
             fields.push((name, json));
         }
-        sample.write_json(&fields, out);
-        Ok(())
+        Ok(take(&fields))
     }
 }
 

@@ -18,6 +18,7 @@ pub mod llava_jsonl;
 pub mod messages;
 pub mod openai;
 mod options;
+pub mod parquet;
 pub mod questions;
 pub mod shape;
 pub mod trl;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use beside::Beside;
 pub use options::{FormatOption, OptionKind, OptionValue, Options};
 
+use crate::io::Input;
 use crate::io::paths::PathStyle;
 use crate::io::paths::PathWriter;
 use crate::sample::{FieldPath, ImageCheck, RowError, Sample, words};
@@ -47,6 +49,7 @@ pub const FORMATS: &[&Format] = &[
     trl::FORMAT,
     imagefolder::FORMAT,
     webdataset::FORMAT,
+    parquet::FORMAT,
     dj::FORMAT,
 ];
 
@@ -140,6 +143,10 @@ pub struct Setting {
     pub paths: PathWriter,
     /// How far images are checked.
     pub validate: ImageCheck,
+    /// Where the images of the records are to be.
+    pub images: ImageFiles,
+    /// Where the rows come from.
+    pub inputs: Vec<Input>,
 }
 
 /// A file that an option names cannot be used.
@@ -160,9 +167,20 @@ pub struct Framing {
     pub after: &'static [u8],
     /// Stands behind all records.
     pub close: &'static [u8],
-    /// Whether a record is a sample of an archive ([`webdataset::Sample`]), whose members are made
-    /// when it is written.
-    pub tar: bool,
+    /// What a record is.
+    pub records: Records,
+}
+
+/// What the records of a format are, on their way to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Records {
+    /// The bytes of the file.
+    Bytes,
+    /// Samples of an archive ([`webdataset::Sample`]), whose members are made when they are written.
+    Samples,
+    /// Rows of a column file ([`crate::io::columns::record::Record`]), which are written many at a
+    /// time.
+    Rows,
 }
 
 impl Framing {
@@ -173,7 +191,7 @@ impl Framing {
         next: b"",
         after: b"\n",
         close: b"",
-        tar: false,
+        records: Records::Bytes,
     };
 
     /// A JSON array, one element a line.
@@ -183,7 +201,7 @@ impl Framing {
         next: b",\n",
         after: b"",
         close: b"\n]\n",
-        tar: false,
+        records: Records::Bytes,
     };
 
     /// Members of a tar archive.
@@ -193,7 +211,17 @@ impl Framing {
         next: b"",
         after: b"",
         close: &[0; 1024],
-        tar: true,
+        records: Records::Samples,
+    };
+
+    /// Row groups of a column file, which has its own beginning and end.
+    pub const COLUMNS: Self = Self {
+        open: crate::io::columns::groups::MAGIC,
+        first: b"",
+        next: b"",
+        after: b"",
+        close: b"",
+        records: Records::Rows,
     };
 
     /// What stands before a record that `earlier` ones of its file come before.
@@ -252,7 +280,7 @@ impl OutputFormat {
     /// file afterwards.
     #[must_use]
     pub fn may_be_packed(self) -> bool {
-        self.0.holds_rows && !self.0.framing.tar && self.0.made_of.is_none()
+        self.0.holds_rows && self.0.framing.records == Records::Bytes && self.0.made_of.is_none()
     }
 
     /// Its name.

@@ -4,7 +4,9 @@
 //! A sample's key has to be its own in the whole run, which only who writes all of them can tell:
 //! here a row is a key that it proposes, and its members.
 
-use super::{Format, Framing, ImageFiles, Made, Options, Renderer, Setting};
+use super::{
+    Format, FormatOption, Framing, ImageFiles, Made, OptionKind, Options, Renderer, Setting,
+};
 use crate::io::paths::PathStyle;
 use crate::io::source::columns::ending;
 use crate::io::source::webdataset::{IMAGES, KEY_FIELD, with_tokens};
@@ -23,10 +25,18 @@ pub const FORMAT: &Format = &Format {
     paths: PathStyle::Keep,
     images: &[ImageFiles::Embed],
     own_paths: false,
-    options: &[],
+    options: &[INDEX],
     lead: None,
     beside: None,
     renderer,
+};
+
+/// Whether a file beside each archive says where its samples begin.
+pub const INDEX: FormatOption = FormatOption {
+    name: "index",
+    argument: "index",
+    kind: OptionKind::Flag,
+    doc: "Write `NAME.tar.idx` beside each archive: where each sample begins and where the last one ends, as numbers of 64 bits (Megatron-Energon reads it).",
 };
 
 /// The longest key that a row may propose.

@@ -103,6 +103,33 @@ impl Bytes {
         }
     }
 
+    /// The same bytes twice, one time after the other: the second reader is made when the first one
+    /// is done. What is no file that is not packed is set aside in one.
+    ///
+    /// # Errors
+    /// If they cannot be read or set aside.
+    pub fn twice(mut self) -> io::Result<(Self, impl FnOnce() -> io::Result<Self>)> {
+        let skip = self.position;
+        let mut file = if let Origin::Plain(file) = self.origin {
+            file
+        } else {
+            let mut file = tempfile::tempfile()?;
+            // What was passed is passed again.
+            io::copy(&mut io::repeat(b' ').take(skip), &mut file)?;
+            io::copy(&mut self, &mut file)?;
+            file
+        };
+        let again = move |mut file: File| {
+            file.seek(SeekFrom::Start(0))?;
+            let mut bytes = Self::new(Origin::Plain(file), Vec::new());
+            bytes.skip_to(skip)?;
+            Ok(bytes)
+        };
+        file.seek(SeekFrom::Start(0))?;
+        let first = again(file.try_clone()?)?;
+        Ok((first, move || again(file)))
+    }
+
     /// Once all is read: whether the last line has no newline at its end.
     #[must_use]
     pub fn ends_without_newline(&self) -> bool {

@@ -1,13 +1,15 @@
 //! Tables in text: cells separated by commas or tabs, as RFC 4180 says and as Python's and pandas'
 //! readers take what it does not say.
 //!
-//! Every cell is a text, an empty one is null: ids with leading zeros are the user's own data.
+//! Every cell is a text, an empty one is null: ids with leading zeros are the user's own data. Only
+//! who asks for it gets the types that pandas infers ([`super::cells`]); then a file is read twice.
 
 use std::io;
 
 use super::bytes::Bytes;
+use super::cells::CellType;
 use super::format::{Format, FoundRow, Place, Recognised, RowReader, Start};
-use super::{Reading, foreign, keep_start, too_long};
+use super::{MAX_ROW_BYTES, Reading, foreign, keep_start, too_long};
 use crate::sample::{RowError, push_string};
 
 /// Cells separated by commas.
@@ -52,7 +54,7 @@ impl Format for Csv {
     }
 
     fn open(&self, bytes: Bytes, reading: &Reading) -> io::Result<Box<dyn RowReader>> {
-        Ok(Box::new(CsvReader::new(bytes, reading, b',')?))
+        Ok(Box::new(CsvReader::open(bytes, reading, b',')?))
     }
 }
 
@@ -78,13 +80,15 @@ impl Format for Tsv {
     }
 
     fn open(&self, bytes: Bytes, reading: &Reading) -> io::Result<Box<dyn RowReader>> {
-        Ok(Box::new(CsvReader::new(bytes, reading, b'\t')?))
+        Ok(Box::new(CsvReader::open(bytes, reading, b'\t')?))
     }
 }
 
 struct CsvReader {
     cells: Cells,
     header: Vec<String>,
+    /// The type of each column; none: all are texts.
+    types: Vec<CellType>,
     /// Where the first row may begin.
     preamble: u64,
     number: u64,
@@ -248,6 +252,28 @@ impl Cells {
 }
 
 impl CsvReader {
+    fn open(bytes: Bytes, reading: &Reading, delimiter: u8) -> io::Result<Self> {
+        if !reading.spec.infer_types {
+            return Self::new(bytes, reading, delimiter);
+        }
+        let (first, second) = bytes.twice()?;
+        let mut reader = Self::new(first, reading, delimiter)?;
+        let mut types = vec![CellType::default(); reader.header.len()];
+        while reader.cells.next(MAX_ROW_BYTES)?.is_some() {
+            let fits = reader.cells.count <= reader.header.len();
+            if fits && reader.cells.length <= MAX_ROW_BYTES as u64 {
+                let mut cells = reader.cells.cells();
+                for column in &mut types {
+                    column.see(cells.next().unwrap_or_default());
+                }
+            }
+        }
+        drop(reader);
+        let mut reader = Self::new(second()?, reading, delimiter)?;
+        reader.types = types;
+        Ok(reader)
+    }
+
     fn new(bytes: Bytes, reading: &Reading, delimiter: u8) -> io::Result<Self> {
         let given = reading.spec.delimiter.and_then(|c| u8::try_from(c).ok());
         let mut cells = Cells {
@@ -304,6 +330,7 @@ impl CsvReader {
         Ok(Self {
             cells,
             header,
+            types: Vec::new(),
             preamble,
             number: 0,
         })
@@ -328,6 +355,10 @@ impl CsvReader {
             }
             push_string(name, data);
             data.extend_from_slice(b": ");
+            if let Some(column) = self.types.get(number) {
+                column.write(cells.next().unwrap_or_default(), data);
+                continue;
+            }
             match cells.next() {
                 None | Some([]) => data.extend_from_slice(b"null"),
                 Some(cell) => {

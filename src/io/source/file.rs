@@ -8,17 +8,21 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 
 use super::bytes::Origin;
+use super::drawn::Drawn;
+use super::folder;
 use super::opened::Opened;
 use super::packing::split_name;
 use super::{Fingerprint, OnBrokenInput, Reading, RowReader, Source, SourceError, Split};
 
-/// A file of rows, packed or not, or a pipe that has a name.
+/// A file of rows, packed or not, a pipe that has a name, or a folder of samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSource {
     /// Where it lies.
     pub path: PathBuf,
     /// How it is read.
     pub reading: Arc<Reading>,
+    /// Which of its rows are, if not all.
+    pub drawn: Option<Drawn>,
 }
 
 impl FileSource {
@@ -28,6 +32,7 @@ impl FileSource {
         Self {
             path,
             reading: Arc::default(),
+            drawn: None,
         }
     }
 
@@ -45,6 +50,12 @@ impl FileSource {
             Origin::Stream(Box::new(file))
         };
         Opened::new(&self.name(), &file_name, origin, &self.reading)
+    }
+
+    /// Whether it is a folder that has each of its rows in several files.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        self.path.is_dir() && folder::holds_samples(&self.path)
     }
 
     /// The columns of its rows, if it is a column file.
@@ -87,6 +98,9 @@ impl Source for FileSource {
     }
 
     fn suffix(&self) -> String {
+        if self.path.is_dir() {
+            return ".json".into();
+        }
         let suffix_of = |name: &str| match Path::new(name).extension() {
             Some(extension) => format!(".{}", extension.to_string_lossy().to_lowercase()),
             None => String::new(),
@@ -100,10 +114,16 @@ impl Source for FileSource {
     }
 
     fn directory(&self) -> Option<PathBuf> {
+        if self.path.is_dir() {
+            return Some(self.path.clone());
+        }
         Some(self.path.parent().map_or_else(PathBuf::new, Path::to_owned))
     }
 
     fn fingerprint(&self) -> io::Result<Option<Fingerprint>> {
+        if self.path.is_dir() {
+            return folder::fingerprint(&self.path).map(Some);
+        }
         Fingerprint::of(&self.path)
     }
 
@@ -120,6 +140,9 @@ impl Source for FileSource {
     fn check(&self) -> Result<(), SourceError> {
         let metadata = std::fs::metadata(&self.path).map_err(|e| self.failed(e))?;
         // What is read from a pipe is gone.
+        if metadata.is_dir() && folder::holds_samples(&self.path) {
+            return Ok(());
+        }
         if metadata.is_file() || metadata.is_dir() {
             let opened = self.look()?;
             if opened.format().needs_file() && self.on_broken() == OnBrokenInput::Fail {
@@ -131,6 +154,9 @@ impl Source for FileSource {
 
     fn splits(&self, bytes: u64) -> Result<Vec<Split>, SourceError> {
         let failed = |e| self.failed(e);
+        if self.drawn.is_some() {
+            return Ok(vec![Split::default()]);
+        }
         let mut file = File::open(&self.path).map_err(failed)?;
         if !file.metadata().map_err(failed)?.is_file() {
             return Ok(vec![Split::default()]);
@@ -144,6 +170,20 @@ impl Source for FileSource {
     }
 
     fn open(&self, split: Split) -> Result<Box<dyn RowReader>, SourceError> {
+        if let Some(drawn) = &self.drawn {
+            let whole = Self {
+                drawn: None,
+                ..self.clone()
+            };
+            let rows = drawn.open(&whole)?;
+            return split.of(rows).map_err(|e| self.failed(e));
+        }
+        if self.path.is_dir() {
+            let rows = folder::open(&self.path, &self.reading);
+            return rows
+                .and_then(|rows| split.of(rows))
+                .map_err(|e| self.failed(e));
+        }
         let rows = self.rows(self.look()?)?;
         split.of(rows).map_err(|e| self.failed(e))
     }

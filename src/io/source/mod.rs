@@ -10,9 +10,12 @@
 
 pub mod attached;
 pub mod bytes;
+mod cells;
 pub mod columns;
 pub mod csv;
+pub mod drawn;
 pub mod file;
+mod folder;
 pub mod foreign;
 pub mod format;
 pub mod given;

@@ -35,6 +35,8 @@ pub struct InputSpec {
     pub on_broken_input: OnBrokenInput,
     /// What separates the cells of a csv file, if not a comma (or a tab in a tsv).
     pub delimiter: Option<char>,
+    /// The cells of csv files get the types that pandas infers, instead of being texts.
+    pub infer_types: bool,
 }
 
 impl InputSpec {

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::bytes::Bytes;
+use super::columns::view;
 use super::format::{Format, FoundRow, Place, Recognised, RowReader, Start};
 use super::{Reading, keep_start, too_long};
 use crate::archive::ArchiveError;
@@ -246,16 +247,55 @@ impl TarReader {
 
     /// Appends the row of a sample to `data`.
     fn write(&self, key: &[u8], pieces: &Pieces, data: &mut Vec<u8>) -> Result<(), RowError> {
-        let reading = &self.reading;
-        data.extend_from_slice(b"{\"__key__\": ");
-        push_string(&String::from_utf8_lossy(key), data);
-        let given = match &pieces.json {
+        let mut images: Vec<&str> = pieces
+            .attached
+            .iter()
+            .filter(|it| it.is_image)
+            .map(|it| &*it.name)
+            .collect();
+        images.sort_unstable();
+        let sample = SampleParts {
+            key: Some(key),
+            json: pieces.json.as_deref(),
+            text: pieces.text.as_deref(),
+            images: &images,
+        };
+        sample.write(&self.reading, data)
+    }
+}
+
+/// What a row is made of that lies in several files.
+pub struct SampleParts<'a> {
+    /// What its files have in common, if the row is to say it.
+    pub key: Option<&'a [u8]>,
+    /// The fields of the row.
+    pub json: Option<&'a [u8]>,
+    /// Its text.
+    pub text: Option<&'a [u8]>,
+    /// What its images are called.
+    pub images: &'a [&'a str],
+}
+
+impl SampleParts<'_> {
+    /// Appends the row to `data`.
+    ///
+    /// # Errors
+    /// `json_invalid`, `json_not_object`, `utf8_invalid`.
+    pub fn write(&self, reading: &Reading, data: &mut Vec<u8>) -> Result<(), RowError> {
+        let images = self.images;
+        let mut first = true;
+        data.push(b'{');
+        if let Some(key) = self.key {
+            view::name(KEY_FIELD, &mut first, data);
+            push_string(&String::from_utf8_lossy(key), data);
+        }
+        let given = match self.json {
             Some(json) => members(json)?,
             None => Vec::new(),
         };
         let text = match &reading.spec.text_from {
             Some(from) => text_from(from, &given),
-            None => match &pieces.text {
+            None => match self.text {
                 Some(text) => Some(
                     std::str::from_utf8(text)
                         .map_err(|error| {
@@ -270,21 +310,12 @@ impl TarReader {
                 None => None,
             },
         };
-        let mut images: Vec<&str> = pieces
-            .attached
-            .iter()
-            .filter(|it| it.is_image)
-            .map(|it| &*it.name)
-            .collect();
-        images.sort_unstable();
         for (name, value) in &given {
-            let replaced = name == KEY_FIELD
+            let replaced = name == KEY_FIELD && self.key.is_some()
                 || text.is_some() && *name == reading.text_key
                 || !images.is_empty() && *name == reading.image_key;
             if !replaced {
-                data.extend_from_slice(b", ");
-                push_string(name, data);
-                data.extend_from_slice(b": ");
+                view::name(name, &mut first, data);
                 // A line break within a value can only stand between tokens.
                 data.extend(value.get().bytes().map(|byte| match byte {
                     b'\n' | b'\r' => b' ',
@@ -294,15 +325,12 @@ impl TarReader {
         }
         if let Some(text) = text {
             let text = with_tokens(text, images.len(), &reading.image_token);
-            data.extend_from_slice(b", ");
-            push_string(&reading.text_key, data);
-            data.extend_from_slice(b": ");
+            view::name(&reading.text_key, &mut first, data);
             push_string(&text, data);
         }
         if !images.is_empty() {
-            data.extend_from_slice(b", ");
-            push_string(&reading.image_key, data);
-            data.extend_from_slice(b": [");
+            view::name(&reading.image_key, &mut first, data);
+            data.push(b'[');
             for (number, image) in images.iter().enumerate() {
                 if number > 0 {
                     data.extend_from_slice(b", ");
@@ -411,7 +439,8 @@ fn part(member: &Member, start: u64) -> Option<Part> {
 
 /// Where the key in a name ends, by webdataset's pattern `^((?:.*/|)[^.]+)[.]([^/]*)$`: at the first
 /// dot of the base name. If that begins with a dot, the name of its folder is the key.
-fn key_end(name: &[u8]) -> Option<usize> {
+#[must_use]
+pub fn key_end(name: &[u8]) -> Option<usize> {
     let slashes = memchr::memrchr_iter(b'/', name).map(|slash| slash + 1);
     for begin in slashes.chain([0]) {
         let rest = name.get(begin..)?;

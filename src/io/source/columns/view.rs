@@ -296,7 +296,8 @@ pub fn name(name: &str, first: &mut bool, out: &mut Vec<u8>) {
     out.extend_from_slice(b": ");
 }
 
-fn write_float(value: f64, out: &mut Vec<u8>) {
+/// Appends a float as Python writes it.
+pub fn write_float(value: f64, out: &mut Vec<u8>) {
     let word: &[u8] = if value.is_nan() {
         b"NaN"
     } else if value == f64::INFINITY {

@@ -1,0 +1,548 @@
+//! Rows that are written to a column file, a row group at a time.
+//!
+//! A group ends behind so many rows or bytes of them, whoever reads them in whichever pieces, so
+//! that its bytes depend on its rows alone. What a checkpoint needs are the groups' footers and the
+//! rows of the group under way. Columns that are made of JSON may get a wider type by a later row;
+//! then the groups before it are written once more when all rows are in.
+
+use std::io;
+use std::sync::Arc;
+
+use arrow_array::{Array as _, ArrayRef, RecordBatch, UInt32Array};
+use arrow_schema::{FieldRef, Schema, SchemaRef};
+use arrow_select::interleave::interleave;
+use arrow_select::take::take;
+use hashbrown::HashMap;
+use parquet::file::metadata::ParquetMetaData;
+
+use crate::io::columns::build;
+use crate::io::columns::gather::Gatherer;
+use crate::io::columns::groups::{self, MAGIC};
+use crate::io::columns::kind::Kind;
+use crate::io::columns::layout::{Carried, Layout};
+use crate::io::columns::record::{Record, RowImage, block, push, take as take_bytes};
+use crate::io::format::parquet::COMPRESSION;
+use crate::io::source::columns::{broken, view};
+use crate::io::workspace::Lengths;
+use crate::io::{Input, Log, PendingFile, Workspace};
+use crate::recipe::{OutputSpec, Sampler};
+
+/// A group has at most so many rows, or so many if they have images.
+const GROUP_ROWS: (usize, usize) = (100_000, 100);
+
+/// A group ends when its rows have so many bytes.
+const GROUP_BYTES: u64 = 64 << 20;
+
+/// So many rows are taken from the inputs at a time, or so many if they have images.
+const TAKEN_ROWS: (usize, usize) = (500, 10);
+
+/// Makes row groups of rows.
+pub struct Columns {
+    number: usize,
+    workspace: Workspace,
+    layout: Layout,
+    gatherer: Gatherer,
+    packing: &'static str,
+    group_rows: usize,
+    group_bytes: u64,
+    taken_rows: usize,
+    /// The columns that are made of JSON, in the order in which they came up.
+    made: Vec<(String, Kind)>,
+    group: Group,
+    /// The groups so far.
+    done: Vec<Done>,
+    /// They on disk, if another process could go on behind them.
+    log: Option<Log>,
+    /// The rows of the group under way on disk.
+    rows_log: Option<Log>,
+    /// Logs of rows that are in groups by now, the last of them only since the last checkpoint.
+    stale: (Vec<String>, Vec<String>),
+    /// The number of the file that is written.
+    file: u32,
+}
+
+/// The rows of a group under way.
+#[derive(Default)]
+struct Group {
+    records: Vec<u8>,
+    ends: Vec<usize>,
+    /// What the inputs have of the first of them, one piece after the other, column by column.
+    carried: Vec<Vec<ArrayRef>>,
+    taken: usize,
+    bytes: u64,
+}
+
+impl Group {
+    fn record(&self, number: usize) -> io::Result<Record<'_>> {
+        let start = number.checked_sub(1).and_then(|it| self.ends.get(it));
+        let range = start.copied().unwrap_or(0)..self.ends.get(number).copied().unwrap_or(0);
+        let record = self.records.get(range).and_then(Record::decode);
+        record.ok_or_else(|| io::Error::other("a row cannot be read back"))
+    }
+
+    fn records(&self, from: usize) -> io::Result<Vec<Record<'_>>> {
+        (from..self.ends.len())
+            .map(|number| self.record(number))
+            .collect()
+    }
+}
+
+/// A group that is in a file.
+struct Done {
+    file: u32,
+    made: Vec<(String, Kind)>,
+    metadata: ParquetMetaData,
+}
+
+impl Columns {
+    /// The groups of output `number` over `inputs`, in its file number `file`, new or with those
+    /// that an earlier process made durable.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn open(
+        (number, file): (usize, usize),
+        spec: &OutputSpec,
+        workspace: &Workspace,
+        inputs: &[Input],
+    ) -> io::Result<Self> {
+        let layout = Layout::of(inputs, spec.images).map_err(io::Error::other)?;
+        let heavy =
+            layout.embedded.is_some() || layout.columns.iter().any(|it| is_heavy(&it.field));
+        let of = |(rows, heavy_rows): (usize, usize)| if heavy { heavy_rows } else { rows };
+        let mixed = spec.shuffle || spec.sampler != Sampler::Uniform;
+        let group_rows = of(GROUP_ROWS);
+        let mut columns = Self {
+            number,
+            workspace: workspace.clone(),
+            gatherer: Gatherer::new(inputs.to_vec()),
+            packing: spec.options.word(COMPRESSION.name).unwrap_or("zstd"),
+            group_rows,
+            group_bytes: spec.shard_size.unwrap_or(GROUP_BYTES).min(GROUP_BYTES),
+            // Rows in random order are sought in as few ways through the inputs as possible.
+            taken_rows: if mixed { group_rows } else { of(TAKEN_ROWS) },
+            layout,
+            made: Vec::new(),
+            group: Group::default(),
+            done: Vec::new(),
+            log: workspace.log_if_kept(&format!("groups-{number}"))?,
+            rows_log: None,
+            stale: Default::default(),
+            file: u32::try_from(file).unwrap_or(u32::MAX),
+        };
+        columns.read_back()?;
+        Ok(columns)
+    }
+
+    /// Reads what an earlier process made durable.
+    fn read_back(&mut self) -> io::Result<()> {
+        let lost = || io::Error::other("a row group cannot be read back");
+        if let Some(log) = &mut self.log {
+            let mut all = Vec::new();
+            io::Read::read_to_end(&mut log.replay()?, &mut all)?;
+            let mut rest = all.as_slice();
+            while !rest.is_empty() {
+                let file = u32::from_le_bytes(take_bytes(&mut rest).ok_or_else(lost)?);
+                let made = serde_json::from_slice(block(&mut rest).ok_or_else(lost)?)?;
+                let metadata = groups::read(block(&mut rest).ok_or_else(lost)?)?;
+                self.done.push(Done {
+                    file,
+                    made,
+                    metadata,
+                });
+            }
+        }
+        if let Some(last) = self.done.last() {
+            self.made.clone_from(&last.made);
+        }
+        let name = self.rows_name();
+        let mut log = self.workspace.log_if_kept(&name)?;
+        if let Some(log) = &mut log {
+            let mut all = Vec::new();
+            io::Read::read_to_end(&mut log.replay()?, &mut all)?;
+            let mut rest = all.as_slice();
+            while !rest.is_empty() {
+                self.take_in(block(&mut rest).ok_or_else(lost)?)?;
+            }
+        }
+        self.rows_log = log;
+        Ok(())
+    }
+
+    fn rows_name(&self) -> String {
+        format!("group-{}-{}", self.number, self.done.len())
+    }
+
+    /// Takes a row. When its group is full, that is written to `out`; how many bytes of rows were
+    /// is told.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written.
+    pub fn push(&mut self, record: &[u8], out: &mut PendingFile) -> io::Result<u64> {
+        if let Some(log) = &mut self.rows_log {
+            let mut framed = Vec::with_capacity(record.len() + 8);
+            push(record, &mut framed);
+            log.append(&framed)?;
+        }
+        self.take_in(record)?;
+        if self.group.ends.len() >= self.group_rows || self.group.bytes >= self.group_bytes {
+            return self.end_group(out);
+        }
+        Ok(0)
+    }
+
+    fn take_in(&mut self, record: &[u8]) -> io::Result<()> {
+        self.group.records.extend_from_slice(record);
+        self.group.ends.push(self.group.records.len());
+        self.group.bytes += record.len() as u64;
+        if self.group.ends.len() - self.group.taken >= self.taken_rows {
+            self.carry()?;
+        }
+        Ok(())
+    }
+
+    /// Takes what the inputs have of the rows that came last.
+    fn carry(&mut self) -> io::Result<()> {
+        let Self {
+            layout,
+            gatherer,
+            group,
+            ..
+        } = self;
+        if layout.columns.is_empty() {
+            return Ok(());
+        }
+        let records = group.records(group.taken)?;
+        let mut places: Vec<((u32, u64), usize)> = records
+            .iter()
+            .enumerate()
+            .filter_map(|(number, record)| Some((record.at?, number)))
+            .collect();
+        places.sort_unstable();
+        let rows: Vec<(u32, u64)> = places.iter().map(|(at, _)| *at).collect();
+        let found = gatherer.rows(layout, &rows)?;
+        let mut place_of = vec![None; records.len()];
+        for (place, (_, number)) in places.iter().enumerate() {
+            if let Some(slot) = place_of.get_mut(*number) {
+                *slot = Some(place);
+            }
+        }
+        let mut parts = Vec::new();
+        for (column, found) in layout.columns.iter().zip(&found) {
+            parts.push(with_new(column, found, &records, &place_of)?);
+        }
+        group.taken = group.ends.len();
+        group.carried.resize(layout.columns.len(), Vec::new());
+        for (pieces, part) in group.carried.iter_mut().zip(parts) {
+            group.bytes += build::size(&part);
+            pieces.push(part);
+        }
+        Ok(())
+    }
+
+    /// Writes the group under way; none is written without rows.
+    fn end_group(&mut self, out: &mut PendingFile) -> io::Result<u64> {
+        if self.group.ends.is_empty() {
+            return Ok(0);
+        }
+        if self.group.taken < self.group.ends.len() {
+            self.carry()?;
+        }
+        let group = std::mem::take(&mut self.group);
+        let made = self.columns_of(&group.records(0)?)?;
+        let mut columns = group.carried;
+        columns.resize(self.layout.columns.len(), Vec::new());
+        columns.extend(made.into_iter().map(|column| vec![column]));
+        let schema = self.schema(&self.made);
+        let packed = groups::pack(&schema, &columns, self.packing, out.bytes())?;
+        io::Write::write_all(out, &packed.bytes)?;
+        if let Some(log) = &mut self.log {
+            let mut entry = self.file.to_le_bytes().to_vec();
+            push(&serde_json::to_vec(&self.made)?, &mut entry);
+            push(&groups::write(&packed.metadata)?, &mut entry);
+            log.append(&entry)?;
+        }
+        if self.rows_log.take().is_some() {
+            self.stale.1.push(self.rows_name());
+        }
+        self.done.push(Done {
+            file: self.file,
+            made: self.made.clone(),
+            metadata: packed.metadata,
+        });
+        self.rows_log = self.workspace.log_if_kept(&self.rows_name())?;
+        Ok(group.bytes)
+    }
+
+    /// The columns that are made of the rows' own values, each of a type that all values so far fit.
+    fn columns_of(&mut self, records: &[Record<'_>]) -> io::Result<Vec<ArrayRef>> {
+        let mut places: HashMap<String, usize> = self
+            .made
+            .iter()
+            .enumerate()
+            .map(|(place, (name, _))| (name.clone(), place))
+            .collect();
+        let mut texts: Vec<Vec<Option<&str>>> = vec![vec![None; records.len()]; self.made.len()];
+        let embedded = self.layout.embedded.clone();
+        for (row, record) in records.iter().enumerate() {
+            let images = embedded.as_deref().filter(|_| record.images.is_some());
+            let names = record
+                .members
+                .iter()
+                .map(|(name, json)| (*name, Some(*json)));
+            for (name, json) in names.chain(images.map(|name| (name, None))) {
+                if self.layout.column(name).is_some() {
+                    continue;
+                }
+                let place = *places.entry_ref(name).or_insert_with(|| {
+                    let kind = if embedded.as_deref() == Some(name) {
+                        Kind::Images
+                    } else {
+                        Kind::Null
+                    };
+                    self.made.push((name.to_owned(), kind));
+                    texts.push(vec![None; records.len()]);
+                    self.made.len() - 1
+                });
+                if let Some(slot) = texts.get_mut(place).and_then(|texts| texts.get_mut(row)) {
+                    *slot = json;
+                }
+            }
+        }
+        let mut columns = Vec::new();
+        for ((name, kind), texts) in self.made.iter_mut().zip(&texts) {
+            if *kind == Kind::Images {
+                let images: Vec<Option<&[RowImage<'_>]>> = records
+                    .iter()
+                    .map(|record| record.images.as_deref())
+                    .collect();
+                columns.push(build::images(&images)?);
+                continue;
+            }
+            for text in texts.iter().flatten() {
+                // Once it is as wide as can be, or a text among texts, nothing changes.
+                if *kind == Kind::Json || *kind == Kind::Text && text.starts_with('"') {
+                    continue;
+                }
+                let found = Kind::of_text(text)
+                    .ok_or_else(|| io::Error::other(format!("a value of '{name}' is no JSON")))?;
+                *kind = std::mem::take(kind).and(found);
+            }
+            columns.push(made_of(texts, kind)?);
+        }
+        Ok(columns)
+    }
+
+    /// The schema of a file with these made columns.
+    fn schema(&self, made: &[(String, Kind)]) -> SchemaRef {
+        let carried = self
+            .layout
+            .columns
+            .iter()
+            .map(|column| Arc::clone(&column.field));
+        let made_fields = made.iter().map(|(name, kind)| Arc::new(kind.field(name)));
+        let fields: Vec<FieldRef> = carried.chain(made_fields).collect();
+        let mut metadata = self.layout.metadata.clone();
+        if let Some(name) = &self.layout.embedded
+            && !metadata.contains_key(FEATURES)
+        {
+            let features = serde_json::json!({"info": {"features": {
+                name: {"feature": {"_type": "Image"}, "_type": "List"},
+            }}});
+            metadata.insert(FEATURES.to_owned(), features.to_string());
+        }
+        Arc::new(Schema::new(fields).with_metadata(metadata))
+    }
+
+    /// Ends a file; the rows that follow go to the next one.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn end_file(&mut self, out: &mut PendingFile) -> io::Result<()> {
+        self.end_group(out)?;
+        self.file += 1;
+        Ok(())
+    }
+
+    /// Makes groups and rows durable.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        for log in self.log.iter_mut().chain(&mut self.rows_log) {
+            log.sync(lengths)?;
+        }
+        // The checkpoint before this one may still count on those of the last interval.
+        let gone = std::mem::replace(&mut self.stale.0, std::mem::take(&mut self.stale.1));
+        for name in &gone {
+            self.workspace.remove(name);
+        }
+        for name in gone.iter().chain(&self.stale.0) {
+            lengths.remove(name);
+        }
+        Ok(())
+    }
+
+    /// Writes the ends of all files, which have one schema.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written.
+    pub fn finish(&mut self, files: &mut [PendingFile]) -> io::Result<()> {
+        let schema = self.schema(&self.made);
+        for (number, file) in (0..).zip(files) {
+            let groups: Vec<&Done> = self
+                .done
+                .iter()
+                .filter(|done| done.file == number)
+                .collect();
+            if groups.iter().all(|group| group.made == self.made) {
+                let parts: Vec<&ParquetMetaData> = groups.iter().map(|it| &it.metadata).collect();
+                io::Write::write_all(file, &groups::footer(&schema, &parts)?)?;
+                continue;
+            }
+            file.rewrite(|part, put| {
+                put(MAGIC)?;
+                let mut at = MAGIC.len() as u64;
+                let mut parts = Vec::new();
+                for group in &groups {
+                    let batch = groups::unpack(part, &group.metadata)?;
+                    let columns = self.widened(&batch, &group.made)?;
+                    let packed = groups::pack(&schema, &columns, self.packing, at)?;
+                    put(&packed.bytes)?;
+                    at += packed.bytes.len() as u64;
+                    parts.push(packed.metadata);
+                }
+                put(&groups::footer(&schema, &parts.iter().collect::<Vec<_>>())?)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The columns of a group with the types that later rows have given them.
+    fn widened(
+        &self,
+        batch: &RecordBatch,
+        made: &[(String, Kind)],
+    ) -> io::Result<Vec<Vec<ArrayRef>>> {
+        let carried = self.layout.columns.len();
+        let mut columns: Vec<Vec<ArrayRef>> = batch
+            .columns()
+            .iter()
+            .take(carried)
+            .map(|it| vec![Arc::clone(it)])
+            .collect();
+        for (place, (_, kind)) in self.made.iter().enumerate() {
+            let before = made.get(place).zip(batch.columns().get(carried + place));
+            let column = match before {
+                Some(((_, before), values)) if before == kind => Arc::clone(values),
+                Some(((_, before), values)) => {
+                    let texts = (0..values.len()).map(|row| text_of(values, row, before.is_json()));
+                    let texts: Vec<Option<String>> = texts.collect();
+                    let texts: Vec<Option<&str>> = texts.iter().map(Option::as_deref).collect();
+                    made_of(&texts, kind)?
+                }
+                None if *kind == Kind::Images => build::images(&vec![None; batch.num_rows()])?,
+                None => made_of(&vec![None; batch.num_rows()], kind)?,
+            };
+            columns.push(vec![column]);
+        }
+        Ok(columns)
+    }
+}
+
+/// Where Hugging Face looks for what columns are.
+const FEATURES: &str = "huggingface";
+
+/// A column of values as JSON.
+fn made_of(texts: &[Option<&str>], kind: &Kind) -> io::Result<ArrayRef> {
+    if kind.is_json() {
+        Ok(build::json_texts(texts))
+    } else {
+        build::of_texts(texts, &kind.data_type())
+    }
+}
+
+/// A value of a made column as JSON again.
+fn text_of(values: &ArrayRef, row: usize, is_json: bool) -> Option<String> {
+    if values.is_null(row) {
+        return None;
+    }
+    let mut out = Vec::new();
+    view::write_value(values, row, &mut out);
+    let text = String::from_utf8(out).ok()?;
+    if is_json {
+        serde_json::from_str(&text).ok()
+    } else {
+        Some(text)
+    }
+}
+
+/// Whether values of a column are large as a rule.
+fn is_heavy(field: &FieldRef) -> bool {
+    use arrow_schema::DataType;
+    match field.data_type() {
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => true,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            is_heavy(item)
+        }
+        DataType::Struct(fields) => fields.iter().any(is_heavy),
+        _ => false,
+    }
+}
+
+/// What rows have in a column: what is `found` in their inputs, or what they say otherwise.
+fn with_new(
+    column: &Carried,
+    found: &ArrayRef,
+    records: &[Record<'_>],
+    place_of: &[Option<usize>],
+) -> io::Result<ArrayRef> {
+    let name = column.field.name();
+    let data_type = column.field.data_type();
+    let mut new_places = Vec::new();
+    let mut texts = Vec::new();
+    let mut images: Vec<&[RowImage<'_>]> = Vec::new();
+    for (number, record) in records.iter().enumerate() {
+        if column.is_image {
+            if let Some(new) = &record.images {
+                new_places.push(number);
+                images.push(new);
+            }
+        } else if let Some((_, json)) = record.members.iter().find(|(known, _)| known == name) {
+            new_places.push(number);
+            texts.push(Some(*json));
+        }
+    }
+    let in_order = place_of
+        .iter()
+        .enumerate()
+        .all(|(number, place)| *place == Some(number));
+    if new_places.is_empty() && in_order {
+        return Ok(Arc::clone(found));
+    }
+    let all_found = place_of.iter().all(Option::is_some);
+    if new_places.is_empty() && all_found {
+        let places = place_of
+            .iter()
+            .flatten()
+            .map(|place| u32::try_from(*place).unwrap_or(u32::MAX));
+        let places: UInt32Array = places.collect();
+        return take(found, &places, None).map_err(broken);
+    }
+    let new = if column.is_image {
+        build::images_as(&images, data_type)?
+    } else {
+        build::of_texts(&texts, data_type)?
+    };
+    let none = arrow_array::new_null_array(data_type, 1);
+    let mut from: Vec<(usize, usize)> = place_of
+        .iter()
+        .map(|place| place.map_or((2, 0), |place| (0, place)))
+        .collect();
+    for (place, number) in new_places.iter().enumerate() {
+        if let Some(slot) = from.get_mut(*number) {
+            *slot = (1, place);
+        }
+    }
+    interleave(&[found, &new, &none], &from).map_err(broken)
+}

@@ -1,0 +1,12 @@
+//! Rows on their way into column files: which columns there are, and arrays of values.
+//!
+//! What rows of column files have in columns that nobody wrote to is taken from there again
+//! ([`gather`]) and never passes through JSON. Other columns get the type that all their values fit
+//! ([`kind`]); a [`record`] is what a row hands over.
+
+pub mod build;
+pub mod gather;
+pub mod groups;
+pub mod kind;
+pub mod layout;
+pub mod record;
