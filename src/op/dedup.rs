@@ -56,10 +56,7 @@ pub struct Clusters {
 }
 
 impl Clusters {
-    /// `rows` sets of one row each.
-    ///
-    /// # Panics
-    /// Never: the executor refuses more than 2^32 rows at an exchange before it gets here.
+    /// `rows` sets of one row each: no more than 2^32, the executor refuses more at an exchange.
     #[must_use]
     pub fn new(rows: usize) -> Self {
         Self {

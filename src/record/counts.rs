@@ -60,7 +60,8 @@ pub struct StepCounts {
     pub quarantined: u64,
     /// Rows it changed.
     pub changed: u64,
-    /// Further copies it made: a selector may take a row more than once.
+    /// Rows it made beyond one of one: a selector may take a row more than once, and a mapper may
+    /// make several of it.
     pub repeated: u64,
     /// Rows it made part of another row's group.
     pub merged: u64,
@@ -71,7 +72,7 @@ pub struct StepCounts {
     pub notes: Vec<(Code, u64)>,
     /// Bounds that came from the data.
     pub from_data: Vec<FromData>,
-    /// Its time over all threads, estimated from every eighth row.
+    /// Its processor time over all threads, estimated from a part of the rows.
     pub time: Duration,
 }
 

@@ -13,6 +13,9 @@ random, and from shapes of a recipe: keys written twice, merged mappings, the sa
 Every `process` of the YAML files below the directories is a case, too: Data-Juicer's own
 `configs` (github.com/datajuicer/data-juicer) are a good source. None is shipped here.
 
+What is left are refusals of djr's that are meant: bounds between which no row can lie, and values of
+another type than the parameter's that Data-Juicer carries to where they happen to do nothing.
+
 Prints how many cases agree and the first that do not, by kind. Where Data-Juicer gets as far as its
 operators and fails in them, it has no answer: such cases are counted apart. Exit code 1 if an answer
 differs.

@@ -84,7 +84,7 @@ pub struct Accounting {
     ids: IdWatch,
 }
 
-/// What the accounting hold beyond their files.
+/// What the accounting holds beyond its files.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct AccountingState {
     /// The numbers.
@@ -97,7 +97,7 @@ pub struct AccountingState {
 }
 
 impl Accounting {
-    /// Opens the accounting of a run, new or as an earlier process left them.
+    /// Opens the accounting of a run, new or as an earlier process left it.
     ///
     /// # Errors
     /// If a file cannot be opened.
