@@ -186,7 +186,11 @@ pub(crate) fn is_whole(part: &u64) -> bool {
 
 /// Bytes of records that are compressed as one frame. It does not depend on the threads: neither do
 /// the bytes of the file.
-const FRAME: u64 = 1 << 20;
+const FRAME: u64 = 1 << 19;
+
+/// Frames that are in memory at a time, at most: more would be done no sooner than the disk takes
+/// them.
+const FRAMES: usize = 8;
 
 /// How hard zstd tries: the records are long and alike, and more would cost more than it saves.
 const LEVEL: i32 = 1;
@@ -239,7 +243,7 @@ impl PackedLog {
         let mut at_start = true;
         loop {
             let mut parts = Vec::new();
-            while parts.len() < pool.current_num_threads() {
+            while parts.len() < pool.current_num_threads().min(FRAMES) {
                 let mut part = Vec::with_capacity(room);
                 (&mut records).take(FRAME).read_to_end(&mut part)?;
                 if part.is_empty() && !at_start {

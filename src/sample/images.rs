@@ -354,6 +354,14 @@ impl ImageSlot {
         self.counts.get()
     }
 
+    /// Frees pixels and file bytes; what was learnt of the header and the file stays.
+    pub fn release(&mut self) {
+        *self.bytes.get_mut() = None;
+        if matches!(self.pixels.get(), Some(Ok(_))) {
+            self.pixels.take();
+        }
+    }
+
     fn read_header(&self) -> Result<Header, RowError> {
         self.count(|counts| counts.header_reads += 1);
         let want = self.place.context().want;
@@ -686,10 +694,12 @@ mod tests {
     fn one_opening_serves_every_step() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a.jpg"), png()).unwrap();
-        let image = slot(dir.path(), "a.jpg", |c| c.want = ImageNeed::Pixels);
+        let mut image = slot(dir.path(), "a.jpg", |c| c.want = ImageNeed::Pixels);
         assert_eq!(image.file_size().unwrap(), png().len() as u64);
         assert_eq!(image.header().unwrap().width, 3);
         assert_eq!(image.pixels().unwrap().height(), 2);
+        image.check(ImageCheck::Decode).unwrap();
+        image.release();
         image.check(ImageCheck::Decode).unwrap();
         assert_eq!(image.header().unwrap().height, 2);
         let counts = image.counts();

@@ -711,6 +711,13 @@ impl Sample {
         matches!(self.images.get(), Some(Ok(slots)) if slots.iter().all(ImageSlot::known_to_decode))
     }
 
+    /// Frees pixels and file bytes that images hold; their headers stay.
+    pub fn release_images(&mut self) {
+        if let Some(Ok(slots)) = self.images.get_mut() {
+            slots.iter_mut().for_each(ImageSlot::release);
+        }
+    }
+
     /// Frees what was decoded of very long texts; who asks again has it decoded again.
     pub fn release_texts(&mut self) {
         if self.line.len() < LONG_LINE {
