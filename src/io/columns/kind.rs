@@ -28,6 +28,8 @@ pub enum Kind {
         negative: bool,
         /// Some are beyond the largest signed number of 64 bits.
         large: bool,
+        /// Some have no place in 64 bits at all.
+        huge: bool,
     },
     /// Numbers.
     Float,
@@ -50,7 +52,19 @@ impl Kind {
         match text.as_bytes().first()? {
             b'"' => Some(Self::Text),
             b'n' => Some(Self::Null),
+            b'-' | b'0'..=b'9' if is_whole(text) => Some(Self::of_digits(text)),
             _ => Some(Self::of(&read_json(text).ok()?)),
+        }
+    }
+
+    /// That of a whole number, whose digits may be too many for any value of JSON here.
+    fn of_digits(text: &str) -> Self {
+        let fits = text.parse::<i64>().is_ok();
+        let large = !fits && text.parse::<u64>().is_ok();
+        Self::Int {
+            negative: text.starts_with('-'),
+            large,
+            huge: !fits && !large,
         }
     }
 
@@ -61,15 +75,14 @@ impl Kind {
             Value::Null => Self::Null,
             Value::Bool(_) => Self::Bool,
             Value::Number(number) => {
-                if let Some(number) = number.as_i64() {
-                    let negative = number < 0;
-                    let large = false;
-                    Self::Int { negative, large }
-                } else if number.is_u64() {
-                    let (negative, large) = (false, true);
-                    Self::Int { negative, large }
-                } else {
+                if number.is_f64() {
                     Self::Float
+                } else {
+                    Self::Int {
+                        negative: number.as_i64().is_some_and(|number| number < 0),
+                        large: !number.is_i64(),
+                        huge: false,
+                    }
                 }
             }
             Value::String(_) => Self::Text,
@@ -106,20 +119,21 @@ impl Kind {
         match (self, other) {
             (Self::Null, kind) | (kind, Self::Null) => kind,
             (
-                Self::Int { negative, large },
                 Self::Int {
-                    negative: below,
-                    large: beyond,
+                    negative,
+                    large,
+                    huge,
                 },
-            ) => {
-                let (negative, large) = (negative || below, large || beyond);
-                // No type of 64 bits has both.
-                if negative && large {
-                    Self::Json
-                } else {
-                    Self::Int { negative, large }
-                }
-            }
+                Self::Int {
+                    negative: or_negative,
+                    large: or_large,
+                    huge: or_huge,
+                },
+            ) => Self::Int {
+                negative: negative || or_negative,
+                large: large || or_large,
+                huge: huge || or_huge,
+            },
             (Self::Int { .. }, Self::Float) | (Self::Float, Self::Int { .. }) => Self::Float,
             (Self::List(a), Self::List(b)) => match a.and(*b) {
                 Self::Json => Self::Json,
@@ -164,6 +178,12 @@ impl Kind {
     pub fn is_json(&self) -> bool {
         match self {
             Self::Json => true,
+            // No type of 64 bits has both.
+            Self::Int {
+                negative,
+                large,
+                huge,
+            } => *huge || *negative && *large,
             Self::List(item) => item.is_json(),
             Self::Struct(names) => names.is_empty() || names.iter().any(|(_, kind)| kind.is_json()),
             _ => false,
@@ -208,6 +228,12 @@ impl Kind {
     }
 }
 
+/// Whether a number is written as digits only.
+fn is_whole(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// One image in Hugging Face's way.
 #[must_use]
 pub fn image_type() -> DataType {
@@ -234,6 +260,7 @@ mod tests {
         assert_eq!(of_all(&["1", "18446744073709551615"]), DataType::UInt64);
         assert_eq!(of_all(&["1", "0.5", "null"]), DataType::Float64);
         assert_eq!(of_all(&["NaN", "1"]), DataType::Float64);
+        assert_eq!(of_all(&["0.5", "-9223372036854775809"]), DataType::Float64);
         assert_eq!(of_all(&["\"1\"", "null"]), DataType::Utf8);
         let list = |item| DataType::List(Arc::new(Field::new("element", item, true)));
         assert_eq!(of_all(&["[]", "[1]", "[2.5]"]), list(DataType::Float64));
@@ -250,6 +277,8 @@ mod tests {
             &["1", "\"a\""][..],
             &["true", "1"],
             &["-1", "18446744073709551615"],
+            // Digits that no number of 64 bits has, among whole numbers.
+            &["1", "18446744073709551616"],
             &["[1]", "{}"],
             &["[1, \"a\"]"],
             &[r#"{"a": 1}"#, r#"{"a": "x"}"#],
