@@ -6,7 +6,8 @@ has for it, over the same rows in one run.
     benches/formats.py [ROWS] [IMAGES]      # 200000 rows of text, 2000 rows with pictures
 
 djr runs a recipe of one filter that keeps everything; rates are those of the fastest of three runs,
-megabytes those of the file in the format measured. The table goes to standard output.
+megabytes those of the file in the format measured. The table goes to standard output; the environment
+variable DJR names another binary.
 """
 import io
 import json
@@ -25,7 +26,8 @@ import pyarrow.parquet
 import webdataset
 from PIL import Image
 
-DJR = pathlib.Path(__file__).resolve().parent.parent / "target/release/djr"
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DJR = pathlib.Path(os.environ.get("DJR", ROOT / "target/release/djr")).resolve()
 RECIPE = "process:\n  - text_length_filter: {min_len: 0, max_len: 1000000000}\n"
 
 
@@ -125,11 +127,11 @@ def main():
             seconds = fastest(djr(work, "out.jsonl"))
             report(f"{name} in, jsonl out", rows, work, seconds, other, fastest(reads))
         for name, source, target, other, writes in [
-            ("jsonl", "in.jsonl", "o.jsonl", "json.dumps", lambda: write_lines(made, "p.jsonl")),
+            ("jsonl", "in.jsonl", "lines.jsonl", "json.dumps", lambda: write_lines(made, "p.jsonl")),
             (
                 "parquet",
                 "in.jsonl",
-                "o.parquet",
+                "made.parquet",
                 "pyarrow from_pylist",
                 lambda: pyarrow.parquet.write_table(
                     pyarrow.Table.from_pylist(made), "p.parquet", compression="zstd"
@@ -138,7 +140,7 @@ def main():
             (
                 "parquet as it is",
                 "in.parquet",
-                "q.parquet",
+                "kept.parquet",
                 "pyarrow read_table, write_table",
                 lambda: pyarrow.parquet.write_table(
                     pyarrow.parquet.read_table("in.parquet"), "p.parquet", compression="zstd"
