@@ -28,8 +28,8 @@ use self::pass::{Measures, Pass};
 use self::stat::{Shape, Stat, bounds_of, stats_of};
 use self::tally::Tally;
 use crate::exec::{
-    FieldWatch, Observer, RunError, RunOptions, count_note, driver, found_notes, remember, setup,
-    write_error,
+    FieldWatch, Moment, Observer, RunError, RunOptions, count_note, driver, found_notes, remember,
+    setup, write_error,
 };
 use crate::io::source::fingerprints;
 use crate::io::{Input, LineSource, PendingFile};
@@ -130,7 +130,7 @@ pub fn analyze(
             report.rows_in += measures.rows;
             report.unreadable += measures.unreadable.values().sum::<u64>();
             report.bytes_in += measures.bytes;
-            observer.progress(0, 1, &report);
+            observer.progress(&Moment::reading(0, 1, &report));
             Ok(())
         },
     )?;
@@ -142,7 +142,14 @@ pub fn analyze(
         .collect();
     let found = found_notes(recipe, &foreseen, &report);
     book.notes = foreseen.notes.into_iter().chain(found).collect();
-    book.finish(recipe, &stats, inputs, images, files)
+    let mut task = |what: &str, done: usize, all: usize| {
+        observer.progress(&Moment {
+            task: Some((what, done as u64, all as u64)),
+            ..Moment::reading(0, 1, &report)
+        });
+    };
+    let read = Read { inputs, images };
+    book.finish(recipe, &stats, read, files, &mut task)
         .map_err(failed)
 }
 
@@ -153,6 +160,13 @@ fn need_of(check: ImageCheck) -> ImageNeed {
         ImageCheck::Header => ImageNeed::Header,
         ImageCheck::Decode => ImageNeed::Scaled,
     }
+}
+
+/// What was read.
+struct Read {
+    inputs: Vec<InputRecord>,
+    /// How far images were looked at.
+    images: ImageCheck,
 }
 
 /// The account of an analysis.
@@ -295,10 +309,11 @@ impl Book {
         self,
         recipe: &Recipe,
         stats: &[Stat],
-        inputs: Vec<InputRecord>,
-        images: ImageCheck,
+        read: Read,
         files: &AnalysisFiles,
+        task: &mut dyn FnMut(&str, usize, usize),
     ) -> io::Result<Analysis> {
+        let Read { inputs, images } = read;
         // An older analysis must not be taken for one of the new rows of stats.
         match std::fs::remove_file(files.json()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -310,10 +325,12 @@ impl Book {
             .zip(&self.stats)
             .map(|(stat, book)| (stat.name.clone().into_owned(), book.shape))
             .collect();
+        task("writing stats.parquet", 0, stats.len());
         parquet::write(&files.jsonl(), &files.parquet(), &shapes)?;
         let measured = self.rows - self.unreadable.values().sum::<u64>();
         let mut of_stats = Vec::new();
-        for (stat, book) in stats.iter().zip(self.stats) {
+        for (done, (stat, book)) in stats.iter().zip(self.stats).enumerate() {
+            task("sorting what was measured", done, stats.len());
             of_stats.push((
                 stat.name.clone().into_owned(),
                 book.record(stat, self.rows)?,
@@ -346,7 +363,9 @@ impl Book {
                 rows: *rows,
             })
             .collect();
+        task("looking for duplicates", 0, 1);
         let (duplicates, paths) = self.groups.finish()?;
+        task("sorting what images and captions are like", 0, 1);
         let analysis = Analysis {
             format: CURRENT,
             djr: env!("CARGO_PKG_VERSION").to_owned(),

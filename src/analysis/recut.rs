@@ -150,8 +150,7 @@ pub fn prepare(
         check_set(key, &before.steps)?;
     }
     let recipe = spec.build_with(&sets).map_err(RecutError::Recipe)?;
-    check_steps(&recipe)?;
-    let mut notes = Vec::new();
+    let mut notes = check_steps(&recipe)?;
     let checked = stored.images_checked;
     let decoded = checked.is_none_or(|level| level == ImageCheck::Decode);
     let validates = |o: &recipe::OutputSpec| o.validate != Validation::None;
@@ -423,8 +422,11 @@ fn check_set(key: &str, steps: &[Step]) -> Result<(), RecutError> {
     ))
 }
 
-/// Whatever needs images and is not stored makes a fresh run necessary.
-fn check_steps(recipe: &Recipe) -> Result<(), RecutError> {
+/// What stands in the way of a recut, and which steps look at images again: a deduplicator needs its
+/// rows' pictures, and the stats of what stands behind a step that decides among all rows do not get
+/// past it. Both give what a fresh run gives, for the rows that reach them only.
+fn check_steps(recipe: &Recipe) -> Result<Vec<Note>, RecutError> {
+    let mut notes = Vec::new();
     let exchange = plan::phases(&recipe.steps)
         .into_iter()
         .map(|phase| phase.group.start)
@@ -443,28 +445,28 @@ fn check_steps(recipe: &Recipe) -> Result<(), RecutError> {
         if step.spec.images == ImageNeed::None {
             continue;
         }
-        if !step.spec.decides_by_stats() {
+        if step.spec.kind == OpKind::Mapper {
             return Err(refused(
                 format!(
-                    "{} looks at the images of the rows that reach it, and what it finds is not stored",
+                    "{} changes images, and the stats of those it makes are not stored",
                     step.name
                 ),
-                "run the changed recipe",
+                "run the changed recipe, or recut what stands before it and run the rest on the outcome",
             ));
         }
-        if number >= exchange {
-            let decider = recipe.steps.get(exchange).map_or("", |step| step.name);
-            return Err(refused(
-                format!(
-                    "{} stands behind {decider}, which decides among all rows: its stats do not get past it",
-                    step.name
-                ),
-                format!(
-                    "put {} before {decider}, or run the changed recipe",
-                    step.name
-                ),
-            ));
-        }
+        let why = if !step.spec.decides_by_stats() {
+            "compares images, which are not stored"
+        } else if number >= exchange {
+            "stands behind a step that decides among all rows, which stored stats do not get past"
+        } else {
+            continue;
+        };
+        let text = format!(
+            "step {} ({}) {why}: it looks at the images of the rows that reach it again",
+            number + 1,
+            step.name
+        );
+        notes.push(Note::new(Code::ImagesAgain, text).at(number));
     }
     if recipe.inputs == Inputs::Stdin {
         return Err(refused(
@@ -472,7 +474,7 @@ fn check_steps(recipe: &Recipe) -> Result<(), RecutError> {
             "analyze a file",
         ));
     }
-    Ok(())
+    Ok(notes)
 }
 
 /// The outputs of the changed recipe.

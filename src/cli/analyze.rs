@@ -7,9 +7,11 @@ use serde_json::Value;
 
 use super::args::{RunArgs, inputs};
 use super::runner::Signals;
-use super::{Exit, error, note, notes, run, runner};
+use super::ui::{AsJson, Ui};
+use super::{Exit, explain, run, runner};
 use crate::analysis;
 use crate::analysis::suggest::{Rule, suggest};
+use crate::answer::{AnalyzeAnswer, StatShort};
 use crate::exec::{Observer, RunError};
 use crate::io::PendingFile;
 use crate::layout::AnalysisFiles;
@@ -17,7 +19,7 @@ use crate::note::{Code, Note};
 use crate::op::OpKind;
 use crate::recipe::{LoadOptions, Recipe, Step, Target, Validation, check_local, check_place};
 use crate::record::Analysis;
-use crate::record::analysis::Summary;
+use crate::record::analysis::{StatRecord, Summary};
 use crate::report::progress::Progress;
 use crate::report::table::thousands;
 
@@ -39,7 +41,7 @@ pub struct Args {
     /// Rows: files or directories, in order; - is standard input [default: the recipe's dataset].
     input: Vec<PathBuf>,
     /// The same as INPUT; repeatable.
-    #[arg(long = "input", short, value_name = "PATH")]
+    #[arg(long = "input", short, alias = "dataset_path", value_name = "PATH")]
     more: Vec<PathBuf>,
     /// Measure by the filters of this recipe, its mappers in their places [default: a set of filters
     /// that need no word lists and no models].
@@ -69,7 +71,7 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE", value_parser = run::parse_set, requires = "recipe")]
     set: Vec<(String, String)>,
     /// Worker threads [default: all cores]. The outcome is the same for any number.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, short = 'j', alias = "np", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Memory that rows in flight may take, e.g. 512MiB.
     #[arg(long, value_name = "SIZE", value_parser = super::args::parse_size)]
@@ -77,9 +79,8 @@ pub struct Args {
     /// Rows a batch; for tests of this program, the outcome is the same for any number.
     #[arg(long, value_name = "N", hide = true)]
     batch_rows: Option<usize>,
-    /// Print errors only.
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    pub(super) json: AsJson,
 }
 
 /// How bounds are taken from the data.
@@ -92,12 +93,16 @@ enum RuleArg {
 }
 
 /// Runs the command.
-pub fn main(args: &Args) -> Exit {
+pub fn main(args: &Args, ui: &Ui) -> Exit {
     let machine = RunArgs {
         threads: args.threads,
         max_memory: args.max_memory,
         on_error: None,
         max_quarantine: None,
+        tolerate: None,
+        if_changed: false,
+        force: false,
+        record_host: false,
         resume: false,
         restart: false,
         checkpoint_every: None,
@@ -105,55 +110,48 @@ pub fn main(args: &Args) -> Exit {
         python: None,
         devices: Vec::new(),
         batch_rows: args.batch_rows,
-        quiet: args.quiet,
     };
     if let Some(path) = &args.suggest
         && let Err(problem) = check_place(Path::new(""), path)
     {
-        error(&problem.what, Some(&problem.hint));
-        return Exit::Usage;
+        return ui.usage(&problem.what, Some(&problem.hint));
     }
     if let Err(problem) = check_local(&args.output) {
-        error(&problem.what, Some(&problem.hint));
-        return Exit::Usage;
+        return ui.usage(&problem.what, Some(&problem.hint));
     }
     if let Some(path) = args.suggest.as_ref().filter(|path| path.exists()) {
-        error(
+        return ui.usage(
             &format!("{}: is there already", path.display()),
             Some("--suggest names a new file; --recipe names one to measure by"),
         );
-        return Exit::Usage;
     }
-    let recipe = match load(args) {
+    let recipe = match load(args, ui) {
         Ok(recipe) => recipe,
         Err(exit) => return exit,
     };
     let signals = Signals::watch();
-    let options = match runner::options(&recipe, &machine, &signals) {
+    let options = match runner::options(&recipe, &machine, &signals, ui) {
         Ok(options) => options,
         Err(exit) => return exit,
     };
     let files = AnalysisFiles::new(&args.output);
-    let mut progress = (!args.quiet).then(|| Progress::new(runner::input_bytes(&recipe)));
-    let mut silent = ();
-    let observer: &mut dyn Observer = match &mut progress {
-        Some(progress) => progress,
-        None => &mut silent,
-    };
+    let mut progress = Progress::new(runner::input_bytes(&recipe), ui.log);
+    let observer: &mut dyn Observer = &mut progress;
     let outcome = analysis::analyze(&recipe, &options, args.validate, &files, observer);
     drop(progress);
     match outcome {
         Ok(analysis) => {
-            if !args.quiet {
-                note(&told(&analysis));
-                notes(&analysis.notes);
-                note(&format!("analysis: {}", files.json().display()));
-            }
-            if let Some(path) = &args.suggest
-                && let Err(message) = suggested(&recipe, &analysis, &files, args.bounds, path)
-            {
-                error(&message, Some("the analysis itself was written"));
-                return Exit::Failed;
+            ui.info(&told(&analysis, &recipe));
+            ui.notes(&analysis.notes);
+            ui.info(&format!("analysis: {}", files.json().display()));
+            ui.result(&answer(&analysis, &files, args.suggest.as_ref()));
+            if let Some(path) = &args.suggest {
+                if let Err(message) = suggested(&recipe, &analysis, &files, args.bounds, path) {
+                    let hint = "the analysis itself was written";
+                    ui.error("cannot_write", &message, Some(hint));
+                    return Exit::Failed;
+                }
+                ui.info(&format!("suggested recipe: {}", path.display()));
             }
             if analysis.rows.unreadable > 0 {
                 Exit::Losses
@@ -162,13 +160,50 @@ pub fn main(args: &Args) -> Exit {
             }
         }
         Err(RunError::Interrupted) => {
-            note("interrupted: no analysis was written");
+            ui.error("interrupted", "interrupted: no analysis was written", None);
             signals.exit()
         }
         Err(failure) => {
-            error(&failure.to_string(), Some("no analysis was written"));
+            let hint = "no analysis was written";
+            ui.error(failure.code(), &failure.to_string(), Some(hint));
             Exit::Failed
         }
+    }
+}
+
+fn answer(
+    analysis: &Analysis,
+    files: &AnalysisFiles,
+    suggested: Option<&PathBuf>,
+) -> AnalyzeAnswer {
+    let short = |(name, stat): (&str, &StatRecord)| {
+        let found = stat.found.numbers();
+        StatShort {
+            name: name.to_owned(),
+            op: stat.op.clone(),
+            unit: stat.unit.clone(),
+            rows: stat.rows,
+            missing: stat.missing,
+            min: found.and_then(|found| found.min),
+            median: found.and_then(|found| found.percentile("50")),
+            p99: found.and_then(|found| found.percentile("99")),
+            max: found.and_then(|found| found.max),
+            would_drop: stat.would_drop,
+        }
+    };
+    AnalyzeAnswer {
+        analysis: files.json(),
+        stats_jsonl: files.jsonl(),
+        stats_parquet: files.parquet(),
+        suggested: suggested.cloned(),
+        rows: analysis.rows.read,
+        unreadable: analysis.rows.unreadable,
+        images: analysis.images.references,
+        images_missing: analysis.images.missing,
+        images_broken: analysis.images.broken.values().sum(),
+        same_text: analysis.duplicates.text.rows as u64,
+        same_image: analysis.duplicates.image.rows as u64,
+        stats: analysis.stats.iter().map(short).collect(),
     }
 }
 
@@ -192,33 +227,40 @@ fn suggested(
     file.write_all(text.as_bytes())
         .and_then(|()| file.commit())
         .map_err(|e| format!("{}: {e}", path.display()))?;
-    note(&format!("suggested recipe: {}", path.display()));
     Ok(())
 }
 
 /// The recipe to measure by, over the input that the command line names.
-fn load(args: &Args) -> Result<Recipe, Exit> {
-    let cwd = std::env::current_dir().map_err(|e| {
-        error(&format!("the working directory cannot be read: {e}"), None);
-        Exit::Usage
-    })?;
-    let named = [args.input.as_slice(), &args.more].concat();
-    if named.is_empty() && args.recipe.is_none() {
-        error(
+fn load(args: &Args, ui: &Ui) -> Result<Recipe, Exit> {
+    let cwd = runner::working_dir(ui)?;
+    let mut named = [args.input.as_slice(), &args.more].concat();
+    let mut recipe_file = args.recipe.clone();
+    let recipes: Vec<&PathBuf> = named.iter().filter(|path| run::is_recipe(path)).collect();
+    match (named.as_slice(), recipes.as_slice(), &recipe_file) {
+        (_, [], _) => {}
+        ([_], [_], None) => recipe_file = named.pop(),
+        _ => {
+            return Err(ui.usage(
+                "a recipe is named where rows are asked for",
+                Some("djr analyze ROWS --recipe RECIPE -o DIR"),
+            ));
+        }
+    }
+    if named.is_empty() && recipe_file.is_none() {
+        return Err(ui.usage(
             "neither rows nor a recipe are named",
             Some("djr analyze data.jsonl -o DIR; - is standard input"),
-        );
-        return Err(Exit::Usage);
+        ));
     }
-    let input = inputs(&named)?;
+    let from_stdin = named.iter().any(|path| path.as_os_str() == "-");
+    let input = inputs(&named, ui)?;
     let mut sets = args.set.clone();
     if let Some(root) = &args.image_root {
         let Some(root) = root.to_str() else {
-            error(
+            return Err(ui.usage(
                 &format!("--image-root: the name is no Unicode: {}", root.display()),
                 Some("name it by a link to it"),
-            );
-            return Err(Exit::Usage);
+            ));
         };
         // As YAML a path may mean something else.
         sets.push(("image_root".into(), Value::from(root).to_string()));
@@ -228,29 +270,23 @@ fn load(args: &Args) -> Result<Recipe, Exit> {
         input,
         ..LoadOptions::new(cwd)
     };
-    let recipe = match &args.recipe {
-        Some(path) => {
-            crate::recipe::load(&crate::recipe::RecipeSource::File(path.clone()), &options)
-        }
+    let recipe = match &recipe_file {
+        Some(path) => crate::recipe::load(&run::source(path, from_stdin, ui)?, &options),
         None => analysis::default_recipe(options),
     };
-    let recipe = recipe.map_err(|problems| {
-        note(problems.to_string().trim_end());
-        Exit::Usage
-    })?;
+    let recipe = recipe.map_err(|problems| ui.problems(&problems))?;
     let edits = |step: &&Step| step.spec.kind.makes_rows() || step.spec.kind == OpKind::Census;
     if let Some(step) = recipe.steps.iter().find(edits) {
-        error(
+        return Err(ui.usage(
             &format!(
                 "{} makes other rows of the rows it reads, and an analysis measures those that are read",
                 step.name
             ),
             Some("run the recipe up to it, and analyze what it wrote"),
-        );
-        return Err(Exit::Usage);
+        ));
     }
-    if analysis::stat::stats_of(&recipe.steps).is_empty() && args.recipe.is_some() && !args.quiet {
-        notes(&[Note::new(
+    if analysis::stat::stats_of(&recipe.steps).is_empty() && recipe_file.is_some() {
+        ui.notes(&[Note::new(
             Code::NothingMeasured,
             "the recipe has no filter that measures; only images and captions are looked at",
         )]);
@@ -259,7 +295,7 @@ fn load(args: &Args) -> Result<Recipe, Exit> {
 }
 
 /// The findings in a few lines.
-fn told(analysis: &Analysis) -> String {
+fn told(analysis: &Analysis, recipe: &Recipe) -> String {
     let (rows, images) = (&analysis.rows, &analysis.images);
     let duplicates = &analysis.duplicates;
     let mut lines = vec![
@@ -281,6 +317,12 @@ fn told(analysis: &Analysis) -> String {
             thousands(duplicates.image.rows as u64)
         ),
     ];
+    lines.push(explain::paths_start(recipe));
+    lines.push(format!(
+        "special tokens count in text lengths: {} is {} characters",
+        recipe.image_special_token,
+        recipe.image_special_token.chars().count()
+    ));
     let names = analysis.stats.iter().map(|(name, _)| name.len());
     let width = names.max().unwrap_or(0);
     lines.push(format!(

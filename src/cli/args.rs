@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, error};
+use super::Exit;
+use super::ui::Ui;
 use crate::recipe::{Inputs, OnError, QuarantineLimit};
 
 /// How a run uses the machine, and what it does with bad rows.
 #[derive(Debug, Clone, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct RunArgs {
     /// Worker threads [default: all cores]. The outcome is the same for any number.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, short = 'j', alias = "np", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Memory to stay within, e.g. 2GB or 512MiB [default: half of the machine's, or of a container's].
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -20,6 +22,17 @@ pub struct RunArgs {
     /// Stop when more rows than this fail: a share such as 5%, a number, or none [default: 5%].
     #[arg(long, value_name = "LIMIT", value_parser = parse_limit)]
     pub max_quarantine: Option<QuarantineLimit>,
+    /// Lose so many rows and exit with 0 all the same: a share such as 0.1%, or a number. They are
+    /// set aside as ever; beyond it the exit code is 1.
+    #[arg(long, value_name = "LIMIT", value_parser = parse_tolerance)]
+    pub tolerate: Option<QuarantineLimit>,
+    /// Do nothing if the plan, the inputs, the assets and the outputs are, by their digests, what an
+    /// earlier run recorded.
+    #[arg(long, conflicts_with_all = ["resume", "restart"])]
+    pub if_changed: bool,
+    /// Overwrite outputs that another recipe wrote.
+    #[arg(long)]
+    pub force: bool,
     /// Go on with an unfinished run of the same outputs, from its last checkpoint.
     #[arg(long, conflicts_with = "restart")]
     pub resume: bool,
@@ -38,12 +51,12 @@ pub struct RunArgs {
     /// Devices for models, e.g. cuda:0,cuda:1 or cpu [default: all GPUs, else the processor].
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub devices: Vec<String>,
+    /// Name this machine in the manifest.
+    #[arg(long)]
+    pub record_host: bool,
     /// Rows a batch; for tests of this program, the outcome is the same for any number.
     #[arg(long, value_name = "N", hide = true)]
     pub batch_rows: Option<usize>,
-    /// Print errors only.
-    #[arg(long, short)]
-    pub quiet: bool,
 }
 
 impl RunArgs {
@@ -54,12 +67,16 @@ impl RunArgs {
             ("--max-memory", self.max_memory.is_some()),
             ("--on-error", self.on_error.is_some()),
             ("--max-quarantine", self.max_quarantine.is_some()),
+            ("--tolerate", self.tolerate.is_some()),
+            ("--if-changed", self.if_changed),
+            ("--force", self.force),
             ("--resume", self.resume),
             ("--restart", self.restart),
             ("--checkpoint-every", self.checkpoint_every.is_some()),
             ("--run-dir", self.run_dir.is_some()),
             ("--python", self.python.is_some()),
             ("--devices", !self.devices.is_empty()),
+            ("--record-host", self.record_host),
             ("--batch-rows", self.batch_rows.is_some()),
         ]
         .into_iter()
@@ -72,14 +89,13 @@ impl RunArgs {
 ///
 /// # Errors
 /// If standard input is named beside files; the user was told.
-pub fn inputs(paths: &[PathBuf]) -> Result<Option<Inputs>, Exit> {
+pub fn inputs(paths: &[PathBuf], ui: &Ui) -> Result<Option<Inputs>, Exit> {
     let dash = |path: &PathBuf| path.as_os_str() == "-";
     match paths {
         [] => Ok(None),
         [one] if dash(one) => Ok(Some(Inputs::Stdin)),
         paths if paths.iter().any(dash) => {
-            error("standard input cannot be mixed with files", None);
-            Err(Exit::Usage)
+            Err(ui.usage("standard input cannot be mixed with files", None))
         }
         files => Ok(Some(Inputs::Files(files.to_vec()))),
     }
@@ -97,6 +113,12 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 fn parse_limit(text: &str) -> Result<QuarantineLimit, String> {
     QuarantineLimit::from_text(text)
         .ok_or_else(|| format!("'{text}' is no limit; write e.g. 5%, 1000 or none"))
+}
+
+fn parse_tolerance(text: &str) -> Result<QuarantineLimit, String> {
+    QuarantineLimit::from_text(text)
+        .filter(|limit| *limit != QuarantineLimit::None)
+        .ok_or_else(|| format!("'{text}' is no limit; write e.g. 0.1% or 100"))
 }
 
 fn parse_seconds(text: &str) -> Result<std::time::Duration, String> {

@@ -4,7 +4,10 @@
 use std::path::PathBuf;
 
 use super::args::RunArgs;
-use super::{Exit, error, explain, note, notes, preflight};
+use super::run::{Asked, load};
+use super::ui::{AsJson, Ui};
+use super::{Exit, explain, preflight};
+use crate::answer::{CheckAnswer, RecipeChecked};
 use crate::exec;
 use crate::recipe::Validation;
 use crate::trainer::{Template, TrainerRef};
@@ -45,6 +48,8 @@ pub struct Args {
     set: Vec<(String, String)>,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    pub(super) json: AsJson,
 }
 
 /// How many inputs are named.
@@ -71,50 +76,65 @@ pub struct TrainerArgs {
     /// With --for: write the file without the rows that fail.
     #[arg(long, value_name = "OUT", requires = "trainer")]
     pub fix: Option<PathBuf>,
-    /// With --for: print JSON, an object a finding.
-    #[arg(long, requires = "trainer")]
-    pub json: bool,
     /// With --for: show every row that fails, not the first ten of each kind.
     #[arg(long, requires = "trainer")]
     pub all: bool,
 }
 
 /// Runs the command.
-pub fn main(args: &Args) -> Exit {
+pub fn main(args: &Args, ui: &Ui) -> Exit {
     if let Some(trainer) = args.trainer {
-        return preflight::main(trainer, &args.files, &args.of_files, &args.run);
+        return preflight::main(trainer, &args.files, &args.of_files, &args.run, ui);
     }
-    let [recipe] = args.files.as_slice() else {
-        error(
+    let [file] = args.files.as_slice() else {
+        return ui.usage(
             "one recipe is checked at a time",
             Some("files for training are checked with --for TRAINER"),
         );
-        return Exit::Usage;
     };
-    match super::run::load(
-        recipe,
-        args.set.clone(),
-        &args.input,
-        args.output.as_ref(),
-        &args.run,
-    ) {
-        Ok(checked) => {
-            if !args.run.quiet {
-                for line in explain::reads(&checked).lines().take(READS_SHOWN) {
-                    note(line);
-                }
-                let here = std::env::current_dir().unwrap_or_default();
-                notes(&exec::all_notes(&checked, &here));
-                note(&format!(
-                    "{}: sound, {} operators",
-                    recipe.display(),
-                    checked.steps.len()
-                ));
-            }
-            Exit::Success
-        }
-        Err(exit) => exit,
+    let asked = Asked {
+        sets: args.set.clone(),
+        input: &args.input,
+        output: args.output.as_ref(),
+        run: &args.run,
+    };
+    let recipe = match load(file, asked, ui) {
+        Ok(recipe) => recipe,
+        Err(exit) => return exit,
+    };
+    let reads = explain::reads(&recipe);
+    for line in reads.lines().take(READS_SHOWN) {
+        ui.info(line);
     }
+    ui.info(&explain::paths_start(&recipe));
+    let here = std::env::current_dir().unwrap_or_default();
+    ui.all_notes(&exec::all_notes(&recipe, &here));
+    ui.info(&format!(
+        "{}: sound, {} operators",
+        file.display(),
+        recipe.steps.len()
+    ));
+    ui.result(&CheckAnswer {
+        recipe: Some(RecipeChecked {
+            file: recipe.name.clone(),
+            steps: recipe
+                .steps
+                .iter()
+                .map(|step| step.name.to_owned())
+                .collect(),
+            inputs: reads
+                .lines()
+                .map(|line| line.trim_start_matches("read").trim().to_owned())
+                .collect(),
+            outputs: recipe
+                .outputs
+                .iter()
+                .map(|o| o.target.to_string())
+                .collect(),
+        }),
+        ..CheckAnswer::default()
+    });
+    Exit::Success
 }
 
 /// Reads the name of a trainer.

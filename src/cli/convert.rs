@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::args::RunArgs;
 use super::format_args::{self, FormatArgs};
-use super::{Exit, error, runner, subset};
+use super::ui::{AsJson, Ui};
+use super::{Exit, runner, subset};
 use crate::io::format::from::Origin;
 use crate::io::format::{ImageFiles, OutputFormat};
 use crate::recipe::{OutputSpec, PathStyle, Recipe, Validation, unread};
@@ -13,7 +14,7 @@ use crate::trainer::{CheckedFor, Template, TrainerRef};
 const EXAMPLES: &str = "\
 Examples:
   djr convert --to llava clean.jsonl --questions stage_1.json -o train.json
-  djr convert --to llava rows.jsonl --image-root /data --paths relative -o train.json
+  djr convert --to llava rows.jsonl --question 'What is it?' --image-root /data -o train.json
   djr convert --to dj train.json --only-caption -o rows.jsonl
   djr convert --to messages --from llava train.json -o train.jsonl
 
@@ -78,57 +79,55 @@ pub struct Args {
     eoc_token: Option<String>,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    pub(super) json: AsJson,
 }
 
 /// Runs the command.
-pub fn main(args: &Args) -> Exit {
-    let (inputs, target, format) = match subset::ends(
-        &[args.input.as_slice(), &args.more].concat(),
-        args.output.as_ref(),
-        Some(args.to),
-        args.image_root.as_ref(),
-    ) {
+pub fn main(args: &Args, ui: &Ui) -> Exit {
+    let asked = subset::Ends {
+        input: &[args.input.as_slice(), &args.more].concat(),
+        output: args.output.as_ref(),
+        format: Some(args.to),
+        image_root: args.image_root.as_ref(),
+    };
+    let (inputs, target, format) = match subset::ends(asked, ui) {
         Ok(ends) => ends,
         Err(exit) => return exit,
     };
     let options = match args.format.options(format) {
         Ok(options) => options,
         Err(message) => {
-            error(&message, None);
-            return Exit::Usage;
+            return ui.usage(&message, None);
         }
     };
     for path in options.files() {
         if let Err(e) = std::fs::File::open(path) {
-            error(&format!("{}: {e}", path.display()), None);
-            return Exit::Usage;
+            return ui.usage(&format!("{}: {e}", path.display()), None);
         }
     }
     if format.own_paths && args.paths.is_some() {
-        error(
+        return ui.usage(
             &format!(
                 "records of format {format} have their paths {} only",
                 format.paths
             ),
             Some("leave --paths out"),
         );
-        return Exit::Usage;
     }
     if let Some(images) = args.image_files
         && !format.images.contains(&images)
     {
         let words: Vec<&str> = format.images.iter().map(|it| it.word()).collect();
         let words = words.join(", ");
-        error(
+        return ui.usage(
             &format!("outputs of format {format} have no '{images}' for images, only {words}"),
             None,
         );
-        return Exit::Usage;
     }
     let origin = format.origin(&options);
     if let Some(what) = args.trainer.and_then(|trainer| unread(format, trainer)) {
-        error(&what, Some("docs/TRAINERS.md says what each reads"));
-        return Exit::Usage;
+        return ui.usage(&what, Some("docs/TRAINERS.md says what each reads"));
     }
     let checked = args.trainer.map(|trainer| CheckedFor {
         template: args.template,
@@ -145,13 +144,12 @@ pub fn main(args: &Args) -> Exit {
         && args.trainer.is_none()
         && let Some((name, _)) = tokens.iter().find(|(_, said)| said.is_some())
     {
-        error(
+        return ui.usage(
             &format!(
                 "{name} has no effect on format {format}, whose records are the rows as they are"
             ),
             Some("leave it out"),
         );
-        return Exit::Usage;
     }
     let output = OutputSpec {
         checked,
@@ -181,5 +179,5 @@ pub fn main(args: &Args) -> Exit {
     if origin.is_some_and(Origin::is_rows) {
         recipe.text_keys = vec!["text".to_owned()];
     }
-    runner::run(&recipe, &args.run)
+    runner::run(&recipe, &args.run, ui)
 }

@@ -4,9 +4,12 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Exit, data, error, note};
+use super::Exit;
+use super::ui::{AsJson, Ui};
+use crate::answer::{DiffAnswer, DiffCount, DiffField, DiffReason};
 use crate::io::PendingFile;
 use crate::io::format::OutputFormat;
+use crate::layout::RunFiles;
 use crate::recipe::check_plain;
 use crate::record::PastRun;
 use crate::report::table::thousands;
@@ -36,39 +39,41 @@ pub struct Args {
     /// A field that does not count; repeatable.
     #[arg(long, value_name = "FIELD")]
     ignore: Vec<String>,
-    /// Print no summary.
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    pub(super) json: AsJson,
 }
 
 /// Runs the command.
-pub fn main(args: &Args) -> Exit {
+pub fn main(args: &Args, ui: &Ui) -> Exit {
     for path in [&args.a, &args.b] {
         if let Some(problem) = problem(path) {
-            error(
+            return ui.usage(
                 &format!("{}: {problem}", path.display()),
                 Some("name two run directories (they hold a manifest.json), or two files of rows"),
             );
-            return Exit::Usage;
         }
     }
     if PastRun::is_one(&args.a) != PastRun::is_one(&args.b) {
-        error(
+        return ui.usage(
             "one is a run directory and the other a file",
             Some("compare two runs, or two outputs"),
         );
-        return Exit::Usage;
     }
     if let Some(path) = &args.output
         && let Err(problem) = check_plain(Path::new(""), path, Some(OutputFormat::ROWS))
     {
-        error(&problem.what, Some(&problem.hint));
-        return Exit::Usage;
+        return ui.usage(&problem.what, Some(&problem.hint));
     }
     let options = Options {
         ignore: args.ignore.clone(),
     };
     let to_stdout = args.output.as_deref() == Some(Path::new("-"));
+    if to_stdout && ui.json {
+        return ui.usage(
+            "records and the answer of --json cannot both go to standard output",
+            Some("write the records to a file"),
+        );
+    }
     let compared = match &args.output {
         None => diff::compare(&args.a, &args.b, &options, None),
         Some(_) if to_stdout => {
@@ -89,15 +94,16 @@ pub fn main(args: &Args) -> Exit {
             return Exit::Success;
         }
         Err(failure) => {
-            error(&failure.to_string(), failure.hint());
+            ui.view(&failure);
             return Exit::Failed;
         }
     };
-    if !args.quiet {
+    ui.result(&answer(&summary, args));
+    if !ui.log.quiet {
         let table = table(&summary, args);
         if to_stdout {
-            note(table.trim_end());
-        } else if data(&table) == Exit::Failed {
+            ui.info(table.trim_end());
+        } else if ui.data(&table) == Exit::Failed {
             return Exit::Failed;
         }
     }
@@ -111,7 +117,15 @@ pub fn main(args: &Args) -> Exit {
 fn problem(path: &Path) -> Option<String> {
     match std::fs::metadata(path) {
         Err(e) => Some(e.to_string()),
-        Ok(m) if m.is_dir() && !PastRun::is_one(path) => Some("is not a run directory".into()),
+        Ok(m) if m.is_dir() && !PastRun::is_one(path) => {
+            let is_unfinished = RunFiles::new(path).is_unfinished();
+            let what = if is_unfinished {
+                "is an unfinished run"
+            } else {
+                "is not a run directory"
+            };
+            Some(what.into())
+        }
         Ok(_) => None,
     }
 }
@@ -122,6 +136,44 @@ fn to_file(args: &Args, path: &Path, options: &Options) -> Result<Summary, ViewE
     let summary = diff::compare(&args.a, &args.b, options, Some(&mut file))?;
     file.commit().map_err(fail)?;
     Ok(summary)
+}
+
+fn answer(summary: &Summary, args: &Args) -> DiffAnswer {
+    let word = |kind: Kind| kind.word().to_owned();
+    DiffAnswer {
+        a: args.a.clone(),
+        b: args.b.clone(),
+        rows_a: summary.rows_a,
+        rows_b: summary.rows_b,
+        same: summary.same,
+        differing: summary
+            .differing
+            .iter()
+            .map(|(kind, rows)| DiffCount {
+                kind: word(*kind),
+                rows: *rows,
+            })
+            .collect(),
+        reasons: summary
+            .reasons
+            .iter()
+            .map(|((kind, by), reason)| DiffReason {
+                kind: word(*kind),
+                by: by.clone(),
+                rows: reason.rows,
+                least: reason.values.map(|(least, _)| least),
+                greatest: reason.values.map(|(_, greatest)| greatest),
+            })
+            .collect(),
+        fields: summary
+            .fields
+            .iter()
+            .map(|(field, rows)| DiffField {
+                field: field.clone(),
+                rows: *rows,
+            })
+            .collect(),
+    }
 }
 
 fn table(summary: &Summary, args: &Args) -> String {

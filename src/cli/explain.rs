@@ -3,15 +3,24 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::exec::{self, StepProbe};
+use crate::answer::{Estimate, ProbeRecord};
+use crate::exec::{self, Probe, RunOptions, StepProbe};
 use crate::io::format::OptionValue;
+use crate::note::{rows, thousands};
 use crate::op::{Asset, ImageNeed, OpKind, Service};
 use crate::plan::Plan;
 use crate::recipe::{Inputs, Of, OutputSpec, Recipe, Split, Step, Validation};
+use crate::record::counts::resident_memory;
+use crate::report::table::{bytes, seconds};
 
 /// The plan as text, with what a probe of the first rows measured.
 #[must_use]
-pub fn render(recipe: &Recipe, plan: &Plan, probed: Option<&[Option<StepProbe>]>) -> String {
+pub fn render(
+    recipe: &Recipe,
+    plan: &Plan,
+    probed: Option<&Probe>,
+    estimate: Option<&Estimate>,
+) -> String {
     let mut out = reads(recipe);
     if let Some(root) = &recipe.image_root {
         let _ = writeln!(
@@ -46,7 +55,7 @@ pub fn render(recipe: &Recipe, plan: &Plan, probed: Option<&[Option<StepProbe>]>
                 let _ = writeln!(out, "       asks {}", service_words(service));
             }
             if let Some(probed) = probed {
-                let probe = probed.get(index).copied().flatten();
+                let probe = probed.steps.get(index).copied().flatten();
                 let _ = writeln!(out, "       {}", probe_line(probe));
             }
         }
@@ -64,6 +73,13 @@ pub fn render(recipe: &Recipe, plan: &Plan, probed: Option<&[Option<StepProbe>]>
         let _ = writeln!(out, "reads  {}", asset_words(asset));
     }
     let _ = writeln!(out, "plan   {}", plan.digest());
+    match (probed, estimate) {
+        (Some(probed), Some(estimate)) => {
+            let _ = writeln!(out, "takes  {}", estimate_words(probed, estimate));
+        }
+        (Some(_), None) => out.push_str("takes  not known: the size of the inputs is not\n"),
+        (None, _) => {}
+    }
     let here = std::env::current_dir().unwrap_or_default();
     for note in &exec::all_notes(recipe, &here) {
         let _ = writeln!(out, "note   {note}");
@@ -85,6 +101,17 @@ pub fn reads(recipe: &Recipe) -> String {
             out
         }
     }
+}
+
+/// Where relative image paths start, in words.
+#[must_use]
+pub fn paths_start(recipe: &Recipe) -> String {
+    let from = match (&recipe.image_root, &recipe.inputs) {
+        (Some(root), _) => root.display().to_string(),
+        (None, Inputs::Files(_)) => "the directory of the input that a row is from".to_owned(),
+        (None, Inputs::Stdin | Inputs::Given(_)) => "the working directory".to_owned(),
+    };
+    format!("relative image paths start at {from}")
 }
 
 const FUSED: &str =
@@ -139,6 +166,100 @@ fn probe_line(probe: Option<StepProbe>) -> String {
         let _ = write!(line, ", {} cannot be processed", probe.failed);
     }
     line
+}
+
+/// What a probe measured, as `--json` shows it.
+pub fn probe_records(probed: &Probe) -> Vec<Option<ProbeRecord>> {
+    let record = |probe: &StepProbe| ProbeRecord {
+        rows: probe.rows,
+        dropped: probe.dropped,
+        failed: probe.failed,
+        nanoseconds: probe.nanos,
+    };
+    let steps = probed.steps.iter();
+    steps.map(|step| step.as_ref().map(record)).collect()
+}
+
+/// Resident bytes a row that an exchange needs whatever the memory budget says (ARCHITECTURE.md,
+/// Memory).
+const RESIDENT_A_ROW: u64 = 52;
+
+/// What reading a row and writing it costs beside its steps, in nanoseconds.
+const ROW_NANOS: u64 = 2_000;
+
+/// Bytes of ledger and stats a row leaves, packed.
+const RECORD_BYTES: u64 = 40;
+
+/// What a run over `input_bytes` takes, by what its first rows took. What stands behind an exchange
+/// is taken to cost as much as the steps before it.
+pub fn estimate(
+    recipe: &Recipe,
+    probed: &Probe,
+    input_bytes: u64,
+    threads: Option<usize>,
+) -> Estimate {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.or(recipe.threads).unwrap_or(cores).clamp(1, cores) as u64;
+    let seen = probed.rows.max(1);
+    let row_bytes = (probed.bytes / seen).max(1);
+    let rows = input_bytes / row_bytes;
+    let rows_left = scaled(rows, probed.alive, seen);
+    let steps = probed.steps.iter().flatten();
+    let probed_nanos: u64 = steps.map(|step| step.nanos * step.rows).sum();
+    let known = probed.steps.iter().flatten().count().max(1) as u64;
+    let all = probed.steps.len().max(1) as u64;
+    let nanos = scaled(probed_nanos, all, known) / seen + ROW_NANOS;
+    let exchanges = recipe
+        .steps
+        .iter()
+        .filter(|step| step.is_exchange())
+        .count();
+    let budget = RunOptions {
+        max_memory: recipe.max_memory,
+        ..RunOptions::default()
+    }
+    .memory();
+    let in_flight = (threads * 4 + 2) * (1 << 20);
+    let keys = if exchanges > 0 {
+        rows * RESIDENT_A_ROW + (rows * 16).min(budget / 4)
+    } else {
+        (rows * 40).min(budget / 4)
+    };
+    let output = |output: &OutputSpec| {
+        let written = output.sample.map_or(rows_left, |most| most.min(rows_left));
+        written * row_bytes
+    };
+    Estimate {
+        rows,
+        rows_left,
+        seconds: Duration::from_nanos(scaled(rows, nanos, threads)).as_secs_f64(),
+        memory_bytes: resident_memory() + in_flight + keys,
+        output_bytes: recipe.outputs.iter().map(output).sum::<u64>() + rows * RECORD_BYTES,
+        working_bytes: if exchanges > 0 {
+            rows_left * row_bytes + rows * 64
+        } else {
+            rows * RECORD_BYTES
+        },
+    }
+}
+
+/// `number * times / by`, without an overflow.
+fn scaled(number: u64, times: u64, by: u64) -> u64 {
+    let product = u128::from(number) * u128::from(times) / u128::from(by.max(1));
+    u64::try_from(product).unwrap_or(u64::MAX)
+}
+
+fn estimate_words(probed: &Probe, estimate: &Estimate) -> String {
+    format!(
+        "about {} for {}, {} of memory, {} on disk and {} of working files; {} left (from the first {})",
+        seconds(Duration::from_secs_f64(estimate.seconds.max(0.0))),
+        rows(estimate.rows),
+        bytes(estimate.memory_bytes),
+        bytes(estimate.output_bytes),
+        bytes(estimate.working_bytes),
+        thousands(estimate.rows_left),
+        rows(probed.rows),
+    )
 }
 
 fn step_line(step: &Step) -> String {

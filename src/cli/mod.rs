@@ -6,30 +6,35 @@
 mod analyze;
 mod args;
 mod check;
+mod clean;
 mod convert;
 mod diff;
+mod environment;
 mod exit;
 mod explain;
 mod format_args;
+mod habits;
+mod ls;
 mod ops;
 mod preflight;
 mod recut;
 mod report;
 mod run;
 mod runner;
+mod schema;
 mod subset;
+mod ui;
 mod verify;
 mod why;
 
-use std::io::Write as _;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use exit::Exit;
 
-use crate::note::Note;
-use crate::report::{note, printable};
+use ui::{Ui, Voice};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,7 +45,11 @@ Examples:
   djr convert --to llava data.jsonl --questions stage_1.json -o train.json
   djr why out/clean.jsonl 006092514           what became of a row, and why
   djr verify out/clean.jsonl                  whether all that a run wrote is still so
+  djr ls out                                  the runs below a directory
   cat rows.jsonl | djr run recipe.yaml --input - --output - | gzip > out.jsonl.gz
+
+Every option may stand in the environment: DJR_THREADS=4 is --threads 4, DJR_RUN_THREADS=4 for
+djr run alone. --json prints one object for programs, --log-format json a line an event.
 
 Exit codes: 0 done, 1 finished with rows set aside, 2 wrong usage or recipe, 3 failed,
 130 and 143 stopped by a signal.";
@@ -55,6 +64,8 @@ Exit codes: 0 done, 1 finished with rows set aside, 2 wrong usage or recipe, 3 f
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    voice: Voice,
 }
 
 #[derive(Subcommand)]
@@ -69,9 +80,10 @@ enum Command {
     Verify(verify::Args),
     Diff(diff::Args),
     Report(report::Args),
+    Ls(ls::Args),
+    Clean(clean::Args),
     Ops(ops::Args),
-    /// Print the JSON Schema of a recipe, for editors and validators.
-    Schema,
+    Schema(schema::Args),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  djr completions bash > /etc/bash_completion.d/djr")]
     Completions {
@@ -80,62 +92,93 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Whether the answer is asked for as one JSON object.
+    fn is_json(&self) -> bool {
+        match self {
+            Self::Run(args) => args.json.json,
+            Self::Analyze(args) => args.json.json,
+            Self::Recut(args) => args.json.json,
+            Self::Check(args) => args.json.json,
+            Self::Subset(args) => args.json.json,
+            Self::Convert(args) => args.json.json,
+            Self::Why(args) => args.json.json,
+            Self::Verify(args) => args.json.json,
+            Self::Diff(args) => args.json.json,
+            Self::Report(args) => args.json.json,
+            Self::Ls(args) => args.json.json,
+            Self::Clean(args) => args.json.json,
+            Self::Ops(args) => args.json.json,
+            Self::Schema(_) | Self::Completions { .. } => false,
+        }
+    }
+}
+
+/// The command line as clap knows it, every option with its variable of the environment.
+fn command() -> clap::Command {
+    environment::with_variables(Cli::command())
+}
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     quiet_worker_panics();
-    let exit = match Cli::parse().command {
-        Command::Run(args) => run::main(&args),
-        Command::Analyze(args) => analyze::main(&args),
-        Command::Recut(args) => recut::main(&args),
-        Command::Check(args) => check::main(&args),
-        Command::Subset(args) => subset::main(&args),
-        Command::Convert(args) => convert::main(&args),
-        Command::Why(args) => why::main(&args),
-        Command::Verify(args) => verify::main(&args),
-        Command::Diff(args) => diff::main(&args),
-        Command::Report(args) => report::main(&args),
-        Command::Ops(args) => ops::main(&args),
-        Command::Schema => data(&format!("{:#}\n", crate::catalog::recipe_schema())),
+    let known = command();
+    let words = habits::translated(std::env::args_os().collect(), &known);
+    let (cli, matches) = match parse(known, &words) {
+        Ok(parsed) => parsed,
+        Err(exit) => return exit.into(),
+    };
+    let ui = Ui::new(cli.voice, cli.command.is_json());
+    let exit = match &cli.command {
+        Command::Run(args) => run::main(args, &ui),
+        Command::Analyze(args) => analyze::main(args, &ui),
+        Command::Recut(args) => recut::main(args, &ui),
+        Command::Check(args) => check::main(args, &ui),
+        Command::Subset(args) => subset::main(args, &ui),
+        Command::Convert(args) => convert::main(args, &ui),
+        Command::Why(args) => why::main(args, &ui),
+        Command::Verify(args) => verify::main(args, &ui),
+        Command::Diff(args) => diff::main(args, &ui),
+        Command::Report(args) => report::main(args, &ui),
+        Command::Ls(args) => ls::main(args, &ui),
+        Command::Clean(args) => clean::main(args, &ui),
+        Command::Ops(args) => ops::main(args, &ui),
+        Command::Schema(args) => schema::main(args, &ui),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "djr", &mut script);
-            data(&String::from_utf8_lossy(&script))
+            clap_complete::generate(*shell, &mut Cli::command(), "djr", &mut script);
+            ui.data(&String::from_utf8_lossy(&script))
         }
     };
-    exit.into()
+    let name = matches.subcommand_name().unwrap_or_default();
+    ui.finish(name, exit).into()
 }
 
-/// Prints an error and, if there is one, what to do about it.
-fn error(message: &str, hint: Option<&str>) {
-    note(&format!("error: {message}"));
-    if let Some(hint) = hint {
-        note(&format!("hint: {hint}"));
-    }
-}
-
-/// Prints notes.
-fn notes(notes: &[Note]) {
-    for one in notes {
-        note(&format!("note: {one}"));
-    }
-}
-
-/// Writes an answer to standard output, with nothing in it that commands a terminal; whoever reads
-/// it may stop early.
-fn data(text: &str) -> Exit {
-    let mut out = std::io::stdout().lock();
-    match out
-        .write_all(printable(text).as_bytes())
-        .and_then(|()| out.flush())
-    {
-        Ok(()) => Exit::Success,
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Exit::Success,
-        Err(e) => {
-            error(&format!("standard output: {e}"), None);
-            Exit::Failed
+/// Reads the command line. Help, and what is wrong with it, is printed.
+fn parse(known: clap::Command, words: &[OsString]) -> Result<(Cli, ArgMatches), Exit> {
+    let name = words.iter().skip(1).find_map(|word| {
+        let word = word.to_str()?;
+        known
+            .find_subcommand(word)
+            .map(|found| found.get_name().to_owned())
+    });
+    let parsed = known.try_get_matches_from(words).and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok((cli, matches))
+    });
+    parsed.map_err(|failure| {
+        let _ = failure.print();
+        if !failure.use_stderr() {
+            return Exit::Success;
         }
-    }
+        if words.iter().any(|word| word == "--json") {
+            let ui = Ui::new(Voice::default(), true);
+            ui.unsaid(failure.to_string().trim_start_matches("error: ").trim_end());
+            return ui.finish(&name.unwrap_or_default(), Exit::Usage);
+        }
+        Exit::Usage
+    })
 }
 
 /// A panic on a worker thread is caught and reported as a bad row; its own message would only

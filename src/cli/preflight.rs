@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::Exit;
 use super::args::RunArgs;
 use super::check::TrainerArgs;
 use super::runner::{Signals, options};
-use super::{Exit, error, note};
+use super::ui::Ui;
+use crate::answer::{CheckAnswer, FindingCount, FindingRecord, TrainingChecked};
 use crate::exec::{self, RunOptions};
 use crate::io::format::OutputFormat;
 use crate::recipe::{
@@ -49,16 +51,16 @@ impl Failed {
         }
     }
 
-    fn to_json(&self) -> Value {
-        json!({
-            "file": self.file.display().to_string(),
-            "line": self.line,
-            "code": self.code,
-            "message": self.message,
-            "effect": self.effect.words(),
-            "loader": self.loader,
-            "cure": self.cure,
-        })
+    fn record(&self) -> FindingRecord {
+        FindingRecord {
+            file: self.file.display().to_string(),
+            line: self.line,
+            code: self.code.clone(),
+            message: self.message.clone(),
+            effect: self.effect.words().to_owned(),
+            loader: self.loader.to_owned(),
+            cure: self.cure.to_owned(),
+        }
     }
 
     fn to_text(&self) -> String {
@@ -117,9 +119,15 @@ impl Found {
 }
 
 /// Checks `files` for `trainer`, and shows what was found.
-pub fn main(trainer: TrainerRef, files: &[PathBuf], args: &TrainerArgs, run: &RunArgs) -> Exit {
+pub fn main(
+    trainer: TrainerRef,
+    files: &[PathBuf],
+    args: &TrainerArgs,
+    run: &RunArgs,
+    ui: &Ui,
+) -> Exit {
     let signals = Signals::watch();
-    let options = match options(&nothing(), run, &signals) {
+    let options = match options(&nothing(), run, &signals, ui) {
         Ok(options) => options,
         Err(exit) => return exit,
     };
@@ -131,40 +139,43 @@ pub fn main(trainer: TrainerRef, files: &[PathBuf], args: &TrainerArgs, run: &Ru
         ..CheckedFor::new(trainer)
     };
     if let Some(Err(what)) = args.tokenizer.as_deref().map(Tokens::load) {
-        error(&what, None);
-        return Exit::Usage;
+        return ui.usage(&what, None);
     }
     let mut found = Found {
-        all: args.all || args.json,
+        all: args.all || ui.json,
         ..Found::default()
     };
     let mut named = Vec::new();
     for path in files {
         match files_of(trainer.get(), path) {
             Ok(files) => named.extend(files),
-            Err(what) => {
-                error(&what, None);
-                return Exit::Usage;
-            }
+            Err(what) => return ui.usage(&what, None),
         }
     }
     if args.fix.is_some() && named.len() != 1 {
-        error(
+        return ui.usage(
             "--fix writes one file for one",
             Some("check one file at a time"),
         );
-        return Exit::Usage;
     }
     for file in &named {
-        if let Err(exit) = check_file(file, &checked, args, &options, &mut found) {
+        let root = args.image_root.as_ref();
+        if let Err(failure) = check_file(file, &checked, root, &options, &mut found) {
+            let (exit, what) = failure;
+            let code = if exit == Exit::Usage {
+                "usage"
+            } else {
+                "cannot_read"
+            };
+            ui.error(code, &what, None);
             return exit;
         }
     }
-    let exit = show(&found, trainer, args.json, run.quiet);
+    let exit = show(&found, trainer, ui);
     match (&args.fix, named.first()) {
-        (Some(out), Some(file)) => match fix(file, out, checked, found, &options) {
+        (Some(out), Some(file)) => match fix(file, out, checked, (found, &options), ui) {
             Ok(kept) => {
-                note(&format!(
+                ui.info(&format!(
                     "{}: {} rows without them",
                     out.display(),
                     thousands(kept)
@@ -177,36 +188,40 @@ pub fn main(trainer: TrainerRef, files: &[PathBuf], args: &TrainerArgs, run: &Ru
     }
 }
 
-fn show(found: &Found, trainer: TrainerRef, as_json: bool, quiet: bool) -> Exit {
-    let mut text = String::new();
-    for failed in &found.failed {
-        if as_json {
-            text.push_str(&failed.to_json().to_string());
-            text.push('\n');
-        } else {
-            text.push_str(&failed.to_text());
-        }
-    }
-    match super::data(&text) {
+fn show(found: &Found, trainer: TrainerRef, ui: &Ui) -> Exit {
+    let text: String = found.failed.iter().map(Failed::to_text).collect();
+    match ui.data(&text) {
         Exit::Success => {}
         other => return other,
     }
-    if !quiet {
-        let sound = found.rows.saturating_sub(found.bad.len() as u64);
-        note(&format!(
-            "for {}: {} rows, {} of them sound",
-            trainer.title,
-            thousands(found.rows),
-            thousands(sound)
-        ));
-        for (code, effect, count) in &found.counts {
-            note(&format!(
-                "  {:>9} {code} ({})",
-                thousands(*count),
-                effect.words()
-            ));
-        }
+    let sound = found.rows.saturating_sub(found.bad.len() as u64);
+    ui.info(&format!(
+        "for {}: {} rows, {} of them sound",
+        trainer.title,
+        thousands(found.rows),
+        thousands(sound)
+    ));
+    for (code, effect, count) in &found.counts {
+        let effect = effect.words();
+        ui.info(&format!("  {:>9} {code} ({effect})", thousands(*count)));
     }
+    let counts = found.counts.iter();
+    ui.result(&CheckAnswer {
+        training: Some(TrainingChecked {
+            trainer: trainer.name.to_owned(),
+            rows: found.rows,
+            sound,
+            counts: counts
+                .map(|(code, effect, count)| FindingCount {
+                    code: code.clone(),
+                    effect: effect.words().to_owned(),
+                    count: *count,
+                })
+                .collect(),
+            findings: found.failed.iter().map(Failed::record).collect(),
+        }),
+        ..CheckAnswer::default()
+    });
     if found.counts.is_empty() {
         Exit::Success
     } else {
@@ -240,15 +255,12 @@ fn recipe(
 fn check_file(
     file: &Named,
     checked: &CheckedFor,
-    args: &TrainerArgs,
+    image_root: Option<&PathBuf>,
     options: &RunOptions,
     found: &mut Found,
-) -> Result<(), Exit> {
+) -> Result<(), (Exit, String)> {
     let trainer = checked.trainer;
-    let failed = |e: &dyn std::fmt::Display| {
-        error(&e.to_string(), None);
-        Exit::Usage
-    };
+    let failed = |e: &dyn std::fmt::Display| (Exit::Usage, e.to_string());
     let form = Form::of(&file.path).map_err(|e| failed(&e))?;
     // What cannot be read at all is set aside here, to be told of.
     let aside = tempfile::tempdir().map_err(|e| failed(&e))?;
@@ -258,13 +270,7 @@ fn check_file(
         paths: PathStyle::Keep,
         ..OutputSpec::new(OutputFormat::ROWS, Target::Caller)
     };
-    let recipe = recipe(
-        file,
-        args.image_root.as_ref(),
-        trainer,
-        output,
-        &options.working_dir,
-    );
+    let recipe = recipe(file, image_root, trainer, output, &options.working_dir);
     let options = RunOptions {
         run_dir: Some(aside.path().join("run")),
         max_quarantine: None,
@@ -302,10 +308,7 @@ fn check_file(
         Ok(())
     };
     let outcome = exec::run_to(&recipe, &options, &mut (), &mut receive);
-    let outcome = outcome.map_err(|e| {
-        error(&e.to_string(), None);
-        Exit::Failed
-    })?;
+    let outcome = outcome.map_err(|e| (Exit::Failed, e.to_string()))?;
     if has_images {
         found.take(waiting);
     }
@@ -371,16 +374,13 @@ fn fix(
     file: &Named,
     out: &Path,
     checked: CheckedFor,
-    found: Found,
-    options: &RunOptions,
+    (found, options): (Found, &RunOptions),
+    ui: &Ui,
 ) -> Result<u64, Exit> {
     let cwd = &options.working_dir;
     let format = match check_plain(cwd, out, None) {
         Ok(format) => format.unwrap_or(OutputFormat::ROWS),
-        Err(problem) => {
-            error(&problem.what, Some(&problem.hint));
-            return Err(Exit::Usage);
-        }
+        Err(problem) => return Err(ui.usage(&problem.what, Some(&problem.hint))),
     };
     let trainer = checked.trainer;
     let output = OutputSpec {
@@ -396,7 +396,7 @@ fn fix(
     match exec::run(&recipe, options, &mut ()) {
         Ok(outcome) => Ok(outcome.report.rows_out),
         Err(e) => {
-            error(&e.to_string(), None);
+            ui.error(e.code(), &e.to_string(), None);
             Err(Exit::Failed)
         }
     }

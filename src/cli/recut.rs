@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::args::RunArgs;
-use super::{Exit, error, note, notes, run, runner};
+use super::ui::{AsJson, Ui};
+use super::{Exit, run, runner};
 use crate::analysis::recut::{self, Recut, RecutError, RecutOutput};
 use crate::recipe;
 use crate::record::RecordError;
@@ -16,7 +17,8 @@ Examples:
   djr recut look --target 100 --by words_num_filter.max_num -o 100.jsonl
 
 The outcome is that of the changed recipe run afresh, without measuring again: no image is decoded
-whose stats are stored. Where that cannot be had, it says why and writes nothing.";
+whose stats are stored. Deduplicators of images, and filters behind a step that decides among all
+rows, look at the images of the rows that reach them; a note says so.";
 
 /// Apply new bounds to the stats that an analysis or a run stored.
 #[derive(clap::Args)]
@@ -38,39 +40,37 @@ pub struct Args {
     output: PathBuf,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    pub(super) json: AsJson,
 }
 
 /// Runs the command.
-pub fn main(args: &Args) -> Exit {
-    match prepare(args) {
+pub fn main(args: &Args, ui: &Ui) -> Exit {
+    let failure = match prepare(args, ui) {
         Ok(recut) => {
-            if !args.run.quiet {
-                notes(&recut.notes);
-            }
-            runner::run_with_cached(&recut.recipe, &args.run, recut.cached_stats)
+            ui.notes(&recut.notes);
+            return runner::run_with_cached(&recut.recipe, &args.run, recut.cached_stats, ui);
         }
-        Err(failure) => {
-            match &failure {
-                RecutError::Refused { message, hint } => error(message, Some(hint)),
-                RecutError::Read { .. } => {
-                    error(
-                        &failure.to_string(),
-                        Some("name the directory of an analysis or a run"),
-                    );
-                }
-                RecutError::Record(RecordError::NoRun(_)) => {
-                    let hint = "name the directory of an analysis, a run's .djr directory, or one of its outputs";
-                    error(&failure.to_string(), Some(hint));
-                }
-                RecutError::Record(record) => error(&record.to_string(), record.hint()),
-                RecutError::Recipe(problems) => note(problems.to_string().trim_end()),
-            }
-            Exit::Usage
+        Err(failure) => failure,
+    };
+    match &failure {
+        RecutError::Refused { message, hint } => ui.error("cannot_recut", message, Some(hint)),
+        RecutError::Read { .. } => {
+            let hint = "name the directory of an analysis or a run";
+            ui.error("cannot_read", &failure.to_string(), Some(hint));
         }
+        RecutError::Record(RecordError::NoRun(_)) => {
+            let hint =
+                "name the directory of an analysis, a run's .djr directory, or one of its outputs";
+            ui.error("no_run", &failure.to_string(), Some(hint));
+        }
+        RecutError::Record(record) => ui.record(record),
+        RecutError::Recipe(problems) => return ui.problems(problems),
     }
+    Exit::Usage
 }
 
-fn prepare(args: &Args) -> Result<Recut, RecutError> {
+fn prepare(args: &Args, ui: &Ui) -> Result<Recut, RecutError> {
     let refused = |message: &str, hint: &str| RecutError::Refused {
         message: message.into(),
         hint: hint.into(),
@@ -115,11 +115,9 @@ fn prepare(args: &Args) -> Result<Recut, RecutError> {
             "try bounds with --set, and look at the rows that each leaves",
         ));
     }
-    if !args.run.quiet {
-        note(&format!(
-            "{by}={value} leaves {} rows to the outputs",
-            thousands(left)
-        ));
-    }
+    ui.info(&format!(
+        "{by}={value} leaves {} rows to the outputs",
+        thousands(left)
+    ));
     Ok(recut)
 }

@@ -3,7 +3,9 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{Exit, data, error, note};
+use super::Exit;
+use super::ui::{AsJson, Ui};
+use crate::answer::ReportAnswer;
 use crate::io::PendingFile;
 use crate::layout::AnalysisFiles;
 use crate::recipe::check_place;
@@ -27,15 +29,16 @@ pub struct Args {
     /// The page to write; - or nothing is standard output.
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) json: AsJson,
 }
 
 /// Runs the command.
-pub fn main(args: &Args) -> Exit {
+pub fn main(args: &Args, ui: &Ui) -> Exit {
     if let Some(path) = &args.output
         && let Err(problem) = check_place(Path::new(""), path)
     {
-        error(&problem.what, Some(&problem.hint));
-        return Exit::Usage;
+        return ui.usage(&problem.what, Some(&problem.hint));
     }
     let what = args.what.as_path();
     let page = if AnalysisFiles::new(what).json().is_file() {
@@ -48,7 +51,7 @@ pub fn main(args: &Args) -> Exit {
                 html::analysis_page(what)
             }
             Err(failure) => {
-                error(&failure.to_string(), failure.hint());
+                ui.record(&failure);
                 return Exit::Usage;
             }
         }
@@ -56,7 +59,7 @@ pub fn main(args: &Args) -> Exit {
     let page = match page {
         Ok(page) => page,
         Err(failure) => {
-            error(&failure.to_string(), failure.hint());
+            ui.view(&failure);
             return Exit::Failed;
         }
     };
@@ -65,14 +68,22 @@ pub fn main(args: &Args) -> Exit {
         .as_deref()
         .filter(|path| *path != Path::new("-"))
     {
-        None => data(&page),
+        None if ui.json => ui.usage(
+            "the page and the answer of --json cannot both go to standard output",
+            Some("write the page to a file: -o report.html"),
+        ),
+        None => ui.data(&page),
         Some(path) => match write(path, &page) {
             Ok(()) => {
-                note(&format!("{}: {}", path.display(), bytes(page.len() as u64)));
+                ui.info(&format!("{}: {}", path.display(), bytes(page.len() as u64)));
+                ui.result(&ReportAnswer {
+                    page: path.to_owned(),
+                    bytes: page.len() as u64,
+                });
                 Exit::Success
             }
             Err(failure) => {
-                error(&failure.to_string(), None);
+                ui.view(&failure);
                 Exit::Failed
             }
         },

@@ -1,10 +1,13 @@
 //! `djr run`: a recipe over a dataset.
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use super::args::{RunArgs, inputs};
-use super::{Exit, data, error, explain, note, runner};
-use crate::exec::{self, StepProbe};
+use super::ui::{AsJson, Ui};
+use super::{Exit, explain, runner};
+use crate::answer::{RunAnswer, RunState};
+use crate::exec::{self, Probe};
 use crate::plan::Plan;
 use crate::recipe::{self, LoadOptions, Recipe, RecipeSource, Target};
 
@@ -15,7 +18,11 @@ Examples:
   djr run recipe.yaml --input data.jsonl --input rows.jsonl --output out/clean.jsonl
   djr run recipe.yaml --explain --probe
   djr run recipe.yaml --set text_length_filter.max_len=200 --set np=4
+  djr run recipe.yaml --if-changed --tolerate 0.1% --log-format json
   cat rows.jsonl | djr run recipe.yaml --input - --output - | head
+
+Data-Juicer's command lines work, too: --config, --np, --dataset_path, --export_path, and a key or
+OPERATOR.PARAMETER as an option (--text_length_filter.max_len 200).
 
 Inputs are JSON Lines, JSON arrays, or JSON objects over several lines, as they are or packed by
 gzip, zstd, bzip2 or xz: found by their content, whatever they are called.";
@@ -24,86 +31,112 @@ gzip, zstd, bzip2 or xz: found by their content, whatever they are called.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The recipe: a Data-Juicer YAML file.
+    /// The recipe: a Data-Juicer YAML file; - reads it from standard input.
     recipe: PathBuf,
     /// Read rows from here instead of the recipe's dataset: a file, a directory or a pattern; - is
     /// standard input. Repeatable.
-    #[arg(long, short, value_name = "PATH")]
+    #[arg(long, short, alias = "dataset_path", value_name = "PATH")]
     input: Vec<PathBuf>,
     /// Write rows here instead of the recipe's `export_path`; - is standard output.
-    #[arg(long, short, value_name = "PATH")]
+    #[arg(long, short, alias = "export_path", value_name = "PATH")]
     output: Option<PathBuf>,
     /// Override a key of the recipe, e.g. np=4 or `text_length_filter.min_len=5`; repeatable.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_set)]
     set: Vec<(String, String)>,
     /// Print the plan and stop.
-    #[arg(long)]
+    #[arg(long, alias = "dry-run")]
     explain: bool,
-    /// With --explain: measure on the first rows what each operator costs and how many it ends.
+    /// With --explain: measure on the first rows what each operator costs and how many it ends, and
+    /// estimate time, memory and disk of the whole run.
     #[arg(long, value_name = "ROWS", requires = "explain", num_args = 0..=1, default_missing_value = "1000")]
     probe: Option<usize>,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    pub(super) json: AsJson,
 }
 
 /// Runs the command.
-pub fn main(args: &Args) -> Exit {
-    let recipe = match load(
-        &args.recipe,
-        args.set.clone(),
-        &args.input,
-        args.output.as_ref(),
-        &args.run,
-    ) {
+pub fn main(args: &Args, ui: &Ui) -> Exit {
+    let asked = Asked {
+        sets: args.set.clone(),
+        input: &args.input,
+        output: args.output.as_ref(),
+        run: &args.run,
+    };
+    let recipe = match load(&args.recipe, asked, ui) {
         Ok(recipe) => recipe,
         Err(exit) => return exit,
     };
     if args.explain {
-        let probed = match args.probe.map(|rows| probe(&recipe, rows)).transpose() {
-            Ok(probed) => probed,
-            Err(exit) => return exit,
-        };
-        let plan = match Plan::of(&recipe) {
-            Ok(plan) => plan,
-            Err(failure) => {
-                error(&failure.to_string(), None);
-                return Exit::Usage;
-            }
-        };
-        return data(&explain::render(&recipe, &plan, probed.as_deref()));
+        return explained(&recipe, args, ui);
     }
-    runner::run(&recipe, &args.run)
+    runner::run(&recipe, &args.run, ui)
+}
+
+/// Shows the plan.
+fn explained(recipe: &Recipe, args: &Args, ui: &Ui) -> Exit {
+    let probed = match args.probe.map(|rows| probe(recipe, rows, ui)).transpose() {
+        Ok(probed) => probed,
+        Err(exit) => return exit,
+    };
+    let plan = match Plan::of(recipe) {
+        Ok(plan) => plan,
+        Err(failure) => {
+            ui.error("cannot_read", &failure.to_string(), None);
+            return Exit::Usage;
+        }
+    };
+    let threads = args.run.threads.map(usize::from);
+    let estimate = probed.as_ref().and_then(|probed| {
+        let bytes = runner::input_bytes(recipe)?;
+        Some(explain::estimate(recipe, probed, bytes, threads))
+    });
+    ui.result(&RunAnswer {
+        state: RunState::Planned,
+        probe: probed.as_ref().map(explain::probe_records),
+        estimate,
+        plan: Some(plan.clone()),
+        ..RunAnswer::default()
+    });
+    ui.data(&explain::render(
+        recipe,
+        &plan,
+        probed.as_ref(),
+        estimate.as_ref(),
+    ))
 }
 
 /// Measures the first rows of the inputs.
-fn probe(recipe: &Recipe, rows: usize) -> Result<Vec<Option<StepProbe>>, Exit> {
-    let working_dir = std::env::current_dir().unwrap_or_default();
+fn probe(recipe: &Recipe, rows: usize, ui: &Ui) -> Result<Probe, Exit> {
+    let working_dir = runner::working_dir(ui)?;
     exec::probe(recipe, &working_dir, rows).map_err(|failure| {
-        error(&failure.to_string(), None);
+        ui.error(failure.code(), &failure.to_string(), None);
         Exit::Failed
     })
 }
 
+/// What the command line says of a recipe.
+pub(super) struct Asked<'a> {
+    pub sets: Vec<(String, String)>,
+    pub input: &'a [PathBuf],
+    pub output: Option<&'a PathBuf>,
+    pub run: &'a RunArgs,
+}
+
 /// Loads a recipe and prints every problem if it is not sound.
-pub(super) fn load(
-    path: &std::path::Path,
-    mut sets: Vec<(String, String)>,
-    input: &[PathBuf],
-    output: Option<&PathBuf>,
-    run: &RunArgs,
-) -> Result<Recipe, Exit> {
-    let cwd = std::env::current_dir().map_err(|e| {
-        error(&format!("the working directory cannot be read: {e}"), None);
-        Exit::Usage
-    })?;
-    if let Some(on_error) = run.on_error {
+pub(super) fn load(path: &Path, asked: Asked<'_>, ui: &Ui) -> Result<Recipe, Exit> {
+    let mut sets = asked.sets;
+    let cwd = runner::working_dir(ui)?;
+    if let Some(on_error) = asked.run.on_error {
         sets.push(("on_error".into(), on_error.word().into()));
     }
-    let dash = |path: &PathBuf| path.as_os_str() == "-";
+    let dash = |path: &Path| path.as_os_str() == "-";
+    let source = source(path, asked.input.iter().any(|path| dash(path)), ui)?;
     let options = LoadOptions {
         sets,
-        input: inputs(input)?,
-        output: output.map(|path| {
+        input: inputs(asked.input, ui)?,
+        output: asked.output.map(|path| {
             if dash(path) {
                 Target::Stdout
             } else {
@@ -112,10 +145,59 @@ pub(super) fn load(
         }),
         ..LoadOptions::new(cwd)
     };
-    recipe::load(&RecipeSource::File(path.to_owned()), &options).map_err(|problems| {
-        note(problems.to_string().trim_end());
-        Exit::Usage
+    recipe::load(&source, &options).map_err(|problems| ui.problems(&problems))
+}
+
+/// Where a recipe is read from.
+pub(super) fn source(path: &Path, rows_come: bool, ui: &Ui) -> Result<RecipeSource, Exit> {
+    if path.as_os_str() != "-" {
+        if holds_rows(path) {
+            return Err(ui.usage(
+                &format!("{} holds rows, and a recipe is asked for", path.display()),
+                Some(
+                    "djr run RECIPE --input ROWS; djr analyze ROWS -o DIR measures rows without a recipe",
+                ),
+            ));
+        }
+        return Ok(RecipeSource::File(path.to_owned()));
+    }
+    if rows_come {
+        return Err(ui.usage(
+            "recipe and rows cannot both come from standard input",
+            Some("put one of them into a file"),
+        ));
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .take(MOST_BYTES)
+        .read_to_string(&mut text)
+        .map_err(|e| ui.usage(&format!("standard input: {e}"), None))?;
+    Ok(RecipeSource::Text {
+        name: "<stdin>".to_owned(),
+        text,
     })
+}
+
+/// Bytes of a recipe that are read from standard input.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// Whether a file is, by its name, one of rows; a `.json` may be either.
+fn holds_rows(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.to_lowercase();
+    let packings = [".gz", ".zst", ".bz2", ".xz", ".lz4"];
+    let plain = packings.iter().find_map(|end| name.strip_suffix(end));
+    let rows = [
+        ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".tar",
+    ];
+    let name = plain.unwrap_or(&name);
+    rows.iter().any(|end| name.ends_with(end))
+}
+
+/// Whether a file is, by its name, a recipe.
+pub(super) fn is_recipe(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|end| end == "yaml" || end == "yml")
 }
 
 pub(super) fn parse_set(text: &str) -> Result<(String, String), String> {

@@ -1,37 +1,53 @@
 //! Runs a resolved recipe for a command: signals, progress, the closing table, the exit code.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::Exit;
 use super::args::RunArgs;
-use super::{Exit, error, note, notes};
+use super::ui::Ui;
+use crate::answer::RunAnswer;
 use crate::exec::cached_stats::CachedStats;
 use crate::exec::{self, Observer, Resume, RunError, RunOptions, RunOutcome};
 use crate::io::LockError;
-use crate::note::{Code, Note};
+use crate::note::Note;
+use crate::note::rows;
 use crate::plan;
-use crate::recipe::Recipe;
-use crate::record::{OutputCounts, QuarantineEntry, Records};
+use crate::recipe::{Recipe, Target};
+use crate::record::quarantine::examples;
+use crate::record::{OutputCounts, PastRun, QuarantineEntry, Records};
+use crate::report::log::{Event, Level, LogFormat, LogLine};
 use crate::report::progress::Progress;
-use crate::report::table;
+use crate::report::table::{self, thousands};
 use crate::service::{self, Host};
 
 /// Runs `recipe` and tells the user how it went.
-pub fn run(recipe: &Recipe, args: &RunArgs) -> Exit {
-    start(recipe, args, None)
+pub fn run(recipe: &Recipe, args: &RunArgs, ui: &Ui) -> Exit {
+    start(recipe, args, None, ui)
 }
 
 /// Runs `recipe` on stats that were measured before.
-pub fn run_with_cached(recipe: &Recipe, args: &RunArgs, cached: CachedStats) -> Exit {
-    start(recipe, args, Some(cached))
+pub fn run_with_cached(recipe: &Recipe, args: &RunArgs, cached: CachedStats, ui: &Ui) -> Exit {
+    start(recipe, args, Some(cached), ui)
 }
 
-fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>) -> Exit {
+fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>, ui: &Ui) -> Exit {
+    if ui.json
+        && recipe
+            .outputs
+            .iter()
+            .any(|output| output.target == Target::Stdout)
+    {
+        return ui.usage(
+            "rows and the answer of --json cannot both go to standard output",
+            Some("write rows to a file, or read manifest.json, which --run-dir keeps"),
+        );
+    }
     let signals = Signals::watch();
-    let options = match options(recipe, args, &signals) {
+    let options = match options(recipe, args, &signals, ui) {
         Ok(options) => RunOptions {
             cached_stats,
             ..options
@@ -41,17 +57,19 @@ fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>) -> 
     // What is known beforehand is said beforehand: a long run may not be what its author wants.
     let mut told = plan::foresee(recipe).notes;
     told.retain(|note| !exec::is_counted(note.code));
-    if !args.quiet {
-        notes(&told);
+    if args.if_changed {
+        match exec::up_to_date(recipe, &options) {
+            Ok(past) => return nothing_to_do(&past, args, ui),
+            Err(why) => ui.info(&format!("not up to date: {why}")),
+        }
     }
-    let outcome = if args.quiet {
-        exec::run(recipe, &options, &mut ())
-    } else {
-        let mut progress = Progress::new(input_bytes(recipe));
+    ui.notes(&told);
+    let outcome = {
+        let mut progress = Progress::new(input_bytes(recipe), ui.log);
         exec::run(recipe, &options, &mut progress as &mut dyn Observer)
     };
     match outcome {
-        Ok(outcome) => finished(&outcome, &told, args.quiet),
+        Ok(outcome) => finished(&outcome, &told, &options, ui),
         Err(RunError::BrokenPipe) if recipe.outputs.len() == 1 => Exit::Success,
         Err(failure) => {
             let own = match &failure {
@@ -61,9 +79,9 @@ fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>) -> 
             let general = hint(&failure, exec::has_progress(recipe, &options));
             let hint = own.unwrap_or(general);
             if matches!(failure, RunError::Interrupted) {
-                note(&format!("interrupted: {hint}"));
+                ui.error(failure.code(), &format!("interrupted: {hint}"), None);
             } else {
-                error(&failure.to_string(), Some(hint));
+                ui.error(failure.code(), &failure.to_string(), Some(hint));
             }
             match failure {
                 RunError::Interrupted => signals.exit(),
@@ -86,11 +104,9 @@ pub(super) fn options(
     recipe: &Recipe,
     args: &RunArgs,
     signals: &Signals,
+    ui: &Ui,
 ) -> Result<RunOptions, Exit> {
-    let working_dir = std::env::current_dir().map_err(|e| {
-        error(&format!("the working directory cannot be read: {e}"), None);
-        Exit::Usage
-    })?;
+    let working_dir = working_dir(ui)?;
     Ok(RunOptions {
         threads: args.threads.map(usize::from),
         max_memory: args.max_memory.or(recipe.max_memory),
@@ -111,7 +127,27 @@ pub(super) fn options(
             devices: args.devices.clone(),
             ..Host::default()
         },
+        tolerate: args.tolerate,
+        force: args.force,
+        command: std::env::args_os()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+        host_name: args.record_host.then(host_name),
     })
+}
+
+/// The working directory.
+pub(super) fn working_dir(ui: &Ui) -> Result<PathBuf, Exit> {
+    std::env::current_dir().map_err(|e| {
+        let message = format!("the working directory cannot be read: {e}");
+        ui.usage(&message, None)
+    })
+}
+
+/// The name of this machine.
+fn host_name() -> String {
+    let uname = rustix::system::uname();
+    uname.nodename().to_string_lossy().into_owned()
 }
 
 /// Signals that ask to stop.
@@ -175,6 +211,9 @@ fn hint(failure: &RunError, has_progress: bool) -> &'static str {
             "name the field that rows have, by text_keys, image_key, or the parameter of the step"
         }
         RunError::Claim(taken) => taken.hint(),
+        RunError::AllRefused { .. } => {
+            "docs/REASONS.md explains the reasons; --max-quarantine none keeps the rows with theirs, beside empty outputs"
+        }
         RunError::Locked {
             error: LockError::Held { .. },
             ..
@@ -209,39 +248,104 @@ fn hint(failure: &RunError, has_progress: bool) -> &'static str {
 }
 
 /// `told` are the notes that were printed before.
-fn finished(outcome: &RunOutcome, told: &[Note], quiet: bool) -> Exit {
+fn finished(outcome: &RunOutcome, told: &[Note], options: &RunOptions, ui: &Ui) -> Exit {
     let report = &outcome.report;
-    if !quiet {
-        note(table::render(report).trim_end());
-        if let Some(dir) = &outcome.run_dir {
-            note(&format!("manifest, ledger: {}", shown(dir)));
-        }
+    if ui.log.format == LogFormat::Json && !ui.log.quiet {
+        ui.log.line(&LogLine {
+            rows: Some(report.rows_in),
+            rows_out: Some(report.rows_out),
+            dropped: Some(report.dropped),
+            set_aside: Some(report.quarantined),
+            ..LogLine::new(Level::Info, Event::Finished)
+        });
+    } else {
+        ui.info(table::render(report).trim_end());
+    }
+    if let Some(dir) = &outcome.run_dir {
+        ui.info(&format!("manifest, ledger: {}", shown(dir)));
     }
     if let Some(path) = &outcome.quarantine {
-        note(&format!("rows set aside, with reasons: {}", shown(path)));
-        for told in refused_all(&report.outputs, path) {
-            note(&told);
+        ui.info(&format!("rows set aside, with reasons: {}", shown(path)));
+        if !ui.log.quiet {
+            set_aside(path, outcome, ui);
+            for told in refused_all(&report.outputs, path) {
+                ui.info(&told);
+            }
         }
-    } else if report.reasons.values().any(|rows| *rows > 0) && outcome.run_dir.is_none() && !quiet {
-        note("rows set aside are not kept beside a stream: --run-dir DIR keeps them, with reasons");
+    } else if report.reasons.values().any(|rows| *rows > 0) && outcome.run_dir.is_none() {
+        ui.info(
+            "rows set aside are not kept beside a stream: --run-dir DIR keeps them, with reasons",
+        );
     }
-    let shown = |note: &&Note| {
-        let is_short = note.code == Code::SampleShort;
-        !told.contains(note) && (!quiet || is_short)
+    let untold = report.notes.iter().filter(|note| !told.contains(note));
+    ui.notes(&untold.cloned().collect::<Vec<_>>());
+    ui.result(&RunAnswer {
+        run_dir: outcome.run_dir.clone(),
+        quarantine: outcome.quarantine.clone(),
+        ..RunAnswer::of(report)
+    });
+    match report.exit_code(options.tolerate) {
+        0 => Exit::Success,
+        _ => Exit::Losses,
+    }
+}
+
+/// How many codes of rows set aside have an example on the terminal.
+const EXAMPLES_SHOWN: usize = 5;
+
+/// One row for each of the commonest codes, with its reason.
+fn set_aside(path: &Path, outcome: &RunOutcome, ui: &Ui) {
+    let Ok(mut found) = examples(path) else {
+        return;
     };
-    notes(
-        &report
-            .notes
-            .iter()
-            .filter(shown)
-            .cloned()
-            .collect::<Vec<_>>(),
-    );
-    let short = |output: &OutputCounts| output.wanted.is_some_and(|n| output.written < n);
-    if report.has_losses() || report.outputs.iter().any(short) {
-        Exit::Losses
-    } else {
-        Exit::Success
+    found.sort_by_key(|example| std::cmp::Reverse(example.rows));
+    let codes = found.len();
+    for example in found.into_iter().take(EXAMPLES_SHOWN) {
+        let one = example.entry;
+        ui.info(&format!(
+            "  {} {}: {}:{}: {}",
+            thousands(example.rows),
+            one.code,
+            one.input,
+            one.line,
+            one.message
+        ));
+    }
+    if codes > EXAMPLES_SHOWN
+        && let Some(dir) = &outcome.run_dir
+    {
+        let more = codes - EXAMPLES_SHOWN;
+        ui.info(&format!(
+            "  and {more} more reasons: djr why {} --set-aside",
+            shown(dir)
+        ));
+    }
+}
+
+/// Everything is as an earlier run left it.
+fn nothing_to_do(past: &PastRun, args: &RunArgs, ui: &Ui) -> Exit {
+    let manifest = &past.manifest;
+    ui.info(&format!(
+        "up to date: {} in, {} out ({})",
+        rows(manifest.rows.read),
+        thousands(manifest.rows.out),
+        shown(&past.files.dir)
+    ));
+    ui.result(&RunAnswer {
+        run_dir: Some(past.files.dir.clone()),
+        ..RunAnswer::up_to_date(manifest)
+    });
+    let refused = manifest.outputs.iter().map(|output| output.refused);
+    let lost = refused.chain([manifest.rows.quarantined]).max();
+    let outputs = manifest.outputs.iter().zip(&past.settings.outputs);
+    let mut short = outputs.filter(|(found, said)| said.sample.is_some_and(|n| found.written < n));
+    if short.next().is_some() {
+        return Exit::Losses;
+    }
+    match args.tolerate {
+        Some(limit) if limit.allows(lost.unwrap_or(0), manifest.rows.read) => Exit::Success,
+        None if manifest.exit == 0 && lost == Some(0) => Exit::Success,
+        _ => Exit::Losses,
     }
 }
 

@@ -1,21 +1,28 @@
 //! `djr subset`: exactly N rows.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::args::{RunArgs, inputs};
-use super::{Exit, error, note, notes, runner};
+use super::ui::{AsJson, Ui};
+use super::{Exit, runner};
+use crate::answer::RunAnswer;
 use crate::exec::RunError;
-use crate::exec::setup::hold_lines;
-use crate::exec::subset::{self, LineSample};
+use crate::exec::setup::{BATCH_BYTES, hold_lines, sources};
+use crate::exec::subset::{self, Copied, LineSample};
+use crate::io::LineSource;
 use crate::io::format::OutputFormat;
+use crate::note::{Code, Note};
 use crate::recipe::{
     self, Inputs, OutputSpec, PathStyle, Recipe, Sampler, Target, Validation, find_inputs,
 };
+use crate::record::manifest::{OutputRecord, RowCounts};
 use crate::report::table::thousands;
 
 const EXAMPLES: &str = "\
 Examples:
   djr subset --n 10000 data.jsonl -o 10k.jsonl
+  djr subset -n 5% data.jsonl -o part.jsonl
   djr subset --n 200000 --sampler python --seed 1024 data.jsonl -o 200k.jsonl
   djr subset --n 10000 --image-root /data --paths absolute data.jsonl -o 10k.jsonl
   cat data.jsonl | djr subset --n 100 | head
@@ -32,9 +39,9 @@ pub struct Args {
     /// The same as INPUT; repeatable.
     #[arg(long = "input", short, value_name = "PATH")]
     more: Vec<PathBuf>,
-    /// How many rows.
-    #[arg(long, value_name = "N")]
-    n: u64,
+    /// How many rows: a number, or a share such as 5%.
+    #[arg(long, short, value_name = "N", value_parser = parse_count)]
+    n: Count,
     /// The file to write; - or nothing is standard output.
     #[arg(long, short, value_name = "OUT")]
     output: Option<PathBuf>,
@@ -58,26 +65,49 @@ pub struct Args {
     paths: Option<PathStyle>,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    pub(super) json: AsJson,
+}
+
+/// How many rows are taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Count {
+    /// So many.
+    Rows(u64),
+    /// This share of them, from 0 to 1.
+    Share(f64),
+}
+
+fn parse_count(text: &str) -> Result<Count, String> {
+    let wrong = || format!("'{text}' is no number of rows; write e.g. 1000 or 5%");
+    let Some(percent) = text.strip_suffix('%') else {
+        return text.parse().map(Count::Rows).map_err(|_| wrong());
+    };
+    let percent: f64 = percent.trim().parse().map_err(|_| wrong())?;
+    if (0.0..=100.0).contains(&percent) {
+        Ok(Count::Share(percent / 100.0))
+    } else {
+        Err(wrong())
+    }
 }
 
 /// Runs the command.
-pub fn main(args: &Args) -> Exit {
-    let ends = ends(
-        &[args.input.as_slice(), &args.more].concat(),
-        args.output.as_ref(),
-        None,
-        args.image_root.as_ref(),
-    );
-    let (inputs, target, format) = match ends {
+pub fn main(args: &Args, ui: &Ui) -> Exit {
+    let asked = Ends {
+        input: &[args.input.as_slice(), &args.more].concat(),
+        output: args.output.as_ref(),
+        format: None,
+        image_root: args.image_root.as_ref(),
+    };
+    let (inputs, target, format) = match ends(asked, ui) {
         Ok(ends) => ends,
         Err(exit) => return exit,
     };
     if args.shuffle && args.sampler == Sampler::Python {
-        error(
+        return ui.usage(
             "--shuffle has no effect with --sampler python, which gives the order, too",
             Some("leave one of them out"),
         );
-        return Exit::Usage;
     }
     let implied = if args.image_root.is_some() {
         Validation::Decode
@@ -91,15 +121,19 @@ pub fn main(args: &Args) -> Exit {
         && validate == Validation::None
         && paths == PathStyle::Keep
         && format == OutputFormat::ROWS;
+    let rows = match rows(args.n, &inputs, ui) {
+        Ok(rows) => rows,
+        Err(exit) => return exit,
+    };
     match as_they_are.then(|| hold_lines(&inputs)).transpose() {
-        Ok(Some(true)) => return copy_lines(args, &inputs, &target),
+        Ok(Some(true)) => return copy_lines(args, rows, (&inputs, &target), ui),
         Ok(_) => {}
-        Err(failure) => return failed(&failure),
+        Err(failure) => return failed(&failure, ui),
     }
     let output = OutputSpec {
         paths,
         validate,
-        sample: Some(args.n),
+        sample: Some(rows),
         seed: args.seed,
         sampler: args.sampler,
         shuffle: args.shuffle,
@@ -110,10 +144,46 @@ pub fn main(args: &Args) -> Exit {
     if let Some(on_error) = args.run.on_error {
         recipe.on_error = on_error;
     }
-    runner::run(&recipe, &args.run)
+    runner::run(&recipe, &args.run, ui)
 }
 
-fn copy_lines(args: &Args, inputs: &Inputs, target: &Target) -> Exit {
+/// How many rows that is. A share asks for a pass over the inputs, which counts their rows.
+fn rows(count: Count, inputs: &Inputs, ui: &Ui) -> Result<u64, Exit> {
+    let share = match count {
+        Count::Rows(rows) => return Ok(rows),
+        Count::Share(share) => share,
+    };
+    if !matches!(inputs, Inputs::Files(files) if files.iter().all(|file| file.is_file())) {
+        return Err(ui.usage(
+            "a share of rows that can be read only once is not known before their end",
+            Some("put them into a file, or ask for a number of rows"),
+        ));
+    }
+    let mut source = LineSource::new(sources(inputs, &Arc::default()));
+    let mut rows = 0_u64;
+    loop {
+        match source.next_batch(BATCH_ROWS, BATCH_BYTES) {
+            Ok(Some(batch)) => rows += batch.lines.len() as u64,
+            Ok(None) => return Ok(share_of(rows, share)),
+            Err(failure) => return Err(failed(&failure.into(), ui)),
+        }
+    }
+}
+
+/// Rows of a batch that is counted.
+const BATCH_ROWS: usize = 4096;
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of rows, rounded"
+)]
+fn share_of(rows: u64, share: f64) -> u64 {
+    (rows as f64 * share).round() as u64
+}
+
+fn copy_lines(args: &Args, rows: u64, (inputs, target): (&Inputs, &Target), ui: &Ui) -> Exit {
     let said = args.run.said();
     if let Some(first) = said.first() {
         let (is, it) = if said.len() == 1 {
@@ -121,7 +191,7 @@ fn copy_lines(args: &Args, inputs: &Inputs, target: &Target) -> Exit {
         } else {
             ("have", "them")
         };
-        error(
+        return ui.usage(
             &format!(
                 "{} {is} no effect where lines are copied as they are",
                 said.join(", ")
@@ -130,72 +200,112 @@ fn copy_lines(args: &Args, inputs: &Inputs, target: &Target) -> Exit {
                 "leave {it} out; with --validate exists, say, rows are read and checked, and {first} counts"
             )),
         );
-        return Exit::Usage;
+    }
+    if ui.json && *target == Target::Stdout {
+        return ui.usage(
+            "rows and the answer of --json cannot both go to standard output",
+            Some("write rows to a file: -o OUT"),
+        );
     }
     let sample = LineSample {
-        rows: args.n,
+        rows,
         seed: args.seed,
         sampler: args.sampler,
         shuffle: args.shuffle,
     };
-    match subset::copy(inputs, target, &sample) {
-        Ok(copied) => {
-            if copied.written < args.n {
-                note(&format!(
-                    "notice: there are only {} rows; all were taken",
-                    thousands(copied.written)
-                ));
-            }
-            if !args.run.quiet {
-                note(&format!(
-                    "{} of {} rows written",
-                    thousands(copied.written),
-                    thousands(copied.rows)
-                ));
-            }
-            if copied.unusable > 0 {
-                note(&format!(
-                    "{} rows cannot be copied and were not drawn: the input is cut short, or is no JSON there",
-                    thousands(copied.unusable)
-                ));
-            }
-            if copied.written < args.n || copied.unusable > 0 {
-                Exit::Losses
-            } else {
-                Exit::Success
-            }
-        }
-        Err(RunError::BrokenPipe) => Exit::Success,
-        Err(failure) => failed(&failure),
+    let copied = match subset::copy(inputs, target, &sample) {
+        Ok(copied) => copied,
+        Err(RunError::BrokenPipe) => return Exit::Success,
+        Err(failure) => return failed(&failure, ui),
+    };
+    if copied.written < rows {
+        let text = format!(
+            "there are only {} rows; all were taken",
+            thousands(copied.written)
+        );
+        ui.notes(&[Note::new(Code::SampleShort, text)]);
+    }
+    let order = if args.shuffle { ", shuffled" } else { "" };
+    ui.info(&format!(
+        "{} of {} rows written ({} sampler, seed {}{order})",
+        thousands(copied.written),
+        thousands(copied.rows),
+        args.sampler,
+        args.seed
+    ));
+    if copied.unusable > 0 {
+        ui.info(&format!(
+            "{} rows cannot be copied and were not drawn: the input is cut short, or is no JSON there",
+            thousands(copied.unusable)
+        ));
+    }
+    ui.result(&answer(&copied, target));
+    if copied.written < rows || copied.unusable > 0 {
+        Exit::Losses
+    } else {
+        Exit::Success
     }
 }
 
-fn failed(failure: &RunError) -> Exit {
-    error(&failure.to_string(), None);
+/// What was copied, as runs tell it.
+fn answer(copied: &Copied, target: &Target) -> RunAnswer {
+    let not_drawn = copied.rows.saturating_sub(copied.written + copied.unusable);
+    RunAnswer {
+        rows: Some(RowCounts {
+            read: copied.rows,
+            out: copied.written,
+            dropped: not_drawn,
+            quarantined: copied.unusable,
+            conserved: true,
+            ..RowCounts::default()
+        }),
+        outputs: vec![OutputRecord {
+            name: target.to_string(),
+            format: OutputFormat::ROWS.word().to_owned(),
+            candidates: copied.rows.saturating_sub(copied.unusable),
+            written: copied.written,
+            not_drawn,
+            ..OutputRecord::default()
+        }],
+        ..RunAnswer::default()
+    }
+}
+
+fn failed(failure: &RunError, ui: &Ui) -> Exit {
+    ui.error(failure.code(), &failure.to_string(), None);
     match failure {
         RunError::Source(error) if error.is_of_input() => Exit::Usage,
         _ => Exit::Failed,
     }
 }
 
+/// What the command line says of the ends of a conversion.
+pub(super) struct Ends<'a> {
+    pub input: &'a [PathBuf],
+    pub output: Option<&'a PathBuf>,
+    pub format: Option<OutputFormat>,
+    pub image_root: Option<&'a PathBuf>,
+}
+
 /// Where rows come from and go to, checked to be there, and the format of the output, which its
 /// name says if nobody else does.
-pub(super) fn ends(
-    input: &[PathBuf],
-    output: Option<&PathBuf>,
-    format: Option<OutputFormat>,
-    image_root: Option<&PathBuf>,
-) -> Result<(Inputs, Target, OutputFormat), Exit> {
+pub(super) fn ends(asked: Ends<'_>, ui: &Ui) -> Result<(Inputs, Target, OutputFormat), Exit> {
+    let Ends {
+        input,
+        output,
+        format,
+        image_root,
+    } = asked;
     let dash = |path: &PathBuf| path.as_os_str() == "-";
-    let inputs = match inputs(input)? {
+    let inputs = match inputs(input, ui)? {
         Some(Inputs::Files(given)) => {
             let (files, found) = find_inputs(&given).map_err(|problems| {
                 for problem in &problems {
-                    error(&problem.message, problem.hint.as_deref());
+                    ui.error(problem.code, &problem.message, problem.hint.as_deref());
                 }
                 Exit::Usage
             })?;
-            notes(&found);
+            ui.notes(&found);
             Inputs::Files(files)
         }
         other => other.unwrap_or(Inputs::Stdin),
@@ -203,11 +313,10 @@ pub(super) fn ends(
     if let Some(root) = image_root
         && !root.is_dir()
     {
-        error(
+        return Err(ui.usage(
             &format!("{}: --image-root is not a directory", root.display()),
             None,
-        );
-        return Err(Exit::Usage);
+        ));
     }
     let here = Path::new("");
     let checked = match (output, format) {
@@ -216,10 +325,7 @@ pub(super) fn ends(
         (Some(path), None) => recipe::check_named(here, path),
         (Some(path), Some(format)) => recipe::check_path(here, path, Some(format)).map(|_| format),
     };
-    let format = checked.map_err(|problem| {
-        error(&problem.what, Some(&problem.hint));
-        Exit::Usage
-    })?;
+    let format = checked.map_err(|problem| ui.usage(&problem.what, Some(&problem.hint)))?;
     let target = match output {
         Some(path) if !dash(path) => Target::at(path.clone()),
         _ => Target::Stdout,
@@ -227,8 +333,7 @@ pub(super) fn ends(
     if let Target::File(out) = &target
         && let Err(problem) = recipe::check_writable(out)
     {
-        error(&problem.what, Some(&problem.hint));
-        return Err(Exit::Usage);
+        return Err(ui.usage(&problem.what, Some(&problem.hint)));
     }
     if let (Inputs::Files(files), Target::File(out)) = (&inputs, &target) {
         let same = |file: &PathBuf| match (std::fs::canonicalize(file), std::fs::canonicalize(out))
@@ -237,11 +342,10 @@ pub(super) fn ends(
             _ => false,
         };
         if files.iter().any(same) {
-            error(
+            return Err(ui.usage(
                 &format!("{}: the output is also an input", out.display()),
                 Some("write to another file"),
-            );
-            return Err(Exit::Usage);
+            ));
         }
     }
     Ok((inputs, target, format))

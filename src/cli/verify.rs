@@ -8,8 +8,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Exit, data, error};
-use crate::exec::Observer;
+use super::Exit;
+use super::ui::{AsJson, Ui};
+use crate::answer::{VerifyAnswer, VerifyKind};
+use crate::exec::{Moment, Observer};
 use crate::io::atomic::digest_of;
 use crate::io::format::{Framing, OutputFormat};
 use crate::io::source::InputAttachments;
@@ -42,19 +44,18 @@ pub struct Args {
     #[arg(long, value_name = "LEVEL")]
     images: Option<ImageCheck>,
     /// Threads that check images [default: all cores].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Print differences only.
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    pub(super) json: AsJson,
 }
 
 /// Runs the command.
-pub fn main(args: &Args) -> Exit {
+pub fn main(args: &Args, ui: &Ui) -> Exit {
     let run = match PastRun::open(&args.run) {
         Ok(run) => run,
         Err(failure) => {
-            error(&failure.to_string(), failure.hint());
+            ui.record(&failure);
             return Exit::Usage;
         }
     };
@@ -64,7 +65,7 @@ pub fn main(args: &Args) -> Exit {
     let pool = match pool {
         Ok(pool) => pool,
         Err(failure) => {
-            error(&format!("worker threads: {failure}"), None);
+            ui.error("internal", &format!("worker threads: {failure}"), None);
             return Exit::Failed;
         }
     };
@@ -77,11 +78,11 @@ pub fn main(args: &Args) -> Exit {
         quarantine(&run),
     ];
     let mut kinds = Vec::from(kinds);
-    kinds.extend(rows(&run, args, &pool));
+    kinds.extend(rows(&run, args, &pool, ui));
     let mut text = String::new();
     for kind in &kinds {
         match &kind.first {
-            None if args.quiet => {}
+            None if ui.log.quiet => {}
             None => {
                 let _ = writeln!(text, "ok       {:<12} {}", kind.name, kind.looked_at);
             }
@@ -94,7 +95,17 @@ pub fn main(args: &Args) -> Exit {
             }
         }
     }
-    let printed = data(&text);
+    let answers = kinds.iter().map(|kind| VerifyKind {
+        name: kind.name.to_owned(),
+        differences: kind.differences,
+        first: kind.first.clone(),
+        looked_at: kind.looked_at.clone(),
+    });
+    ui.result(&VerifyAnswer {
+        run_dir: run.files.dir.clone(),
+        checks: answers.collect(),
+    });
+    let printed = ui.data(&text);
     let sound = kinds.iter().all(|kind| kind.first.is_none());
     if sound { printed } else { Exit::Losses }
 }
@@ -236,7 +247,7 @@ fn counts(run: &PastRun) -> Kind {
         }
     }
     kind.looked_at = format!(
-        "{} rows in = {} out + {} dropped + {} quarantined{}{}",
+        "{} rows in = {} out + {} dropped + {} set aside{}{}",
         thousands(read),
         thousands(out),
         thousands(dropped),
@@ -390,7 +401,7 @@ struct Output<'a> {
 }
 
 /// Rows, paths and images of the outputs.
-fn rows(run: &PastRun, args: &Args, pool: &rayon::ThreadPool) -> Vec<Kind> {
+fn rows(run: &PastRun, args: &Args, pool: &rayon::ThreadPool, ui: &Ui) -> Vec<Kind> {
     let outputs: Vec<Output<'_>> = run
         .manifest
         .outputs
@@ -412,7 +423,7 @@ fn rows(run: &PastRun, args: &Args, pool: &rayon::ThreadPool) -> Vec<Kind> {
         paths_seen: 0,
         images_seen: 0,
         known: HashSet::new(),
-        progress: (!args.quiet).then(|| Progress::new(Some(total))),
+        progress: Progress::new(Some(total), ui.log),
         report: RunReport::default(),
     };
     for output in &outputs {
@@ -506,7 +517,7 @@ struct RowCheck {
     images_seen: u64,
     /// Images known to be sound, by path and level: outputs of a run share most of them.
     known: HashSet<u128>,
-    progress: Option<Progress>,
+    progress: Progress,
     report: RunReport,
 }
 
@@ -537,9 +548,7 @@ impl RowCheck {
             written += self.batch(output, &batch, pool);
             self.report.rows_in += batch.lines.len() as u64;
             self.report.bytes_in += batch.data.len() as u64 + batch.lines.len() as u64;
-            if let Some(progress) = &mut self.progress {
-                progress.progress(0, 1, &self.report);
-            }
+            self.progress.progress(&Moment::reading(0, 1, &self.report));
         }
         self.rows_seen += written;
         let name = format!("{}: rows", output.name);

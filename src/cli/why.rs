@@ -1,51 +1,78 @@
-//! `djr why`: what became of a row, from the ledger.
+//! `djr why`: what became of rows, from the ledger.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Exit, data, error};
-use crate::note::Code;
+use super::Exit;
+use super::ui::{AsJson, Ui};
+use crate::answer::{PlaceRecord, SetAsideRecord, WhyAnswer, WhyRow};
+use crate::note::rows;
 use crate::record::stats::READ;
-use crate::record::{
-    Fate, InputRecord, LedgerEntry, PastRun, QuarantineEntry, RecordError, StepNumber,
-};
+use crate::record::{Fate, InputRecord, LedgerEntry, PastRun, QuarantineEntry, RecordError};
 use crate::report::table::thousands;
 
 const EXAMPLES: &str = "\
 Examples:
-  djr why out/clean.jsonl 006092514        the row with this id
-  djr why out/clean.jsonl data.jsonl:17    the row of this line
-  djr why out/clean.jsonl 006092514 --json";
+  djr why out/clean.jsonl 006092514 001206   the rows with these ids
+  djr why out/clean.jsonl data.jsonl:17      the row of this line
+  djr why out/clean.jsonl --dropped --by text_length_filter --limit 5
+  djr why out/clean.jsonl --set-aside --code json_invalid --json";
 
-/// Say what became of a row and which operator decided.
+/// Say what became of rows and which operator decided.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The run: its .djr directory, or one of its outputs.
     run: PathBuf,
-    /// The row: its id, or its input and line as `FILE:LINE`.
-    row: String,
-    /// One JSON object a row.
-    #[arg(long)]
-    json: bool,
+    /// The rows: their ids, or an input and a line as `FILE:LINE`.
+    #[arg(required_unless_present_any = ["dropped", "set_aside", "by", "code"])]
+    row: Vec<String>,
+    /// All rows that operators dropped.
+    #[arg(long, conflicts_with_all = ["row", "set_aside"])]
+    dropped: bool,
+    /// All rows that were set aside, or that an output refused.
+    #[arg(long, conflicts_with = "row")]
+    set_aside: bool,
+    /// Only rows that this step decided about: an operator's name, or its number.
+    #[arg(long, value_name = "STEP", conflicts_with = "row")]
+    by: Option<String>,
+    /// Only rows set aside for this reason (docs/REASONS.md).
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["row", "dropped"])]
+    code: Option<String>,
+    /// Show at most so many rows of a list.
+    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "row")]
+    limit: usize,
+    #[command(flatten)]
+    pub(super) json: AsJson,
 }
 
 /// Runs the command.
-pub fn main(args: &Args) -> Exit {
+pub fn main(args: &Args, ui: &Ui) -> Exit {
     let run = match PastRun::open(&args.run) {
         Ok(run) => run,
         Err(failure) => {
-            error(&failure.to_string(), failure.hint());
+            ui.record(&failure);
             return Exit::Usage;
         }
     };
-    let wanted = Wanted::new(&run, &args.row);
-    let answer = wanted.search(&run).and_then(|found| {
+    if run.files.is_unfinished() {
+        ui.info("a newer run of these outputs is unfinished; this is of the one before");
+    }
+    let asked: Vec<Wanted<'_>> = args.row.iter().map(|row| Wanted::new(&run, row)).collect();
+    let listed = List::new(args);
+    let found = if asked.is_empty() {
+        match listed.check(&run, ui) {
+            Some(exit) => return exit,
+            None => listed.search(&run),
+        }
+    } else {
+        search(&asked, &run)
+    };
+    let answer = found.and_then(|found| {
         let origins = duplicated(&run, &found.rows)?;
         let set_aside = set_aside(&run, &found.rows)?;
         Ok((found, origins, set_aside))
@@ -53,18 +80,12 @@ pub fn main(args: &Args) -> Exit {
     let (found, origins, set_aside) = match answer {
         Ok(answer) => answer,
         Err(failure) => {
-            error(&failure.to_string(), failure.hint());
+            ui.record(&failure);
             return Exit::Failed;
         }
     };
-    if found.rows.is_empty() {
-        error(
-            &format!("the run read no row {}", args.row),
-            Some(&found.hint(&wanted)),
-        );
-        return Exit::Usage;
-    }
     let mut text = String::new();
+    let mut records = Vec::new();
     for (row, times) in repeats(&found.rows) {
         let of_row = set_aside.get(&row.offset).map_or(&[][..], Vec::as_slice);
         let answer = Answer {
@@ -78,19 +99,175 @@ pub fn main(args: &Args) -> Exit {
             other: row.other().and_then(|offset| origins.get(&offset)),
             set_aside: of_row.iter().filter(|r| r.part == row.part).collect(),
         };
-        if args.json {
-            // Nothing in it can fail to be written as JSON.
-            let line = serde_json::to_string(&answer.record()).unwrap_or_default();
-            let _ = writeln!(text, "{line}");
+        if ui.json {
+            records.push(answer.record());
         } else {
             answer.words(&mut text);
         }
     }
-    data(&text)
+    let shown = found.rows.len() as u64;
+    ui.result(&WhyAnswer {
+        run_dir: run.files.dir.clone(),
+        total: found.total.max(shown),
+        rows: records,
+        unknown: found.unknown.iter().map(|(row, _)| row.clone()).collect(),
+    });
+    let printed = ui.data(&text);
+    if asked.is_empty() {
+        let more = found.total.saturating_sub(shown);
+        let more = match more {
+            0 => String::new(),
+            more => format!("; {} more: --limit shows them", thousands(more)),
+        };
+        ui.info(&format!("{}{more}", rows(found.total)));
+        return printed;
+    }
+    for (row, hint) in &found.unknown {
+        ui.error(
+            "no_such_row",
+            &format!("the run read no row {row}"),
+            Some(hint),
+        );
+    }
+    if found.unknown.is_empty() {
+        printed
+    } else {
+        Exit::Usage
+    }
 }
 
 type Entry = LedgerEntry<'static>;
 type SetAside = QuarantineEntry<'static>;
+
+/// The rows of a list.
+struct List<'a> {
+    fate: Option<Fate>,
+    by: Option<&'a str>,
+    code: Option<&'a str>,
+    limit: usize,
+}
+
+impl<'a> List<'a> {
+    fn new(args: &'a Args) -> Self {
+        let fate = match (args.dropped, args.set_aside || args.code.is_some()) {
+            (true, _) => Some(Fate::Dropped),
+            (_, true) => Some(Fate::Quarantined),
+            _ => None,
+        };
+        Self {
+            fate,
+            by: args.by.as_deref(),
+            code: args.code.as_deref(),
+            limit: args.limit,
+        }
+    }
+
+    /// Whether what is asked for can be in the run at all.
+    fn check(&self, run: &PastRun, ui: &Ui) -> Option<Exit> {
+        let steps = &run.manifest.steps;
+        if let Some(by) = self.by {
+            let is_number = by.parse().is_ok_and(|n: usize| n >= 1 && n <= steps.len());
+            let others = run.manifest.reasons.iter().map(|reason| reason.by.as_str());
+            let mut names = steps
+                .iter()
+                .map(|step| step.op.as_str())
+                .chain(others)
+                .chain([READ, OUTPUTS, SAMPLE]);
+            if !is_number && !names.any(|name| name == by) {
+                let names: Vec<&str> = steps.iter().map(|step| step.op.as_str()).collect();
+                return Some(ui.usage(
+                    &format!("the run has no step '{by}'"),
+                    Some(&format!("its steps are {}", names.join(", "))),
+                ));
+            }
+        }
+        let mut reasons = run.manifest.reasons.iter();
+        if let Some(code) = self.code
+            && !reasons.any(|reason| reason.code == code)
+        {
+            let mut codes: Vec<&str> = Vec::new();
+            for reason in &run.manifest.reasons {
+                if !codes.contains(&reason.code.as_str()) {
+                    codes.push(&reason.code);
+                }
+            }
+            return Some(ui.usage(
+                &format!("the run set no row aside for '{code}'"),
+                Some(&format!("its reasons are {}", codes.join(", "))),
+            ));
+        }
+        None
+    }
+
+    fn wants(&self, entry: &Entry) -> bool {
+        // A row that one output refused may stand in another one.
+        let decided = entry.fate != Fate::Kept && entry.fate != Fate::Merged;
+        let fate = match self.fate {
+            None => decided,
+            Some(fate) => entry.fate == fate,
+        };
+        let by = self.by.is_none_or(|by| {
+            entry.by.as_deref() == Some(by) || entry.step.is_some_and(|step| step.to_string() == by)
+        });
+        let code = self
+            .code
+            .is_none_or(|code| entry.code.as_deref() == Some(code));
+        fate && by && code
+    }
+
+    fn search(&self, run: &PastRun) -> Result<Found, RecordError> {
+        let mut found = Found::default();
+        // Rows that an output refused and another one wrote are told of by the quarantine alone.
+        let refused = self.refused(run)?;
+        let kept = memchr::memmem::Finder::new(b"\"fate\":\"kept\"");
+        let about = about(refused.iter().copied());
+        let mut ledger = run.ledger()?;
+        while let Some(entry) = ledger.next_of(|line| kept.find(line).is_none() || about(line))? {
+            if self.wants(&entry) || refused.contains(&entry.offset) {
+                found.total += 1;
+                if found.rows.len() < self.limit {
+                    found.rows.push(entry);
+                }
+            }
+        }
+        found.rows.sort_by_key(|row| (row.offset, row.part));
+        Ok(found)
+    }
+
+    /// The identities of rows that outputs refused for the reason asked for.
+    fn refused(&self, run: &PastRun) -> Result<Vec<u64>, RecordError> {
+        let mut refused = Vec::new();
+        if self.fate != Some(Fate::Quarantined) {
+            return Ok(refused);
+        }
+        let outputs: Vec<&str> = run
+            .manifest
+            .outputs
+            .iter()
+            .map(|o| o.name.as_str())
+            .collect();
+        let Some(mut records) = run.quarantine()? else {
+            return Ok(refused);
+        };
+        while let Some(record) = records.next_record()? {
+            if outputs.contains(&&*record.by)
+                && self.by.is_none_or(|by| record.by == by || by == OUTPUTS)
+                && self.code.is_none_or(|code| record.code == code)
+                && !refused.contains(&record.offset)
+                && refused.len() <= self.limit
+            {
+                refused.push(record.offset);
+            }
+        }
+        Ok(refused)
+    }
+}
+
+/// Who decides where no output took a row.
+const OUTPUTS: &str = "outputs";
+
+/// Who decides where no sample drew a row.
+const SAMPLE: &str = "sample";
 
 /// What the user asks for.
 struct Wanted<'a> {
@@ -99,11 +276,25 @@ struct Wanted<'a> {
     place: Option<(Vec<u32>, u64)>,
     /// The text has the form of a place, but no input has that name.
     unknown_file: bool,
+    needle: memchr::memmem::Finder<'a>,
+    /// The id without its leading zeros, to find one that is nearly it.
+    bare: &'a str,
+    bare_needle: memchr::memmem::Finder<'a>,
 }
 
 #[derive(Default)]
 struct Found {
     rows: Vec<Entry>,
+    /// How many there are, of a list.
+    total: u64,
+    /// What was asked for and is not there, with a hint.
+    unknown: Vec<(String, String)>,
+}
+
+/// What was found of one row asked for.
+#[derive(Clone, Default)]
+struct Seen {
+    is_found: bool,
     /// An id that differs in its leading zeros only.
     near: Option<String>,
     /// The last line of the inputs asked for.
@@ -119,73 +310,103 @@ impl<'a> Wanted<'a> {
             Some((name, line)) => (files_called(run, name), line),
             None => (Vec::new(), 0),
         };
+        let bare = asked.trim_start_matches('0');
         Self {
             id: asked,
             unknown_file: place.is_some() && files.is_empty(),
             place: (!files.is_empty()).then_some((files, line)),
+            needle: memchr::memmem::Finder::new(asked.as_bytes()),
+            bare,
+            bare_needle: memchr::memmem::Finder::new(bare.as_bytes()),
         }
     }
 
-    /// Reads the ledger once and keeps the rows asked for.
-    fn search(&self, run: &PastRun) -> Result<Found, RecordError> {
-        let mut found = Found::default();
-        let needle = memchr::memmem::Finder::new(self.id.as_bytes());
-        let bare = self.id.trim_start_matches('0');
-        let bare_needle = memchr::memmem::Finder::new(bare.as_bytes());
-        let mut ledger = run.ledger()?;
-        loop {
-            let wants_near = found.near.is_none() && !bare.is_empty();
-            let may_be = |line: &[u8]| {
-                // An id may be written with escapes; else its text stands in the line.
-                self.place.is_some()
-                    || needle.find(line).is_some()
-                    || memchr::memchr(b'\\', line).is_some()
-                    || wants_near && bare_needle.find(line).is_some()
-            };
-            let Some(entry) = ledger.next_of(may_be)? else {
-                break;
-            };
-            let here = self
-                .place
-                .as_ref()
-                .is_some_and(|(files, _)| files.contains(&entry.file));
-            if here {
-                found.last_line = found.last_line.max(entry.line);
-            }
-            let at_place = here && self.place.as_ref().is_some_and(|p| p.1 == entry.line);
-            let id = entry.id_text();
-            if at_place || id.as_deref() == Some(self.id) {
-                found.rows.push(entry);
-            } else if let Some(id) = id
-                && wants_near
-                && id.trim_start_matches('0') == bare
-            {
-                found.near = Some(id);
-            }
-        }
-        found.rows.sort_by_key(|row| (row.offset, row.part));
-        Ok(found)
+    /// Whether a line of the ledger may be of it.
+    fn may_be(&self, line: &[u8], seen: &Seen) -> bool {
+        // An id may be written with escapes; else its text stands in the line.
+        self.place.is_some()
+            || self.needle.find(line).is_some()
+            || memchr::memchr(b'\\', line).is_some()
+            || self.wants_near(seen) && self.bare_needle.find(line).is_some()
     }
-}
 
-impl Found {
-    fn hint(&self, wanted: &Wanted) -> String {
-        if wanted.place.is_some() {
+    fn wants_near(&self, seen: &Seen) -> bool {
+        seen.near.is_none() && !self.bare.is_empty()
+    }
+
+    /// Whether the entry is the row asked for.
+    fn is_it(&self, entry: &Entry, seen: &mut Seen) -> bool {
+        let here = self
+            .place
+            .as_ref()
+            .is_some_and(|(files, _)| files.contains(&entry.file));
+        if here {
+            seen.last_line = seen.last_line.max(entry.line);
+        }
+        let at_place = here && self.place.as_ref().is_some_and(|p| p.1 == entry.line);
+        let id = entry.id_text();
+        if at_place || id.as_deref() == Some(self.id) {
+            seen.is_found = true;
+            return true;
+        }
+        if let Some(id) = id
+            && self.wants_near(seen)
+            && id.trim_start_matches('0') == self.bare
+        {
+            seen.near = Some(id);
+        }
+        false
+    }
+
+    fn hint(&self, seen: &Seen) -> String {
+        if self.place.is_some() {
             return format!(
                 "blank lines are not rows; the last row of that input is on line {}",
-                thousands(self.last_line)
+                thousands(seen.last_line)
             );
         }
-        if wanted.unknown_file {
+        if self.unknown_file {
             return "no input of the run has that name; manifest.json lists them".to_owned();
         }
-        match &self.near {
+        match &seen.near {
             Some(id) => format!("there is a row with the id {id}"),
             None => {
                 "ids are compared letter by letter; a line is asked for as FILE:LINE".to_owned()
             }
         }
     }
+}
+
+/// Reads the ledger once and keeps the rows asked for.
+fn search(asked: &[Wanted<'_>], run: &PastRun) -> Result<Found, RecordError> {
+    let mut found = Found::default();
+    let mut seen = vec![Seen::default(); asked.len()];
+    let mut ledger = run.ledger()?;
+    loop {
+        let may_be = |line: &[u8]| {
+            let mut asked = asked.iter().zip(&seen);
+            asked.any(|(wanted, seen)| wanted.may_be(line, seen))
+        };
+        let Some(entry) = ledger.next_of(may_be)? else {
+            break;
+        };
+        let mut is_wanted = false;
+        for (wanted, seen) in asked.iter().zip(&mut seen) {
+            is_wanted |= wanted.is_it(&entry, seen);
+        }
+        if is_wanted {
+            found.rows.push(entry);
+        }
+    }
+    found.rows.sort_by_key(|row| (row.offset, row.part));
+    for (wanted, seen) in asked.iter().zip(&seen) {
+        if !seen.is_found {
+            found
+                .unknown
+                .push((wanted.id.to_owned(), wanted.hint(seen)));
+        }
+    }
+    Ok(found)
 }
 
 /// The inputs that `name` may mean: by their whole path, or by its end.
@@ -273,54 +494,6 @@ struct Answer<'a> {
     set_aside: Vec<&'a SetAside>,
 }
 
-/// An answer as `--json` gives it.
-#[derive(Serialize)]
-struct Told<'a> {
-    input: &'a str,
-    line: u64,
-    offset: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    part: Option<u64>,
-    id: Option<&'a RawValue>,
-    fate: Fate,
-    times: usize,
-    by: Option<&'a str>,
-    step: Option<StepNumber>,
-    stat: Option<&'a str>,
-    value: Option<&'a Value>,
-    limit: Option<&'a str>,
-    code: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duplicate_of: Option<Place<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    merged_into: Option<Place<'a>>,
-    #[serde(skip_serializing_if = "<[Code]>::is_empty")]
-    notes: &'a [Code],
-    set_aside: Vec<Complaint<'a>>,
-}
-
-/// Where another row is.
-#[derive(Serialize)]
-struct Place<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    input: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<u64>,
-    offset: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a RawValue>,
-}
-
-/// Why a row could not be processed.
-#[derive(Serialize)]
-struct Complaint<'a> {
-    by: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    step: Option<StepNumber>,
-    code: &'a str,
-    message: &'a str,
-}
-
 impl Answer<'_> {
     fn place(&self, row: &Entry) -> String {
         let place = format!("{}:{}", self.run.input_name(row.file), row.line);
@@ -349,11 +522,14 @@ impl Answer<'_> {
             1 => String::new(),
             times => format!(", {times} times"),
         };
-        let fate = row.fate.word();
+        let fate = match row.fate {
+            Fate::Quarantined => "set aside",
+            fate => fate.word(),
+        };
         let line = match by {
             Some(READ) => format!("{fate} while it was read"),
-            Some("outputs") => format!("{fate}: no output took it"),
-            Some("sample") => format!("{fate}: no sample drew it"),
+            Some(OUTPUTS) => format!("{fate}: no output took it"),
+            Some(SAMPLE) => format!("{fate}: no sample drew it"),
             Some("where") => format!("{fate}: no output asks for it"),
             Some(by) => format!("{fate} by {}{by}", step.unwrap_or_default()),
             None => fate.to_owned(),
@@ -389,43 +565,49 @@ impl Answer<'_> {
         }
     }
 
-    fn record(&self) -> Told<'_> {
+    fn record(&self) -> WhyRow {
         let row = self.row;
+        let text =
+            |word: &Option<std::borrow::Cow<'static, str>>| word.as_deref().map(str::to_owned);
         let other = |offset: Option<u64>| {
-            offset.map(|offset| Place {
-                input: self.other.map(|first| self.run.input_name(first.file)),
+            offset.map(|offset| PlaceRecord {
+                input: self
+                    .other
+                    .map(|first| self.run.input_name(first.file).to_owned()),
                 line: self.other.map(|first| first.line),
                 offset,
-                id: self.other.and_then(|first| first.id.as_deref()),
+                id: self.other.and_then(|first| first.id.as_deref()).map(value),
             })
         };
-        Told {
-            input: self.run.input_name(row.file),
+        let set_aside = self.set_aside.iter().map(|record| SetAsideRecord {
+            by: record.by.clone().into_owned(),
+            step: record.step,
+            code: record.code.clone().into_owned(),
+            message: record.message.clone().into_owned(),
+        });
+        WhyRow {
+            input: self.run.input_name(row.file).to_owned(),
             line: row.line,
             offset: row.offset,
             part: self.in_parts.then_some(row.part),
-            id: row.id.as_deref(),
+            id: row.id.as_deref().map_or(Value::Null, value),
             fate: row.fate,
             times: self.times,
-            by: row.by.as_deref(),
+            by: text(&row.by),
             step: row.step,
-            stat: row.stat.as_deref(),
-            value: row.value.as_ref(),
-            limit: row.limit.as_deref(),
-            code: row.code.as_deref(),
+            stat: text(&row.stat),
+            value: row.value.clone(),
+            limit: text(&row.limit),
+            code: text(&row.code),
             duplicate_of: other(row.duplicate_of),
             merged_into: other(row.merged_into),
-            notes: &row.notes,
-            set_aside: self
-                .set_aside
-                .iter()
-                .map(|record| Complaint {
-                    by: &record.by,
-                    step: record.step,
-                    code: &record.code,
-                    message: &record.message,
-                })
-                .collect(),
+            notes: row.notes.clone(),
+            set_aside: set_aside.collect(),
         }
     }
+}
+
+/// A JSON text as a value; it was checked when it was recorded.
+fn value(raw: &RawValue) -> Value {
+    serde_json::from_str(raw.get()).unwrap_or_default()
 }

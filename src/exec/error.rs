@@ -124,6 +124,18 @@ pub enum RunError {
         /// How often it came up.
         count: u64,
     },
+    /// Rows reached the outputs, and every output refused all of them.
+    #[error(
+        "no output was written: every one of the {rows} rows that reached the outputs was refused ({reasons}){}", first_words(.first.as_deref())
+    )]
+    AllRefused {
+        /// Rows that reached the outputs.
+        rows: u64,
+        /// Why, the commonest reasons with their counts.
+        reasons: String,
+        /// What was said of the first.
+        first: Option<String>,
+    },
     /// Every row lacks a field that a step needs.
     #[error("no row could be processed: {0}")]
     FieldOfNoRow(String),
@@ -139,6 +151,33 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// The stable word for it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Source(_) => "cannot_read",
+            Self::Format(_) => "output_invalid",
+            Self::Write { .. } | Self::Publish { .. } => "cannot_write",
+            Self::Exchange { .. } => "cannot_decide",
+            Self::Row { .. } => "row_failed",
+            Self::Stored(_) => "stats_insufficient",
+            Self::Interrupted => "interrupted",
+            Self::Unfinished { .. } => "unfinished",
+            Self::Changed(_) => "changed",
+            Self::CannotResume => "cannot_resume",
+            Self::Checkpoint(..) | Self::Damaged(_) => "checkpoint_damaged",
+            Self::Panicked(_) | Self::Conservation(_) => "internal",
+            Self::Claim(_) => "taken",
+            Self::Locked { .. } => "locked",
+            Self::InputChanged { .. } => "input_changed",
+            Self::TooManyBad { .. } => "too_many_bad",
+            Self::AllRefused { .. } => "all_refused",
+            Self::FieldOfNoRow(_) => "field_of_no_row",
+            Self::Service(_) => "service_failed",
+            Self::BrokenPipe => "broken_pipe",
+        }
+    }
+
     /// Whether the run can go on from its last checkpoint once the cause is gone.
     #[must_use]
     pub fn can_be_mended(&self) -> bool {
@@ -168,6 +207,10 @@ fn standing_words(standing: &[String]) -> String {
             standing.join(", ")
         )
     }
+}
+
+fn first_words(first: Option<&str>) -> String {
+    first.map_or_else(String::new, |first| format!("; the first one: {first}"))
 }
 
 fn streak_words(streak: u64) -> String {

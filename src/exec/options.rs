@@ -37,6 +37,14 @@ pub struct RunOptions {
     pub max_quarantine: Option<QuarantineLimit>,
     /// Where models and programs that steps ask run.
     pub host: Host,
+    /// How many rows may be lost for the run to count as a success; default: none.
+    pub tolerate: Option<QuarantineLimit>,
+    /// Outputs of another recipe are overwritten.
+    pub force: bool,
+    /// The command line, for the manifest.
+    pub command: Vec<String>,
+    /// The machine, if the manifest is to name it.
+    pub host_name: Option<String>,
 }
 
 impl RunOptions {
@@ -59,15 +67,44 @@ pub enum Resume {
     Restart,
 }
 
+/// How far a run is.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'r> {
+    /// The phase, counted from 0.
+    pub phase: usize,
+    /// How many there are.
+    pub phases: usize,
+    /// Of a phase that reads no inputs: rows it has read of those it will read.
+    pub rows: Option<(u64, u64)>,
+    /// What it does instead of reading rows, how much of it is done, and how much there is.
+    pub task: Option<(&'r str, u64, u64)>,
+    /// The numbers so far.
+    pub report: &'r RunReport,
+}
+
+impl<'r> Moment<'r> {
+    /// In a phase, reading rows.
+    #[must_use]
+    pub fn reading(phase: usize, phases: usize, report: &'r RunReport) -> Self {
+        Self {
+            phase,
+            phases,
+            rows: None,
+            task: None,
+            report,
+        }
+    }
+}
+
 /// Hears how far a run is.
 pub trait Observer {
-    /// Called after each batch; `phase` counts from 0.
-    fn progress(&mut self, phase: usize, phases: usize, report: &RunReport);
+    /// Called after each batch, and after each part of what comes between and behind the phases.
+    fn progress(&mut self, moment: &Moment<'_>);
 }
 
 /// Nobody listens.
 impl Observer for () {
-    fn progress(&mut self, _: usize, _: usize, _: &RunReport) {}
+    fn progress(&mut self, _: &Moment<'_>) {}
 }
 
 /// What a finished run leaves.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::stage::{Chain, RowEnd, Work};
+use super::stage::{BatchResult, Chain, RowEnd, Work};
 use super::{RunError, setup};
 use crate::io::LineSource;
 use crate::op::{Family, ImageNeed};
@@ -23,8 +23,21 @@ pub struct StepProbe {
     pub nanos: u64,
 }
 
+/// What the first rows of a recipe's inputs showed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Probe {
+    /// One entry a step; `None` for those behind an exchange.
+    pub steps: Vec<Option<StepProbe>>,
+    /// Rows read.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Rows that came through all steps that were probed.
+    pub alive: u64,
+}
+
 /// Runs the first rows of a recipe's inputs, at most `rows`, through its steps up to the first
-/// exchange, and writes nothing. One entry a step; `None` for those behind the exchange.
+/// exchange, and writes nothing.
 ///
 /// # Errors
 /// If an input cannot be read.
@@ -32,10 +45,10 @@ pub fn probe(
     recipe: &Recipe,
     working_dir: &std::path::Path,
     rows: usize,
-) -> Result<Vec<Option<StepProbe>>, RunError> {
+) -> Result<Probe, RunError> {
     let mut probes: Vec<Option<StepProbe>> = vec![None; recipe.steps.len()];
     let Some(phase) = plan::phases(&recipe.steps).into_iter().next() else {
-        return Ok(probes);
+        return Ok(Probe::default());
     };
     let shown = phase.stream.start..phase.stream.end.max(phase.group.end);
     for (slot, step) in probes.iter_mut().zip(&recipe.steps).take(shown.end) {
@@ -75,11 +88,14 @@ pub fn probe(
     };
     let mut source = LineSource::new(inputs);
     let mut left = rows;
+    let mut found = Probe::default();
     while left > 0 {
         let Some(batch) = source.next_batch(left.min(batch_rows), 1 << 20)? else {
             break;
         };
         left = left.saturating_sub(batch.lines.len());
+        found.rows += batch.lines.len() as u64;
+        found.bytes += batch.data.len() as u64;
         let result = chain.run(Work::Raw(batch, None));
         for (slot, cost) in probes.iter_mut().zip(&result.costs) {
             if let Some(probe) = slot {
@@ -87,6 +103,7 @@ pub fn probe(
                 probe.nanos += cost.nanos;
             }
         }
+        found.alive += alive(&result);
         for row in &result.rows {
             let (RowEnd::Dropped(step, _) | RowEnd::Failed(Stage::Step(step), ..)) = &row.end
             else {
@@ -103,5 +120,12 @@ pub fn probe(
     for probe in probes.iter_mut().flatten() {
         probe.nanos /= probe.rows.max(1);
     }
-    Ok(probes)
+    found.steps = probes;
+    Ok(found)
+}
+
+/// Rows of a batch that no step ended.
+fn alive(result: &BatchResult) -> u64 {
+    let rows = result.rows.iter();
+    rows.filter(|row| matches!(row.end, RowEnd::Alive)).count() as u64
 }

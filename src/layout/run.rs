@@ -105,6 +105,12 @@ impl RunFiles {
         self.dir.join("checkpoint")
     }
 
+    /// Whether `path` is the mark of a directory for working files.
+    #[must_use]
+    pub fn is_mark(path: &Path) -> bool {
+        path.file_name().is_some_and(|name| name == MARK)
+    }
+
     /// The state of an unfinished run.
     #[must_use]
     pub fn state(&self) -> PathBuf {

@@ -1,12 +1,13 @@
 //! The list of all notes: the only place where their codes and what they mean stand.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Declares the kinds of notes: a variant, its code, what it means and what can be done.
 macro_rules! codes {
     ($($variant:ident = $code:literal: $meaning:literal, $advice:literal;)+) => {
         /// What kind of note it is.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         pub enum Code {
             $(#[doc = $meaning] #[serde(rename = $code)] $variant),+
         }
@@ -91,6 +92,9 @@ codes! {
     NothingMeasured = "nothing_measured":
         "the recipe of an analysis has no filter that measures",
         "";
+    ImagesAgain = "images_again":
+        "a step of a recut looks at the images of the rows that reach it: what it would need of them is not stored",
+        "put filters that look at images before the first step that decides among all rows; nothing else is decoded";
     ImagesUnknown = "images_unknown":
         "the stats that a recut reads do not say which images decode: outputs check them again",
         "";

@@ -9,12 +9,13 @@ mod code;
 use std::fmt;
 use std::num::NonZeroUsize;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use code::{Code, Codes, Counts};
 
 /// One thing that should be known of a recipe or a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Note {
     /// What kind of note it is.
     pub code: Code,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -22,7 +23,7 @@ const DOWNLOADS: &str = "https://dail-wlcb.oss-cn-wulanchabu.aliyuncs.com/data_j
 const ALL: &str = "all";
 
 /// A file that decides what an operator answers: a word list, a tokenizer, a model, bounds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Asset {
     /// Where it was found.
     #[serde(serialize_with = "as_text")]

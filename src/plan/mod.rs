@@ -10,6 +10,7 @@ mod foresee;
 use std::io;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
@@ -28,7 +29,7 @@ pub const VERSION: u32 = 1;
 const ASIDE: [&str; 3] = ["name", "threads", "max_memory"];
 
 /// What a run does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// Of this form.
     pub version: u32,
@@ -43,7 +44,7 @@ pub struct Plan {
 }
 
 /// An operator in its place.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedStep {
     /// Its name.
     pub op: String,
@@ -57,7 +58,7 @@ pub struct PlannedStep {
 }
 
 /// One pass over the rows. Steps count from 1.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stage {
     /// Steps that run row by row, in the order in which they run.
     pub rows: Vec<usize>,

@@ -41,6 +41,7 @@ pub fn unfold<'n>(
                         }
                         Some(family) => issues.push(
                             Issue::new(
+                                "step_invalid",
                                 found.1,
                                 format!(
                                     "{FUSED} runs mappers and filters, and {} is a {family}",
@@ -54,6 +55,7 @@ pub fn unfold<'n>(
             }
             (_, LIST) => issues.push(
                 Issue::new(
+                    "step_invalid",
                     entry.node.at,
                     format!(
                         "'{LIST}' of {FUSED}: expected a list of operators, found {}",
@@ -69,8 +71,12 @@ pub fn unfold<'n>(
                 }
             }
             (_, key) => issues.push(
-                Issue::new(entry.at, format!("unknown parameter '{key}' of {FUSED}"))
-                    .maybe_hint(did_you_mean(key, [LIST, "batch_size"])),
+                Issue::new(
+                    "parameter_unknown",
+                    entry.at,
+                    format!("unknown parameter '{key}' of {FUSED}"),
+                )
+                .maybe_hint(did_you_mean(key, [LIST, "batch_size"])),
             ),
         }
     }

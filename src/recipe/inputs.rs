@@ -69,7 +69,7 @@ pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Note>), Probl
     }
     let problem = |issue: Issue| Problem {
         hint: issue.hint,
-        ..Problem::general("input", issue.message)
+        ..Problem::general("input", issue.code, issue.message)
     };
     Err(Problems::new(issues.into_iter().map(problem).collect()))
 }
@@ -125,17 +125,23 @@ impl Finder<'_> {
         }
         if stdin && !listing.files.is_empty() {
             listing.issues.push(Issue::new(
+                "input_invalid",
                 dataset_path.map_or(Pos::default(), |n| n.at),
                 "standard input cannot be mixed with files",
             ));
         }
         if !given {
             listing.issues.push(
-                Issue::new(Pos::default(), "no input: dataset_path is missing")
-                    .hint("add `dataset_path: rows.jsonl`, or give --input"),
+                Issue::new(
+                    "input_not_found",
+                    Pos::default(),
+                    "no input: dataset_path is missing",
+                )
+                .hint("add `dataset_path: rows.jsonl`, or give --input"),
             );
         } else if !stdin && listing.files.is_empty() && listing.issues.len() == before {
             listing.issues.push(Issue::new(
+                "input_not_found",
                 dataset_path.or(dataset).map_or(Pos::default(), |n| n.at),
                 "no input: nothing is listed",
             ));
@@ -156,19 +162,19 @@ impl Finder<'_> {
                         ("max_sample_num", Value::Int(rows)) if *rows > 0 => {
                             most = u64::try_from(*rows).ok();
                         }
-                        ("max_sample_num", _) => listing.issues.push(Issue::new(
+                        ("max_sample_num", _) => listing.issues.push(Issue::new("input_invalid", 
                             entry.node.at,
                             format!(
                                 "'dataset.max_sample_num': expected a whole number above 0, found {}",
                                 entry.node.describe()
                             ),
                         )),
-                        ("configs", _) => listing.issues.push(Issue::new(
+                        ("configs", _) => listing.issues.push(Issue::new("input_invalid", 
                             entry.node.at,
                             format!("'dataset.configs': expected a list, found {}", entry.node.describe()),
                         )),
                         (key, _) => listing.issues.push(
-                            Issue::new(entry.at, format!("unknown key 'dataset.{key}'"))
+                            Issue::new("key_unknown", entry.at, format!("unknown key 'dataset.{key}'"))
                                 .maybe_hint(did_you_mean(key, ["configs", "max_sample_num"])),
                         ),
                     }
@@ -181,7 +187,7 @@ impl Finder<'_> {
         let mut weighed = Vec::new();
         for config in configs {
             let Value::Map(entries) = &config.value else {
-                listing.issues.push(Issue::new(
+                listing.issues.push(Issue::new("input_invalid", 
                     config.at,
                     format!(
                         "dataset.configs: expected a mapping such as {{type: local, path: …}}, found {}",
@@ -205,7 +211,9 @@ impl Finder<'_> {
         let sum: f64 = weighed.iter().map(|(_, weight)| weight).sum();
         if most.is_some() && sum <= 0.0 && !weighed.is_empty() {
             let what = "the weights of the datasets are all 0";
-            listing.issues.push(Issue::new(dataset.at, what));
+            listing
+                .issues
+                .push(Issue::new("input_invalid", dataset.at, what));
         }
         if let Some(most) = most {
             listing.shares = Share::of(&weighed, most);
@@ -223,6 +231,7 @@ impl Finder<'_> {
                 ("type", _) => {
                     listing.issues.push(
                         Issue::new(
+                            "input_invalid",
                             entry.node.at,
                             format!(
                                 "a dataset must be of type local, found {}",
@@ -237,6 +246,7 @@ impl Finder<'_> {
                     Ok(node) => path = Some(node),
                     Err(expected) => {
                         listing.issues.push(Issue::new(
+                            "input_invalid",
                             entry.node.at,
                             format!("'path' of a dataset: {expected}"),
                         ));
@@ -246,6 +256,7 @@ impl Finder<'_> {
                 ("weight", value) => match number(value) {
                     Some(given) if given >= 0.0 && given.is_finite() => weight = Some(given),
                     _ => listing.issues.push(Issue::new(
+                        "input_invalid",
                         entry.node.at,
                         format!(
                             "'weight' of a dataset: expected a number from 0, found {}",
@@ -254,7 +265,12 @@ impl Finder<'_> {
                     )),
                 },
                 (key, _) => listing.issues.push(
-                    Issue::new(entry.at, format!("unknown key '{key}' of a dataset")).hint(
+                    Issue::new(
+                        "key_unknown",
+                        entry.at,
+                        format!("unknown key '{key}' of a dataset"),
+                    )
+                    .hint(
                         did_you_mean(key, KNOWN)
                             .unwrap_or_else(|| "a local dataset has type, path and weight".into()),
                     ),
@@ -264,7 +280,7 @@ impl Finder<'_> {
         let Some(path) = path else {
             listing
                 .issues
-                .push(Issue::new(at, "this dataset has no path"));
+                .push(Issue::new("input_invalid", at, "this dataset has no path"));
             return None;
         };
         for node in texts(Some(&path)) {
@@ -289,6 +305,7 @@ impl Finder<'_> {
         {
             Some(path) => self.expand(&path, Pos::default(), listing),
             None => listing.issues.push(Issue::new(
+                "input_not_found",
                 Pos::default(),
                 format!("input not found: {}", path.display()),
             )),
@@ -302,7 +319,7 @@ impl Finder<'_> {
         }
         if written.contains("://") {
             listing.issues.push(
-                Issue::new(at, format!("the input is remote: {written}"))
+                Issue::new("unsupported", at, format!("the input is remote: {written}"))
                     .hint("djr reads local files: download it first"),
             );
             return;
@@ -343,14 +360,18 @@ impl Finder<'_> {
         let Some(place) = hub::Place::parse(written) else {
             let what = format!("no data set of the hub is called so: hf://{written}");
             let hint = "write hf://datasets/ORG/NAME[@REVISION][/PATH]";
-            listing.issues.push(Issue::new(at, what).hint(hint));
+            listing
+                .issues
+                .push(Issue::new("input_invalid", at, what).hint(hint));
             return;
         };
         let cache = self.hub.as_deref();
         let Some(folder) = cache.and_then(|cache| place.folder(cache)) else {
             let cache = cache.unwrap_or(Path::new("~/.cache/huggingface/hub"));
             let what = format!("hf://{written} is not in {}", cache.display());
-            listing.issues.push(Issue::new(at, what).hint(place.hint()));
+            listing
+                .issues
+                .push(Issue::new("input_invalid", at, what).hint(place.hint()));
             return;
         };
         if place.path.is_empty() {
@@ -371,7 +392,7 @@ impl Finder<'_> {
             let found = patterns::matching(&folder, place.path, self.reading.spec.hidden);
             if found.is_empty() {
                 let what = format!("no file of the data set is hf://{written}");
-                listing.issues.push(Issue::new(at, what));
+                listing.issues.push(Issue::new("input_invalid", at, what));
             }
             for path in found {
                 self.add(path, at, listing);
@@ -380,7 +401,7 @@ impl Finder<'_> {
     }
 
     fn not_found(&self, written: &str, at: Pos) -> Issue {
-        let issue = Issue::new(at, format!("input not found: {written}"));
+        let issue = Issue::new("input_not_found", at, format!("input not found: {written}"));
         if Path::new(written).is_absolute() || self.search == [PathBuf::new()] {
             return issue;
         }
@@ -397,6 +418,7 @@ impl Finder<'_> {
         if !path.is_dir() {
             if listing.files.iter().any(|f| f == path) {
                 listing.issues.push(Issue::new(
+                    "input_invalid",
                     at,
                     format!("the input {} is listed twice", path.display()),
                 ));
@@ -411,6 +433,7 @@ impl Finder<'_> {
         let (mut found, mut passed) = (Vec::new(), PassedOver::default());
         if let Err(error) = self.walk(path, 0, &mut found, &mut passed) {
             listing.issues.push(Issue::new(
+                "input_invalid",
                 at,
                 format!("cannot list {}: {error}", path.display()),
             ));
@@ -424,17 +447,20 @@ impl Finder<'_> {
             };
             let packed: Vec<&str> = PACKINGS.iter().flat_map(|p| p.suffixes).copied().collect();
             listing.issues.push(
-                Issue::new(at, format!("no input in the directory {}", path.display())).hint(
-                    format!(
-                        "looked for {}, also with {} behind{}",
-                        wanted.join(", "),
-                        packed.join(", "),
-                        passed
-                            .told()
-                            .map(|told| format!("; not read: {told}"))
-                            .unwrap_or_default()
-                    ),
-                ),
+                Issue::new(
+                    "input_not_found",
+                    at,
+                    format!("no input in the directory {}", path.display()),
+                )
+                .hint(format!(
+                    "looked for {}, also with {} behind{}",
+                    wanted.join(", "),
+                    packed.join(", "),
+                    passed
+                        .told()
+                        .map(|told| format!("; not read: {told}"))
+                        .unwrap_or_default()
+                )),
             );
         } else if let Some(told) = passed.told() {
             Note::new(
@@ -550,9 +576,11 @@ impl Finder<'_> {
             }
             return;
         }
-        listing
-            .issues
-            .push(Issue::new(at, format!("no file matches {written}")));
+        listing.issues.push(Issue::new(
+            "input_not_found",
+            at,
+            format!("no file matches {written}"),
+        ));
     }
 
     /// Adds a file, or says why it is no input.
@@ -564,7 +592,7 @@ impl Finder<'_> {
         match source.check() {
             Ok(()) => listing.files.push(path),
             Err(error) => {
-                let issue = Issue::new(at, error.to_string());
+                let issue = Issue::new("input_invalid", at, error.to_string());
                 listing
                     .issues
                     .push(if matches!(error, SourceError::Foreign { .. }) {
@@ -596,9 +624,10 @@ impl Finder<'_> {
                 several => {
                     let issue =
                         format!("{} holds the splits {}", dir.display(), several.join(", "));
-                    listing
-                        .issues
-                        .push(Issue::new(at, issue).hint("name the directory of one of them"));
+                    listing.issues.push(
+                        Issue::new("input_invalid", at, issue)
+                            .hint("name the directory of one of them"),
+                    );
                     return true;
                 }
             };
@@ -626,7 +655,9 @@ impl Finder<'_> {
             let issue = format!("{} selects rows by _indices_files", dir.display());
             let hint =
                 "save it again after flatten_indices(): djr reads the data files as they are";
-            listing.issues.push(Issue::new(at, issue).hint(hint));
+            listing
+                .issues
+                .push(Issue::new("input_invalid", at, issue).hint(hint));
             return true;
         }
         for file in data {
@@ -657,7 +688,7 @@ pub fn check_columns(files: &[PathBuf], issues: &mut Vec<Issue>) {
                         path.display()
                     );
                     let hint = "write one of them with the type of the other first";
-                    issues.push(Issue::new(Pos::default(), issue).hint(hint));
+                    issues.push(Issue::new("input_invalid", Pos::default(), issue).hint(hint));
                     return;
                 }
                 Some(_) => {}

@@ -335,6 +335,13 @@ pub const KEYS: &[KeyDef] = &[
         "`false` means `on_error: fail`; `true` leaves it at `on_error`.",
     ),
     key(
+        "stats_files",
+        Kind::Bool,
+        "true",
+        Role::Own,
+        "Whether a run writes what filters measured: `stats.jsonl.zst` in its directory, which `djr recut` reads, and Data-Juicer's `*_stats.jsonl` beside the output.",
+    ),
+    key(
         "compat_stats",
         Kind::Word(CompatStats::WORDS),
         "ujson",

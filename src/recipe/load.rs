@@ -70,11 +70,15 @@ pub fn load(source: &RecipeSource, options: &LoadOptions) -> Result<Recipe, Prob
 }
 
 fn read(path: &Path, name: &str) -> Result<String, Box<Problem>> {
-    let general = |message: String| Box::new(Problem::general(name, message));
+    let general = |message: String| Box::new(Problem::general(name, "recipe_unreadable", message));
     let meta = fs::metadata(path).map_err(|e| {
         Box::new(Problem {
             hint: Some(missing_hint(path)),
-            ..Problem::general(name, format!("cannot read the recipe: {e}"))
+            ..Problem::general(
+                name,
+                "recipe_unreadable",
+                format!("cannot read the recipe: {e}"),
+            )
         })
     })?;
     if meta.is_file() && meta.len() > MAX_BYTES {
@@ -96,7 +100,7 @@ fn read(path: &Path, name: &str) -> Result<String, Box<Problem>> {
             line: 1 + bytecount(before),
             column: 1 + column.chars().count(),
             hint: Some("save the recipe as UTF-8".into()),
-            ..Problem::general(name, "not UTF-8")
+            ..Problem::general(name, "recipe_unreadable", "not UTF-8")
         })
     })
 }
@@ -140,9 +144,9 @@ fn problems(issues: Vec<Issue>, name: &str, text: &str, sets: &[(String, String)
                 let set = issue.at.source.checked_sub(1).and_then(|i| sets.get(i));
                 let mut problem = match set {
                     Some((key, value)) => {
-                        Problem::general(format!("--set {key}={value}"), issue.message)
+                        Problem::general(format!("--set {key}={value}"), issue.code, issue.message)
                     }
-                    None => Problem::general(name, issue.message),
+                    None => Problem::general(name, issue.code, issue.message),
                 };
                 problem.hint = issue.hint;
                 if set.is_none() && issue.at.line > 0 {
@@ -174,7 +178,7 @@ impl Loader<'_> {
             Value::Map(_) => {}
             Value::Null if self.options.sets.is_empty() => {
                 self.issues.push(
-                    Issue::new(Pos::default(), "the recipe is empty")
+                    Issue::new("recipe_empty", Pos::default(), "the recipe is empty")
                         .hint("`djr ops` shows how operators are written"),
                 );
                 return None;
@@ -182,6 +186,7 @@ impl Loader<'_> {
             Value::Null => root.value = Value::Map(Vec::new()),
             other => {
                 let issue = Issue::new(
+                    "recipe_empty",
                     root.at,
                     format!("a recipe is a mapping of keys, found {}", root.describe()),
                 );
@@ -229,8 +234,12 @@ impl Loader<'_> {
                 let (expanded, missing) = expand(text, &self.options.env);
                 for name in missing {
                     self.issues.push(
-                        Issue::new(node.at, format!("the variable {name} is not set"))
-                            .hint(format!("set it, or write $${{{name}}} for the text itself")),
+                        Issue::new(
+                            "variable_unset",
+                            node.at,
+                            format!("the variable {name} is not set"),
+                        )
+                        .hint(format!("set it, or write $${{{name}}} for the text itself")),
                     );
                 }
                 if node.plain.is_some() {
@@ -273,6 +282,7 @@ impl Loader<'_> {
                     }
                 }
                 _ => self.issues.push(Issue::new(
+                    "key_invalid",
                     entry.node.at,
                     format!(
                         "'{}': expected a mapping, found {}",
@@ -294,8 +304,12 @@ impl Loader<'_> {
             Ok(fitted) => fitted,
             Err(expected) => {
                 self.issues.push(
-                    Issue::new(node.at, format!("'{}': {expected}", def.name))
-                        .maybe_hint(word_hint(def.kind, node)),
+                    Issue::new(
+                        "key_invalid",
+                        node.at,
+                        format!("'{}': {expected}", def.name),
+                    )
+                    .maybe_hint(word_hint(def.kind, node)),
                 );
                 return;
             }
@@ -315,8 +329,12 @@ impl Loader<'_> {
                             && entries.iter().all(|e| e.key == "num_proc"));
                 if !harmless {
                     self.issues.push(
-                        Issue::new(at, format!("'{}' is not supported: {why}", def.name))
-                            .hint("remove the key"),
+                        Issue::new(
+                            "unsupported",
+                            at,
+                            format!("'{}' is not supported: {why}", def.name),
+                        )
+                        .hint("remove the key"),
                     );
                 }
             }
@@ -338,8 +356,14 @@ impl Loader<'_> {
                     _ => Pos::default(),
                 };
                 let hint = did_you_mean(traced, op::all().into_iter().map(|def| def.name));
-                self.issues
-                    .push(Issue::new(at, format!("unknown operator '{traced}'")).maybe_hint(hint));
+                self.issues.push(
+                    Issue::new(
+                        "operator_unknown",
+                        at,
+                        format!("unknown operator '{traced}'"),
+                    )
+                    .maybe_hint(hint),
+                );
             }
         }
         self.check_max_memory(recipe.max_memory);
@@ -410,8 +434,12 @@ impl Loader<'_> {
         if let Some(budget) = budget.filter(|&budget| budget < 1 << 20) {
             let at = self.node("max_memory").map_or(Pos::default(), |n| n.at);
             self.issues.push(
-                Issue::new(at, format!("'max_memory': {budget} bytes are too few"))
-                    .hint("give a unit, as in 2GB"),
+                Issue::new(
+                    "key_invalid",
+                    at,
+                    format!("'max_memory': {budget} bytes are too few"),
+                )
+                .hint("give a unit, as in 2GB"),
             );
         }
     }
@@ -444,7 +472,8 @@ impl Loader<'_> {
                 (key, _) => format!("unknown key 'input.csv.{key}'"),
             };
             issues.push(
-                Issue::new(entry.at, problem).hint("write {delimiter: ';'}, or {types: infer}"),
+                Issue::new("key_invalid", entry.at, problem)
+                    .hint("write {delimiter: ';'}, or {types: infer}"),
             );
         }
         self.issues.append(&mut issues);
@@ -465,6 +494,7 @@ impl Loader<'_> {
         let found = found.filter(|path| path.is_dir());
         if found.is_none() {
             self.issues.push(Issue::new(
+                "key_invalid",
                 at,
                 format!("'image_root': no such directory: {written}"),
             ));
@@ -615,9 +645,12 @@ impl Loader<'_> {
             if !listed {
                 let at = self.keys.place("process").unwrap_or_default();
                 self.issues.push(
-                    Issue::new(at, "process is empty: there is nothing to do").hint(
-                        "list operators under `process`, or use `djr subset` or `djr convert`",
-                    ),
+                    Issue::new(
+                        "recipe_empty",
+                        at,
+                        "process is empty: there is nothing to do",
+                    )
+                    .hint("list operators under `process`, or use `djr subset` or `djr convert`"),
                 );
             }
             return Vec::new();
@@ -698,7 +731,7 @@ pub(super) fn built(recipe: &RecipeSpec, sets: &[(String, String)]) -> Result<Ve
 }
 
 fn unknown_key(name: &str, at: Pos) -> Issue {
-    let issue = Issue::new(at, format!("unknown key '{name}'"));
+    let issue = Issue::new("key_unknown", at, format!("unknown key '{name}'"));
     if op::find(name).is_some() || super::peer_ops::find(name).is_some() {
         return issue.hint("it is an operator: list it under `process`, with `- ` before it");
     }
@@ -817,8 +850,12 @@ fn set_parameter(process: &mut Node, key: &str, value: Node) -> Result<(), Box<I
     }
     if op::find(first).is_some() {
         return Err(Box::new(
-            Issue::new(at, format!("no step of the recipe is '{first}'"))
-                .hint("add it to `process` first"),
+            Issue::new(
+                "operator_unknown",
+                at,
+                format!("no step of the recipe is '{first}'"),
+            )
+            .hint("add it to `process` first"),
         ));
     }
     if parts.len() == 1 {
@@ -840,7 +877,12 @@ fn set_parameter(process: &mut Node, key: &str, value: Node) -> Result<(), Box<I
         |near| format!("did you mean '{near}'?"),
     );
     Err(Box::new(
-        Issue::new(at, format!("unknown key or operator '{first}'")).hint(hint),
+        Issue::new(
+            "key_unknown",
+            at,
+            format!("unknown key or operator '{first}'"),
+        )
+        .hint(hint),
     ))
 }
 
@@ -886,12 +928,14 @@ fn put(node: &mut Node, path: &[&str], value: Node) -> Result<(), Box<Issue>> {
             match first.parse::<usize>().ok().and_then(|i| items.get_mut(i)) {
                 Some(item) => put(item, rest, value),
                 None => Err(Box::new(Issue::new(
+                    "key_invalid",
                     at,
                     format!("'{first}' is no position in a list of {length}; the first is 0"),
                 ))),
             }
         }
         _ => Err(Box::new(Issue::new(
+            "key_invalid",
             at,
             format!("'{first}' cannot be set inside {}", node.describe()),
         ))),

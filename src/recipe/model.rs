@@ -76,6 +76,9 @@ pub struct Recipe<S = Step> {
     pub max_memory: Option<u64>,
     /// `max_quarantine`: how many rows may fail before the run stops.
     pub max_quarantine: QuarantineLimit,
+    /// `stats_files`: a run writes what filters measured.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub stats_files: bool,
     /// `compat_stats`: how stats are rounded before a filter decides.
     pub compat_stats: CompatStats,
     /// `model_dtype`, `model_batch`: how models are run.
@@ -495,6 +498,18 @@ impl QuarantineLimit {
 }
 
 impl QuarantineLimit {
+    /// Whether so many rows of all may fail.
+    #[must_use]
+    pub fn allows(self, failing: u64, rows: u64) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        let share = || failing as f64 / rows.max(1) as f64;
+        match self {
+            Self::None => true,
+            Self::Rows(most) => failing <= most,
+            Self::Share(most) => share() <= most,
+        }
+    }
+
     /// The limit as [`Self::from_text`] reads it.
     #[must_use]
     pub fn written(self) -> String {
@@ -576,6 +591,7 @@ impl<S> Recipe<S> {
             on_error,
             max_memory: keys.bytes("max_memory"),
             max_quarantine: keys.limit("max_quarantine"),
+            stats_files: keys.flag("stats_files"),
             compat_stats: keys.word("compat_stats"),
             models: ModelSettings {
                 dtype: keys.word("model_dtype"),
@@ -630,6 +646,7 @@ impl<S> Recipe<S> {
             on_error: self.on_error,
             max_memory: self.max_memory,
             max_quarantine: self.max_quarantine,
+            stats_files: self.stats_files,
             compat_stats: self.compat_stats,
             models: self.models,
             seed: self.seed,
@@ -643,6 +660,15 @@ impl<S> Recipe<S> {
             notes: self.notes.clone(),
         }
     }
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
+fn is_yes(flag: &bool) -> bool {
+    *flag
 }
 
 /// The default of `image_bytes_key`, which recipes in JSON do not write.

@@ -214,6 +214,7 @@ impl Defaults<'_> {
                 let all: Vec<&str> = names.clone().collect();
                 issues.push(
                     Issue::new(
+                        "key_unknown",
                         entry.at,
                         format!("unknown key '{}' of an output", entry.key),
                     )
@@ -231,6 +232,7 @@ impl Defaults<'_> {
                 }
                 Err(expected) => issues.push(
                     Issue::new(
+                        "output_invalid",
                         entry.node.at,
                         format!("'{}' of an output: {expected}", entry.key),
                     )
@@ -252,17 +254,19 @@ impl Defaults<'_> {
             _ => None,
         };
         let Some(path) = text("path").filter(|path| !path.is_empty()) else {
-            issues.push(Issue::new(at, "this output has no path"));
+            issues.push(Issue::new("output_invalid", at, "this output has no path"));
             return None;
         };
         let format = text("format").and_then(OutputFormat::from_word);
         let format = match check_path(self.cwd, Path::new(path), format) {
             Ok(Some(format)) => format,
             Ok(None) => {
-                issues.push(Issue::new(at, "this output has no format").hint(format!(
-                    "add `format: {}`",
-                    OutputFormat::WORDS.join("`, `format: ")
-                )));
+                issues.push(
+                    Issue::new("output_invalid", at, "this output has no format").hint(format!(
+                        "add `format: {}`",
+                        OutputFormat::WORDS.join("`, `format: ")
+                    )),
+                );
                 return None;
             }
             Err(problem) => {
@@ -274,6 +278,7 @@ impl Defaults<'_> {
         if format.own_paths && said.contains_key("paths") {
             issues.push(
                 Issue::new(
+                    "output_invalid",
                     place("paths"),
                     format!(
                         "an output of format {format} has its paths {} only",
@@ -311,6 +316,7 @@ impl Defaults<'_> {
         {
             issues.push(
                 Issue::new(
+                    "output_invalid",
                     place(cut),
                     format!("{} is a stream, which is not cut into shards", spec.target),
                 )
@@ -328,6 +334,7 @@ impl Defaults<'_> {
             } else {
                 let words: Vec<&str> = format.images.iter().map(|it| it.word()).collect();
                 issues.push(Issue::new(
+                    "output_invalid",
                     place("image_files"),
                     format!(
                         "outputs of format {format} have no '{images}' for images, only {}",
@@ -338,6 +345,7 @@ impl Defaults<'_> {
         }
         if spec.images == ImageFiles::Copy && !spec.target.is_file() {
             issues.push(Issue::new(
+                "output_invalid",
                 place("image_files"),
                 "images are copied to a folder beside a file, and this output is none",
             ));
@@ -348,8 +356,12 @@ impl Defaults<'_> {
                 .filter(|name| said.contains_key(name))
             {
                 issues.push(
-                    Issue::new(place(name), format!("'{name}' of an output needs `sample`"))
-                        .hint("add `sample: N`"),
+                    Issue::new(
+                        "output_invalid",
+                        place(name),
+                        format!("'{name}' of an output needs `sample`"),
+                    )
+                    .hint("add `sample: N`"),
                 );
             }
         }
@@ -358,7 +370,7 @@ impl Defaults<'_> {
             if let Err(problem) = RowCondition::parse(written) {
                 let what = format!("'where' of an output: {problem}");
                 let hint = "use and, or, not, comparisons, names of fields and stats, constants and lists only";
-                issues.push(Issue::new(place("where"), what).hint(hint));
+                issues.push(Issue::new("output_invalid", place("where"), what).hint(hint));
             }
         }
         let per_input = matches!(value("per_input"), Some(Value::Bool(true)));
@@ -366,7 +378,7 @@ impl Defaults<'_> {
             Some(field) if per_input => {
                 let what = format!("one file an input, and one for each value of '{field}'");
                 let hint = "leave split_by or per_input out";
-                issues.push(Issue::new(place("per_input"), what).hint(hint));
+                issues.push(Issue::new("output_invalid", place("per_input"), what).hint(hint));
                 None
             }
             Some(field) => Some(Split::Field(field.to_owned())),
@@ -376,7 +388,8 @@ impl Defaults<'_> {
             let key = if per_input { "per_input" } else { "split_by" };
             let what = format!("{} is a stream, which is not split", spec.target);
             issues.push(
-                Issue::new(place(key), what).hint(format!("write to a file, or leave {key} out")),
+                Issue::new("output_invalid", place(key), what)
+                    .hint(format!("write to a file, or leave {key} out")),
             );
         }
         let narrowed = ["where", "of"]
@@ -387,13 +400,16 @@ impl Defaults<'_> {
         {
             let what =
                 format!("the python sampler draws from all rows that are kept, not by '{key}'");
-            issues.push(Issue::new(place("sampler"), what).hint("leave the sampler out"));
+            issues.push(
+                Issue::new("output_invalid", place("sampler"), what).hint("leave the sampler out"),
+            );
         }
         spec.checked = self.checked(format, &said, issues);
         for (key, formats) in keys.iter().filter(|(_, formats)| !formats.is_empty()) {
             let (Some(value), Some(option)) = (value(key.name), format.option(key.name)) else {
                 if said.contains_key(key.name) {
                     issues.push(Issue::new(
+                        "output_invalid",
                         place(key.name),
                         format!(
                             "'{}' belongs to outputs of format {}",
@@ -406,7 +422,7 @@ impl Defaults<'_> {
             };
             match self.option(option, value) {
                 Ok(value) => spec.options.set(option, value),
-                Err(what) => issues.push(Issue::new(place(key.name), what)),
+                Err(what) => issues.push(Issue::new("output_invalid", place(key.name), what)),
             }
         }
         (issues.len() == before).then_some(spec)
@@ -433,14 +449,20 @@ impl Defaults<'_> {
             for name in ["template", "max_tokens", "tokenizer"] {
                 if let Some((at, _)) = said.get(name) {
                     let what = format!("'{name}' of an output needs `for`");
-                    issues.push(Issue::new(*at, what).hint("say who will read it: `for: TRAINER`"));
+                    issues.push(
+                        Issue::new("output_invalid", *at, what)
+                            .hint("say who will read it: `for: TRAINER`"),
+                    );
                 }
             }
             return None;
         };
         let mut checked = CheckedFor::new(TrainerRef::from_word(word)?);
         if let Some(what) = unread(format, checked.trainer) {
-            issues.push(Issue::new(at, what).hint("docs/TRAINERS.md says what each reads"));
+            issues.push(
+                Issue::new("output_invalid", at, what)
+                    .hint("docs/TRAINERS.md says what each reads"),
+            );
         }
         if let Some((_, word)) = text("template") {
             checked.template = Template::from_word(word).unwrap_or(checked.template);
@@ -458,10 +480,14 @@ impl Defaults<'_> {
         if let Some((at, path)) = text("tokenizer") {
             let found = locate(path, self.search).filter(|path| path.is_file());
             match &found {
-                None => issues.push(Issue::new(at, format!("tokenizer file not found: {path}"))),
+                None => issues.push(Issue::new(
+                    "file_not_found",
+                    at,
+                    format!("tokenizer file not found: {path}"),
+                )),
                 Some(path) => {
                     if let Err(what) = Tokens::load(path) {
-                        issues.push(Issue::new(at, what));
+                        issues.push(Issue::new("output_invalid", at, what));
                     }
                 }
             }
@@ -572,7 +598,7 @@ impl PathProblem {
     }
 
     fn issue(self, at: Pos) -> Issue {
-        Issue::new(at, self.what).hint(self.hint)
+        Issue::new("output_invalid", at, self.what).hint(self.hint)
     }
 }
 
@@ -720,7 +746,10 @@ pub fn check_export(
         (None, _) => check_named(cwd, path),
         (Some(_), Some(format)) => check_place(cwd, path).map(|()| format),
         (Some((word, at)), None) => {
-            issues.push(Issue::new(at, format!("djr does not export {word}")).hint(SUFFIX_HINT));
+            issues.push(
+                Issue::new("unsupported", at, format!("djr does not export {word}"))
+                    .hint(SUFFIX_HINT),
+            );
             return OutputFormat::ROWS;
         }
     };
@@ -741,8 +770,12 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
         && outputs.iter().all(|(_, spec)| spec.of != Of::Kept)
     {
         issues.push(
-            Issue::new(*at, "no output takes the rows that are kept")
-                .hint("add an output without `of`, such as `{path: clean.jsonl}`"),
+            Issue::new(
+                "output_invalid",
+                *at,
+                "no output takes the rows that are kept",
+            )
+            .hint("add an output without `of`, such as `{path: clean.jsonl}`"),
         );
     }
     for (at, spec) in outputs {
@@ -752,6 +785,7 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
             Target::File(path) => {
                 if let Some(reason) = unwritable(path) {
                     issues.push(Issue::new(
+                        "output_invalid",
                         *at,
                         format!("cannot write {}: {reason}", path.display()),
                     ));
@@ -766,6 +800,7 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
             };
             issues.push(
                 Issue::new(
+                    "output_invalid",
                     *at,
                     match line {
                         0 => format!("two outputs go to {what}"),
@@ -782,6 +817,7 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
         {
             issues.push(
                 Issue::new(
+                    "output_invalid",
                     *at,
                     format!("the output {} is an input, too", path.display()),
                 )

@@ -18,6 +18,8 @@ pub struct Problem {
     pub line: usize,
     /// 1-based column, in characters; 0 when the problem has no place in a file.
     pub column: usize,
+    /// The stable word for it.
+    pub code: &'static str,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
@@ -28,11 +30,16 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with no place in a file.
-    pub fn general(file: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn general(
+        file: impl Into<String>,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             file: file.into(),
             line: 0,
             column: 0,
+            code,
             message: message.into(),
             hint: None,
             source: None,

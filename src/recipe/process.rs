@@ -43,6 +43,7 @@ pub fn steps(
     let Value::List(items) = &process.value else {
         issues.push(
             Issue::new(
+                "step_invalid",
                 process.at,
                 format!(
                     "process: expected a list of operators, found {}",
@@ -56,6 +57,7 @@ pub fn steps(
     for name in op::ambiguous() {
         issues.push(
             Issue::new(
+                "step_invalid",
                 process.at,
                 format!("there are two operators called '{name}'"),
             )
@@ -171,7 +173,11 @@ pub fn operator_and_params<'n>(item: &'n Node, issues: &mut Vec<Issue>) -> Optio
         Value::Map(entries) => match entries.as_slice() {
             [only] => (only.key.as_str(), only.at, &only.node),
             [] => {
-                issues.push(Issue::new(item.at, "an empty item in process"));
+                issues.push(Issue::new(
+                    "step_invalid",
+                    item.at,
+                    "an empty item in process",
+                ));
                 return None;
             }
             [first, second, ..] => {
@@ -179,6 +185,7 @@ pub fn operator_and_params<'n>(item: &'n Node, issues: &mut Vec<Issue>) -> Optio
                     .is_some_and(|def| ParamSchema::of(def).property(&second.key).is_some());
                 issues.push(
                     Issue::new(
+                        "step_invalid",
                         second.at,
                         format!(
                             "an item of process is one operator, but '{}' stands beside '{}'",
@@ -200,6 +207,7 @@ pub fn operator_and_params<'n>(item: &'n Node, issues: &mut Vec<Issue>) -> Optio
         _ => {
             issues.push(
                 Issue::new(
+                    "step_invalid",
                     item.at,
                     format!("process: expected an operator, found {}", item.describe()),
                 )
@@ -213,6 +221,7 @@ pub fn operator_and_params<'n>(item: &'n Node, issues: &mut Vec<Issue>) -> Optio
         Value::Map(params) => Some((name, at, params)),
         _ => {
             issues.push(Issue::new(
+                "step_invalid",
                 node.at,
                 format!(
                     "{name}: expected a mapping of parameters, found {}",
@@ -228,6 +237,7 @@ pub fn operator_and_params<'n>(item: &'n Node, issues: &mut Vec<Issue>) -> Optio
 pub fn unknown_operator(name: &str, at: Pos) -> Issue {
     if let Some(peer) = peer_ops::find(name) {
         return Issue::new(
+            "operator_unknown",
             at,
             format!(
                 "{name} is an operator of Data-Juicer ({}) that djr does not have",
@@ -236,7 +246,7 @@ pub fn unknown_operator(name: &str, at: Pos) -> Issue {
         )
         .hint("remove the step, or run it with Data-Juicer; `djr ops` lists what djr has");
     }
-    let issue = Issue::new(at, format!("unknown operator '{name}'"));
+    let issue = Issue::new("operator_unknown", at, format!("unknown operator '{name}'"));
     let ours = score(name, op::all().into_iter().map(|def| def.name));
     let theirs = score(name, peer_ops::PEER_OPS.iter().map(|op| op.name));
     match (ours, theirs) {
@@ -311,6 +321,7 @@ fn step(
                 }
                 Err(expected) => {
                     issues.push(Issue::new(
+                        "step_invalid",
                         entry.node.at,
                         format!("'{}' of {name}: {expected}", entry.key),
                     ));
@@ -360,6 +371,7 @@ fn step(
                     .and_then(|param| entries.iter().find(|e| e.key == *param));
                 issues.push(
                     Issue::new(
+                        "step_invalid",
                         entry.map_or(at, |e| e.node.at),
                         format!("{name}: {}", error.message),
                     )
@@ -378,7 +390,7 @@ fn data_limit(def: &OpDef, entry: &Entry) -> Option<Result<DataLimit, Issue>> {
     };
     def.bound(&entry.key)?;
     Some(DataLimit::parse(text)?.map_err(|problem| {
-        Issue::new(
+        Issue::new("step_invalid", 
             entry.node.at,
             format!("'{}' of {}: {problem}", entry.key, def.name),
         )
@@ -392,15 +404,24 @@ fn keep(def: &OpDef, node: &Node) -> Result<Option<Keep>, Issue> {
         return Ok(None);
     };
     Keep::parse(text).map(Some).map_err(|problem| {
-        Issue::new(node.at, format!("'keep' of {}: {problem}", def.name))
-            .hint("write `best 1000`, `worst 5%` or, with several stats, `best 10 by STAT`")
+        Issue::new(
+            "step_invalid",
+            node.at,
+            format!("'keep' of {}: {problem}", def.name),
+        )
+        .hint("write `best 1000`, `worst 5%` or, with several stats, `best 10 by STAT`")
     })
 }
 
 /// Reads what is said of the rows that a deduplicator finds the same.
 fn choose(base: &mut BaseParams, key: &str, def: &OpDef, node: &Node) -> Result<(), Issue> {
     let wrong = |what: String, hint: &str| {
-        Issue::new(node.at, format!("'{key}' of {}: {what}", def.name)).hint(hint)
+        Issue::new(
+            "step_invalid",
+            node.at,
+            format!("'{key}' of {}: {what}", def.name),
+        )
+        .hint(hint)
     };
     match (key, &node.value) {
         ("keep", _) => {
@@ -445,7 +466,7 @@ fn unchosen(spec: &OpSpec, base: &BaseParams, entries: &[Entry], at: Pos) -> Opt
         let written = choice.written();
         let key = written.keys().next().map_or("keep", String::as_str);
         let what = format!("'{key}': {} drops no rows", spec.name);
-        return Some(Issue::new(place(key), what).hint(format!("leave {key} out")));
+        return Some(Issue::new("step_invalid", place(key), what).hint(format!("leave {key} out")));
     }
     let top = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
     let own = [top(base.text_key.as_str()), top(base.image_key.as_str())];
@@ -454,7 +475,7 @@ fn unchosen(spec: &OpSpec, base: &BaseParams, entries: &[Entry], at: Pos) -> Opt
         "'merge' of {}: '{field}' is what rows are made of",
         spec.name
     );
-    let issue = Issue::new(place("merge"), what);
+    let issue = Issue::new("step_invalid", place("merge"), what);
     Some(issue.hint("merge other fields, or use a grouper to make one row of several"))
 }
 
@@ -471,6 +492,7 @@ fn unmeasured(spec: &OpSpec, base: &BaseParams, entries: &[Entry], at: Pos) -> O
     };
     let entry = entries.iter().find(|entry| entry.key == "keep");
     let issue = Issue::new(
+        "step_invalid",
         entry.map_or(at, |entry| entry.node.at),
         format!("'keep': {wrong}"),
     );
@@ -496,7 +518,13 @@ fn read_param(
     entry: &Entry,
 ) -> Result<Json, Issue> {
     let (name, node) = (&entry.key, &entry.node);
-    let wrong = |what: String| Issue::new(node.at, format!("'{name}' of {}: {what}", def.name));
+    let wrong = |what: String| {
+        Issue::new(
+            "step_invalid",
+            node.at,
+            format!("'{name}' of {}: {what}", def.name),
+        )
+    };
     let nan = matches!(node.value, Value::Float(f) if f.is_nan());
     if nan && (def.bound(name).is_none() || !schema.accepts(property, &0.5.into())) {
         return Err(wrong(
@@ -570,6 +598,7 @@ fn unknown_param(def: &OpDef, schema: &ParamSchema, entry: &Entry) -> Issue {
         format!("{} has {}", def.name, own.join(", "))
     };
     Issue::new(
+        "parameter_unknown",
         entry.at,
         format!("unknown parameter '{}' of {}", entry.key, def.name),
     )

@@ -29,6 +29,8 @@ pub struct Pos {
 /// Something wrong at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issue {
+    /// The stable word for it.
+    pub code: &'static str,
     /// Where.
     pub at: Pos,
     /// What.
@@ -38,9 +40,10 @@ pub struct Issue {
 }
 
 impl Issue {
-    /// `message` at `at`.
-    pub fn new(at: Pos, message: impl Into<String>) -> Self {
+    /// `message` at `at`, of the kind that `code` names.
+    pub fn new(code: &'static str, at: Pos, message: impl Into<String>) -> Self {
         Self {
+            code,
             at,
             message: message.into(),
             hint: None,
@@ -299,7 +302,7 @@ impl Builder {
                     documents += 1;
                     if documents > 1 {
                         return Err(Box::new(
-                            Issue::new(at, "a second YAML document starts here").hint(
+                            Issue::new("yaml_invalid", at, "a second YAML document starts here").hint(
                                 "a recipe is one document: remove the `---`, or keep one recipe a file",
                             ),
                         ));
@@ -330,7 +333,11 @@ impl Builder {
                 Event::SequenceEnd | Event::MappingEnd => self.close()?,
                 Event::Alias(id) => {
                     let Some(anchored) = self.anchors.get(&id) else {
-                        return Err(Box::new(Issue::new(at, "this alias refers to itself")));
+                        return Err(Box::new(Issue::new(
+                            "yaml_invalid",
+                            at,
+                            "this alias refers to itself",
+                        )));
                     };
                     let (node, size, depth) =
                         (anchored.node.clone(), anchored.size, anchored.depth);
@@ -365,8 +372,12 @@ impl Builder {
     fn open(&mut self, at: Pos, anchor: usize, kind: Open) -> Result<(), Fatal> {
         if self.expects_key() {
             return Err(Box::new(
-                Issue::new(at, "a key must be a word, not a list or a mapping")
-                    .hint("text with `{` or `[` at its start needs quotes"),
+                Issue::new(
+                    "yaml_invalid",
+                    at,
+                    "a key must be a word, not a list or a mapping",
+                )
+                .hint("text with `{` or `[` at its start needs quotes"),
             ));
         }
         if self.stack.len() >= MAX_DEPTH {
@@ -474,7 +485,7 @@ impl Builder {
         self.nodes += size;
         if self.nodes > MAX_NODES {
             return Err(Box::new(
-                Issue::new(at, format!("more than {MAX_NODES} values")).hint(
+                Issue::new("yaml_invalid", at, format!("more than {MAX_NODES} values")).hint(
                     "aliases multiply what they refer to: write fewer `*name` inside anchored parts",
                 ),
             ));
@@ -498,7 +509,11 @@ impl Builder {
             } => match key.take() {
                 None => {
                     // Only an alias comes here: `*name: value`.
-                    return Err(Box::new(Issue::new(at, "a key cannot be an alias")));
+                    return Err(Box::new(Issue::new(
+                        "yaml_invalid",
+                        at,
+                        "a key cannot be an alias",
+                    )));
                 }
                 Some((_, _, true)) => merges.push(node),
                 Some((key, key_at, false)) => {
@@ -547,6 +562,7 @@ impl Builder {
             for part in parts {
                 let Value::Map(more) = part.value else {
                     self.issues.push(Issue::new(
+                        "yaml_invalid",
                         at,
                         format!("`<<` merges mappings, found {}", part.describe()),
                     ));
@@ -573,12 +589,20 @@ impl Builder {
 }
 
 fn too_deep(at: Pos) -> Issue {
-    Issue::new(at, format!("nested more than {MAX_DEPTH} levels deep"))
+    Issue::new(
+        "yaml_invalid",
+        at,
+        format!("nested more than {MAX_DEPTH} levels deep"),
+    )
 }
 
 fn unsupported_tag(at: Pos, tag: &Tag) -> Issue {
-    Issue::new(at, format!("the tag `{tag}` is not supported"))
-        .hint("write the value without a tag")
+    Issue::new(
+        "unsupported",
+        at,
+        format!("the tag `{tag}` is not supported"),
+    )
+    .hint("write the value without a tag")
 }
 
 /// A scalar with a tag of the core schema: `!!str 5`.
@@ -620,10 +644,15 @@ fn syntax(error: &ScanError, text: &str, source: usize) -> Issue {
         if let Some(tab) = content.get(..indent).and_then(|i| i.find('\t')) {
             at.line = number;
             at.column = tab + 1;
-            return Issue::new(at, "a tab is used for indentation").hint("indent with spaces");
+            return Issue::new("yaml_invalid", at, "a tab is used for indentation")
+                .hint("indent with spaces");
         }
     }
-    let issue = Issue::new(at, format!("not valid YAML: {}", error.info()));
+    let issue = Issue::new(
+        "yaml_invalid",
+        at,
+        format!("not valid YAML: {}", error.info()),
+    );
     let content = lines.get(line - 1).copied().unwrap_or_default();
     let hint = if error.info().contains("recursion") {
         Some("the nesting is too deep")

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ServiceRecord;
 use super::StepNumber;
 use crate::io::atomic::Finished;
 use crate::note::{Code, Note};
+use crate::recipe::QuarantineLimit;
 use crate::sample::ImageCounts;
 
 /// A word of the program. (An alias, since serde takes a plain reference for a borrow.)
@@ -37,7 +39,7 @@ impl Stage {
 }
 
 /// A parameter that took its value from the data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FromData {
     /// The parameter, or `keep`.
     pub param: String,
@@ -126,7 +128,7 @@ pub struct Reason {
 }
 
 /// Files that operators made of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ProducedCounts {
     /// How many were written.
     pub files: u64,
@@ -291,6 +293,27 @@ impl RunReport {
     #[must_use]
     pub fn has_losses(&self) -> bool {
         self.quarantined > 0 || self.outputs.iter().any(|o| o.refused > 0) || self.shortfall() > 0
+    }
+
+    /// Rows that could not be processed, or that one output refused: the most of these.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        let refused = self.outputs.iter().map(|output| output.refused);
+        refused.chain([self.quarantined]).max().unwrap_or(0)
+    }
+
+    /// The exit code: 1 where more rows were lost than `tolerated` says (none, if it says nothing),
+    /// or a sample fell short; else 0.
+    #[must_use]
+    pub fn exit_code(&self, tolerated: Option<QuarantineLimit>) -> u8 {
+        let lost = self.lost();
+        let fine = match tolerated {
+            None => lost == 0,
+            Some(limit) => limit.allows(lost, self.rows_in),
+        };
+        let mut outputs = self.outputs.iter();
+        let is_short = outputs.any(|o| o.wanted.is_some_and(|wanted| o.written < wanted));
+        u8::from(!fine || is_short)
     }
 
     /// Rows that samples were to have and could not find valid ones for.

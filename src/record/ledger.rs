@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::ThreadPool;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -20,7 +21,7 @@ use crate::note::Code;
 use crate::sample::{Origin, is_plain_string};
 
 /// What became of a row.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fate {
     /// At least one output wrote it.
@@ -48,7 +49,7 @@ impl Fate {
 }
 
 /// The fate of one row, or of one part of it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LedgerEntry<'a> {
     /// Index of the input in the manifest, from 0.
     pub file: u32,
@@ -62,6 +63,7 @@ pub struct LedgerEntry<'a> {
     pub part: u64,
     /// The row's `id` as JSON text, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Value>")]
     pub id: Option<Cow<'a, RawValue>>,
     /// What became of it.
     pub fate: Fate,

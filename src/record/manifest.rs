@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ServiceRecord;
@@ -20,7 +21,7 @@ use crate::recipe::Recipe;
 use crate::sample::ImageCounts;
 
 /// What `manifest.json` holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Manifest {
     /// The version of this and the other records of the run.
     pub format: Version,
@@ -37,6 +38,21 @@ pub struct Manifest {
     /// What was done: the recipe as resolved, which [`super::Settings`] reads, the versions of its
     /// operators, the files that they and the outputs read.
     pub plan: Plan,
+    /// The command line, word by word.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// When the run was started, in UTC; of one that was resumed, the first time.
+    #[serde(default)]
+    pub started: String,
+    /// When it ended.
+    #[serde(default)]
+    pub ended: String,
+    /// Its exit code: 0, or 1 where rows were lost beyond what was to be tolerated.
+    #[serde(default)]
+    pub exit: u8,
+    /// The machine, if that was to be recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Worker threads.
     pub threads: usize,
     /// What was read.
@@ -77,7 +93,7 @@ pub struct Manifest {
 }
 
 /// An input, and what identified it when it was read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InputRecord {
     /// Its path, or `<stdin>`.
     pub name: String,
@@ -94,7 +110,7 @@ pub struct InputRecord {
 }
 
 /// The rows of a run: in + repeated = out + dropped + quarantined + merged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RowCounts {
     /// Rows read.
     #[serde(rename = "in")]
@@ -114,7 +130,7 @@ pub struct RowCounts {
 }
 
 /// What one step did.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepRecord {
     /// The operator.
     pub op: String,
@@ -143,7 +159,7 @@ pub struct StepRecord {
 }
 
 /// Why rows could not be processed, and how many.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReasonRecord {
     /// Who says so: an operator, an output, or `read`.
     pub by: String,
@@ -157,7 +173,7 @@ pub struct ReasonRecord {
 }
 
 /// What one output received.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OutputRecord {
     /// Its path, or `<stdout>`.
     pub name: String,
@@ -208,6 +224,23 @@ pub struct Facts<'a> {
     pub traces: Vec<Finished>,
     /// Worker threads.
     pub threads: usize,
+    /// How it was started.
+    pub call: Call,
+}
+
+/// How a run was started, and how it ended.
+#[derive(Debug, Clone, Default)]
+pub struct Call {
+    /// The command line.
+    pub command: Vec<String>,
+    /// When it was started first, in UTC.
+    pub started: String,
+    /// When it ended.
+    pub ended: String,
+    /// Its exit code.
+    pub exit: u8,
+    /// The machine, if that is to be recorded.
+    pub host: Option<String>,
 }
 
 impl Manifest {
@@ -226,30 +259,18 @@ impl Manifest {
             recipe_dir: recipe.search.first().map(|dir| readable(dir)),
             plan_digest: facts.plan.digest(),
             plan: facts.plan.clone(),
+            command: facts.call.command,
+            started: facts.call.started,
+            ended: facts.call.ended,
+            exit: facts.call.exit,
+            host: facts.call.host,
             threads: facts.threads,
             inputs: facts.inputs,
             notes: report.notes.clone(),
-            rows: RowCounts {
-                read: report.rows_in,
-                out: report.rows_out,
-                dropped: report.dropped,
-                quarantined: report.quarantined,
-                repeated: report.repeated,
-                merged: report.merged,
-                conserved: report.check_conservation().is_ok(),
-            },
-            steps: report.steps.iter().map(step).collect(),
-            reasons: report
-                .reasons
-                .iter()
-                .map(|(reason, rows)| ReasonRecord {
-                    by: report.who(reason.stage).to_owned(),
-                    step: reason.stage.step(),
-                    code: reason.code.to_owned(),
-                    rows: *rows,
-                })
-                .collect(),
-            outputs: report.outputs.iter().map(output).collect(),
+            rows: RowCounts::of(report),
+            steps: report.steps.iter().map(StepRecord::of).collect(),
+            reasons: reasons_of(report),
+            outputs: report.outputs.iter().map(OutputRecord::of).collect(),
             ledger: facts.ledger.map(FileRecord::from),
             row_stats: facts.row_stats.map(FileRecord::from),
             quarantine: facts.quarantine.map(FileRecord::from),
@@ -291,39 +312,73 @@ fn is_none(rows: &u64) -> bool {
     *rows == 0
 }
 
-fn step(step: &super::StepCounts) -> StepRecord {
-    StepRecord {
-        op: step.name.clone(),
-        shown: step.rows_in,
-        out: step.rows_out(),
-        dropped: step.dropped,
-        quarantined: step.quarantined,
-        changed: step.changed,
-        repeated: step.repeated,
-        merged: step.merged,
-        rounding_decided: step.rounding_decided,
-        from_data: step.from_data.clone(),
-        seconds: step.time.as_secs_f64(),
+impl RowCounts {
+    /// The rows of a run.
+    #[must_use]
+    pub fn of(report: &RunReport) -> Self {
+        Self {
+            read: report.rows_in,
+            out: report.rows_out,
+            dropped: report.dropped,
+            quarantined: report.quarantined,
+            repeated: report.repeated,
+            merged: report.merged,
+            conserved: report.check_conservation().is_ok(),
+        }
     }
 }
 
-fn output(output: &super::OutputCounts) -> OutputRecord {
-    OutputRecord {
-        name: output.name.clone(),
-        format: output.format.to_owned(),
-        candidates: output.candidates,
-        written: output.written,
-        refused: output.refused,
-        not_drawn: output.not_drawn,
-        unmatched: output.unmatched,
-        files: output.files.iter().cloned().map(FileRecord::from).collect(),
-        checked_for: output.checked_for.map(str::to_owned),
-        beside: output
-            .beside
-            .iter()
-            .cloned()
-            .map(FileRecord::from)
-            .collect(),
+/// Why rows of a run could not be processed or were refused.
+#[must_use]
+pub fn reasons_of(report: &RunReport) -> Vec<ReasonRecord> {
+    let reasons = report.reasons.iter();
+    reasons
+        .map(|(reason, rows)| ReasonRecord {
+            by: report.who(reason.stage).to_owned(),
+            step: reason.stage.step(),
+            code: reason.code.to_owned(),
+            rows: *rows,
+        })
+        .collect()
+}
+
+impl StepRecord {
+    /// What one step did.
+    #[must_use]
+    pub fn of(step: &super::StepCounts) -> Self {
+        Self {
+            op: step.name.clone(),
+            shown: step.rows_in,
+            out: step.rows_out(),
+            dropped: step.dropped,
+            quarantined: step.quarantined,
+            changed: step.changed,
+            repeated: step.repeated,
+            merged: step.merged,
+            rounding_decided: step.rounding_decided,
+            from_data: step.from_data.clone(),
+            seconds: step.time.as_secs_f64(),
+        }
+    }
+}
+
+impl OutputRecord {
+    /// What one output received.
+    #[must_use]
+    pub fn of(output: &super::OutputCounts) -> Self {
+        let files = |files: &[Finished]| files.iter().cloned().map(FileRecord::from).collect();
+        Self {
+            name: output.name.clone(),
+            format: output.format.to_owned(),
+            candidates: output.candidates,
+            written: output.written,
+            refused: output.refused,
+            not_drawn: output.not_drawn,
+            unmatched: output.unmatched,
+            files: files(&output.files),
+            checked_for: output.checked_for.map(str::to_owned),
+            beside: files(&output.beside),
+        }
     }
 }
 

@@ -24,6 +24,16 @@ pub enum ClaimError {
         /// Those outputs.
         outputs: String,
     },
+    /// The outputs are those of another recipe.
+    #[error(
+        "the outputs are there already, and another recipe wrote them: {recipe} (recorded in {dir})"
+    )]
+    OtherRecipe {
+        /// The directory.
+        dir: String,
+        /// That recipe.
+        recipe: String,
+    },
     /// It holds something under the name of what a run writes that no run is known to have made.
     #[error("{0} is in the way: nothing says that a run of djr made it")]
     Foreign(String),
@@ -50,6 +60,9 @@ impl ClaimError {
         match self {
             Self::OtherOutputs { .. } => {
                 "give this run a directory of its own by --run-dir, or remove that one with its outputs if you are done with them"
+            }
+            Self::OtherRecipe { .. } => {
+                "write somewhere else by --output, or overwrite them by --force"
             }
             Self::StatsOfOther { .. } => {
                 "write to an output whose name differs in more than its suffix: the file is called as Data-Juicer calls it"
@@ -109,6 +122,27 @@ impl Earlier {
             unlisted(files, Some(&run.manifest))?;
         }
         Ok(Self(Some(run)))
+    }
+
+    /// Makes sure that the outputs there are, as they were written, are not those of another recipe
+    /// than the one called `file` in `dir`.
+    ///
+    /// # Errors
+    /// [`ClaimError::OtherRecipe`].
+    pub fn same_recipe(&self, file: &str, dir: Option<&Path>) -> Result<(), ClaimError> {
+        let Some(run) = &self.0 else { return Ok(()) };
+        let manifest = &run.manifest;
+        let name = |file: &str| Path::new(file).file_name().map(ToOwned::to_owned);
+        let is_same = name(file) == name(&manifest.recipe_file)
+            && dir.map(whole) == manifest.recipe_dir.as_deref().map(whole);
+        let mut files = manifest.outputs.iter().flat_map(|output| &output.files);
+        if is_same || !files.any(|file| run.intact(file).is_some()) {
+            return Ok(());
+        }
+        Err(ClaimError::OtherRecipe {
+            dir: run.files.dir.display().to_string(),
+            recipe: manifest.recipe_file.clone(),
+        })
     }
 
     /// Removes what the earlier run wrote and the new one, which writes `new` and reads `inputs`,

@@ -30,6 +30,9 @@ pub enum RecordError {
     /// Neither a run's directory nor an output with one beside it.
     #[error("{0}: no run is recorded here or beside it")]
     NoRun(String),
+    /// A run that has not ended: nothing it wrote counts yet.
+    #[error("{0}: the run is unfinished: it was stopped, or goes on still")]
+    Unfinished(String),
     /// Runs are recorded beside the file, and none of them wrote it.
     #[error("{path}: no run recorded beside it wrote it{}", listed(others))]
     NotListed {
@@ -71,10 +74,25 @@ impl RecordError {
         }
     }
 
+    /// The stable word for it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoRun(_) => "no_run",
+            Self::Unfinished(_) => "unfinished",
+            Self::NotListed { .. } => "not_listed",
+            Self::Version { .. } => "record_version",
+            Self::Read { .. } => "cannot_read",
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Unfinished(_) => Some(
+                "its command with --resume goes on with it, with --restart starts over; djr clean removes it",
+            ),
             Self::NoRun(_) => Some(
                 "give the .djr directory that a run leaves beside its first output, or one of its outputs",
             ),
@@ -98,10 +116,15 @@ impl PastRun {
     pub fn open(path: &Path) -> Result<Self, RecordError> {
         if path.is_dir() {
             let files = RunFiles::new(path);
-            if !files.manifest().is_file() {
-                return Err(RecordError::NoRun(path.display().to_string()));
+            if files.manifest().is_file() {
+                return Self::read(files);
             }
-            return Self::read(files);
+            let path = path.display().to_string();
+            return Err(if files.is_unfinished() {
+                RecordError::Unfinished(path)
+            } else {
+                RecordError::NoRun(path)
+            });
         }
         if RunFiles::is_manifest(path) && path.is_file() {
             return Self::read(RunFiles::new(directory(path)));
@@ -188,6 +211,9 @@ impl PastRun {
             return Self::of_output(&target);
         }
         let path = output.display().to_string();
+        if let Some(files) = own.as_ref().filter(|files| files.is_unfinished()) {
+            return Err(RecordError::Unfinished(files.dir.display().to_string()));
+        }
         let own = own.filter(|files| files.manifest().is_file());
         match own {
             Some(own) => Err(RecordError::NotListed {

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::StepNumber;
 use super::ledger::is_whole;
+use super::{RecordError, Records, StepNumber};
 use crate::io::workspace::{Lengths, sync_pending};
 use crate::io::{PendingFile, Workspace};
 
@@ -21,7 +23,7 @@ pub struct Quarantine {
 }
 
 /// A row that could not be processed, or that an output refused.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct QuarantineEntry<'a> {
     /// The input's name.
     pub input: Cow<'a, str>,
@@ -34,6 +36,7 @@ pub struct QuarantineEntry<'a> {
     pub part: u64,
     /// The row's `id` as JSON text, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Value>")]
     pub id: Option<Cow<'a, RawValue>>,
     /// Who says so: an operator, an output's path, or `read`.
     pub by: Cow<'a, str>,
@@ -135,4 +138,29 @@ fn hex(bytes: &[u8]) -> String {
             let _ = write!(out, "{byte:02x}");
             out
         })
+}
+
+/// The first row of a code, and how many there are.
+#[derive(Debug, Clone)]
+pub struct Example {
+    /// The first.
+    pub entry: QuarantineEntry<'static>,
+    /// How many.
+    pub rows: u64,
+}
+
+/// One row for each code of the quarantine at `path`, in the order in which they first stand there.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn examples(path: &Path) -> Result<Vec<Example>, RecordError> {
+    let mut found: Vec<Example> = Vec::new();
+    let mut records = Records::<QuarantineEntry<'static>>::open(path)?;
+    while let Some(entry) = records.next_record()? {
+        match found.iter_mut().find(|one| one.entry.code == entry.code) {
+            Some(one) => one.rows += 1,
+            None => found.push(Example { entry, rows: 1 }),
+        }
+    }
+    Ok(found)
 }

@@ -1,9 +1,10 @@
 //! What services were asked in a run.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What one model or program was asked, and what it ran on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceRecord {
     /// Whom it concerns, as the recipe names it.
     pub service: String,

@@ -5,13 +5,14 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::StepNumber;
 
 /// The stats of one row. What holds the stats themselves is left to who writes or reads them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StatsRow<'a, S = Map<String, Value>> {
     /// The input: its index in the manifest, or its name in an analysis.
     pub file: InputRef<'a>,
@@ -33,7 +34,7 @@ pub struct StatsRow<'a, S = Map<String, Value>> {
 }
 
 /// An input as a record names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum InputRef<'a> {
     /// Its index in the manifest, from 0.
@@ -43,7 +44,7 @@ pub enum InputRef<'a> {
 }
 
 /// Why a row lacks a stat.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatsError<'a> {
     /// Who says so: an operator, `read` or `images`.
     pub by: Cow<'a, str>,

@@ -4,10 +4,11 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The version of a format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Version {
     /// Changes when a reader would misread.
     pub major: u32,
@@ -16,7 +17,7 @@ pub struct Version {
 }
 
 /// The version that this program writes. The first one had no number.
-pub const CURRENT: Version = Version { major: 2, minor: 0 };
+pub const CURRENT: Version = Version { major: 2, minor: 1 };
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,17 +1,12 @@
 //! What a run says on standard error: progress, the closing table, notes.
 
+pub mod log;
 pub mod progress;
 pub mod table;
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use std::borrow::Cow;
-
-/// Prints one line for the user on standard error. A closed standard error is no reason to stop.
-pub fn note(message: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", printable(message));
-}
 
 /// A text as a terminal may have it: rows, names and recipes may hold characters that move the
 /// cursor, colour or hide what stands beside them. Those are written as JSON writes them, which

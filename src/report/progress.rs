@@ -1,122 +1,214 @@
-//! Progress of a long run: a live line on a terminal, plain lines elsewhere, nothing for short runs.
+//! Progress of a long run: one line that fits the terminal, plain lines elsewhere, nothing for short
+//! runs.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use super::table::{bytes, rate, seconds, thousands};
-use crate::exec::Observer;
-use crate::record::RunReport;
+use super::log::{Event, Level, Log, LogFormat, LogLine};
+use super::table::{bytes, seconds, thousands};
+use crate::exec::{Moment, Observer};
 use crate::record::counts::resident_memory;
+
+/// Columns of a terminal that does not say.
+const COLUMNS: usize = 80;
 
 /// Shows progress on standard error.
 pub struct Progress {
+    log: Log,
+    is_terminal: bool,
     started: Instant,
     shown: Option<Instant>,
     interval: Duration,
     total_bytes: Option<u64>,
-    bar: Option<ProgressBar>,
+    phase: usize,
+    phase_started: Instant,
+    /// Characters of the line that stands on the terminal.
+    drawn: usize,
 }
 
 impl Progress {
     /// Progress of a run over `total_bytes` of rows, if that is known beforehand.
     #[must_use]
-    pub fn new(total_bytes: Option<u64>) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let bar = terminal.then(|| {
-            let bar =
-                ProgressBar::with_draw_target(total_bytes, ProgressDrawTarget::stderr_with_hz(5));
-            let template = if total_bytes.is_some() {
-                "{bar:24} {percent:>3}% {msg}"
-            } else {
-                "{spinner} {msg}"
-            };
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
-            }
-            bar
-        });
-        let interval = if terminal {
+    pub fn new(total_bytes: Option<u64>, log: Log) -> Self {
+        let is_terminal = log.format == LogFormat::Text && std::io::stderr().is_terminal();
+        let interval = if is_terminal {
             Duration::from_millis(200)
         } else {
             Duration::from_secs(10)
         };
+        let now = Instant::now();
         Self {
-            started: Instant::now(),
+            log,
+            is_terminal,
+            started: now,
             shown: None,
             interval,
             total_bytes,
-            bar,
+            phase: 0,
+            phase_started: now,
+            drawn: 0,
         }
     }
 
-    fn message(&self, phase: usize, phases: usize, report: &RunReport) -> String {
-        let elapsed = self.started.elapsed();
-        let mut parts = vec![
-            format!("{} rows", thousands(report.rows_in)),
-            format!("{} rows/s", rate(report.rows_in, elapsed)),
-            format!("{}/s", bytes(per_second(report.bytes_in, elapsed))),
-        ];
-        if phases > 1 {
-            parts.insert(0, format!("phase {} of {phases}", phase + 1));
+    fn state(&self, moment: &Moment<'_>) -> State {
+        let report = moment.report;
+        let part = match (moment.task, moment.rows) {
+            (Some((_, done, all)), _) => (all > 1).then_some((done, all)),
+            (None, Some(part)) => Some(part),
+            (None, None) if moment.phase == 0 => self
+                .total_bytes
+                .filter(|total| report.bytes_in > 0 && report.bytes_in <= *total)
+                .map(|total| (report.bytes_in, total)),
+            (None, None) => None,
+        };
+        let share = part.map(|(done, all)| as_f64(done) / as_f64(all.max(1)));
+        let is_task = moment.task.is_some();
+        let elapsed = self.phase_started.elapsed();
+        let left = share
+            .filter(|share| !is_task && *share > 0.0)
+            .map(|share| elapsed.mul_f64((1.0 - share) / share));
+        let label = match moment.task {
+            Some((task, ..)) => task.to_owned(),
+            None if moment.phases > 1 => {
+                format!("phase {} of {}", moment.phase + 1, moment.phases)
+            }
+            None => "reading".to_owned(),
+        };
+        State {
+            label,
+            share,
+            rows: report.rows_in,
+            rate: as_f64(report.rows_in) / self.started.elapsed().as_secs_f64().max(1e-9),
+            left,
+            dropped: report.dropped,
+            set_aside: report.quarantined,
+            memory: resident_memory(),
         }
-        let mut dropping: Vec<_> = report.steps.iter().filter(|s| s.dropped > 0).collect();
-        dropping.sort_by_key(|s| std::cmp::Reverse(s.dropped));
-        parts.extend(dropping.iter().take(3).map(|s| {
-            format!(
-                "{} kept {} dropped {}",
-                s.name,
-                thousands(s.rows_out()),
-                thousands(s.dropped)
-            )
-        }));
-        if report.quarantined > 0 {
-            parts.push(format!("{} quarantined", thousands(report.quarantined)));
-        }
-        parts.push(bytes(resident_memory()));
-        if let Some(left) = self.remaining(phase, report, elapsed) {
-            parts.push(format!("{} left", seconds(left)));
-        }
-        parts.join(", ")
     }
 
-    /// Time left of the first phase, which reads the input; the later ones are not foreseen.
-    fn remaining(&self, phase: usize, report: &RunReport, elapsed: Duration) -> Option<Duration> {
-        let total = self.total_bytes?;
-        let done = report.bytes_in;
-        if phase > 0 || done == 0 || done >= total {
-            return None;
-        }
-        let per_byte = elapsed.div_f64(as_f64(done));
-        Some(per_byte.mul_f64(as_f64(total - done)))
+    fn draw(&mut self, line: &str) {
+        let length = line.chars().count();
+        let blank = self.drawn.saturating_sub(length);
+        let mut out = std::io::stderr().lock();
+        let _ = write!(out, "\r{line}{:blank$}", "");
+        let _ = out.flush();
+        self.drawn = length;
     }
 }
 
 impl Observer for Progress {
-    fn progress(&mut self, phase: usize, phases: usize, report: &RunReport) {
-        let since = self.shown.unwrap_or(self.started);
+    fn progress(&mut self, moment: &Moment<'_>) {
+        if moment.phase != self.phase {
+            self.phase = moment.phase;
+            self.phase_started = Instant::now();
+        }
+        if self.log.quiet {
+            return;
+        }
+        // What reads no rows may be silent for long: it is named when it begins.
+        let since = match (moment.task, self.shown) {
+            (None, Some(shown)) => shown,
+            _ => self.started,
+        };
         if since.elapsed() < self.interval {
             return;
         }
         self.shown = Some(Instant::now());
-        let message = self.message(phase, phases, report);
-        match &self.bar {
-            Some(bar) => {
-                bar.set_position(report.bytes_in);
-                bar.set_message(message);
-            }
-            None => super::note(&message),
+        let state = self.state(moment);
+        match self.log.format {
+            LogFormat::Json => self.log.line(&state.logged()),
+            LogFormat::Text if self.is_terminal => self.draw(&state.line(columns())),
+            LogFormat::Text => self.log.info(&state.line(usize::MAX)),
         }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if self.drawn > 0 {
+            self.draw("");
+            let _ = write!(std::io::stderr().lock(), "\r");
         }
     }
+}
+
+/// Columns of the terminal on standard error.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    let columns = size.map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { COLUMNS } else { columns }
+}
+
+/// How far a run is, in numbers.
+#[derive(Debug, Clone, PartialEq)]
+struct State {
+    /// What it does, in plain words.
+    label: String,
+    /// How much of that is done, from 0 to 1.
+    share: Option<f64>,
+    rows: u64,
+    rate: f64,
+    left: Option<Duration>,
+    dropped: u64,
+    set_aside: u64,
+    memory: u64,
+}
+
+impl State {
+    /// The state in a line shorter than `width`: what is wanted most comes first, and what has no
+    /// room is left out.
+    fn line(&self, width: usize) -> String {
+        let room = width.saturating_sub(1);
+        let mut line = self.label.clone();
+        let add = |line: &mut String, between: &str, part: &str| {
+            let length = line.chars().count() + between.len() + part.chars().count();
+            if length <= room {
+                line.push_str(between);
+                line.push_str(part);
+            }
+        };
+        if let Some(share) = self.share {
+            add(&mut line, " ", &format!("{:>3.0}%", share * 100.0));
+            if width < usize::MAX {
+                add(&mut line, " ", &bar(share, (width / 10).clamp(4, 20)));
+            }
+        }
+        let mut parts = vec![
+            format!("{} rows", thousands(self.rows)),
+            format!("{} rows/s", thousands(rounded(self.rate))),
+        ];
+        parts.extend(self.left.map(|left| format!("{} left", seconds(left))));
+        parts.push(format!("{} dropped", thousands(self.dropped)));
+        parts.push(format!("{} set aside", thousands(self.set_aside)));
+        parts.push(format!("memory {}", bytes(self.memory)));
+        let mut between = " ";
+        for part in parts {
+            add(&mut line, between, &part);
+            between = ", ";
+        }
+        line.chars().take(room).collect()
+    }
+
+    /// The state as a line of a JSON log.
+    fn logged(&self) -> LogLine {
+        LogLine {
+            phase: Some(self.label.clone()),
+            rows: Some(self.rows),
+            dropped: Some(self.dropped),
+            set_aside: Some(self.set_aside),
+            rows_per_second: Some(self.rate),
+            share: self.share,
+            seconds_left: self.left.map(|left| left.as_secs_f64()),
+            ..LogLine::new(Level::Info, Event::Progress)
+        }
+    }
+}
+
+/// `[####....]`, with so many places.
+fn bar(share: f64, places: usize) -> String {
+    let done = usize::try_from(rounded(share * as_f64(places as u64)));
+    let done = done.unwrap_or(0).min(places);
+    format!("[{}{}]", "#".repeat(done), ".".repeat(places - done))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "only for an estimate")]
@@ -129,6 +221,51 @@ fn as_f64(number: u64) -> f64 {
     clippy::cast_sign_loss,
     reason = "shown rounded"
 )]
-fn per_second(number: u64, time: Duration) -> u64 {
-    (as_f64(number) / time.as_secs_f64().max(1e-9)) as u64
+fn rounded(number: f64) -> u64 {
+    number.round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(label: &str, share: Option<f64>) -> State {
+        State {
+            label: label.into(),
+            share,
+            rows: 1_234_567,
+            rate: 45_678.4,
+            left: share.map(|_| Duration::from_secs(185)),
+            dropped: 98_765,
+            set_aside: 321,
+            memory: 123_400_000,
+        }
+    }
+
+    #[test]
+    fn a_line_fits_its_terminal_and_keeps_what_is_wanted_most() {
+        let reading = state("reading", Some(0.42));
+        for (width, line) in [
+            (40, "reading  42% [##..] 1,234,567 rows"),
+            (60, "reading  42% [###...] 1,234,567 rows, 45,678 rows/s"),
+            (
+                80,
+                "reading  42% [###.....] 1,234,567 rows, 45,678 rows/s, 3 min 5 s left",
+            ),
+            (
+                200,
+                "reading  42% [########............] 1,234,567 rows, 45,678 rows/s, 3 min 5 s left, 98,765 dropped, 321 set aside, memory 123.4 MB",
+            ),
+        ] {
+            assert_eq!(reading.line(width), line);
+        }
+        let deciding = state("document_minhash_deduplicator", None);
+        for width in [1, 20, 40, 60, 80, 200] {
+            assert!(deciding.line(width).chars().count() < width);
+        }
+        assert_eq!(
+            deciding.line(60),
+            "document_minhash_deduplicator 1,234,567 rows, 45,678 rows/s"
+        );
+    }
 }

@@ -66,7 +66,7 @@ pub fn render(report: &RunReport) -> String {
     line(&mut out, "dropped", report.dropped, "");
     line(
         &mut out,
-        "quarantined",
+        "set aside",
         report.quarantined,
         &quarantine_reasons(report),
     );
@@ -79,6 +79,9 @@ pub fn render(report: &RunReport) -> String {
             Some(reader) => format!("-> {} ({}, for {reader})", output.name, output.format),
             None => format!("-> {} ({})", output.name, output.format),
         };
+        if output.wanted.is_some() {
+            let _ = write!(notes, ", drawn from {}", thousands(output.candidates));
+        }
         if output.refused > 0 {
             let why = reasons(report, |stage| stage == Stage::Output(number));
             let _ = write!(notes, ", {} refused: {why}", thousands(output.refused));

@@ -33,6 +33,7 @@ use crate::image::{self, Decoded, Format, Header, ImageError, Probe, RgbImage};
     Default,
     serde::Serialize,
     serde::Deserialize,
+    JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum ImageNeed {
@@ -110,7 +111,9 @@ impl ImageContext {
 }
 
 /// What reading images cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, JsonSchema,
+)]
 pub struct ImageCounts {
     /// Files opened.
     pub opened: u64,

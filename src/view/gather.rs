@@ -15,11 +15,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::histogram::{Histogram, Sketch};
+use super::histogram::{Histogram, Sketch, round_up, tidy};
 use super::{RowReader, ViewError};
 use crate::io::Input;
 use crate::op::{self, BoundParam, Family, Side};
 use crate::record::past::StatsRows;
+use crate::record::settings::StepSettings;
 use crate::record::{Fate, LedgerEntry, PastRun, QuarantineEntry, Records, StepNumber};
 use crate::sample::{ImageContext, Origin, Sample};
 
@@ -44,6 +45,8 @@ pub struct Facts {
     pub reasons: Vec<Reason>,
     /// The sampled outputs whose rows could be found among all.
     pub samples: Vec<Sampled>,
+    /// Rows next to bounds that a later step ended, and which.
+    pub later: HashMap<u64, String>,
     /// What is not shown, and why.
     pub notes: Vec<String>,
 }
@@ -80,6 +83,10 @@ pub struct Bound {
     pub value: f64,
     /// Whether it is the greatest value and not the least.
     pub upper: bool,
+    /// As the recipe writes it, where that is a text: `20MB`.
+    pub written: Option<String>,
+    /// Other values of the bound, and how many of the rows whose value is stored they would leave.
+    pub cuts: Vec<(f64, u64)>,
     /// The rows nearest to it that the filter let through: value and identity.
     pub kept: Vec<(f64, u64)>,
     /// The nearest rows that it dropped.
@@ -187,6 +194,10 @@ fn measures(run: &PastRun) -> Vec<Measure> {
                     param: bound.param.to_owned(),
                     value: bound.value(params)?,
                     upper: bound.side == Side::Max,
+                    written: params
+                        .get(bound.param)
+                        .and_then(Value::as_str)
+                        .map(str::to_owned),
                     ..Bound::default()
                 })
             };
@@ -451,6 +462,7 @@ impl Pass<'_> {
         })?;
         let mut nearest = Vec::new();
         for (measure, sketch) in facts.measures.iter_mut().zip(&sketches) {
+            add_cuts(measure, sketch, &self.run.settings.process);
             let marks: Vec<f64> = measure.bounds.iter().map(|b| b.value).collect();
             measure.histogram = sketch.histogram(&marks);
             measure.samples = drawn.iter().map(|_| measure.histogram.clone()).collect();
@@ -467,6 +479,7 @@ impl Pass<'_> {
             if let Some(rows) = measure.rows.get_mut(found.kind) {
                 *rows += 1;
             }
+            count_cuts(measure, found.numbers, &self.run.settings.process);
             for value in found.numbers {
                 measure.histogram.add(*value, found.kind);
                 if found.reached {
@@ -480,10 +493,25 @@ impl Pass<'_> {
             }
             enter_nearest(measure, nearest, &found);
         })?;
+        let mut later = HashMap::new();
         for (measure, nearest) in counted.iter_mut().zip(nearest) {
             for (bound, [kept, dropped]) in measure.bounds.iter_mut().zip(nearest) {
                 bound.kept = kept.into_list();
                 bound.dropped = dropped.into_list();
+                for (_, offset) in &bound.kept {
+                    let ended = self.fates.ended.get(offset);
+                    let step = ended.and_then(|(step, _)| self.run.manifest.steps.get(*step));
+                    if let (Some(step), Some((_, dropped))) = (step, ended) {
+                        let what = if *dropped { "dropped" } else { "set aside" };
+                        later.insert(*offset, format!("{what} later, by {}", step.op));
+                    }
+                }
+                // What the run counted is what the bound itself leaves, rounding included.
+                for (value, left) in &mut bound.cuts {
+                    if value.to_bits() == bound.value.to_bits() {
+                        *left = measure.rows[0];
+                    }
+                }
             }
             let step = self.run.manifest.steps.get(measure.step);
             let judged = step.map_or(0, |s| s.shown.saturating_sub(s.quarantined));
@@ -496,6 +524,7 @@ impl Pass<'_> {
             m.rows != [0, 0] || !steps.iter().any(|(step, found)| *step == m.step && *found)
         });
         facts.measures = counted;
+        facts.later = later;
         Ok(())
     }
 
@@ -587,6 +616,83 @@ pub(super) fn numbers(value: &Value) -> Vec<f64> {
     match value {
         Value::Array(list) => list.iter().filter_map(Value::as_f64).collect(),
         other => other.as_f64().into_iter().collect(),
+    }
+}
+
+/// How many round values of a bound are tried.
+const ROUND_CUTS: f64 = 5.0;
+
+/// Chooses the values of bounds to be tried: the bound itself, some close to it, and round ones over
+/// all values. A range that is reversed or open has none.
+fn add_cuts(measure: &mut Measure, sketch: &Sketch, process: &[StepSettings]) {
+    let Some((least, greatest)) = sketch.range() else {
+        return;
+    };
+    let plain = |step: &StepSettings| {
+        let closed = |param: &str| step.params.get(param) != Some(&Value::Bool(false));
+        !step.is_set("reversed_range")
+            && closed("min_closed_interval")
+            && closed("max_closed_interval")
+    };
+    if !process.get(measure.step).is_some_and(plain) {
+        return;
+    }
+    let wide = round_up((greatest - least) / ROUND_CUTS);
+    for bound in &mut measure.bounds {
+        let near = round_up((greatest - least) / (ROUND_CUTS * 8.0));
+        let near = if bound.value.fract() == 0.0 && wide >= 1.0 {
+            near.max(1.0).round()
+        } else {
+            near
+        };
+        let mut values: Vec<f64> = (-2..=2_i32)
+            .map(|steps| bound.value + f64::from(steps) * near)
+            .map(|value| tidy(value, near))
+            .collect();
+        let mut at = if wide > 0.0 {
+            (least / wide).ceil() * wide
+        } else {
+            greatest
+        };
+        while wide > 0.0 && at <= greatest {
+            values.push(tidy(at, wide));
+            at += wide;
+        }
+        values.push(bound.value);
+        values.retain(|value| value.is_finite() && (least < 0.0 || *value >= 0.0));
+        values.sort_by(f64::total_cmp);
+        values.dedup();
+        bound.cuts = values.into_iter().map(|value| (value, 0)).collect();
+    }
+}
+
+/// Counts a row for each value of each bound that would leave it, the other bounds as they are.
+fn count_cuts(measure: &mut Measure, numbers: &[f64], process: &[StepSettings]) {
+    let step = process.get(measure.step);
+    let all = step.is_some_and(|step| step.params.get("any_or_all") == Some(&"all".into()));
+    let others: Vec<(f64, bool)> = measure.bounds.iter().map(|b| (b.value, b.upper)).collect();
+    let within = |value: f64, bound: f64, upper: bool| {
+        if upper {
+            value <= bound
+        } else {
+            value >= bound
+        }
+    };
+    for (number, bound) in measure.bounds.iter_mut().enumerate() {
+        let upper = bound.upper;
+        for (cut, left) in &mut bound.cuts {
+            let passes = |value: &f64| {
+                others.iter().enumerate().all(|(other, (bound, upper))| {
+                    other == number || within(*value, *bound, *upper)
+                }) && within(*value, *cut, upper)
+            };
+            let passes = if numbers.is_empty() || all {
+                numbers.iter().all(passes)
+            } else {
+                numbers.iter().any(passes)
+            };
+            *left += u64::from(passes);
+        }
     }
 }
 

@@ -41,6 +41,12 @@ pub struct Histogram {
 }
 
 impl Sketch {
+    /// The least and the greatest value, if there are some.
+    #[must_use]
+    pub fn range(&self) -> Option<(f64, f64)> {
+        self.least.zip(self.greatest)
+    }
+
     /// Takes note of a value.
     pub fn add(&mut self, value: f64) {
         if value.is_finite() {

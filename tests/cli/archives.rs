@@ -125,6 +125,8 @@ fn every_command_sees_the_images_of_an_archive() {
             "decode",
             "-o",
             "dj.jsonl",
+            "--max-quarantine",
+            "none",
         ])
         .expect(1);
     scratch

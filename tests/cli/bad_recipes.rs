@@ -74,7 +74,7 @@ process:
         "plain.yaml",
         recipe.replace("pattern: b, pattern: b", "pattern: b, repl: Y"),
     );
-    let ran = scratch.djr(&["run", "plain.yaml"]).expect(0);
+    let ran = scratch.djr(&["run", "plain.yaml", "--force"]).expect(0);
     assert!(!ran.stderr.contains("note"), "{}", ran.stderr);
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::{Scratch, root};
 
-fn check_generated(name: &str, content: &str) {
+pub fn check_generated(name: &str, content: &str) {
     let path = root().join(name);
     if std::env::var_os("DJR_BLESS").is_some() {
         fs::write(&path, content).unwrap();
@@ -27,6 +27,99 @@ fn operator_pages_and_schema_are_generated() {
         &format!("{:#}\n", djr::catalog::recipe_schema()),
     );
     check_generated("docs/TRAINERS.md", &djr::catalog::trainers_markdown());
+    check_generated("docs/SCHEMAS.md", &djr::catalog::schemas_markdown());
+    check_generated("docs/RECIPE.md", &djr::catalog::recipe_markdown());
+}
+
+#[test]
+fn every_key_of_a_recipe_has_an_example_that_is_read() {
+    let scratch = workshop();
+    for dir in ["more", "out"] {
+        fs::create_dir(scratch.path(dir)).unwrap();
+    }
+    fs::copy(scratch.path("data.jsonl"), scratch.path("more/a.jsonl.gz")).unwrap();
+    let examples = djr::catalog::key_examples();
+    assert!(examples.len() > 40);
+    for (key, example) in examples {
+        let mut text = format!("{example}\n");
+        if !["dataset", "dataset_path"].contains(&key) {
+            text.push_str("dataset_path: data.jsonl\n");
+        }
+        if key != "process" {
+            text.push_str("process: [text_length_filter: {min_len: 1}]\n");
+        }
+        let source = djr::recipe::RecipeSource::Text {
+            name: key.into(),
+            text,
+        };
+        let options = djr::recipe::LoadOptions::new(scratch.path(""));
+        let recipe = djr::recipe::load(&source, &options);
+        let recipe = recipe.unwrap_or_else(|problems| panic!("{key}:\n{example}\n{problems}"));
+        let ignored = recipe
+            .notes
+            .iter()
+            .filter(|note| note.code == djr::note::Code::KeyIgnored);
+        assert_eq!(ignored.count(), 0, "{key}");
+    }
+}
+
+/// Blocks of a document in this language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    let blocks = text.split(&fence).skip(1);
+    blocks
+        .filter_map(|rest| rest.split("```").next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn what_the_page_of_schedulers_shows_works() {
+    let page = fs::read_to_string(root().join("docs/SCHEDULERS.md")).unwrap();
+    let scratch = workshop();
+    scratch.write(
+        "recipe.yaml",
+        "dataset_path: data.jsonl\nexport_path: out/clean.jsonl\nprocess: [text_length_filter: {min_len: 38}]\n",
+    );
+    let shell = blocks(&page, "sh");
+    assert_eq!(shell.len(), 5);
+    for block in &shell {
+        // No `||` may hide a failure here.
+        let block = block.replace(" || echo \"djr ended with $?\"", "");
+        assert_eq!(run_shown(&scratch, &block), Some(0), "{block}");
+    }
+    // What Airflow is told to run is what the shell ran.
+    let python = &blocks(&page, "python")[0];
+    for line in shell[3].lines().take(2) {
+        let command = line.split(" > ").next().unwrap();
+        assert!(python.contains(&format!("\"{command}\"")), "{command}");
+    }
+    let stage = blocks(&page, "yaml").remove(0);
+    let command = stage
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("cmd: "));
+    assert_eq!(run_shown(&scratch, command.unwrap()), Some(0));
+    // Each file that the stage names is there.
+    for name in [
+        "recipe.yaml",
+        "data.jsonl",
+        "out/clean.jsonl",
+        "out/clean.jsonl.djr/manifest.json",
+    ] {
+        assert!(
+            stage.contains(name) && scratch.path(name).exists(),
+            "{name}"
+        );
+    }
+    scratch.write("Makefile", &blocks(&page, "make")[0]);
+    if Command::new("make").arg("--version").output().is_err() {
+        eprintln!("no make here: its example is not run");
+        return;
+    }
+    fs::remove_file(scratch.path("out/clean.jsonl")).unwrap();
+    assert_eq!(run_shown(&scratch, "make out/sample.jsonl"), Some(0));
+    assert!(!scratch.rows("out/sample.jsonl").is_empty());
+    assert_eq!(run_shown(&scratch, "make -q out/sample.jsonl"), Some(0));
 }
 
 #[test]
@@ -73,7 +166,7 @@ fn the_table_in_the_readme_is_what_the_demo_prints() {
 }
 
 /// Commands shown in a document: lines of console blocks, after the dollar sign.
-fn shown_commands(text: &str) -> Vec<String> {
+pub fn shown_commands(text: &str) -> Vec<String> {
     let blocks = text
         .split("```console\n")
         .skip(1)
@@ -86,7 +179,7 @@ fn shown_commands(text: &str) -> Vec<String> {
 }
 
 /// A scratch directory in which the documents' file names mean the fixtures.
-fn workshop() -> Scratch {
+pub fn workshop() -> Scratch {
     let scratch = Scratch::new();
     let dataset = root().join("fixtures/dataset");
     std::os::unix::fs::symlink(dataset.join("images"), scratch.path("images")).unwrap();
@@ -126,7 +219,7 @@ fn pictures(scratch: &Scratch) {
     }
 }
 
-fn run_shown(scratch: &Scratch, command: &str) {
+fn run_shown(scratch: &Scratch, command: &str) -> Option<i32> {
     let bin = std::path::Path::new(env!("CARGO_BIN_EXE_djr"));
     let path = format!(
         "{}:{}",
@@ -146,6 +239,7 @@ fn run_shown(scratch: &Scratch, command: &str) {
         matches!(code, Some(0 | 1)),
         "{command}\nended with {code:?}\n{stderr}"
     );
+    code
 }
 
 #[test]
@@ -161,9 +255,11 @@ fn what_the_readme_shows_works() {
                 // Other members have binaries, too.
                 let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
                 assert!(manifest.contains("\ndefault-run = \"djr\"\n"));
-                run_shown(&scratch, "djr run fixtures/demo.yaml");
+                let _ = run_shown(&scratch, "djr run fixtures/demo.yaml");
             }
-            command => run_shown(&scratch, command),
+            command => {
+                let _ = run_shown(&scratch, command);
+            }
         }
     }
     // The pipeline found its images although the recipe lies in another directory.
@@ -205,7 +301,7 @@ fn what_help_shows_works() {
     let mut shown = 0;
     for command in [
         "", "run", "check", "analyze", "recut", "subset", "convert", "why", "verify", "diff",
-        "report", "ops",
+        "report", "ops", "ls", "clean", "schema",
     ] {
         let args: Vec<&str> = [command, "--help"]
             .into_iter()

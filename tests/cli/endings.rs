@@ -178,7 +178,11 @@ fn outputs_take_what_they_ask_for_and_are_split() {
     scratch.djr(&["verify", "few.jsonl"]).expect(0);
 
     // A condition that cannot be held against a row refuses it.
-    run(&scratch, "  - {path: few.jsonl, where: n > 'a'}\n", &[]);
+    run(
+        &scratch,
+        "  - {path: few.jsonl, where: n > 'a'}\n",
+        &["--max-quarantine", "none"],
+    );
     let manifest = scratch.json("few.jsonl.djr/manifest.json");
     // The duplicate, too: a row that is refused does not stand for it.
     assert_eq!(manifest["outputs"][0]["refused"], 4);

@@ -151,7 +151,11 @@ fn a_probe_measures_and_writes_nothing() {
     assert_eq!(measured.len(), 4);
     assert!(measured[0].contains("5 rows") && measured[0].contains("2 cannot be processed"));
     assert!(measured[2].contains("3 rows") && measured[2].contains("1 dropped"));
-    assert_eq!(probed.lines().count(), plain.lines().count() + 4);
+    assert_eq!(probed.lines().count(), plain.lines().count() + 5);
+    assert!(
+        probed.contains("takes  about ") && probed.contains(" for 5 rows, "),
+        "{probed}"
+    );
     let few = scratch
         .djr(&[&args[..], &["--probe", "1"]].concat())
         .expect(0)

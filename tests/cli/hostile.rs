@@ -280,7 +280,16 @@ fn verdicts(scratch: &Scratch, paths: &[&str], recipe: &str) -> BTreeMap<String,
         "r.yaml",
         format!("dataset_path: in.jsonl\noutputs: [{{format: jsonl, path: o.jsonl, validate: decode}}]\nprocess: []\n{recipe}"),
     );
-    let ran = scratch.djr(&["run", "r.yaml", "-q", "--threads", "2"]);
+    let all = [
+        "run",
+        "r.yaml",
+        "-q",
+        "--threads",
+        "2",
+        "--max-quarantine",
+        "none",
+    ];
+    let ran = scratch.djr(&all);
     assert!(ran.code <= 1, "{}", ran.stderr);
     let aside = scratch.rows("o.jsonl.djr/quarantine.jsonl");
     (1_u64..)

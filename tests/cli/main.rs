@@ -8,6 +8,7 @@
 )]
 
 mod analyze;
+mod answers;
 mod archives;
 mod assets;
 mod bad_recipes;
@@ -45,6 +46,8 @@ mod resume;
 mod rounding;
 mod subset;
 mod support;
+mod terminal;
 mod tidy;
 mod trainers;
 mod training;
+mod transcripts;

@@ -243,7 +243,16 @@ fn a_literal_token_without_an_image_is_refused() {
             "[{{\"id\": \"1\", \"conversations\": [{{\"from\": \"human\", \"value\": \"{words}\"}}, {{\"from\": \"gpt\", \"value\": \"a\"}}]}}]"
         )
     };
-    let convert = ["convert", "--to", "dj", "l.json", "-o", "l.jsonl"];
+    let convert = [
+        "convert",
+        "--to",
+        "dj",
+        "l.json",
+        "-o",
+        "l.jsonl",
+        "--max-quarantine",
+        "none",
+    ];
     scratch.write("l.json", record("see <image> here"));
     let ran = scratch.djr(&convert).expect(1);
     assert!(

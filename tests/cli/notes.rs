@@ -13,7 +13,7 @@ fn run(scratch: &Scratch, rows: &[Value], recipe: &str, code: i32) -> (Vec<Value
     scratch.write("in.jsonl", lines.join("\n"));
     let text = format!("dataset_path: in.jsonl\nexport_path: out/o.jsonl\n{recipe}");
     scratch.write("r.yaml", text);
-    let ran = scratch.djr(&["run", "r.yaml"]).expect(code);
+    let ran = scratch.djr(&["run", "r.yaml", "-v"]).expect(code);
     let manifest = scratch.path("out/o.jsonl.djr/manifest.json");
     let notes = match fs::read(&manifest) {
         Ok(bytes) => serde_json::from_slice::<Value>(&bytes).unwrap()["notes"].clone(),

@@ -281,9 +281,7 @@ fn several_images_are_a_list_where_that_is_asked_for() {
 fn a_sample_that_falls_short_is_exit_1() {
     let scratch = scratch();
     for (n, code) in [("3", 0), ("4", 1)] {
-        let copied = scratch
-            .djr(&["subset", "--n", n, "in.jsonl", "--quiet"])
-            .expect(code);
+        let copied = scratch.djr(&["subset", "--n", n, "in.jsonl"]).expect(code);
         assert_eq!(copied.stderr.contains("only 3 rows"), code == 1);
         let line = [
             "subset",
@@ -294,7 +292,6 @@ fn a_sample_that_falls_short_is_exit_1() {
             "exists",
             "-o",
             "s.jsonl",
-            "--quiet",
         ];
         let checked = scratch.djr(&line).expect(code);
         assert_eq!(checked.stderr.contains("3 of 4 rows"), code == 1);
@@ -303,7 +300,7 @@ fn a_sample_that_falls_short_is_exit_1() {
             "s.yaml",
             format!("dataset_path: in.jsonl\noutputs: [{{path: o/s.jsonl, sample: {n}}}]\n"),
         );
-        let ran = scratch.djr(&["run", "s.yaml", "--quiet"]).expect(code);
+        let ran = scratch.djr(&["run", "s.yaml"]).expect(code);
         assert_eq!(ran.stderr.contains("3 of 4 rows"), code == 1);
         scratch.djr(&["verify", "o/s.jsonl"]).expect(0);
     }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Scratch, rows};
+use crate::support::Scratch;
 
 fn demo() -> Scratch {
     let scratch = Scratch::new();
@@ -14,7 +14,7 @@ fn demo() -> Scratch {
 
 fn why(scratch: &Scratch, run: &str, row: &str) -> Value {
     let ran = scratch.djr(&["why", run, row, "--json"]).expect(0);
-    let mut found = rows(&ran.stdout);
+    let mut found = ran.told();
     assert_eq!(found.len(), 1, "{found:?}");
     found.remove(0)
 }
@@ -87,7 +87,7 @@ fn why_knows_rows_of_the_same_id_and_rows_that_an_output_refused() {
     let ran = scratch
         .djr(&["why", "o.jsonl.djr", "7", "--json"])
         .expect(0);
-    let found = rows(&ran.stdout);
+    let found = ran.told();
     assert_eq!(found.len(), 2);
     assert_eq!(
         (&found[0]["fate"], &found[1]["fate"]),

@@ -26,7 +26,7 @@ fn scratch() -> Scratch {
 /// What became of a row.
 fn fate(scratch: &Scratch, output: &str, row: &str) -> String {
     let ran = scratch.djr(&["why", output, row, "--json"]).expect(0);
-    let found = rows(&ran.stdout);
+    let found = ran.told();
     assert_eq!(found.len(), 1, "{found:?}");
     found[0]["fate"].as_str().unwrap().to_owned()
 }
@@ -46,6 +46,8 @@ fn a_second_command_leaves_the_record_of_the_first_alone() {
         "-o",
         "k/clean.json",
         "-q",
+        "--max-quarantine",
+        "none",
     ];
     // A text without turns is no record of LLaVA: it is set aside.
     scratch.djr(&convert).expect(1);
@@ -305,7 +307,7 @@ fn records_of_another_version_are_refused_by_name() {
     scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
     let path = "k/clean.jsonl.djr/manifest.json";
     let manifest = scratch.json(path);
-    assert_eq!(manifest["format"], json!({"major": 2, "minor": 0}));
+    assert_eq!(manifest["format"], json!({"major": 2, "minor": 1}));
     // A later minor version only knows more.
     let mut later = manifest.clone();
     later["format"]["minor"] = 9.into();
@@ -319,7 +321,7 @@ fn records_of_another_version_are_refused_by_name() {
     new["djr"] = "7.0.0".into();
     for (other, named) in [
         (old, "in format 1;"),
-        (new, "djr 7.0.0 wrote it in format 3.0;"),
+        (new, "djr 7.0.0 wrote it in format 3.1;"),
     ] {
         scratch.write(path, other.to_string());
         for args in [
@@ -472,7 +474,7 @@ fn steps_are_counted_from_one_and_reasons_have_one_name() {
     assert_eq!(stats[1]["errors"][0]["step"], 2);
     assert_eq!(stats[2]["errors"][0]["by"], "read");
     let told = scratch.djr(&["why", "o.jsonl", "2", "--json"]).expect(0);
-    let told = &rows(&told.stdout)[0];
+    let told = &told.told()[0];
     assert_eq!(
         (&told["step"], &told["code"]),
         (&json!(2), &aside[0]["code"])
@@ -507,12 +509,10 @@ process:
         told.contains("part 1\n  dropped by step 2 of 3, text_length_filter"),
         "{told}"
     );
-    let found = rows(
-        &scratch
-            .djr(&["why", "o.jsonl", "a", "--json"])
-            .expect(0)
-            .stdout,
-    );
+    let found = scratch
+        .djr(&["why", "o.jsonl", "a", "--json"])
+        .expect(0)
+        .told();
     let parts: Vec<&Value> = found.iter().map(|row| &row["part"]).collect();
     assert_eq!(parts, [0, 1, 2, 3, 4]);
     // A row that is whole has no part, and names what it duplicates.
@@ -523,7 +523,7 @@ process:
         "{told}"
     );
     let told = scratch.djr(&["why", "o.jsonl", "b", "--json"]).expect(0);
-    let first = &rows(&told.stdout)[0]["duplicate_of"];
+    let first = &told.told()[0]["duplicate_of"];
     assert_eq!((&first["line"], &first["id"]), (&json!(1), &json!("a")));
     assert!(first["input"].as_str().unwrap().ends_with("in.jsonl"));
 }

@@ -107,8 +107,8 @@ fn the_charts_of_a_run_are_its_files() {
         .map(|c| [1, 2, 3].map(|i| c[i].parse().unwrap()))
         .collect();
     let steps = manifest["steps"].as_array().unwrap();
-    assert_eq!(lines.len(), steps.len() + 2);
-    for (line, step) in lines[1..].iter().zip(steps) {
+    assert_eq!(lines.len(), steps.len() + 3);
+    for (line, step) in lines[2..].iter().zip(steps) {
         let told = [&step["out"], &step["dropped"], &step["quarantined"]];
         assert_eq!(line.map(Value::from), told.map(Clone::clone), "{step}");
     }

@@ -121,6 +121,20 @@ impl Ran {
         self
     }
 
+    /// The answer that `--json` printed, of the version that this program writes.
+    #[track_caller]
+    pub fn answer(&self) -> Value {
+        let answer: Value = serde_json::from_slice(&self.stdout).unwrap();
+        assert_eq!(answer["exit"], self.code, "{answer}");
+        answer
+    }
+
+    /// A list of rows in the answer of `djr why`.
+    #[track_caller]
+    pub fn told(&self) -> Vec<Value> {
+        self.answer()["result"]["rows"].as_array().unwrap().clone()
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8(self.stdout.clone()).unwrap()
     }

@@ -299,7 +299,7 @@ fn literals_are_found_among_comments_and_quotes() {
 }
 
 /// Examples for people: nothing is decided by them.
-const SHOWN: [(&str, &[&str]); 8] = [
+const SHOWN: [(&str, &[&str]); 11] = [
     (
         "catalog/pages.rs",
         &[
@@ -311,9 +311,15 @@ const SHOWN: [(&str, &[&str]); 8] = [
             "document_minhash_deduplicator",
         ],
     ),
+    (
+        "catalog/recipe_page.rs",
+        &["text_length_filter", "document_deduplicator"],
+    ),
     ("cli/ops.rs", &["text_length_filter"]),
     ("cli/recut.rs", &["text_length_filter", "words_num_filter"]),
     ("cli/run.rs", &["text_length_filter"]),
+    ("cli/why.rs", &["text_length_filter"]),
+    ("cli/habits.rs", &["text_length_filter"]),
     (
         "trainer/llama_factory.rs",
         &[

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use djr::trainer::TRAINERS;
 use serde_json::{Value, json};
 
-use crate::support::{Scratch, rows};
+use crate::support::Scratch;
 
 /// A folder with pictures: sound, cut short, tiny, long.
 fn pictures() -> Scratch {
@@ -34,7 +34,9 @@ fn pictures() -> Scratch {
 fn found(scratch: &Scratch, trainer: &str, file: &str, args: &[&str]) -> Vec<(String, u64)> {
     let fixed = ["check", "--for", trainer, file, "--json", "--quiet"];
     let ran = scratch.djr(&[&fixed[..], args].concat());
-    let found: Vec<(String, u64)> = rows(&ran.stdout)
+    let answer = ran.answer();
+    let findings = answer["result"]["training"]["findings"].as_array().unwrap();
+    let found: Vec<(String, u64)> = findings
         .iter()
         .map(|finding| {
             assert!(!finding["cure"].as_str().unwrap().is_empty());

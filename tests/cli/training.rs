@@ -548,8 +548,8 @@ fn whoever_converts_captions_alone_hears_of_questions() {
         "{\"text\": \"a kite\"}\n{\"text\": \"a bus\"}\n",
     );
     let args = ["convert", "in.jsonl", "--to", "messages", "-o", "o.jsonl"];
-    let ran = scratch.djr(&args).expect(1);
-    let told = "o.jsonl refused every row, the first one: the text has no [[human]]: and [[gpt]]: turns; give --questions";
+    let ran = scratch.djr(&args).expect(3);
+    let told = "was refused (turns_unbalanced 2); the first one: the text has no [[human]]: and [[gpt]]: turns; give --questions";
     assert!(ran.stderr.contains(told), "{}", ran.stderr);
 }
 

@@ -29,7 +29,7 @@ use crate::io::{Input, PendingFile, ProducedFiles, Workspace};
 use crate::layout::RunFiles;
 use crate::note::{Code, Codes};
 use crate::op::{Decision, Family};
-use crate::recipe::{OnError, Recipe, Step, Target};
+use crate::recipe::{OnError, OutputSpec, Recipe, Step, Target};
 use crate::record::counts::{FromData, Reason};
 use crate::record::ledger::{Ledger, PackedLog, sound_id};
 use crate::record::quarantine::Quarantine;
@@ -80,6 +80,8 @@ pub struct Accounting {
     input_names: Vec<String>,
     step_names: Vec<String>,
     output_names: Vec<String>,
+    /// What an output said of the first row that it refused.
+    pub first_refused: Option<String>,
     produced: ProducedFiles,
     ids: IdWatch,
 }
@@ -135,7 +137,7 @@ impl Accounting {
             .map(|path| Ledger::open(&path, workspace).map_err(|e| write_error(path.display(), e)))
             .transpose()?;
         let row_stats = files
-            .filter(|_| recipe.steps.iter().any(measures))
+            .filter(|_| recipe.stats_files && recipe.steps.iter().any(measures))
             .map(RunFiles::stats)
             .map(|path| {
                 PackedLog::open(&path, "row-stats", workspace)
@@ -181,6 +183,7 @@ impl Accounting {
             step_names,
             output_names: recipe.outputs.iter().map(target_name).collect(),
             produced: ProducedFiles::default(),
+            first_refused: None,
             ids: IdWatch::open(workspace).map_err(|e| write_error("ids", e))?,
         };
         if let Some(before) = before {
@@ -446,6 +449,9 @@ impl Accounting {
     ) -> Result<(), RunError> {
         if let Some(counts) = self.report.outputs.get_mut(output) {
             counts.refused += 1;
+        }
+        if self.first_refused.is_none() {
+            self.first_refused = Some(error.message.to_string());
         }
         self.set_aside(Stage::Output(output), origin, id, error, row)
     }
@@ -898,12 +904,17 @@ fn measures(step: &Step) -> bool {
     step.spec.measures()
 }
 
-/// Data-Juicer writes the survivors' stats beside its export: `clean.jsonl` → `clean_stats.jsonl`.
+/// Where the survivors' stats go, if a recipe has any and they are wanted.
 pub fn stats_path(recipe: &Recipe) -> Option<PathBuf> {
-    if !recipe.steps.iter().any(|s| s.family == Family::Filter) {
-        return None;
-    }
-    recipe.outputs.iter().find_map(|spec| match &spec.target {
+    let has_filter = recipe.steps.iter().any(|s| s.family == Family::Filter);
+    (has_filter && recipe.stats_files)
+        .then(|| stats_beside(&recipe.outputs))
+        .flatten()
+}
+
+/// Data-Juicer writes the survivors' stats beside its export: `clean.jsonl` → `clean_stats.jsonl`.
+pub fn stats_beside(outputs: &[OutputSpec]) -> Option<PathBuf> {
+    outputs.iter().find_map(|spec| match &spec.target {
         Target::File(path) if spec.format.holds_rows && spec.is_whole() => {
             let name = path.file_name()?.to_str()?;
             let extension = path.extension()?.to_str()?;

@@ -7,13 +7,13 @@
 mod state;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use state::{Identity, State, read_state, write_state};
 pub use state::{Progress, Remaining};
 
-use super::accounting::{Accounting, AccountingState, stats_path};
+use super::accounting::{Accounting, AccountingState, stats_beside};
 use super::sinks::{index_of, numbered, split_files};
 use super::{Resume, RunError, RunOptions, write_error};
 use crate::io::atomic::Keep;
@@ -22,7 +22,7 @@ use crate::io::workspace::Lengths;
 use crate::io::{Fingerprint, Input, PendingFile, Workspace};
 use crate::layout::RunFiles;
 use crate::plan::Plan;
-use crate::recipe::{Recipe, Target};
+use crate::recipe::{OutputSpec, Recipe, RecipeSpec, Target};
 
 /// Time between checkpoints, unless the user says otherwise.
 const EVERY: Duration = Duration::from_secs(10);
@@ -160,6 +160,12 @@ impl Checkpointer {
         self.before + self.started.elapsed()
     }
 
+    /// When the run was started, in UTC.
+    #[must_use]
+    pub fn started(&self) -> String {
+        utc(self.started_unix)
+    }
+
     /// Whether it is time for a checkpoint.
     #[must_use]
     pub fn is_due(&self) -> bool {
@@ -242,41 +248,94 @@ fn unfinished(directory: &Path, state: Option<&State>) -> RunError {
     }
 }
 
-/// Removes what an unfinished run of `recipe` left: its working files and the parts of its outputs.
-fn remove_leftovers(recipe: &Recipe, files: Option<&RunFiles>) {
-    let remove = |target: &Path| {
-        let _ = PendingFile::lasting_part(&index_of(target)).and_then(fs::remove_file);
-        let _ = PendingFile::reordered_part(target).and_then(fs::remove_file);
-        PendingFile::lasting_part(target)
-            .and_then(fs::remove_file)
-            .is_ok()
+/// What the last checkpoint of an unfinished run says of it.
+pub struct Saved {
+    /// The recipe, or the command.
+    pub recipe: String,
+    /// Rows read.
+    pub rows: u64,
+    /// When it was saved, in seconds since 1970.
+    pub when_unix: u64,
+    /// The outputs that are files.
+    pub outputs: Vec<PathBuf>,
+}
+
+/// What the last checkpoint in `files` says, if it can be read.
+#[must_use]
+pub fn saved(files: &RunFiles) -> Option<Saved> {
+    let state = read_state(files).ok()??;
+    let spec = RecipeSpec::from_json(state.identity.plan.recipe).ok()?;
+    let outputs = spec.outputs.iter();
+    Some(Saved {
+        rows: state.accounting.report.rows_in,
+        when_unix: state.saved_unix,
+        outputs: outputs
+            .filter_map(|output| output.target.path().map(Path::to_owned))
+            .collect(),
+        recipe: spec.name,
+    })
+}
+
+/// All files of the unfinished run in `files`, those in its directory for working files too.
+#[must_use]
+pub fn part_files(files: &RunFiles) -> Vec<PathBuf> {
+    let state = read_state(files).ok().flatten();
+    let spec = state.and_then(|state| RecipeSpec::from_json(state.identity.plan.recipe).ok());
+    let mut found = spec.map_or_else(Vec::new, |spec| parts(&spec.outputs, Some(files)));
+    let working = fs::read_dir(files.checkpoint()).into_iter().flatten();
+    let working = working.flatten().map(|entry| entry.path());
+    found.extend(working.filter(|path| path.is_file() && !RunFiles::is_mark(path)));
+    found
+}
+
+/// The parts of outputs and records that wait for their names.
+fn parts(outputs: &[OutputSpec], files: Option<&RunFiles>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut add = |target: &Path| {
+        let index = PendingFile::lasting_part(&index_of(target));
+        found.extend(index.ok().filter(|part| part.exists()));
+        let reordered = PendingFile::reordered_part(target);
+        found.extend(reordered.ok().filter(|part| part.exists()));
+        let part = PendingFile::lasting_part(target);
+        let part = part.ok().filter(|part| part.exists());
+        let is_there = part.is_some();
+        found.extend(part);
+        is_there
     };
-    for (number, spec) in recipe.outputs.iter().enumerate() {
+    for (number, spec) in outputs.iter().enumerate() {
         if let Target::File(path) = &spec.target {
             if let Some(files) = files.filter(|_| spec.split.is_some()) {
                 for file in split_files(&files.checkpoint(), number, path) {
-                    remove(&file);
+                    add(&file);
                 }
             }
-            remove(path);
+            add(path);
             if let Some(beside) = spec.format.beside {
-                remove(&(beside.file)(path));
+                add(&(beside.file)(path));
             }
             let mut shard = 0;
             while (spec.shard_size.is_some() || spec.shard_rows.is_some())
-                && remove(&numbered(path, shard, None))
+                && add(&numbered(path, shard, None))
             {
                 shard += 1;
             }
         }
     }
-    if let Some(stats) = stats_path(recipe) {
-        remove(&stats);
+    if let Some(stats) = stats_beside(outputs) {
+        add(&stats);
+    }
+    for record in files.iter().flat_map(|files| files.records()) {
+        add(&record);
+    }
+    found
+}
+
+/// Removes what an unfinished run of `recipe` left: its working files and the parts of its outputs.
+fn remove_leftovers(recipe: &Recipe, files: Option<&RunFiles>) {
+    for part in parts(&recipe.outputs, files) {
+        let _ = fs::remove_file(part);
     }
     if let Some(files) = files {
-        for record in files.records() {
-            remove(&record);
-        }
         files.remove_checkpoint();
         // Goes only if the run left nothing else there.
         let _ = fs::remove_dir(&files.dir);

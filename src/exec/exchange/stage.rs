@@ -15,6 +15,7 @@ use crate::exec::accounting::{Accounting, Last, noted};
 use crate::exec::spill::ExactKeys;
 use crate::exec::spill::store::{self, Store, StoreWriter};
 use crate::exec::stage::{BatchResult, RowEnd, RowResult, Trace, thread_time};
+use crate::exec::watch::Watch;
 use crate::exec::{RunError, write_error};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
@@ -89,6 +90,17 @@ impl Names {
     fn records(&self, step: usize) -> String {
         format!("keys-{}-{step}", self.0)
     }
+}
+
+/// What the exchanges of a phase decide with.
+#[derive(Clone, Copy)]
+pub struct Deciding<'d> {
+    /// The working files.
+    pub workspace: &'d Workspace,
+    /// The steps of the recipe.
+    pub steps: &'d [Step],
+    /// How image paths are written into groups.
+    pub images: &'d GroupImages,
 }
 
 /// Rows that exchanges left alive, in their order.
@@ -267,22 +279,28 @@ impl<'e> ExchangeStage<'e> {
     /// If an operator cannot decide, or a file cannot be read or written.
     pub fn resolve(
         self,
-        workspace: &Workspace,
-        steps: &[Step],
-        images: &GroupImages,
+        deciding: &Deciding<'_>,
         accounting: &mut Accounting,
+        watch: &mut Watch<'_>,
         lengths: &mut Lengths,
     ) -> Result<Alive, RunError> {
+        let Deciding {
+            workspace,
+            steps,
+            images,
+        } = *deciding;
+        let exchanges = self.records.len();
         let failed = |e| write_error(workspace.directory().display(), e);
         let rows = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
         let store = Arc::new(self.rows.finish().map_err(failed)?);
         let mut alive: Vec<u32> = (0..rows).collect();
         let mut common = Common::new();
         let mut remade = None;
-        for (number, mut records) in self.records {
+        for (done, (number, mut records)) in self.records.into_iter().enumerate() {
             let Some(step) = steps.get(number) else {
                 continue;
             };
+            watch.task(step.name, done, exchanges, &accounting.report);
             // Of the rows that came this far, those whose key failed end here.
             let is_bad = |row: &FailedKey| row.step == number;
             let mut shown = Vec::with_capacity(alive.len());

@@ -2,9 +2,13 @@
 
 mod beside;
 mod context;
+mod current;
 mod publish;
 mod samples;
 
+pub use current::up_to_date;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use context::{RunContext, lock_outputs, output_files, renderer, run_files};
@@ -13,11 +17,14 @@ use publish::publish;
 use super::accounting::{Accounting, stats_path};
 use super::batcher::Batcher;
 use super::checkpoint::{Checkpointer, Opened, Progress, Remaining};
-use super::exchange::stage::{self as exchange_stage, ExchangeStage};
+use super::exchange::stage::{self as exchange_stage, Deciding, ExchangeStage};
 use super::output::OutputStage;
 use super::sinks::Caller;
 use super::stage::{BatchResult, Chain, Source, drive};
-use super::{Observer, RunError, RunOptions, RunOutcome, conclude, exchange, setup, write_error};
+use super::watch::Watch;
+use super::{
+    Observer, Resume, RunError, RunOptions, RunOutcome, conclude, exchange, setup, write_error,
+};
 use crate::io::workspace::Lengths;
 use crate::layout::RunFiles;
 use crate::op::Common;
@@ -126,6 +133,10 @@ fn run_locked<'a>(
     let earlier = files.as_ref().map_or(Ok(Earlier::default()), |files| {
         Earlier::claim(files, &output_files(recipe), options.run_dir.is_some())
     })?;
+    if !options.force && options.resume != Resume::Continue {
+        let dir = recipe.search.first().map(PathBuf::as_path);
+        earlier.same_recipe(&recipe.name, dir)?;
+    }
     if let Some(stats) = stats_path(recipe) {
         claim_stats(&stats, &output_files(recipe))?;
     }
@@ -211,6 +222,7 @@ impl Run<'_> {
     ) -> Result<RunOutcome, RunError> {
         let recipe = self.context.recipe;
         let phases = plan::phases(&recipe.steps);
+        let mut watch = Watch::new(observer, phases.len());
         let mut rows = None;
         if let Some(before) = at.phase.checked_sub(1) {
             let merged = phases
@@ -225,19 +237,20 @@ impl Run<'_> {
         for (number, phase) in phases.iter().enumerate().skip(at.phase) {
             let cursor = at.cursor.as_ref();
             let source = match rows.take() {
-                None => Source::inputs(&self.context.inputs, cursor),
+                None => {
+                    watch.enter(number, None);
+                    Source::inputs(&self.context.inputs, cursor)
+                }
                 Some(left) => {
+                    watch.enter(number, Some(left.rows.len()));
                     self.common = left.common;
                     Source::rows(left.store, left.rows, cursor)
                 }
             };
-            let mut on_progress = |accounting: &Accounting| {
-                observer.progress(number, phases.len(), &accounting.report);
-            };
             if phase.group.is_empty() {
-                return self.output_phase(phase, source, at, &mut on_progress);
+                return self.output_phase(phase, source, at, &mut watch);
             }
-            let (alive, after) = self.exchange_phase(phase, source, at, &mut on_progress)?;
+            let (alive, after) = self.exchange_phase(phase, source, at, &mut watch)?;
             rows = Some(alive);
             at = after;
         }
@@ -251,13 +264,13 @@ impl Run<'_> {
         phase: &plan::Phase,
         source: Source,
         mut at: Progress,
-        on_progress: &mut dyn FnMut(&Accounting),
+        watch: &mut Watch<'_>,
     ) -> Result<(exchange_stage::Alive, Progress), RunError> {
         let exchanges = exchange::of_steps(&self.context.recipe.steps, &phase.group);
         let budget = self.context.key_budget();
         let mut pass = ExchangeStage::open(&self.context.workspace, at.phase, &exchanges, budget)
             .map_err(|e| write_error(self.context.workspace.directory().display(), e))?;
-        self.read(&mut pass, phase, source, &mut at, on_progress)?;
+        self.read(&mut pass, phase, source, &mut at, watch)?;
         let Self {
             context,
             accounting,
@@ -268,7 +281,12 @@ impl Run<'_> {
         let workspace = &context.workspace;
         let mut settled = Lengths::new();
         let images = context.group_images();
-        let alive = pass.resolve(workspace, steps, &images, accounting, &mut settled)?;
+        let deciding = Deciding {
+            workspace,
+            steps,
+            images: &images,
+        };
+        let alive = pass.resolve(&deciding, accounting, watch, &mut settled)?;
         if let Some(fields) = conclude::fatal_field(&context.foreseen, &accounting.report) {
             return Err(RunError::FieldOfNoRow(fields));
         }
@@ -296,7 +314,7 @@ impl Run<'_> {
         phase: &plan::Phase,
         source: Source,
         mut at: Progress,
-        on_progress: &mut dyn FnMut(&Accounting),
+        watch: &mut Watch<'_>,
     ) -> Result<RunOutcome, RunError> {
         let context = &self.context;
         let specs = &context.recipe.outputs;
@@ -308,7 +326,7 @@ impl Run<'_> {
             self.caller.as_ref(),
             &context.inputs,
         )?;
-        self.read(&mut pass, phase, source, &mut at, on_progress)?;
+        self.read(&mut pass, phase, source, &mut at, watch)?;
         let reached = self.accounting.reached_outputs;
         for (counts, sink) in self.accounting.report.outputs.iter_mut().zip(&pass.sinks) {
             if let Some(sink) = sink {
@@ -316,8 +334,8 @@ impl Run<'_> {
                 counts.written = sink.written();
             }
         }
-        self.write_late(&mut pass, &at)?;
-        self.close(pass, &at)
+        self.write_late(&mut pass, &at, watch)?;
+        self.close(pass, &at, watch)
     }
 
     /// Reads the rows of a phase to their end into `pass`, with checkpoints on the way and one
@@ -329,7 +347,7 @@ impl Run<'_> {
         phase: &plan::Phase,
         source: Source,
         at: &mut Progress,
-        on_progress: &mut dyn FnMut(&Accounting),
+        watch: &mut Watch<'_>,
     ) -> Result<(), RunError> {
         let Self {
             context,
@@ -361,10 +379,10 @@ impl Run<'_> {
                 accounting.keep_row_stats(&batch)?;
                 pass.consume(batch, phase, accounting)?;
                 accounting.count_rows_in();
-                on_progress(accounting);
                 if let Err(error) = accounting.check_limit() {
                     return Err(context.explained(error, accounting));
                 }
+                watch.read(&cursor, &accounting.report);
                 at.cursor = Some(cursor);
                 if checkpointer.is_due() && !accounting.in_a_streak() {
                     checkpointer.save(accounting, |lengths| pass.left(at, lengths))?;

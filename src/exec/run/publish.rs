@@ -1,19 +1,22 @@
 //! The end of a run: everything is made durable, then the files get their names.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Run, beside};
 use crate::exec::checkpoint::{Progress, Remaining};
 use crate::exec::error::output_error;
 use crate::exec::output::OutputStage;
+use crate::exec::watch::Watch;
 use crate::exec::{RunError, RunOutcome, conclude, write_error};
 use crate::io::PendingFile;
 use crate::io::atomic::Sealed;
+use crate::io::lock::{unix_now, utc};
 use crate::layout::RunFiles;
-use crate::recipe::{Inputs, OutputSpec, Recipe};
+use crate::recipe::{Inputs, OutputSpec, QuarantineLimit, Recipe};
 use crate::record::counts::peak_memory;
-use crate::record::manifest::Facts;
-use crate::record::{Earlier, InputRecord, Manifest, RunReport};
+use crate::record::manifest::{Call, Facts};
+use crate::record::{Earlier, InputRecord, Manifest, OutputCounts, RunReport, Stage};
 
 impl<'a> Run<'a> {
     /// Makes everything durable, then gives the files their names, the manifest last.
@@ -21,6 +24,7 @@ impl<'a> Run<'a> {
         &mut self,
         pass: OutputStage<'a>,
         at: &Progress,
+        watch: &mut Watch<'_>,
     ) -> Result<RunOutcome, RunError> {
         self.checkpointer.check_inputs(&self.context.inputs)?;
         let Self {
@@ -36,6 +40,14 @@ impl<'a> Run<'a> {
             .check_conservation()
             .map_err(RunError::Conservation)?;
         accounting.count_repeated_ids()?;
+        let limit = context.options.max_quarantine;
+        let limit = limit.unwrap_or(context.recipe.max_quarantine);
+        if limit != QuarantineLimit::None
+            && let Some(refused) =
+                all_refused(&accounting.report, accounting.first_refused.as_ref())
+        {
+            return Err(refused);
+        }
         accounting.report.time = checkpointer.elapsed();
         accounting.report.notes =
             conclude::notes(context.recipe, &context.foreseen, &accounting.report);
@@ -51,6 +63,8 @@ impl<'a> Run<'a> {
             Ok(sealed)
         };
         let mut files = Vec::new();
+        let report = accounting.report.clone();
+        watch.task(PACKING, 0, 3, &report);
         let ledger = accounting
             .ledger
             .take()
@@ -59,6 +73,7 @@ impl<'a> Run<'a> {
             .map_err(|e| write_error("ledger", e))?
             .map(&mut seal)
             .transpose()?;
+        watch.task(PACKING, 1, 3, &report);
         let row_stats = accounting
             .row_stats
             .take()
@@ -67,6 +82,7 @@ impl<'a> Run<'a> {
             .map_err(|e| write_error("stats of rows", e))?
             .map(&mut seal)
             .transpose()?;
+        watch.task(PACKING, 2, 3, &report);
         let quarantine = accounting.quarantine.take().map(&mut seal).transpose()?;
         let stats = accounting.stats.take().map(&mut seal).transpose()?;
         files.extend(
@@ -143,12 +159,25 @@ impl<'a> Run<'a> {
                 stats: finished(stats),
                 traces,
                 threads: context.pool.current_num_threads(),
+                call: Call {
+                    command: context.options.command.clone(),
+                    started: checkpointer.started(),
+                    ended: utc(unix_now()),
+                    exit: accounting.report.exit_code(context.options.tolerate),
+                    host: context.options.host_name.clone(),
+                },
             });
             let file = manifest
                 .write(&named.manifest(), workspace)
                 .map_err(|e| write_error(named.dir.display(), e))?;
             files.push(seal(file)?);
         }
+        watch.task(
+            "giving files their names",
+            0,
+            files.len(),
+            &accounting.report,
+        );
         checkpointer.save(accounting, |_| Ok(Remaining::Names(files.clone())))?;
         publish(
             context.files.as_ref(),
@@ -158,6 +187,39 @@ impl<'a> Run<'a> {
             accounting.report.clone(),
         )
     }
+}
+
+/// What a run does with its ledger and the stats of rows when it ends.
+const PACKING: &str = "packing the ledger";
+
+/// How many reasons a message names.
+const REASONS_SHOWN: usize = 3;
+
+/// The failure of a run whose outputs refused every row that reached them.
+fn all_refused(report: &RunReport, first: Option<&String>) -> Option<RunError> {
+    let rows = report.outputs.first()?.candidates;
+    let is_refused =
+        |output: &OutputCounts| output.candidates > 0 && output.refused == output.candidates;
+    if !report.outputs.iter().all(is_refused) {
+        return None;
+    }
+    let mut by_code: BTreeMap<&str, u64> = BTreeMap::new();
+    for (reason, count) in &report.reasons {
+        if matches!(reason.stage, Stage::Output(_)) {
+            *by_code.entry(reason.code).or_default() += count;
+        }
+    }
+    let mut by_code: Vec<_> = by_code.into_iter().collect();
+    by_code.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let shown = by_code.iter().take(REASONS_SHOWN);
+    let shown: Vec<String> = shown
+        .map(|(code, count)| format!("{code} {count}"))
+        .collect();
+    Some(RunError::AllRefused {
+        rows,
+        reasons: shown.join(", "),
+        first: first.cloned(),
+    })
 }
 
 /// Gives complete files their names. What an earlier run of the same outputs wrote beyond them

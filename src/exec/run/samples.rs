@@ -14,6 +14,7 @@ use crate::exec::output::{self, Draw, OutputStage};
 use crate::exec::sinks::{self, Sink};
 use crate::exec::spill::store::{self, Store};
 use crate::exec::stage::{Rendered, RowEnd, Source, drive};
+use crate::exec::watch::Watch;
 use crate::exec::{RunError, write_error};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
@@ -113,6 +114,7 @@ impl<'a> Run<'a> {
         &mut self,
         pass: &mut OutputStage<'a>,
         progress: &Progress,
+        watch: &mut Watch<'_>,
     ) -> Result<(), RunError> {
         let failed = |e| write_error("rows set aside on disk", e);
         let recipe = self.context.recipe;
@@ -122,6 +124,8 @@ impl<'a> Run<'a> {
         if let Some(rows) = pass.rows.take() {
             let store = Arc::new(rows.finish().map_err(failed)?);
             for (index, spec) in drawn {
+                let outputs = recipe.outputs.len();
+                watch.task("drawing samples", index, outputs, &self.accounting.report);
                 let sampled = Sampled {
                     index,
                     spec,

@@ -82,7 +82,7 @@ pub fn analysis_page(path: &Path) -> Result<String, ViewError> {
         kicker: "Report of an analysis: nothing was dropped",
         title: &title(inputs.as_deref(), &directory),
         figures: vec![
-            figure("", analysis.rows.read, "rows read"),
+            figure("", analysis.rows.read, "rows in"),
             figure("aside", analysis.rows.unreadable, "unreadable"),
             figure("kept", images.references, "images in rows"),
             figure("lost", images.unusable(), "of them missing or broken"),
@@ -176,6 +176,15 @@ fn borders(
 }
 
 /// The bounds of a stat, as charts mark them.
+/// The bounds of a stat as a chart shows them.
+fn named_marks(stat: &StatRecord) -> Vec<(String, f64, bool)> {
+    let named = |(param, value, upper)| {
+        let name = format!("{param} {}", value_of(&stat.unit, value));
+        (name, value, upper)
+    };
+    marks(stat).into_iter().map(named).collect()
+}
+
 fn marks(stat: &StatRecord) -> Vec<(&'static str, f64, bool)> {
     let bounds = stat.bounds.unwrap_or_default();
     [("min", bounds.min, false), ("max", bounds.max, true)]
@@ -267,7 +276,7 @@ impl AnalysisReport<'_> {
                                 }
                                 td.num data-label="alone" { (thousands(filter.would_drop)) }
                                 td.num data-label="in sequence" {
-                                    span.lost { (thousands(then)) }
+                                    span class=[(then > 0).then_some("lost")] { (thousands(then)) }
                                 }
                                 td.left { (thousands(left)) }
                             }
@@ -296,7 +305,7 @@ impl AnalysisReport<'_> {
                     p {
                         (count(stat.rows, "row"))
                         @if stat.would_drop > 0 {
-                            " · " span.lost { (thousands(stat.would_drop)) " would go" }
+                            " · " span class=[(stat.would_drop > 0).then_some("lost")] { (thousands(stat.would_drop)) " would go" }
                             " (" (percent(stat.would_drop, stat.rows)) ")"
                         }
                     }
@@ -304,7 +313,7 @@ impl AnalysisReport<'_> {
                 p.what { (stat.op) }
                 @match &stat.found {
                     Found::Numbers(summary) => {
-                        (distribution((name, &stat.unit), summary, Some(stat.rows), marks(stat)))
+                        (distribution((name, &stat.unit), summary, Some(stat.rows), named_marks(stat)))
                     }
                     Found::Words { values, top, .. } => { (ranks("Value", top, *values)) }
                 }
@@ -526,7 +535,7 @@ fn distribution(
     (name, unit): (&str, &str),
     summary: &Summary,
     rows: Option<u64>,
-    marks: Vec<(&str, f64, bool)>,
+    marks: Vec<(String, f64, bool)>,
 ) -> Markup {
     let Some(histogram) = histogram(summary) else {
         return Markup::default();

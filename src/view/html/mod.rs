@@ -22,11 +22,14 @@ const STYLE: &str = include_str!("style.css");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
                       base-uri 'none'; form-action 'none'";
 
-/// How many characters of a caption are shown.
-const CAPTION: usize = 280;
+/// How many characters of a caption are shown, once it is opened.
+const CAPTION: usize = 4000;
+
+/// How many characters of a caption are seen before it is opened.
+const CLOSED: usize = 220;
 
 /// How many characters of a line that is no row are shown.
-const RAW: usize = 160;
+const RAW: usize = 1000;
 
 /// A part of the page, with its entry in the table of contents.
 struct Section {
@@ -64,7 +67,7 @@ fn page(head: &Head<'_>, sections: &[Section]) -> String {
             body {
                 a.skip href="#main" { "Skip to the content" }
                 div.wrap {
-                    header.top {
+                    header.top #top {
                         div."bar-top" {
                             div {
                                 p.kicker { (head.kicker) }
@@ -74,7 +77,7 @@ fn page(head: &Head<'_>, sections: &[Section]) -> String {
                         }
                         div.figures {
                             @for (class, number, what) in &head.figures {
-                                div class=(class) { b { (number) } span { (what) } }
+                                div class=(if number == "0" { "" } else { class }) { b { (number) } span { (what) } }
                             }
                         }
                         (head.below)
@@ -98,8 +101,11 @@ fn page(head: &Head<'_>, sections: &[Section]) -> String {
                         }
                     }
                     footer {
-                        "Made by djr " (version) ". This page holds everything it shows: no \
-                         script, nothing loaded from elsewhere."
+                        p {
+                            "Made by djr " (version) ". This page holds everything it shows: no \
+                             script, nothing loaded from elsewhere."
+                        }
+                        p { a href="#top" { "Back to the top" } }
                     }
                 }
             }
@@ -149,12 +155,12 @@ fn card(card: &Card<'_>) -> Markup {
         li class={ "card " (card.class) } {
             @if let Some(row) = card.row { (pictures(row)) }
             @if !card.value.is_empty() { div.value { (card.value) } }
-            @if let Some(reason) = card.reason { div.reason { (shorten(reason, CAPTION)) } }
+            @if let Some(reason) = card.reason { (caption("reason", reason, CAPTION)) }
             @match card.row.map(|row| row.text.as_deref()) {
                 Some(Some("")) => { div.caption.empty { "an empty text" } }
-                Some(Some(text)) => { div.caption dir="auto" { (shorten(text, CAPTION)) } }
+                Some(Some(text)) => { (caption("caption", text, CAPTION)) }
                 Some(None) => {
-                    @if let Some(raw) = card.raw { div.caption.code { (shorten(raw, RAW)) } }
+                    @if let Some(raw) = card.raw { (caption("caption code", raw, RAW)) }
                 }
                 None => { div.caption.empty { "the row could not be read back" } }
             }
@@ -162,6 +168,22 @@ fn card(card: &Card<'_>) -> Markup {
         }
     }
 }
+
+/// A text that is cut after some lines, and opens by a click or a key.
+fn caption(class: &str, text: &str, most: usize) -> Markup {
+    let text = shorten(text, most);
+    let is_long = text.chars().count() > CLOSED || text.lines().count() > LINES_CLOSED;
+    html! {
+        @if is_long {
+            details class=(class) dir="auto" { summary { span { (text) } } }
+        } @else {
+            div class=(class) dir="auto" { (text) }
+        }
+    }
+}
+
+/// How many lines of a caption are seen before it is opened.
+const LINES_CLOSED: usize = 6;
 
 fn pictures(row: &ShownRow) -> Markup {
     let class = if row.pictures.len() > 1 {

@@ -26,8 +26,8 @@ pub(super) struct Plot<'a> {
     pub unit: &'a str,
     /// What the two kinds of values are called.
     pub kinds: [&'a str; 2],
-    /// Bounds: name, value, whether it is the upper one.
-    pub marks: Vec<(&'a str, f64, bool)>,
+    /// Bounds: name and value as they are written, value, whether it is the upper one.
+    pub marks: Vec<(String, f64, bool)>,
     /// Draw shares of two sets over each other instead of counts upon each other.
     pub compare: bool,
 }
@@ -124,14 +124,14 @@ impl Plot<'_> {
                         }
                     }
                     @for (name, value, upper) in self.marks.iter().filter(|mark| within(mark.1)) {
-                        (self.mark(&scale, name, *value, *upper))
+                        (Self::mark(&scale, name, *value, *upper))
                     }
                 }
                 (self.x_axis(&scale))
             }
-            @for (name, value, upper) in self.marks.iter().filter(|mark| !within(mark.1)) {
+            @for (name, _, upper) in self.marks.iter().filter(|mark| !within(mark.1)) {
                 p.beyond {
-                    (name) " " (value_of(self.unit, *value)) " lies far to the "
+                    (name) " lies far to the "
                     (if *upper { "right" } else { "left" }) " of the values."
                 }
             }
@@ -139,13 +139,13 @@ impl Plot<'_> {
         }
     }
 
-    fn mark(&self, scale: &Scale, name: &str, value: f64, upper: bool) -> Markup {
+    fn mark(scale: &Scale, name: &str, value: f64, upper: bool) -> Markup {
         let x = scale.x(value);
         let side = if x > 50.0 { "before" } else { "after" };
         let row = if upper { " second" } else { "" };
         html! {
             div class={ "mark " (side) (row) } style=(format!("left:{x:.2}%")) data-bound=(value) {
-                span { (name) " " (value_of(self.unit, value)) }
+                span { (name) }
             }
         }
     }
@@ -200,6 +200,7 @@ impl Plot<'_> {
         let x = format!("{:.1}", bar.x * 10.0);
         let width = format!("{:.1}", (bar.width - gap).max(0.05) * 10.0);
         let edge = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
+        let goes = self.goes(bar);
         let mut base = HEIGHT;
         let mut parts = Vec::new();
         for (kind, count) in bar.counts.iter().enumerate() {
@@ -217,10 +218,22 @@ impl Plot<'_> {
                 title { (self.told(bar)) }
                 rect.hit x=(x) y="0" width=(width) height=(HEIGHT) {}
                 @for (kind, base, height) in &parts {
-                    rect class={ "k" (kind) } x=(x) y=(base) width=(width) height=(height) {}
+                    rect class={ "k" (if goes { 1 } else { *kind }) } x=(x) y=(base) width=(width) height=(height) {}
                 }
             }
         }
+    }
+
+    /// Whether all values of a bar lie beyond a bound, where that is not counted.
+    fn goes(&self, bar: &Bar) -> bool {
+        let [_, second] = self.kinds;
+        let mut marks = self.marks.iter();
+        second.is_empty()
+            && marks.any(|(_, bound, upper)| match (upper, bar.from, bar.to) {
+                (true, Some(from), _) => from > *bound,
+                (false, _, Some(to)) => to <= *bound,
+                _ => false,
+            })
     }
 
     fn told(&self, bar: &Bar) -> String {

@@ -170,11 +170,18 @@ impl RunReport<'_> {
             |first| first.shown,
         );
         let mut lines = vec![Line {
-            name: "rows read",
-            aside: rows.read.saturating_sub(readable),
-            left: readable,
+            name: "rows in",
+            left: rows.read,
             ..Line::default()
         }];
+        if readable < rows.read {
+            lines.push(Line {
+                name: "could be read",
+                aside: rows.read - readable,
+                left: readable,
+                ..Line::default()
+            });
+        }
         lines.extend(steps.iter().enumerate().map(|(index, step)| Line {
             step: Some(StepNumber::at(index)),
             name: &step.op,
@@ -260,7 +267,7 @@ impl RunReport<'_> {
                     h3 { (measure.op) }
                     p {
                         (count(judged, "row")) " judged · "
-                        span.lost { (thousands(lost)) " dropped" }
+                        span class=[(lost > 0).then_some("lost")] { (thousands(lost)) " dropped" }
                         " (" (percent(lost, judged)) ")"
                     }
                 }
@@ -281,6 +288,7 @@ impl RunReport<'_> {
                          dropped. The run does not store their values."
                     }
                 }
+                @for bound in &measure.bounds { (cuts(measure, bound)) }
                 @for bound in &measure.bounds { (self.border(measure, bound)) }
             }
         }
@@ -291,7 +299,7 @@ impl RunReport<'_> {
         let mut bounds: Vec<String> = measure
             .bounds
             .iter()
-            .map(|b| format!("{} {}", b.param, value_of(measure.unit, b.value)))
+            .map(|b| format!("{} {}", b.param, shown_bound(measure, b)))
             .collect();
         let step = self.run.settings.process.get(measure.step);
         if step.is_some_and(|step| step.is_set("reversed_range")) {
@@ -307,7 +315,7 @@ impl RunReport<'_> {
     fn border(&self, measure: &Measure, bound: &Bound) -> Markup {
         let show = |value: f64| value_of(measure.unit, value);
         let [_, dropped] = measure.rows;
-        let at = html! { code { (bound.param) " " (show(bound.value)) } };
+        let at = html! { code { (bound.param) " " (shown_bound(measure, bound)) } };
         if bound.dropped.is_empty() {
             return html! {
                 @if let (Some((value, _)), true) = (bound.kept.first(), dropped > 0) {
@@ -330,7 +338,7 @@ impl RunReport<'_> {
                 .map(|(value, offset)| Card {
                     class,
                     value: show(*value),
-                    reason: None,
+                    reason: self.facts.later.get(offset).map(String::as_str),
                     row: self.rows.get(offset),
                     raw: None,
                 })
@@ -588,7 +596,16 @@ impl RunReport<'_> {
             ),
         ));
         facts.push(("Peak memory", bytes(manifest.peak_memory_bytes)));
-        facts.push(("Run by", format!("djr {}", manifest.djr)));
+        facts.push(("Started", manifest.started.clone()));
+        facts.push(("Ended", manifest.ended.clone()));
+        facts.push(("Command", manifest.command.join(" ")));
+        facts.push(("Plan", manifest.plan_digest.clone()));
+        let format = format!(
+            "djr {}, records of format {}",
+            manifest.djr, manifest.format
+        );
+        facts.push(("Run by", format));
+        facts.retain(|(_, what)| !what.is_empty());
         Section {
             id: "about",
             title: "About this run",
@@ -603,12 +620,56 @@ impl RunReport<'_> {
     }
 }
 
-fn marks(measure: &Measure) -> Vec<(&str, f64, bool)> {
-    measure
-        .bounds
-        .iter()
-        .map(|b| (b.param.as_str(), b.value, b.upper))
-        .collect()
+fn marks(measure: &Measure) -> Vec<(String, f64, bool)> {
+    let name = |b: &Bound| format!("{} {}", b.param, shown_bound(measure, b));
+    let bounds = measure.bounds.iter();
+    bounds.map(|b| (name(b), b.value, b.upper)).collect()
+}
+
+/// A bound as the recipe writes it.
+fn shown_bound(measure: &Measure, bound: &Bound) -> String {
+    let written = bound.written.clone();
+    written.unwrap_or_else(|| value_of(measure.unit, bound.value))
+}
+
+/// What other values of a bound would leave.
+fn cuts(measure: &Measure, bound: &Bound) -> Markup {
+    let known: u64 = measure.rows.iter().sum();
+    html! {
+        @if bound.cuts.len() > 1 {
+            details.numbers {
+                summary { (bound.param) " → rows left" }
+                p.what {
+                    "Of the " (count(known, "row")) " whose value is stored, the other bounds as \
+                     they are."
+                }
+                div.scroll {
+                    table.cuts {
+                        thead {
+                            tr {
+                                th scope="col" { (bound.param) }
+                                th scope="col" { "Rows left" }
+                                th scope="col" { "Share" }
+                            }
+                        }
+                        tbody {
+                            @for (value, left) in &bound.cuts {
+                                @let now = value.to_bits() == bound.value.to_bits();
+                                tr.now[now] {
+                                    th scope="row" {
+                                        @if now { (shown_bound(measure, bound)) }
+                                        @else { (value_of(measure.unit, *value)) }
+                                    }
+                                    td { (thousands(*left)) }
+                                    td { (percent(*left, known)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// One line of the waterfall.

@@ -1,0 +1,53 @@
+//! Runs below a directory.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// The answer of `djr ls`.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+pub struct LsAnswer {
+    /// Where was looked.
+    pub directory: PathBuf,
+    /// The runs, by their directories.
+    pub runs: Vec<RunListed>,
+}
+
+/// A run.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RunListed {
+    /// Its directory.
+    pub run_dir: PathBuf,
+    /// `finished`, `unfinished`, or `unreadable`: of another version, or damaged.
+    pub state: String,
+    /// The recipe, or the command, that it ran.
+    pub recipe: String,
+    /// When it ended, or an unfinished one saved its last checkpoint, in UTC.
+    pub when: String,
+    /// Rows read.
+    pub rows_in: u64,
+    /// Rows that at least one output wrote.
+    pub rows_out: u64,
+    /// Its outputs.
+    pub outputs: Vec<PathBuf>,
+    /// Outputs that are gone.
+    pub missing: usize,
+    /// Bytes of its outputs that are there.
+    pub output_bytes: u64,
+    /// Bytes of its directory.
+    pub record_bytes: u64,
+}
+
+/// The answer of `djr clean`.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+pub struct CleanAnswer {
+    /// With `--dry-run`: nothing was removed.
+    pub dry_run: bool,
+    /// The runs whose files were removed.
+    pub runs: Vec<PathBuf>,
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// Their bytes.
+    pub bytes: u64,
+}

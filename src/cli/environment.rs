@@ -1,0 +1,57 @@
+//! Every option by a variable of the environment: `DJR_THREADS=4` is `--threads 4`.
+
+use std::env;
+
+use clap::builder::BoolishValueParser;
+use clap::{Arg, ArgAction, Command};
+
+/// Options that count beside another option only. Their general variable would be an error wherever
+/// that other option is missing, so they have the one that names the command.
+const DEPENDENT: [(&str, &str); 15] = [
+    ("run", "probe"),
+    ("analyze", "bounds"),
+    ("analyze", "set"),
+    ("check", "template"),
+    ("check", "max-tokens"),
+    ("check", "tokenizer"),
+    ("check", "image-root"),
+    ("check", "validate"),
+    ("check", "fix"),
+    ("check", "all"),
+    ("convert", "template"),
+    ("convert", "max-tokens"),
+    ("convert", "tokenizer"),
+    ("recut", "target"),
+    ("recut", "by"),
+];
+
+/// The same command, whose options are read from the environment where they are not given.
+pub fn with_variables(command: Command) -> Command {
+    let command = command.mut_args(|arg| of_variable(arg, ""));
+    command.mut_subcommands(|command| {
+        let name = command.get_name().to_owned();
+        command.mut_args(|arg| of_variable(arg, &name))
+    })
+}
+
+fn of_variable(arg: Arg, command: &str) -> Arg {
+    let Some(option) = arg.get_long().filter(|_| !arg.is_hide_set()) else {
+        return arg;
+    };
+    let variable = |words: &str| format!("DJR_{}", words.replace('-', "_").to_uppercase());
+    let own = variable(format!("{command}-{option}").trim_start_matches('-'));
+    let name = if env::var_os(&own).is_some() || DEPENDENT.contains(&(command, option)) {
+        own
+    } else {
+        variable(option)
+    };
+    // There are some dozens, made once a process; clap holds on to them by reference.
+    let name: &'static str = Box::leak(name.into_boxed_str());
+    let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
+    let arg = arg.env(name).hide_env(true);
+    if is_switch {
+        arg.value_parser(BoolishValueParser::new())
+    } else {
+        arg
+    }
+}

@@ -1,0 +1,219 @@
+//! How a command speaks: messages to standard error, its answer to standard output, as text or as
+//! one JSON object.
+
+use std::cell::RefCell;
+use std::io::Write as _;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Exit;
+use crate::answer::{Answer, ProblemRecord};
+use crate::note::{Code, Note};
+use crate::recipe::Problems;
+use crate::record::RecordError;
+use crate::report::log::{Log, LogFormat};
+use crate::report::printable;
+use crate::view::ViewError;
+
+/// How every command speaks.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct Voice {
+    /// Print errors only.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Say more: every note by itself.
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// How messages on standard error are written: sentences, or a JSON object a line.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_default_value = true,
+        global = true
+    )]
+    pub log_format: LogFormat,
+}
+
+/// Asks for the answer of a command as JSON.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct AsJson {
+    /// Print one JSON object on standard output: docs/SCHEMAS.md.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a command has said so far, and how it says it.
+#[derive(Debug, Default)]
+pub struct Ui {
+    /// Where messages go.
+    pub log: Log,
+    /// The answer is one JSON object.
+    pub json: bool,
+    problems: RefCell<Vec<ProblemRecord>>,
+    notes: RefCell<Vec<Note>>,
+    result: RefCell<Option<Value>>,
+}
+
+impl Ui {
+    /// Speaks as `voice` says; with `json`, the answer is one object.
+    pub fn new(voice: Voice, json: bool) -> Self {
+        Self {
+            log: Log {
+                format: voice.log_format,
+                quiet: voice.quiet,
+                verbose: voice.verbose,
+            },
+            json,
+            ..Self::default()
+        }
+    }
+
+    /// Says a sentence.
+    pub fn info(&self, message: &str) {
+        self.log.info(message);
+    }
+
+    /// Says what is wrong.
+    pub fn error(&self, code: &str, message: &str, hint: Option<&str>) {
+        self.log.error(code, message, hint);
+        self.problems.borrow_mut().push(ProblemRecord {
+            code: code.to_owned(),
+            message: message.to_owned(),
+            hint: hint.map(str::to_owned),
+            ..ProblemRecord::default()
+        });
+    }
+
+    /// Keeps for the answer what is wrong with the command line, which was said already.
+    pub fn unsaid(&self, message: &str) {
+        self.problems.borrow_mut().push(ProblemRecord {
+            code: "usage".to_owned(),
+            message: message.to_owned(),
+            ..ProblemRecord::default()
+        });
+    }
+
+    /// Says that the command is used in a wrong way.
+    pub fn usage(&self, message: &str, hint: Option<&str>) -> Exit {
+        self.error("usage", message, hint);
+        Exit::Usage
+    }
+
+    /// Says all that is wrong with a recipe.
+    pub fn problems(&self, problems: &Problems) -> Exit {
+        if self.log.format == LogFormat::Text {
+            let text = problems.to_string();
+            let _ = writeln!(std::io::stderr().lock(), "{}", printable(text.trim_end()));
+        }
+        for problem in problems {
+            let record = ProblemRecord::from(problem);
+            if self.log.format == LogFormat::Json {
+                let at = match (record.line, record.column) {
+                    (Some(line), Some(column)) => format!("{}:{line}:{column}", problem.file),
+                    _ => problem.file.clone(),
+                };
+                let message = format!("{at}: {}", problem.message);
+                self.log
+                    .error(&record.code, &message, problem.hint.as_deref());
+            }
+            self.problems.borrow_mut().push(record);
+        }
+        Exit::Usage
+    }
+
+    /// Says why no record can be read.
+    pub fn record(&self, failure: &RecordError) {
+        self.error(failure.code(), &failure.to_string(), failure.hint());
+    }
+
+    /// Says why something cannot be looked at.
+    pub fn view(&self, failure: &ViewError) {
+        let code = match failure {
+            ViewError::Record(record) => record.code(),
+            ViewError::Write { .. } => "cannot_write",
+            _ => "cannot_read",
+        };
+        self.error(code, &failure.to_string(), failure.hint());
+    }
+
+    /// Says notes, one a line. Of keys that have no meaning here, only how many there are, unless
+    /// more was asked for.
+    pub fn notes(&self, notes: &[Note]) {
+        self.some_notes(notes, self.log.verbose);
+    }
+
+    /// Says notes, each by itself.
+    pub fn all_notes(&self, notes: &[Note]) {
+        self.some_notes(notes, true);
+    }
+
+    fn some_notes(&self, notes: &[Note], all: bool) {
+        let ignored = notes.iter().filter(|note| note.code == Code::KeyIgnored);
+        let ignored = ignored.count();
+        let folded = ignored > 1 && !all;
+        if folded {
+            let text = format!("{ignored} keys have no meaning here: djr check, or -v, lists them");
+            self.log.note(&Note::new(Code::KeyIgnored, text));
+        }
+        for note in notes {
+            if !(folded && note.code == Code::KeyIgnored) {
+                self.log.note(note);
+            }
+            let mut kept = self.notes.borrow_mut();
+            if !kept.contains(note) {
+                kept.push(note.clone());
+            }
+        }
+    }
+
+    /// The answer of the command, where it is asked for as JSON.
+    pub fn result(&self, result: &impl Serialize) {
+        if self.json {
+            *self.result.borrow_mut() = serde_json::to_value(result).ok();
+        }
+    }
+
+    /// Writes an answer to standard output, with nothing in it that commands a terminal; whoever
+    /// reads it may stop early. Where the answer is asked for as JSON, that is all there is.
+    pub fn data(&self, text: &str) -> Exit {
+        if self.json {
+            return Exit::Success;
+        }
+        self.write(text)
+    }
+
+    fn write(&self, text: &str) -> Exit {
+        let mut out = std::io::stdout().lock();
+        match out
+            .write_all(printable(text).as_bytes())
+            .and_then(|()| out.flush())
+        {
+            Ok(()) => Exit::Success,
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Exit::Success,
+            Err(e) => {
+                self.error("cannot_write", &format!("standard output: {e}"), None);
+                Exit::Failed
+            }
+        }
+    }
+
+    /// Ends the command: prints the object that was asked for.
+    pub fn finish(&self, command: &str, exit: Exit) -> Exit {
+        if !self.json {
+            return exit;
+        }
+        let answer = Answer {
+            exit: exit as u8,
+            problems: self.problems.take(),
+            notes: self.notes.take(),
+            result: self.result.take(),
+            ..Answer::new(command)
+        };
+        match self.write(&format!("{}\n", serde_json::json!(answer))) {
+            Exit::Success => exit,
+            failed => failed,
+        }
+    }
+}

@@ -1,0 +1,507 @@
+//! What commands say to programs: answers and logs as JSON, held against their schemas, exit codes
+//! that schedulers rely on, and what is found again of runs.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Scratch, rows};
+
+const ROWS: &str = "{\"id\": \"a\", \"text\": \"one two three\"}\n{\"id\": \"b\", \"text\": \"x\"}\n{broken\n{\"id\": \"c\", \"text\": \"one two three\"}\n";
+
+const RECIPE: &str = "\
+dataset_path: in.jsonl
+export_path: o.jsonl
+ds_cache_dir: nowhere
+use_cache: true
+max_quarantine: none
+process:
+  - text_length_filter: {min_len: 5}
+  - document_deduplicator: {}
+";
+
+fn scratch() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", ROWS);
+    scratch.write("r.yaml", RECIPE);
+    scratch
+}
+
+/// The schema of a document as `djr schema` prints it.
+fn schema(scratch: &Scratch, name: &str) -> jsonschema::Validator {
+    let ran = scratch.djr(&["schema", name]).expect(0);
+    let schema: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    jsonschema::validator_for(&schema).unwrap()
+}
+
+#[track_caller]
+fn holds(schema: &jsonschema::Validator, document: &Value) {
+    let wrong: Vec<String> = schema
+        .iter_errors(document)
+        .map(|e| format!("{}: {e}", e.instance_path()))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}\n{document:#}");
+}
+
+#[test]
+fn every_answer_and_every_record_is_as_its_schema_says() {
+    let scratch = scratch();
+    scratch.write("bad.yaml", "process: [nosuch_filter: {}]\nxport_path: o\n");
+    scratch.write("train.json", "[{\"id\": 1, \"conversations\": []}]\n");
+    scratch.write("x.jsonl", "{\"id\": 1, \"text\": \"a\"}\n");
+    scratch.write("y.jsonl", "{\"id\": 1, \"text\": \"b\"}\n");
+    let traced = "open_tracer=true";
+    for (command, code) in [
+        ("run r.yaml --set open_tracer=true --record-host", 1),
+        ("run bad.yaml", 2),
+        ("run r.yaml --explain --probe", 0),
+        ("run r.yaml --if-changed --set open_tracer=true", 1),
+        ("run r.yaml --nosuch", 2),
+        ("check r.yaml", 0),
+        ("check bad.yaml", 2),
+        ("check --for llava train.json", 1),
+        ("subset -n 50% in.jsonl -o half.jsonl", 0),
+        ("convert --to jsonl in.jsonl -o converted.jsonl", 1),
+        ("analyze in.jsonl -o look", 1),
+        (
+            "recut look --set text_length_filter.min_len=2 -o recut.jsonl",
+            1,
+        ),
+        ("why o.jsonl a", 0),
+        ("why o.jsonl nosuch", 2),
+        ("why o.jsonl --dropped", 0),
+        ("why nowhere a", 2),
+        ("verify o.jsonl", 0),
+        ("diff o.jsonl.djr o.jsonl.djr", 0),
+        ("diff x.jsonl y.jsonl", 1),
+        ("report o.jsonl -o report.html", 0),
+        ("ls", 0),
+        ("clean --runs --dry-run", 0),
+        ("ops", 0),
+        ("ops text_length_filter", 0),
+    ] {
+        let words: Vec<&str> = command.split(' ').chain(["--json", "--quiet"]).collect();
+        let ran = scratch.djr(&words).expect(code);
+        let answer = ran.answer();
+        let name = words[0];
+        holds(&schema(&scratch, name), &answer);
+        assert_eq!(answer["command"], name);
+        let has_problem = answer["problems"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty());
+        assert_eq!(has_problem, code >= 2, "{command}: {answer:#}");
+        if code < 2 {
+            assert_eq!(ran.stderr, "", "{command} is to be quiet");
+            assert!(answer["result"].is_object(), "{command}: {answer:#}");
+        }
+    }
+    let bad = scratch.djr(&["check", "bad.yaml", "--json"]).answer();
+    let problems: Vec<_> = bad["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| {
+            (
+                p["code"].as_str().unwrap(),
+                p["line"].as_u64(),
+                p["column"].as_u64(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        problems,
+        [
+            ("operator_unknown", Some(1), Some(11)),
+            ("key_unknown", Some(2), Some(1)),
+            ("input_not_found", None, None),
+        ]
+    );
+    let dir = "o.jsonl.djr";
+    let manifest = scratch.json(&format!("{dir}/manifest.json"));
+    holds(&schema(&scratch, "manifest"), &manifest);
+    let command = manifest["command"].as_array().unwrap();
+    assert!(command.contains(&json!(traced)) && manifest["exit"] == 1);
+    assert!(manifest["started"].as_str().unwrap().ends_with("UTC"));
+    assert!(!manifest["host"].as_str().unwrap().is_empty());
+    let packed =
+        |name: &str| rows(&zstd::decode_all(&scratch.read(&format!("{dir}/{name}"))[..]).unwrap());
+    for (name, documents) in [
+        ("ledger", packed("ledger.jsonl.zst")),
+        ("stats", packed("stats.jsonl.zst")),
+        ("stats", scratch.rows("look/stats.jsonl")),
+        (
+            "quarantine",
+            scratch.rows(&format!("{dir}/quarantine.jsonl")),
+        ),
+        (
+            "trace",
+            scratch.rows(&format!(
+                "{dir}/trace/sample_trace-text_length_filter.jsonl"
+            )),
+        ),
+    ] {
+        assert!(!documents.is_empty(), "{name}");
+        let schema = schema(&scratch, name);
+        for document in documents {
+            holds(&schema, &document);
+        }
+    }
+    let log = scratch
+        .djr(&["run", "r.yaml", "--log-format", "json"])
+        .expect(1);
+    let lines = rows(log.stderr.as_bytes());
+    let schema = schema(&scratch, "log");
+    for line in &lines {
+        holds(&schema, line);
+    }
+    let finished = lines
+        .iter()
+        .find(|line| line["event"] == "finished")
+        .unwrap();
+    assert_eq!(
+        (
+            &finished["rows"],
+            &finished["dropped"],
+            &finished["set_aside"]
+        ),
+        (&json!(4), &json!(2), &json!(1))
+    );
+}
+
+#[test]
+fn losses_are_tolerated_as_far_as_is_said() {
+    let scratch = scratch();
+    for (tolerate, code) in [("1", 0), ("25%", 0), ("24.9%", 1), ("0", 1)] {
+        let ran = scratch
+            .djr(&["run", "r.yaml", "--tolerate", tolerate])
+            .expect(code);
+        assert!(ran.stderr.contains("1 json_invalid: "), "{}", ran.stderr);
+        let manifest = scratch.json("o.jsonl.djr/manifest.json");
+        assert_eq!(manifest["exit"], code);
+    }
+    assert_eq!(scratch.rows("o.jsonl.djr/quarantine.jsonl").len(), 1);
+    let quiet = scratch.djr(&["run", "r.yaml", "--quiet"]).expect(1);
+    assert_eq!((quiet.stderr.as_str(), quiet.text().as_str()), ("", ""));
+}
+
+#[test]
+fn nothing_is_done_twice_and_no_other_recipes_output_is_overwritten() {
+    let scratch = scratch();
+    let again = ["run", "r.yaml", "--if-changed"];
+    let first = scratch.djr(&again).expect(1);
+    assert!(
+        first.stderr.contains("not up to date: no run"),
+        "{}",
+        first.stderr
+    );
+    let written = || {
+        fs::metadata(scratch.path("o.jsonl"))
+            .unwrap()
+            .modified()
+            .unwrap()
+    };
+    let before = written();
+    let second = scratch.djr(&again).expect(1);
+    assert!(
+        second.stderr.contains("up to date: 4 rows in, 1 out"),
+        "{}",
+        second.stderr
+    );
+    scratch
+        .djr(&["run", "r.yaml", "--if-changed", "--tolerate", "1"])
+        .expect(0);
+    assert_eq!(written(), before);
+    let edit = |name: &str, text: &str| {
+        scratch.write(name, text);
+    };
+    for (what, change, words) in [
+        (
+            "the recipe",
+            ("r.yaml", RECIPE.replace("min_len: 5", "min_len: 4")),
+            "min_len was 5 and is 4",
+        ),
+        (
+            "the input",
+            ("in.jsonl", format!("{ROWS}\n")),
+            "its size is another",
+        ),
+        (
+            "the output",
+            ("o.jsonl", "changed\n".to_owned()),
+            "not as it was written",
+        ),
+    ] {
+        edit(change.0, &change.1);
+        let ran = scratch.djr(&again).expect(1);
+        assert!(ran.stderr.contains(words), "{what}: {}", ran.stderr);
+        assert_eq!(scratch.rows("o.jsonl").len(), 1);
+    }
+    scratch.write("other.yaml", RECIPE);
+    let refused = scratch.djr(&["run", "other.yaml"]).expect(2);
+    assert!(
+        refused.stderr.contains("another recipe wrote them: r.yaml")
+            && refused.stderr.contains("--force"),
+        "{}",
+        refused.stderr
+    );
+    scratch.djr(&["run", "other.yaml", "--force"]).expect(1);
+    scratch.djr(&["run", "other.yaml"]).expect(1);
+}
+
+#[test]
+fn lists_of_rows_are_given_with_their_reasons() {
+    let scratch = scratch();
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(1);
+    let listed = |words: &str| {
+        let words: Vec<&str> = words.split(' ').chain(["--json"]).collect();
+        let ran = scratch
+            .djr(&[&["why", "o.jsonl"][..], &words].concat())
+            .expect(0);
+        let answer = ran.answer();
+        let lines: Vec<u64> = ran
+            .told()
+            .iter()
+            .map(|row| row["line"].as_u64().unwrap())
+            .collect();
+        (answer["result"]["total"].as_u64().unwrap(), lines)
+    };
+    assert_eq!(listed("--dropped"), (2, vec![2, 4]));
+    assert_eq!(listed("--dropped --by document_deduplicator"), (1, vec![4]));
+    assert_eq!(listed("--dropped --by 1"), (1, vec![2]));
+    assert_eq!(listed("--dropped --limit 1"), (2, vec![2]));
+    assert_eq!(listed("--set-aside --code json_invalid"), (1, vec![3]));
+    assert_eq!(listed("a c"), (2, vec![1, 4]));
+    let some = scratch.djr(&["why", "o.jsonl", "a", "zz"]).expect(2);
+    assert!(some.text().contains("id a") && some.stderr.contains("no row zz"));
+    for (words, hint) in [
+        (
+            "--by nosuch",
+            "its steps are text_length_filter, document_deduplicator",
+        ),
+        ("--set-aside --code nosuch", "its reasons are json_invalid"),
+    ] {
+        let words: Vec<&str> = words.split(' ').collect();
+        let ran = scratch
+            .djr(&[&["why", "o.jsonl"][..], &words].concat())
+            .expect(2);
+        assert!(ran.stderr.contains(hint), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_run_whose_outputs_refuse_every_row_publishes_nothing() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "in.jsonl",
+        "{\"id\": 1, \"text\": \"a\", \"images\": [\"no.jpg\"]}\n",
+    );
+    let ran = scratch
+        .djr(&[
+            "convert", "--to", "llava", "in.jsonl", "-o", "o.json", "--json",
+        ])
+        .expect(3);
+    assert!(
+        ran.stderr.contains(
+            "every one of the 1 rows that reached the outputs was refused (image_missing 1)"
+        ),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(ran.answer()["problems"][0]["code"], "all_refused");
+    assert_eq!(
+        scratch
+            .files("")
+            .iter()
+            .filter(|name| name.starts_with("o.json"))
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn runs_are_listed_and_only_what_they_made_is_removed() {
+    let scratch = scratch();
+    scratch.write("keep.txt", "mine");
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(1);
+    scratch
+        .djr(&["run", "r.yaml", "-q", "--output", "gone.jsonl"])
+        .expect(1);
+    fs::remove_file(scratch.path("gone.jsonl")).unwrap();
+    // A run that is stopped by its limit leaves a checkpoint behind.
+    let stopped = [
+        "run",
+        "r.yaml",
+        "--output",
+        "half.jsonl",
+        "--max-quarantine",
+        "0",
+        "--checkpoint-every",
+        "0",
+        "--batch-rows",
+        "1",
+        "--threads",
+        "1",
+    ];
+    scratch.djr(&stopped).expect(3);
+    for reader in [
+        &["why", "half.jsonl", "a"][..],
+        &["verify", "half.jsonl.djr"],
+        &["report", "half.jsonl"],
+    ] {
+        let ran = scratch.djr(reader).expect(2);
+        assert!(
+            ran.stderr.contains("the run is unfinished"),
+            "{reader:?}: {}",
+            ran.stderr
+        );
+    }
+    let listed = scratch.djr(&["ls", "--json"]).expect(0).answer();
+    let runs: Vec<_> = listed["result"]["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| {
+            let dir = run["run_dir"]
+                .as_str()
+                .unwrap()
+                .trim_start_matches("./")
+                .to_owned();
+            (dir, run["state"].clone(), run["missing"].clone())
+        })
+        .collect();
+    assert_eq!(
+        runs,
+        [
+            ("gone.jsonl.djr".to_owned(), json!("finished"), json!(1)),
+            ("half.jsonl.djr".to_owned(), json!("unfinished"), json!(0)),
+            ("o.jsonl.djr".to_owned(), json!("finished"), json!(0)),
+        ]
+    );
+    let would = scratch.djr(&["clean", "--dry-run"]).expect(0);
+    assert!(
+        would.text().contains("gone.jsonl.djr/manifest.json"),
+        "{}",
+        would.text()
+    );
+    assert!(scratch.path("gone.jsonl.djr").exists());
+    scratch.djr(&["clean", "--older-than", "1d"]).expect(0);
+    assert!(scratch.path("gone.jsonl.djr").exists());
+    scratch.write("gone.jsonl.djr/notes.txt", "mine");
+    scratch.djr(&["clean"]).expect(0);
+    let mut left = scratch.files("");
+    left.retain(|name| !name.starts_with("fixtures") && !name.starts_with("recipes"));
+    let expected = [
+        "gone.jsonl.djr/notes.txt",
+        "in.jsonl",
+        "keep.txt",
+        "o.jsonl",
+        "o.jsonl.djr/ledger.jsonl.zst",
+        "o.jsonl.djr/manifest.json",
+        "o.jsonl.djr/quarantine.jsonl",
+        "o.jsonl.djr/stats.jsonl.zst",
+        "o_stats.jsonl",
+        "r.yaml",
+    ];
+    // Data-Juicer's stats of the run whose output is gone go with its record.
+    assert_eq!(left, expected);
+    // A file that was changed since is nobody's but its user's.
+    scratch.write("o.jsonl", "edited\n");
+    scratch.djr(&["clean", "--runs"]).expect(0);
+    assert_eq!(scratch.read("o.jsonl"), b"edited\n");
+    assert!(!scratch.path("o.jsonl.djr").exists());
+}
+
+#[test]
+fn stats_files_can_be_switched_off() {
+    let scratch = scratch();
+    scratch
+        .djr(&["run", "r.yaml", "--set", "stats_files=false", "-q"])
+        .expect(1);
+    let files = scratch.files("");
+    assert!(
+        !files
+            .iter()
+            .any(|name| name.contains("stats") && !name.starts_with("fix")),
+        "{files:?}"
+    );
+    let refused = scratch
+        .djr(&[
+            "recut",
+            "o.jsonl",
+            "--set",
+            "text_length_filter.min_len=6",
+            "-o",
+            "p.jsonl",
+        ])
+        .expect(2);
+    assert!(
+        refused.stderr.contains("there are no stats of rows"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn data_juicers_command_lines_and_the_environment_work() {
+    let scratch = scratch();
+    let peer = "run --config r.yaml --np 1 --dataset_path in.jsonl --export_path peer.jsonl --text_length_filter.min_len 1";
+    let words: Vec<&str> = peer.split(' ').collect();
+    scratch.djr(&words).expect(1);
+    assert_eq!(scratch.rows("peer.jsonl").len(), 2);
+    // Keys without a meaning are one line; check lists them.
+    let ran = scratch.djr(&["run", "r.yaml"]).expect(1);
+    assert!(
+        ran.stderr.contains("2 keys have no meaning here"),
+        "{}",
+        ran.stderr
+    );
+    let checked = scratch.djr(&["check", "r.yaml"]).expect(0);
+    assert!(checked.stderr.contains("ds_cache_dir") && checked.stderr.contains("use_cache"));
+    for (words, said) in [
+        ("run in.jsonl", "holds rows, and a recipe is asked for"),
+        ("analyze in.jsonl r.yaml -o look", "--recipe RECIPE"),
+        ("run - --input -", "cannot both come from standard input"),
+        (
+            "run r.yaml --output - --json",
+            "cannot both go to standard output",
+        ),
+        ("subset -n 5% -", "read only once"),
+    ] {
+        let words: Vec<&str> = words.split(' ').collect();
+        let ran = scratch.djr(&words).expect(2);
+        assert!(ran.stderr.contains(said), "{words:?}: {}", ran.stderr);
+    }
+    scratch
+        .djr(&["analyze", "r.yaml", "-o", "look", "-q"])
+        .expect(1);
+    let from_stdin = ["run", "-", "--output", "stdin.jsonl", "-q"];
+    scratch.djr_with(&from_stdin, RECIPE.as_bytes()).expect(1);
+    assert_eq!(scratch.read("stdin.jsonl"), scratch.read("o.jsonl"));
+    let variables = |pairs: &[(&str, &str)]| {
+        let status = Command::new(env!("CARGO_BIN_EXE_djr"))
+            .args(["run", "r.yaml"])
+            .envs(pairs.iter().copied())
+            .current_dir(scratch.path(""))
+            .output()
+            .unwrap();
+        (
+            status.status.code(),
+            String::from_utf8(status.stderr).unwrap(),
+        )
+    };
+    let (code, said) = variables(&[
+        ("DJR_TOLERATE", "1"),
+        ("DJR_QUIET", "1"),
+        ("DJR_IMAGE_ROOT", "x"),
+    ]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    let (code, said) = variables(&[
+        ("DJR_TOLERATE", "1"),
+        ("DJR_RUN_TOLERATE", "0"),
+        ("NO_COLOR", "1"),
+    ]);
+    assert!(code == Some(1) && !said.contains('\u{1b}'), "{said}");
+    let found = scratch.djr(&["ops", "blur"]).expect(0).text();
+    assert!(found.contains("image_blur_mapper"), "{found}");
+}
