@@ -1,48 +1,437 @@
-"""djr's worker: runs models for djr in the user's own Python."""
+"""The worker: runs models for djr in the user's own Python, with his torch and transformers.
+
+djr sends frames on standard input and reads frames on standard output: four bytes of length,
+little endian, then so much JSON. Tensors travel in a file that both map. Pictures come sized, as
+bytes, and texts as token ids: no image processor and no tokenizer is ever called here, so what a
+model sees does not depend on the version of transformers. What is printed goes to standard error.
+"""
+
 import json
-import struct
+import mmap
+import os
 import sys
 
-stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+# Before torch: matrix products on a GPU are the same each time only with this workspace.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+INPUT = os.fdopen(os.dup(0), "rb")
+OUTPUT = os.fdopen(os.dup(1), "wb")
+# Whatever a library prints must not end up between frames.
+os.dup2(2, 1)
 sys.stdout = sys.stderr
 
 
-def send(reply):
-    body = json.dumps(reply).encode()
-    stdout.write(struct.pack("<I", len(body)) + body)
-    stdout.flush()
+class Refusal(Exception):
+    """An answer that is no: a code and what is wrong."""
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+def read_frame():
+    head = INPUT.read(4)
+    if len(head) < 4:
+        return None
+    length = int.from_bytes(head, "little")
+    body = INPUT.read(length)
+    return json.loads(body) if len(body) == length else None
+
+
+def write_frame(message):
+    body = json.dumps(message).encode()
+    OUTPUT.write(len(body).to_bytes(4, "little") + body)
+    OUTPUT.flush()
 
 
 def hello():
     try:
         import torch
-    except Exception as error:
-        return {"ok": False, "code": "no_torch", "message": f"torch cannot be imported: {error}"}
+    except ImportError as error:
+        raise Refusal("no_torch", f"torch cannot be imported: {error}") from error
     try:
         import transformers
-    except Exception as error:
-        message = f"transformers cannot be imported: {error}"
-        return {"ok": False, "code": "no_transformers", "message": message}
-    devices = [
-        {"name": f"cuda:{i}", "title": torch.cuda.get_device_name(i)}
-        for i in range(torch.cuda.device_count())
-    ]
-    devices.append({"name": "cpu", "title": "CPU"})
+    except ImportError as error:
+        raise Refusal("no_transformers", f"transformers cannot be imported: {error}") from error
+    transformers.logging.set_verbosity_error()
+    version = numbers_of(transformers.__version__)
+    if version < (4, 40):
+        raise Refusal("no_transformers", f"transformers {transformers.__version__} is older than 4.40")
+    devices = []
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            about = torch.cuda.get_device_properties(number)
+            devices.append({"name": f"cuda:{number}", "title": about.name, "memory": about.total_memory})
+    devices.append({"name": "cpu", "title": "CPU", "memory": 0})
     return {
-        "ok": True,
-        "python": sys.version.split()[0],
+        "python": ".".join(map(str, sys.version_info[:3])),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "devices": devices,
     }
 
 
-while len(head := stdin.read(4)) == 4:
-    message = json.loads(stdin.read(struct.unpack("<I", head)[0]))
-    if message["op"] == "bye":
-        break
-    if message["op"] == "hello":
-        send(hello())
-    else:
-        known = f"this worker has no model of class {message.get('class')}"
-        send({"ok": False, "code": "model", "message": known})
+def numbers_of(version):
+    parts = (version.split("+")[0].split(".") + ["0", "0"])[:2]
+    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in parts)
+
+
+def from_pretrained(cls, folder, may_lack=()):
+    """The model of a folder in 32-bit floats; weights that are not there are an error, where
+    transformers would make them up."""
+    import torch
+    import transformers
+
+    name = "dtype" if numbers_of(transformers.__version__) >= (4, 56) else "torch_dtype"
+    model, info = cls.from_pretrained(
+        folder, local_files_only=True, output_loading_info=True, **{name: torch.float32}
+    )
+    lacks = [key for key in info.get("missing_keys", []) if not key.startswith(tuple(may_lack))]
+    lacks += [str(key) for key in info.get("mismatched_keys", [])]
+    if lacks:
+        raise Refusal("model", f"the weights lack {', '.join(sorted(map(str, lacks))[:5])}")
+    return model.float()
+
+
+def pooled(output):
+    return output.pooler_output
+
+
+def batched(table, pixels, dtype):
+    """What the bytes of pictures become: channels first, each shade looked up in 32 bits."""
+    import torch
+
+    index = pixels.permute(0, 3, 1, 2).long()
+    index += 256 * torch.arange(3, device=pixels.device).view(1, 3, 1, 1)
+    return table[index].to(dtype)
+
+
+class Clip:
+    def __init__(self, folder, options):
+        from transformers import CLIPModel
+
+        self.model = from_pretrained(CLIPModel, folder)
+        # In 32 bits, whatever the model computes in.
+        self.scale = self.model.logit_scale.detach().exp()
+
+    def image(self, pixels):
+        return self.model.visual_projection(pooled(self.model.vision_model(pixel_values=pixels)))
+
+    def text(self, ids):
+        """The features, and behind them what scores are multiplied by. Places behind the end of a
+        text change nothing: attention is causal, and the features are those of the end."""
+        import torch
+
+        features = self.model.text_projection(pooled(self.model.text_model(input_ids=ids))).float()
+        scale = self.scale.to(features.device).expand(features.shape[0], 1)
+        return torch.cat([features, scale], dim=1)
+
+
+class Vit:
+    def __init__(self, folder, options):
+        from transformers import ViTForImageClassification
+
+        self.model = from_pretrained(ViTForImageClassification, folder)
+
+    def image(self, pixels):
+        return self.model(pixel_values=pixels).logits
+
+
+class BlipItm:
+    def __init__(self, folder, options):
+        from transformers import BlipForImageTextRetrieval
+
+        self.model = from_pretrained(BlipForImageTextRetrieval, folder)
+
+    def match(self, pixels, ids, mask):
+        return self.model(input_ids=ids, attention_mask=mask, pixel_values=pixels).itm_score
+
+
+class Aesthetics:
+    """The classes of simple-aesthetics-predictor, which the user need not have."""
+
+    def __init__(self, folder, options):
+        import torch
+        from transformers import CLIPVisionModelWithProjection
+
+        kind = options["head"]
+        widths = [1024, 128, 64, 16, 1]
+
+        class Predictor(CLIPVisionModelWithProjection):
+            def __init__(self, config):
+                super().__init__(config)
+                width = config.projection_dim
+                if kind == "v1":
+                    self.predictor = torch.nn.Linear(width, 1)
+                else:
+                    layers = []
+                    for number, wide in enumerate(widths):
+                        layers.append(torch.nn.Linear(width, wide))
+                        width = wide
+                        if number == 4:
+                            break
+                        # As saved: behind the first three lie a dropout or a ReLU and a dropout.
+                        if kind == "v2_relu":
+                            layers.append(torch.nn.ReLU())
+                        if number < 3:
+                            layers.append(torch.nn.Dropout())
+                    self.layers = torch.nn.Sequential(*layers)
+                self.post_init()
+
+        self.model = from_pretrained(Predictor, folder)
+
+    def image(self, pixels):
+        model = self.model
+        features = model.visual_projection(pooled(model.vision_model(pixel_values=pixels)))
+        features = features / features.norm(dim=-1, keepdim=True)
+        return model.predictor(features) if hasattr(model, "predictor") else model.layers(features)
+
+
+class OwlVit:
+    def __init__(self, folder, options):
+        from transformers import OwlViTForObjectDetection
+
+        self.model = from_pretrained(OwlViTForObjectDetection, folder)
+
+    def detect(self, pixels, ids, mask):
+        """Logits of every phrase for every box, then the boxes. A phrase of zeros is none."""
+        import torch
+
+        rows = ids.shape[0]
+        ids, mask = ids.flatten(0, 1), mask.flatten(0, 1)
+        output = self.model(input_ids=ids, attention_mask=mask, pixel_values=pixels)
+        logits = output.logits.float().reshape(rows, -1)
+        return torch.cat([logits, output.pred_boxes.float().reshape(rows, -1)], dim=1)
+
+
+class TextEmbedding:
+    def __init__(self, folder, options):
+        from transformers import AutoModel
+
+        self.pooling = options.get("pooling")
+        self.model = from_pretrained(AutoModel, folder, may_lack=["pooler."])
+
+    def embed(self, ids, mask):
+        import torch
+
+        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        length = mask.sum(dim=1)
+        if self.pooling == "mean":
+            weight = mask.to(hidden.dtype)
+        elif self.pooling == "weighted_mean":
+            place = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+            weight = (place * mask).to(hidden.dtype) / length.clamp(min=1).unsqueeze(1)
+        else:
+            last = (length - 1).clamp(min=0)
+            found = hidden[torch.arange(hidden.shape[0], device=hidden.device), last]
+            return torch.nn.functional.normalize(found, p=2, dim=1)
+        found = (hidden * weight.unsqueeze(-1)).sum(dim=1) / length.clamp(min=1).unsqueeze(1)
+        return torch.nn.functional.normalize(found, p=2, dim=1)
+
+
+class Blip2:
+    """Captions by sampling. Each row draws with a generator of its own, so that a caption does not
+    depend on the rows that share its batch: the token whose logit and Gumbel noise add up to the
+    most is a draw from the softmax of the logits."""
+
+    def __init__(self, folder, options):
+        from transformers import Blip2ForConditionalGeneration
+
+        self.model = from_pretrained(Blip2ForConditionalGeneration, folder)
+        self.tokens = options.get("max_new_tokens", 128)
+        given = self.model.generation_config
+        self.temperature = given.temperature or 1.0
+        self.top_k = 50 if given.top_k is None else given.top_k
+        self.top_p = given.top_p or 1.0
+
+    def caption(self, pixels, ids, mask, seed, count):
+        import torch
+        from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+        config = self.model.generation_config
+        ends = config.eos_token_id if config.eos_token_id is not None else self.model.config.text_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        draws = [torch.Generator().manual_seed(int(number)) for number in seed.flatten().tolist()]
+
+        def noise(_, scores):
+            drawn = torch.stack([torch.rand(scores.shape[1], generator=draw, dtype=torch.float64) for draw in draws])
+            gumbel = -torch.log(-torch.log(drawn.clamp(1e-300, 1 - 1e-16)))
+            scores = scores.double() + gumbel.to(scores.device)
+            # A row that is none ends at once.
+            scores[count:] = -float("inf")
+            scores[count:, ends[0]] = 0
+            return scores
+
+        steps = LogitsProcessorList()
+        if self.temperature != 1.0:
+            steps.append(TemperatureLogitsWarper(self.temperature))
+        if self.top_k:
+            steps.append(TopKLogitsWarper(self.top_k))
+        if self.top_p < 1.0:
+            steps.append(TopPLogitsWarper(self.top_p))
+        steps.append(noise)
+        found = self.model.generate(
+            pixel_values=pixels, input_ids=ids, attention_mask=mask, max_new_tokens=self.tokens,
+            do_sample=False, num_beams=1, temperature=None, top_k=None, top_p=None, logits_processor=steps,
+        )
+        return [" ".join(map(str, row)) for row in found[:count].tolist()]
+
+
+CLASSES = {
+    "CLIPModel": Clip,
+    "ViTForImageClassification": Vit,
+    "BlipForImageTextRetrieval": BlipItm,
+    "AestheticsPredictor": Aesthetics,
+    "OwlViTForObjectDetection": OwlVit,
+    "TextEmbedding": TextEmbedding,
+    "Blip2ForConditionalGeneration": Blip2,
+}
+
+
+class Loaded:
+    """A model on its device, and where its tensors lie."""
+
+    def __init__(self, load):
+        import numpy
+        import torch
+
+        self.cuda = load["device"].startswith("cuda")
+        self.device = torch.device(load["device"])
+        set_precision(load["dtype"])
+        if not self.cuda:
+            torch.set_num_threads(load.get("threads", 1))
+        made = CLASSES.get(load["class"])
+        if made is None:
+            raise Refusal("model", f"no class {load['class']}")
+        options = load.get("options") or {}
+        self.runner = made(load["dir"], options)
+        self.dtype = torch.float16 if load["dtype"] == "fp16" else torch.float32
+        self.runner.model.to(device=self.device, dtype=self.dtype).eval()
+        self.heads = {head["name"]: head for head in load["heads"]}
+        table = options.get("table")
+        self.table = table and torch.tensor(table, dtype=torch.float32, device=self.device).flatten()
+        self.slot_bytes = load["slot_bytes"]
+        file = os.open(load["shm"], os.O_RDWR)
+        try:
+            self.shared = numpy.frombuffer(mmap.mmap(file, load["bytes"]), dtype=numpy.uint8)
+        finally:
+            os.close(file)
+
+    def place(self, slot, about, batch, dtype):
+        """The tensor of a whole batch, in the shared file."""
+        import numpy
+
+        shape = (batch, *about["shape"])
+        start = about["offset"] + slot * self.slot_bytes
+        size = numpy.prod(shape, dtype=numpy.int64) * numpy.dtype(dtype).itemsize
+        return self.shared[start : start + size].view(dtype).reshape(shape)
+
+    def inputs(self, head, slot):
+        import torch
+
+        kinds = {"u8": "uint8", "i32": "int32", "i64": "int64", "f32": "float32"}
+        found = {}
+        for about in head["inputs"]:
+            data = torch.from_numpy(self.place(slot, about, head["batch"], kinds[about["dtype"]]))
+            if self.cuda:
+                data = data.pin_memory().to(self.device, non_blocking=True)
+            if about["name"] == "pixels":
+                data = (data, "pixels")
+            elif about["dtype"] == "i32":
+                data = data.long()
+            found[about["name"]] = data
+        return found
+
+    def call(self, head, inputs, rows, count):
+        """Runs the rows of a slice."""
+        given = {}
+        for name, data in inputs.items():
+            if isinstance(data, tuple):
+                given[name] = batched(self.table, data[0][rows], self.dtype)
+            else:
+                given[name] = data[rows]
+        # Heads of one kind differ in the lengths of their inputs: `embed_128` is an `embed`.
+        function = getattr(self.runner, head["name"].split("_")[0])
+        if head["output"] is None:
+            return function(count=count, **given)
+        return function(**given)
+
+    def run(self, name, slot, count):
+        import torch
+
+        head = self.heads[name]
+        inputs = self.inputs(head, slot)
+        with torch.inference_mode():
+            if self.cuda:
+                found = self.call(head, inputs, slice(None), count)
+            else:
+                # One row at a time: on processors other rows of a batch would show in last digits.
+                parts = [self.call(head, inputs, slice(row, row + 1), 1) for row in range(count)]
+                found = sum(parts, []) if head["output"] is None else torch.cat(parts)
+            if head["output"] is None:
+                return {"texts": found}
+            out = self.place(slot, head["output"], head["batch"], "float32")
+            out[: found.shape[0]] = found.float().reshape(found.shape[0], *out.shape[1:]).cpu().numpy()
+        return {}
+
+
+def set_precision(dtype):
+    import torch
+
+    fast = dtype == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = fast
+    torch.backends.cudnn.allow_tf32 = fast
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+MODELS = {}
+
+
+def answer(message):
+    op = message["op"]
+    if op == "hello":
+        return hello()
+    if op == "load":
+        loaded = Loaded(message)
+        MODELS[message["model"]] = loaded
+        return {"outputs": {name: (head["output"] or {}).get("shape") for name, head in loaded.heads.items()}}
+    if op == "run":
+        return MODELS[message["model"]].run(message["head"], message["slot"], message["count"])
+    raise Refusal("error", f"no operation {op}")
+
+
+def refusal(error, op):
+    """An error as an answer. What is not known of a model is said where it is loaded."""
+    if isinstance(error, Refusal):
+        return error.code
+    # By name: torch may be what could not be imported.
+    if type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower():
+        return "oom"
+    return "model" if op == "load" else "error"
+
+
+def main():
+    while True:
+        message = read_frame()
+        if message is None or message["op"] == "bye":
+            return
+        try:
+            reply = {"ok": True, **answer(message)}
+        except Exception as error:
+            if not isinstance(error, Refusal):
+                import traceback
+
+                traceback.print_exc()
+            text = " ".join(str(error).split())[:500] or type(error).__name__
+            reply = {"ok": False, "code": refusal(error, message["op"]), "message": text}
+        if "seq" in message:
+            reply["seq"] = message["seq"]
+        write_frame(reply)
+
+
+main()
