@@ -10,6 +10,7 @@ pub mod latex_figures;
 mod listed;
 pub mod markup;
 mod ngram;
+pub mod noun_phrases;
 pub mod opencc;
 pub mod pii;
 pub mod punkt;
