@@ -26,6 +26,9 @@ impl Contract {
     /// # Errors
     /// If not.
     pub fn touches_only_what_it_declares(&self) -> Result<(), String> {
+        if self.asks_a_model() {
+            return Ok(());
+        }
         let step = self.build(&self.telling)?;
         let (reads, writes) = (&step.spec.reads, &step.spec.writes);
         let any = |fields: &[String]| fields.iter().any(|field| field == ANY_FIELD);

@@ -103,6 +103,18 @@ impl BuildContext {
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.utf8_error()))
     }
 
+    /// Lists a file that is too large to be kept, or that others read, among the operator's assets.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn note_file(&self, path: &Path) -> io::Result<()> {
+        let mut opened = self.opened.borrow_mut();
+        if !opened.iter().any(|asset| asset.path == path) {
+            opened.push(Asset::now(path)?);
+        }
+        Ok(())
+    }
+
     /// What was read since this was last asked.
     pub(super) fn take_opened(&self) -> Vec<Asset> {
         self.opened.take()

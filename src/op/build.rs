@@ -8,6 +8,8 @@ use super::assets::Asset;
 use super::choice::Choice;
 use super::from_data::{DataBound, DataLimit, Keep};
 use crate::sample::FieldPath;
+use crate::text::strip;
+use crate::transformers::Hub;
 
 /// Parameters that every operator accepts, already merged with the recipe's global keys.
 #[derive(Debug, Clone)]
@@ -145,6 +147,43 @@ pub struct AssetError {
     pub tried: Vec<PathBuf>,
 }
 
+/// What stands for other things in texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecialTokens {
+    /// For an image (`image_special_token`).
+    pub image: String,
+    /// For a sound.
+    pub audio: String,
+    /// For a video.
+    pub video: String,
+    /// For the end of a chunk (`eoc_special_token`).
+    pub eoc: String,
+}
+
+impl Default for SpecialTokens {
+    fn default() -> Self {
+        Self {
+            image: "<__dj__image>".to_owned(),
+            audio: "<__dj__audio>".to_owned(),
+            video: "<__dj__video>".to_owned(),
+            eoc: "<|__dj__eoc|>".to_owned(),
+        }
+    }
+}
+
+impl SpecialTokens {
+    /// `text` without them, white space cut off its ends each time.
+    #[must_use]
+    pub fn removed_from(&self, text: &str) -> String {
+        let tokens = [&self.image, &self.audio, &self.video, &self.eoc];
+        let mut text = text.to_owned();
+        for token in tokens.into_iter().filter(|token| !token.is_empty()) {
+            strip(&text.replace(token.as_str(), "")).clone_into(&mut text);
+        }
+        text
+    }
+}
+
 /// What an operator may use while it is built.
 #[derive(Debug, Clone, Default)]
 pub struct BuildContext {
@@ -158,6 +197,10 @@ pub struct BuildContext {
     pub nltk_data: Vec<PathBuf>,
     /// How models are run.
     pub models: ModelSettings,
+    /// Where models are.
+    pub hub: Hub,
+    /// What stands for other things in texts.
+    pub special_tokens: SpecialTokens,
     /// What the operator that is being built has opened.
     pub(super) opened: RefCell<Vec<Asset>>,
 }
@@ -172,6 +215,8 @@ impl BuildContext {
             cache,
             nltk_data: Vec::new(),
             models: ModelSettings::default(),
+            hub: Hub::default(),
+            special_tokens: SpecialTokens::default(),
             opened: RefCell::default(),
         }
     }

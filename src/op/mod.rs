@@ -32,7 +32,9 @@ pub(crate) mod testing;
 
 pub use assets::Asset;
 pub use bounds::{AnyOrAll, Bounds};
-pub use build::{AssetError, BaseParams, BuildContext, ParamError, Problems, positive};
+pub use build::{
+    AssetError, BaseParams, BuildContext, ParamError, Problems, SpecialTokens, positive,
+};
 pub use census::{Census, Common};
 pub use choice::{Choice, Merge, Survivor};
 pub use condition::RowCondition;

@@ -4,4 +4,6 @@ mod dedup;
 mod filter;
 mod group;
 mod mapper;
+mod model;
+mod nltk;
 mod select;

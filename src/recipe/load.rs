@@ -17,7 +17,8 @@ use super::{LoadOptions, RecipeSource};
 use crate::io::format::OutputFormat;
 use crate::io::source::{InputSpec, Reading};
 use crate::note::{Code, Note};
-use crate::op::{self, BaseParams};
+use crate::op::{self, BaseParams, SpecialTokens};
+use crate::transformers::Hub;
 
 /// Largest recipe read, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
@@ -369,6 +370,8 @@ impl Loader<'_> {
         self.check_max_memory(recipe.max_memory);
         recipe.search.clone_from(&self.search);
         recipe.cache = cache(&self.options.env);
+        let hub = Hub::of_env(&self.options.env);
+        (recipe.models_home, recipe.hub_cache) = (hub.external, hub.cache);
         recipe.nltk_data = (self.options.env)("NLTK_DATA")
             .map(|dirs| std::env::split_paths(&dirs).collect())
             .unwrap_or_default();
@@ -681,6 +684,15 @@ fn surroundings<S>(recipe: &Recipe<S>) -> Surroundings {
         cache: recipe.cache.clone(),
         nltk_data: recipe.nltk_data.clone(),
         models: recipe.models,
+        hub: Hub {
+            external: recipe.models_home.clone(),
+            cache: recipe.hub_cache.clone(),
+        },
+        special_tokens: SpecialTokens {
+            image: recipe.image_special_token.clone(),
+            eoc: recipe.eoc_special_token.clone(),
+            ..SpecialTokens::default()
+        },
     }
 }
 

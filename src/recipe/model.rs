@@ -105,6 +105,12 @@ pub struct Recipe<S = Step> {
     /// The directories of `NLTK_DATA`, where an operator looks for NLTK's tables.
     #[serde(with = "wire::list")]
     pub nltk_data: Vec<PathBuf>,
+    /// `DATA_JUICER_EXTERNAL_MODELS_HOME`, where operators look for models first.
+    #[serde(with = "wire::optional", default)]
+    pub models_home: Option<PathBuf>,
+    /// The cache of Hugging Face's hub, where operators look for models last.
+    #[serde(with = "wire::optional", default)]
+    pub hub_cache: Option<PathBuf>,
     /// What the reader of the recipe should know.
     #[serde(skip)]
     pub notes: Vec<Note>,
@@ -612,6 +618,8 @@ impl<S> Recipe<S> {
             search: Vec::new(),
             cache: None,
             nltk_data: Vec::new(),
+            models_home: None,
+            hub_cache: None,
             notes: Vec::new(),
         }
     }
@@ -657,6 +665,8 @@ impl<S> Recipe<S> {
             search: self.search.clone(),
             cache: self.cache.clone(),
             nltk_data: self.nltk_data.clone(),
+            models_home: self.models_home.clone(),
+            hub_cache: self.hub_cache.clone(),
             notes: self.notes.clone(),
         }
     }

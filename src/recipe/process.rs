@@ -16,8 +16,9 @@ use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::note::{Code, Note};
 use crate::op::{
     self, BaseParams, BuildContext, Built, DataBound, DataLimit, Family, Keep, Merge,
-    ModelSettings, OpDef, OpKind, OpSpec, Survivor,
+    ModelSettings, OpDef, OpKind, OpSpec, SpecialTokens, Survivor,
 };
+use crate::transformers::Hub;
 
 /// What the recipe gives to every operator.
 pub struct Surroundings {
@@ -31,6 +32,10 @@ pub struct Surroundings {
     pub nltk_data: Vec<PathBuf>,
     /// How models are run.
     pub models: ModelSettings,
+    /// Where models are.
+    pub hub: Hub,
+    /// What stands for other things in texts.
+    pub special_tokens: SpecialTokens,
 }
 
 /// Builds all steps it can; the others leave issues.
@@ -343,6 +348,8 @@ fn step(
     let mut context = BuildContext::new(base.clone(), around.search.clone(), around.cache.clone());
     context.nltk_data.clone_from(&around.nltk_data);
     context.models = around.models;
+    context.hub.clone_from(&around.hub);
+    context.special_tokens.clone_from(&around.special_tokens);
     match def.build(params.clone(), &context) {
         Ok(Built { operator, spec }) => {
             if let Some(wrong) = unmeasured(&spec, &base, entries, at)

@@ -21,6 +21,25 @@ fn needed(name: &str) -> Value {
         "stopwords_filter" => json!({"stopwords_dir": "fixtures/assets"}),
         "token_num_filter" => json!({"hf_tokenizer": "fixtures/models/bytes"}),
         "sentence_split_mapper" => json!({"punkt_dir": "fixtures/assets/punkt_tab"}),
+        "image_text_similarity_filter" | "image_pair_similarity_filter" => {
+            json!({"hf_clip": "fixtures/transformers/clip"})
+        }
+        "text_pair_similarity_filter" => json!({
+            "hf_clip": "fixtures/transformers/clip", "text_key_second": "answer",
+        }),
+        "image_text_matching_filter" => json!({"hf_blip": "fixtures/transformers/blip"}),
+        "image_aesthetics_filter" => {
+            json!({"hf_scorer_model": "fixtures/transformers/aesthetics-predictor-v1"})
+        }
+        "image_nsfw_filter" => json!({"hf_nsfw_model": "fixtures/transformers/vit"}),
+        "image_watermark_filter" => json!({"hf_watermark_model": "fixtures/transformers/vit"}),
+        "phrase_grounding_recall_filter" => json!({
+            "hf_owlvit": "fixtures/transformers/owlvit", "nltk_dir": "fixtures/nltk_data",
+        }),
+        "text_embd_similarity_filter" => json!({
+            "api_or_hf_model": "fixtures/transformers/bert-fast", "is_hf_model": true,
+            "valid_dataset": [{"text": "the cat"}],
+        }),
         "remove_words_with_incorrect_substrings_mapper" => json!({"substrings": ["ex"]}),
         "replace_content_mapper" => json!({"pattern": "a", "repl": "b"}),
         "specified_field_filter" => json!({"field_key": "n", "target_value": [1, "x"]}),

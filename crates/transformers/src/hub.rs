@@ -10,8 +10,10 @@ use crate::ModelError;
 /// The places where models lie.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hub {
-    external: Option<PathBuf>,
-    cache: Option<PathBuf>,
+    /// The directory of models that Data-Juicer is told of.
+    pub external: Option<PathBuf>,
+    /// The cache of Hugging Face's hub.
+    pub cache: Option<PathBuf>,
 }
 
 impl Hub {

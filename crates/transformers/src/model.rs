@@ -120,7 +120,9 @@ impl Architecture {
     /// If it is of another one, or has a part that is not known here.
     pub fn read(self, config: &Map<String, Value>) -> Result<ModelConfig, ModelError> {
         let mut top = Config::new(FILE, config);
-        if let Some(own) = top.get("auto_map") {
+        // The worker has the aesthetics heads itself, whatever code comes with them.
+        let own = top.get("auto_map");
+        if let Some(own) = own.filter(|_| !matches!(self, Self::Aesthetics(_))) {
             return Err(top.unfit(
                 "auto_map",
                 own,
@@ -319,6 +321,11 @@ mod tests {
                 "auto_map",
             ),
             (Architecture::Text, r#"{"model_type": "t5"}"#, "t5"),
+            (
+                Architecture::Aesthetics(Aesthetics::V1),
+                r#"{"architectures": ["AestheticsPredictorV2ReLU"], "auto_map": {"AutoModel": "x.Y"}}"#,
+                "AestheticsPredictorV2ReLU",
+            ),
             (
                 Architecture::Vit,
                 r#"{"architectures": ["ViTForImageClassification"], "hidden_act": 3}"#,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::op::{
     BuildContext, Facts, Operator, ParamError, TextMapper, TextMapperAdapter, operator,
 };
+use crate::ops::nltk;
 use crate::sample::RowError;
 use crate::text::punkt::Punkt;
 
@@ -86,17 +87,7 @@ struct SentenceSplit {
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     let language = params.lang.directory();
     let dir = find_tables(params.punkt_dir.as_deref(), language, context)?;
-    let read = |name: &str| {
-        let path = dir.join(name);
-        context.read_text(&path).map_err(|e| broken(&path, &e))
-    };
-    let punkt = Punkt::parse(
-        &read("abbrev_types.txt")?,
-        &read("collocations.tab")?,
-        &read("sent_starters.txt")?,
-        &read("ortho_context.tab")?,
-    )
-    .map_err(|e| broken(&dir, &e))?;
+    let punkt = nltk::read_punkt(&dir, context).map_err(|(path, e)| broken(&path, &e))?;
     Ok(Operator::Mapper(Box::new(TextMapperAdapter::new(
         SentenceSplit { punkt },
         context.base.text_key.clone(),
@@ -112,46 +103,25 @@ fn find_tables(
     language: &str,
     context: &BuildContext,
 ) -> Result<PathBuf, ParamError> {
-    let mut tried = Vec::new();
-    let mut candidates = Vec::new();
-    if let Some(written) = written {
-        match context.resolve(&format!("{written}/{language}")) {
-            Ok(found) => return Ok(found),
-            Err(e) => tried.extend(e.tried),
+    let found = match written {
+        Some(written) => {
+            let found = context.resolve(&format!("{written}/{language}"));
+            found.map_err(|e| e.tried)
         }
-    } else {
-        let relative = format!("nltk_data/tokenizers/punkt_tab/{language}");
-        match context.resolve(&relative) {
-            Ok(found) => return Ok(found),
-            Err(e) => tried.extend(e.tried),
-        }
-        let named = context.nltk_data.iter();
-        candidates.extend(named.map(|dir| dir.join("tokenizers/punkt_tab").join(language)));
-        // The cache is ~/.cache/data_juicer, and NLTK's usual place is ~/nltk_data.
-        let above = context
-            .cache
-            .iter()
-            .flat_map(|cache| cache.ancestors().take(3));
-        let system = ["/usr/local/share", "/usr/share"].map(Path::new);
-        candidates.extend(above.chain(system).map(|dir| dir.join(&relative)));
-    }
-    for candidate in candidates {
-        if candidate.is_dir() {
-            return Ok(candidate);
-        }
-        tried.push(candidate);
-    }
-    let tried: Vec<String> = tried
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    Err(ParamError::new(
-        "punkt_dir",
-        format!("no Punkt tables of {language}: tried {}", tried.join(", ")),
-    )
-    .hint(format!(
-        "download {DOWNLOAD}, unpack it, and set punkt_dir to the directory punkt_tab"
-    )))
+        None => nltk::place(&format!("tokenizers/punkt_tab/{language}"), context),
+    };
+    found.map_err(|tried| {
+        ParamError::new(
+            "punkt_dir",
+            format!(
+                "no Punkt tables of {language}: tried {}",
+                nltk::shown(&tried)
+            ),
+        )
+        .hint(format!(
+            "download {DOWNLOAD}, unpack it, and set punkt_dir to the directory punkt_tab"
+        ))
+    })
 }
 
 fn broken(path: &Path, error: &dyn std::fmt::Display) -> ParamError {

@@ -1,0 +1,109 @@
+//! CLIP: features of pictures and of texts.
+
+use crate::op::{Answer, BuildContext, Element, ParamError, Request, Service};
+use crate::sample::RowError;
+use crate::transformers::{Architecture, ImageProcessor, ModelConfig, ProcessorKind, Tokenizer};
+
+use super::open::{head, open, service};
+use super::pictures::Pictures;
+use super::texts::Padded;
+
+/// The heads, in the order in which they are declared.
+const IMAGE: usize = 0;
+const TEXT: usize = 1;
+
+/// A CLIP model, and what is needed to ask it.
+pub struct Clip {
+    /// Whom to ask.
+    pub service: Service,
+    /// Pictures for it.
+    pub pictures: Pictures,
+    tokenizer: Tokenizer,
+    positions: usize,
+}
+
+/// The model `id` that `param` names. Texts are cut where they are too long if `truncates`.
+///
+/// # Errors
+/// If it is not there, or is no CLIP that is known.
+pub fn clip_model(
+    context: &BuildContext,
+    param: &str,
+    id: &str,
+    truncates: bool,
+) -> Result<Clip, ParamError> {
+    let (dir, (model, processor, tokenizer)) = open(context, param, id, |files| {
+        let model: ModelConfig = Architecture::Clip.read(&files.required("config.json")?)?;
+        let processor = files.required("preprocessor_config.json")?;
+        let processor = ImageProcessor::read(&processor, Some(ProcessorKind::Clip))?;
+        let longest = model.positions.map(|positions| positions as usize);
+        let tokenizer = Tokenizer::clip(files)?.truncated(longest.filter(|_| truncates))?;
+        Ok((model, processor, tokenizer))
+    })?;
+    let pictures = Pictures::new(param, processor, &model)?;
+    let positions = model.positions.unwrap_or_default() as usize;
+    let features = model.outputs as usize;
+    let (name, element, shape) = pictures.input();
+    // Behind the features of a text stands what scores are multiplied by.
+    let heads = vec![
+        head(
+            context,
+            "image",
+            &[(name, element, &shape)],
+            Some(vec![features]),
+        ),
+        head(
+            context,
+            "text",
+            &[("ids", Element::I32, &[positions])],
+            Some(vec![features + 1]),
+        ),
+    ];
+    let model = service(
+        context,
+        (id, dir),
+        &model.class,
+        heads,
+        Some(pictures.table()),
+    );
+    Ok(Clip {
+        service: model.into(),
+        pictures,
+        tokenizer,
+        positions,
+    })
+}
+
+impl Clip {
+    /// Asks for the features of a text.
+    ///
+    /// # Errors
+    /// If it is too long.
+    pub fn text(&self, text: &str) -> Result<Request, RowError> {
+        let tokens = self.tokenizer.encode(text);
+        let tokens = tokens.map_err(|why| RowError::new("tokenizer_failed", why))?;
+        // Places behind the end are not looked at; 0 is no end in any model that is taken.
+        let padded = Padded::new(&tokens.ids, self.positions, 0)?;
+        let mut bytes = Vec::with_capacity(self.positions * 4);
+        padded.put_ids(&mut bytes);
+        Ok(Request { head: TEXT, bytes })
+    }
+
+    /// Asks for the features of a picture.
+    #[must_use]
+    pub fn image(bytes: Vec<u8>) -> Request {
+        Request { head: IMAGE, bytes }
+    }
+
+    /// The features of a text, and what scores are multiplied by.
+    ///
+    /// # Errors
+    /// If the answer has none.
+    pub fn features_of_text(answer: &Answer) -> Result<(&[f32], f32), RowError> {
+        let (scale, features) = answer
+            .floats()?
+            .split_last()
+            .ok_or_else(|| RowError::new("model_failed", "the answer is empty"))?;
+        Ok((features, *scale))
+    }
+}
