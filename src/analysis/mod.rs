@@ -24,11 +24,12 @@ pub use pass::StepMeasures;
 
 use self::column::Column;
 use self::groups::Groups;
-use self::pass::{Measures, Pass};
+use self::pass::{Measures, Pass, WaitingBatch};
 use self::stat::{Shape, Stat, bounds_of, stats_of};
 use self::tally::Tally;
+use crate::exec::driver::{Job, Stages};
 use crate::exec::{
-    FieldWatch, Moment, Observer, RunError, RunOptions, count_note, driver, found_notes, remember,
+    Batcher, FieldWatch, Moment, Observer, RunError, RunOptions, count_note, found_notes, remember,
     setup, write_error,
 };
 use crate::io::source::fingerprints;
@@ -43,9 +44,8 @@ use crate::record::analysis::{
 };
 use crate::record::ordered::Ordered;
 use crate::record::version::CURRENT;
-use crate::record::{Analysis, InputRecord, RunReport, StepCounts, StepNumber};
+use crate::record::{Analysis, InputRecord, RunReport, ServiceRecord, StepCounts, StepNumber};
 use crate::sample::{FieldPath, ImageCheck};
-use crate::service::ServiceError;
 
 /// How many words, templates and values are shown.
 const SHOWN: usize = 50;
@@ -63,14 +63,6 @@ pub fn analyze(
     observer: &mut dyn Observer,
 ) -> Result<Analysis, RunError> {
     let failed = |e| write_error(files.dir.display(), e);
-    if let Some(step) = recipe.steps.iter().find(|step| step.spec.service.is_some()) {
-        return Err(RunError::Service(ServiceError {
-            service: step.name.to_owned(),
-            message: "an analysis asks no model and no program".to_owned(),
-            hint: Some("run the recipe: its stats are kept and can be recut".to_owned()),
-            spoiled: false,
-        }));
-    }
     std::fs::create_dir_all(&files.dir).map_err(failed)?;
     let pool = setup::pool(recipe, options)?;
     let inputs = setup::inputs(recipe);
@@ -99,9 +91,18 @@ pub fn analyze(
     let mut book = Book::create(recipe, &stats, files).map_err(failed)?;
     let mut lines = LineSource::new(inputs.clone());
     let mut report = RunReport::default();
-    driver::ordered(
-        &pool,
-        limit,
+    let asked = || {
+        let steps = recipe.steps.iter().enumerate();
+        steps.filter_map(|(number, step)| Some((number, step.spec.service.as_ref()?)))
+    };
+    let host = setup::host(options, pool.current_num_threads());
+    let batcher = Batcher::<WaitingBatch>::open(asked(), &host)?;
+    let stages = Stages {
+        pool: &pool,
+        limit: setup::with_services(limit, batch_rows, asked().map(|(_, service)| service)),
+        lanes: &batcher,
+    };
+    stages.run(
         || {
             if options.interrupted.load(Ordering::Relaxed) {
                 return Err(RunError::Interrupted);
@@ -112,8 +113,13 @@ pub fn analyze(
                 (batch, size)
             }))
         },
-        |batch| pass.run(&batch),
-        |measures| {
+        |job| {
+            Some(match job {
+                Job::New(batch) => pass.start(&batch),
+                Job::On(batch) => pass.go_on(batch),
+            })
+        },
+        |measures: Measures| {
             book.add(&measures).map_err(failed)?;
             report.seen.fields |= measures.fields.there;
             for field in &measures.fields.held {
@@ -134,6 +140,8 @@ pub fn analyze(
             Ok(())
         },
     )?;
+    batcher.finish()?;
+    book.services = batcher.records();
     let inputs: Vec<InputRecord> = inputs
         .iter()
         .zip(&prints)
@@ -181,6 +189,7 @@ struct Book {
     captions: CaptionBook,
     groups: Groups,
     notes: Vec<Note>,
+    services: Vec<ServiceRecord>,
 }
 
 struct StatBook {
@@ -259,6 +268,7 @@ impl Book {
             },
             groups: Groups::create(dir)?,
             notes: Vec::new(),
+            services: Vec::new(),
         })
     }
 
@@ -372,6 +382,7 @@ impl Book {
             kind: AnalysisKind::Analysis,
             inputs,
             notes: self.notes,
+            services: self.services,
             rows: Rows {
                 read: self.rows,
                 measured,

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::stat::{Shape, Stat, numbers_of};
-use crate::exec::{FieldWatch, FieldsSeen, panic_message, take_stats};
+use crate::exec::driver::Worked;
+use crate::exec::{Asking, FieldWatch, FieldsSeen, panic_message, take_stats};
 use crate::io::{RawBatch, RawLine};
 use crate::note::Code;
-use crate::op::{OpKind, Outcome, Setting};
+use crate::op::{Answer, OpKind, Outcome, Request, Setting};
 use crate::recipe::Step;
 use crate::record::analysis::RowExample;
 use crate::record::stats::{IMAGES, InputRef, READ};
@@ -175,36 +176,128 @@ struct Seen {
     problem: Option<RowError>,
 }
 
+/// A row on its way, or at its end.
+enum Slot {
+    Done(Origin, Result<Row, RowError>),
+    /// The step that it is in asks about it.
+    Waits(Box<WaitingRow>),
+}
+
+struct WaitingRow {
+    sample: Sample,
+    row: Row,
+    step: usize,
+    requests: Vec<Request>,
+    answers: Option<Result<Vec<Answer>, RowError>>,
+}
+
+/// A batch some of whose rows wait for services.
+pub struct WaitingBatch {
+    out: Measures,
+    slots: Vec<Slot>,
+}
+
+impl WaitingBatch {
+    fn waiting(&mut self) -> impl Iterator<Item = &mut WaitingRow> {
+        self.slots.iter_mut().filter_map(|slot| match slot {
+            Slot::Done(..) => None,
+            Slot::Waits(row) => Some(&mut **row),
+        })
+    }
+}
+
+impl Asking for WaitingBatch {
+    fn take_requests(&mut self) -> Vec<(usize, Vec<Request>)> {
+        self.waiting()
+            .map(|row| (row.step, std::mem::take(&mut row.requests)))
+            .collect()
+    }
+
+    fn answer(&mut self, answers: Vec<Result<Vec<Answer>, RowError>>) {
+        for (row, answers) in self.waiting().zip(answers) {
+            row.answers = Some(answers);
+        }
+    }
+}
+
 impl Pass<'_> {
-    /// Measures the rows of a batch.
+    /// Measures the rows of a batch, as far as it goes without a service.
     #[must_use]
-    pub fn run(&self, batch: &RawBatch) -> Measures {
+    pub fn start(&self, batch: &RawBatch) -> Worked<WaitingBatch, Measures> {
         let mut out = Measures {
             stats: self.stats.iter().map(|_| StatMeasures::default()).collect(),
             steps: vec![StepMeasures::default(); self.steps.len()],
             bytes: batch.data.len() as u64,
             ..Measures::default()
         };
+        let mut slots = Vec::with_capacity(batch.lines.len());
         for line in &batch.lines {
             let fields = &mut out.fields;
-            let row = match &line.problem {
-                Some(problem) => Err(problem.clone()),
-                None => catch_unwind(AssertUnwindSafe(|| {
-                    self.row(batch.bytes(line), line, fields)
-                }))
-                .unwrap_or_else(|panic| {
-                    Err(RowError::new(
-                        "internal_panic",
-                        panic_message(panic.as_ref()),
-                    ))
-                }),
-            };
-            self.enter(line.origin, row, &mut out);
+            let begun = line
+                .problem
+                .clone()
+                .map_or(Ok(()), Err)
+                .and_then(|()| Self::guarded(|| self.begin(batch.bytes(line), line, fields)));
+            slots.push(match begun {
+                Ok((sample, row)) => self.measured(sample, row, 0, None),
+                Err(error) => Slot::Done(line.origin, Err(error)),
+            });
         }
-        out
+        self.settle(out, slots)
     }
 
-    fn row(&self, bytes: &[u8], line: &RawLine, fields: &mut FieldsSeen) -> Result<Row, RowError> {
+    /// Goes on with a batch whose requests are answered.
+    #[must_use]
+    pub fn go_on(&self, batch: WaitingBatch) -> Worked<WaitingBatch, Measures> {
+        let slots = batch.slots.into_iter().map(|slot| match slot {
+            Slot::Waits(waiting) => {
+                let WaitingRow {
+                    sample,
+                    row,
+                    step,
+                    answers,
+                    ..
+                } = *waiting;
+                self.measured(sample, row, step, answers)
+            }
+            done @ Slot::Done(..) => done,
+        });
+        let slots = slots.collect();
+        self.settle(batch.out, slots)
+    }
+
+    /// What is known of the rows of a batch, once none of them waits any more.
+    fn settle(&self, mut out: Measures, slots: Vec<Slot>) -> Worked<WaitingBatch, Measures> {
+        let asked = slots.iter().flat_map(|slot| match slot {
+            Slot::Done(..) => [].as_slice(),
+            Slot::Waits(row) => row.requests.as_slice(),
+        });
+        let bytes: usize = asked.map(|request| request.bytes.len()).sum();
+        if slots.iter().any(|slot| matches!(slot, Slot::Waits(_))) {
+            return Worked::Waits(WaitingBatch { out, slots }, bytes);
+        }
+        for slot in slots {
+            if let Slot::Done(origin, row) = slot {
+                self.enter(origin, row, &mut out);
+            }
+        }
+        Worked::Done(out)
+    }
+
+    fn guarded<T>(run: impl FnOnce() -> Result<T, RowError>) -> Result<T, RowError> {
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+            let message = panic_message(panic.as_ref());
+            Err(RowError::new("internal_panic", message))
+        })
+    }
+
+    /// A row before its first step.
+    fn begin(
+        &self,
+        bytes: &[u8],
+        line: &RawLine,
+        fields: &mut FieldsSeen,
+    ) -> Result<(Sample, Row), RowError> {
         let sample = read_row(bytes.into(), line.origin, &self.context).map_err(|row| row.error)?;
         let mut sample = sample.with_attached(line.attached.clone());
         self.watch.look(&sample, fields);
@@ -225,36 +318,80 @@ impl Pass<'_> {
             Ok(slots) => row.images = slots.iter().map(|slot| self.look_at(slot)).collect(),
             Err(error) => row.image_field = Err(error),
         }
-        self.measure(&mut sample, &mut row);
-        row.text = sample
-            .text(&self.text_key)
-            .ok()
-            .flatten()
-            .map(std::borrow::Cow::into_owned);
-        row.stats = self
-            .stats
-            .iter()
-            .map(|stat| sample.stats.exact(&stat.name).cloned())
-            .collect();
-        Ok(row)
+        Ok((sample, row))
     }
 
-    /// Runs the mappers and measures by the filters, all of them.
-    fn measure(&self, sample: &mut Sample, row: &mut Row) {
-        let setting = Setting {
-            ujson: self.ujson,
-            ..Setting::default()
-        };
-        for (number, step) in self.steps.iter().enumerate() {
+    /// A row after the steps from `from` on, the first of them with its answers if it asked.
+    fn measured(
+        &self,
+        mut sample: Sample,
+        mut row: Row,
+        from: usize,
+        answers: Option<Result<Vec<Answer>, RowError>>,
+    ) -> Slot {
+        let origin = sample.origin();
+        let asked = Self::guarded(|| {
+            let asked = self.measure(&mut sample, &mut row, from, answers);
+            if asked.is_none() {
+                row.text = sample
+                    .text(&self.text_key)
+                    .ok()
+                    .flatten()
+                    .map(std::borrow::Cow::into_owned);
+                let measured = self.stats.iter();
+                let measured = measured.map(|stat| sample.stats.exact(&stat.name).cloned());
+                row.stats = measured.collect();
+            }
+            Ok(asked)
+        });
+        match asked {
+            Ok(Some((step, requests))) => {
+                sample.release_images();
+                Slot::Waits(Box::new(WaitingRow {
+                    sample,
+                    row,
+                    step,
+                    requests,
+                    answers: None,
+                }))
+            }
+            Ok(None) => Slot::Done(origin, Ok(row)),
+            Err(error) => Slot::Done(origin, Err(error)),
+        }
+    }
+
+    /// Runs the mappers and measures by the filters, all of them from `from` on; ends early at one
+    /// that asks a service.
+    fn measure(
+        &self,
+        sample: &mut Sample,
+        row: &mut Row,
+        from: usize,
+        mut answers: Option<Result<Vec<Answer>, RowError>>,
+    ) -> Option<(usize, Vec<Request>)> {
+        for (number, step) in self.steps.iter().enumerate().skip(from) {
             // What decides among rows measures none; the rest was refused.
             if !matches!(step.spec.kind, OpKind::Mapper | OpKind::Filter) {
                 continue;
             }
-            let outcome = step.operator.run(&step.spec, sample, &setting);
+            let run = |answers: Option<&[Answer]>, sample: &mut Sample| {
+                let setting = Setting {
+                    ujson: self.ujson,
+                    answers,
+                    ..Setting::default()
+                };
+                step.operator.run(&step.spec, sample, &setting)
+            };
+            let outcome = match answers.take() {
+                None => run(None, sample),
+                Some(Ok(answers)) => run(Some(&answers), sample),
+                Some(Err(error)) => Err(error),
+            };
             if sample.take_remarks().contains(Code::StatCameAlong) {
                 row.came_along.push(number);
             }
             match outcome {
+                Ok(Outcome::Asks(requests)) => return Some((number, requests)),
                 Ok(Outcome::Dropped(decision)) => {
                     let stat = self.stats.iter().position(|s| s.name == decision.stat);
                     row.drops.push((number, stat));
@@ -267,11 +404,12 @@ impl Pass<'_> {
                     row.errors.push((number, error));
                     if step.spec.kind == OpKind::Mapper {
                         // What stands behind would measure a text that the recipe never sees.
-                        return;
+                        return None;
                     }
                 }
             }
         }
+        None
     }
 
     fn look_at(&self, slot: &ImageSlot) -> Seen {

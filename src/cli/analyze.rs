@@ -76,6 +76,12 @@ pub struct Args {
     /// Memory that rows in flight may take, e.g. 512MiB.
     #[arg(long, value_name = "SIZE", value_parser = super::args::parse_size)]
     max_memory: Option<u64>,
+    /// The Python that runs models [default: $DJR_PYTHON, the active environment's, python3].
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
+    /// Devices for models, e.g. cuda:0,cuda:1 or cpu [default: all GPUs, else the processor].
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    devices: Vec<String>,
     /// Rows a batch; for tests of this program, the outcome is the same for any number.
     #[arg(long, value_name = "N", hide = true)]
     batch_rows: Option<usize>,
@@ -107,8 +113,8 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         restart: false,
         checkpoint_every: None,
         run_dir: None,
-        python: None,
-        devices: Vec::new(),
+        python: args.python.clone(),
+        devices: args.devices.clone(),
         batch_rows: args.batch_rows,
     };
     if let Some(path) = &args.suggest

@@ -9,29 +9,46 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::RunError;
 use super::driver::{Lanes, Served};
-use super::stage::{Chain, Waiting};
+use super::stage::Waiting;
 use crate::op::{Answer, Request, Service};
 use crate::record::ServiceRecord;
 use crate::sample::RowError;
 use crate::service::{Host, Lane, open};
 
-/// Gathers and serves. One for the passes of a phase.
-#[derive(Default)]
-pub struct Batcher {
+/// A batch of rows some of which wait.
+pub trait Asking: Send {
+    /// What its rows wait for, row by row: the step that asks, and its requests.
+    fn take_requests(&mut self) -> Vec<(usize, Vec<Request>)>;
+
+    /// Gives each of these rows its answers, or the reason why there are none.
+    fn answer(&mut self, answers: Vec<Result<Vec<Answer>, RowError>>);
+}
+
+impl Asking for Waiting {
+    fn take_requests(&mut self) -> Vec<(usize, Vec<Request>)> {
+        self.batch.take_requests()
+    }
+
+    fn answer(&mut self, answers: Vec<Result<Vec<Answer>, RowError>>) {
+        self.batch.answer(answers);
+    }
+}
+
+/// Gathers and serves what batches of rows wait for. One for one pass over the rows.
+pub struct Batcher<P> {
     services: Vec<Service>,
     /// Which service each step asks.
     of_step: BTreeMap<usize, usize>,
     /// Lanes, each with its service.
     lanes: Vec<(usize, Mutex<Box<dyn Lane>>)>,
-    state: Mutex<State>,
+    state: Mutex<State<P>>,
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct State {
+struct State<P> {
     /// What waits, by service and head.
     queues: Vec<Vec<VecDeque<(Owner, Request)>>>,
-    waiting: BTreeMap<u64, Ticket>,
+    waiting: BTreeMap<u64, Ticket<P>>,
     /// Lanes that serve.
     busy: usize,
     /// Batches are closed though they are not full.
@@ -49,8 +66,8 @@ struct Owner {
 }
 
 /// A batch of rows that waits, and what was answered so far.
-struct Ticket {
-    item: Waiting,
+struct Ticket<P> {
+    item: P,
     answers: Vec<Vec<Option<Result<Answer, RowError>>>>,
     left: usize,
 }
@@ -62,14 +79,30 @@ struct Closed {
     requests: Vec<Request>,
 }
 
-impl Batcher {
-    /// Starts the services that the steps of `chain` ask.
+impl<P: Asking> Batcher<P> {
+    /// Starts the services that steps ask: each with its number, and whom it asks.
     ///
     /// # Errors
     /// If one cannot be started.
-    pub fn open(chain: &Chain<'_>, host: &Host) -> Result<Self, RunError> {
-        let mut batcher = Self::default();
-        for (step, service) in chain.services() {
+    pub fn open<'s>(
+        asked: impl Iterator<Item = (usize, &'s Service)>,
+        host: &Host,
+    ) -> Result<Self, RunError> {
+        let mut batcher = Self {
+            services: Vec::new(),
+            of_step: BTreeMap::new(),
+            lanes: Vec::new(),
+            state: Mutex::new(State {
+                queues: Vec::new(),
+                waiting: BTreeMap::new(),
+                busy: 0,
+                flushing: false,
+                closed: false,
+                records: Vec::new(),
+            }),
+            changed: Condvar::new(),
+        };
+        for (step, service) in asked {
             let known = batcher.services.iter().position(|known| known == service);
             let number = known.unwrap_or(batcher.services.len());
             batcher.of_step.insert(step, number);
@@ -115,7 +148,7 @@ impl Batcher {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<P>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -165,7 +198,7 @@ impl Batcher {
         &self,
         owners: &[Owner],
         answers: Vec<Result<Answer, RowError>>,
-        back: &mut dyn FnMut(Served<Waiting, RunError>),
+        back: &mut dyn FnMut(Served<P, RunError>),
     ) {
         let mut state = self.lock();
         state.busy -= 1;
@@ -182,7 +215,7 @@ impl Batcher {
         let mut none = true;
         for owner in owners {
             let number = owner.number;
-            let is_done = |ticket: &Ticket| ticket.left == 0;
+            let is_done = |ticket: &Ticket<P>| ticket.left == 0;
             if state.waiting.get(&number).is_some_and(is_done)
                 && let Some(ticket) = state.waiting.remove(&number)
             {
@@ -196,27 +229,27 @@ impl Batcher {
     }
 }
 
-impl Ticket {
+impl<P: Asking> Ticket<P> {
     /// The rows with their answers; a row fails if one of its requests did.
-    fn answered(mut self) -> Waiting {
+    fn answered(mut self) -> P {
         let answers = self.answers.into_iter().map(|row| {
             let row = row.into_iter().map(|answer| {
                 answer.unwrap_or_else(|| Err(RowError::new("model_failed", "no answer came")))
             });
             row.collect()
         });
-        self.item.batch.answer(answers.collect());
+        self.item.answer(answers.collect());
         self.item
     }
 }
 
-impl Lanes<Waiting, RunError> for Batcher {
+impl<P: Asking> Lanes<P, RunError> for Batcher<P> {
     fn count(&self) -> usize {
         self.lanes.len()
     }
 
-    fn enter(&self, number: u64, mut item: Waiting) {
-        let rows = item.batch.take_requests();
+    fn enter(&self, number: u64, mut item: P) {
+        let rows = item.take_requests();
         let mut state = self.lock();
         state.flushing = false;
         let mut answers = Vec::with_capacity(rows.len());
@@ -243,7 +276,7 @@ impl Lanes<Waiting, RunError> for Batcher {
         self.changed.notify_all();
     }
 
-    fn serve(&self, lane: usize, back: &mut dyn FnMut(Served<Waiting, RunError>)) {
+    fn serve(&self, lane: usize, back: &mut dyn FnMut(Served<P, RunError>)) {
         let Some((service, lane)) = self.lanes.get(lane) else {
             return;
         };

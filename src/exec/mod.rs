@@ -31,6 +31,7 @@ pub mod subset;
 mod watch;
 
 pub use accounting::count_note;
+pub use batcher::{Asking, Batcher};
 pub use conclude::{found_notes, is_counted};
 pub use error::{RunError, write_error};
 pub use fields::{FieldWatch, FieldsSeen, remember};

@@ -9,9 +9,10 @@ use super::driver::InFlight;
 use super::{RunError, RunOptions, write_error};
 use crate::io::Input;
 use crate::io::source::{FileSource, InputAttachments, Reading, drawn};
-use crate::op::{ImageNeed, SUFFIX};
+use crate::op::{ImageNeed, SUFFIX, Service};
 use crate::recipe::{Inputs, Recipe};
 use crate::sample::ImageContext;
+use crate::service::Host;
 
 /// About how many bytes of rows a batch has at most.
 pub const BATCH_BYTES: usize = 1 << 20;
@@ -140,6 +141,37 @@ pub fn limits(threads: usize, options: &RunOptions, decodes: bool) -> (usize, In
             bytes: budget.max(BATCH_BYTES),
         },
     )
+}
+
+/// How many batches of a service's requests are in flight, about.
+const BATCHES_AHEAD: usize = 8;
+
+/// What may be in flight when steps ask services: enough rows that their batches fill while
+/// others are served.
+#[must_use]
+pub fn with_services<'s>(
+    limit: InFlight,
+    batch_rows: usize,
+    services: impl Iterator<Item = &'s Service>,
+) -> InFlight {
+    let largest = services
+        .flat_map(|service| (0..service.heads()).map(|head| service.batch(head)))
+        .max();
+    let rows = largest.map_or(0, |largest| largest * BATCHES_AHEAD);
+    InFlight {
+        items: limit.items + rows.div_ceil(batch_rows),
+        ..limit
+    }
+}
+
+/// Where services run: as the options say, with the threads of the run.
+#[must_use]
+pub fn host(options: &RunOptions, threads: usize) -> Host {
+    Host {
+        threads,
+        working_dir: options.working_dir.clone(),
+        ..options.host.clone()
+    }
 }
 
 /// The field that names the suffix of a row's input, and the suffix of each, if a step asks for it.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ServiceRecord;
 use super::ordered::Ordered;
 use super::version::{self, Version};
 use super::{InputRecord, RecordError, Settings, StepNumber};
@@ -32,6 +33,9 @@ pub struct Analysis {
     /// What is to be known of it ([`crate::note`]).
     #[serde(default)]
     pub notes: Vec<Note>,
+    /// What models and programs were asked, and what they ran on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceRecord>,
     /// The rows in all.
     pub rows: Rows,
     /// Rows that could not be read, by code.

@@ -20,7 +20,6 @@ use crate::plan::{self, Foreseen};
 use crate::recipe::{OutputSpec, PathStyle, Recipe, Split, Target, Validation};
 use crate::record::Earlier;
 use crate::sample::{FieldPath, ImageContext};
-use crate::service::Host;
 use crate::trainer::{self, Task};
 
 /// What a run holds unchanged from start to end.
@@ -40,15 +39,6 @@ impl RunContext<'_> {
     /// The share of the memory budget for keys of deduplicators and selectors, in bytes.
     pub fn key_budget(&self) -> Option<u64> {
         Some(self.options.memory() / 4)
-    }
-
-    /// Where services run.
-    pub fn host(&self) -> Host {
-        Host {
-            threads: self.pool.current_num_threads(),
-            working_dir: self.options.working_dir.clone(),
-            ..self.options.host.clone()
-        }
     }
 
     /// What a phase does to each row; only the last one writes outputs.

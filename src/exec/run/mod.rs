@@ -361,7 +361,8 @@ impl Run<'_> {
             keep_frames: pass.keeps_rows() || accounting.keeps_ended(),
             ..context.chain(phase, accounting, common, fresh)
         };
-        let batcher = Batcher::open(&chain, &context.host())?;
+        let host = setup::host(context.options, context.pool.current_num_threads());
+        let batcher = Batcher::open(chain.services(), &host)?;
         let served_before = accounting.report.services.clone();
         for now in batcher.records() {
             now.check(&served_before)

@@ -9,15 +9,12 @@ use super::chain::{Chain, Progress, WaitingBatch, Work};
 use super::readahead::Readahead;
 use super::row::BatchResult;
 use crate::exec::cached_stats::CachedStats;
-use crate::exec::driver::{InFlight, Job, Lanes, Stages, Worked};
-use crate::exec::setup::{BATCH_BYTES, limits};
+use crate::exec::driver::{Job, Lanes, Stages, Worked};
+use crate::exec::setup::{BATCH_BYTES, limits, with_services};
 use crate::exec::spill::store::Store;
 use crate::exec::{RunError, RunOptions, write_error};
 use crate::io::source::InputSummary;
 use crate::io::{Input, LineSource, Position};
-
-/// How many batches of a service's requests are in flight, about.
-const BATCHES_AHEAD: usize = 8;
 
 /// How far a phase has got.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,7 +89,11 @@ pub fn drive(
     mut consume: impl FnMut(BatchResult, Cursor) -> Result<(), RunError>,
 ) -> Result<Passed, RunError> {
     let (batch_rows, limit) = limits(pool.current_num_threads(), options, chain.decodes());
-    let limit = with_services(limit, batch_rows, chain);
+    let limit = with_services(
+        limit,
+        batch_rows,
+        chain.services().map(|(_, service)| service),
+    );
     let mut interrupted = false;
     let mut stop = || {
         interrupted = options.interrupted.load(Ordering::Relaxed);
@@ -179,17 +180,4 @@ pub fn drive(
         summaries,
         interrupted,
     })
-}
-
-/// What may be in flight when steps ask services: enough rows that their batches fill while
-/// others are served.
-fn with_services(limit: InFlight, batch_rows: usize, chain: &Chain<'_>) -> InFlight {
-    let largest = chain
-        .services()
-        .flat_map(|(_, service)| (0..service.heads()).map(|head| service.batch(head)));
-    let rows = largest.max().map_or(0, |largest| largest * BATCHES_AHEAD);
-    InFlight {
-        items: limit.items + rows.div_ceil(batch_rows),
-        ..limit
-    }
 }
