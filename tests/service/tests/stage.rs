@@ -306,15 +306,30 @@ fn an_analysis_asks_models_too() {
     let analyze = |out: &str, threads: &str, batch_rows: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_djr_sum"));
         command
-            .args(["analyze", "rows.jsonl", "--recipe", "r.yaml", "-q", "-o", out])
+            .args([
+                "analyze",
+                "rows.jsonl",
+                "--recipe",
+                "r.yaml",
+                "-q",
+                "-o",
+                out,
+            ])
             .args(["--python", env!("CARGO_BIN_EXE_fake_worker")])
             .args(["--threads", threads, "--batch-rows", batch_rows])
             .env("FAKE_WORKER", format!("die-on={}", poison()))
             .current_dir(dir);
         let ran = command.output().unwrap();
-        assert!(ran.status.code() < Some(2), "{}", String::from_utf8_lossy(&ran.stderr));
+        assert!(
+            ran.status.code() < Some(2),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
         let read = |name: &str| fs::read(dir.join(out).join(name)).unwrap();
-        (read("stats.jsonl"), serde_json::from_slice::<Value>(&read("analysis.json")).unwrap())
+        (
+            read("stats.jsonl"),
+            serde_json::from_slice::<Value>(&read("analysis.json")).unwrap(),
+        )
     };
     let (rows, analysis) = analyze("a", "1", "512");
     let sums: Vec<Value> = String::from_utf8(rows.clone())
@@ -324,7 +339,10 @@ fn an_analysis_asks_models_too() {
         .collect();
     // Nothing is dropped: every row has its sum, but for the one that the model dies of.
     assert_eq!(sums.len(), ROWS);
-    assert_eq!((&sums[0], &sums[3], &sums[700]), (&0.0.into(), &1.5.into(), &Value::Null));
+    assert_eq!(
+        (&sums[0], &sums[3], &sums[700]),
+        (&0.0.into(), &1.5.into(), &Value::Null)
+    );
     assert_eq!(sums.iter().filter(|sum| sum.is_null()).count(), 1);
     assert_eq!(analysis["services"][0]["service"], "sum");
     assert!(analyze("b", "3", "7").0 == rows);
