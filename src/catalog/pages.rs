@@ -131,7 +131,8 @@ Values that are not finite numbers do not count, and without any value a bound b
 the filter decides as with a number, ends and flags included.
 
 `keep: best 1000` keeps the rows with the greatest values among those that pass the bounds (the
-defaults too), `keep: worst 5%` the least ones, rounded down. Of equal rows the earlier goes first; a
+defaults too), `keep: worst 5%` the least ones, rounded down; `keep: best 2000..202000` skips the first 2,000
+ranks and keeps those up to 202,000. Of equal rows the earlier goes first; a
 row without a value goes last; of several images the greatest counts, or the least with
 `any_or_all: all` (for `worst` the other way round). A filter of several stats is told which:
 `keep: best 10 by image_width`.

@@ -4,8 +4,8 @@
 use hashbrown::HashSet;
 use serde_json::{Map, Number, Value, json};
 
-use super::{field_value, group_key, rank_number};
-use crate::sample::{FieldPath, RowError, Sample, StatValue};
+use super::{group_key, named_value, rank_number};
+use crate::sample::{FieldPath, RowError, Sample};
 
 /// Which of rows that are the same stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -123,10 +123,7 @@ impl Survivor {
     /// Those of reading the field.
     pub fn rank(&self, sample: &Sample, text_key: &FieldPath) -> Result<Option<f64>, RowError> {
         let number = |name: &str| -> Result<f64, RowError> {
-            let value = match sample.stats.get(name) {
-                Some(stat) => Some(StatValue::to_json(stat)),
-                None => field_value(sample, &FieldPath::new(name))?,
-            };
+            let value = named_value(sample, name)?;
             Ok(value.as_ref().and_then(rank_number).unwrap_or(f64::NAN))
         };
         Ok(match self {

@@ -1142,7 +1142,7 @@ pub const BASE_KEYS: &[BaseKey] = &[
         Kind::Text,
         Some(Family::Filter),
         true,
-        "Of the rows that pass, keep only so many: `best 1000`, `worst 5%`, `best 10 by STAT`.",
+        "Of the rows that pass, keep only so many: `best 1000`, `worst 5%`, the ranks `best 2000..202000`, `best 10 by STAT`.",
     ),
     base(
         "keep",

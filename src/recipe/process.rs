@@ -110,6 +110,10 @@ impl Said {
         notes: &mut Vec<Note>,
     ) -> Vec<Entry> {
         let number = index + 1;
+        if peer_ops::find(name).is_none() {
+            // Data-Juicer's rule is not for operators that it does not have.
+            return own.to_vec();
+        }
         let mut all: Vec<(Entry, usize)> = own.iter().map(|e| (e.clone(), number)).collect();
         for (entry, from) in self.0.get(name).into_iter().flatten() {
             let left_out = own.iter().all(|e| e.key != entry.key);
@@ -409,7 +413,7 @@ fn keep(def: &OpDef, node: &Node) -> Result<Option<Keep>, Issue> {
             node.at,
             format!("'keep' of {}: {problem}", def.name),
         )
-        .hint("write `best 1000`, `worst 5%` or, with several stats, `best 10 by STAT`")
+        .hint("write `best 1000`, `worst 5%`, `best 2000..202000` or, with several stats, `best 10 by STAT`")
     })
 }
 

@@ -44,6 +44,7 @@ dataset_path: rows.jsonl
 process:
   - text_length_filter: {min_len: 8}
   - document_deduplicator:
+  - mixture_selector: {by: text_len, bins: [12, 20], shares: equal, repeat_to: 1400}
   - key_value_grouper: {group_by_keys: [text.1]}
   - naive_reverse_grouper:
   - document_deduplicator: {keep: longest, merge: {id: list}, report_clusters: true}

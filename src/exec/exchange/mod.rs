@@ -26,7 +26,7 @@ use crate::io::Workspace;
 use crate::io::workspace::Lengths;
 use crate::op::{Common, Decision, Operator, PickError};
 use crate::recipe::Step;
-use crate::record::counts::FromData;
+use crate::record::counts::{FromData, StratumCounts};
 
 /// One operator that decides among all rows.
 pub trait Exchange: Send + Sync {
@@ -123,6 +123,8 @@ pub struct Resolution {
     pub common: Common,
     /// What a filter took from the data.
     pub from_data: Vec<FromData>,
+    /// The kinds of rows that a selector drew from.
+    pub strata: Vec<StratumCounts>,
 }
 
 /// Why an exchange could not decide.

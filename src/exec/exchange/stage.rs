@@ -327,6 +327,7 @@ impl<'e> ExchangeStage<'e> {
             })?;
             accounting.add_time(number, thread_time().saturating_sub(started));
             accounting.record_from_data(number, resolution.from_data);
+            accounting.record_strata(number, resolution.strata);
             record_dropped(
                 number,
                 &resolution.dropped,
