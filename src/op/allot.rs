@@ -30,13 +30,13 @@ pub fn allot(number: u64, kinds: &[(f64, u64)], repeats: bool) -> (Vec<u64>, Vec
     let wanted = divide(number, &shares);
     let mut got = vec![0; kinds.len()];
     let mut open = shares;
-    // Kinds that reach their most leave the division; it ends when none does.
+    // Kinds that would get more than their most leave the division; it ends when none would.
     loop {
         let given: u64 = got.iter().sum();
         let parts = divide(number - given, &open);
         let mut full = false;
         for (((part, most), got), share) in parts.iter().zip(&most).zip(&mut got).zip(&mut open) {
-            if *share > 0.0 && part >= most {
+            if *share > 0.0 && part > most {
                 *got = *most;
                 *share = 0.0;
                 full = true;

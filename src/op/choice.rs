@@ -1,6 +1,8 @@
 //! What a deduplicator does with rows that are the same: which of them stays, and what it takes over
 //! from those that go.
 
+use std::path::PathBuf;
+
 use hashbrown::HashSet;
 use serde_json::{Map, Number, Value, json};
 
@@ -41,11 +43,13 @@ pub struct Choice {
     pub merge: Vec<(String, Merge)>,
     /// Whether the rows of each cluster are written down.
     pub report: bool,
+    /// Files whose rows are known before those of the run.
+    pub reference: Vec<PathBuf>,
 }
 
 impl Choice {
     /// The keys of a step that say it.
-    pub const KEYS: [&'static str; 3] = ["keep", "merge", "report_clusters"];
+    pub const KEYS: [&'static str; 4] = ["keep", "merge", "report_clusters", "reference"];
 
     /// Whether all rows must be known before it can be made.
     #[must_use]
@@ -71,6 +75,13 @@ impl Choice {
         }
         if self.report {
             map.insert("report_clusters".to_owned(), true.into());
+        }
+        if !self.reference.is_empty() {
+            let files = self
+                .reference
+                .iter()
+                .map(|file| file.to_string_lossy().into_owned());
+            map.insert("reference".to_owned(), files.collect::<Vec<_>>().into());
         }
         map
     }

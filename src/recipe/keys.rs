@@ -1159,6 +1159,13 @@ pub const BASE_KEYS: &[BaseKey] = &[
         "Top-level fields that the row which stays takes over from its duplicates: `{FIELD: list}` (the values of all of them, each once; lists give their items), `sum` (of their numbers) or `first` (where it has none, the first one of the others). djr's own.",
     ),
     base(
+        "reference",
+        Kind::Texts,
+        Some(Family::Deduplicator),
+        true,
+        "Files whose rows are known before those of the run: rows that equal them, or are near them, go, and they are never written. djr's own.",
+    ),
+    base(
         "report_clusters",
         Kind::Bool,
         Some(Family::Deduplicator),

@@ -50,7 +50,7 @@ pub struct FromData {
 }
 
 /// One kind of rows that a selector drew from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StratumCounts {
     /// What its rows have in common.
     pub value: String,

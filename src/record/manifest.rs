@@ -360,6 +360,7 @@ impl StepRecord {
             merged: step.merged,
             rounding_decided: step.rounding_decided,
             from_data: step.from_data.clone(),
+            strata: step.strata.clone(),
             seconds: step.time.as_secs_f64(),
         }
     }
