@@ -178,7 +178,7 @@ struct Seen {
 
 /// A row on its way, or at its end.
 enum Slot {
-    Done(Origin, Result<Row, RowError>),
+    Done(Origin, Box<Result<Row, RowError>>),
     /// The step that it is in asks about it.
     Waits(Box<WaitingRow>),
 }
@@ -240,7 +240,7 @@ impl Pass<'_> {
                 .and_then(|()| Self::guarded(|| self.begin(batch.bytes(line), line, fields)));
             slots.push(match begun {
                 Ok((sample, row)) => self.measured(sample, row, 0, None),
-                Err(error) => Slot::Done(line.origin, Err(error)),
+                Err(error) => Slot::Done(line.origin, Box::new(Err(error))),
             });
         }
         self.settle(out, slots)
@@ -278,7 +278,7 @@ impl Pass<'_> {
         }
         for slot in slots {
             if let Slot::Done(origin, row) = slot {
-                self.enter(origin, row, &mut out);
+                self.enter(origin, *row, &mut out);
             }
         }
         Worked::Done(out)
@@ -355,8 +355,8 @@ impl Pass<'_> {
                     answers: None,
                 }))
             }
-            Ok(None) => Slot::Done(origin, Ok(row)),
-            Err(error) => Slot::Done(origin, Err(error)),
+            Ok(None) => Slot::Done(origin, Box::new(Ok(row))),
+            Err(error) => Slot::Done(origin, Box::new(Err(error))),
         }
     }
 

@@ -105,6 +105,12 @@ and the rows that stay keep their order.
   order, each once, those of lists one by one; `sum` the sum of their numbers; `first`, if it has
   none or null, the first value of the others. Stats are not measured again. The text and the images
   cannot be merged.
+- `reference: [PATH, ...]` names files of rows (in any form that inputs have) that are known before the
+  rows of the run: what equals one of them, or is near one, goes, whatever `keep` says, and they are
+  never written. Of a row that went so the ledger says which reference row it was for
+  (`reference`, with the file and line). Steps before are not applied to them; a row of theirs that
+  cannot be read ends the run. Images are found from where the file lies, unless the recipe has
+  an `image_root`.
 - `report_clusters: true` writes `clusters.jsonl.zst` into the run's directory: for each row that stays
   and has duplicates `{\"step\", \"by\", \"kept\", \"duplicates\"}`, each row by its `file`, `line`, `offset` and `id`,
   as in the ledger.
@@ -131,7 +137,8 @@ Values that are not finite numbers do not count, and without any value a bound b
 the filter decides as with a number, ends and flags included.
 
 `keep: best 1000` keeps the rows with the greatest values among those that pass the bounds (the
-defaults too), `keep: worst 5%` the least ones, rounded down. Of equal rows the earlier goes first; a
+defaults too), `keep: worst 5%` the least ones, rounded down; `keep: best 2000..202000` skips the first 2,000
+ranks and keeps those up to 202,000. Of equal rows the earlier goes first; a
 row without a value goes last; of several images the greatest counts, or the least with
 `any_or_all: all` (for `worst` the other way round). A filter of several stats is told which:
 `keep: best 10 by image_width`.

@@ -265,6 +265,8 @@ fn estimate_words(probed: &Probe, estimate: &Estimate) -> String {
 fn step_line(step: &Step) -> String {
     let class = if step.spec.kind == OpKind::Filter && step.is_exchange() {
         from_data(step)
+    } else if step.is_exchange() && step.spec.kind == OpKind::Exact {
+        OpKind::Near.words().to_owned()
     } else {
         step.spec.kind.words().to_owned()
     };

@@ -552,11 +552,14 @@ mod tests {
         }
     }
 
+    /// What waits, lanes that serve, whether batches are flushed, whether all is over.
+    type DoublerState = (Vec<(u64, u32)>, usize, bool, bool);
+
     /// Serves items in batches of `batch`, and counts the batches.
     struct Doubler {
         batch: usize,
         lanes: usize,
-        state: Mutex<(Vec<(u64, u32)>, usize, bool, bool)>,
+        state: Mutex<DoublerState>,
         changed: Condvar,
         served: AtomicUsize,
         fails_at: usize,

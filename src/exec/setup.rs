@@ -87,9 +87,20 @@ pub fn pool(recipe: &Recipe, options: &RunOptions) -> Result<rayon::ThreadPool, 
         (None, Some(threads)) => threads.min(cores),
         (None, None) => cores,
     };
+    // Who starts the work of a GPU must not wait for threads that make it ready.
+    let asks_models = recipe
+        .steps
+        .iter()
+        .any(|step| matches!(step.spec.service, Some(Service::Model(_))));
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads.max(1))
         .thread_name(|i| format!("djr-worker-{i}"))
+        .start_handler(move |_| {
+            if asks_models {
+                // Of the calling thread alone; where it fails the work is only slower.
+                let _ = rustix::process::setpriority_process(None, 10);
+            }
+        })
         .build()
         .map_err(|e| write_error("worker threads", std::io::Error::other(e)))
 }

@@ -1,11 +1,13 @@
 //! What a deduplicator does with rows that are the same: which of them stays, and what it takes over
 //! from those that go.
 
+use std::path::PathBuf;
+
 use hashbrown::HashSet;
 use serde_json::{Map, Number, Value, json};
 
-use super::{field_value, group_key, rank_number};
-use crate::sample::{FieldPath, RowError, Sample, StatValue};
+use super::{group_key, named_value, rank_number};
+use crate::sample::{FieldPath, RowError, Sample};
 
 /// Which of rows that are the same stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,11 +43,13 @@ pub struct Choice {
     pub merge: Vec<(String, Merge)>,
     /// Whether the rows of each cluster are written down.
     pub report: bool,
+    /// Files whose rows are known before those of the run.
+    pub reference: Vec<PathBuf>,
 }
 
 impl Choice {
     /// The keys of a step that say it.
-    pub const KEYS: [&'static str; 3] = ["keep", "merge", "report_clusters"];
+    pub const KEYS: [&'static str; 4] = ["keep", "merge", "report_clusters", "reference"];
 
     /// Whether all rows must be known before it can be made.
     #[must_use]
@@ -71,6 +75,13 @@ impl Choice {
         }
         if self.report {
             map.insert("report_clusters".to_owned(), true.into());
+        }
+        if !self.reference.is_empty() {
+            let files = self
+                .reference
+                .iter()
+                .map(|file| file.to_string_lossy().into_owned());
+            map.insert("reference".to_owned(), files.collect::<Vec<_>>().into());
         }
         map
     }
@@ -123,10 +134,7 @@ impl Survivor {
     /// Those of reading the field.
     pub fn rank(&self, sample: &Sample, text_key: &FieldPath) -> Result<Option<f64>, RowError> {
         let number = |name: &str| -> Result<f64, RowError> {
-            let value = match sample.stats.get(name) {
-                Some(stat) => Some(StatValue::to_json(stat)),
-                None => field_value(sample, &FieldPath::new(name))?,
-            };
+            let value = named_value(sample, name)?;
             Ok(value.as_ref().and_then(rank_number).unwrap_or(f64::NAN))
         };
         Ok(match self {

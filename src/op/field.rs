@@ -23,6 +23,18 @@ pub fn field_value(sample: &Sample, path: &FieldPath) -> Result<Option<Value>, R
     }
 }
 
+/// The value of the stat or field `name`: what a filter measured in this run, or else the field at that
+/// path; `None` if there is neither.
+///
+/// # Errors
+/// Those of [`Sample::value`].
+pub fn named_value(sample: &Sample, name: &str) -> Result<Option<Value>, RowError> {
+    match sample.stats.get(name) {
+        Some(stat) => Ok(Some(stat.to_json())),
+        None => field_value(sample, &FieldPath::new(name)),
+    }
+}
+
 /// The number that Data-Juicer ranks a value as: a number itself, a boolean as 0 or 1, a text as
 /// Python's `float` reads it, a list (of lists) of numbers as their mean. `None` for anything
 /// else, null, empty lists and "nan" included.

@@ -167,14 +167,16 @@ pub enum Amount {
     Rows(u64),
     /// A share of those that pass, from 0 to 100, rounded down.
     Percent(f64),
+    /// Those behind the first ones, up to so many of all.
+    Window(u64, u64),
 }
 
 impl Keep {
     /// What it looks like, as a regular expression.
     pub const PATTERN: &'static str =
-        r"^(best|worst) +([1-9][0-9]*|[0-9]+(\.[0-9]+)?%)( +by +[^ ]+)?$";
+        r"^(best|worst) +([1-9][0-9]*|[0-9]+\.\.[1-9][0-9]*|[0-9]+(\.[0-9]+)?%)( +by +[^ ]+)?$";
 
-    /// Reads `best 1000`, `worst 5%`, `best 10 by image_width`.
+    /// Reads `best 1000`, `worst 5%`, `best 2000..202000`, `best 10 by image_width`.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -193,20 +195,37 @@ impl Keep {
         let amount = if let Some(percent) = amount.strip_suffix('%') {
             let percent = plain_number(percent).filter(|percent| *percent <= 100.0);
             percent.map(Amount::Percent)
+        } else if let Some((skipped, end)) = amount.split_once("..") {
+            let window = skipped.parse().ok().zip(end.parse().ok());
+            let window = window.filter(|(skipped, end)| skipped < end);
+            window.map(|(skipped, end)| Amount::Window(skipped, end))
         } else {
             let rows = amount.parse().ok().filter(|rows| *rows > 0);
             rows.map(Amount::Rows)
         }
-        .ok_or_else(|| format!("'{amount}' is neither a number of rows nor a percentage"))?;
+        .ok_or_else(|| {
+            format!("'{amount}' is neither a number of rows, nor a percentage, nor ranks such as 2000..202000")
+        })?;
         Ok(Self { worst, amount, by })
     }
 
-    /// How many of `total` rows.
+    /// How many of `total` rows, in the order of their ranks, those that are skipped included.
     #[must_use]
     pub fn of(&self, total: usize) -> usize {
         match self.amount {
-            Amount::Rows(rows) => usize::try_from(rows).map_or(total, |rows| rows.min(total)),
+            Amount::Rows(rows) | Amount::Window(_, rows) => {
+                usize::try_from(rows).map_or(total, |rows| rows.min(total))
+            }
             Amount::Percent(percent) => share_of(percent / 100.0, total),
+        }
+    }
+
+    /// How many rows of the first ranks are skipped.
+    #[must_use]
+    pub fn skipped(&self) -> usize {
+        match self.amount {
+            Amount::Window(skipped, _) => usize::try_from(skipped).unwrap_or(usize::MAX),
+            Amount::Rows(_) | Amount::Percent(_) => 0,
         }
     }
 }
@@ -217,6 +236,7 @@ impl fmt::Display for Keep {
         match self.amount {
             Amount::Rows(rows) => write!(f, "{rows}")?,
             Amount::Percent(percent) => write!(f, "{percent}%")?,
+            Amount::Window(skipped, end) => write!(f, "{skipped}..{end}")?,
         }
         match &self.by {
             Some(stat) => write!(f, " by {stat}"),
@@ -282,7 +302,12 @@ mod tests {
 
     #[test]
     fn keep_is_read_and_written() {
-        for text in ["best 10", "worst 2.5%", "best 3 by image_width"] {
+        for text in [
+            "best 10",
+            "worst 2.5%",
+            "best 3 by image_width",
+            "worst 2..7 by x",
+        ] {
             assert_eq!(Keep::parse(text).unwrap().to_string(), text);
         }
         for wrong in [
@@ -293,6 +318,10 @@ mod tests {
             "best 1.5",
             "best 101%",
             "most 3",
+            "best 3..3",
+            "best ..3",
+            "best 3..",
+            "best 1%..3%",
             "best 3 by",
             "best 3 of x",
         ] {
@@ -300,5 +329,7 @@ mod tests {
         }
         assert_eq!(Keep::parse("best 29%").unwrap().of(10), 2);
         assert_eq!(Keep::parse("best 29").unwrap().of(10), 10);
+        let window = Keep::parse("best 2..7").unwrap();
+        assert_eq!((window.skipped(), window.of(10), window.of(5)), (2, 7, 5));
     }
 }

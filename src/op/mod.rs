@@ -6,6 +6,7 @@
 //! that a row names through the row), threads, clocks, the environment or each other. Files that
 //! they make they hand to the row; the executor writes them.
 
+mod allot;
 mod assets;
 mod bounds;
 mod build;
@@ -30,6 +31,7 @@ mod spec;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use allot::{Stratum, allot};
 pub use assets::Asset;
 pub use bounds::{AnyOrAll, Bounds};
 pub use build::{
@@ -39,7 +41,7 @@ pub use census::{Census, Common};
 pub use choice::{Choice, Merge, Survivor};
 pub use condition::RowCondition;
 pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};
-pub use field::{field_value, pairwise_sum, rank_number};
+pub use field::{field_value, named_value, pairwise_sum, rank_number};
 pub use filter::{Decision, Filter, Measured, Verdict};
 pub use from_data::{Amount, DataBound, DataLimit, Keep, Side};
 pub use grouper::{Grouper, group_key};

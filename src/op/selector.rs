@@ -6,7 +6,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ParamError;
+use super::{ParamError, Stratum};
 use crate::sample::{FieldPath, RowError, Sample, float_of};
 
 /// The value a selector ranks or groups a row by. Two keys are equal exactly if Python calls the
@@ -282,6 +282,13 @@ pub enum Picked {
     All,
     /// These rows, in this order.
     Rows(Vec<u32>),
+    /// These rows, in this order, so many of each kind.
+    Mixed {
+        /// The rows.
+        rows: Vec<u32>,
+        /// The kinds.
+        strata: Vec<Stratum>,
+    },
 }
 
 /// The rows with these `ranks` in ascending or descending order of them; equal ranks stay in input

@@ -1142,7 +1142,7 @@ pub const BASE_KEYS: &[BaseKey] = &[
         Kind::Text,
         Some(Family::Filter),
         true,
-        "Of the rows that pass, keep only so many: `best 1000`, `worst 5%`, `best 10 by STAT`.",
+        "Of the rows that pass, keep only so many: `best 1000`, `worst 5%`, the ranks `best 2000..202000`, `best 10 by STAT`.",
     ),
     base(
         "keep",
@@ -1157,6 +1157,13 @@ pub const BASE_KEYS: &[BaseKey] = &[
         Some(Family::Deduplicator),
         true,
         "Top-level fields that the row which stays takes over from its duplicates: `{FIELD: list}` (the values of all of them, each once; lists give their items), `sum` (of their numbers) or `first` (where it has none, the first one of the others). djr's own.",
+    ),
+    base(
+        "reference",
+        Kind::Texts,
+        Some(Family::Deduplicator),
+        true,
+        "Files whose rows are known before those of the run: rows that equal them, or are near them, go, and they are never written. djr's own.",
     ),
     base(
         "report_clusters",

@@ -105,7 +105,7 @@ const COMMON_KEYS: &[OutputKey] = &[
     OutputKey {
         name: "of",
         kind: Kind::Word(Of::WORDS),
-        doc: "Which rows: `kept`, or `dropped`, `quarantined`, `duplicates` (dropped for another row) or `all`, each with what decided in its field `__dj__fate__`.",
+        doc: "Which rows: `kept`, or `dropped`, `quarantined`, `duplicates` (dropped for another row) or `all`, each with what decided in its field `__dj__fate__`, its images neither checked nor called otherwise unless `validate` and `paths` say so.",
     },
     OutputKey {
         name: "where",
@@ -296,11 +296,14 @@ impl Defaults<'_> {
         if spec.of != Of::Kept {
             // What has been decided about is not refused once more.
             spec.validate = Validation::None;
+            if !format.own_paths && !said.contains_key("paths") {
+                spec.paths = PathStyle::Keep;
+            }
         }
         spec.validate = text("validate")
             .and_then(Validation::from_word)
             .or(self.validate.filter(|_| spec.of == Of::Kept))
-            .unwrap_or(if spec.sample.is_some() {
+            .unwrap_or(if spec.sample.is_some() && spec.of == Of::Kept {
                 Validation::Decode
             } else {
                 spec.validate

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value as Json};
 
 use super::fused::unfold;
+use super::inputs::locate;
 use super::keys::{BASE_KEYS, BaseKey};
 use super::load::MAX_ISSUES;
 use super::model::Step;
@@ -15,7 +16,7 @@ use super::schema::ParamSchema;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::note::{Code, Note};
 use crate::op::{
-    self, BaseParams, BuildContext, Built, DataBound, DataLimit, Family, Keep, Merge,
+    self, Asset, BaseParams, BuildContext, Built, DataBound, DataLimit, Family, Keep, Merge,
     ModelSettings, OpDef, OpKind, OpSpec, SpecialTokens, Survivor,
 };
 use crate::transformers::Hub;
@@ -98,7 +99,14 @@ pub fn steps(
 
 /// Parameters that a step does not take over from the one of its name before it: Data-Juicer gives
 /// the first two to every step before it looks at the others, and does not know the others.
-const NOT_TAKEN_OVER: [&str; 5] = ["text_key", "image_key", "keep", "merge", "report_clusters"];
+const NOT_TAKEN_OVER: [&str; 6] = [
+    "text_key",
+    "image_key",
+    "keep",
+    "merge",
+    "report_clusters",
+    "reference",
+];
 
 /// What the steps so far said of each operator, with the number of the step that said it.
 #[derive(Default)]
@@ -115,6 +123,10 @@ impl Said {
         notes: &mut Vec<Note>,
     ) -> Vec<Entry> {
         let number = index + 1;
+        if peer_ops::find(name).is_none() {
+            // Data-Juicer's rule is not for operators that it does not have.
+            return own.to_vec();
+        }
         let mut all: Vec<(Entry, usize)> = own.iter().map(|e| (e.clone(), number)).collect();
         for (entry, from) in self.0.get(name).into_iter().flatten() {
             let left_out = own.iter().all(|e| e.key != entry.key);
@@ -309,7 +321,7 @@ fn step(
             match key.kind.fit(&entry.node) {
                 Ok(node) => {
                     if key.family == Some(Family::Deduplicator) {
-                        if let Err(issue) = choose(&mut base, key.name, def, &node) {
+                        if let Err(issue) = choose(&mut base, key.name, def, (&node, around)) {
                             issues.push(issue);
                         }
                     } else if key.name == "keep" {
@@ -351,7 +363,17 @@ fn step(
     context.hub.clone_from(&around.hub);
     context.special_tokens.clone_from(&around.special_tokens);
     match def.build(params.clone(), &context) {
-        Ok(Built { operator, spec }) => {
+        Ok(Built { operator, mut spec }) => {
+            for file in &base.choice.reference {
+                match Asset::now(file) {
+                    Ok(asset) => spec.assets.push(asset),
+                    Err(error) => {
+                        let what = format!("{name}: {}: {error}", file.display());
+                        issues.push(Issue::new("step_invalid", at, what));
+                        return None;
+                    }
+                }
+            }
             if let Some(wrong) = unmeasured(&spec, &base, entries, at)
                 .or_else(|| unchosen(&spec, &base, entries, at))
             {
@@ -416,12 +438,17 @@ fn keep(def: &OpDef, node: &Node) -> Result<Option<Keep>, Issue> {
             node.at,
             format!("'keep' of {}: {problem}", def.name),
         )
-        .hint("write `best 1000`, `worst 5%` or, with several stats, `best 10 by STAT`")
+        .hint("write `best 1000`, `worst 5%`, `best 2000..202000` or, with several stats, `best 10 by STAT`")
     })
 }
 
 /// Reads what is said of the rows that a deduplicator finds the same.
-fn choose(base: &mut BaseParams, key: &str, def: &OpDef, node: &Node) -> Result<(), Issue> {
+fn choose(
+    base: &mut BaseParams,
+    key: &str,
+    def: &OpDef,
+    (node, around): (&Node, &Surroundings),
+) -> Result<(), Issue> {
     let wrong = |what: String, hint: &str| {
         Issue::new(
             "step_invalid",
@@ -451,6 +478,24 @@ fn choose(base: &mut BaseParams, key: &str, def: &OpDef, node: &Node) -> Result<
                 };
                 let how = how.ok_or_else(|| wrong(what(), "write list, sum or first"))?;
                 base.choice.merge.push((entry.key.clone(), how));
+            }
+        }
+        ("reference", Value::Str(_) | Value::List(_)) => {
+            let files = match &node.value {
+                Value::List(items) => items.as_slice(),
+                _ => std::slice::from_ref(node),
+            };
+            for file in files {
+                let Value::Str(written) = &file.value else {
+                    continue;
+                };
+                let found = locate(written, &around.search).filter(|path| path.is_file());
+                let missing = || {
+                    let hint =
+                        "name a file of rows, relative to the recipe or the working directory";
+                    wrong(format!("no file '{written}'"), hint)
+                };
+                base.choice.reference.push(found.ok_or_else(missing)?);
             }
         }
         ("report_clusters", Value::Bool(on)) => base.choice.report = *on,

@@ -49,6 +49,19 @@ pub struct FromData {
     pub value: Option<f64>,
 }
 
+/// One kind of rows that a selector drew from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StratumCounts {
+    /// What its rows have in common.
+    pub value: String,
+    /// How many there were.
+    pub had: u64,
+    /// How many its share came to.
+    pub wanted: u64,
+    /// How many were drawn.
+    pub got: u64,
+}
+
 /// What one step did.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct StepCounts {
@@ -74,6 +87,9 @@ pub struct StepCounts {
     pub notes: Vec<(Code, u64)>,
     /// Bounds that came from the data.
     pub from_data: Vec<FromData>,
+    /// The kinds of rows that it drew from.
+    #[serde(default)]
+    pub strata: Vec<StratumCounts>,
     /// Its processor time over all threads, estimated from a part of the rows.
     pub time: Duration,
 }

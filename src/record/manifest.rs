@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ServiceRecord;
-use super::counts::{FromData, ProducedCounts};
+use super::counts::{FromData, ProducedCounts, StratumCounts};
 use super::version::{CURRENT, Version};
 use super::{RunReport, StepNumber};
 use crate::io::atomic::Finished;
@@ -154,6 +154,9 @@ pub struct StepRecord {
     pub rounding_decided: u64,
     /// Bounds that came from the data.
     pub from_data: Vec<FromData>,
+    /// The kinds of rows that it drew from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strata: Vec<StratumCounts>,
     /// Its time over all threads, estimated from a part of the rows.
     pub seconds: f64,
 }
@@ -357,6 +360,7 @@ impl StepRecord {
             merged: step.merged,
             rounding_decided: step.rounding_decided,
             from_data: step.from_data.clone(),
+            strata: step.strata.clone(),
             seconds: step.time.as_secs_f64(),
         }
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 pub use crate::note::thousands;
+use crate::record::counts::StratumCounts;
 use crate::record::{RunReport, Stage};
 
 /// The table: rows in, what each operator did, what was set aside and why, rows out, time, memory.
@@ -55,6 +56,12 @@ pub fn render(report: &RunReport) -> String {
             "{}",
             format!("{label:<width$} {dropped:>11}   {}", notes.join(", ")).trim_end()
         );
+        for stratum in step.strata.iter().take(STRATA_SHOWN) {
+            let _ = writeln!(out, "{}", stratum_line(stratum));
+        }
+        if let more @ 1.. = step.strata.len().saturating_sub(STRATA_SHOWN) {
+            let _ = writeln!(out, "     {more} more kinds");
+        }
     }
     if report.not_drawn > 0 {
         line(&mut out, "not drawn", report.not_drawn, "for any sample");
@@ -115,6 +122,23 @@ fn from(inputs: &[String]) -> String {
     } else {
         format!("<- {}", names.join(", "))
     }
+}
+
+/// How many kinds of rows the table names for a step.
+const STRATA_SHOWN: usize = 20;
+
+/// What became of one kind of rows.
+fn stratum_line(stratum: &StratumCounts) -> String {
+    let wanted = match stratum.wanted {
+        wanted if wanted == stratum.got => String::new(),
+        wanted => format!(", wanted {}", thousands(wanted)),
+    };
+    format!(
+        "     {}: had {}{wanted}, got {}",
+        stratum.value,
+        thousands(stratum.had),
+        thousands(stratum.got)
+    )
 }
 
 /// How many inputs the table names.

@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// How often in a row a worker may fail before the run ends.
 const RESTARTS: usize = 20;
 
+/// A piece of so many bytes is worth a system call of its own.
+const LARGE: usize = 1 << 14;
+
 /// Where tensors begin.
 const ALIGN: usize = 64;
 
@@ -235,17 +238,13 @@ struct Worker {
 impl Worker {
     /// Starts the process if there is none, and has it load the model.
     fn load(&mut self) -> Result<(), Refusal> {
-        let mut python = match self.python.take() {
-            Some(python) => python,
-            None => {
-                let mut why = String::new();
-                let started = self
-                    .path
-                    .iter()
-                    .find_map(|path| Python::start_one(path).map_err(|said| why = said).ok());
-                started.ok_or(Refusal::Fault(Fault::Died(why)))?
-            }
+        let mut why = String::new();
+        let mut start = || {
+            let mut paths = self.path.iter();
+            paths.find_map(|path| Python::start_one(path).map_err(|said| why = said).ok())
         };
+        let python = self.python.take().or_else(&mut start);
+        let mut python = python.ok_or(Refusal::Fault(Fault::Died(why)))?;
         // Only the interpreter that was found first is ever started again.
         self.path = vec![python.path().to_owned()];
         python.ask(&self.load, PATIENCE)?;
@@ -319,15 +318,15 @@ impl Lane for DeviceLane {
     ) -> Result<Vec<Result<Answer, RowError>>, ServiceError> {
         match self.compute(head, requests)? {
             Computed::Answers(answers) => Ok(answers.into_iter().map(Ok).collect()),
-            Computed::Failed(message) => match requests {
-                [_] => Ok(vec![Err(RowError::new("model_failed", message))]),
-                _ => {
-                    let (left, right) = requests.split_at(requests.len() / 2);
-                    let mut answers = self.serve(head, left)?;
-                    answers.extend(self.serve(head, right)?);
-                    Ok(answers)
-                }
-            },
+            Computed::Failed(message) if requests.len() == 1 => {
+                Ok(vec![Err(RowError::new("model_failed", message))])
+            }
+            Computed::Failed(_) => {
+                let (left, right) = requests.split_at(requests.len() / 2);
+                let mut answers = self.serve(head, left)?;
+                answers.extend(self.serve(head, right)?);
+                Ok(answers)
+            }
         }
     }
 }
@@ -412,14 +411,26 @@ impl DeviceLane {
         let mut start = 0;
         for (tensor, offset) in place.head.inputs.iter().zip(&place.inputs) {
             let size = tensor.bytes();
-            let mut batch = Vec::with_capacity(size * place.head.batch);
-            for request in requests {
+            let at = |index: usize| (base + offset + index * size) as u64;
+            let mut pieces = Vec::new();
+            for (index, request) in requests.iter().enumerate() {
                 let bytes = request.bytes.get(start..start + size);
                 let bytes = bytes.ok_or_else(|| io::Error::other("a request is too short"))?;
-                batch.extend_from_slice(bytes);
+                // A picture is written as it is, small pieces together.
+                if size >= LARGE {
+                    self.memory.write_all_at(bytes, at(index))?;
+                } else {
+                    pieces.extend_from_slice(bytes);
+                }
             }
-            batch.resize(size * place.head.batch, 0);
-            self.memory.write_all_at(&batch, (base + offset) as u64)?;
+            let missing = place.head.batch.saturating_sub(requests.len()) * size;
+            if size >= LARGE {
+                self.memory
+                    .write_all_at(&vec![0; missing], at(requests.len()))?;
+            } else {
+                pieces.resize(pieces.len() + missing, 0);
+                self.memory.write_all_at(&pieces, at(0))?;
+            }
             start += size;
         }
         Ok(())

@@ -75,7 +75,7 @@ impl Process {
         });
         let said = Arc::new(Mutex::new(VecDeque::new()));
         let heard = Arc::clone(&said);
-        std::thread::spawn(move || keep_tail(stderr, &heard));
+        std::thread::spawn(move || keep_tail(stderr, heard));
         Ok(Self {
             child,
             stdin: Some(stdin),
@@ -144,6 +144,13 @@ impl Process {
             Ok(Some(status)) if !status.success() => format!("{status}; "),
             _ => String::new(),
         };
+        // Whoever reads its standard error is done when the process has ended, or soon.
+        for _ in 0..50 {
+            if Arc::strong_count(&self.said) == 1 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let lines: Vec<&str> = said.iter().map(String::as_str).collect();
         Fault::Died(format!("{status}{}", lines.join(" | ")))
@@ -158,7 +165,7 @@ impl Drop for Process {
     }
 }
 
-fn keep_tail(stderr: impl Read, heard: &Mutex<VecDeque<String>>) {
+fn keep_tail(stderr: impl Read, heard: Arc<Mutex<VecDeque<String>>>) {
     let mut stderr = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {

@@ -319,6 +319,10 @@ class Loaded:
             self.shared = numpy.frombuffer(mmap.mmap(file, load["bytes"]), dtype=numpy.uint8)
         finally:
             os.close(file)
+        # Registered memory goes to the device without another copy.
+        self.pinned = self.cuda and not int(
+            torch.cuda.cudart().cudaHostRegister(self.shared.ctypes.data, load["bytes"], 0)
+        )
 
     def place(self, slot, about, batch, dtype):
         """The tensor of a whole batch, in the shared file."""
@@ -337,7 +341,8 @@ class Loaded:
         for about in head["inputs"]:
             data = torch.from_numpy(self.place(slot, about, head["batch"], kinds[about["dtype"]]))
             if self.cuda:
-                data = data.pin_memory().to(self.device, non_blocking=True)
+                data = data if self.pinned else data.pin_memory()
+                data = data.to(self.device, non_blocking=True)
             if about["name"] == "pixels":
                 data = (data, "pixels")
             elif about["dtype"] == "i32":

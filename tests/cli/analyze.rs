@@ -661,9 +661,10 @@ fn recut_looks_at_images_again_where_it_must() {
             "-q",
         ];
         scratch.djr(&[&analyze[..], &root].concat()).expect(0);
-        let set = match process.starts_with("text") {
-            true => "text_length_filter.min_len=60",
-            false => "image_shape_filter.min_width=300",
+        let set = if process.starts_with("text") {
+            "text_length_filter.min_len=60"
+        } else {
+            "image_shape_filter.min_width=300"
         };
         let recut = ["recut", "look", "--set", set, "-o", "cut.jsonl", "--force"];
         let ran = scratch.djr(&recut).expect(0);

@@ -262,3 +262,79 @@ fn threads_cuts_and_batches_change_no_choice() {
         }
     }
 }
+
+#[test]
+fn rows_of_references_are_never_written_and_nobody_equals_them() {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", ROWS);
+    scratch.write(
+        "seen.jsonl",
+        "{\"text\": \"two cats\"}\n{\"text\": \"nobody\"}\n",
+    );
+    scratch.write("more.json", "[{\"text\": \" TWO CATS\", \"n\": -5}]");
+    let ids = |step: &str| {
+        scratch.write("r.yaml", recipe(step));
+        scratch.djr(&["run", "r.yaml"]).expect(0);
+        let rows = scratch.rows("out.jsonl");
+        rows.iter()
+            .map(|row| row["id"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ids("  - document_deduplicator: {reference: seen.jsonl}\n"),
+        [1, 5]
+    );
+    let why = scratch.djr(&["why", "out.jsonl", "2"]).expect(0).text();
+    assert!(
+        why.contains("reference is") && why.contains("seen.jsonl:1"),
+        "{why}"
+    );
+    let both = "  - document_deduplicator: {lowercase: true, reference: [seen.jsonl, more.json], keep: {max: n}, merge: {tag: list}}\n";
+    assert_eq!(ids(both), [3]);
+    assert_eq!(scratch.rows("out.jsonl")[0]["tag"], json!(["x", "y"]));
+    scratch.djr(&["verify", "out.jsonl"]).expect(0);
+
+    // All of a reference counts, and not what its rows have in common with each other.
+    let all = near_rows();
+    let lines = |of: &mut dyn Iterator<Item = &Value>| {
+        of.map(|row| format!("{row}\n"))
+            .collect::<Vec<_>>()
+            .concat()
+    };
+    // The changed copies of two texts of three.
+    let is_seen = |row: &&Value| {
+        let id = row["id"].as_u64().unwrap();
+        !id.is_multiple_of(4) && !(id / 4).is_multiple_of(3)
+    };
+    scratch.write("in.jsonl", lines(&mut all.iter().step_by(4)));
+    scratch.write("seen.jsonl", lines(&mut all.iter().filter(is_seen)));
+    let step = "  - document_minhash_deduplicator: {window_size: 2, jaccard_threshold: 0.75, num_bands: 64, num_rows_per_band: 4, verify: exact, reference: [seen.jsonl], keep: {min: n}}\n";
+    let stays = ids(step);
+    let text = |row: &Value| row["text"].as_str().unwrap().to_owned();
+    let fresh = all.iter().step_by(4).filter(|row| {
+        let near = |other: &Value| alike(&text(row), &text(other));
+        !all.iter().filter(is_seen).any(near)
+    });
+    let fresh: Vec<u64> = fresh.map(|row| row["id"].as_u64().unwrap()).collect();
+    assert!(fresh.len() > 10 && fresh.len() < 40, "{}", fresh.len());
+    assert_eq!(stays, fresh);
+
+    scratch.write("seen.jsonl", "{broken\n");
+    scratch.write("r.yaml", recipe(step));
+    let ran = scratch.djr(&["run", "r.yaml"]).expect(3);
+    assert!(
+        ran.stderr.contains("reference row") && ran.stderr.contains("seen.jsonl:1"),
+        "{}",
+        ran.stderr
+    );
+    scratch.write(
+        "r.yaml",
+        recipe("  - document_deduplicator: {reference: none.jsonl}\n"),
+    );
+    let ran = scratch.djr(&["run", "r.yaml"]).expect(2);
+    assert!(
+        ran.stderr.contains("no file 'none.jsonl'"),
+        "{}",
+        ran.stderr
+    );
+}

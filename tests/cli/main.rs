@@ -16,6 +16,7 @@ mod choices;
 mod columns;
 mod commands;
 mod convert;
+mod curation;
 mod destinations;
 mod determinism;
 mod diff;

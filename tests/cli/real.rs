@@ -50,6 +50,10 @@ fn every_recipe_runs_on_real_rows() {
         "caption_quality",
         "baseline_10k",
         "train_200k",
+        "rank_window",
+        "quartiles",
+        "mixture",
+        "best_of_duplicates",
     ] {
         let file = format!("recipes/{recipe}.yaml");
         let ran = scratch.djr(&[

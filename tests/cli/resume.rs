@@ -44,9 +44,10 @@ dataset_path: rows.jsonl
 process:
   - text_length_filter: {min_len: 8}
   - document_deduplicator:
+  - mixture_selector: {by: text_len, bins: [12, 20], shares: equal, repeat_to: 1400}
   - key_value_grouper: {group_by_keys: [text.1]}
   - naive_reverse_grouper:
-  - document_deduplicator: {keep: longest, merge: {id: list}, report_clusters: true}
+  - document_deduplicator: {keep: longest, merge: {id: list}, report_clusters: true, reference: seen.jsonl}
   - key_value_grouper: {group_by_keys: [text.2]}
 outputs:
   - {format: jsonl, path: out/clean.jsonl}
@@ -189,6 +190,7 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
     let scratch = Scratch::new();
     let library = faults(&scratch);
     scratch.write("rows.jsonl", rows(1500));
+    scratch.write("seen.jsonl", rows(60).replace("{\"text\": \"cut\n", ""));
     for (name, recipe) in [
         ("stream.yaml", STREAM),
         ("many.yaml", RECIPE),

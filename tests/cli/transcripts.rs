@@ -1,6 +1,7 @@
 //! What three users do and see, by the README alone: each command stands there, and its output here
 //! is what it prints. What differs from run to run (times, rates, memory, digests) is left out.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 
@@ -60,7 +61,7 @@ fn said(scratch: &Scratch, command: &str) -> String {
         text = format!("{}\n… {more} more lines\n", lines[..LINES].join("\n"));
     }
     if code != 0 {
-        text.push_str(&format!("(exit code {code})\n"));
+        let _ = writeln!(text, "(exit code {code})");
     }
     text
 }
@@ -104,7 +105,7 @@ fn transcript(title: &str, intro: &str, wanted: &[&str]) -> String {
         let found = known.iter().find(|command| command.starts_with(begin));
         let command = found.unwrap_or_else(|| panic!("the README shows no `{begin}`"));
         let answer = said(&scratch, command);
-        page.push_str(&format!("\n```console\n$ {command}\n{answer}```\n"));
+        let _ = write!(page, "\n```console\n$ {command}\n{answer}```\n");
     }
     page
 }

@@ -45,6 +45,7 @@ fn needed(name: &str) -> Value {
         "specified_field_filter" => json!({"field_key": "n", "target_value": [1, "x"]}),
         "specified_numeric_field_filter" => json!({"field_key": "n"}),
         "tags_specified_field_selector" => json!({"field_key": "n", "target_tags": [1, 2, null]}),
+        "mixture_selector" => json!({"by": "lang", "repeat_to": 5}),
         _ => json!({}),
     }
 }

@@ -572,7 +572,9 @@ pub fn picked(built: &Built, op: &dyn Selector, rows: &Rows) -> Result<Vec<usize
     let picked = op.pick(&mut KeyList(keys)).map_err(|e| e.to_string())?;
     Ok(match picked {
         Picked::All => (0..total).collect(),
-        Picked::Rows(rows) => rows.into_iter().map(|row| row as usize).collect(),
+        Picked::Rows(rows) | Picked::Mixed { rows, .. } => {
+            rows.into_iter().map(|row| row as usize).collect()
+        }
     })
 }
 

@@ -30,7 +30,7 @@ use crate::layout::RunFiles;
 use crate::note::{Code, Codes};
 use crate::op::{Decision, Family};
 use crate::recipe::{OnError, OutputSpec, Recipe, Step, Target};
-use crate::record::counts::{FromData, Reason};
+use crate::record::counts::{FromData, Reason, StratumCounts};
 use crate::record::ledger::{Ledger, PackedLog, sound_id};
 use crate::record::quarantine::Quarantine;
 use crate::record::stats::READ;
@@ -688,6 +688,11 @@ impl Accounting {
     /// Notes what a step took from the data.
     pub fn record_from_data(&mut self, step: usize, from_data: Vec<FromData>) {
         self.step(step).from_data = from_data;
+    }
+
+    /// Notes what kinds of rows a step drew from.
+    pub fn record_strata(&mut self, step: usize, strata: Vec<StratumCounts>) {
+        self.step(step).strata = strata;
     }
 
     /// Records a row that a filter dropped.

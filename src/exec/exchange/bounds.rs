@@ -122,9 +122,13 @@ impl Records for MeasuredRows<'_> {
                 }
             }
             resolution.alive = ranked;
+            let first = cut
+                .first
+                .map(|first| format!("the first of them {first}, "));
+            let first = first.unwrap_or_default();
             judge.last = Some((
                 cut.stat,
-                format!("keep: {keep}, the last of them {}", shown(cut.value)),
+                format!("keep: {keep}, {first}the last of them {}", shown(cut.value)),
             ));
         }
         resolution.dropped.sort_unstable();
@@ -154,6 +158,8 @@ struct Judge {
 struct Cut {
     stat: StatKey,
     kept: Vec<bool>,
+    /// The value of the first one that is kept, if better ones are not.
+    first: Option<f64>,
     /// The value of the last one that is kept.
     value: Option<f64>,
 }
@@ -212,6 +218,8 @@ impl Judge {
             values.then((row_a, at_a).cmp(&(row_b, at_b)))
         });
         ranked.truncate(keep.of(rows.len()));
+        ranked.drain(..keep.skipped().min(ranked.len()));
+        let first = ranked.first().and_then(|(number, ..)| *number);
         let mut kept = vec![false; rows.len()];
         for (_, _, position) in &ranked {
             if let Some(flag) = kept.get_mut(*position as usize) {
@@ -221,6 +229,7 @@ impl Judge {
         Ok(Cut {
             stat,
             kept,
+            first: first.filter(|_| keep.skipped() > 0),
             value: ranked.last().and_then(|(number, ..)| *number),
         })
     }

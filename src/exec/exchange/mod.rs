@@ -15,6 +15,7 @@ mod digests;
 mod exact;
 pub mod group;
 mod near;
+mod references;
 mod select;
 pub mod stage;
 mod verify;
@@ -26,7 +27,7 @@ use crate::io::Workspace;
 use crate::io::workspace::Lengths;
 use crate::op::{Common, Decision, Operator, PickError};
 use crate::recipe::Step;
-use crate::record::counts::FromData;
+use crate::record::counts::{FromData, StratumCounts};
 
 /// One operator that decides among all rows.
 pub trait Exchange: Send + Sync {
@@ -56,6 +57,26 @@ pub trait Records {
     /// If a file cannot be written.
     fn push(&mut self, record: Option<&[u8]>) -> io::Result<()>;
 
+    /// Whether it has references and does not know them yet.
+    fn wants_references(&self) -> bool {
+        false
+    }
+
+    /// Appends the record of a row of a reference, which is called `place`; all of them come before
+    /// the rows.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    fn push_reference(&mut self, record: &[u8], place: &str) -> io::Result<()> {
+        let _ = place;
+        self.push(Some(record))
+    }
+
+    /// The first `rows` records are of rows that stay whatever they are like.
+    fn fix(&mut self, rows: u32) {
+        let _ = rows;
+    }
+
     /// Makes them durable.
     ///
     /// # Errors
@@ -81,6 +102,16 @@ pub trait Records {
 /// The exchange that the operator of `step` is; `None` for one that works row by row.
 #[must_use]
 pub fn of(step: &Step) -> Option<Box<dyn Exchange + '_>> {
+    let inner = without_references(step)?;
+    let choice = &step.base.choice;
+    Some(if choice.reference.is_empty() {
+        inner
+    } else {
+        Box::new(references::Referenced { inner, choice })
+    })
+}
+
+fn without_references(step: &Step) -> Option<Box<dyn Exchange + '_>> {
     Some(match &step.operator {
         Operator::Near(op) => Box::new(near::NearDuplicates {
             op: op.as_ref(),
@@ -123,6 +154,8 @@ pub struct Resolution {
     pub common: Common,
     /// What a filter took from the data.
     pub from_data: Vec<FromData>,
+    /// The kinds of rows that a selector drew from.
+    pub strata: Vec<StratumCounts>,
 }
 
 /// Why an exchange could not decide.

@@ -39,6 +39,7 @@ impl Exchange for NearDuplicates<'_> {
             sketches: sketches.transpose()?,
             ranks: Ranks::open(self.choice, workspace, name)?,
             budget,
+            fixed: 0,
         }))
     }
 
@@ -66,6 +67,8 @@ struct NearRecords<'e> {
     sketches: Option<StoreWriter>,
     ranks: Ranks<'e>,
     budget: Option<u64>,
+    /// How many rows at the beginning stay whatever they are like.
+    fixed: u32,
 }
 
 impl Records for NearRecords<'_> {
@@ -81,6 +84,10 @@ impl Records for NearRecords<'_> {
             .iter_mut()
             .zip(keys)
             .try_for_each(|(band, key)| band.append(key))
+    }
+
+    fn fix(&mut self, rows: u32) {
+        self.fixed = rows;
     }
 
     fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
@@ -126,6 +133,7 @@ impl Records for NearRecords<'_> {
             sketches: &sketches,
             rows: &alive,
             budget: self.budget,
+            fixed: self.fixed,
         };
         let part: Parting<'_> = &mut |members| verified.part(members);
         self.ranks.settle(&alive, &heads, Some(part))

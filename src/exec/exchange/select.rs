@@ -12,6 +12,7 @@ use super::{Exchange, ExchangeError, Records, Resolution};
 use crate::io::workspace::{Lengths, Replay};
 use crate::io::{Log, Workspace};
 use crate::op::{FieldKey, Keys, PickError, Picked, Selector};
+use crate::record::counts::StratumCounts;
 
 /// What a key costs while keys are sorted, in bytes, beside its text: itself and its row, twice
 /// while the list grows.
@@ -55,14 +56,27 @@ impl Records for Values<'_> {
     }
 
     fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
-        let Picked::Rows(picked) = self.op.pick(&mut self.keys.shown(&alive))? else {
-            return Ok(Resolution {
-                alive,
-                ..Resolution::default()
-            });
+        let (picked, strata) = match self.op.pick(&mut self.keys.shown(&alive))? {
+            Picked::All => {
+                return Ok(Resolution {
+                    alive,
+                    ..Resolution::default()
+                });
+            }
+            Picked::Rows(rows) => (rows, Vec::new()),
+            Picked::Mixed { rows, strata } => (rows, strata),
         };
         let mut kept = vec![false; alive.len()];
-        let mut resolution = Resolution::default();
+        let counted = strata.into_iter().map(|stratum| StratumCounts {
+            value: stratum.value,
+            had: stratum.had,
+            wanted: stratum.wanted,
+            got: stratum.got,
+        });
+        let mut resolution = Resolution {
+            strata: counted.collect(),
+            ..Resolution::default()
+        };
         for index in picked {
             if let (Some(flag), Some(&row)) =
                 (kept.get_mut(index as usize), alive.get(index as usize))

@@ -187,6 +187,26 @@ impl<'e> ExchangeStage<'e> {
         })
     }
 
+    /// The steps that do not know their references yet.
+    #[must_use]
+    pub fn wanting_references(&self) -> Vec<usize> {
+        let wanting = self.records.iter();
+        let wanting = wanting.filter(|(_, records)| records.wants_references());
+        wanting.map(|(step, _)| *step).collect()
+    }
+
+    /// Appends the record of a row of a reference of `step`.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn push_reference(&mut self, step: usize, record: &[u8], place: &str) -> io::Result<()> {
+        let mut records = self.records.iter_mut();
+        match records.find(|(number, _)| *number == step) {
+            Some((_, records)) => records.push_reference(record, place),
+            None => Ok(()),
+        }
+    }
+
     /// Enters a batch.
     ///
     /// # Errors
@@ -327,6 +347,7 @@ impl<'e> ExchangeStage<'e> {
             })?;
             accounting.add_time(number, thread_time().saturating_sub(started));
             accounting.record_from_data(number, resolution.from_data);
+            accounting.record_strata(number, resolution.strata);
             record_dropped(
                 number,
                 &resolution.dropped,

@@ -21,6 +21,8 @@ pub struct Verified<'v> {
     pub rows: &'v [u32],
     /// About how many bytes of sketches are held in memory.
     pub budget: Option<u64>,
+    /// How many rows at the beginning stay whatever they are like.
+    pub fixed: u32,
 }
 
 impl Verified<'_> {
@@ -49,6 +51,9 @@ impl Verified<'_> {
             let distinct: HashSet<u32> = joined.copied().collect();
             let mut candidates: Vec<u32> = distinct.into_iter().collect();
             candidates.sort_unstable();
+            if row < self.fixed {
+                candidates.clear();
+            }
             let mut by = place;
             for candidate in candidates {
                 let other = members.get(candidate as usize).copied().unwrap_or(place);

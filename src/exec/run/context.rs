@@ -17,7 +17,7 @@ use crate::io::{Input, OutputLock, Workspace};
 use crate::layout::RunFiles;
 use crate::op::{Common, ImageNeed, RowCondition};
 use crate::plan::{self, Foreseen};
-use crate::recipe::{OutputSpec, PathStyle, Recipe, Split, Target, Validation};
+use crate::recipe::{OutputSpec, PathStyle, Recipe, Split, Step, Target, Validation};
 use crate::record::Earlier;
 use crate::sample::{FieldPath, ImageContext};
 use crate::trainer::{self, Task};
@@ -146,6 +146,32 @@ impl RunContext<'_> {
             watch: None,
             tokens: None,
         })
+    }
+
+    /// Computes what the step `number`, a deduplicator, tells rows of `inputs` apart by.
+    pub fn reference_chain(&self, number: usize, step: &Step, inputs: &[Input]) -> Chain<'_> {
+        let working_dir = &self.options.working_dir;
+        Chain {
+            steps: &self.recipe.steps,
+            stream: Vec::new(),
+            group: number..number + 1,
+            suffixes: None,
+            context: setup::image_context(self.recipe, inputs, working_dir, step.spec.images),
+            ujson: self.recipe.rounds_stats(),
+            keep_frames: false,
+            keep_dropped: false,
+            outputs: Vec::new(),
+            keep_row_stats: false,
+            keep_ledger: false,
+            render_stats: false,
+            traced: Vec::new(),
+            trace_keys: &[],
+            timed_every: TIMED_EVERY,
+            common: Arc::default(),
+            foreseen: Arc::default(),
+            watch: None,
+            tokens: None,
+        }
     }
 
     /// The text and the image token whose number is held against that of the images.

@@ -4,6 +4,7 @@ mod beside;
 mod context;
 mod current;
 mod publish;
+mod references;
 mod samples;
 
 pub use current::up_to_date;
@@ -270,6 +271,7 @@ impl Run<'_> {
         let budget = self.context.key_budget();
         let mut pass = ExchangeStage::open(&self.context.workspace, at.phase, &exchanges, budget)
             .map_err(|e| write_error(self.context.workspace.directory().display(), e))?;
+        self.read_references(&mut pass)?;
         self.read(&mut pass, phase, source, &mut at, watch)?;
         let Self {
             context,

@@ -417,8 +417,7 @@ impl Chain<'_> {
         row.remarked.clone_from(&sample.remarked);
         result.images.add(sample.image_counts());
         let error = match outcome {
-            Ok(Ok(ChainEnd::Asks(..))) => None,
-            Ok(Ok(ChainEnd::Whole)) => None,
+            Ok(Ok(ChainEnd::Asks(..) | ChainEnd::Whole)) => None,
             Ok(Ok(ChainEnd::Parts(step, parts))) => {
                 // One line a row that was read: of the whole, up to here.
                 if !state.is_part {

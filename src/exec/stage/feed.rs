@@ -99,7 +99,7 @@ pub fn drive(
         interrupted = options.interrupted.load(Ordering::Relaxed);
         interrupted
     };
-    let stages = Stages { pool, limit, lanes };
+    let passes = Stages { pool, limit, lanes };
     let work = |job| {
         let (progress, cursor) = match job {
             Job::New((work, cursor)) => (chain.start(work), cursor),
@@ -120,17 +120,17 @@ pub fn drive(
         consume(batch, cursor)
     };
     let summaries = match source {
-        Source::Inputs(mut lines) => {
+        Source::Inputs(mut inputs) => {
             let mut cached = options.cached_stats.as_ref().map(CachedStats::open);
             if let Some(cached) = &mut cached {
-                cached.skip(lines.summaries().iter().map(|read| read.rows).sum())?;
+                cached.skip(inputs.summaries().iter().map(|read| read.rows).sum())?;
             }
             let readahead = Readahead::start(&chain.context);
             let next = || {
                 if stop() {
                     return Ok(None);
                 }
-                let batch = lines.next_batch(batch_rows, BATCH_BYTES)?;
+                let batch = inputs.next_batch(batch_rows, BATCH_BYTES)?;
                 let Some(batch) = batch else {
                     return Ok(None);
                 };
@@ -144,10 +144,10 @@ pub fn drive(
                     .transpose()?;
                 let size = batch.size();
                 let work = Work::Raw(batch, cached);
-                Ok(Some(((work, Cursor::Inputs(lines.position())), size)))
+                Ok(Some(((work, Cursor::Inputs(inputs.position())), size)))
             };
-            stages.run(next, work, consume)?;
-            Some(lines.summaries().to_vec())
+            passes.run(next, work, consume)?;
+            Some(inputs.summaries().to_vec())
         }
         Source::Rows(store, ordinals, mut at) => {
             let next = || {
@@ -172,7 +172,7 @@ pub fn drive(
                     ((work, Cursor::Rows(at)), size)
                 }))
             };
-            stages.run(next, work, consume)?;
+            passes.run(next, work, consume)?;
             None
         }
     };

@@ -34,7 +34,8 @@ operator! {
     /// from the one that stays first on, a row goes only for one that stays, shares a band with it
     /// and has itself a Jaccard similarity of at least `jaccard_threshold`, computed from all
     /// windows. So no row goes for one that it is less like than asked for, and none through others;
-    /// pairs that share no band are not found. `estimated` compares the signatures instead, whose
+    /// pairs that share no band are not found: with the default 25 bands of 10 values, 51 of 100
+    /// pairs of similarity 0.7 share one, 94 of 0.8, and all but 2 in 100,000 of 0.9. `estimated` compares the signatures instead, whose
     /// estimate has a deviation of about 0.03 with 256 permutations. Both keep the windows
     /// (8 bytes each) or signatures of all rows on disk until all rows are known.
     ///

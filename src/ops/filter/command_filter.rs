@@ -123,17 +123,12 @@ impl Filter for CommandFilter {
     fn measure_answers(&self, _: &Sample, answers: &[Answer]) -> Result<Measured, RowError> {
         let line = answers.first().map(Answer::text).transpose()?;
         let line = line.unwrap_or_default();
-        match serde_json::from_str(line) {
-            Ok(answer @ (Value::Bool(_) | Value::Number(_))) => {
-                Ok(smallvec![StatValue::Json(answer)])
-            }
-            _ => {
-                let start: String = line.chars().take(60).collect();
-                let message =
-                    format!("the program's answer is not true, false or a number: {start}");
-                Err(RowError::new("program_failed", message))
-            }
+        if let Ok(answer @ (Value::Bool(_) | Value::Number(_))) = serde_json::from_str(line) {
+            return Ok(smallvec![StatValue::Json(answer)]);
         }
+        let start: String = line.chars().take(60).collect();
+        let message = format!("the program's answer is not true, false or a number: {start}");
+        Err(RowError::new("program_failed", message))
     }
 
     fn bounds(&self) -> &[Bounds] {

@@ -1,5 +1,7 @@
 //! Has a program of the user's change rows.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -111,7 +113,7 @@ impl Mapper for Command {
         let gone: Vec<String> = sample
             .keys()
             .filter(|key| !row.contains_key(&**key))
-            .map(|key| key.into_owned())
+            .map(Cow::into_owned)
             .collect();
         for key in gone {
             sample.remove(&key);
@@ -128,12 +130,10 @@ impl Mapper for Command {
 }
 
 fn object(line: &str) -> Result<Map<String, Value>, RowError> {
-    match serde_json::from_str(line) {
-        Ok(Value::Object(row)) => Ok(row),
-        _ => {
-            let start: String = line.chars().take(60).collect();
-            let message = format!("the program's answer is no JSON object: {start}");
-            Err(RowError::new("program_failed", message))
-        }
+    if let Ok(Value::Object(row)) = serde_json::from_str(line) {
+        return Ok(row);
     }
+    let start: String = line.chars().take(60).collect();
+    let message = format!("the program's answer is no JSON object: {start}");
+    Err(RowError::new("program_failed", message))
 }

@@ -1,6 +1,7 @@
 //! Selectors, one file each.
 
 mod frequency_specified_field_selector;
+mod mixture_selector;
 mod random_selector;
 mod range_specified_field_selector;
 mod tags_specified_field_selector;

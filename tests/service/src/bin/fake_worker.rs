@@ -10,6 +10,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "whoever talks nonsense to it sees it end"
 )]
 
