@@ -81,6 +81,11 @@ fn rows(count: u32) -> String {
         .collect()
 }
 
+/// The rows that [`GROUPS`] knows already: sound ones.
+fn seen() -> String {
+    rows(60).replace("{\"text\": \"cut\n", "")
+}
+
 /// The arguments of every run here, with checkpoints after each batch or hardly ever.
 fn arguments<'a>(recipe: &'a str, seconds: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let fixed = ["run", recipe, "--checkpoint-every", seconds];
@@ -190,7 +195,7 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
     let scratch = Scratch::new();
     let library = faults(&scratch);
     scratch.write("rows.jsonl", rows(1500));
-    scratch.write("seen.jsonl", rows(60).replace("{\"text\": \"cut\n", ""));
+    scratch.write("seen.jsonl", seen());
     for (name, recipe) in [
         ("stream.yaml", STREAM),
         ("many.yaml", RECIPE),
@@ -656,6 +661,7 @@ fn a_damaged_file_of_a_checkpoint_is_refused_by_name() {
     let scratch = Scratch::new();
     let library = faults(&scratch);
     scratch.write("rows.jsonl", rows(1500));
+    scratch.write("seen.jsonl", seen());
     for (recipe, content, kill) in [
         ("stream.yaml", STREAM, ("rename", "12")),
         ("many.yaml", RECIPE, ("rename", "9")),
