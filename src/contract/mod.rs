@@ -209,7 +209,7 @@ impl Contract {
         let bounds = facts.stats.iter().flat_map(|stat| [stat.min, stat.max]);
         let fields = facts.reads.iter().chain(facts.writes);
         let of_fields = fields.filter_map(|field| match field {
-            op::Field::Param(param) => Some(*param),
+            op::Field::Param(param) | op::Field::StatOrParam(param) => Some(*param),
             _ => None,
         });
         let named = bounds
@@ -483,7 +483,9 @@ impl Contract {
     fn field(&self) -> Option<String> {
         let fields = self.def.facts.reads.iter();
         let mut named = fields.filter_map(|field| match field {
-            op::Field::Param(param) => self.telling.get(*param)?.as_str(),
+            op::Field::Param(param) | op::Field::StatOrParam(param) => {
+                self.telling.get(*param)?.as_str()
+            }
             _ => None,
         });
         named.next().map(str::to_owned)

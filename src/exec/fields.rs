@@ -1,5 +1,6 @@
 //! Which of the fields that a recipe asks for rows have, and what fields they have instead.
 
+use crate::op::STATS;
 use crate::plan::Asked;
 use crate::record::counts::HeldField;
 use crate::sample::{FieldPath, Sample};
@@ -13,7 +14,8 @@ const LONGEST_NAME: usize = 80;
 
 /// Looks for fields in rows, until each was seen once.
 pub struct FieldWatch {
-    asked: Vec<FieldPath>,
+    /// Each, and the stat that does as well.
+    asked: Vec<(FieldPath, Option<FieldPath>)>,
 }
 
 /// What a batch shows of fields.
@@ -31,7 +33,13 @@ impl FieldWatch {
     pub fn new(asked: &[Asked]) -> Self {
         let paths = asked.iter().take(MOST_FIELDS);
         Self {
-            asked: paths.map(|a| FieldPath::new(a.field.as_str())).collect(),
+            asked: paths
+                .map(|a| {
+                    let stat = a.or_stat.then(|| format!("{STATS}.{}", a.field));
+                    let stat = stat.map(|stat| FieldPath::new(stat.as_str()));
+                    (FieldPath::new(a.field.as_str()), stat)
+                })
+                .collect(),
         }
     }
 
@@ -47,8 +55,12 @@ impl FieldWatch {
         if seen.there == self.all() {
             return;
         }
-        for (bit, path) in self.asked.iter().enumerate() {
-            if seen.there >> bit & 1 == 0 && sample.has_at(path) {
+        for (bit, (path, stat)) in self.asked.iter().enumerate() {
+            let is_there = || {
+                let mut paths = std::iter::once(path).chain(stat);
+                paths.any(|path| sample.has_at(path))
+            };
+            if seen.there >> bit & 1 == 0 && is_there() {
                 seen.there |= 1 << bit;
             }
         }

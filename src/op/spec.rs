@@ -83,6 +83,8 @@ pub enum Field {
     Named(&'static str),
     /// The field or fields that this parameter names.
     Param(&'static str),
+    /// The stat that this parameter names, or else the field.
+    StatOrParam(&'static str),
     /// What filters measured ([`STATS`]).
     Stats,
     /// What tagging operators found ([`META`]).
@@ -120,6 +122,13 @@ impl Field {
             Self::Meta => vec![META.to_owned()],
             Self::Suffix => vec![SUFFIX.to_owned()],
             Self::Any => vec![ANY_FIELD.to_owned()],
+            Self::StatOrParam(param) => {
+                let mut names = Self::Param(param).names(params, base);
+                if !names.is_empty() {
+                    names.push(STATS.to_owned());
+                }
+                names
+            }
             Self::Param(param) => match params.get(param) {
                 Some(Value::String(name)) if !name.is_empty() => vec![name.clone()],
                 Some(Value::Array(names)) => {
@@ -141,6 +150,7 @@ impl fmt::Display for Field {
             Self::Images => f.write_str("the images"),
             Self::Named(name) => write!(f, "`{name}`"),
             Self::Param(param) => write!(f, "what `{param}` names"),
+            Self::StatOrParam(param) => write!(f, "the stat or field that `{param}` names"),
             Self::Stats => f.write_str("the stats"),
             Self::Meta => write!(f, "`{META}`"),
             Self::Suffix => write!(f, "`{SUFFIX}`"),

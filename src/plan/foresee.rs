@@ -32,6 +32,8 @@ pub struct Asked {
     pub key: String,
     /// The index of the first step that asks for it; `None` where outputs alone do.
     pub step: Option<usize>,
+    /// Whether a stat of that name, which came with the rows, does as well.
+    pub or_stat: bool,
 }
 
 /// Looks at the steps and outputs of `recipe` together.
@@ -232,14 +234,17 @@ fn shared_hashes(steps: &[Step], notes: &mut Vec<Note>) {
 fn asked(recipe: &Recipe) -> Vec<Asked> {
     let mut asked: Vec<Asked> = Vec::new();
     let mut made: HashSet<&str> = HashSet::new();
+    let mut measured: HashSet<&str> = HashSet::new();
     for step in &recipe.steps {
+        let or_stat = step.spec.reads_stats();
         let within = match &step.operator {
             Operator::Filter(filter) => filter.fields(),
             _ => Vec::new(),
         };
         let fields = step.spec.reads.iter().chain(&within);
         for field in fields.filter(|name| !is_own(name)) {
-            let is_made = made.iter().any(|made| overlap(made, field));
+            let is_made = made.iter().any(|made| overlap(made, field))
+                || or_stat && measured.contains(field.as_str());
             let known = asked.iter().any(|other| other.field == *field);
             // A step that reads a text it also writes may be the one that makes it.
             if field == ANY_FIELD || is_made || known {
@@ -249,8 +254,14 @@ fn asked(recipe: &Recipe) -> Vec<Asked> {
                 field: field.clone(),
                 key: key_of(recipe, step, field),
                 step: Some(step.index),
+                or_stat,
             });
         }
+        if step.spec.kind == OpKind::Grouper {
+            // Its groups have no stats of their own.
+            measured.clear();
+        }
+        measured.extend(step.spec.stats.iter().map(|stat| stat.name.as_ref()));
         made.extend(step.spec.writes.iter().map(String::as_str));
     }
     let checks = |spec: &crate::recipe::OutputSpec| spec.validate != Validation::None;
@@ -263,6 +274,7 @@ fn asked(recipe: &Recipe) -> Vec<Asked> {
             field: recipe.image_key.clone(),
             key: "image_key".to_owned(),
             step: None,
+            or_stat: false,
         });
     }
     asked

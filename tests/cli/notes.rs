@@ -375,6 +375,45 @@ fn a_field_of_no_row_is_named() {
 }
 
 #[test]
+fn a_stat_does_where_a_step_takes_stats_or_fields() {
+    let scratch = Scratch::new();
+    let row = |stats: Value| [json!({"id": 1, "text": "ab", "__dj__stats__": stats})];
+    let (bare, scored) = (row(json!({})), row(json!({"score": 3})));
+    let measure = "text_length_filter: {min_len: 1}";
+    let mix = |by: &str| format!("mixture_selector: {{by: {by}, select_num: 1}}");
+    for (rows, steps, notes) in [
+        // Measured by an earlier step, or by an earlier run.
+        (&bare, [measure.to_owned(), mix("text_len")], 0),
+        (&scored, [measure.to_owned(), mix("score")], 0),
+        // Measured too late, or nowhere.
+        (&bare, [mix("text_len"), measure.to_owned()], 1),
+        (&bare, [measure.to_owned(), mix("score")], 1),
+    ] {
+        let recipe = format!("process: [{}]\n", steps.join(", "));
+        let _ = fs::remove_dir_all(scratch.path("out"));
+        let told = run(&scratch, rows, &recipe, 0);
+        let found = of(Code::FieldOfNoRow, &told);
+        assert_eq!(found.len(), notes, "{recipe}{}", told.1);
+        assert_eq!(
+            checked(&scratch).contains("[field_of_no_row]"),
+            notes > 0,
+            "{recipe}"
+        );
+    }
+    // A step that takes fields only has no use for a stat.
+    let _ = fs::remove_dir_all(scratch.path("out"));
+    let top = "topk_specified_field_selector: {field_key: text_len, topk: 1}";
+    let (_, printed) = run(
+        &scratch,
+        &bare,
+        &format!("process: [{measure}, {top}]\n"),
+        2,
+    );
+    let words = "no row has the field 'text_len' (field_key of step 2";
+    assert!(printed.contains(words), "{printed}");
+}
+
+#[test]
 fn a_field_that_every_row_needs_and_none_has_fails_the_run() {
     let scratch = Scratch::new();
     let few = [
@@ -699,22 +738,22 @@ fn a_clean_run_of_the_recipes_prints_no_note() {
             continue;
         }
         let rows = real.join("rows.jsonl");
-        let questions = format!("questions={}", real.join("stage_1.json").display());
         let text = fs::read_to_string(&recipe).unwrap();
+        // No recipe replaces the outputs of another.
+        let output = format!("{}.jsonl", recipe.file_stem().unwrap().display());
         let mut args = vec![
             "run".to_owned(),
             recipe.display().to_string(),
             "--input".into(),
             rows.display().to_string(),
             "--output".into(),
-            "o.jsonl".into(),
+            output,
         ];
         args.extend(["--set".into(), format!("image_root={}", real.display())]);
-        // Its own sizes of samples are for a larger set, its questions for another place.
+        // Its own sizes of samples are for a larger set.
         if text.contains("outputs:") {
             args.extend(["--set".into(), "outputs=[]".into()]);
         }
-        drop(questions);
         let done = scratch.djr(&args);
         assert!(done.code <= 1, "{}", done.stderr);
         assert!(

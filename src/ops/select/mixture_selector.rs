@@ -46,7 +46,7 @@ operator! {
     /// Data-Juicer 1.6.1 has no such operator.
     mixture_selector: Selector(Params) => build,
     Facts {
-        reads: &[Field::Param("by")],
+        reads: &[Field::StatOrParam("by")],
         ..Facts::NONE
     }
 }
