@@ -11,8 +11,6 @@ import mmap
 import os
 import sys
 
-# Before torch: matrix products on a GPU are the same each time only with this workspace.
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -315,12 +313,13 @@ class Loaded:
         self.table = table and torch.tensor(table, dtype=torch.float32, device=self.device).flatten()
         self.slot_bytes = load["slot_bytes"]
         file = os.open(load["shm"], os.O_RDWR)
+        in_memory = os.path.realpath(load["shm"]).startswith("/dev/shm/")
         try:
             self.shared = numpy.frombuffer(mmap.mmap(file, load["bytes"]), dtype=numpy.uint8)
         finally:
             os.close(file)
-        # Registered memory goes to the device without another copy.
-        self.pinned = self.cuda and not int(
+        # Registered memory goes to the device without another copy; a file on a disk cannot be.
+        self.pinned = self.cuda and in_memory and not int(
             torch.cuda.cudart().cudaHostRegister(self.shared.ctypes.data, load["bytes"], 0)
         )
 
@@ -391,7 +390,9 @@ def set_precision(dtype):
     torch.backends.cudnn.allow_tf32 = fast
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Products on one stream in one shape are the same each time; what would make sure of more costs
+    # a fifth of the rate (measured: benches/RESULTS.md).
+    torch.backends.cudnn.deterministic = True
 
 
 MODELS = {}

@@ -285,7 +285,7 @@ def results(out):
             manifest = json.loads(data)
             for step in manifest["steps"]:
                 step.pop("seconds")
-            for key in ("seconds", "peak_memory_bytes", "threads"):
+            for key in ("seconds", "peak_memory_bytes", "threads", "command", "started", "ended"):
                 manifest.pop(key)
             data = json.dumps(manifest, sort_keys=True).encode()
         found[name] = hashlib.sha256(data).hexdigest()

@@ -205,7 +205,7 @@ fn list<O: OffsetSizeTrait>(values: &[Option<&Value>], item: &FieldRef) -> io::R
 /// Values as JSON texts in an array of a type that they all fit; `None` and null are null.
 ///
 /// # Errors
-/// If one is no JSON, or as [`array`].
+/// If one is no JSON, or as [`array()`].
 pub fn of_texts(texts: &[Option<&str>], data_type: &DataType) -> io::Result<ArrayRef> {
     if *data_type == DataType::Utf8 {
         let bytes = texts.iter().flatten().map(|text| text.len()).sum();

@@ -120,7 +120,7 @@ pub fn write(metadata: &ParquetMetaData) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// What [`write`] wrote.
+/// What [`write()`] wrote.
 ///
 /// # Errors
 /// If it is no footer.

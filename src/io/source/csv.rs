@@ -2,7 +2,7 @@
 //! readers take what it does not say.
 //!
 //! Every cell is a text, an empty one is null: ids with leading zeros are the user's own data. Only
-//! who asks for it gets the types that pandas infers ([`super::cells`]); then a file is read twice.
+//! who asks for it gets the types that pandas infers (`cells`); then a file is read twice.
 
 use std::io;
 
