@@ -371,6 +371,7 @@ impl Chain<'_> {
         BatchResult {
             rows: Vec::with_capacity(rows),
             costs: vec![StepCost::default(); self.steps.len()],
+            may_wait: self.services().next().is_some(),
             rendered: Vec::with_capacity(self.outputs.len() * (bytes + bytes / 4)),
             id_hashes: match work {
                 Work::Raw(..) => Vec::with_capacity(rows * 8),
@@ -750,7 +751,7 @@ impl Chain<'_> {
             error,
             &mut result.row_stats,
         );
-        if self.services().next().is_some() {
+        if result.may_wait {
             let line = start..result.row_stats.len();
             result.row_stats_lines.push((state.index, line));
         }

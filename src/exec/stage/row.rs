@@ -198,6 +198,8 @@ pub struct BatchResult {
     pub unreadable: Option<std::io::Error>,
     /// Rows that wait for answers; their places in `rows` are taken. None are left in the end.
     pub(super) waiting: Vec<WaitingRow>,
+    /// Whether steps ask services, so that rows may wait.
+    pub(super) may_wait: bool,
     /// Where rows may have waited: the number of each row that was read, and its line in
     /// `row_stats`.
     pub(super) row_stats_lines: Vec<(usize, Range<usize>)>,
