@@ -32,6 +32,7 @@ use crate::exec::{
     Batcher, FieldWatch, Moment, Observer, RunError, RunOptions, count_note, found_notes, remember,
     setup, write_error,
 };
+use crate::io::lock::{unix_now, utc};
 use crate::io::source::fingerprints;
 use crate::io::{Input, LineSource, PendingFile};
 use crate::layout::{AnalysisFiles, AnalysisKind};
@@ -63,6 +64,7 @@ pub fn analyze(
     observer: &mut dyn Observer,
 ) -> Result<Analysis, RunError> {
     let failed = |e| write_error(files.dir.display(), e);
+    let started = utc(unix_now());
     std::fs::create_dir_all(&files.dir).map_err(failed)?;
     let pool = setup::pool(recipe, options)?;
     let inputs = setup::inputs(recipe);
@@ -156,7 +158,12 @@ pub fn analyze(
             ..Moment::reading(0, 1, &report)
         });
     };
-    let read = Read { inputs, images };
+    let read = Read {
+        inputs,
+        images,
+        started,
+        command: options.command.clone(),
+    };
     book.finish(recipe, &stats, read, files, &mut task)
         .map_err(failed)
 }
@@ -173,6 +180,10 @@ fn need_of(check: ImageCheck) -> ImageNeed {
 /// What was read.
 struct Read {
     inputs: Vec<InputRecord>,
+    /// When that was begun, in UTC.
+    started: String,
+    /// The command line.
+    command: Vec<String>,
     /// How far images were looked at.
     images: ImageCheck,
 }
@@ -323,7 +334,12 @@ impl Book {
         files: &AnalysisFiles,
         task: &mut dyn FnMut(&str, usize, usize),
     ) -> io::Result<Analysis> {
-        let Read { inputs, images } = read;
+        let Read {
+            inputs,
+            images,
+            started,
+            command,
+        } = read;
         // An older analysis must not be taken for one of the new rows of stats.
         match std::fs::remove_file(files.json()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -380,6 +396,9 @@ impl Book {
             format: CURRENT,
             djr: env!("CARGO_PKG_VERSION").to_owned(),
             kind: AnalysisKind::Analysis,
+            command,
+            started,
+            ended: utc(unix_now()),
             inputs,
             notes: self.notes,
             services: self.services,

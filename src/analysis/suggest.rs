@@ -106,7 +106,14 @@ pub fn suggest(
         ),
         "Bounds from data are a start: look at the rows beside them before you trust them.".into(),
     ];
-    Ok(suggested.to_yaml(&comments))
+    let options = suggested.own_options();
+    if !options.is_empty() {
+        comments.head.push(format!(
+            "Data-Juicer has no keys for all that was measured by: djr run takes {}",
+            options.join(" ")
+        ));
+    }
+    Ok(suggested.to_peer_yaml(&comments))
 }
 
 /// Bounds of a stat, if its filter has any to set and the analysis has numbers.

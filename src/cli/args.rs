@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::Args as _;
+
 use super::Exit;
 use super::ui::Ui;
 use crate::recipe::{Inputs, OnError, QuarantineLimit};
@@ -60,28 +62,11 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// What was said of how to run, as it was written; for commands that copy without running.
-    pub fn said(&self) -> Vec<&'static str> {
-        [
-            ("--threads", self.threads.is_some()),
-            ("--max-memory", self.max_memory.is_some()),
-            ("--on-error", self.on_error.is_some()),
-            ("--max-quarantine", self.max_quarantine.is_some()),
-            ("--tolerate", self.tolerate.is_some()),
-            ("--if-changed", self.if_changed),
-            ("--force", self.force),
-            ("--resume", self.resume),
-            ("--restart", self.restart),
-            ("--checkpoint-every", self.checkpoint_every.is_some()),
-            ("--run-dir", self.run_dir.is_some()),
-            ("--python", self.python.is_some()),
-            ("--devices", !self.devices.is_empty()),
-            ("--record-host", self.record_host),
-            ("--batch-rows", self.batch_rows.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(name, said)| said.then_some(name))
-        .collect()
+    /// All of them, as they are typed.
+    pub fn options() -> Vec<String> {
+        let known = Self::augment_args(clap::Command::new("run"));
+        let long = known.get_arguments().filter_map(clap::Arg::get_long);
+        long.map(|name| format!("--{name}")).collect()
     }
 }
 

@@ -135,14 +135,11 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         tokenizer: args.tokenizer.clone(),
         ..CheckedFor::new(trainer)
     });
-    let tokens = [
-        ("--image-token", &args.image_token),
-        ("--eoc-token", &args.eoc_token),
-    ];
+    let tokens = ["--image-token", "--eoc-token"];
     if format.holds_rows
         && origin.is_none()
         && args.trainer.is_none()
-        && let Some((name, _)) = tokens.iter().find(|(_, said)| said.is_some())
+        && let Some(name) = tokens.into_iter().find(|name| ui.typed(name))
     {
         return ui.usage(
             &format!(

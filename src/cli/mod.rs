@@ -130,6 +130,10 @@ pub fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     let ui = Ui::new(cli.voice, cli.command.is_json());
+    let ui = match matches.subcommand() {
+        Some((_, words)) => ui.knowing(words),
+        None => ui,
+    };
     let exit = match &cli.command {
         Command::Run(args) => run::main(args, &ui),
         Command::Analyze(args) => analyze::main(args, &ui),

@@ -103,7 +103,7 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         Ok(ends) => ends,
         Err(exit) => return exit,
     };
-    if args.shuffle && args.sampler == Sampler::Python {
+    if ui.typed("--shuffle") && args.sampler == Sampler::Python {
         return ui.usage(
             "--shuffle has no effect with --sampler python, which gives the order, too",
             Some("leave one of them out"),
@@ -184,7 +184,8 @@ fn share_of(rows: u64, share: f64) -> u64 {
 }
 
 fn copy_lines(args: &Args, rows: u64, (inputs, target): (&Inputs, &Target), ui: &Ui) -> Exit {
-    let said = args.run.said();
+    let mut said = RunArgs::options();
+    said.retain(|option| ui.typed(option));
     if let Some(first) = said.first() {
         let (is, it) = if said.len() == 1 {
             ("has", "it")

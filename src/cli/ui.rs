@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 use std::io::Write as _;
 
+use clap::ArgMatches;
+use clap::parser::ValueSource;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -51,6 +53,8 @@ pub struct Ui {
     pub log: Log,
     /// The answer is one JSON object.
     pub json: bool,
+    /// The options that were typed, not read from the environment.
+    typed: Vec<String>,
     problems: RefCell<Vec<ProblemRecord>>,
     notes: RefCell<Vec<Note>>,
     result: RefCell<Option<Value>>,
@@ -68,6 +72,23 @@ impl Ui {
             json,
             ..Self::default()
         }
+    }
+
+    /// The same, knowing what was typed behind the name of the command.
+    pub fn knowing(self, words: &ArgMatches) -> Self {
+        let typed =
+            |id: &&clap::Id| words.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        let named = |id: &clap::Id| format!("--{}", id.as_str().replace('_', "-"));
+        Self {
+            typed: words.ids().filter(typed).map(named).collect(),
+            ..self
+        }
+    }
+
+    /// Whether an option was typed. One that stands in the environment is a wish for every command:
+    /// where it has no effect, that is no mistake.
+    pub fn typed(&self, option: &str) -> bool {
+        self.typed.iter().any(|typed| typed == option)
     }
 
     /// Says a sentence.

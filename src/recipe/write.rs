@@ -6,10 +6,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::keys::{KEYS, Keys};
+use super::keys::{KEYS, Keys, Role};
 use super::model::{Inputs, OutputSpec, RecipeSpec, StepSpec, Target};
 use crate::io::format::OutputFormat;
-use crate::op::{self, Choice};
+use crate::io::source::InputSpec;
+use crate::op::{self, Choice, ModelSettings};
 
 /// What is written beside a recipe, one line of comment an element, without the `#`.
 #[derive(Debug, Default, Clone)]
@@ -25,6 +26,32 @@ impl RecipeSpec {
     /// found.
     #[must_use]
     pub fn to_yaml(&self, comments: &Comments) -> String {
+        let [peers, own] = self.said();
+        self.written(comments, &[peers, own].concat())
+    }
+
+    /// The same without those of its keys that Data-Juicer would refuse: [`Self::own_options`].
+    #[must_use]
+    pub fn to_peer_yaml(&self, comments: &Comments) -> String {
+        let [peers, _] = self.said();
+        self.written(comments, &peers)
+    }
+
+    /// What its keys say that Data-Juicer does not have, as options of `djr run`.
+    #[must_use]
+    pub fn own_options(&self) -> Vec<String> {
+        let [_, own] = self.said();
+        let option = |(key, value): &(&str, Value)| {
+            let value = match value {
+                Value::String(text) => text.clone(),
+                value => scalar(value),
+            };
+            format!("--set {}", quoted(&format!("{key}={value}")))
+        };
+        own.iter().map(option).collect()
+    }
+
+    fn written(&self, comments: &Comments, keys: &[(&str, Value)]) -> String {
         let mut out = String::new();
         for line in &comments.head {
             let _ = writeln!(out, "# {line}");
@@ -32,7 +59,9 @@ impl RecipeSpec {
         if !comments.head.is_empty() {
             out.push('\n');
         }
-        self.write_keys(&mut out);
+        for (key, value) in keys {
+            let _ = writeln!(out, "{key}: {}", scalar(value));
+        }
         if self.shares.is_empty() {
             let _ = writeln!(out, "dataset_path: {}", scalar(&inputs(&self.inputs)));
         } else {
@@ -66,26 +95,51 @@ impl RecipeSpec {
         serde_json::json!({"configs": configs, "max_sample_num": most})
     }
 
-    /// The keys but for input, outputs and `process`.
-    fn write_keys(&self, out: &mut String) {
-        let usual = Self::of_keys("", &Keys::default()).to_json();
-        let own = self.to_json();
-        for (field, value) in own.as_object().into_iter().flatten() {
-            let key = match field.as_str() {
-                "threads" => "np",
-                field => field,
-            };
-            let is_key = KEYS.iter().any(|def| def.name == key);
-            let apart = matches!(key, "process" | "outputs");
-            if !is_key || apart || value.is_null() || usual.get(field) == Some(value) {
-                continue;
+    /// What its keys say that is not as by default, but for input, outputs and `process`; first
+    /// Data-Juicer's, then djr's own.
+    fn said(&self) -> [Vec<(&'static str, Value)>; 2] {
+        let mut usual = Self::of_keys("", &Keys::default()).to_json();
+        // Left out where all of it is as by default.
+        if let Value::Object(usual) = &mut usual {
+            for (field, value) in [
+                ("input", serde_json::to_value(InputSpec::default())),
+                ("models", serde_json::to_value(ModelSettings::default())),
+            ] {
+                usual.insert(field.to_owned(), value.unwrap_or_default());
             }
-            let value = match key {
-                "max_quarantine" => self.max_quarantine.written().into(),
-                _ => value.clone(),
-            };
-            let _ = writeln!(out, "{key}: {}", scalar(&value));
         }
+        let own = self.to_json();
+        let mut said = [Vec::new(), Vec::new()];
+        for key in KEYS {
+            let place = place(key.name);
+            let value = match key.name {
+                "max_quarantine" => Some(self.max_quarantine.written().into()),
+                "input.csv" => self.csv(),
+                _ => own.pointer(&place).cloned(),
+            };
+            let is_usual = own.pointer(&place) == usual.pointer(&place) && key.name != "input.csv";
+            let elsewhere = matches!(key.name, "process" | "outputs");
+            let Some(value) = value.filter(|value| !value.is_null() && !is_usual && !elsewhere)
+            else {
+                continue;
+            };
+            let [peers, owns] = &mut said;
+            let list = if key.role == Role::Own { owns } else { peers };
+            list.push((key.name, value));
+        }
+        said
+    }
+
+    /// How tables in text are read, if it says so.
+    fn csv(&self) -> Option<Value> {
+        let mut csv = Map::new();
+        if let Some(delimiter) = self.input.delimiter {
+            csv.insert("delimiter".to_owned(), delimiter.to_string().into());
+        }
+        if self.input.infer_types {
+            csv.insert("types".to_owned(), "infer".into());
+        }
+        (!csv.is_empty()).then_some(Value::Object(csv))
     }
 
     fn write_outputs(&self, out: &mut String) {
@@ -163,6 +217,26 @@ impl RecipeSpec {
         let found = super::inputs::locate(written, &self.search)?;
         Some(found.display().to_string().into())
     }
+}
+
+/// Where the value of a key stands in a recipe as JSON.
+fn place(key: &str) -> String {
+    let path = match key {
+        "np" => "threads",
+        "model_dtype" => "models/dtype",
+        "model_batch" => "models/batch",
+        key => key,
+    };
+    format!("/{}", path.replace('.', "/"))
+}
+
+/// A word of a command line, as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=%,:+@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 fn inputs(inputs: &Inputs) -> Value {

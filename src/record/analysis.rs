@@ -28,6 +28,15 @@ pub struct Analysis {
     pub djr: String,
     /// What it is.
     pub kind: AnalysisKind,
+    /// The command line, word by word.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// When it was started, in UTC.
+    #[serde(default)]
+    pub started: String,
+    /// When it ended.
+    #[serde(default)]
+    pub ended: String,
     /// What was read.
     pub inputs: Vec<InputRecord>,
     /// What is to be known of it ([`crate::note`]).

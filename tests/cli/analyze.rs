@@ -325,10 +325,21 @@ fn threads_and_batches_do_not_show() {
     scratch
         .djr(&[&demo[..], &["b", "--threads", "3"]].concat())
         .expect(1);
-    for name in ["analysis.json", "stats.jsonl", "stats.parquet"] {
+    for name in ["stats.jsonl", "stats.parquet"] {
         let (a, b) = (format!("a/{name}"), format!("b/{name}"));
         assert!(scratch.read(&a) == scratch.read(&b), "{name} differs");
     }
+    let found = |name: &str| {
+        let mut analysis = scratch.json(&format!("{name}/analysis.json"));
+        let analysis = analysis.as_object_mut().unwrap();
+        // When, and by which command line, is all that may differ.
+        for key in ["command", "started", "ended"] {
+            let value = analysis.remove(key).unwrap();
+            assert!(value.to_string().len() > 2, "{key} is empty");
+        }
+        serde_json::to_string(&analysis).unwrap()
+    };
+    assert_eq!(found("a"), found("b"));
     // Every filter drops in sequence what the run drops by it.
     scratch.djr(&["run", "fixtures/demo.yaml", "-q"]).expect(1);
     let manifest = scratch.json("out/demo/clean.jsonl.djr/manifest.json");
@@ -428,6 +439,61 @@ fn suggested_recipes_are_sound_and_drop_what_they_say() {
     let args = ["analyze", rows, "-o", "look", "--suggest", "sigma.yaml"];
     let ran = scratch.djr(&args).expect(2);
     assert!(ran.stderr.contains("--recipe"), "{}", ran.stderr);
+}
+
+#[test]
+fn suggested_recipes_hold_no_keys_that_data_juicer_refuses() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "look.yaml",
+        "dataset_path: fixtures/dataset/rows.jsonl\nmax_quarantine: none\nimage_root: 'my pictures'\n\
+         trace_num: 3\nopen_tracer: true\nmodel_dtype: fp16\ninput: {csv: {types: infer}}\n\
+         outputs: [{format: jsonl, path: o.jsonl, sample: 3}]\nprocess: [text_length_filter: {}]\n",
+    );
+    std::fs::create_dir(scratch.path("my pictures")).unwrap();
+    let args = [
+        "analyze",
+        "--recipe",
+        "look.yaml",
+        "-o",
+        "look",
+        "-q",
+        "--suggest",
+        "s.yaml",
+    ];
+    scratch.djr(&args).expect(1);
+    let text = String::from_utf8(scratch.read("s.yaml")).unwrap();
+    let keys: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()))
+        .filter_map(|line| line.split(':').next())
+        .collect();
+    let peers = [
+        "trace_num",
+        "open_tracer",
+        "dataset_path",
+        "export_path",
+        "process",
+    ];
+    for key in &keys {
+        assert!(peers.contains(key), "{key} in\n{text}");
+    }
+    assert_eq!(keys.len(), peers.len(), "{text}");
+    // What was left out stands in a comment, as a shell takes it.
+    let (_, options) = text.split_once("djr run takes ").unwrap();
+    let options = options.lines().next().unwrap();
+    assert!(options.contains("--set model_dtype=fp16"), "{options}");
+    let command = format!("{} run s.yaml {options}", env!("CARGO_BIN_EXE_djr"));
+    let ran = std::process::Command::new("sh")
+        .args(["-c", &command])
+        .current_dir(scratch.path(""))
+        .status()
+        .unwrap();
+    assert_eq!(ran.code(), Some(1), "{command}");
+    let plan = scratch.json("s_clean.jsonl.djr/manifest.json")["plan"].to_string();
+    for part in ["my pictures", "\"infer_types\":true", "fp16"] {
+        assert!(plan.contains(part), "no {part} in {plan}");
+    }
 }
 
 #[test]

@@ -502,6 +502,18 @@ fn data_juicers_command_lines_and_the_environment_work() {
         ("NO_COLOR", "1"),
     ]);
     assert!(code == Some(1) && !said.contains('\u{1b}'), "{said}");
+    // A wish for every command is no mistake where it has no effect; one that is typed is.
+    let subset = |args: &[&str]| {
+        let all = [&["subset", "--n", "1", "in.jsonl", "-o", "one.jsonl"], args].concat();
+        let ran = Command::new(env!("CARGO_BIN_EXE_djr"))
+            .args(all)
+            .env("DJR_THREADS", "2")
+            .current_dir(scratch.path(""))
+            .output();
+        ran.unwrap().status.code()
+    };
+    assert_eq!(subset(&[]), Some(0));
+    assert_eq!(subset(&["--threads", "2"]), Some(2));
     let found = scratch.djr(&["ops", "blur"]).expect(0).text();
     assert!(found.contains("image_blur_mapper"), "{found}");
 }

@@ -55,6 +55,19 @@ fn every_key_of_a_recipe_has_an_example_that_is_read() {
         let options = djr::recipe::LoadOptions::new(scratch.path(""));
         let recipe = djr::recipe::load(&source, &options);
         let recipe = recipe.unwrap_or_else(|problems| panic!("{key}:\n{example}\n{problems}"));
+        // Written again, it says the same.
+        let text = recipe.spec().to_yaml(&djr::recipe::Comments::default());
+        let name = key.into();
+        let again = djr::recipe::load(
+            &djr::recipe::RecipeSource::Text {
+                name,
+                text: text.clone(),
+            },
+            &options,
+        );
+        let again = again.unwrap_or_else(|problems| panic!("{key}:\n{text}\n{problems}"));
+        let (said, again) = (recipe.spec().identity(), again.spec().identity());
+        assert_eq!(said, again, "{key}:\n{text}");
         let ignored = recipe
             .notes
             .iter()

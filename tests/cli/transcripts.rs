@@ -35,7 +35,8 @@ const SCHEDULER: &[&str] = &[
     "djr clean --older-than",
 ];
 
-/// What a command prints, with what it printed before standing still.
+/// What a command prints, without what differs from run to run, and how it ends: with 0, or with 1
+/// for the defects that are planted in the rows.
 fn said(scratch: &Scratch, command: &str) -> String {
     let bin = std::path::Path::new(env!("CARGO_BIN_EXE_djr"));
     let path = format!(
@@ -51,6 +52,7 @@ fn said(scratch: &Scratch, command: &str) -> String {
         .output()
         .unwrap();
     let code = output.status.code().unwrap();
+    assert!(code < 2, "{command} ends with {code}: {output:?}");
     let base = fs::canonicalize(scratch.path("")).unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let text = text.replace(&format!("{}/", base.display()), "");
@@ -130,29 +132,4 @@ fn a_scheduler_gets_to_a_run_that_is_up_to_date() {
     );
     assert!(page.contains("\"state\":\"up_to_date\""), "{page}");
     check_generated("docs/transcripts/scheduler.md", &page);
-}
-
-#[test]
-fn a_contributor_runs_what_the_page_says() {
-    let page = fs::read_to_string(root().join("docs/transcripts/contributor.md")).unwrap();
-    let pages = ["CONTRIBUTING.md", "README.md"]
-        .map(|name| fs::read_to_string(root().join(name)).unwrap())
-        .concat();
-    let own = root().join("examples/own_operator");
-    let commands = shown_commands(&page);
-    assert!(commands.len() >= 3, "{commands:?}");
-    for command in commands {
-        let words: Vec<&str> = command.split_whitespace().collect();
-        let shown = command.split(" # ").next().unwrap().trim_end();
-        assert!(
-            pages.contains(shown) || words[0] == "cp" || words.contains(&"own-operator"),
-            "{command} stands neither in README nor in CONTRIBUTING"
-        );
-    }
-    // The tests that the transcript shows are those of the example.
-    let tests = fs::read_to_string(own.join("tests/own_operator.rs")).unwrap();
-    for line in page.lines().filter(|line| line.ends_with("... ok")) {
-        let name = line.trim_start_matches("test ").split(' ').next().unwrap();
-        assert!(tests.contains(&format!("fn {name}(")), "{name}");
-    }
 }

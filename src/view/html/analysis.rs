@@ -496,7 +496,11 @@ impl AnalysisReport<'_> {
             ));
         }
         facts.push(("Recipe", self.analysis.recipe_file.clone()));
+        facts.push(("Started", self.analysis.started.clone()));
+        facts.push(("Ended", self.analysis.ended.clone()));
+        facts.push(("Command", self.analysis.command.join(" ")));
         facts.push(("Made by", format!("djr {}", self.analysis.djr)));
+        facts.retain(|(_, what)| !what.is_empty());
         Section {
             id: "about",
             title: "About this analysis",
