@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How many lines of standard error are kept.
 const TAIL: usize = 12;
@@ -52,6 +55,8 @@ impl Process {
     /// If it cannot be started.
     pub fn start(command: &mut Command, read: ReadMessage) -> io::Result<Self> {
         let mut child = command
+            // Of a group of its own: what is named may only start what answers.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -160,6 +165,10 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.stdin.take();
+        if let Ok(None) = self.child.try_wait() {
+            let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+            let _ = id.map(|id| kill_process_group(id, Signal::KILL));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
