@@ -7,6 +7,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::stat::{Stat, numbers_of, stats_of};
 use super::stored::{cascade, each_row, judge};
@@ -14,7 +15,7 @@ use crate::exec::cached_stats::CachedStats;
 use crate::io::format::OutputFormat;
 use crate::layout::AnalysisFiles;
 use crate::note::{Code, Note};
-use crate::op::{BoundParam, ImageNeed, OpKind, OpSpec, Operator, Side, Verdict};
+use crate::op::{BoundParam, ImageNeed, OpKind, OpSpec, Operator, Peers, Side, Verdict};
 use crate::plan::{self, Plan};
 use crate::recipe::{
     self, Inputs, OutputSpec, Problems, Recipe, RecipeSpec, Step, Target, Validation, scalar,
@@ -120,6 +121,7 @@ pub fn prepare(
     sets: Vec<(String, String)>,
     output: &RecutOutput,
     cwd: &Path,
+    peers: Option<Rc<dyn Peers>>,
 ) -> Result<Recut, RecutError> {
     let (stored, cached_stats) = load(path)?;
     let version = stored.djr.as_str();
@@ -143,13 +145,15 @@ pub fn prepare(
         )
     })?;
     spec.outputs = outputs(spec.outputs, output, cwd)?;
-    let before = spec.build().map_err(RecutError::Recipe)?;
+    let before = spec
+        .build_with(&[], peers.clone())
+        .map_err(RecutError::Recipe)?;
     check_stored(&before.spec(), &spec)?;
     let stats = stats_of(&before.steps);
     for (key, _) in &sets {
         check_set(key, &before.steps)?;
     }
-    let recipe = spec.build_with(&sets).map_err(RecutError::Recipe)?;
+    let recipe = spec.build_with(&sets, peers).map_err(RecutError::Recipe)?;
     let mut notes = check_steps(&recipe)?;
     let checked = stored.images_checked;
     let decoded = checked.is_none_or(|level| level == ImageCheck::Decode);

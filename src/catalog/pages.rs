@@ -71,6 +71,8 @@ pub fn operators_markdown() -> String {
     }
     out.push_str(
         "\n## Operators of Data-Juicer 1.6.1 that djr does not have\n\n\
+         They run in Data-Juicer itself, in a Python that has it (docs/DATA_JUICER.md), but for \
+         selectors, groupers, pipelines and deduplicators with Ray.\n\n\
          | operator | kind | works on | needs |\n|---|---|---|---|\n",
     );
     let lacking = |peer: &&PeerOp| op::find(peer.name).is_none() && peer.name != FUSED;

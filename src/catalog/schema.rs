@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::pages;
 use crate::op::{self, DataLimit, Family, Keep, Merge, OpDef};
+use crate::recipe::peer_ops::{PEER_OPS, PeerOp};
 use crate::recipe::{BASE_KEYS, FUSED, FUSED_LIST, KEYS, Kind, Role, output_keys};
 
 /// The JSON Schema (draft 2020-12) of a whole recipe.
@@ -15,6 +16,16 @@ pub fn recipe_schema() -> Value {
     for def in op::all() {
         names.push(def.name);
         steps.insert(def.name.to_owned(), parameters(def, &mut definitions));
+    }
+    let lacking = |peer: &&PeerOp| op::find(peer.name).is_none() && peer.name != FUSED;
+    for peer in PEER_OPS.iter().filter(lacking) {
+        names.push(peer.name);
+        let mut schema = json!({"type": ["object", "null"]});
+        describe(
+            &mut schema,
+            "It runs in Data-Juicer, which knows its parameters.",
+        );
+        steps.insert(peer.name.to_owned(), schema);
     }
     steps.insert(FUSED.to_owned(), fused());
 

@@ -76,7 +76,7 @@ pub struct Args {
     /// Memory that rows in flight may take, e.g. 512MiB.
     #[arg(long, value_name = "SIZE", value_parser = super::args::parse_size)]
     max_memory: Option<u64>,
-    /// The Python that runs models [default: `DJR_PYTHON`, the active environment's, python3].
+    /// The Python that runs models and operators of Data-Juicer [default: `DJR_PYTHON`, the active environment's, python3].
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
     /// Devices for models, e.g. cuda:0,cuda:1 or cpu [default: all GPUs, else the processor].
@@ -274,6 +274,7 @@ fn load(args: &Args, ui: &Ui) -> Result<Recipe, Exit> {
     let options = LoadOptions {
         sets,
         input,
+        peers: Some(run::peers(args.python.as_deref(), &cwd)),
         ..LoadOptions::new(cwd)
     };
     let recipe = match &recipe_file {

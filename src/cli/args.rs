@@ -47,7 +47,7 @@ pub struct RunArgs {
     /// Where manifest, ledger and quarantine go [default: OUT.djr beside the first output].
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
-    /// The Python that runs models [default: `DJR_PYTHON`, the active environment's, python3].
+    /// The Python that runs models and operators of Data-Juicer [default: `DJR_PYTHON`, the active environment's, python3].
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
     /// Devices for models, e.g. cuda:0,cuda:1 or cpu [default: all GPUs, else the processor].

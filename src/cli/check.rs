@@ -9,6 +9,7 @@ use super::ui::{AsJson, Ui};
 use super::{Exit, explain, preflight};
 use crate::answer::{CheckAnswer, RecipeChecked};
 use crate::exec;
+use crate::op::Service;
 use crate::recipe::Validation;
 use crate::trainer::{Template, TrainerRef};
 
@@ -107,6 +108,15 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         ui.info(line);
     }
     ui.info(&explain::paths_start(&recipe));
+    for step in &recipe.steps {
+        if let Some(Service::Peer(peer)) = &step.spec.service {
+            ui.info(&format!(
+                "{} runs in {}",
+                step.name,
+                explain::peer_words(peer)
+            ));
+        }
+    }
     let here = std::env::current_dir().unwrap_or_default();
     ui.all_notes(&exec::all_notes(&recipe, &here));
     ui.info(&format!(

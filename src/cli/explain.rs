@@ -7,7 +7,7 @@ use crate::answer::{Estimate, ProbeRecord};
 use crate::exec::{self, Probe, RunOptions, StepProbe};
 use crate::io::format::OptionValue;
 use crate::note::{rows, thousands};
-use crate::op::{Asset, ImageNeed, OpKind, Service};
+use crate::op::{Asset, ImageNeed, OpKind, PeerService, Service};
 use crate::plan::Plan;
 use crate::recipe::{Inputs, Of, OutputSpec, Recipe, Split, Step, Validation};
 use crate::record::counts::resident_memory;
@@ -130,11 +130,26 @@ fn service_words(service: &Service) -> String {
                 model.dtype.word()
             )
         }
+        Service::Peer(peer) => peer_words(peer),
         Service::Program(program) => format!(
             "the program `{}` ({} at a time, {} rows before each answer)",
             program.shown, program.processes, program.batch
         ),
     }
+}
+
+/// Where an operator that djr lacks runs.
+pub fn peer_words(peer: &PeerService) -> String {
+    let processes = match peer.run.processes {
+        Some(processes) => format!("{processes} at a time"),
+        None => "a process a thread, at most 4".to_owned(),
+    };
+    format!(
+        "Data-Juicer {}, Python at {} ({}, {processes})",
+        peer.facts.version,
+        peer.facts.python.display(),
+        peer.facts.class
+    )
 }
 
 fn asset_words(asset: &Asset) -> String {

@@ -1,6 +1,7 @@
 //! `djr recut`: new bounds for stats that are stored already.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::args::RunArgs;
 use super::ui::{AsJson, Ui};
@@ -93,7 +94,9 @@ fn prepare(args: &Args, ui: &Ui) -> Result<Recut, RecutError> {
         RecutOutput::File(path.to_owned())
     };
     let mut sets = args.set.clone();
-    let recut = recut::prepare(&args.stats, sets.clone(), &output, &cwd)?;
+    let known = run::peers(args.run.python.as_deref(), &cwd);
+    let peers = || Some(Rc::clone(&known));
+    let recut = recut::prepare(&args.stats, sets.clone(), &output, &cwd, peers())?;
     let (Some(target), Some(by)) = (args.target, &args.by) else {
         return Ok(recut);
     };
@@ -102,10 +105,10 @@ fn prepare(args: &Args, ui: &Ui) -> Result<Recut, RecutError> {
         .ok_or_else(|| refused(&format!("--by {by} names no bound"), "write FILTER.BOUND"))?;
     let mut open = sets.clone();
     open.push((by.clone(), recut.open(op, param)?));
-    let open = recut::prepare(&args.stats, open, &output, &cwd)?;
+    let open = recut::prepare(&args.stats, open, &output, &cwd, peers())?;
     let value = open.search(op, param, target)?;
     sets.push((by.clone(), value.clone()));
-    let recut = recut::prepare(&args.stats, sets, &output, &cwd)?;
+    let recut = recut::prepare(&args.stats, sets, &output, &cwd, peers())?;
     let left = recut.left()?;
     if left < target {
         return Err(refused(

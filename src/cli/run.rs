@@ -2,14 +2,17 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::args::{RunArgs, inputs};
 use super::ui::{AsJson, Ui};
 use super::{Exit, explain, runner};
 use crate::answer::{RunAnswer, RunState};
 use crate::exec::{self, Probe};
+use crate::op::Peers;
 use crate::plan::Plan;
 use crate::recipe::{self, LoadOptions, Recipe, RecipeSource, Target};
+use crate::service::{self, PeerPython};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -143,9 +146,16 @@ pub(super) fn load(path: &Path, asked: Asked<'_>, ui: &Ui) -> Result<Recipe, Exi
                 Target::File(path.clone())
             }
         }),
+        peers: Some(peers(asked.run.python.as_deref(), &cwd)),
         ..LoadOptions::new(cwd)
     };
     recipe::load(&source, &options).map_err(|problems| ui.problems(&problems))
+}
+
+/// Data-Juicer in the Python that the user has, for operators that djr lacks.
+pub(super) fn peers(python: Option<&Path>, cwd: &Path) -> Rc<dyn Peers> {
+    let pythons = service::candidates(python, |name| std::env::var_os(name));
+    Rc::new(PeerPython::new(pythons, cwd.to_owned()))
 }
 
 /// Where a recipe is read from.

@@ -1,5 +1,6 @@
 //! Deduplicators: keep the first row of each group, in input order.
 
+use super::{Answer, Asks};
 use crate::hash::pairs_within;
 use crate::sample::{RowError, Sample};
 
@@ -11,6 +12,23 @@ pub trait ExactDeduplicator: Send + Sync {
     /// # Errors
     /// Whatever makes the row impossible to hash; it is quarantined.
     fn key(&self, sample: &Sample) -> Result<Option<u128>, RowError>;
+
+    /// The deduplicator as one that asks a service, if it does.
+    fn asks(&self) -> Option<&dyn Asks> {
+        None
+    }
+
+    /// The row's key by what the service answered, in the order of the requests.
+    ///
+    /// # Errors
+    /// As [`ExactDeduplicator::key`].
+    fn key_of_answers(
+        &self,
+        sample: &Sample,
+        _answers: &[Answer],
+    ) -> Result<Option<u128>, RowError> {
+        self.key(sample)
+    }
 }
 
 /// Near-duplicate detection by keys: each row yields a fixed number of 64-bit keys (LSH bands, or

@@ -65,6 +65,25 @@ pub trait Filter: Send + Sync {
         self.measure(sample)
     }
 
+    /// Whether what it measures and how it decides is only known where it asks ([`Filter::judge`]).
+    fn judges(&self) -> bool {
+        false
+    }
+
+    /// Of a filter that [`Filter::judges`]: puts what was measured into the row, rounded if `round`,
+    /// and keeps or drops it, both by what the service answered.
+    ///
+    /// # Errors
+    /// As [`Filter::measure`].
+    fn judge(
+        &self,
+        sample: &mut Sample,
+        _answers: &[Answer],
+        _round: bool,
+    ) -> Result<Verdict, RowError> {
+        self.decide_row(sample)
+    }
+
     /// Fields that its parameters name within a text, beyond those that its facts tell.
     fn fields(&self) -> Vec<String> {
         Vec::new()

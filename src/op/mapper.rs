@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Answer, Asks};
+use super::{Answer, Asks, Change};
 use crate::sample::{FieldPath, RowError, Sample};
 
 /// Changes one row.
@@ -38,6 +38,8 @@ pub enum Part {
     Edits(Vec<(FieldPath, Value)>),
     /// A row of its own, a JSON object on one line. Of a group's stats it gets its own.
     Row(String),
+    /// The row with these changes, stats included.
+    Changed(Change),
 }
 
 impl Part {
@@ -56,13 +58,22 @@ impl Part {
                 part.stats = sample.stats.members().get(own).cloned().unwrap_or_default();
                 Ok(part)
             }
+            Self::Changed(change) => {
+                let mut part = sample.part(number, Vec::new())?;
+                change.apply(&mut part, false);
+                Ok(part)
+            }
         }
     }
 
     /// Whether it is the row as it is.
     #[must_use]
     pub fn is_same(&self) -> bool {
-        matches!(self, Self::Edits(edits) if edits.is_empty())
+        match self {
+            Self::Edits(edits) => edits.is_empty(),
+            Self::Row(_) => false,
+            Self::Changed(change) => change.is_none(),
+        }
     }
 
     /// Whether it writes the top-level field `name`.
@@ -71,6 +82,9 @@ impl Part {
         match self {
             Self::Edits(edits) => edits.iter().any(|(path, _)| path.as_str() == name),
             Self::Row(_) => true,
+            Self::Changed(change) => {
+                change.set.contains_key(name) || change.gone.iter().any(|gone| gone == name)
+            }
         }
     }
 }

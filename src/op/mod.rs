@@ -22,6 +22,7 @@ mod mapper;
 mod meta;
 mod nested;
 mod one_or_many;
+mod peer;
 mod registry;
 mod run;
 mod selector;
@@ -49,6 +50,10 @@ pub use mapper::{Expander, Mapper, Part, TextMapper, TextMapperAdapter};
 pub use meta::{META, STATS, SUFFIX, meta_of, top_value, wrong_type};
 pub use nested::specified_value;
 pub use one_or_many::OneOrMany;
+pub use peer::{
+    Change, PeerAsked, PeerFacts, PeerKind, PeerRefusal, PeerService, PeerSettings, Peers,
+    peer_operator,
+};
 pub use registry::{Built, Family, Make, OpDef, all, ambiguous, find, operator};
 pub use run::{Outcome, RowKey, Setting};
 pub use selector::{
@@ -113,6 +118,7 @@ impl Operator {
             Self::Mapper(op) => op.asks(),
             Self::Expander(op) => op.asks(),
             Self::Filter(op) => op.asks(),
+            Self::Exact(op) => op.asks(),
             _ => None,
         }
     }

@@ -96,6 +96,18 @@ impl Operator {
                     Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
                 })
             }
+            Self::Filter(op) if op.judges() => {
+                refuse_group(sample)?;
+                let verdict = match asked(op.asks(), sample, setting.answers)? {
+                    Asked::Nothing => op.judge(sample, &[], setting.ujson)?,
+                    Asked::Answers(answers) => op.judge(sample, answers, setting.ujson)?,
+                    Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
+                };
+                match verdict {
+                    Verdict::Keep => Outcome::Goes,
+                    Verdict::Drop(decision) => Outcome::Dropped(decision),
+                }
+            }
             Self::Filter(op) => {
                 if is_measured(&spec.stats, sample) {
                     remark_on_sources(&spec.stats, sample);
@@ -121,7 +133,14 @@ impl Operator {
                     Verdict::Drop(decision) => Outcome::Dropped(decision),
                 }
             }
-            Self::Exact(op) => Outcome::Key(RowKey::Exact(op.key(sample)?)),
+            Self::Exact(op) => {
+                let key = match asked(op.asks(), sample, setting.answers)? {
+                    Asked::Nothing => op.key(sample)?,
+                    Asked::Answers(answers) => op.key_of_answers(sample, answers)?,
+                    Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
+                };
+                Outcome::Key(RowKey::Exact(key))
+            }
             Self::Near(op) => {
                 let mut keys = Vec::with_capacity(op.bands());
                 op.keys(sample, &mut keys)?;

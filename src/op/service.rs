@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{OneOrMany, ParamError, Problems, positive};
+use super::{OneOrMany, ParamError, PeerService, Problems, positive};
 use crate::sample::{RowError, Sample};
 
 /// One question about one row.
@@ -76,7 +76,12 @@ pub enum Service {
     Model(ModelService),
     /// A program that reads and writes lines of JSON.
     Program(ProgramService),
+    /// An operator of Data-Juicer, in a process that has it.
+    Peer(PeerService),
 }
+
+/// Rows that one process of an operator of Data-Juicer takes in turn.
+const ROWS_IN_TURN: usize = 4;
 
 impl Service {
     /// The most requests for `head` that are served together.
@@ -85,6 +90,7 @@ impl Service {
         let batch = match self {
             Self::Model(model) => model.heads.get(head).map_or(1, |head| head.batch),
             Self::Program(program) => program.batch,
+            Self::Peer(_) => ROWS_IN_TURN,
         };
         batch.max(1)
     }
@@ -94,7 +100,7 @@ impl Service {
     pub fn heads(&self) -> usize {
         match self {
             Self::Model(model) => model.heads.len(),
-            Self::Program(_) => 1,
+            Self::Program(_) | Self::Peer(_) => 1,
         }
     }
 
@@ -103,7 +109,7 @@ impl Service {
     pub fn batch_bytes(&self) -> usize {
         match self {
             Self::Model(model) => model.slot_bytes(),
-            Self::Program(_) => 1 << 20,
+            Self::Program(_) | Self::Peer(_) => 1 << 20,
         }
     }
 
@@ -113,6 +119,7 @@ impl Service {
         match self {
             Self::Model(model) => &model.model,
             Self::Program(program) => &program.shown,
+            Self::Peer(peer) => &peer.op,
         }
     }
 }

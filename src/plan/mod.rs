@@ -19,7 +19,7 @@ pub use cut::{Phase, image_need, order, output_need, phases};
 pub use foresee::{Asked, Foreseen, foresee, named};
 
 use crate::op::{Asset, ImageNeed};
-use crate::recipe::{OutputSpec, Recipe};
+use crate::recipe::{OutputSpec, PeerKeys, Recipe};
 
 /// Raised when plans are written in another way.
 pub const VERSION: u32 = 1;
@@ -27,6 +27,11 @@ pub const VERSION: u32 = 1;
 /// Keys of a resolved recipe that the answer does not depend on: what it is called, how fast the
 /// answer comes.
 const ASIDE: [&str; 3] = ["name", "threads", "max_memory"];
+
+/// Whether a key is one of them.
+fn is_aside(key: &str) -> bool {
+    ASIDE.contains(&key) || PeerKeys::ASIDE.contains(&key)
+}
 
 /// What a run does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -109,7 +114,7 @@ impl Plan {
     pub fn digest(&self) -> String {
         let mut plan = self.clone();
         if let Value::Object(recipe) = &mut plan.recipe {
-            recipe.retain(|key, _| !ASIDE.contains(&key.as_str()));
+            recipe.retain(|key, _| !is_aside(key));
         }
         let json = serde_json::to_vec(&plan).unwrap_or_default();
         format!("{:032x}", xxh3_128(&json))
@@ -184,7 +189,7 @@ fn json_differences(at: &str, before: &Value, now: &Value, found: &mut Vec<Strin
         (Value::Object(a), Value::Object(b)) => {
             let absent = Value::Null;
             let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
-            for key in keys.filter(|key| at != "recipe" || !ASIDE.contains(&key.as_str())) {
+            for key in keys.filter(|key| at != "recipe" || !is_aside(key)) {
                 json_differences(
                     &format!("{at}.{key}"),
                     a.get(key).unwrap_or(&absent),

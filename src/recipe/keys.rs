@@ -363,6 +363,20 @@ pub const KEYS: &[KeyDef] = &[
         "Rows that a model computes together. It is part of the plan: another size may give other last digits.",
     ),
     key(
+        "operator_processes",
+        Kind::Positive,
+        "",
+        Role::Own,
+        "Processes that operators which run in Data-Juicer share, unless `num_proc` of one says; by default as many as there are threads, and at most 4.",
+    ),
+    key(
+        "operator_timeout",
+        Kind::Positive,
+        "900",
+        Role::Own,
+        "Seconds that such an operator may take for a row before its process is started again.",
+    ),
+    key(
         "op_fusion",
         Kind::Bool,
         "false",
@@ -437,8 +451,8 @@ pub const KEYS: &[KeyDef] = &[
         "custom_operator_paths",
         Kind::Texts,
         "[]",
-        Role::Refused("djr does not run Python operators"),
-        "Python files with further operators.",
+        Role::Used,
+        "Python files, or folders that are packages, which register further operators with Data-Juicer.",
     ),
     key(
         "auto",
@@ -615,8 +629,8 @@ pub const KEYS: &[KeyDef] = &[
         "audio_special_token",
         Kind::Text,
         "<__dj__audio>",
-        Role::Ignored("audio passes through untouched"),
-        "Stands for audio in the text.",
+        Role::Used,
+        "Stands for audio in the text, for operators that run in Data-Juicer.",
     ),
     key(
         "video_key",
@@ -629,8 +643,8 @@ pub const KEYS: &[KeyDef] = &[
         "video_special_token",
         Kind::Text,
         "<__dj__video>",
-        Role::Ignored("video passes through untouched"),
-        "Stands for video in the text.",
+        Role::Used,
+        "Stands for video in the text, for operators that run in Data-Juicer.",
     ),
     key(
         "turbo",

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::hub;
@@ -10,6 +11,7 @@ use super::keys::{self, KEYS, Keys, Role, bytes};
 use super::model::{Inputs, OutputSpec, Recipe, RecipeSpec, Share, Step, Target};
 use super::nearest::{did_you_mean, nearest};
 use super::outputs::{Defaults, check_export, check_targets, output_keys, word_hint};
+use super::peers::{PeerSurroundings, custom_operators};
 use super::problem::{Problem, Problems};
 use super::process::{self, Surroundings};
 use super::yaml::{self, Entry, Issue, Node, Pos, Value};
@@ -17,7 +19,7 @@ use super::{LoadOptions, RecipeSource};
 use crate::io::format::OutputFormat;
 use crate::io::source::{InputSpec, Reading};
 use crate::note::{Code, Note};
-use crate::op::{self, BaseParams, SpecialTokens};
+use crate::op::{self, BaseParams, Peers, Service, SpecialTokens};
 use crate::transformers::Hub;
 
 /// Largest recipe read, in bytes.
@@ -377,6 +379,7 @@ impl Loader<'_> {
             .unwrap_or_default();
         self.csv(&mut recipe.input);
         recipe.image_root = self.image_root();
+        recipe.peers.custom_operator_paths = self.custom_operators();
         (recipe.inputs, recipe.shares) = self.inputs(recipe.reading());
         recipe.outputs = self.outputs(&recipe.inputs);
         recipe.steps = self.steps(&recipe);
@@ -406,7 +409,9 @@ impl Loader<'_> {
         {
             written.push(("image_root".to_owned(), path.clone()));
         }
-        for step in &recipe.steps {
+        // Data-Juicer itself looks for what its operators name.
+        let own = |step: &&Step| !matches!(step.spec.service, Some(Service::Peer(_)));
+        for step in recipe.steps.iter().filter(own) {
             for (param, value) in &step.params {
                 let names_a_path = ["_dir", "_path"].iter().any(|end| param.ends_with(end));
                 if let Some(path) = value.as_str().filter(|_| names_a_path) {
@@ -503,6 +508,20 @@ impl Loader<'_> {
             ));
         }
         found
+    }
+
+    fn custom_operators(&mut self) -> Vec<PathBuf> {
+        let Some(node) = self.node("custom_operator_paths").cloned() else {
+            return Vec::new();
+        };
+        // What the command line names starts at the working directory, not beside the recipe.
+        let here = [self.options.cwd.clone()];
+        let search: &[PathBuf] = if node.at.source == 0 {
+            &self.search
+        } else {
+            &here
+        };
+        custom_operators(&node, |path| locate(path, search), &mut self.issues)
     }
 
     fn inputs(&mut self, reading: Reading) -> (Inputs, Vec<Share>) {
@@ -660,7 +679,7 @@ impl Loader<'_> {
         };
         process::steps(
             &node,
-            &surroundings(recipe),
+            &surroundings(recipe, self.options.peers.clone()),
             &mut self.issues,
             &mut self.notes,
         )
@@ -668,7 +687,7 @@ impl Loader<'_> {
 }
 
 /// What the recipe gives to every operator.
-fn surroundings<S>(recipe: &Recipe<S>) -> Surroundings {
+fn surroundings<S>(recipe: &Recipe<S>, asked: Option<Rc<dyn Peers>>) -> Surroundings {
     Surroundings {
         base: BaseParams {
             text_key: recipe
@@ -693,6 +712,18 @@ fn surroundings<S>(recipe: &Recipe<S>) -> Surroundings {
             eoc: recipe.eoc_special_token.clone(),
             ..SpecialTokens::default()
         },
+        peers: PeerSurroundings {
+            keys: recipe.peers.clone(),
+            media: [
+                ("video_key", recipe.video_key.clone()),
+                ("audio_key", recipe.audio_key.clone()),
+            ],
+            tokens: [
+                ("image", recipe.image_special_token.clone()),
+                ("eoc", recipe.eoc_special_token.clone()),
+            ],
+        },
+        asked,
     }
 }
 
@@ -708,7 +739,11 @@ fn cache(env: &super::Lookup) -> Option<PathBuf> {
 ///
 /// # Errors
 /// All problems at once.
-pub(super) fn built(recipe: &RecipeSpec, sets: &[(String, String)]) -> Result<Vec<Step>, Problems> {
+pub(super) fn built(
+    recipe: &RecipeSpec,
+    sets: &[(String, String)],
+    peers: Option<Rc<dyn Peers>>,
+) -> Result<Vec<Step>, Problems> {
     let steps = recipe.steps.iter().map(|step| {
         Node::from_json(&serde_json::Value::Object(serde_json::Map::from_iter([(
             step.name.clone(),
@@ -728,7 +763,8 @@ pub(super) fn built(recipe: &RecipeSpec, sets: &[(String, String)]) -> Result<Ve
             issues.push(*issue);
         }
     }
-    let steps = process::steps(&process, &surroundings(recipe), &mut issues, &mut notes);
+    let around = surroundings(recipe, peers);
+    let steps = process::steps(&process, &around, &mut issues, &mut notes);
     let outputs: Vec<_> = recipe
         .outputs
         .iter()

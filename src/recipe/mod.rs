@@ -13,6 +13,7 @@ mod nearest;
 mod outputs;
 mod patterns;
 pub mod peer_ops;
+mod peers;
 mod problem;
 mod process;
 mod schema;
@@ -21,6 +22,7 @@ mod write;
 mod yaml;
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 pub use fused::{FUSED, LIST as FUSED_LIST};
 pub use inputs::find_inputs;
@@ -35,9 +37,12 @@ pub use outputs::{
     OutputKey, PathProblem, check_local, check_named, check_path, check_place, check_plain,
     check_writable, is_packed, output_keys, unread,
 };
+pub use peers::PeerKeys;
 pub use problem::{Problem, Problems};
 pub use schema::ParamSchema;
 pub use write::{Comments, scalar};
+
+use crate::op::Peers;
 
 /// How image paths are written.
 pub use crate::io::paths::PathStyle;
@@ -82,6 +87,8 @@ pub struct LoadOptions {
     pub dir: Option<PathBuf>,
     /// Looks a variable up for `${NAME}`.
     pub env: Lookup,
+    /// Who knows the operators of Data-Juicer that djr lacks; without, they are refused.
+    pub peers: Option<Rc<dyn Peers>>,
 }
 
 impl LoadOptions {
@@ -95,6 +102,7 @@ impl LoadOptions {
             cwd: cwd.into(),
             dir: None,
             env: Box::new(|name| std::env::var(name).ok()),
+            peers: None,
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::Validation;
 use super::keys::Keys;
+use super::peers::PeerKeys;
 use super::problem::Problems;
 use super::wire;
 use crate::io::destination::is_stdout;
@@ -16,7 +18,7 @@ use crate::io::paths::PathStyle;
 use crate::io::source::{InputSpec, Reading};
 use crate::io::{Destination, GivenRows};
 use crate::note::Note;
-use crate::op::{BaseParams, Family, ModelSettings, OpDef, OpKind, OpSpec, Operator};
+use crate::op::{BaseParams, Family, ModelSettings, OpKind, OpSpec, Operator, Peers};
 use crate::sample::words;
 use crate::trainer::CheckedFor;
 
@@ -84,6 +86,9 @@ pub struct Recipe<S = Step> {
     /// `model_dtype`, `model_batch`: how models are run.
     #[serde(default, skip_serializing_if = "ModelSettings::is_default")]
     pub models: ModelSettings,
+    /// `custom_operator_paths` and what else is for operators that run in Data-Juicer.
+    #[serde(flatten)]
+    pub peers: PeerKeys,
     /// `seed` of sampled outputs that name none.
     pub seed: u64,
     /// `op_fusion`: cheap filters may run before dear ones.
@@ -229,8 +234,6 @@ pub struct Step {
     pub params: Map<String, Value>,
     /// The parameters that every operator has.
     pub base: BaseParams,
-    /// Its catalogue entry.
-    pub def: &'static OpDef,
     /// What the operator is and does, and the files that it opened.
     pub spec: OpSpec,
     /// The operator itself.
@@ -605,6 +608,7 @@ impl<S> Recipe<S> {
                     .count("model_batch")
                     .map_or(0, |rows| usize::try_from(rows).unwrap_or(usize::MAX)),
             },
+            peers: PeerKeys::of(keys),
             seed: keys.seed(),
             op_fusion: keys.flag("op_fusion"),
             tracer: Tracer {
@@ -657,6 +661,7 @@ impl<S> Recipe<S> {
             stats_files: self.stats_files,
             compat_stats: self.compat_stats,
             models: self.models,
+            peers: self.peers.clone(),
             seed: self.seed,
             op_fusion: self.op_fusion,
             tracer: self.tracer.clone(),
@@ -767,7 +772,8 @@ impl RecipeSpec {
     pub fn identity(&self) -> Value {
         let mut json = self.to_json();
         if let Value::Object(map) = &mut json {
-            for key in ["name", "threads", "max_memory"] {
+            let aside = ["name", "threads", "max_memory"];
+            for key in aside.iter().chain(&PeerKeys::ASIDE).copied() {
                 map.shift_remove(key);
             }
         }
@@ -780,15 +786,20 @@ impl RecipeSpec {
     /// # Errors
     /// All problems at once.
     pub fn build(&self) -> Result<Recipe, Problems> {
-        self.build_with(&[])
+        self.build_with(&[], None)
     }
 
-    /// The same with parameters of steps set anew, as `--set OP.PARAM=VALUE` does.
+    /// The same with parameters of steps set anew, as `--set OP.PARAM=VALUE` does, and with
+    /// operators that djr lacks if `peers` knows them.
     ///
     /// # Errors
     /// All problems at once.
-    pub fn build_with(&self, sets: &[(String, String)]) -> Result<Recipe, Problems> {
-        let steps = super::load::built(self, sets)?;
+    pub fn build_with(
+        &self,
+        sets: &[(String, String)],
+        peers: Option<Rc<dyn Peers>>,
+    ) -> Result<Recipe, Problems> {
+        let steps = super::load::built(self, sets, peers)?;
         Ok(self.with_steps(steps))
     }
 }

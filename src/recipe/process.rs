@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use serde_json::{Map, Value as Json};
 
@@ -12,12 +13,13 @@ use super::load::MAX_ISSUES;
 use super::model::Step;
 use super::nearest::{did_you_mean, score};
 use super::peer_ops;
+use super::peers::{PeerStep, PeerSurroundings};
 use super::schema::ParamSchema;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::note::{Code, Note};
 use crate::op::{
     self, Asset, BaseParams, BuildContext, Built, DataBound, DataLimit, Family, Keep, Merge,
-    ModelSettings, OpDef, OpKind, OpSpec, SpecialTokens, Survivor,
+    ModelSettings, OpDef, OpKind, OpSpec, Peers, SpecialTokens, Survivor,
 };
 use crate::transformers::Hub;
 
@@ -37,6 +39,10 @@ pub struct Surroundings {
     pub hub: Hub,
     /// What stands for other things in texts.
     pub special_tokens: SpecialTokens,
+    /// What operators that run in Data-Juicer are told.
+    pub peers: PeerSurroundings,
+    /// Who knows those operators.
+    pub asked: Option<Rc<dyn Peers>>,
 }
 
 /// Builds all steps it can; the others leave issues.
@@ -261,7 +267,7 @@ pub fn unknown_operator(name: &str, at: Pos) -> Issue {
                 peer.facts()
             ),
         )
-        .hint("remove the step, or run it with Data-Juicer; `djr ops` lists what djr has");
+        .hint("it runs in Data-Juicer itself, in a Python that has it: docs/DATA_JUICER.md");
     }
     let issue = Issue::new("operator_unknown", at, format!("unknown operator '{name}'"));
     let ours = score(name, op::all().into_iter().map(|def| def.name));
@@ -289,8 +295,13 @@ fn step(
     notes: &mut Vec<Note>,
 ) -> Option<Step> {
     let Some(def) = op::find(name) else {
-        issues.push(unknown_operator(name, at));
-        return None;
+        let step = PeerStep {
+            index,
+            name,
+            at,
+            entries,
+        };
+        return step.build(base, around, issues);
     };
     let before = issues.len();
     let schema = ParamSchema::of(def);
@@ -387,7 +398,6 @@ fn step(
                 line: if at.source == 0 { at.line } else { 0 },
                 params,
                 base,
-                def,
                 spec,
                 operator,
             })
@@ -626,7 +636,7 @@ fn base_key(def: &OpDef, name: &str) -> Option<&'static BaseKey> {
         .find(|key| key.name == name && key.family.is_none_or(|family| family == def.family))
 }
 
-fn set_base(base: &mut BaseParams, name: &str, value: &Value) {
+pub fn set_base(base: &mut BaseParams, name: &str, value: &Value) {
     match (name, value) {
         ("text_key", Value::Str(key)) => base.text_key = key.as_str().into(),
         ("image_key", Value::Str(key)) => base.image_key = key.as_str().into(),

@@ -360,7 +360,10 @@ fn keys_without_a_meaning_are_noted_and_others_refused() {
             "'encrypt_before_export' is not supported",
         ),
         ("generated_dataset_config: {type: x}", "not supported"),
-        ("custom-operator-paths: [x.py]", "not supported"),
+        (
+            "custom-operator-paths: [x.py]",
+            "no such file or directory: x.py",
+        ),
         ("checkpoint: {n_op: 3}", "did you mean 'checkpoint.n_ops'?"),
         ("text_length_filter: {}", "list it under `process`"),
         ("questions: x.json", "belongs to an item of `outputs`"),
@@ -937,7 +940,7 @@ fn the_identity_leaves_out_what_changes_no_answer() {
 fn parameters_of_a_recipe_that_is_data_are_set_anew() {
     let case = Case::new(FULL);
     let spec = case.load().unwrap().spec();
-    let set = |key: &str, value: &str| spec.build_with(&[(key.into(), value.into())]);
+    let set = |key: &str, value: &str| spec.build_with(&[(key.into(), value.into())], None);
     let built = set("alphanumeric_filter.min_ratio", "1e-1").unwrap();
     assert_eq!(built.steps[2].params["min_ratio"], 0.1);
     let both = set("text_length_filter.max_len", "99").unwrap();

@@ -56,6 +56,25 @@ impl StatValue {
         }
     }
 
+    /// The value that JSON has: whole numbers are counts, numbers with a point floats.
+    #[must_use]
+    pub fn from_json(value: Value) -> Self {
+        match &value {
+            Value::Number(n) if n.is_i64() => Self::Int(n.as_i64().unwrap_or_default()),
+            Value::Number(n) if n.is_f64() => Self::Float(n.as_f64().unwrap_or_default()),
+            Value::Array(items) if !items.is_empty() => {
+                if let Some(ints) = items.iter().map(Value::as_i64).collect() {
+                    Self::Ints(ints)
+                } else if items.iter().all(Value::is_f64) {
+                    Self::Floats(items.iter().filter_map(Value::as_f64).collect())
+                } else {
+                    Self::Json(value)
+                }
+            }
+            _ => Self::Json(value),
+        }
+    }
+
     /// The value as JSON. A float that is not finite becomes null.
     #[must_use]
     pub fn to_json(&self) -> Value {

@@ -1,4 +1,4 @@
-//! Who answers what operators ask: worker processes with models, and programs.
+//! Who answers what operators ask: worker processes with models or with Data-Juicer, and programs.
 //!
 //! [`open`] starts what a [`Service`] describes and gives one [`Lane`] for each batch that can be
 //! on its way at a time. Nothing is downloaded, and nothing that is answered depends on how many
@@ -6,6 +6,7 @@
 
 mod frames;
 mod lanes;
+mod peer;
 mod process;
 mod program;
 mod python;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use lanes::Model;
+pub use peer::{Peer, PeerPython, PeerWorkers};
 pub use program::Program;
 pub use python::{Python, candidates};
 
@@ -136,6 +138,8 @@ pub struct Host {
     pub working_dir: PathBuf,
     /// How many processes may compute on processors.
     pub threads: usize,
+    /// The workers that have Data-Juicer, which all operators share that run there.
+    pub peers: PeerWorkers,
 }
 
 /// Starts a service.
@@ -146,5 +150,6 @@ pub fn open(service: &Service, host: &Host) -> Result<Opened, ServiceError> {
     match service {
         Service::Model(model) => Model::open(model, host),
         Service::Program(program) => Ok(Program::open(program, host)),
+        Service::Peer(peer) => Peer::open(peer, host),
     }
 }

@@ -219,7 +219,10 @@ impl Lane for Program {
 }
 
 /// The next line without its break; `None` at the end.
-fn read_line(from: &mut dyn BufRead) -> io::Result<Option<Vec<u8>>> {
+///
+/// # Errors
+/// If the last line has no end, or is too long.
+pub fn read_line(from: &mut dyn BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let mut from = io::Read::take(from, LONGEST);
     if from.read_until(b'\n', &mut line)? == 0 {

@@ -166,7 +166,6 @@ fn recipe(dir: &Path, rows: u64, steps: &[(Kind, Chance)], outputs: &str) -> Rec
             line: 0,
             params: serde_json::Map::new(),
             base: djr::op::BaseParams::default(),
-            def,
             spec,
             operator,
         });

@@ -37,6 +37,7 @@ mod notes;
 mod outputs;
 mod parquet;
 mod parts;
+mod peers;
 mod pipeline;
 mod produced;
 mod provenance;

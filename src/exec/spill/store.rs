@@ -304,7 +304,7 @@ pub fn stats_from_json(value: serde_json::Value) -> Stats {
     match value {
         serde_json::Value::Object(map) => {
             for (key, value) in map {
-                stats.set(key, stat_from_json(value));
+                stats.set(key, StatValue::from_json(value));
             }
             stats
         }
@@ -312,24 +312,6 @@ pub fn stats_from_json(value: serde_json::Value) -> Stats {
             Stats::of_group(members.into_iter().map(stats_from_json).collect())
         }
         _ => stats,
-    }
-}
-
-fn stat_from_json(value: serde_json::Value) -> StatValue {
-    use serde_json::Value;
-    match &value {
-        Value::Number(n) if n.is_i64() => StatValue::Int(n.as_i64().unwrap_or_default()),
-        Value::Number(n) if n.is_f64() => StatValue::Float(n.as_f64().unwrap_or_default()),
-        Value::Array(items) if !items.is_empty() => {
-            if let Some(ints) = items.iter().map(Value::as_i64).collect() {
-                StatValue::Ints(ints)
-            } else if items.iter().all(Value::is_f64) {
-                StatValue::Floats(items.iter().filter_map(Value::as_f64).collect())
-            } else {
-                StatValue::Json(value)
-            }
-        }
-        _ => StatValue::Json(value),
     }
 }
 
