@@ -7,7 +7,11 @@ use clap::{Arg, ArgAction, Command};
 
 /// Options that count beside another option only. Their general variable would be an error wherever
 /// that other option is missing, so they have the one that names the command.
-const DEPENDENT: [(&str, &str); 15] = [
+const DEPENDENT: [(&str, &str); 19] = [
+    ("subset", "by"),
+    ("subset", "bins"),
+    ("subset", "shares"),
+    ("subset", "repeat"),
     ("run", "probe"),
     ("analyze", "bounds"),
     ("analyze", "set"),

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use super::args::{RunArgs, inputs};
 use super::ui::{AsJson, Ui};
 use super::{Exit, runner};
@@ -13,8 +15,9 @@ use crate::exec::subset::{self, Copied, LineSample};
 use crate::io::LineSource;
 use crate::io::format::OutputFormat;
 use crate::note::{Code, Note};
+use crate::ops::MixtureStep;
 use crate::recipe::{
-    self, Inputs, OutputSpec, PathStyle, Recipe, Sampler, Target, Validation, find_inputs,
+    self, Inputs, OutputSpec, PathStyle, Recipe, Sampler, StepSpec, Target, Validation, find_inputs,
 };
 use crate::record::manifest::{OutputRecord, RowCounts};
 use crate::report::table::thousands;
@@ -25,12 +28,13 @@ Examples:
   djr subset -n 5% data.jsonl -o part.jsonl
   djr subset --n 200000 --sampler python --seed 1024 data.jsonl -o 200k.jsonl
   djr subset --n 10000 --image-root /data --paths absolute data.jsonl -o 10k.jsonl
+  djr subset --n 300 --by source --shares web=2,news=1 data.jsonl -o mixed.jsonl
   cat data.jsonl | djr subset --n 100 | head
 
-Without --image-root, --validate or --paths rows are copied byte for byte, each on its line. Exit
-code 1 if there are fewer rows than asked for.";
+Without --image-root, --validate, --paths or --by rows are copied byte for byte, each on its line.
+Exit code 1 if there are fewer rows than asked for.";
 
-/// Take exactly N rows, uniformly, without replacement.
+/// Take exactly N rows, uniformly, without replacement; or so many of each kind.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -54,10 +58,29 @@ pub struct Args {
     /// Write rows in random order instead of input order.
     #[arg(long)]
     shuffle: bool,
+    /// Rows with the same value of this field are of one kind, and so many of each are drawn.
+    #[arg(long, value_name = "FIELD", conflicts_with = "sampler")]
+    by: Option<String>,
+    /// Numbers at which kinds begin, if the value is one: 100,200 makes three kinds.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "by")]
+    bins: Vec<f64>,
+    /// What part each kind gets: proportional, equal, or VALUE=NUMBER,VALUE=NUMBER.
+    #[arg(
+        long,
+        value_name = "SHARES",
+        default_value = "proportional",
+        value_parser = parse_shares,
+        requires = "by"
+    )]
+    shares: Value,
+    /// Copy rows of a kind that has too few, all of them as often as they fit, then a draw.
+    #[arg(long, requires = "by", conflicts_with = "shuffle")]
+    repeat: bool,
     /// Relative image paths start here; implies --validate decode.
     #[arg(long, value_name = "DIR")]
     image_root: Option<PathBuf>,
-    /// How far images are checked; a row that fails is replaced by the next one drawn.
+    /// How far images are checked; a row that fails is replaced by the next one drawn (not with
+    /// --by, where it is set aside).
     #[arg(long, value_name = "LEVEL")]
     validate: Option<Validation>,
     /// How image paths are written.
@@ -91,6 +114,21 @@ fn parse_count(text: &str) -> Result<Count, String> {
     }
 }
 
+fn parse_shares(text: &str) -> Result<Value, String> {
+    if !text.contains('=') {
+        return Ok(text.into());
+    }
+    let share = |part: &str| {
+        let (kind, share) = part.rsplit_once('=')?;
+        let share: f64 = share.trim().parse().ok()?;
+        Some((kind.trim().to_owned(), Value::from(share)))
+    };
+    let shares: Option<Map<String, Value>> = text.split(',').map(share).collect();
+    shares.map(Value::Object).ok_or_else(|| {
+        format!("'{text}' gives no number to a kind; write e.g. web=2,news=1, or equal")
+    })
+}
+
 /// Runs the command.
 pub fn main(args: &Args, ui: &Ui) -> Exit {
     let asked = Ends {
@@ -118,6 +156,7 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     let paths = args.paths.unwrap_or(PathStyle::Keep);
     let packed = target.path().is_some_and(recipe::is_packed);
     let as_they_are = !packed
+        && args.by.is_none()
         && validate == Validation::None
         && paths == PathStyle::Keep
         && format == OutputFormat::ROWS;
@@ -133,7 +172,8 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     let output = OutputSpec {
         paths,
         validate,
-        sample: Some(rows),
+        // A mixture with copies has its number of rows, and its own order.
+        sample: (!args.repeat).then_some(rows),
         seed: args.seed,
         sampler: args.sampler,
         shuffle: args.shuffle,
@@ -144,7 +184,26 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     if let Some(on_error) = args.run.on_error {
         recipe.on_error = on_error;
     }
-    runner::run(&recipe, &args.run, ui)
+    let Some(by) = args.by.clone() else {
+        return runner::run(&recipe, &args.run, ui);
+    };
+    let step = MixtureStep {
+        by,
+        bins: args.bins.clone(),
+        shares: args.shares.clone(),
+        rows,
+        repeats: args.repeat,
+    };
+    recipe.seed = args.seed;
+    let mut spec = recipe.spec();
+    spec.steps.push(StepSpec {
+        name: MixtureStep::NAME.to_owned(),
+        params: step.params(),
+    });
+    match spec.build() {
+        Ok(recipe) => runner::run(&recipe, &args.run, ui),
+        Err(problems) => ui.problems(&problems),
+    }
 }
 
 /// How many rows that is. A share asks for a pass over the inputs, which counts their rows.

@@ -7,3 +7,5 @@ mod mapper;
 mod model;
 mod nltk;
 mod select;
+
+pub use select::MixtureStep;

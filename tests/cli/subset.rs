@@ -1,5 +1,7 @@
 //! `djr subset`: exact counts, the same rows for the same seed, Python's own draw.
 
+use std::fmt::Write as _;
+
 use crate::support::{Scratch, rows};
 
 fn numbered(count: usize) -> Vec<u8> {
@@ -173,3 +175,83 @@ fn wrong_arguments_are_refused() {
 const PYTHON_5_1024: &[u64] = &[816, 19, 495, 870, 398];
 const PYTHON_8_42: &[u64] = &[654, 114, 25, 759, 281, 250, 228, 142];
 const PYTHON_12_0: &[u64] = &[864, 394, 776, 911, 430, 41, 265, 988, 523, 497, 414, 940];
+
+#[test]
+fn so_many_of_each_kind_are_drawn() {
+    let scratch = Scratch::new();
+    let mut rows = String::new();
+    for i in 0..300 {
+        let source = ["web", "web", "news"][i % 3];
+        let _ = writeln!(
+            rows,
+            "{{\"n\":  {i}, \"from\": {{\"source\": \"{source}\"}}}}"
+        );
+    }
+    scratch.write("in.jsonl", &rows);
+    let drawn = |args: &[&str], code: i32| {
+        let all = [&["subset", "in.jsonl", "-o", "out.jsonl", "--by"], args].concat();
+        let ran = scratch.djr(&all).expect(code);
+        let out = String::from_utf8(scratch.read("out.jsonl")).unwrap();
+        // Rows are copied as they are, in input order.
+        let lines: Vec<&str> = out.lines().collect();
+        let news = lines.iter().filter(|line| line.contains("news")).count();
+        assert!(lines.iter().all(|line| rows.contains(&format!("{line}\n"))));
+        (lines.len(), news, out, ran.stderr)
+    };
+    let (count, news, out, said) = drawn(&["from.source", "--n", "30"], 0);
+    assert_eq!((count, news), (30, 10), "{said}");
+    assert!(said.contains("news"), "{said}");
+    let again = drawn(
+        &["from.source", "--n", "30", "--threads", "1", "--force"],
+        0,
+    );
+    assert_eq!(out, again.2);
+    let other = drawn(&["from.source", "--n", "30", "--seed", "1", "--force"], 0);
+    assert_ne!(out, other.2);
+    let equal = ["from.source", "-n", "10%", "--shares", "equal", "--force"];
+    assert_eq!(drawn(&equal, 0).1, 15);
+    let given = [
+        "from.source",
+        "--n",
+        "60",
+        "--shares",
+        "web=1,news=5",
+        "--force",
+    ];
+    assert_eq!(drawn(&given, 0).1, 50);
+    let repeated = [
+        "from.source",
+        "--n",
+        "600",
+        "--shares",
+        "web=1,news=5",
+        "--repeat",
+        "--force",
+    ];
+    let (count, news, ..) = drawn(&repeated, 0);
+    assert_eq!((count, news), (600, 500));
+    let bins = [
+        "n", "--bins", "100,200", "--shares", "equal", "--n", "9", "--force",
+    ];
+    assert_eq!(drawn(&bins, 0).0, 9);
+    let (_, _, shuffled, _) = drawn(&["from.source", "--n", "30", "--shuffle", "--force"], 0);
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert!(shuffled != out && sorted(&shuffled) == sorted(&out));
+    // Fewer than asked for.
+    assert_eq!(drawn(&["from.source", "--n", "301", "--force"], 1).0, 300);
+    for (args, words) in [
+        (&["--by", "n", "--shares", "web"][..], "shares"),
+        (&["--by", "n", "--shares", "a=b"], "no number to a kind"),
+        (&["--shares", "equal"], "--by"),
+        (&["--by", "n", "--bins", "2,1"], "bins do not ascend"),
+        (&["--by", "n", "--sampler", "python"], "--sampler"),
+    ] {
+        let all = [&["subset", "in.jsonl", "-o", "no.jsonl", "--n", "3"], args].concat();
+        let ran = scratch.djr(&all).expect(2);
+        assert!(ran.stderr.contains(words), "{args:?}: {}", ran.stderr);
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::hash::priority;
 use crate::op::{
@@ -48,6 +48,44 @@ operator! {
     Facts {
         reads: &[Field::StatOrParam("by")],
         ..Facts::NONE
+    }
+}
+
+/// A mixture as a step of a recipe: the name of the operator and its parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MixtureStep {
+    /// `by`.
+    pub by: String,
+    /// `bins`.
+    pub bins: Vec<f64>,
+    /// `shares`: a word, or a mapping of values to numbers.
+    pub shares: Value,
+    /// How many rows are drawn.
+    pub rows: u64,
+    /// With copies where a kind has too few.
+    pub repeats: bool,
+}
+
+impl MixtureStep {
+    /// The operator's name.
+    pub const NAME: &str = "mixture_selector";
+
+    /// Its parameters.
+    #[must_use]
+    pub fn params(self) -> Map<String, Value> {
+        let number = if self.repeats {
+            "repeat_to"
+        } else {
+            "select_num"
+        };
+        let mut params = Map::new();
+        params.insert("by".to_owned(), self.by.into());
+        if !self.bins.is_empty() {
+            params.insert("bins".to_owned(), self.bins.into());
+        }
+        params.insert("shares".to_owned(), self.shares);
+        params.insert(number.to_owned(), self.rows.into());
+        params
     }
 }
 

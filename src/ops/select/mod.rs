@@ -6,3 +6,5 @@ mod random_selector;
 mod range_specified_field_selector;
 mod tags_specified_field_selector;
 mod topk_specified_field_selector;
+
+pub use mixture_selector::MixtureStep;
