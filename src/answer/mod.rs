@@ -13,7 +13,7 @@ pub use look::{
     ReportAnswer, SetAsideRecord, StatShort, VerifyAnswer, VerifyKind, WhyAnswer, WhyRow,
 };
 pub use run::{Estimate, ProbeRecord, RunAnswer, RunState};
-pub use runs::{CleanAnswer, LsAnswer, RunListed};
+pub use runs::{CleanAnswer, IndexAnswer, LsAnswer, RunListed};
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -51,3 +51,16 @@ pub struct CleanAnswer {
     /// Their bytes.
     pub bytes: u64,
 }
+
+/// The answer of `djr index`.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+pub struct IndexAnswer {
+    /// The file written.
+    pub output: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Entries with words.
+    pub questions: u64,
+    /// Entries with a picture that tells something.
+    pub pictures: u64,
+}

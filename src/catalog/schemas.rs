@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::schema::recipe_schema;
 use crate::answer::{
-    AnalyzeAnswer, Answer, CheckAnswer, CleanAnswer, DiffAnswer, LsAnswer, OpsAnswer, ReportAnswer,
-    RunAnswer, VerifyAnswer, WhyAnswer,
+    AnalyzeAnswer, Answer, CheckAnswer, CleanAnswer, DiffAnswer, IndexAnswer, LsAnswer, OpsAnswer,
+    ReportAnswer, RunAnswer, VerifyAnswer, WhyAnswer,
 };
 use crate::record::{LedgerEntry, Manifest, QuarantineEntry, StatsRow};
 use crate::report::log::LogLine;
@@ -88,6 +88,16 @@ const DOCUMENTS: &[Document] = &[
         name: "convert",
         about: "The answer of `djr convert --json`: that of a run.",
         schema: of::<Answer<RunAnswer>>,
+    },
+    Document {
+        name: "decontaminate",
+        about: "The answer of `djr decontaminate --json`: that of a run.",
+        schema: of::<Answer<RunAnswer>>,
+    },
+    Document {
+        name: "index",
+        about: "The answer of `djr index --json`.",
+        schema: of::<Answer<IndexAnswer>>,
     },
     Document {
         name: "check",

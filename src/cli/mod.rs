@@ -8,12 +8,14 @@ mod args;
 mod check;
 mod clean;
 mod convert;
+mod decontaminate;
 mod diff;
 mod environment;
 mod exit;
 mod explain;
 mod format_args;
 mod habits;
+mod index;
 mod ls;
 mod ops;
 mod preflight;
@@ -76,6 +78,8 @@ enum Command {
     Check(check::Args),
     Subset(subset::Args),
     Convert(convert::Args),
+    Decontaminate(decontaminate::Args),
+    Index(index::Args),
     Why(why::Args),
     Verify(verify::Args),
     Diff(diff::Args),
@@ -102,6 +106,8 @@ impl Command {
             Self::Check(args) => args.json.json,
             Self::Subset(args) => args.json.json,
             Self::Convert(args) => args.json.json,
+            Self::Decontaminate(args) => args.json.json,
+            Self::Index(args) => args.json.json,
             Self::Why(args) => args.json.json,
             Self::Verify(args) => args.json.json,
             Self::Diff(args) => args.json.json,
@@ -141,6 +147,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::main(args, &ui),
         Command::Subset(args) => subset::main(args, &ui),
         Command::Convert(args) => convert::main(args, &ui),
+        Command::Decontaminate(args) => decontaminate::main(args, &ui),
+        Command::Index(args) => index::main(args, &ui),
         Command::Why(args) => why::main(args, &ui),
         Command::Verify(args) => verify::main(args, &ui),
         Command::Diff(args) => diff::main(args, &ui),

@@ -1,5 +1,6 @@
 //! The catalogue: one file an operator, named as in recipes.
 
+pub mod benchmark;
 mod dedup;
 mod filter;
 mod group;
@@ -8,4 +9,5 @@ mod model;
 mod nltk;
 mod select;
 
+pub use filter::BenchmarkStep;
 pub use select::MixtureStep;

@@ -204,6 +204,10 @@ pub fn workshop() -> Scratch {
         fs::copy(dataset.join(file), scratch.path(name)).unwrap();
     }
     pictures(&scratch);
+    scratch.write(
+        "benchmark.json",
+        r#"{"data": [{"question": "What does it show?", "image_id": "00000/000003"}]}"#,
+    );
     scratch
 }
 
@@ -313,8 +317,23 @@ fn what_help_shows_works() {
     crate::report::little_analysis(&scratch);
     let mut shown = 0;
     for command in [
-        "", "run", "check", "analyze", "recut", "subset", "convert", "why", "verify", "diff",
-        "report", "ops", "ls", "clean", "schema",
+        "",
+        "run",
+        "check",
+        "analyze",
+        "recut",
+        "subset",
+        "convert",
+        "why",
+        "verify",
+        "diff",
+        "report",
+        "ops",
+        "ls",
+        "clean",
+        "schema",
+        "index",
+        "decontaminate",
     ] {
         let args: Vec<&str> = [command, "--help"]
             .into_iter()

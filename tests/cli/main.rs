@@ -17,6 +17,7 @@ mod columns;
 mod commands;
 mod convert;
 mod curation;
+mod decontaminate;
 mod destinations;
 mod determinism;
 mod diff;

@@ -15,6 +15,9 @@ use crate::case::{self, Suite};
 /// Parameters for those that do not build without any.
 fn needed(name: &str) -> Value {
     match name {
+        "benchmark_overlap_filter" => json!({
+            "benchmarks": ["fixtures/benchmark/questions.json", "fixtures/benchmark/pictures.jsonl"],
+        }),
         "command_filter" => json!({"command": "sed -u 's/.*kite.*/true/; t; s/.*/7/'"}),
         "command_mapper" => json!({"command": "sed -u 's/e/E/'"}),
         "flagged_words_filter" => json!({"flagged_words_dir": "fixtures/assets"}),

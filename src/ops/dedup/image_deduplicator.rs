@@ -74,7 +74,7 @@ operator! {
 /// How pictures are hashed.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Method {
+pub(in crate::ops) enum Method {
     /// Low frequencies of a 32 × 32 miniature against their median.
     #[default]
     Phash,
@@ -84,6 +84,18 @@ pub(super) enum Method {
     Whash,
     /// Each pixel of an 8 × 8 miniature against the mean.
     Ahash,
+}
+
+impl Method {
+    /// As recipes write it.
+    pub(in crate::ops) fn word(self) -> &'static str {
+        match self {
+            Self::Phash => "phash",
+            Self::Dhash => "dhash",
+            Self::Whash => "whash",
+            Self::Ahash => "ahash",
+        }
+    }
 }
 
 impl From<Method> for HashMethod {

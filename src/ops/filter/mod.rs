@@ -2,6 +2,7 @@
 
 mod alphanumeric_filter;
 mod average_line_length_filter;
+mod benchmark_overlap_filter;
 mod character_repetition_filter;
 mod command_filter;
 mod flagged_words_filter;
@@ -33,3 +34,5 @@ mod text_pair_similarity_filter;
 mod token_num_filter;
 mod word_repetition_filter;
 mod words_num_filter;
+
+pub use benchmark_overlap_filter::BenchmarkStep;
