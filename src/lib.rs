@@ -4,7 +4,7 @@
 //! [`text`], [`image`], [`transformers`], [`archive`] and [`hash`] compute and know nothing of rows;
 //! [`sample`] is one row; [`op`] is the contract of an operator and the registry;
 //! [`ops`] is the catalogue; [`recipe`] turns YAML into a checked plan;
-//! [`io`] reads and writes rows; [`note`] is what should be known of a run; [`exec`] runs a plan over them;
+//! [`cache`] keeps what was computed for the next run; [`io`] reads and writes rows; [`note`] is what should be known of a run; [`exec`] runs a plan over them;
 //! [`record`] is what a run leaves; [`analysis`] measures a dataset before it is cut;
 //! [`report`] tells what happens; [`contract`] tries operators on it; [`view`] shows what runs left; [`catalog`] documents the operators; [`cli`] is the command line.
 //! [`answer`] is what commands answer to programs.
@@ -58,6 +58,7 @@
 
 pub mod analysis;
 pub mod answer;
+pub mod cache;
 pub mod catalog;
 pub mod cli;
 pub mod contract;
