@@ -97,7 +97,8 @@ pub fn analyze(
         let steps = recipe.steps.iter().enumerate();
         steps.filter_map(|(number, step)| Some((number, step.spec.service.as_ref()?)))
     };
-    let host = setup::host(options, pool.current_num_threads());
+    let threads = pool.current_num_threads();
+    let host = setup::host(recipe, options, threads, Some(&files.answers()))?;
     let batcher = Batcher::<WaitingBatch>::open(asked(), &host)?;
     let stages = Stages {
         pool: &pool,

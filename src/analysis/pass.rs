@@ -189,6 +189,8 @@ struct WaitingRow {
     step: usize,
     requests: Vec<Request>,
     answers: Option<Result<Vec<Answer>, RowError>>,
+    /// What the step was answered before, if it asks again.
+    answered: Vec<Answer>,
 }
 
 /// A batch some of whose rows wait for services.
@@ -215,7 +217,11 @@ impl Asking for WaitingBatch {
 
     fn answer(&mut self, answers: Vec<Result<Vec<Answer>, RowError>>) {
         for (row, answers) in self.waiting().zip(answers) {
-            row.answers = Some(answers);
+            row.answers = Some(answers.map(|now| {
+                let mut all = std::mem::take(&mut row.answered);
+                all.extend(now);
+                all
+            }));
         }
     }
 }
@@ -345,7 +351,7 @@ impl Pass<'_> {
             Ok(asked)
         });
         match asked {
-            Ok(Some((step, requests))) => {
+            Ok(Some((step, requests, answered))) => {
                 sample.release_images();
                 Slot::Waits(Box::new(WaitingRow {
                     sample,
@@ -353,6 +359,7 @@ impl Pass<'_> {
                     step,
                     requests,
                     answers: None,
+                    answered,
                 }))
             }
             Ok(None) => Slot::Done(origin, Box::new(Ok(row))),
@@ -368,7 +375,7 @@ impl Pass<'_> {
         row: &mut Row,
         from: usize,
         mut answers: Option<Result<Vec<Answer>, RowError>>,
-    ) -> Option<(usize, Vec<Request>)> {
+    ) -> Option<(usize, Vec<Request>, Vec<Answer>)> {
         for (number, step) in self.steps.iter().enumerate().skip(from) {
             // What decides among rows measures none; the rest was refused.
             if !matches!(step.spec.kind, OpKind::Mapper | OpKind::Filter) {
@@ -382,16 +389,19 @@ impl Pass<'_> {
                 };
                 step.operator.run(&step.spec, sample, &setting)
             };
-            let outcome = match answers.take() {
-                None => run(None, sample),
-                Some(Ok(answers)) => run(Some(&answers), sample),
-                Some(Err(error)) => Err(error),
+            let answered = answers.take().transpose();
+            let outcome = match &answered {
+                Ok(answers) => run(answers.as_deref(), sample),
+                Err(error) => Err(error.clone()),
             };
             if sample.take_remarks().contains(Code::StatCameAlong) {
                 row.came_along.push(number);
             }
             match outcome {
-                Ok(Outcome::Asks(requests)) => return Some((number, requests)),
+                Ok(Outcome::Asks(requests)) => {
+                    let answered = answered.ok().flatten().unwrap_or_default();
+                    return Some((number, requests, answered));
+                }
                 Ok(Outcome::Dropped(decision)) => {
                     let stat = self.stats.iter().position(|s| s.name == decision.stat);
                     row.drops.push((number, stat));

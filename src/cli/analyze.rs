@@ -115,6 +115,8 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         run_dir: None,
         python: args.python.clone(),
         devices: args.devices.clone(),
+        max_cost: None,
+        max_tokens_total: None,
         batch_rows: args.batch_rows,
     };
     if let Some(path) = &args.suggest

@@ -53,6 +53,14 @@ pub struct RunArgs {
     /// Devices for models, e.g. cuda:0,cuda:1 or cpu [default: all GPUs, else the processor].
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub devices: Vec<String>,
+    /// Stop with a checkpoint before servers have cost more than this, in the money of their prices
+    /// [default: the recipe's `max_cost`].
+    #[arg(long, value_name = "MONEY", value_parser = parse_money)]
+    pub max_cost: Option<f64>,
+    /// Stop with a checkpoint before servers have been sent and have answered more tokens than this
+    /// [default: the recipe's `max_tokens_total`].
+    #[arg(long, value_name = "N")]
+    pub max_tokens_total: Option<u64>,
     /// Name this machine in the manifest.
     #[arg(long)]
     pub record_host: bool,
@@ -104,6 +112,13 @@ fn parse_tolerance(text: &str) -> Result<QuarantineLimit, String> {
     QuarantineLimit::from_text(text)
         .filter(|limit| *limit != QuarantineLimit::None)
         .ok_or_else(|| format!("'{text}' is no limit; write e.g. 0.1% or 100"))
+}
+
+fn parse_money(text: &str) -> Result<f64, String> {
+    let money = text.parse::<f64>().ok();
+    money
+        .filter(|money| money.is_finite() && *money >= 0.0)
+        .ok_or_else(|| format!("'{text}' is no sum of money; write e.g. 2.50"))
 }
 
 fn parse_seconds(text: &str) -> Result<std::time::Duration, String> {

@@ -135,6 +135,12 @@ fn service_words(service: &Service) -> String {
             "the program `{}` ({} at a time, {} rows before each answer)",
             program.shown, program.processes, program.batch
         ),
+        Service::Endpoint(endpoint) => format!(
+            "{} at {} (up to {} at a time)",
+            endpoint.model.as_deref().unwrap_or("the first model"),
+            endpoint.base_urls.join(", "),
+            endpoint.max_concurrency
+        ),
     }
 }
 

@@ -127,6 +127,8 @@ pub(super) fn options(
             devices: args.devices.clone(),
             ..Host::default()
         },
+        max_cost: args.max_cost.or(recipe.max_cost),
+        max_tokens_total: args.max_tokens_total.or(recipe.max_tokens_total),
         tolerate: args.tolerate,
         force: args.force,
         command: std::env::args_os()

@@ -177,13 +177,13 @@ impl Contract {
         recipe.steps.pop().ok_or_else(|| "no step".to_owned())
     }
 
-    /// Whether it asks a model: what it does to rows cannot be seen without one, so it is held only
+    /// Whether it asks a model or a server: what it does to rows cannot be seen without one, so it is held only
     /// to what it says of itself.
     pub(super) fn asks_a_model(&self) -> bool {
         let step = self.build(&self.telling).ok();
         matches!(
             step.and_then(|step| step.spec.service),
-            Some(Service::Model(_))
+            Some(Service::Model(_) | Service::Endpoint(_))
         )
     }
 

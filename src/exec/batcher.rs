@@ -5,7 +5,7 @@
 //! served; never by a clock.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::RunError;
 use super::driver::{Lanes, Served};
@@ -13,7 +13,7 @@ use super::stage::Waiting;
 use crate::op::{Answer, Request, Service};
 use crate::record::ServiceRecord;
 use crate::sample::RowError;
-use crate::service::{Host, Lane, open};
+use crate::service::{Host, Lane, Paid, Spending, open};
 
 /// A batch of rows some of which wait.
 pub trait Asking: Send {
@@ -43,6 +43,9 @@ pub struct Batcher<P> {
     lanes: Vec<(usize, Mutex<Box<dyn Lane>>)>,
     state: Mutex<State<P>>,
     changed: Condvar,
+    /// What servers have cost, and what each of the services had been asked before.
+    spending: Arc<Spending>,
+    before: Vec<Paid>,
 }
 
 struct State<P> {
@@ -101,6 +104,8 @@ impl<P: Asking> Batcher<P> {
                 records: Vec::new(),
             }),
             changed: Condvar::new(),
+            spending: Arc::clone(&host.spending),
+            before: Vec::new(),
         };
         for (step, service) in asked {
             let known = batcher.services.iter().position(|known| known == service);
@@ -125,6 +130,8 @@ impl<P: Asking> Batcher<P> {
                 runs_on: opened.identity.runs_on,
                 ..ServiceRecord::default()
             });
+            let before = batcher.spending.paid(service.name());
+            batcher.before.push(before.unwrap_or_default());
             let heads = (0..service.heads()).map(|_| VecDeque::new());
             state.queues.push(heads.collect());
         }
@@ -133,7 +140,17 @@ impl<P: Asking> Batcher<P> {
 
     /// What the services did so far.
     pub fn records(&self) -> Vec<ServiceRecord> {
-        self.lock().records.clone()
+        let mut records = self.lock().records.clone();
+        for (record, before) in records.iter_mut().zip(&self.before) {
+            if let Some(paid) = self.spending.paid(&record.service) {
+                record.sent = paid.sent - before.sent;
+                record.reused = paid.reused - before.reused;
+                record.tokens_in = paid.tokens_in;
+                record.tokens_out = paid.tokens_out;
+                record.cost = paid.cost;
+            }
+        }
+        records
     }
 
     /// Makes sure, once all rows are through, that what was answered can be trusted.

@@ -37,6 +37,10 @@ pub struct RunOptions {
     pub max_quarantine: Option<QuarantineLimit>,
     /// Where models and programs that steps ask run.
     pub host: Host,
+    /// What servers may cost, in the money of their prices; default: anything.
+    pub max_cost: Option<f64>,
+    /// Tokens that servers may be sent and may answer; default: any number.
+    pub max_tokens_total: Option<u64>,
     /// How many rows may be lost for the run to count as a success; default: none.
     pub tolerate: Option<QuarantineLimit>,
     /// Outputs of another recipe are overwritten.

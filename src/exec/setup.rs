@@ -6,13 +6,13 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use super::driver::InFlight;
-use super::{RunError, RunOptions, write_error};
+use super::{Resume, RunError, RunOptions, write_error};
 use crate::io::Input;
 use crate::io::source::{FileSource, InputAttachments, Reading, drawn};
 use crate::op::{ImageNeed, SUFFIX, Service};
 use crate::recipe::{Inputs, Recipe};
 use crate::sample::ImageContext;
-use crate::service::Host;
+use crate::service::{Answers, Host, Limits, Spending};
 
 /// About how many bytes of rows a batch has at most.
 pub const BATCH_BYTES: usize = 1 << 20;
@@ -154,9 +154,6 @@ pub fn limits(threads: usize, options: &RunOptions, decodes: bool) -> (usize, In
     )
 }
 
-/// How many batches of a service's requests are in flight, about.
-const BATCHES_AHEAD: usize = 8;
-
 /// What may be in flight when steps ask services: enough rows that their batches fill while
 /// others are served.
 #[must_use]
@@ -165,24 +162,53 @@ pub fn with_services<'s>(
     batch_rows: usize,
     services: impl Iterator<Item = &'s Service>,
 ) -> InFlight {
-    let largest = services
-        .flat_map(|service| (0..service.heads()).map(|head| service.batch(head)))
-        .max();
-    let rows = largest.map_or(0, |largest| largest * BATCHES_AHEAD);
+    let rows = services.map(Service::ahead).max().unwrap_or(0);
     InFlight {
         items: limit.items + rows.div_ceil(batch_rows),
         ..limit
     }
 }
 
-/// Where services run: as the options say, with the threads of the run.
-#[must_use]
-pub fn host(options: &RunOptions, threads: usize) -> Host {
-    Host {
+/// Where the services of `recipe` run: as the options say, with the threads of the run. What servers
+/// answer is kept in `answers`, if that is given.
+///
+/// # Errors
+/// If that file cannot be read or written.
+pub fn host(
+    recipe: &Recipe,
+    options: &RunOptions,
+    threads: usize,
+    answers: Option<&Path>,
+) -> Result<Host, RunError> {
+    let mut host = Host {
         threads,
         working_dir: options.working_dir.clone(),
+        stopping: Arc::clone(&options.interrupted),
         ..options.host.clone()
+    };
+    let limits = Limits {
+        cost: options.max_cost,
+        tokens: options.max_tokens_total,
+    };
+    let mut spent = Vec::new();
+    if let Some(path) = answers.filter(|_| asks_servers(recipe)) {
+        let failed = |e| write_error(path.display(), e);
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir).map_err(failed)?;
+        }
+        let goes_on = options.resume == Resume::Continue;
+        let opened = Answers::open(path, goes_on).map_err(failed)?;
+        (host.answers, spent) = (Arc::new(opened.0), opened.1);
     }
+    host.spending = Arc::new(Spending::new(limits, &spent));
+    Ok(host)
+}
+
+/// Whether some step asks a server.
+#[must_use]
+pub fn asks_servers(recipe: &Recipe) -> bool {
+    let mut steps = recipe.steps.iter();
+    steps.any(|step| matches!(step.spec.service, Some(Service::Endpoint(_))))
 }
 
 /// The field that names the suffix of a row's input, and the suffix of each, if a step asks for it.

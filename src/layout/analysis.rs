@@ -38,6 +38,12 @@ impl AnalysisFiles {
         self.dir.join("stats.jsonl")
     }
 
+    /// What servers answered.
+    #[must_use]
+    pub fn answers(&self) -> PathBuf {
+        self.dir.join("answers.log")
+    }
+
     /// The same in columns.
     #[must_use]
     pub fn parquet(&self) -> PathBuf {

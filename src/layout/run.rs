@@ -74,6 +74,12 @@ impl RunFiles {
         self.dir.join("stats.jsonl.zst")
     }
 
+    /// What servers answered.
+    #[must_use]
+    pub fn answers(&self) -> PathBuf {
+        self.dir.join("answers.log")
+    }
+
     /// Rows that deduplicators found the same.
     #[must_use]
     pub fn clusters(&self) -> PathBuf {

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use super::ModelSettings;
 use super::assets::Asset;
 use super::choice::Choice;
 use super::from_data::{DataBound, DataLimit, Keep};
+use super::{EndpointSettings, ModelSettings};
 use crate::sample::FieldPath;
 use crate::text::strip;
 use crate::transformers::Hub;
@@ -197,6 +197,8 @@ pub struct BuildContext {
     pub nltk_data: Vec<PathBuf>,
     /// How models are run.
     pub models: ModelSettings,
+    /// What is said of servers.
+    pub servers: EndpointSettings,
     /// Where models are.
     pub hub: Hub,
     /// What stands for other things in texts.
@@ -215,6 +217,7 @@ impl BuildContext {
             cache,
             nltk_data: Vec::new(),
             models: ModelSettings::default(),
+            servers: EndpointSettings::default(),
             hub: Hub::default(),
             special_tokens: SpecialTokens::default(),
             opened: RefCell::default(),

@@ -14,6 +14,7 @@ mod census;
 mod choice;
 mod condition;
 mod dedup;
+mod endpoint;
 mod field;
 mod filter;
 mod from_data;
@@ -42,6 +43,10 @@ pub use census::{Census, Common};
 pub use choice::{Choice, Merge, Survivor};
 pub use condition::RowCondition;
 pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};
+pub use endpoint::{
+    EndpointParams, EndpointService, EndpointSettings, Prices, Secret, endpoint_request,
+    read_endpoint_request, without_secrets,
+};
 pub use field::{field_value, named_value, pairwise_sum, rank_number};
 pub use filter::{Decision, Filter, Measured, Verdict};
 pub use from_data::{Amount, DataBound, DataLimit, Keep, Side};
@@ -62,7 +67,7 @@ pub use selector::{
 };
 pub use service::{
     Answer, Asks, CommandParams, Dtype, Element, Head, ModelService, ModelSettings, ProgramService,
-    Request, Service, Tensor,
+    Request, Said, Service, Tensor,
 };
 pub use size::size_param;
 pub use spec::{

@@ -121,6 +121,7 @@ impl OpDef {
                 unit: stat.unit,
                 min: bound(stat, Side::Min),
                 max: bound(stat, Side::Max),
+                beside: stat.beside,
             })
         });
         stats.collect()

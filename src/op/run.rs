@@ -181,12 +181,12 @@ fn asked<'a>(
     let Some(asks) = asks else {
         return Ok(Asked::Nothing);
     };
-    if let Some(answers) = answers {
-        return Ok(Asked::Answers(answers));
-    }
-    let requests = asks.ask(sample)?;
+    let requests = match answers {
+        Some(answers) => asks.ask_on(sample, answers)?,
+        None => asks.ask(sample)?,
+    };
     Ok(if requests.is_empty() {
-        Asked::Answers(&[])
+        Asked::Answers(answers.unwrap_or_default())
     } else {
         Asked::Waits(requests)
     })
@@ -198,7 +198,7 @@ fn asked<'a>(
 fn is_measured(stats: &[Stat], sample: &Sample) -> bool {
     stats.iter().all(|stat| {
         let value = sample.stats.get(&stat.name);
-        value.is_some_and(|value| stat.kind.holds(value))
+        stat.beside || value.is_some_and(|value| stat.kind.holds(value))
     })
 }
 

@@ -1,4 +1,4 @@
-//! What an operator asks that is not djr itself: a model on a device, a program.
+//! What an operator asks that is not djr itself: a model on a device, a program, a server.
 //!
 //! An operator says what it wants to know of a row ([`Asks::ask`]) and goes on when it has been
 //! answered; in between the executor gathers the requests of many rows and has them served
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{OneOrMany, ParamError, PeerService, Problems, positive};
+use super::{EndpointService, OneOrMany, ParamError, PeerService, Problems, positive};
 use crate::sample::{RowError, Sample};
 
 /// One question about one row.
@@ -19,7 +19,8 @@ pub struct Request {
     /// Which head of the service it is for.
     pub head: usize,
     /// The inputs of the head laid end to end in the order in which it declares them; for a
-    /// program, one line of JSON without its line break.
+    /// program, one line of JSON without its line break; for a server,
+    /// [`super::endpoint_request`].
     pub bytes: Vec<u8>,
 }
 
@@ -30,6 +31,22 @@ pub enum Answer {
     Floats(Vec<f32>),
     /// The output of a head that gives text; for a program, one line of JSON.
     Text(String),
+    /// What a server said.
+    Said(Said),
+}
+
+/// What a server answered to a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// What stands in its response where answers stand: a text as it is, empty if there is none
+    /// or it is null, any other value as JSON.
+    pub text: String,
+    /// Tokens of the request, by the server's count.
+    pub tokens_in: u64,
+    /// Tokens of the answer.
+    pub tokens_out: u64,
+    /// Tokens of both, as the server adds them up.
+    pub tokens: u64,
 }
 
 impl Answer {
@@ -40,7 +57,9 @@ impl Answer {
     pub fn floats(&self) -> Result<&[f32], RowError> {
         match self {
             Self::Floats(numbers) => Ok(numbers),
-            Self::Text(_) => Err(RowError::new("model_failed", "the answer is a text")),
+            Self::Text(_) | Self::Said(_) => {
+                Err(RowError::new("model_failed", "the answer is a text"))
+            }
         }
     }
 
@@ -51,10 +70,14 @@ impl Answer {
     pub fn text(&self) -> Result<&str, RowError> {
         match self {
             Self::Text(text) => Ok(text),
+            Self::Said(said) => Ok(&said.text),
             Self::Floats(_) => Err(RowError::new("model_failed", "the answer is no text")),
         }
     }
 }
+
+/// How many batches of requests wait for a service.
+const BATCHES_AHEAD: usize = 8;
 
 /// An operator that asks.
 pub trait Asks: Send + Sync {
@@ -66,6 +89,15 @@ pub trait Asks: Send + Sync {
     /// # Errors
     /// Whatever makes the row impossible to process; it is quarantined.
     fn ask(&self, sample: &Sample) -> Result<Vec<Request>, RowError>;
+
+    /// What it asks further about the row once it has been answered `answers`, all of them in the
+    /// order in which it asked; nothing if it has heard enough.
+    ///
+    /// # Errors
+    /// As [`Asks::ask`].
+    fn ask_on(&self, _: &Sample, _answers: &[Answer]) -> Result<Vec<Request>, RowError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Who is asked, as data: part of the plan, because the answers depend on it.
@@ -78,6 +110,8 @@ pub enum Service {
     Program(ProgramService),
     /// An operator of Data-Juicer, in a process that has it.
     Peer(PeerService),
+    /// A server that is asked over HTTP.
+    Endpoint(EndpointService),
 }
 
 /// Rows that one process of an operator of Data-Juicer takes in turn.
@@ -91,8 +125,19 @@ impl Service {
             Self::Model(model) => model.heads.get(head).map_or(1, |head| head.batch),
             Self::Program(program) => program.batch,
             Self::Peer(_) => ROWS_IN_TURN,
+            Self::Endpoint(_) => 1,
         };
         batch.max(1)
+    }
+
+    /// About how many requests should wait for it, so that it is never idle.
+    #[must_use]
+    pub fn ahead(&self) -> usize {
+        if let Self::Endpoint(endpoint) = self {
+            return endpoint.max_concurrency * 2;
+        }
+        let batches = (0..self.heads()).map(|head| self.batch(head));
+        batches.max().unwrap_or(0) * BATCHES_AHEAD
     }
 
     /// How many heads it has.
@@ -100,7 +145,7 @@ impl Service {
     pub fn heads(&self) -> usize {
         match self {
             Self::Model(model) => model.heads.len(),
-            Self::Program(_) | Self::Peer(_) => 1,
+            Self::Program(_) | Self::Peer(_) | Self::Endpoint(_) => 1,
         }
     }
 
@@ -109,7 +154,7 @@ impl Service {
     pub fn batch_bytes(&self) -> usize {
         match self {
             Self::Model(model) => model.slot_bytes(),
-            Self::Program(_) | Self::Peer(_) => 1 << 20,
+            Self::Program(_) | Self::Peer(_) | Self::Endpoint(_) => 1 << 20,
         }
     }
 
@@ -120,6 +165,7 @@ impl Service {
             Self::Model(model) => &model.model,
             Self::Program(program) => &program.shown,
             Self::Peer(peer) => &peer.op,
+            Self::Endpoint(endpoint) => endpoint.model.as_deref().unwrap_or("the server's model"),
         }
     }
 }

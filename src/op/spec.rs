@@ -272,6 +272,8 @@ pub struct StatDef {
     pub min: Option<&'static str>,
     /// The parameter that is its greatest value kept.
     pub max: Option<&'static str>,
+    /// It only tells more of the stats before it: a row that has those is measured.
+    pub beside: bool,
 }
 
 impl StatDef {
@@ -283,6 +285,7 @@ impl StatDef {
             unit: "",
             min: None,
             max: None,
+            beside: false,
         }
     }
 
@@ -328,6 +331,13 @@ impl StatDef {
     #[must_use]
     pub const fn max(mut self, param: &'static str) -> Self {
         self.max = Some(param);
+        self
+    }
+
+    /// It only tells more of the stats before it: a row that has those is measured.
+    #[must_use]
+    pub const fn beside(mut self) -> Self {
+        self.beside = true;
         self
     }
 
@@ -538,6 +548,9 @@ pub struct Stat {
     pub min: Option<BoundParam>,
     /// The parameter that is its greatest value kept.
     pub max: Option<BoundParam>,
+    /// It only tells more of the stats before it: a row that has those is measured.
+    #[serde(skip)]
+    pub beside: bool,
 }
 
 impl Stat {

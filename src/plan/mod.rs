@@ -26,7 +26,16 @@ pub const VERSION: u32 = 1;
 
 /// Keys of a resolved recipe that the answer does not depend on: what it is called, how fast the
 /// answer comes.
-const ASIDE: [&str; 3] = ["name", "threads", "max_memory"];
+const ASIDE: [&str; 5] = [
+    "name",
+    "threads",
+    "max_memory",
+    "max_cost",
+    "max_tokens_total",
+];
+
+/// A parameter of steps that says where a server is and what it costs, which no answer depends on.
+const WHERE: &str = "model_params";
 
 /// Whether a key is one of them.
 fn is_aside(key: &str) -> bool {
@@ -113,11 +122,30 @@ impl Plan {
     #[must_use]
     pub fn digest(&self) -> String {
         let mut plan = self.clone();
+        plan.recipe = self.without_places();
         if let Value::Object(recipe) = &mut plan.recipe {
             recipe.retain(|key, _| !is_aside(key));
         }
         let json = serde_json::to_vec(&plan).unwrap_or_default();
         format!("{:032x}", xxh3_128(&json))
+    }
+
+    /// The recipe without what says where the servers are that steps ask.
+    fn without_places(&self) -> Value {
+        let mut recipe = self.recipe.clone();
+        let steps = recipe.get_mut("process").and_then(Value::as_array_mut);
+        for (step, planned) in steps.into_iter().flatten().zip(&self.steps) {
+            let kind = planned
+                .service
+                .as_ref()
+                .and_then(|service| service.get("kind"));
+            if kind.and_then(Value::as_str) == Some("endpoint")
+                && let Some(params) = step.get_mut("params").and_then(Value::as_object_mut)
+            {
+                params.remove(WHERE);
+            }
+        }
+        recipe
     }
 
     /// All files that operators and outputs read, in order.
@@ -152,7 +180,8 @@ impl Plan {
             let (was, is) = (self.version, now.version);
             found.push(format!("plans had version {was} and have {is}"));
         }
-        json_differences("recipe", &self.recipe, &now.recipe, &mut found);
+        let (was, is) = (self.without_places(), now.without_places());
+        json_differences("recipe", &was, &is, &mut found);
         if !found.is_empty() {
             // Other steps read other files.
             return found;

@@ -377,6 +377,27 @@ pub const KEYS: &[KeyDef] = &[
         "Seconds that such an operator may take for a row before its process is started again.",
     ),
     key(
+        "max_cost",
+        Kind::Number,
+        "",
+        Role::Own,
+        "What servers may cost, in the money of `price_in` and `price_out` (`model_params`, for a million tokens): a run stops, with a checkpoint, before a request that might cost more than is left.",
+    ),
+    key(
+        "max_tokens_total",
+        Kind::Positive,
+        "",
+        Role::Own,
+        "The same for the tokens that are sent to servers and answered.",
+    ),
+    key(
+        "compat_requests",
+        Kind::Bool,
+        "false",
+        Role::Own,
+        "Images are sent to servers as Data-Juicer sends them: whole files, whatever they are called JPEG. By default large ones are sent smaller, each with its true type.",
+    ),
+    key(
         "op_fusion",
         Kind::Bool,
         "false",
@@ -1052,6 +1073,17 @@ impl Keys {
             Value::Int(int) => u64::try_from(int).ok(),
             _ => None,
         }
+    }
+
+    /// A number of at least 0.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        let number = match self.value(name) {
+            #[expect(clippy::cast_precision_loss, reason = "a sum of money")]
+            Value::Int(int) => int as f64,
+            Value::Float(float) => float,
+            _ => return None,
+        };
+        Some(number.max(0.0))
     }
 
     /// A number of bytes.

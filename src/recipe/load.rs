@@ -19,7 +19,7 @@ use super::{LoadOptions, RecipeSource};
 use crate::io::format::OutputFormat;
 use crate::io::source::{InputSpec, Reading};
 use crate::note::{Code, Note};
-use crate::op::{self, BaseParams, Peers, Service, SpecialTokens};
+use crate::op::{self, BaseParams, EndpointSettings, Peers, Service, SpecialTokens};
 use crate::transformers::Hub;
 
 /// Largest recipe read, in bytes.
@@ -374,6 +374,7 @@ impl Loader<'_> {
         recipe.cache = cache(&self.options.env);
         let hub = Hub::of_env(&self.options.env);
         (recipe.models_home, recipe.hub_cache) = (hub.external, hub.cache);
+        recipe.servers = EndpointSettings::of_env(&self.options.env);
         recipe.nltk_data = (self.options.env)("NLTK_DATA")
             .map(|dirs| std::env::split_paths(&dirs).collect())
             .unwrap_or_default();
@@ -703,6 +704,10 @@ fn surroundings<S>(recipe: &Recipe<S>, asked: Option<Rc<dyn Peers>>) -> Surround
         cache: recipe.cache.clone(),
         nltk_data: recipe.nltk_data.clone(),
         models: recipe.models,
+        servers: EndpointSettings {
+            compat_requests: recipe.compat_requests,
+            ..recipe.servers.clone()
+        },
         hub: Hub {
             external: recipe.models_home.clone(),
             cache: recipe.hub_cache.clone(),

@@ -18,7 +18,10 @@ use crate::io::paths::PathStyle;
 use crate::io::source::{InputSpec, Reading};
 use crate::io::{Destination, GivenRows};
 use crate::note::Note;
-use crate::op::{BaseParams, Family, ModelSettings, OpKind, OpSpec, Operator, Peers};
+use crate::op::{
+    BaseParams, EndpointSettings, Family, ModelSettings, OpKind, OpSpec, Operator, Peers,
+    without_secrets,
+};
 use crate::sample::words;
 use crate::trainer::CheckedFor;
 
@@ -89,6 +92,15 @@ pub struct Recipe<S = Step> {
     /// `custom_operator_paths` and what else is for operators that run in Data-Juicer.
     #[serde(flatten)]
     pub peers: PeerKeys,
+    /// `max_cost`: what servers may cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cost: Option<f64>,
+    /// `max_tokens_total`: tokens that servers may be sent and may answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens_total: Option<u64>,
+    /// `compat_requests`: images are sent to servers as Data-Juicer sends them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compat_requests: bool,
     /// `seed` of sampled outputs that name none.
     pub seed: u64,
     /// `op_fusion`: cheap filters may run before dear ones.
@@ -116,6 +128,9 @@ pub struct Recipe<S = Step> {
     /// The cache of Hugging Face's hub, where operators look for models last.
     #[serde(with = "wire::optional", default)]
     pub hub_cache: Option<PathBuf>,
+    /// What the environment says of servers; with the key, it stands in no record.
+    #[serde(skip)]
+    pub servers: EndpointSettings,
     /// What the reader of the recipe should know.
     #[serde(skip)]
     pub notes: Vec<Note>,
@@ -609,6 +624,9 @@ impl<S> Recipe<S> {
                     .map_or(0, |rows| usize::try_from(rows).unwrap_or(usize::MAX)),
             },
             peers: PeerKeys::of(keys),
+            max_cost: keys.number("max_cost"),
+            max_tokens_total: keys.count("max_tokens_total"),
+            compat_requests: keys.flag("compat_requests"),
             seed: keys.seed(),
             op_fusion: keys.flag("op_fusion"),
             tracer: Tracer {
@@ -624,6 +642,7 @@ impl<S> Recipe<S> {
             nltk_data: Vec::new(),
             models_home: None,
             hub_cache: None,
+            servers: EndpointSettings::default(),
             notes: Vec::new(),
         }
     }
@@ -662,6 +681,9 @@ impl<S> Recipe<S> {
             compat_stats: self.compat_stats,
             models: self.models,
             peers: self.peers.clone(),
+            max_cost: self.max_cost,
+            max_tokens_total: self.max_tokens_total,
+            compat_requests: self.compat_requests,
             seed: self.seed,
             op_fusion: self.op_fusion,
             tracer: self.tracer.clone(),
@@ -672,6 +694,7 @@ impl<S> Recipe<S> {
             nltk_data: self.nltk_data.clone(),
             models_home: self.models_home.clone(),
             hub_cache: self.hub_cache.clone(),
+            servers: self.servers.clone(),
             notes: self.notes.clone(),
         }
     }
@@ -772,7 +795,13 @@ impl RecipeSpec {
     pub fn identity(&self) -> Value {
         let mut json = self.to_json();
         if let Value::Object(map) = &mut json {
-            let aside = ["name", "threads", "max_memory"];
+            let aside = [
+                "name",
+                "threads",
+                "max_memory",
+                "max_cost",
+                "max_tokens_total",
+            ];
             for key in aside.iter().chain(&PeerKeys::ASIDE).copied() {
                 map.shift_remove(key);
             }
@@ -828,6 +857,7 @@ impl Step {
             params.insert("keep".into(), keep.to_string().into());
         }
         params.extend(self.base.choice.written());
+        without_secrets(&mut params);
         params
     }
 

@@ -18,8 +18,8 @@ use super::schema::ParamSchema;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::note::{Code, Note};
 use crate::op::{
-    self, Asset, BaseParams, BuildContext, Built, DataBound, DataLimit, Family, Keep, Merge,
-    ModelSettings, OpDef, OpKind, OpSpec, Peers, SpecialTokens, Survivor,
+    self, Asset, BaseParams, BuildContext, Built, DataBound, DataLimit, EndpointSettings, Family,
+    Keep, Merge, ModelSettings, OpDef, OpKind, OpSpec, Peers, SpecialTokens, Survivor,
 };
 use crate::transformers::Hub;
 
@@ -35,6 +35,8 @@ pub struct Surroundings {
     pub nltk_data: Vec<PathBuf>,
     /// How models are run.
     pub models: ModelSettings,
+    /// What is said of servers.
+    pub servers: EndpointSettings,
     /// Where models are.
     pub hub: Hub,
     /// What stands for other things in texts.
@@ -371,6 +373,7 @@ fn step(
     let mut context = BuildContext::new(base.clone(), around.search.clone(), around.cache.clone());
     context.nltk_data.clone_from(&around.nltk_data);
     context.models = around.models;
+    context.servers.clone_from(&around.servers);
     context.hub.clone_from(&around.hub);
     context.special_tokens.clone_from(&around.special_tokens);
     match def.build(params.clone(), &context) {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What one model or program was asked, and what it ran on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceRecord {
     /// Whom it concerns, as the recipe names it.
     pub service: String,
@@ -16,9 +16,40 @@ pub struct ServiceRecord {
     pub batches: u64,
     /// Requests that these batches have room for: `requests / room` is how full they were.
     pub room: u64,
+    /// Requests sent to a server, those that failed included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sent: u64,
+    /// Answers that had been given before, and were not asked for again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reused: u64,
+    /// Tokens sent to a server, by its count; since the run was begun, whatever it was resumed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tokens_in: u64,
+    /// Tokens that it answered.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tokens_out: u64,
+    /// What they cost, in the money of `price_in` and `price_out`.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub cost: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_nothing(cost: &f64) -> bool {
+    *cost == 0.0
 }
 
 impl ServiceRecord {
+    /// Whether it is a server.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        self.sent > 0 || self.reused > 0
+    }
+
     /// Whether it may go on with what `earlier` answered.
     ///
     /// # Errors
@@ -44,6 +75,12 @@ impl ServiceRecord {
                     was.requests += record.requests;
                     was.batches += record.batches;
                     was.room += record.room;
+                    was.sent += record.sent;
+                    was.reused += record.reused;
+                    // These are counted by the file of answers, over all of the run.
+                    was.tokens_in = record.tokens_in;
+                    was.tokens_out = record.tokens_out;
+                    was.cost = record.cost;
                 }
                 None => sum.push(record),
             }

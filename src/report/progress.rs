@@ -83,6 +83,12 @@ impl Progress {
             dropped: report.dropped,
             set_aside: report.quarantined,
             memory: resident_memory(),
+            tokens: report
+                .services
+                .iter()
+                .map(|s| s.tokens_in + s.tokens_out)
+                .sum(),
+            cost: report.services.iter().map(|service| service.cost).sum(),
         }
     }
 
@@ -152,6 +158,9 @@ struct State {
     dropped: u64,
     set_aside: u64,
     memory: u64,
+    /// Tokens of servers, and what they cost.
+    tokens: u64,
+    cost: f64,
 }
 
 impl State {
@@ -178,6 +187,12 @@ impl State {
             format!("{} rows/s", thousands(rounded(self.rate))),
         ];
         parts.extend(self.left.map(|left| format!("{} left", seconds(left))));
+        if self.tokens > 0 {
+            parts.push(format!("{} tokens", thousands(self.tokens)));
+        }
+        if self.cost > 0.0 {
+            parts.push(format!("cost {:.4}", self.cost));
+        }
         parts.push(format!("{} dropped", thousands(self.dropped)));
         parts.push(format!("{} set aside", thousands(self.set_aside)));
         parts.push(format!("memory {}", bytes(self.memory)));
@@ -239,6 +254,8 @@ mod tests {
             dropped: 98_765,
             set_aside: 321,
             memory: 123_400_000,
+            tokens: 0,
+            cost: 0.0,
         }
     }
 

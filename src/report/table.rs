@@ -5,7 +5,7 @@ use std::time::Duration;
 
 pub use crate::note::thousands;
 use crate::record::counts::StratumCounts;
-use crate::record::{RunReport, Stage};
+use crate::record::{RunReport, ServiceRecord, Stage};
 
 /// The table: rows in, what each operator did, what was set aside and why, rows out, time, memory.
 #[must_use]
@@ -98,6 +98,9 @@ pub fn render(report: &RunReport) -> String {
         }
         line(&mut out, "  written", output.written, &notes);
     }
+    for service in report.services.iter().filter(|service| service.is_server()) {
+        line(&mut out, "asked", service.sent, &asked(service));
+    }
     let rate = rate(report.rows_in, report.time);
     let _ = writeln!(
         out,
@@ -107,6 +110,23 @@ pub fn render(report: &RunReport) -> String {
         bytes(report.peak_memory)
     );
     out
+}
+
+/// What a server was asked, and what that cost.
+fn asked(service: &ServiceRecord) -> String {
+    let mut words = format!(
+        "requests of {}: {} tokens sent, {} answered",
+        service.service,
+        thousands(service.tokens_in),
+        thousands(service.tokens_out)
+    );
+    if service.cost > 0.0 {
+        let _ = write!(words, ", cost {:.4}", service.cost);
+    }
+    if service.reused > 0 {
+        let _ = write!(words, "; {} answers were known", thousands(service.reused));
+    }
+    words
 }
 
 /// Where rows come from.

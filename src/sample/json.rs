@@ -22,6 +22,42 @@ pub fn python_json(value: &Value) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+/// The value as Python's `json.dumps(ensure_ascii=False, separators=(",", ":"))` writes it.
+#[must_use]
+pub fn compact_json(value: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_compact(value, &mut out);
+    out
+}
+
+fn push_compact(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Array(items) => {
+            out.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                push_compact(item, out);
+            }
+            out.push(b']');
+        }
+        Value::Object(map) => {
+            out.push(b'{');
+            for (index, (name, item)) in map.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                push_string(name, out);
+                out.push(b':');
+                push_compact(item, out);
+            }
+            out.push(b'}');
+        }
+        other => other.write(out),
+    }
+}
+
 /// Appends a string in quotes.
 pub fn push_string(text: &str, out: &mut Vec<u8>) {
     let mut rest = text.as_bytes();

@@ -1,9 +1,11 @@
-//! Who answers what operators ask: worker processes with models or with Data-Juicer, and programs.
+//! Who answers what operators ask: worker processes with models or with Data-Juicer, programs, and
+//! servers.
 //!
 //! [`open`] starts what a [`Service`] describes and gives one [`Lane`] for each batch that can be
 //! on its way at a time. Nothing is downloaded, and nothing that is answered depends on how many
 //! lanes there are or which rows are served together.
 
+mod endpoint;
 mod frames;
 mod lanes;
 mod peer;
@@ -12,9 +14,12 @@ mod program;
 mod python;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
+pub use endpoint::{Answers, Endpoint, Limits, Paid, Spending};
 pub use lanes::Model;
 pub use peer::{Peer, PeerPython, PeerWorkers};
 pub use program::Program;
@@ -100,21 +105,29 @@ pub fn run_alone(
     setting: &Setting<'_>,
     host: &Host,
 ) -> Result<Outcome, RowError> {
-    let requests = match operator.run(spec, sample, setting)? {
-        Outcome::Asks(requests) => requests,
-        outcome => return Ok(outcome),
-    };
     let failed = |error: ServiceError| RowError::new("model_failed", error.to_string());
-    let Some(service) = &spec.service else {
-        return Err(RowError::new("model_failed", "it asks nobody"));
-    };
-    let mut opened = open(service, host).map_err(failed)?;
-    let answers = opened.answer(requests).map_err(failed)??;
-    let answered = Setting {
-        answers: Some(&answers),
-        ..*setting
-    };
-    operator.run(spec, sample, &answered)
+    let mut opened = None;
+    let mut answers: Option<Vec<Answer>> = None;
+    loop {
+        let setting = Setting {
+            answers: answers.as_deref(),
+            ..*setting
+        };
+        let requests = match operator.run(spec, sample, &setting)? {
+            Outcome::Asks(requests) => requests,
+            outcome => return Ok(outcome),
+        };
+        let Some(service) = &spec.service else {
+            return Err(RowError::new("model_failed", "it asks nobody"));
+        };
+        let mut lanes = match opened.take() {
+            Some(lanes) => lanes,
+            None => open(service, host).map_err(failed)?,
+        };
+        let said = lanes.answer(requests).map_err(failed)??;
+        answers.get_or_insert_default().extend(said);
+        opened = Some(lanes);
+    }
 }
 
 /// What the answers of a service depend on beside the plan: another device or version may give
@@ -140,6 +153,12 @@ pub struct Host {
     pub threads: usize,
     /// The workers that have Data-Juicer, which all operators share that run there.
     pub peers: PeerWorkers,
+    /// What servers have answered, so that nothing is paid twice.
+    pub answers: Arc<Answers>,
+    /// What servers may cost, and have cost.
+    pub spending: Arc<Spending>,
+    /// Set when the run is to stop: nothing further is sent.
+    pub stopping: Arc<AtomicBool>,
 }
 
 /// Starts a service.
@@ -151,5 +170,6 @@ pub fn open(service: &Service, host: &Host) -> Result<Opened, ServiceError> {
         Service::Model(model) => Model::open(model, host),
         Service::Program(program) => Ok(Program::open(program, host)),
         Service::Peer(peer) => Peer::open(peer, host),
+        Service::Endpoint(endpoint) => Endpoint::open(endpoint, host),
     }
 }

@@ -157,6 +157,7 @@ fn recipe(dir: &Path, rows: u64, steps: &[(Kind, Chance)], outputs: &str) -> Rec
                 unit: "",
                 min: None,
                 max: None,
+                beside: false,
             });
         }
         recipe.steps.push(Step {

@@ -20,6 +20,7 @@ use crate::plan::{self, Foreseen};
 use crate::recipe::{OutputSpec, PathStyle, Recipe, Split, Step, Target, Validation};
 use crate::record::Earlier;
 use crate::sample::{FieldPath, ImageContext};
+use crate::service::Host;
 use crate::trainer::{self, Task};
 
 /// What a run holds unchanged from start to end.
@@ -33,6 +34,8 @@ pub struct RunContext<'a> {
     pub files: Option<RunFiles>,
     pub earlier: Earlier,
     pub foreseen: Arc<Foreseen>,
+    /// Where services run.
+    pub host: Host,
 }
 
 impl RunContext<'_> {

@@ -11,6 +11,7 @@ pub use current::up_to_date;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use context::{RunContext, lock_outputs, output_files, renderer, run_files};
 use publish::publish;
@@ -179,6 +180,9 @@ fn run_locked<'a>(
                 &workspace,
                 accounting,
             )?;
+            let answers = files.as_ref().map(RunFiles::answers);
+            let threads = pool.current_num_threads();
+            let host = setup::host(recipe, options, threads, answers.as_deref())?;
             let context = RunContext {
                 recipe,
                 options,
@@ -189,6 +193,7 @@ fn run_locked<'a>(
                 files: files.clone(),
                 earlier,
                 foreseen: Arc::new(plan::foresee(recipe)),
+                host,
             };
             let mut run = Run {
                 context,
@@ -363,8 +368,7 @@ impl Run<'_> {
             keep_frames: pass.keeps_rows() || accounting.keeps_ended(),
             ..context.chain(phase, accounting, common, fresh)
         };
-        let host = setup::host(context.options, context.pool.current_num_threads());
-        let batcher = Batcher::open(chain.services(), &host)?;
+        let batcher = Batcher::open(chain.services(), &context.host)?;
         let served_before = accounting.report.services.clone();
         for now in batcher.records() {
             now.check(&served_before)
@@ -392,7 +396,23 @@ impl Run<'_> {
                 }
                 Ok(())
             },
-        )?;
+        );
+        let passed = match passed {
+            // What was answered may have been paid: rows that are through are not to go through
+            // again.
+            Err(RunError::Service(error)) if !error.spoiled && at.cursor.is_some() => {
+                if !accounting.in_a_streak() {
+                    checkpointer.save(accounting, |lengths| pass.left(at, lengths))?;
+                }
+                let interrupted = context.options.interrupted.load(Ordering::Relaxed);
+                return Err(if interrupted {
+                    RunError::Interrupted
+                } else {
+                    error.into()
+                });
+            }
+            passed => passed?,
+        };
         batcher.finish()?;
         if !passed.interrupted && at.summaries.is_none() {
             at.summaries = passed.summaries;

@@ -141,6 +141,8 @@ struct RowState {
     measured_before: usize,
     /// What the step in hand asked is answered so.
     answers: Option<Result<Vec<Answer>, RowError>>,
+    /// What it was answered before, if it asks again.
+    answered: Vec<Answer>,
 }
 
 impl RowState {
@@ -154,6 +156,7 @@ impl RowState {
             is_part: false,
             measured_before: 0,
             answers: None,
+            answered: Vec::new(),
         }
     }
 }
@@ -519,6 +522,9 @@ impl Chain<'_> {
         result: &mut BatchResult,
     ) -> Result<ChainEnd, RowError> {
         let mut answers = state.answers.take().transpose()?;
+        if let Some(answers) = &mut answers {
+            answers.splice(0..0, state.answered.drain(..));
+        }
         let passed = match state.at {
             Stage::Step(step) if answers.is_some() => step,
             Stage::Step(step) => step + 1,
@@ -592,7 +598,10 @@ impl Chain<'_> {
                     continue;
                 }
                 Outcome::Goes => continue,
-                Outcome::Asks(requests) => return Ok(ChainEnd::Asks(number, requests)),
+                Outcome::Asks(requests) => {
+                    state.answered = answers.unwrap_or_default();
+                    return Ok(ChainEnd::Asks(number, requests));
+                }
             };
             if parts.is_empty() {
                 let decision = Decision {
