@@ -4,6 +4,7 @@ pub mod benchmark;
 mod dedup;
 mod filter;
 mod group;
+mod llm;
 mod mapper;
 mod model;
 mod nltk;

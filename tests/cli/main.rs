@@ -34,6 +34,8 @@ mod images;
 mod inputs;
 mod ledger;
 mod messages;
+#[path = "../mock/mod.rs"]
+mod mock;
 mod notes;
 mod outputs;
 mod parquet;
@@ -47,6 +49,7 @@ mod record;
 mod report;
 mod resume;
 mod rounding;
+mod servers;
 mod subset;
 mod support;
 mod terminal;

@@ -43,6 +43,22 @@ fn needed(name: &str) -> Value {
             "api_or_hf_model": "fixtures/transformers/bert-fast", "is_hf_model": true,
             "valid_dataset": [{"text": "the cat"}],
         }),
+        "optimize_qa_mapper" | "optimize_query_mapper" | "optimize_response_mapper" => json!({
+            "is_hf_model": false, "model_params": {"base_url": "http://127.0.0.1:9/v1"},
+        }),
+        "image_tagging_vlm_mapper" => json!({
+            "is_api_model": true, "model_params": {"base_url": "http://127.0.0.1:9/v1"},
+        }),
+        "llm_extract_mapper" => json!({
+            "input_keys": ["text"], "output_schema": {"a": "the animal"},
+            "model_params": {"base_url": "http://127.0.0.1:9/v1"},
+        }),
+        "llm_task_relevance_filter" => json!({
+            "task_desc": "t", "model_params": {"base_url": "http://127.0.0.1:9/v1"},
+        }),
+        name if asks_a_server(name) => {
+            json!({"model_params": {"base_url": "http://127.0.0.1:9/v1"}})
+        }
         "remove_words_with_incorrect_substrings_mapper" => json!({"substrings": ["ex"]}),
         "replace_content_mapper" => json!({"pattern": "a", "repl": "b"}),
         "specified_field_filter" => json!({"field_key": "n", "target_value": [1, "x"]}),
@@ -51,6 +67,13 @@ fn needed(name: &str) -> Value {
         "mixture_selector" => json!({"by": "text", "repeat_to": 40}),
         _ => json!({}),
     }
+}
+
+/// Whether it asks a server: those that do have a parameter for it.
+fn asks_a_server(name: &str) -> bool {
+    let defaults = op::find(name).map(|def| (def.defaults)());
+    let has = |defaults: Value| defaults.get("model_params").is_some();
+    name != "text_embd_similarity_filter" && defaults.is_some_and(has)
 }
 
 /// Parameters with which it does something to the rows here.

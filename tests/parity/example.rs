@@ -2,9 +2,11 @@
 //!
 //! The JSON block holds either lines `{"in": row, "out": row or null, "stats": {…}?}` (mappers
 //! and filters; `null` means dropped; `out` is a list for mappers that make several rows of one) or `{"rows": [rows], "out": [rows]}` (operators that see
-//! all rows). Paths start at the repository's root.
+//! all rows). `"said": [texts]` is what a server answers, in turn. Paths start at the repository's
+//! root.
 
-use djr::op::{Built, OpDef, Operator, Outcome};
+use djr::op::{Answer, Built, OpDef, Operator, Outcome, Said, Setting};
+use djr::sample::{RowError, Sample};
 use serde_json::{Map, Value};
 
 use crate::case::{self, Suite};
@@ -82,6 +84,35 @@ fn params_of(step: &str, name: &str) -> Result<Map<String, Value>, String> {
     }
 }
 
+/// Runs the operator on a row; what it asks a server is answered so.
+fn answered(built: &Built, sample: &mut Sample, said: &[Value]) -> Result<Outcome, RowError> {
+    if said.is_empty() {
+        return replay::run_row(built, sample);
+    }
+    let mut texts = said.iter();
+    let mut answers: Vec<Answer> = Vec::new();
+    loop {
+        let setting = Setting {
+            answers: (!answers.is_empty()).then_some(answers.as_slice()),
+            ..Setting::default()
+        };
+        match built.operator.run(&built.spec, sample, &setting)? {
+            Outcome::Asks(requests) => {
+                for _ in requests {
+                    let text = texts.next().and_then(Value::as_str);
+                    let text =
+                        text.ok_or_else(|| RowError::new("asks", "asks more than is said"))?;
+                    answers.push(Answer::Said(Said {
+                        text: text.to_owned(),
+                        ..Said::default()
+                    }));
+                }
+            }
+            outcome => return Ok(outcome),
+        }
+    }
+}
+
 fn check(
     built: &Built,
     suite: &Suite,
@@ -113,15 +144,24 @@ fn check(
     let input = std::slice::from_ref(line.get("in").ok_or("it has neither \"in\" nor \"rows\"")?);
     let rows = Rows { input, context };
     let mut sample = rows.sample(0).map_err(|e| e.to_string())?;
+    let said = line.get("said").and_then(Value::as_array);
+    let said = said.map(Vec::as_slice).unwrap_or_default();
     if let Operator::Expander(_) = &built.operator {
-        let made = replay::parts(built, sample).map_err(|e| e.to_string())?;
+        let made = match answered(built, &mut sample, said).map_err(|e| e.to_string())? {
+            Outcome::Parts(parts) => (0..)
+                .zip(parts)
+                .map(|(number, part)| part.of(&sample, number).map(|part| replay::written(&part)))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|e| e.to_string())?,
+            other => return Err(format!("makes no rows: {other:?}")),
+        };
         return if Value::Array(made.clone()) == *out {
             Ok(())
         } else {
             Err(format!("gives {}", replay::visible(&Value::Array(made))))
         };
     }
-    let kept = match replay::run_row(built, &mut sample).map_err(|e| e.to_string())? {
+    let kept = match answered(built, &mut sample, said).map_err(|e| e.to_string())? {
         Outcome::Goes => true,
         Outcome::Dropped(_) => false,
         _ => return Err("it works on many rows: give \"rows\"".to_owned()),

@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 use smallvec::smallvec;
 
 use crate::op::{
-    Answer, Asks, Bounds, BuildContext, Facts, Field, Filter, Measured, Operator, ParamError,
-    Request, Service, StatDef, Verdict, operator,
+    Answer, Asks, Bounds, BuildContext, EndpointParams, Facts, Field, Filter, Measured, Operator,
+    ParamError, Request, Service, StatDef, Verdict, operator,
 };
+use crate::ops::llm::{Server, unusable};
 use crate::ops::model::{TextHeads, open, service};
 use crate::sample::{FieldPath, RowError, Sample, StatValue, Stats};
 use crate::text::python_str;
@@ -28,6 +29,11 @@ operator! {
     /// places for is an error of the row. Both ends are inclusive. A stat that rows bring along as null
     /// keeps them.
     ///
+    /// With `is_hf_model: false` a server is asked for the embeddings: `api_or_hf_model` is what it calls
+    /// the model, `ebd_dim` how many dimensions it is to give. The rows of `valid_dataset` are asked for
+    /// once. Of what is sent, how failures are met, what it costs and what is never paid twice, see
+    /// docs/SERVERS.md.
+    ///
     /// ## Example
     /// ```yaml
     /// - text_embd_similarity_filter: {api_or_hf_model: fixtures/transformers/bert-fast, is_hf_model: true, valid_dataset: [{text: the cat}]}
@@ -40,8 +46,10 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `text_embd_similarity_filter` with `is_hf_model: true`: same, to the last
     /// digits of the sums (1e-5). Texts are made ready as by transformers 4.57.1, whichever version
-    /// computes. Asking an endpoint for embeddings is not there, so `is_hf_model` must be true;
-    /// `ebd_dim`, `api_endpoint` and `response_path`, which only endpoints use, are not there either.
+    /// computes. With `is_hf_model: false` the same requests, and the same stat for each answer; where
+    /// the server fails, the stat is null, which keeps the row, or 0 where it has failed from the
+    /// start: here the row is set aside. That a long text is asked for in pieces, which never happens
+    /// there, is not there.
     /// A template that ends in words behind its last field, which fails on every row there, is
     /// refused, as are conversions and formats of fields. Models whose code comes with them are not
     /// run.
@@ -67,10 +75,18 @@ enum Pooling {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Params {
-    /// The model: its id (`owner/name`), or its folder.
+    /// The model: its id (`owner/name`), or its folder; or what a server calls it.
     api_or_hf_model: String,
-    /// Whether the model is one of Hugging Face; must be true.
+    /// Whether the model is one of Hugging Face; if not, a server is asked.
     is_hf_model: bool,
+    /// What is appended to the server's address.
+    api_endpoint: String,
+    /// Where in a response the embedding stands.
+    response_path: String,
+    /// The server, as for `llm_quality_score_filter`.
+    model_params: Option<Map<String, Value>>,
+    /// Dimensions of the embeddings that a server is asked for.
+    ebd_dim: i64,
     /// Least similarity kept, inclusive.
     min_score: Option<f64>,
     /// Greatest similarity kept, inclusive.
@@ -88,6 +104,10 @@ impl Default for Params {
         Self {
             api_or_hf_model: "text-embedding-v4".into(),
             is_hf_model: false,
+            api_endpoint: "embeddings".into(),
+            response_path: "data.0.embedding".into(),
+            model_params: None,
+            ebd_dim: 4096,
             min_score: Some(0.1),
             max_score: Some(1.0),
             valid_dataset: None,
@@ -128,15 +148,12 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
         params.max_score,
         &context.base,
     )?;
-    if !params.is_hf_model {
-        return Err(
-            ParamError::new("is_hf_model", "endpoints are not asked for embeddings")
-                .hint("set is_hf_model: true and name a model of Hugging Face")
-                .into(),
-        );
-    }
     let text_key = context.base.text_key.as_str();
     let template = Template::read(params.input_template.as_deref(), text_key)?;
+    if !params.is_hf_model {
+        let remote = Remote::build(&params, template, bounds, context)?;
+        return Ok(Operator::Filter(Box::new(remote)));
+    }
     let id = params.api_or_hf_model.as_str();
     let (dir, (model, tokenizer)) = open(context, MODEL, id, |files| {
         let model = Architecture::Text.read(&files.required("config.json")?)?;
@@ -201,15 +218,7 @@ impl Asks for TextEmbdSimilarity {
 
     /// The row's text, and behind it those to compare with, until they have been answered once.
     fn ask(&self, sample: &Sample) -> Result<Vec<Request>, RowError> {
-        let text = self.template.of(|field| {
-            let path = FieldPath::new(field);
-            if sample.has(field) {
-                Ok(Some(sample.value(&path)?.unwrap_or_default()))
-            } else {
-                Ok(None)
-            }
-        })?;
-        let mut requests = vec![self.request(&text)?];
+        let mut requests = vec![self.request(&self.template.of_row(sample)?)?];
         if self.embedded.get().is_none() {
             requests.extend(self.valid.iter().cloned());
         }
@@ -245,12 +254,154 @@ impl Filter for TextEmbdSimilarity {
         std::slice::from_ref(&self.bounds)
     }
 
-    /// A stat that is null keeps the row, as in Data-Juicer, where an endpoint gave no answer.
     fn decide_within(&self, bounds: &[Bounds], stats: &Stats) -> Verdict {
-        match stats.get(SIMILARITY.name()) {
-            Some(StatValue::Json(Value::Null)) => Verdict::Keep,
-            _ => Bounds::decide_all(bounds, stats),
+        decide(bounds, stats)
+    }
+}
+
+/// The same with the embeddings of a server.
+struct Remote {
+    server: Server,
+    template: Template,
+    dimensions: i64,
+    /// The texts to compare with.
+    valid: Vec<String>,
+    /// Their embeddings, once they are answered.
+    embedded: OnceLock<Vec<Vec<f64>>>,
+    bounds: Bounds,
+}
+
+impl Remote {
+    fn build(
+        params: &Params,
+        template: Template,
+        bounds: Bounds,
+        context: &BuildContext,
+    ) -> Result<Self, Vec<ParamError>> {
+        let endpoint = EndpointParams {
+            param: MODEL,
+            model: Some(params.api_or_hf_model.as_str()),
+            path: Some(params.api_endpoint.as_str()),
+            response_path: Some(params.response_path.as_str()),
+            model_params: params.model_params.as_ref(),
+        };
+        let server = Server::build(context, endpoint, None, ("ebd_dim", params.ebd_dim))?;
+        let rows = params.valid_dataset.as_deref().unwrap_or_default();
+        let texts = rows.iter().enumerate().map(|(at, row)| {
+            let text = template.of(|field| Ok(row.get(field).cloned()));
+            text.map_err(|error| {
+                ParamError::new("valid_dataset", format!("row {at}: {}", error.message))
+                    .hint("give rows with the fields of input_template")
+            })
+        });
+        let valid: Vec<String> = texts.collect::<Result<_, _>>()?;
+        if valid.is_empty() {
+            return Err(
+                ParamError::new("valid_dataset", "valid_dataset has no rows")
+                    .hint("give the rows that texts are compared with: [{text: …}, …]")
+                    .into(),
+            );
         }
+        Ok(Self {
+            server,
+            template,
+            dimensions: params.ebd_dim,
+            valid,
+            embedded: OnceLock::new(),
+            bounds,
+        })
+    }
+
+    fn request(&self, text: &str) -> Request {
+        let behind = [
+            ("dimensions", self.dimensions.into()),
+            ("encoding_format", "float".into()),
+        ];
+        self.server.embed(text, &behind)
+    }
+}
+
+/// The numbers of an embedding.
+fn numbers(answer: &Answer) -> Result<Vec<f64>, RowError> {
+    let said = answer.text()?;
+    let numbers: Option<Vec<f64>> = serde_json::from_str(said).ok();
+    let full = numbers.filter(|numbers| !numbers.is_empty());
+    full.ok_or_else(|| unusable(1, said))
+}
+
+/// The cosine of two vectors of one length.
+fn cosine_of(a: &[f64], b: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let norms = dot(a, a).sqrt() * dot(b, b).sqrt();
+    dot(a, b) / norms.max(1e-8)
+}
+
+impl Asks for Remote {
+    fn service(&self) -> &Service {
+        &self.server.service
+    }
+
+    /// The row's text, and behind it those to compare with, until they have been answered once.
+    fn ask(&self, sample: &Sample) -> Result<Vec<Request>, RowError> {
+        let mut requests = vec![self.request(&self.template.of_row(sample)?)];
+        if self.embedded.get().is_none() {
+            requests.extend(self.valid.iter().map(|text| self.request(text)));
+        }
+        Ok(requests)
+    }
+}
+
+impl Filter for Remote {
+    fn measure(&self, _: &Sample) -> Result<Measured, RowError> {
+        Err(RowError::new("model_failed", "the server was not asked"))
+    }
+
+    fn asks(&self) -> Option<&dyn Asks> {
+        Some(self)
+    }
+
+    fn measure_answers(&self, _: &Sample, answers: &[Answer]) -> Result<Measured, RowError> {
+        let missing = || RowError::new("model_failed", "an answer is missing");
+        let (row, valid) = answers.split_first().ok_or_else(missing)?;
+        if self.embedded.get().is_none() {
+            let valid = valid.iter().map(numbers).collect::<Result<_, _>>()?;
+            // Whichever row is first: the answers are the same.
+            let _ = self.embedded.set(valid);
+        }
+        // Data-Juicer has the row's in 32 bits.
+        #[expect(clippy::cast_possible_truncation, reason = "that is what is meant")]
+        let row: Vec<f64> = numbers(row)?
+            .into_iter()
+            .map(|n| f64::from(n as f32))
+            .collect();
+        let valid = self.embedded.get().ok_or_else(missing)?;
+        if let Some(other) = valid.iter().find(|other| other.len() != row.len()) {
+            let message = format!(
+                "an embedding of {} numbers, others have {}",
+                row.len(),
+                other.len()
+            );
+            return Err(RowError::new("answer_unusable", message));
+        }
+        let cosines = valid.iter().map(|other| cosine_of(&row, other));
+        let similarity = mean(cosines).ok_or_else(missing)?;
+        Ok(smallvec![StatValue::Float(similarity)])
+    }
+
+    fn bounds(&self) -> &[Bounds] {
+        std::slice::from_ref(&self.bounds)
+    }
+
+    fn decide_within(&self, bounds: &[Bounds], stats: &Stats) -> Verdict {
+        decide(bounds, stats)
+    }
+}
+
+/// A stat that is null keeps the row, as in Data-Juicer, where an endpoint gave no answer.
+fn decide(bounds: &[Bounds], stats: &Stats) -> Verdict {
+    match stats.get(SIMILARITY.name()) {
+        Some(StatValue::Json(Value::Null)) => Verdict::Keep,
+        _ => Bounds::decide_all(bounds, stats),
     }
 }
 
@@ -305,6 +456,18 @@ impl Template {
             return Err(refused("must end with a field"));
         }
         Ok(Self { parts })
+    }
+
+    /// The text of a row.
+    fn of_row(&self, sample: &Sample) -> Result<String, RowError> {
+        self.of(|field| {
+            if sample.has(field) {
+                let value = sample.value(&FieldPath::new(field))?;
+                Ok(Some(value.unwrap_or_default()))
+            } else {
+                Ok(None)
+            }
+        })
     }
 
     /// The text with the values of a row's fields; of a row that lacks one, with the contents of its

@@ -1,0 +1,434 @@
+//! Steps that ask a server: what it is sent, what becomes of rows that it fails, what is paid.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::mock::{Mock, Reply, Seen, nobody};
+use crate::support::{Ran, Scratch};
+
+/// What the filter takes for a score of `score`, from 0 to 1.
+fn scores(score: f64) -> String {
+    let each = score * 5.0;
+    json!({"dimension_scores": {
+        "accuracy": each, "grammar": each, "informativeness": each, "coherence": each,
+    }})
+    .to_string()
+}
+
+/// The number in the text of a row, which stands in what is said of it.
+fn number(seen: &Seen) -> usize {
+    let said = seen.said();
+    let (_, behind) = said.split_once("row ").unwrap();
+    let digits: String = behind.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
+
+/// The score of row `n`: what a server that knows only its text can say.
+fn score_of(n: usize) -> f64 {
+    f64::from(u32::try_from(n % 10).unwrap()) / 10.0
+}
+
+fn sound(seen: &Seen) -> Reply {
+    Reply::content(scores(score_of(number(seen))))
+}
+
+/// A recipe with one step that asks the server at `url`, over `rows` rows.
+fn scratch(rows: usize, url: &Value, more: &str) -> Scratch {
+    let scratch = Scratch::new();
+    let mut lines = String::new();
+    for n in 0..rows {
+        writeln!(lines, "{}", json!({"id": n, "text": format!("row {n}")})).unwrap();
+    }
+    scratch.write("rows.jsonl", lines);
+    scratch.write("r.yaml", recipe(url, more));
+    scratch
+}
+
+fn recipe(url: &Value, more: &str) -> String {
+    format!(
+        "dataset_path: rows.jsonl
+export_path: out.jsonl
+max_quarantine: none
+process:
+  - llm_quality_score_filter: {{api_or_hf_model: m, model_params: {{base_url: {url}, api_key: sk-secret{more}}}}}
+"
+    )
+}
+
+fn run(scratch: &Scratch, args: &[&str]) -> Ran {
+    let mut all = vec!["run", "r.yaml", "-q"];
+    all.extend(args);
+    scratch.djr(&all)
+}
+
+fn ids(scratch: &Scratch) -> Vec<usize> {
+    let rows = scratch.rows("out.jsonl");
+    let ids = rows.iter().map(|row| row["id"].as_u64().unwrap());
+    ids.map(|id| usize::try_from(id).unwrap()).collect()
+}
+
+/// What a run keeps of so many rows.
+fn kept(rows: usize) -> Vec<usize> {
+    (0..rows).filter(|n| score_of(*n) >= 0.5).collect()
+}
+
+/// The rows set aside: id, code and message.
+fn set_aside(scratch: &Scratch) -> Vec<(u64, String, String)> {
+    let rows = scratch.rows("out.jsonl.djr/quarantine.jsonl");
+    let told = rows.iter().map(|row| {
+        let text = |key: &str| row[key].as_str().unwrap().to_owned();
+        (
+            row["line"].as_u64().unwrap() - 1,
+            text("code"),
+            text("message"),
+        )
+    });
+    told.collect()
+}
+
+#[test]
+fn rows_are_asked_about_in_any_order_and_come_out_in_theirs() {
+    let mock = Mock::start(|seen| {
+        // Later rows are answered sooner.
+        std::thread::sleep(Duration::from_millis((number(seen) % 7) as u64));
+        sound(seen)
+    });
+    let url = json!(mock.url());
+    let reference = scratch(300, &url, "");
+    run(&reference, &[]).expect(0);
+    assert_eq!(ids(&reference), kept(300));
+    assert_eq!(mock.count(), 300);
+    assert!(mock.most_at_once() > 8, "{} at once", mock.most_at_once());
+    let first = &mock.seen()[0];
+    assert_eq!(
+        (first.method.as_str(), first.path.as_str()),
+        ("POST", "/v1/chat/completions")
+    );
+    assert_eq!(first.header("authorization"), Some("Bearer sk-secret"));
+    assert_eq!(first.header("content-type"), Some("application/json"));
+    let out = reference.read("out.jsonl");
+    for (threads, batch) in [("1", "1"), ("8", "7"), ("2", "512")] {
+        let again = scratch(300, &url, "");
+        run(&again, &["--threads", threads, "--batch-rows", batch]).expect(0);
+        assert_eq!(again.read("out.jsonl"), out);
+    }
+    // The key stands in nothing that is left.
+    for file in reference.files("out.jsonl.djr") {
+        let bytes = reference.read(&format!("out.jsonl.djr/{file}"));
+        assert!(
+            !String::from_utf8_lossy(&bytes).contains("sk-secret"),
+            "{file}"
+        );
+    }
+    let manifest = reference.json("out.jsonl.djr/manifest.json");
+    let service = &manifest["services"][0];
+    assert_eq!(service["service"], "m");
+    assert_eq!(
+        [
+            &service["sent"],
+            &service["tokens_in"],
+            &service["tokens_out"]
+        ],
+        [300, 3000, 1500].map(Value::from).each_ref()
+    );
+}
+
+#[test]
+fn what_may_pass_is_tried_again_and_what_may_not_costs_its_row() {
+    // The third row is asked about with each of these first.
+    let troubles: [(&str, fn() -> Reply, bool); 7] = [
+        (
+            "429",
+            || Reply::error(429, "slow down").with("Retry-After", "0.2"),
+            true,
+        ),
+        ("503", || Reply::error(503, "warming up"), true),
+        ("500", || Reply::error(500, "boom"), true),
+        ("cut", || Reply::Cut, true),
+        (
+            "no JSON",
+            || Reply::Of(200, Vec::new(), "<html>bad gateway</html>".into()),
+            true,
+        ),
+        (
+            "no answer",
+            || Reply::json(200, &json!({"choices": []})),
+            true,
+        ),
+        ("400", || Reply::error(400, "no such parameter"), false),
+    ];
+    for (name, trouble, passes) in troubles {
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let mock = Mock::start(move |seen| {
+            let again = || asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            if number(seen) == 2 && again() == 0 {
+                trouble()
+            } else {
+                sound(seen)
+            }
+        });
+        let scratch = scratch(12, &json!(mock.url()), "");
+        let ran = run(&scratch, &[]);
+        if passes {
+            ran.expect(0);
+            assert_eq!((ids(&scratch), mock.count()), (kept(12), 13), "{name}");
+        } else {
+            ran.expect(1);
+            let aside = set_aside(&scratch);
+            assert_eq!((aside.len(), aside[0].0), (1, 2), "{name}");
+            assert_eq!(aside[0].1, "model_failed");
+            assert!(
+                aside[0].2.contains("HTTP 400: no such parameter"),
+                "{}",
+                aside[0].2
+            );
+            assert_eq!(mock.count(), 12);
+        }
+    }
+}
+
+#[test]
+fn a_row_that_fails_every_time_is_set_aside_with_the_last_status() {
+    let mock = Mock::start(|seen| match number(seen) {
+        3 => Reply::error(500, "boom"),
+        4 => Reply::Hang(Duration::from_secs(3)),
+        5 => Reply::content("I cannot answer that."),
+        6 => Reply::error(400, "This model's maximum context length is 4096 tokens"),
+        _ => sound(seen),
+    });
+    let scratch = scratch(10, &json!(mock.url()), ", max_retries: 1, timeout: 0.5");
+    run(&scratch, &[]).expect(1);
+    let aside = set_aside(&scratch);
+    let told: Vec<_> = aside
+        .iter()
+        .map(|(row, code, _)| (*row, code.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (3, "model_failed"),
+            (4, "model_failed"),
+            (5, "answer_unusable"),
+            (6, "model_input")
+        ]
+    );
+    let message = |row: usize| aside[row].2.as_str();
+    assert!(
+        message(0).contains("HTTP 500: boom") && message(0).contains("2 tries"),
+        "{}",
+        message(0)
+    );
+    assert!(message(1).contains("timeout"), "{}", message(1));
+    assert!(
+        message(2).contains("3 answers") && message(2).contains("I cannot"),
+        "{}",
+        message(2)
+    );
+    assert_eq!(ids(&scratch), [7, 8, 9]);
+    let times = |row| {
+        mock.seen()
+            .iter()
+            .filter(|seen| number(seen) == row)
+            .count()
+    };
+    assert_eq!([times(3), times(4), times(5), times(6)], [2, 2, 3, 1]);
+}
+
+#[test]
+fn what_is_wrong_from_the_start_costs_one_request() {
+    for (status, message, hint) in [
+        (401, "bad key", "OPENAI_API_KEY"),
+        (404, "no such model", "usually ends in /v1"),
+        (400, "temperature is too high", "sampling_params"),
+    ] {
+        let mock = Mock::start(move |_| Reply::error(status, message));
+        let scratch = scratch(200, &json!(mock.url()), "");
+        let ran = run(&scratch, &[]).expect(3);
+        assert!(
+            ran.stderr.contains(message) && ran.stderr.contains(hint),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(mock.count(), 1, "{status}");
+        assert!(!scratch.path("out.jsonl").exists());
+    }
+    // Nobody there.
+    let scratch = scratch(200, &json!(nobody()), ", max_retries: 1");
+    let ran = run(&scratch, &[]).expect(3);
+    assert!(ran.stderr.contains("nobody answers"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_server_that_is_gone_for_good_stops_the_run() {
+    let mock = Mock::start(|seen| {
+        if seen.number < 20 {
+            sound(seen)
+        } else {
+            Reply::error(500, "gone")
+        }
+    });
+    let scratch = scratch(200, &json!(mock.url()), ", max_retries: 0");
+    let ran = run(&scratch, &[]).expect(3);
+    assert!(
+        ran.stderr.contains("too many rows in a row"),
+        "{}",
+        ran.stderr
+    );
+    assert!(mock.count() < 200, "{}", mock.count());
+}
+
+#[test]
+fn of_two_addresses_one_may_die() {
+    let alive = Mock::start(sound);
+    let dying = Mock::start(|seen| {
+        if seen.number < 5 {
+            sound(seen)
+        } else {
+            Reply::Cut
+        }
+    });
+    for urls in [
+        json!([alive.url(), dying.url()]),
+        json!([nobody(), alive.url()]),
+    ] {
+        let scratch = scratch(120, &urls, "");
+        run(&scratch, &[]).expect(0);
+        assert_eq!(ids(&scratch), kept(120));
+    }
+    assert!(dying.count() >= 5, "{}", dying.count());
+}
+
+#[test]
+fn the_same_question_is_asked_once() {
+    let mock = Mock::start(|seen| {
+        std::thread::sleep(Duration::from_millis(5));
+        // Whoever asks twice hears something else.
+        Reply::content(scores(if seen.number == 0 { 0.8 } else { 0.1 }))
+    });
+    let scratch = scratch(0, &json!(mock.url()), "");
+    let row = |n: usize| json!({"id": n, "text": "row 0"}).to_string() + "\n";
+    scratch.write("rows.jsonl", (0..50).map(row).collect::<String>());
+    run(&scratch, &[]).expect(0);
+    assert_eq!((ids(&scratch).len(), mock.count()), (50, 1));
+}
+
+#[test]
+fn a_run_that_was_killed_pays_for_nothing_twice() {
+    let mock = Mock::start(|seen| {
+        std::thread::sleep(Duration::from_millis(10));
+        sound(seen)
+    });
+    let url = json!(mock.url());
+    let whole = scratch(400, &url, "");
+    run(&whole, &[]).expect(0);
+    let paid = mock.count();
+    assert_eq!(paid, 400);
+    let killed = scratch(400, &url, ", max_concurrency: 4");
+    for kill in 0..6 {
+        let before = mock.count();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_djr"))
+            .args([
+                "run",
+                "r.yaml",
+                "-q",
+                "--batch-rows",
+                "16",
+                "--checkpoint-every",
+                "0",
+            ])
+            .args((kill > 0).then_some("--resume"))
+            .current_dir(killed.path(""))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while mock.count() < before + 20 + kill * 7 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    run(&killed, &["--resume"]).expect(0);
+    assert_eq!(killed.read("out.jsonl"), whole.read("out.jsonl"));
+    let asked: Vec<String> = mock.seen()[paid..]
+        .iter()
+        .map(|seen| seen.body.clone())
+        .collect();
+    let different: BTreeSet<&String> = asked.iter().collect();
+    assert_eq!(different.len(), 400);
+    // Only what was on its way when it was killed, four at most each time, was asked again.
+    assert!(asked.len() <= 400 + 6 * 4, "{}", asked.len());
+    // What is run anew with another bound asks nothing.
+    let before = mock.count();
+    let step = recipe(&url, "").replace("api_or_hf_model: m", "api_or_hf_model: m, min_score: 0.9");
+    killed.write("r.yaml", step);
+    run(&killed, &["--force"]).expect(0);
+    assert_eq!((ids(&killed).len(), mock.count()), (40, before));
+}
+
+#[test]
+fn no_more_is_spent_than_allowed_and_the_run_goes_on_from_there() {
+    // 15 tokens an answer; at 100 and 200 for a million, 0.002.
+    let prices = ", price_in: 100, price_out: 200";
+    for (limit, args, answers) in [
+        ("max_cost: 0.06", vec![], 30),
+        ("max_tokens_total: 450", vec![], 30),
+        ("max_cost: 100", vec!["--max-cost", "0.0619"], 30),
+        ("max_cost: 100", vec!["--max-tokens-total", "14"], 1),
+    ] {
+        let mock = Mock::start(sound);
+        let scratch = scratch(100, &json!(mock.url()), prices);
+        let text = format!("{limit}\n{}", recipe(&json!(mock.url()), prices));
+        scratch.write("r.yaml", text);
+        let ran = run(&scratch, &args).expect(3);
+        assert!(ran.stderr.contains("leaves no room"), "{}", ran.stderr);
+        assert_eq!(mock.count(), answers, "{limit} {args:?}");
+        // A higher limit is no other plan.
+        let ran = run(
+            &scratch,
+            &[
+                "--resume",
+                "--max-cost",
+                "1",
+                "--max-tokens-total",
+                "100000",
+            ],
+        );
+        ran.expect(0);
+        assert_eq!((ids(&scratch), mock.count()), (kept(100), 100));
+        let manifest = scratch.json("out.jsonl.djr/manifest.json");
+        let cost = manifest["services"][0]["cost"].as_f64().unwrap();
+        assert!((cost - 0.2).abs() < 1e-9, "{cost}");
+    }
+}
+
+#[test]
+fn thousands_of_rows_wait_in_bounded_memory() {
+    let mock = Mock::start(|seen| {
+        std::thread::sleep(Duration::from_millis(3));
+        sound(seen)
+    });
+    let scratch = Scratch::new();
+    let padding = "x".repeat(2000);
+    let mut lines = String::new();
+    for n in 0..5000 {
+        let row = json!({"id": n, "text": format!("row {n}"), "padding": padding});
+        writeln!(lines, "{row}").unwrap();
+    }
+    scratch.write("rows.jsonl", lines);
+    scratch.write("r.yaml", recipe(&json!(mock.url()), ""));
+    run(&scratch, &["--max-memory", "64MB"]).expect(0);
+    assert_eq!(ids(&scratch), kept(5000));
+    assert_eq!(mock.count(), 5000);
+    assert!(
+        mock.most_at_once() <= 64 && mock.most_at_once() > 16,
+        "{}",
+        mock.most_at_once()
+    );
+    let manifest = scratch.json("out.jsonl.djr/manifest.json");
+    let peak = manifest["peak_memory_bytes"].as_u64().unwrap();
+    assert!(peak < 300 << 20, "{peak}");
+}
