@@ -32,6 +32,7 @@ mod size;
 mod spec;
 #[cfg(test)]
 pub(crate) mod testing;
+mod vectors;
 
 pub use allot::{Stratum, allot};
 pub use assets::Asset;
@@ -74,6 +75,7 @@ pub use spec::{
     ANY_FIELD, BYTES, BoundParam, Facts, Field, OpKind, OpSpec, SharedHash, Stat, StatDef,
     StatType, Written,
 };
+pub use vectors::{VectorOperator, VectorRule};
 
 pub use crate::sample::ImageNeed;
 
@@ -92,6 +94,8 @@ pub enum Operator {
     Exact(Box<dyn ExactDeduplicator>),
     /// Drops rows that are near an earlier row; must see every row before it can decide.
     Near(Box<dyn BandDeduplicator>),
+    /// Drops or picks rows by vectors that a model makes; must see every row before it can.
+    Vectors(Box<dyn VectorOperator>),
     /// Counts keys over all rows, then edits each row by what is common.
     Census(Box<dyn Census>),
     /// Picks rows out of all rows; must see every row before it can decide.
@@ -110,6 +114,10 @@ impl Operator {
             Self::Filter(_) => OpKind::Filter,
             Self::Exact(_) => OpKind::Exact,
             Self::Near(_) => OpKind::Near,
+            Self::Vectors(op) => match op.rule() {
+                VectorRule::Join(_) => OpKind::Near,
+                VectorRule::Spread(_) => OpKind::Selector,
+            },
             Self::Census(_) => OpKind::Census,
             Self::Selector(_) => OpKind::Selector,
             Self::Grouper(_) => OpKind::Grouper,
@@ -124,6 +132,7 @@ impl Operator {
             Self::Expander(op) => op.asks(),
             Self::Filter(op) => op.asks(),
             Self::Exact(op) => op.asks(),
+            Self::Vectors(op) => Some(op.asks()),
             _ => None,
         }
     }

@@ -44,6 +44,8 @@ pub enum Outcome {
 pub enum RowKey {
     /// Keys of a near-deduplicator, one a band.
     Near(Vec<u64>),
+    /// A vector; `None` is near nothing.
+    Vector(Option<Vec<f32>>),
     /// A key that is equal for equal rows; `None` equals nothing.
     Exact(Option<u128>),
     /// What a selector picks by.
@@ -60,6 +62,14 @@ impl RowKey {
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Near(keys) => out.extend(keys.iter().flat_map(|key| key.to_le_bytes())),
+            Self::Vector(vector) => {
+                out.extend(
+                    vector
+                        .iter()
+                        .flatten()
+                        .flat_map(|number| number.to_le_bytes()),
+                );
+            }
             Self::Exact(key) => out.extend(key.iter().flat_map(|key| key.to_le_bytes())),
             Self::Counts(keys) => out.extend(keys.iter().flat_map(|key| key.to_le_bytes())),
             // A key has no map whose keys are no texts, and writing to memory cannot fail.
@@ -146,6 +156,13 @@ impl Operator {
                 op.keys(sample, &mut keys)?;
                 Outcome::Key(RowKey::Near(keys))
             }
+            Self::Vectors(op) => match asked(Some(op.asks()), sample, setting.answers)? {
+                Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
+                Asked::Nothing => Outcome::Key(RowKey::Vector(None)),
+                Asked::Answers(answers) => {
+                    Outcome::Key(RowKey::Vector(op.vector(sample, answers)?))
+                }
+            },
             Self::Census(op) => match setting.common {
                 Some(common) if !setting.collects => {
                     op.apply(sample, common)?;

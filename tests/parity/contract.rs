@@ -36,6 +36,8 @@ fn needed(name: &str) -> Value {
         }
         "image_nsfw_filter" => json!({"hf_nsfw_model": "fixtures/transformers/vit"}),
         "image_watermark_filter" => json!({"hf_watermark_model": "fixtures/transformers/vit"}),
+        "diversity_selector" => json!({"hf_model": "fixtures/transformers/clip", "select_num": 2}),
+        "semantic_deduplicator" => json!({"hf_model": "fixtures/transformers/clip"}),
         "phrase_grounding_recall_filter" => json!({
             "hf_owlvit": "fixtures/transformers/owlvit", "nltk_dir": "fixtures/nltk_data",
         }),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use djr::op::{
     BandDeduplicator, Built, Census, Clusters, Common, FieldKey, KeyList, OpDef, Operator, Outcome,
-    Picked, RowKey, Selector, Setting,
+    Picked, RowKey, Selector, Setting, VectorRule,
 };
 use djr::sample::{Group, ImageContext, Origin, RowError, Sample, StatValue};
 use djr::service::{Host, run_alone};
@@ -85,6 +85,10 @@ pub fn run(def: &OpDef, suite: &Suite, case: &Case) -> Result<(), Difference> {
         Operator::Expander(_) => expander(&built, &rows, case),
         Operator::Exact(_) => exact(&built, &rows, case),
         Operator::Near(op) => near(&built, op.as_ref(), &rows, case),
+        // Data-Juicer has none, so none of its answers is recorded.
+        Operator::Vectors(_) => {
+            return Err(Difference::whole("rows are not shown to a model here"));
+        }
         Operator::Census(op) => census(&built, op.as_ref(), &rows, case),
         Operator::Selector(op) => selector(&built, op.as_ref(), &rows, case),
         Operator::Grouper(_) => grouper(&built, &rows, case),
@@ -610,6 +614,22 @@ pub fn survivors(built: &Built, rows: &Rows) -> Result<Vec<usize>, String> {
                 .collect())
         }
         Operator::Selector(op) => picked(built, op.as_ref(), rows),
+        // Rows that nothing is asked about have no vector.
+        Operator::Vectors(op) => {
+            for index in 0..rows.input.len() {
+                let sample = rows.sample(index).map_err(failed)?;
+                if !op.asks().ask(&sample).map_err(failed)?.is_empty() {
+                    return Err("asks a model".to_owned());
+                }
+            }
+            let all = 0..rows.input.len();
+            Ok(match op.rule() {
+                VectorRule::Join(_) => all.collect(),
+                VectorRule::Spread(count) => all
+                    .take(usize::try_from(count).unwrap_or(usize::MAX))
+                    .collect(),
+            })
+        }
         Operator::Census(_) => Err("edits rows".to_owned()),
         Operator::Grouper(_) => Err("makes other rows".to_owned()),
         Operator::Mapper(_) | Operator::Expander(_) | Operator::Filter(_) => {

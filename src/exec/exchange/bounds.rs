@@ -7,6 +7,8 @@
 use std::cmp::Ordering;
 use std::io;
 
+use rayon::ThreadPool;
+
 use super::{Exchange, ExchangeError, Records, Resolution};
 use crate::exec::spill::store::{Store, StoreWriter, stats_from_json};
 use crate::io::Workspace;
@@ -67,7 +69,7 @@ impl Records for MeasuredRows<'_> {
     }
 
     /// Looks the bounds up in what the rows measured, and decides by them.
-    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
+    fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
         let (step, filter) = (self.step, self.filter);
         let Some(writer) = self.writer.take() else {
             return Ok(Resolution::default());

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rayon::ThreadPool;
+
 use super::digests::Digests;
 use super::{Exchange, ExchangeError, Records, Resolution};
 use crate::io::Workspace;
@@ -46,7 +48,7 @@ impl Records for Counts<'_> {
         self.keys.sync(lengths)
     }
 
-    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
+    fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
         let common = self
             .keys
             .common(|count, rows| self.op.is_common(count, rows))?;

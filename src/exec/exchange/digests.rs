@@ -3,6 +3,8 @@
 
 use std::io;
 
+use rayon::ThreadPool;
+
 use hashbrown::HashMap;
 
 use super::{ExchangeError, Records, Resolution};
@@ -52,7 +54,7 @@ impl Records for KeyRecords {
         self.keys.sync(lengths)
     }
 
-    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
+    fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
         let firsts = self.keys.firsts(&alive)?;
         Ok((self.by_firsts)(&alive, &firsts))
     }

@@ -4,6 +4,8 @@
 
 use std::io;
 
+use rayon::ThreadPool;
+
 use super::choosing::Ranks;
 use super::digests::Digests;
 use super::{Exchange, ExchangeError, Records, Resolution};
@@ -51,7 +53,7 @@ impl Records for Keys<'_> {
         self.keys.sync(lengths)
     }
 
-    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
+    fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
         let firsts = self.keys.firsts(&alive)?.into_iter().zip(0..);
         let heads: Vec<u32> = firsts
             .map(|(first, place)| first.unwrap_or(place))

@@ -18,10 +18,13 @@ mod near;
 mod references;
 mod select;
 pub mod stage;
+mod vectors;
 mod verify;
 
 use std::io;
 use std::ops::Range;
+
+use rayon::ThreadPool;
 
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
@@ -83,11 +86,12 @@ pub trait Records {
     /// If the disk is full or fails.
     fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()>;
 
-    /// Decides among the rows `alive`, which stand in their present order.
+    /// Decides among the rows `alive`, which stand in their present order; `pool` has the threads of
+    /// the run.
     ///
     /// # Errors
     /// If the records cannot be read back, or the operator cannot compare them.
-    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError>;
+    fn decide(&mut self, alive: Vec<u32>, pool: &ThreadPool) -> Result<Resolution, ExchangeError>;
 
     /// Why `row` was dropped, where the records tell; asked after [`Records::decide`].
     ///
@@ -114,6 +118,10 @@ pub fn of(step: &Step) -> Option<Box<dyn Exchange + '_>> {
 fn without_references(step: &Step) -> Option<Box<dyn Exchange + '_>> {
     Some(match &step.operator {
         Operator::Near(op) => Box::new(near::NearDuplicates {
+            op: op.as_ref(),
+            choice: &step.base.choice,
+        }),
+        Operator::Vectors(op) => Box::new(vectors::ByVectors {
             op: op.as_ref(),
             choice: &step.base.choice,
         }),

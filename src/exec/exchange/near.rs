@@ -5,6 +5,8 @@
 
 use std::io;
 
+use rayon::ThreadPool;
+
 use super::choosing::{Parting, Ranks};
 use super::verify::Verified;
 use super::{Exchange, ExchangeError, Records, Resolution};
@@ -100,7 +102,7 @@ impl Records for NearRecords<'_> {
             .try_for_each(|band| band.sync(lengths))
     }
 
-    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
+    fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
         let mut clusters = Clusters::new(alive.len());
         let mut parts = None;
         for band in &mut self.bands {

@@ -3,6 +3,8 @@
 
 use std::io;
 
+use rayon::ThreadPool;
+
 use hashbrown::HashMap;
 
 use super::{Exchange, ExchangeError, Records, Resolution};
@@ -85,7 +87,7 @@ impl Records for WithReferences<'_> {
         places.map_or(Ok(()), |places| places.sync(lengths))
     }
 
-    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
+    fn decide(&mut self, alive: Vec<u32>, pool: &ThreadPool) -> Result<Resolution, ExchangeError> {
         let places = self.places.take();
         let count = places.as_ref().map_or(0, StoreWriter::len);
         self.found = places.map(StoreWriter::finish).transpose()?;
@@ -95,7 +97,7 @@ impl Records for WithReferences<'_> {
         u32::try_from(u64::from(most) + u64::from(count)).map_err(too_many)?;
         self.inner.fix(count);
         let rows = alive.into_iter().map(|row| row + count);
-        let mut resolution = self.inner.decide((0..count).chain(rows).collect())?;
+        let mut resolution = self.inner.decide((0..count).chain(rows).collect(), pool)?;
         let own = |row: u32| row.checked_sub(count);
         resolution.alive = resolution.alive.into_iter().filter_map(own).collect();
         let mut dropped = Vec::new();

@@ -5,6 +5,8 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::io::{self, BufRead, Lines};
 
+use rayon::ThreadPool;
+
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::digests::Digests;
@@ -55,7 +57,7 @@ impl Records for Values<'_> {
         self.keys.sync(lengths)
     }
 
-    fn decide(&mut self, alive: Vec<u32>) -> Result<Resolution, ExchangeError> {
+    fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
         let (picked, strata) = match self.op.pick(&mut self.keys.shown(&alive))? {
             Picked::All => {
                 return Ok(Resolution {

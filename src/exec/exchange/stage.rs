@@ -8,6 +8,8 @@ use compact_str::CompactString;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
+use rayon::ThreadPool;
+
 use super::clusters::{self, Gone, Rows};
 use super::group::{GroupImages, Merging};
 use super::{PlacedExchange, Records};
@@ -101,6 +103,8 @@ pub struct Deciding<'d> {
     pub steps: &'d [Step],
     /// How image paths are written into groups.
     pub images: &'d GroupImages,
+    /// The threads of the run.
+    pub pool: &'d ThreadPool,
 }
 
 /// Rows that exchanges left alive, in their order.
@@ -308,6 +312,7 @@ impl<'e> ExchangeStage<'e> {
             workspace,
             steps,
             images,
+            pool,
         } = *deciding;
         let exchanges = self.records.len();
         let failed = |e| write_error(workspace.directory().display(), e);
@@ -341,10 +346,12 @@ impl<'e> ExchangeStage<'e> {
                 }
             }
             let started = thread_time();
-            let resolution = records.decide(shown).map_err(|e| RunError::Exchange {
-                operator: step.name.to_owned(),
-                message: e.to_string(),
-            })?;
+            let resolution = records
+                .decide(shown, pool)
+                .map_err(|e| RunError::Exchange {
+                    operator: step.name.to_owned(),
+                    message: e.to_string(),
+                })?;
             accounting.add_time(number, thread_time().saturating_sub(started));
             accounting.record_from_data(number, resolution.from_data);
             accounting.record_strata(number, resolution.strata);

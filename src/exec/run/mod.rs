@@ -292,6 +292,7 @@ impl Run<'_> {
             workspace,
             steps,
             images: &images,
+            pool: &context.pool,
         };
         let alive = pass.resolve(&deciding, accounting, watch, &mut settled)?;
         if let Some(fields) = conclude::fatal_field(&context.foreseen, &accounting.report) {

@@ -11,5 +11,6 @@ mod ray_bts_minhash_deduplicator;
 mod ray_bts_minhash_deduplicator_with_uid;
 mod ray_document_deduplicator;
 mod ray_image_deduplicator;
+mod semantic_deduplicator;
 
 pub(super) use image_deduplicator::Method;

@@ -18,6 +18,8 @@ pub struct Clip {
     pub service: Service,
     /// Pictures for it.
     pub pictures: Pictures,
+    /// Numbers in the features of a picture.
+    pub features: usize,
     tokenizer: Tokenizer,
     positions: usize,
 }
@@ -69,6 +71,7 @@ pub fn clip_model(
     Ok(Clip {
         service: model.into(),
         pictures,
+        features,
         tokenizer,
         positions,
     })

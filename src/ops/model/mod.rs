@@ -2,6 +2,7 @@
 
 mod chunks;
 mod clip;
+mod embed;
 mod open;
 mod pictures;
 mod reduce;
@@ -10,6 +11,7 @@ mod texts;
 
 pub use chunks::{Chunk, Chunks};
 pub use clip::{Clip, clip_model};
+pub use embed::{By, Embedder};
 pub use open::{head, open, own_code_only, service};
 pub use pictures::{Pictures, all_pixels, distinct};
 pub use reduce::{ReduceMode, cosine_of};

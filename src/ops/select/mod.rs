@@ -1,5 +1,6 @@
 //! Selectors, one file each.
 
+mod diversity_selector;
 mod frequency_specified_field_selector;
 mod mixture_selector;
 mod random_selector;

@@ -1,9 +1,9 @@
-//! A filter that asks a model which adds bytes, and a worker with that model (`fake_worker`): the
-//! executor's way with models, proven without torch.
+//! A filter and a deduplicator that ask a model which adds bytes, and a worker with that model
+//! (`fake_worker`): the executor's way with models, proven without torch.
 
 use djr::op::{
     Answer, Asks, Bounds, BuildContext, Element, Facts, Filter, Head, Measured, ModelService,
-    Operator, ParamError, Request, Service, StatDef, Tensor, operator,
+    Operator, ParamError, Request, Service, StatDef, Tensor, VectorOperator, VectorRule, operator,
 };
 use djr::sample::{FieldPath, RowError, Sample, StatValue};
 use schemars::JsonSchema;
@@ -49,7 +49,8 @@ struct SumFilter {
     service: Service,
 }
 
-fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
+/// The model, asked about words.
+fn sums(class: String, context: &BuildContext) -> Service {
     let head = Head {
         name: "sum",
         batch: context.models.batch,
@@ -60,18 +61,33 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
         }],
         output: Some(vec![1]),
     };
+    Service::Model(ModelService {
+        model: "sum".to_owned(),
+        dir: ".".into(),
+        class,
+        dtype: context.models.dtype,
+        heads: vec![head],
+        options: Map::new(),
+    })
+}
+
+fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     Ok(Operator::Filter(Box::new(SumFilter {
         text_key: context.base.text_key.clone(),
         bounds: Bounds::new(&SUM, params.min_sum, params.max_sum, &context.base)?,
-        service: Service::Model(ModelService {
-            model: "sum".to_owned(),
-            dir: ".".into(),
-            class: params.class,
-            dtype: context.models.dtype,
-            heads: vec![head],
-            options: Map::new(),
-        }),
+        service: sums(params.class, context),
     })))
+}
+
+/// A request for each word.
+fn requests(sample: &Sample, text_key: &FieldPath) -> Result<Vec<Request>, RowError> {
+    let text = sample.required_text(text_key)?;
+    let requests = text.split_whitespace().map(|word| {
+        let mut bytes: Vec<u8> = word.bytes().take(SIZE).collect();
+        bytes.resize(SIZE, 0);
+        Request { head: 0, bytes }
+    });
+    Ok(requests.collect())
 }
 
 impl Asks for SumFilter {
@@ -80,13 +96,7 @@ impl Asks for SumFilter {
     }
 
     fn ask(&self, sample: &Sample) -> Result<Vec<Request>, RowError> {
-        let text = sample.required_text(&self.text_key)?;
-        let requests = text.split_whitespace().map(|word| {
-            let mut bytes: Vec<u8> = word.bytes().take(SIZE).collect();
-            bytes.resize(SIZE, 0);
-            Request { head: 0, bytes }
-        });
-        Ok(requests.collect())
+        requests(sample, &self.text_key)
     }
 }
 
@@ -109,5 +119,81 @@ impl Filter for SumFilter {
 
     fn bounds(&self) -> &[Bounds] {
         std::slice::from_ref(&self.bounds)
+    }
+}
+
+operator! {
+    /// Drops rows whose words have much the same sums as those of an earlier row.
+    sums_deduplicator: Deduplicator(SumsParams) => build_sums,
+    Facts::OF_TEXT
+}
+
+/// Parameters.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct SumsParams {
+    /// The least cosine of rows that are the same.
+    threshold: f32,
+}
+
+impl Default for SumsParams {
+    fn default() -> Self {
+        Self { threshold: 0.99 }
+    }
+}
+
+struct SumsDeduplicator {
+    text_key: FieldPath,
+    threshold: f32,
+    service: Service,
+}
+
+fn build_sums(params: SumsParams, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
+    Ok(Operator::Vectors(Box::new(SumsDeduplicator {
+        text_key: context.base.text_key.clone(),
+        threshold: params.threshold,
+        service: sums("Sum".to_owned(), context),
+    })))
+}
+
+impl Asks for SumsDeduplicator {
+    fn service(&self) -> &Service {
+        &self.service
+    }
+
+    fn ask(&self, sample: &Sample) -> Result<Vec<Request>, RowError> {
+        requests(sample, &self.text_key)
+    }
+}
+
+impl VectorOperator for SumsDeduplicator {
+    fn dims(&self) -> usize {
+        100
+    }
+
+    fn rule(&self) -> VectorRule {
+        VectorRule::Join(self.threshold)
+    }
+
+    fn asks(&self) -> &dyn Asks {
+        self
+    }
+
+    /// Counts sums by their last two digits.
+    fn vector(&self, _: &Sample, answers: &[Answer]) -> Result<Option<Vec<f32>>, RowError> {
+        let mut counts = vec![0.0_f32; self.dims()];
+        for answer in answers {
+            for sum in answer.floats()? {
+                let at = counts
+                    .iter_mut()
+                    .zip(0_u16..)
+                    .find(|(_, digits)| f32::from(*digits) == sum % 100.0);
+                if let Some((count, _)) = at {
+                    *count += 1.0;
+                }
+            }
+        }
+        let norm = counts.iter().map(|x| x * x).sum::<f32>().sqrt();
+        Ok((norm > 0.0).then(|| counts.iter().map(|x| x / norm).collect()))
     }
 }

@@ -347,3 +347,77 @@ fn an_analysis_asks_models_too() {
     assert_eq!(analysis["services"][0]["service"], "sum");
     assert!(analyze("b", "3", "7").0 == rows);
 }
+
+#[test]
+fn rows_are_compared_by_what_a_model_makes_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write_rows(dir, true);
+    let steps = "  - sums_deduplicator: {keep: KEEP, report_clusters: true}";
+    // In plain Rust: words are all the same in a row, so rows are the same whose words have sums with
+    // the same last digits; of those without a word each stays.
+    let digits = |n: u64| {
+        let word = if n == 700 {
+            "poison".to_owned()
+        } else {
+            format!("w{}", n * 7919 % 1000)
+        };
+        word.bytes().map(u64::from).sum::<u64>() % 100
+    };
+    let expected = |last: bool| {
+        let mut stands = BTreeMap::new();
+        let mut alone = Vec::new();
+        for n in 0..ROWS as u64 {
+            let word = format!("w{}", n * 7919 % 1000);
+            let words = if n == 700 { 1 } else { n % 5 };
+            if words > 0 && (word.len() as u64 + 1) * words > 19 && n != 700 {
+                continue;
+            }
+            if words == 0 {
+                alone.push(n);
+            } else if last {
+                stands.insert(digits(n), n);
+            } else {
+                stands.entry(digits(n)).or_insert(n);
+            }
+        }
+        alone.extend(stands.into_values());
+        alone.sort_unstable();
+        alone
+    };
+    for (keep, last) in [("first", false), ("{max: id}", true)] {
+        recipe(dir, 64, &steps.replace("KEEP", keep));
+        let mut reference = None;
+        for (threads, batch_rows, memory, orders) in
+            [("1", "512", "1GB", ""), ("8", "7", "64MB", "die-at=2")]
+        {
+            let args = [
+                "--threads",
+                threads,
+                "--batch-rows",
+                batch_rows,
+                "--max-memory",
+                memory,
+                "--force",
+            ];
+            let ran = run(dir, orders, &args);
+            assert!(
+                ran.status.success(),
+                "{}",
+                String::from_utf8_lossy(&ran.stderr)
+            );
+            let rows = fs::read(dir.join("out.jsonl")).unwrap();
+            let ids: Vec<u64> = String::from_utf8(rows.clone())
+                .unwrap()
+                .lines()
+                .map(|line| {
+                    serde_json::from_str::<Value>(line).unwrap()["id"]
+                        .as_u64()
+                        .unwrap()
+                })
+                .collect();
+            assert_eq!(ids, expected(last), "keep: {keep}");
+            assert_eq!(*reference.get_or_insert(rows.clone()), rows);
+        }
+    }
+}
