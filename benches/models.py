@@ -2,15 +2,16 @@
 """Recipes that end in a model, beside Data-Juicer's way and beside the two bounds of any program.
 
     cargo build --release && cargo build --release --example corpus
-    benches/models.py [--djr PATH] [--corpus PATH] [--work DIR] [--rows 40000] [--only clip,l14,blip]
-        [--devices cuda:0] [--seconds 540] [--json FILE]
+    benches/models.py [--djr PATH] [--corpus PATH] [--work DIR] [--rows 160000] [--pictures 40000]
+        [--runs 2] [--only clip,l14,blip] [--devices cuda:0] [--seconds 540] [--json FILE]
 
 Needs a GPU and a Python with torch and transformers, which runs this script. Models have random
 weights and the shapes of the public ones; pictures and captions are those of benches/corpus. For
 each model and precision it prints rows a second of
 
-- djr, end to end from JPEG files: the difference between a run over all rows and one over few, so
-  that loading torch and the model does not count;
+- djr, end to end from JPEG files: the difference between runs over all rows and over few (medians of
+  so many), so that loading torch and the model does not count; more rows than pictures show the
+  pictures again, which is no less work;
 - feeding alone: the same, with a worker that answers at once;
 - the GPU alone: the model on batches that are on the device already;
 
@@ -19,10 +20,12 @@ model in 32 bits, in one process and in as many as there are processors.
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -118,9 +121,9 @@ def run_djr(args, name, dtype, batch, rows, python):
 
 def rate(args, name, dtype, batch, python):
     few, many = args.few, args.rows
-    first = run_djr(args, name, dtype, batch, few, python)
-    last = run_djr(args, name, dtype, batch, many, python)
-    return (many - few) / (last[0] - first[0]), last
+    runs = [[run_djr(args, name, dtype, batch, rows, python) for rows in (few, many)] for _ in range(args.runs)]
+    first, last = (statistics.median(pair[n][0] for pair in runs) for n in (0, 1))
+    return (many - few) / (last - first), runs[-1][1]
 
 
 def gpu_alone(name, dtype, batch, folder):
@@ -193,7 +196,9 @@ def main():
     parser.add_argument("--djr", default=REPO / "target/release/djr", type=Path)
     parser.add_argument("--corpus", default=REPO / "target/release/examples/corpus", type=Path)
     parser.add_argument("--work", default=Path("/dev/shm/djr-models"), type=Path)
-    parser.add_argument("--rows", default=40000, type=int)
+    parser.add_argument("--rows", default=160000, type=int)
+    parser.add_argument("--pictures", default=40000, type=int)
+    parser.add_argument("--runs", default=2, type=int)
     parser.add_argument("--few", default=2000, type=int)
     parser.add_argument("--only", default="clip,l14,blip")
     parser.add_argument("--devices", default="")
@@ -208,10 +213,10 @@ def main():
     args.work.mkdir(parents=True, exist_ok=True)
     corpus = args.work / "corpus"
     if not corpus.exists():
-        subprocess.run([args.corpus, "--rows", str(args.rows), "--out", corpus], check=True)
+        subprocess.run([args.corpus, "--rows", str(args.pictures), "--out", corpus], check=True)
     rows = (corpus / "rows.jsonl").read_text().splitlines(keepends=True)
     for count in (args.few, args.rows):
-        (corpus / f"rows-{count}.jsonl").write_text("".join(rows[:count]))
+        (corpus / f"rows-{count}.jsonl").write_text("".join(itertools.islice(itertools.cycle(rows), count)))
     only = args.only.split(",")
     make_models(args.work, only)
     null = args.work / "null_worker"
