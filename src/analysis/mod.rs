@@ -99,7 +99,7 @@ pub fn analyze(
     };
     let threads = pool.current_num_threads();
     let host = setup::host(recipe, options, threads, Some(&files.answers()))?;
-    let batcher = Batcher::<WaitingBatch>::open(asked(), &host)?;
+    let batcher = Batcher::<WaitingBatch>::open(asked(), &host)?.until(&options.interrupted);
     let stages = Stages {
         pool: &pool,
         limit: setup::with_services(limit, batch_rows, asked().map(|(_, service)| service)),

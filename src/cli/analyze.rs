@@ -20,7 +20,6 @@ use crate::op::OpKind;
 use crate::recipe::{LoadOptions, Recipe, Step, Target, Validation, check_local, check_place};
 use crate::record::Analysis;
 use crate::record::analysis::{StatRecord, Summary};
-use crate::report::progress::Progress;
 use crate::report::table::thousands;
 
 const EXAMPLES: &str = "\
@@ -137,13 +136,13 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         Ok(recipe) => recipe,
         Err(exit) => return exit,
     };
-    let signals = Signals::watch();
+    let signals = Signals::watch(ui);
     let options = match runner::options(&recipe, &machine, &signals, ui) {
         Ok(options) => options,
         Err(exit) => return exit,
     };
     let files = AnalysisFiles::new(&args.output);
-    let mut progress = Progress::new(runner::input_bytes(&recipe), ui.log);
+    let mut progress = ui.progress(runner::input_bytes(&recipe));
     let observer: &mut dyn Observer = &mut progress;
     let outcome = analysis::analyze(&recipe, &options, args.validate, &files, observer);
     drop(progress);

@@ -1,6 +1,8 @@
 //! Every option by a variable of the environment: `DJR_THREADS=4` is `--threads 4`.
 
+use std::collections::BTreeSet;
 use std::env;
+use std::sync::{Mutex, PoisonError};
 
 use clap::builder::BoolishValueParser;
 use clap::{Arg, ArgAction, Command};
@@ -49,8 +51,7 @@ fn of_variable(arg: Arg, command: &str) -> Arg {
     } else {
         variable(option)
     };
-    // There are some dozens, made once a process; clap holds on to them by reference.
-    let name: &'static str = Box::leak(name.into_boxed_str());
+    let name = kept(name);
     let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
     let arg = arg.env(name).hide_env(true);
     if is_switch {
@@ -58,4 +59,17 @@ fn of_variable(arg: Arg, command: &str) -> Arg {
     } else {
         arg
     }
+}
+
+/// The same name, made once a process, however many commands a program runs: clap holds on to it by
+/// reference.
+fn kept(name: String) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name.as_str()) {
+        return known;
+    }
+    let name: &'static str = Box::leak(name.into_boxed_str());
+    names.insert(name);
+    name
 }

@@ -5,6 +5,7 @@
 
 mod analyze;
 mod args;
+mod call;
 mod check;
 mod clean;
 mod convert;
@@ -31,10 +32,13 @@ mod why;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Once;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use call::{Call, Called, call};
 pub use exit::Exit;
+pub use runner::failed;
 
 use ui::{Ui, Voice};
 
@@ -128,43 +132,51 @@ fn command() -> clap::Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    run(std::env::args_os().collect()).into()
+}
+
+/// Runs a command line, whose first word is the name of the program, as the program itself would.
+#[must_use]
+pub fn run(words: Vec<OsString>) -> Exit {
     quiet_worker_panics();
     let known = command();
-    let words = habits::translated(std::env::args_os().collect(), &known);
+    let words = habits::translated(words, &known);
     let (cli, matches) = match parse(known, &words) {
         Ok(parsed) => parsed,
-        Err(exit) => return exit.into(),
+        Err(exit) => return exit,
     };
     let ui = Ui::new(cli.voice, cli.command.is_json());
-    let ui = match matches.subcommand() {
-        Some((_, words)) => ui.knowing(words),
-        None => ui,
-    };
-    let exit = match &cli.command {
-        Command::Run(args) => run::main(args, &ui),
-        Command::Analyze(args) => analyze::main(args, &ui),
-        Command::Recut(args) => recut::main(args, &ui),
-        Command::Check(args) => check::main(args, &ui),
-        Command::Subset(args) => subset::main(args, &ui),
-        Command::Convert(args) => convert::main(args, &ui),
-        Command::Decontaminate(args) => decontaminate::main(args, &ui),
-        Command::Index(args) => index::main(args, &ui),
-        Command::Why(args) => why::main(args, &ui),
-        Command::Verify(args) => verify::main(args, &ui),
-        Command::Diff(args) => diff::main(args, &ui),
-        Command::Report(args) => report::main(args, &ui),
-        Command::Ls(args) => ls::main(args, &ui),
-        Command::Clean(args) => clean::main(args, &ui),
-        Command::Ops(args) => ops::main(args, &ui),
-        Command::Schema(args) => schema::main(args, &ui),
+    let ui = ui.knowing(words, &matches);
+    let exit = carry_out(&cli.command, &ui);
+    let name = matches.subcommand_name().unwrap_or_default();
+    ui.finish(name, exit)
+}
+
+/// Does what a command asks for.
+fn carry_out(command: &Command, ui: &Ui) -> Exit {
+    match command {
+        Command::Run(args) => run::main(args, ui),
+        Command::Analyze(args) => analyze::main(args, ui),
+        Command::Recut(args) => recut::main(args, ui),
+        Command::Check(args) => check::main(args, ui),
+        Command::Subset(args) => subset::main(args, ui),
+        Command::Convert(args) => convert::main(args, ui),
+        Command::Decontaminate(args) => decontaminate::main(args, ui),
+        Command::Index(args) => index::main(args, ui),
+        Command::Why(args) => why::main(args, ui),
+        Command::Verify(args) => verify::main(args, ui),
+        Command::Diff(args) => diff::main(args, ui),
+        Command::Report(args) => report::main(args, ui),
+        Command::Ls(args) => ls::main(args, ui),
+        Command::Clean(args) => clean::main(args, ui),
+        Command::Ops(args) => ops::main(args, ui),
+        Command::Schema(args) => schema::main(args, ui),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "djr", &mut script);
             ui.data(&String::from_utf8_lossy(&script))
         }
-    };
-    let name = matches.subcommand_name().unwrap_or_default();
-    ui.finish(name, exit).into()
+    }
 }
 
 /// Reads the command line. Help, and what is wrong with it, is printed.
@@ -175,11 +187,7 @@ fn parse(known: clap::Command, words: &[OsString]) -> Result<(Cli, ArgMatches), 
             .find_subcommand(word)
             .map(|found| found.get_name().to_owned())
     });
-    let parsed = known.try_get_matches_from(words).and_then(|matches| {
-        let cli = Cli::from_arg_matches(&matches)?;
-        Ok((cli, matches))
-    });
-    parsed.map_err(|failure| {
+    matched(known, words).map_err(|failure| {
         let _ = failure.print();
         if !failure.use_stderr() {
             return Exit::Success;
@@ -193,16 +201,24 @@ fn parse(known: clap::Command, words: &[OsString]) -> Result<(Cli, ArgMatches), 
     })
 }
 
+fn matched(known: clap::Command, words: &[OsString]) -> Result<(Cli, ArgMatches), clap::Error> {
+    let matches = known.try_get_matches_from(words)?;
+    Ok((Cli::from_arg_matches(&matches)?, matches))
+}
+
 /// A panic on a worker thread is caught and reported as a bad row; its own message would only
 /// tear the progress display.
 fn quiet_worker_panics() {
-    let default = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let worker = std::thread::current()
-            .name()
-            .is_some_and(|n| n.starts_with("djr-worker"));
-        if !worker {
-            default(info);
-        }
-    }));
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let default = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let worker = std::thread::current()
+                .name()
+                .is_some_and(|n| n.starts_with("djr-worker"));
+            if !worker {
+                default(info);
+            }
+        }));
+    });
 }

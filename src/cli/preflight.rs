@@ -126,7 +126,7 @@ pub fn main(
     run: &RunArgs,
     ui: &Ui,
 ) -> Exit {
-    let signals = Signals::watch();
+    let signals = Signals::watch(ui);
     let options = match options(&nothing(), run, &signals, ui) {
         Ok(options) => options,
         Err(exit) => return exit,

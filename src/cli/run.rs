@@ -147,6 +147,10 @@ pub(super) fn load(path: &Path, asked: Asked<'_>, ui: &Ui) -> Result<Recipe, Exi
             }
         }),
         peers: Some(peers(asked.run.python.as_deref(), &cwd)),
+        dir: ui
+            .caller
+            .as_ref()
+            .and_then(|caller| caller.recipe.as_ref()?.1.clone()),
         ..LoadOptions::new(cwd)
     };
     recipe::load(&source, &options).map_err(|problems| ui.problems(&problems))
@@ -170,6 +174,10 @@ pub(super) fn source(path: &Path, rows_come: bool, ui: &Ui) -> Result<RecipeSour
             ));
         }
         return Ok(RecipeSource::File(path.to_owned()));
+    }
+    let handed_in = ui.caller.as_ref().and_then(|caller| caller.recipe.as_ref());
+    if let Some((source, _)) = handed_in {
+        return Ok(source.clone());
     }
     if rows_come {
         return Err(ui.usage(

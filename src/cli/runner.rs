@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::Exit;
 use super::args::RunArgs;
 use super::ui::Ui;
-use crate::answer::RunAnswer;
+use crate::answer::{ProblemRecord, RunAnswer};
 use crate::exec::cached_stats::CachedStats;
 use crate::exec::{self, Observer, Resume, RunError, RunOptions, RunOutcome};
 use crate::io::LockError;
@@ -20,7 +20,6 @@ use crate::recipe::{Recipe, Target};
 use crate::record::quarantine::examples;
 use crate::record::{OutputCounts, PastRun, QuarantineEntry, Records};
 use crate::report::log::{Event, Level, LogFormat, LogLine};
-use crate::report::progress::Progress;
 use crate::report::table::{self, thousands};
 use crate::service::{self, Host};
 
@@ -46,7 +45,7 @@ fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>, ui:
             Some("write rows to a file, or read manifest.json, which --run-dir keeps"),
         );
     }
-    let signals = Signals::watch();
+    let signals = Signals::watch(ui);
     let options = match options(recipe, args, &signals, ui) {
         Ok(options) => RunOptions {
             cached_stats,
@@ -65,38 +64,55 @@ fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>, ui:
     }
     ui.notes(&told);
     let outcome = {
-        let mut progress = Progress::new(input_bytes(recipe), ui.log);
+        let mut progress = ui.progress(input_bytes(recipe));
         exec::run(recipe, &options, &mut progress as &mut dyn Observer)
     };
     match outcome {
         Ok(outcome) => finished(&outcome, &told, &options, ui),
         Err(RunError::BrokenPipe) if recipe.outputs.len() == 1 => Exit::Success,
         Err(failure) => {
-            let own = match &failure {
-                RunError::Service(failed) => failed.hint.as_deref(),
-                _ => None,
-            };
-            let general = hint(&failure, exec::has_progress(recipe, &options));
-            let hint = own.unwrap_or(general);
+            let (exit, problem) = failed(&failure, Some(exec::has_progress(recipe, &options)));
             if matches!(failure, RunError::Interrupted) {
-                ui.error(failure.code(), &format!("interrupted: {hint}"), None);
-            } else {
-                ui.error(failure.code(), &failure.to_string(), Some(hint));
+                let hint = problem.hint.unwrap_or_default();
+                ui.error(&problem.code, &format!("interrupted: {hint}"), None);
+                return signals.exit();
             }
-            match failure {
-                RunError::Interrupted => signals.exit(),
-                RunError::Format(_)
-                | RunError::Unfinished { .. }
-                | RunError::Changed(_)
-                | RunError::CannotResume
-                | RunError::Claim(_)
-                | RunError::Stored(_)
-                | RunError::FieldOfNoRow(_) => Exit::Usage,
-                RunError::Source(error) if error.is_of_input() => Exit::Usage,
-                _ => Exit::Failed,
-            }
+            ui.error(&problem.code, &problem.message, problem.hint.as_deref());
+            exit
         }
     }
+}
+
+/// How a command exits that failed so, and what it says. `has_progress` is whether a checkpoint was
+/// left to go on from; `None` of a run that writes nothing and can leave none.
+#[must_use]
+pub fn failed(failure: &RunError, has_progress: Option<bool>) -> (Exit, ProblemRecord) {
+    let own = match failure {
+        RunError::Service(failed) => failed.hint.as_deref(),
+        _ => None,
+    };
+    let general = hint(failure, has_progress.unwrap_or(false));
+    let is_of_files = general == NO_OUTPUT || matches!(failure, RunError::Interrupted);
+    let general = Some(general).filter(|_| has_progress.is_some() || !is_of_files);
+    let problem = ProblemRecord {
+        code: failure.code().to_owned(),
+        message: failure.to_string(),
+        hint: own.or(general).map(str::to_owned),
+        ..ProblemRecord::default()
+    };
+    let exit = match failure {
+        RunError::Interrupted => Exit::Interrupted,
+        RunError::Format(_)
+        | RunError::Unfinished { .. }
+        | RunError::Changed(_)
+        | RunError::CannotResume
+        | RunError::Claim(_)
+        | RunError::Stored(_)
+        | RunError::FieldOfNoRow(_) => Exit::Usage,
+        RunError::Source(error) if error.is_of_input() => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    (exit, problem)
 }
 
 /// What the command line says of a pass over `recipe`'s inputs.
@@ -131,7 +147,9 @@ pub(super) fn options(
         max_tokens_total: args.max_tokens_total.or(recipe.max_tokens_total),
         tolerate: args.tolerate,
         force: args.force,
-        command: std::env::args_os()
+        command: ui
+            .words
+            .iter()
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),
         host_name: args.record_host.then(host_name),
@@ -160,9 +178,15 @@ pub(super) struct Signals {
 
 impl Signals {
     /// Notes SIGINT and SIGTERM from now on: the first one ends the run in order, a second one
-    /// ends the process at once.
-    pub(super) fn watch() -> Self {
+    /// ends the process at once. In a program that called the command, signals are its own business.
+    pub(super) fn watch(ui: &Ui) -> Self {
         let signal = Arc::new(AtomicUsize::new(0));
+        if let Some(caller) = &ui.caller {
+            return Self {
+                number: signal,
+                interrupted: Arc::clone(&caller.interrupted),
+            };
+        }
         let interrupted = Arc::new(AtomicBool::new(false));
         for number in [SIGINT, SIGTERM] {
             let _ = signal_hook::flag::register_conditional_shutdown(
@@ -245,9 +269,12 @@ fn hint(failure: &RunError, has_progress: bool) -> &'static str {
             "no output stands under its final name; the same command with --resume goes on from the last checkpoint"
         }
         RunError::Interrupted => "no output was written; run the same command again to start over",
-        _ => "no output was written under its final name",
+        _ => NO_OUTPUT,
     }
 }
+
+/// What there is to say where nothing is left and nothing can be done.
+const NO_OUTPUT: &str = "no output was written under its final name";
 
 /// `told` are the notes that were printed before.
 fn finished(outcome: &RunOutcome, told: &[Note], options: &RunOptions, ui: &Ui) -> Exit {

@@ -1,8 +1,12 @@
 //! How a command speaks: messages to standard error, its answer to standard output, as text or as
-//! one JSON object.
+//! one JSON object; or all of it to the program that called it.
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -12,10 +16,11 @@ use serde_json::Value;
 use super::Exit;
 use crate::answer::{Answer, ProblemRecord};
 use crate::note::{Code, Note};
-use crate::recipe::Problems;
+use crate::recipe::{Problems, RecipeSource};
 use crate::record::RecordError;
 use crate::report::log::{Log, LogFormat};
 use crate::report::printable;
+use crate::report::progress::{Listener, Progress};
 use crate::view::ViewError;
 
 /// How every command speaks.
@@ -55,9 +60,32 @@ pub struct Ui {
     pub json: bool,
     /// The options that were typed, not read from the environment.
     typed: Vec<String>,
+    /// The command line.
+    pub words: Vec<OsString>,
+    /// The program that called the command, if one did.
+    pub caller: Option<Caller>,
     problems: RefCell<Vec<ProblemRecord>>,
     notes: RefCell<Vec<Note>>,
     result: RefCell<Option<Value>>,
+}
+
+/// What a program hands to a command that it calls, and what it hears of it.
+#[derive(Default)]
+pub struct Caller {
+    /// What stands for the recipe `-`, and the directory that it stands in.
+    pub recipe: Option<(RecipeSource, Option<PathBuf>)>,
+    /// Set when the command is to end.
+    pub interrupted: Arc<AtomicBool>,
+    /// Who shows progress, in lines shorter than so many characters.
+    pub progress: RefCell<Option<(usize, Listener)>>,
+    /// The sentences that were said.
+    pub said: RefCell<Vec<String>>,
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller").finish_non_exhaustive()
+    }
 }
 
 impl Ui {
@@ -66,6 +94,7 @@ impl Ui {
         Self {
             log: Log {
                 format: voice.log_format,
+                silent: false,
                 quiet: voice.quiet,
                 verbose: voice.verbose,
             },
@@ -74,13 +103,20 @@ impl Ui {
         }
     }
 
-    /// The same, knowing what was typed behind the name of the command.
-    pub fn knowing(self, words: &ArgMatches) -> Self {
+    /// The same, knowing the command line, and what was typed behind the name of the command.
+    pub fn knowing(self, line: Vec<OsString>, matches: &ArgMatches) -> Self {
+        let Some((_, words)) = matches.subcommand() else {
+            return Self {
+                words: line,
+                ..self
+            };
+        };
         let typed =
             |id: &&clap::Id| words.value_source(id.as_str()) == Some(ValueSource::CommandLine);
         let named = |id: &clap::Id| format!("--{}", id.as_str().replace('_', "-"));
         Self {
             typed: words.ids().filter(typed).map(named).collect(),
+            words: line,
             ..self
         }
     }
@@ -91,8 +127,33 @@ impl Ui {
         self.typed.iter().any(|typed| typed == option)
     }
 
+    /// Speaks to a program: prints nothing.
+    pub fn called(caller: Caller) -> Self {
+        Self {
+            log: Log {
+                silent: true,
+                ..Log::default()
+            },
+            json: true,
+            caller: Some(caller),
+            ..Self::default()
+        }
+    }
+
+    /// Shows the progress of a pass over so many bytes of rows.
+    pub fn progress(&self, total_bytes: Option<u64>) -> Progress {
+        let caller = self.caller.as_ref();
+        match caller.and_then(|caller| caller.progress.take()) {
+            Some((width, listener)) => Progress::told(total_bytes, width, listener),
+            None => Progress::new(total_bytes, self.log),
+        }
+    }
+
     /// Says a sentence.
     pub fn info(&self, message: &str) {
+        if let Some(caller) = &self.caller {
+            caller.said.borrow_mut().push(message.to_owned());
+        }
         self.log.info(message);
     }
 
@@ -124,7 +185,7 @@ impl Ui {
 
     /// Says all that is wrong with a recipe.
     pub fn problems(&self, problems: &Problems) -> Exit {
-        if self.log.format == LogFormat::Text {
+        if self.log.format == LogFormat::Text && !self.log.silent {
             let text = problems.to_string();
             let _ = writeln!(std::io::stderr().lock(), "{}", printable(text.trim_end()));
         }
@@ -225,16 +286,21 @@ impl Ui {
         if !self.json {
             return exit;
         }
-        let answer = Answer {
+        let answer = self.answer(command, exit);
+        match self.write(&format!("{}\n", serde_json::json!(answer))) {
+            Exit::Success => exit,
+            failed => failed,
+        }
+    }
+
+    /// What the command has to answer.
+    pub fn answer(&self, command: &str, exit: Exit) -> Answer<Value> {
+        Answer {
             exit: exit as u8,
             problems: self.problems.take(),
             notes: self.notes.take(),
             result: self.result.take(),
             ..Answer::new(command)
-        };
-        match self.write(&format!("{}\n", serde_json::json!(answer))) {
-            Exit::Success => exit,
-            failed => failed,
         }
     }
 }

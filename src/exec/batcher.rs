@@ -5,6 +5,7 @@
 //! served; never by a clock.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::RunError;
@@ -46,6 +47,8 @@ pub struct Batcher<P> {
     /// What servers have cost, and what each of the services had been asked before.
     spending: Arc<Spending>,
     before: Vec<Paid>,
+    /// Set when nothing more is to be served.
+    interrupted: Arc<AtomicBool>,
 }
 
 struct State<P> {
@@ -106,6 +109,7 @@ impl<P: Asking> Batcher<P> {
             changed: Condvar::new(),
             spending: Arc::clone(&host.spending),
             before: Vec::new(),
+            interrupted: Arc::default(),
         };
         for (step, service) in asked {
             let known = batcher.services.iter().position(|known| known == service);
@@ -136,6 +140,15 @@ impl<P: Asking> Batcher<P> {
             state.queues.push(heads.collect());
         }
         Ok(batcher)
+    }
+
+    /// The same; once `interrupted` is set, what is being served is the last.
+    #[must_use]
+    pub fn until(self, interrupted: &Arc<AtomicBool>) -> Self {
+        Self {
+            interrupted: Arc::clone(interrupted),
+            ..self
+        }
     }
 
     /// What the services did so far.
@@ -299,6 +312,12 @@ impl<P: Asking> Lanes<P, RunError> for Batcher<P> {
         };
         let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(closed) = self.next(*service) {
+            // What waits may take hours.
+            if self.interrupted.load(Ordering::Relaxed) {
+                self.lock().busy -= 1;
+                back(Served::Failed(RunError::Interrupted));
+                return;
+            }
             match lane.serve(closed.head, &closed.requests) {
                 Ok(answers) => self.settle(&closed.owners, answers, back),
                 Err(error) => {

@@ -28,6 +28,7 @@ mod sinks;
 mod spill;
 mod stage;
 pub mod subset;
+mod table;
 mod watch;
 
 pub use accounting::count_note;
@@ -45,6 +46,7 @@ use sinks::Caller;
 pub use sinks::Receiver;
 pub use spill::stats_from_json;
 pub use stage::{StepCost, panic_message};
+pub use table::{TableOutcome, filter_table, table_fates};
 
 use crate::recipe::Recipe;
 

@@ -50,7 +50,10 @@ pub fn sources(inputs: &Inputs, reading: &Arc<Reading>) -> Vec<Input> {
             };
             files.iter().map(source).collect()
         }
-        Inputs::Given(rows) => vec![Input::Given(rows.clone())],
+        Inputs::Given(rows) => {
+            let rows = rows.clone().read_as(Arc::clone(reading));
+            vec![Input::Given(rows)]
+        }
     }
 }
 

@@ -131,6 +131,8 @@ fn now() -> String {
 pub struct Log {
     /// How.
     pub format: LogFormat,
+    /// Nothing at all: somebody else says it.
+    pub silent: bool,
     /// Nothing but errors.
     pub quiet: bool,
     /// More than most want to know.
@@ -140,7 +142,7 @@ pub struct Log {
 impl Log {
     /// Says a sentence, unless it is to be quiet.
     pub fn info(&self, message: &str) {
-        if self.quiet {
+        if self.quiet || self.silent {
             return;
         }
         match self.format {
@@ -154,7 +156,7 @@ impl Log {
 
     /// Says a note, unless it is to be quiet.
     pub fn note(&self, note: &Note) {
-        if self.quiet {
+        if self.quiet || self.silent {
             return;
         }
         match self.format {
@@ -170,6 +172,9 @@ impl Log {
 
     /// Says what is wrong and, if there is something, what to do about it.
     pub fn error(&self, code: &str, message: &str, hint: Option<&str>) {
+        if self.silent {
+            return;
+        }
         match self.format {
             LogFormat::Text => {
                 plain(&format!("error: {message}"));
@@ -188,7 +193,9 @@ impl Log {
 
     /// Writes a line of a JSON log.
     pub fn line(&self, line: &LogLine) {
-        if let Ok(json) = serde_json::to_string(line) {
+        if !self.silent
+            && let Ok(json) = serde_json::to_string(line)
+        {
             plain(&json);
         }
     }

@@ -1,5 +1,5 @@
 //! Progress of a long run: one line that fits the terminal, plain lines elsewhere, nothing for short
-//! runs.
+//! runs. A program that runs a command gets the line to show it itself.
 
 use std::io::{IsTerminal, Write as _};
 use std::time::{Duration, Instant};
@@ -12,10 +12,23 @@ use crate::record::counts::resident_memory;
 /// Columns of a terminal that does not say.
 const COLUMNS: usize = 80;
 
-/// Shows progress on standard error.
+/// Gets a line each time there is a new one.
+pub type Listener = Box<dyn FnMut(String) + Send>;
+
+/// Where progress is shown.
+enum Place {
+    /// A line that is drawn over again.
+    Terminal,
+    /// One line behind the other.
+    Lines,
+    /// Whoever listens, in lines shorter than so many characters.
+    Listener(usize, Listener),
+}
+
+/// Shows progress on standard error, or tells a listener.
 pub struct Progress {
     log: Log,
-    is_terminal: bool,
+    place: Place,
     started: Instant,
     shown: Option<Instant>,
     interval: Duration,
@@ -31,15 +44,30 @@ impl Progress {
     #[must_use]
     pub fn new(total_bytes: Option<u64>, log: Log) -> Self {
         let is_terminal = log.format == LogFormat::Text && std::io::stderr().is_terminal();
-        let interval = if is_terminal {
-            Duration::from_millis(200)
+        let place = if is_terminal {
+            Place::Terminal
         } else {
-            Duration::from_secs(10)
+            Place::Lines
+        };
+        Self::at(place, total_bytes, log)
+    }
+
+    /// The same for `listener`, who shows lines shorter than `width` characters.
+    #[must_use]
+    pub fn told(total_bytes: Option<u64>, width: usize, listener: Listener) -> Self {
+        let place = Place::Listener(width, listener);
+        Self::at(place, total_bytes, Log::default())
+    }
+
+    fn at(place: Place, total_bytes: Option<u64>, log: Log) -> Self {
+        let interval = match place {
+            Place::Terminal | Place::Listener(..) => Duration::from_millis(200),
+            Place::Lines => Duration::from_secs(10),
         };
         let now = Instant::now();
         Self {
             log,
-            is_terminal,
+            place,
             started: now,
             shown: None,
             interval,
@@ -121,10 +149,11 @@ impl Observer for Progress {
         }
         self.shown = Some(Instant::now());
         let state = self.state(moment);
-        match self.log.format {
-            LogFormat::Json => self.log.line(&state.logged()),
-            LogFormat::Text if self.is_terminal => self.draw(&state.line(columns())),
-            LogFormat::Text => self.log.info(&state.line(usize::MAX)),
+        match (&mut self.place, self.log.format) {
+            (Place::Listener(width, listener), _) => listener(state.line(*width)),
+            (_, LogFormat::Json) => self.log.line(&state.logged()),
+            (Place::Terminal, LogFormat::Text) => self.draw(&state.line(columns())),
+            (Place::Lines, LogFormat::Text) => self.log.info(&state.line(usize::MAX)),
         }
     }
 }

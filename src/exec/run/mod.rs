@@ -22,7 +22,7 @@ use super::checkpoint::{Checkpointer, Opened, Progress, Remaining};
 use super::exchange::stage::{self as exchange_stage, Deciding, ExchangeStage};
 use super::output::OutputStage;
 use super::sinks::Caller;
-use super::stage::{BatchResult, Chain, Source, drive};
+use super::stage::{BatchResult, Chain, Passed, Source, drive};
 use super::watch::Watch;
 use super::{
     Observer, Resume, RunError, RunOptions, RunOutcome, conclude, exchange, setup, write_error,
@@ -369,7 +369,8 @@ impl Run<'_> {
             keep_frames: pass.keeps_rows() || accounting.keeps_ended(),
             ..context.chain(phase, accounting, common, fresh)
         };
-        let batcher = Batcher::open(chain.services(), &context.host)?;
+        let batcher =
+            Batcher::open(chain.services(), &context.host)?.until(&context.options.interrupted);
         let served_before = accounting.report.services.clone();
         for now in batcher.records() {
             now.check(&served_before)
@@ -412,6 +413,11 @@ impl Run<'_> {
                     error.into()
                 });
             }
+            // Rows that wait for a service are read again by who goes on.
+            Err(RunError::Interrupted) => Passed {
+                summaries: None,
+                interrupted: true,
+            },
             passed => passed?,
         };
         batcher.finish()?;

@@ -8,21 +8,18 @@
 use std::io;
 use std::sync::Arc;
 
-use arrow_array::{Array as _, ArrayRef, RecordBatch, UInt32Array};
-use arrow_schema::{FieldRef, Schema, SchemaRef};
-use arrow_select::interleave::interleave;
-use arrow_select::take::take;
-use hashbrown::HashMap;
+use arrow_array::{Array as _, ArrayRef, RecordBatch};
 use parquet::file::metadata::ParquetMetaData;
 
 use crate::io::columns::build;
 use crate::io::columns::gather::Gatherer;
 use crate::io::columns::groups::{self, MAGIC};
 use crate::io::columns::kind::Kind;
-use crate::io::columns::layout::{Carried, Layout};
-use crate::io::columns::record::{Record, RowImage, block, push, take as take_bytes};
+use crate::io::columns::layout::Layout;
+use crate::io::columns::made;
+use crate::io::columns::record::{Record, block, push, take as take_bytes};
 use crate::io::format::parquet::COMPRESSION;
-use crate::io::source::columns::{broken, view};
+use crate::io::source::columns::view;
 use crate::io::workspace::Lengths;
 use crate::io::{Input, Log, PendingFile, Workspace};
 use crate::recipe::{OutputSpec, Sampler};
@@ -108,7 +105,7 @@ impl Columns {
     ) -> io::Result<Self> {
         let layout = Layout::of(inputs, spec.images).map_err(io::Error::other)?;
         let heavy =
-            layout.embedded.is_some() || layout.columns.iter().any(|it| is_heavy(&it.field));
+            layout.embedded.is_some() || layout.columns.iter().any(|it| made::is_heavy(&it.field));
         let of = |(rows, heavy_rows): (usize, usize)| if heavy { heavy_rows } else { rows };
         let mixed = spec.shuffle || spec.sampler != Sampler::Uniform;
         let group_rows = of(GROUP_ROWS);
@@ -229,7 +226,7 @@ impl Columns {
         }
         let mut parts = Vec::new();
         for (column, found) in layout.columns.iter().zip(&found) {
-            parts.push(with_new(column, found, &records, &place_of)?);
+            parts.push(made::with_new(column, found, &records, &place_of)?);
         }
         group.taken = group.ends.len();
         group.carried.resize(layout.columns.len(), Vec::new());
@@ -249,11 +246,13 @@ impl Columns {
             self.carry()?;
         }
         let group = std::mem::take(&mut self.group);
-        let made = self.columns_of(&group.records(0)?)?;
+        let records = group.records(0)?;
+        let texts = made::take_in(&mut self.made, &self.layout, &records)?;
+        let made = made::arrays(&self.made, &texts, &records)?;
         let mut columns = group.carried;
         columns.resize(self.layout.columns.len(), Vec::new());
         columns.extend(made.into_iter().map(|column| vec![column]));
-        let schema = self.schema(&self.made);
+        let schema = made::schema(&self.layout, &self.made);
         let packed = groups::pack(&schema, &columns, self.packing, out.bytes())?;
         io::Write::write_all(out, &packed.bytes)?;
         if let Some(log) = &mut self.log {
@@ -272,86 +271,6 @@ impl Columns {
         });
         self.rows_log = self.workspace.log_if_kept(&self.rows_name())?;
         Ok(group.bytes)
-    }
-
-    /// The columns that are made of the rows' own values, each of a type that all values so far fit.
-    fn columns_of(&mut self, records: &[Record<'_>]) -> io::Result<Vec<ArrayRef>> {
-        let mut places: HashMap<String, usize> = self
-            .made
-            .iter()
-            .enumerate()
-            .map(|(place, (name, _))| (name.clone(), place))
-            .collect();
-        let mut texts: Vec<Vec<Option<&str>>> = vec![vec![None; records.len()]; self.made.len()];
-        let embedded = self.layout.embedded.clone();
-        for (row, record) in records.iter().enumerate() {
-            let images = embedded.as_deref().filter(|_| record.images.is_some());
-            let names = record
-                .members
-                .iter()
-                .map(|(name, json)| (*name, Some(*json)));
-            for (name, json) in names.chain(images.map(|name| (name, None))) {
-                if self.layout.column(name).is_some() {
-                    continue;
-                }
-                let place = *places.entry_ref(name).or_insert_with(|| {
-                    let kind = if embedded.as_deref() == Some(name) {
-                        Kind::Images
-                    } else {
-                        Kind::Null
-                    };
-                    self.made.push((name.to_owned(), kind));
-                    texts.push(vec![None; records.len()]);
-                    self.made.len() - 1
-                });
-                if let Some(slot) = texts.get_mut(place).and_then(|texts| texts.get_mut(row)) {
-                    *slot = json;
-                }
-            }
-        }
-        let mut columns = Vec::new();
-        for ((name, kind), texts) in self.made.iter_mut().zip(&texts) {
-            if *kind == Kind::Images {
-                let images: Vec<Option<&[RowImage<'_>]>> = records
-                    .iter()
-                    .map(|record| record.images.as_deref())
-                    .collect();
-                columns.push(build::images(&images)?);
-                continue;
-            }
-            for text in texts.iter().flatten() {
-                // Once it is as wide as can be, or a text among texts, nothing changes.
-                if *kind == Kind::Json || *kind == Kind::Text && text.starts_with('"') {
-                    continue;
-                }
-                let found = Kind::of_text(text)
-                    .ok_or_else(|| io::Error::other(format!("a value of '{name}' is no JSON")))?;
-                *kind = std::mem::take(kind).and(found);
-            }
-            columns.push(made_of(texts, kind)?);
-        }
-        Ok(columns)
-    }
-
-    /// The schema of a file with these made columns.
-    fn schema(&self, made: &[(String, Kind)]) -> SchemaRef {
-        let carried = self
-            .layout
-            .columns
-            .iter()
-            .map(|column| Arc::clone(&column.field));
-        let made_fields = made.iter().map(|(name, kind)| Arc::new(kind.field(name)));
-        let fields: Vec<FieldRef> = carried.chain(made_fields).collect();
-        let mut metadata = self.layout.metadata.clone();
-        if let Some(name) = &self.layout.embedded
-            && !metadata.contains_key(FEATURES)
-        {
-            let features = serde_json::json!({"info": {"features": {
-                name: {"feature": {"_type": "Image"}, "_type": "List"},
-            }}});
-            metadata.insert(FEATURES.to_owned(), features.to_string());
-        }
-        Arc::new(Schema::new(fields).with_metadata(metadata))
     }
 
     /// Ends a file; the rows that follow go to the next one.
@@ -388,7 +307,7 @@ impl Columns {
     /// # Errors
     /// If a file cannot be read or written.
     pub fn finish(&mut self, files: &mut [PendingFile]) -> io::Result<()> {
-        let schema = self.schema(&self.made);
+        let schema = made::schema(&self.layout, &self.made);
         for (number, file) in (0..).zip(files) {
             let groups: Vec<&Done> = self
                 .done
@@ -439,26 +358,14 @@ impl Columns {
                     let texts = (0..values.len()).map(|row| text_of(values, row, before.is_json()));
                     let texts: Vec<Option<String>> = texts.collect();
                     let texts: Vec<Option<&str>> = texts.iter().map(Option::as_deref).collect();
-                    made_of(&texts, kind)?
+                    made::of_texts(&texts, kind)?
                 }
                 None if *kind == Kind::Images => build::images(&vec![None; batch.num_rows()])?,
-                None => made_of(&vec![None; batch.num_rows()], kind)?,
+                None => made::of_texts(&vec![None; batch.num_rows()], kind)?,
             };
             columns.push(vec![column]);
         }
         Ok(columns)
-    }
-}
-
-/// Where Hugging Face looks for what columns are.
-const FEATURES: &str = "huggingface";
-
-/// A column of values as JSON.
-fn made_of(texts: &[Option<&str>], kind: &Kind) -> io::Result<ArrayRef> {
-    if kind.is_json() {
-        Ok(build::json_texts(texts))
-    } else {
-        build::of_texts(texts, &kind.data_type())
     }
 }
 
@@ -475,74 +382,4 @@ fn text_of(values: &ArrayRef, row: usize, is_json: bool) -> Option<String> {
     } else {
         Some(text)
     }
-}
-
-/// Whether values of a column are large as a rule.
-fn is_heavy(field: &FieldRef) -> bool {
-    use arrow_schema::DataType;
-    match field.data_type() {
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => true,
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            is_heavy(item)
-        }
-        DataType::Struct(fields) => fields.iter().any(is_heavy),
-        _ => false,
-    }
-}
-
-/// What rows have in a column: what is `found` in their inputs, or what they say otherwise.
-fn with_new(
-    column: &Carried,
-    found: &ArrayRef,
-    records: &[Record<'_>],
-    place_of: &[Option<usize>],
-) -> io::Result<ArrayRef> {
-    let name = column.field.name();
-    let data_type = column.field.data_type();
-    let mut new_places = Vec::new();
-    let mut texts = Vec::new();
-    let mut images: Vec<&[RowImage<'_>]> = Vec::new();
-    for (number, record) in records.iter().enumerate() {
-        if column.is_image {
-            if let Some(new) = &record.images {
-                new_places.push(number);
-                images.push(new);
-            }
-        } else if let Some((_, json)) = record.members.iter().find(|(known, _)| known == name) {
-            new_places.push(number);
-            texts.push(Some(*json));
-        }
-    }
-    let in_order = place_of
-        .iter()
-        .enumerate()
-        .all(|(number, place)| *place == Some(number));
-    if new_places.is_empty() && in_order {
-        return Ok(Arc::clone(found));
-    }
-    let all_found = place_of.iter().all(Option::is_some);
-    if new_places.is_empty() && all_found {
-        let places = place_of
-            .iter()
-            .flatten()
-            .map(|place| u32::try_from(*place).unwrap_or(u32::MAX));
-        let places: UInt32Array = places.collect();
-        return take(found, &places, None).map_err(broken);
-    }
-    let new = if column.is_image {
-        build::images_as(&images, data_type)?
-    } else {
-        build::of_texts(&texts, data_type)?
-    };
-    let none = arrow_array::new_null_array(data_type, 1);
-    let mut from: Vec<(usize, usize)> = place_of
-        .iter()
-        .map(|place| place.map_or((2, 0), |place| (0, place)))
-        .collect();
-    for (place, number) in new_places.iter().enumerate() {
-        if let Some(slot) = from.get_mut(*number) {
-            *slot = (1, place);
-        }
-    }
-    interleave(&[found, &new, &none], &from).map_err(broken)
 }

@@ -102,7 +102,8 @@ pub fn open<'a>(
     inputs: &[Input],
 ) -> io::Result<Box<dyn Sink + 'a>> {
     let framing = spec.format.framing;
-    if framing.records == Records::Rows && !spec.target.is_file() {
+    let is_file = spec.target.is_file() || spec.target == Target::Caller;
+    if framing.records == Records::Rows && !is_file {
         return Err(io::Error::other("a column file is written to a file only"));
     }
     Ok(match &spec.target {

@@ -9,5 +9,5 @@ mod row;
 
 pub use chain::{Chain, OutputWork, SplitBy, TIMED_EVERY, Work, panic_message};
 pub use cpu::thread_time;
-pub use feed::{Cursor, Source, Waiting, drive};
+pub use feed::{Cursor, Passed, Source, Waiting, drive};
 pub use row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};

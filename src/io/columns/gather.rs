@@ -120,10 +120,7 @@ impl Gatherer {
     fn open(&self, layout: &Layout, file: u32) -> io::Result<Open> {
         let lost = || io::Error::other(format!("{} is not at hand", self.name(file)));
         let input = self.inputs.get(file as usize).ok_or_else(lost)?;
-        let opened = input.look().map_err(io::Error::other)?.ok_or_else(lost)?;
-        let format = opened.format();
-        let file_of = opened.into_bytes().into_file()?;
-        let mut batches = format.batches(file_of)?.ok_or_else(lost)?;
+        let mut batches = input.batches()?.ok_or_else(lost)?;
         let places = layout.files.get(file as usize).and_then(Option::as_ref);
         let places = places.map(Places::all).unwrap_or_default();
         batches.project(places.clone())?;

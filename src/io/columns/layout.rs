@@ -8,7 +8,6 @@ use parquet::arrow::ArrowSchemaConverter;
 use super::build::can_be_cast_to;
 use crate::io::Input;
 use crate::io::format::ImageFiles;
-use crate::io::source::FileSource;
 use crate::io::source::columns::roles::{Role, agree, roles};
 
 /// Stats that rows bring along are measured anew, and of another type perhaps.
@@ -60,18 +59,13 @@ impl Layout {
     /// The columns of an output over `inputs`, whose images are at `images`.
     ///
     /// # Errors
-    /// Says which column has no place in a Parquet file, or has types that do not go together.
+    /// Says which column has types that do not go together.
     pub fn of(inputs: &[Input], images: ImageFiles) -> Result<Self, String> {
         let mut layout = Self::default();
         let mut absent = Vec::new();
         for input in inputs {
             let reading = input.reading();
-            let schema = input.path().and_then(|path| {
-                let source = FileSource::new(path.to_owned());
-                let reading = Arc::clone(&reading);
-                FileSource { reading, ..source }.columns()
-            });
-            let Some(schema) = schema else {
+            let Some(schema) = input.columns() else {
                 // Its rows may lack any field.
                 absent.push(layout.files.len());
                 layout.files.push(None);
@@ -131,12 +125,19 @@ impl Layout {
                 .map(|input| input.reading().image_key.clone());
         }
         layout.may_be_null(!absent.is_empty());
-        layout.check()?;
+        for column in &layout.columns {
+            let name = column.field.name();
+            if Some(name) == layout.embedded.as_ref() {
+                return Err(format!(
+                    "images are to be embedded in the column '{name}', which some inputs have already"
+                ));
+            }
+        }
         Ok(layout)
     }
 
-    /// What some input lacks is null in its rows.
-    fn may_be_null(&mut self, all: bool) {
+    /// What some input lacks is null in its rows; with `all`, any field may be.
+    pub fn may_be_null(&mut self, all: bool) {
         for (number, column) in self.columns.iter_mut().enumerate() {
             let lacks = |places: &Places| places.of(number).is_none();
             if (all || self.files.iter().flatten().any(lacks)) && !column.field.is_nullable() {
@@ -145,20 +146,19 @@ impl Layout {
         }
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Makes sure that a Parquet file has a place for its columns.
+    ///
+    /// # Errors
+    /// Says for which it has none.
+    pub fn check_parquet(&self) -> Result<(), String> {
         for column in &self.columns {
-            let name = column.field.name();
-            if Some(name) == self.embedded.as_ref() {
-                return Err(format!(
-                    "images are to be embedded in the column '{name}', which some inputs have already"
-                ));
-            }
             let alone = Schema::new(vec![Arc::clone(&column.field)]);
             let converted =
                 std::panic::catch_unwind(|| ArrowSchemaConverter::new().convert(&alone));
             if !matches!(converted, Ok(Ok(_))) {
                 return Err(format!(
-                    "the column '{name}' is a {}, which no Parquet file has a place for; leave it out by `input.columns`",
+                    "the column '{}' is a {}, which no Parquet file has a place for; leave it out by `input.columns`",
+                    column.field.name(),
                     column.field.data_type()
                 ));
             }

@@ -240,13 +240,19 @@ pub trait Renderer: Send + Sync {
     fn render(&self, sample: &Sample, out: &mut Vec<u8>) -> Result<(), RowError>;
 }
 
-/// One of [`FORMATS`].
+/// One of [`FORMATS`], or what a program asks for that no recipe can name.
 #[derive(Clone, Copy)]
 pub struct OutputFormat(&'static Format);
 
 impl OutputFormat {
     /// Rows, one a line: what an output is that says nothing.
     pub const ROWS: Self = Self(jsonl::FORMAT);
+
+    /// Rows for a table in memory, which no recipe can name.
+    pub const TABLE: Self = Self(parquet::TABLE);
+
+    /// Such rows without the columns of the inputs.
+    pub const MADE_TABLE: Self = Self(parquet::MADE_TABLE);
 
     /// The names of all formats, in order.
     pub const WORDS: &'static [&'static str] = &{

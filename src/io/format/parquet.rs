@@ -47,15 +47,48 @@ pub const COMPRESSION: FormatOption = FormatOption {
     doc: "How the pages of a Parquet file are packed; zstd if nothing is said.",
 };
 
+/// Rows for a table in memory ([`crate::io::columns::collect`]). No recipe can name it.
+pub const TABLE: &Format = &Format {
+    name: "table",
+    summary: "A table in memory; columns of tables and of Parquet and Arrow inputs stay as they are.",
+    suffixes: &[],
+    images: &[ImageFiles::Path],
+    options: &[],
+    renderer: table_renderer,
+    ..*FORMAT
+};
+
+/// The same for rows that have little in common with those of the inputs, such as groups: all columns
+/// are made of their values.
+pub const MADE_TABLE: &Format = &Format {
+    renderer: made_renderer,
+    ..*TABLE
+};
+
 fn renderer(_: &Options, setting: Setting) -> Made {
-    Ok(Box::new(ParquetRenderer {
-        layout: Layout::of(&setting.inputs, setting.images).map_err(FormatError)?,
+    let layout = Layout::of(&setting.inputs, setting.images).map_err(FormatError)?;
+    layout.check_parquet().map_err(FormatError)?;
+    Ok(of_layout(layout, setting))
+}
+
+fn table_renderer(_: &Options, setting: Setting) -> Made {
+    let layout = Layout::of(&setting.inputs, setting.images).map_err(FormatError)?;
+    Ok(of_layout(layout, setting))
+}
+
+fn made_renderer(_: &Options, setting: Setting) -> Made {
+    Ok(of_layout(Layout::default(), setting))
+}
+
+fn of_layout(layout: Layout, setting: Setting) -> Box<dyn Renderer> {
+    Box::new(ParquetRenderer {
+        layout,
         rows: JsonlRenderer {
             paths: setting.paths,
             keep_stats: setting.keep_stats,
             keep_hashes: setting.keep_hashes,
         },
-    }))
+    })
 }
 
 struct ParquetRenderer {

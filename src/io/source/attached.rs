@@ -128,10 +128,7 @@ impl InputAttachments {
         }
         let lost = || io::Error::other("its input is not at hand");
         let source = self.inputs.get(input as usize).ok_or_else(lost)?;
-        let opened = source.look().map_err(io::Error::other)?.ok_or_else(lost)?;
-        let format = opened.format();
-        let file = opened.into_bytes().into_file()?;
-        let batches = format.batches(file)?.ok_or_else(lost)?;
+        let batches = source.batches()?.ok_or_else(lost)?;
         let cells = Arc::new(Mutex::new(Cells::open(batches, &source.reading())?));
         open.push_front((input, Arc::clone(&cells)));
         open.truncate(OPEN);

@@ -1,20 +1,33 @@
-//! Rows that the program which djr is a library of hands in.
+//! Rows that the program which djr is a library of hands in: one by one, or as a table.
 
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::columns::ColumnReader;
+use super::columns::table::{Table, TableBatches};
 use super::format::{FoundRow, Place};
-use super::{RowReader, Source, SourceError, Split, keep_start, too_long};
+use super::{Reading, RowReader, Source, SourceError, Split, keep_start, too_long};
 
 type Rows = Box<dyn Iterator<Item = Vec<u8>> + Send>;
 
-/// Rows from an iterator, each the bytes of a JSON object. They have the identities that they would
-/// have as the lines of a file, and can be read once only.
+/// Rows from an iterator, each the bytes of a JSON object, or those of a table. They have the
+/// identities that they would have as the lines of a file, or as the rows of a column file; those of
+/// an iterator can be read once only.
 #[derive(Clone)]
 pub struct GivenRows {
     name: Arc<str>,
-    rows: Arc<Mutex<Option<Rows>>>,
+    rows: Given,
+    reading: Arc<Reading>,
+}
+
+/// How rows are handed in.
+#[derive(Clone)]
+enum Given {
+    /// One by one.
+    Once(Arc<Mutex<Option<Rows>>>),
+    /// In memory as a whole.
+    Table(Arc<Table>),
 }
 
 impl GivenRows {
@@ -25,20 +38,52 @@ impl GivenRows {
         I: IntoIterator<Item = Vec<u8>>,
         I::IntoIter: Send + 'static,
     {
+        let rows: Rows = Box::new(rows.into_iter());
         Self {
             name: name.into(),
-            rows: Arc::new(Mutex::new(Some(Box::new(rows.into_iter())))),
+            rows: Given::Once(Arc::new(Mutex::new(Some(rows)))),
+            reading: Arc::default(),
         }
     }
-}
 
-impl GivenRows {
+    /// The rows of `table`, called `name` in messages and records.
+    #[must_use]
+    pub fn table(name: &str, table: Arc<Table>) -> Self {
+        Self {
+            name: name.into(),
+            rows: Given::Table(table),
+            reading: Arc::default(),
+        }
+    }
+
     /// Rows that were handed in once and are there no more.
     #[must_use]
     pub fn gone(name: &str) -> Self {
         Self {
             name: name.into(),
-            rows: Arc::default(),
+            rows: Given::Once(Arc::default()),
+            reading: Arc::default(),
+        }
+    }
+
+    /// The same rows, whose columns are understood as `reading` says.
+    #[must_use]
+    pub fn read_as(self, reading: Arc<Reading>) -> Self {
+        Self { reading, ..self }
+    }
+
+    /// How its columns are understood.
+    #[must_use]
+    pub fn reading(&self) -> &Arc<Reading> {
+        &self.reading
+    }
+
+    /// The table, if they are one.
+    #[must_use]
+    pub fn as_table(&self) -> Option<&Arc<Table>> {
+        match &self.rows {
+            Given::Once(_) => None,
+            Given::Table(table) => Some(table),
         }
     }
 }
@@ -51,7 +96,11 @@ impl fmt::Debug for GivenRows {
 
 impl PartialEq for GivenRows {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.rows, &other.rows)
+        match (&self.rows, &other.rows) {
+            (Given::Once(one), Given::Once(other)) => Arc::ptr_eq(one, other),
+            (Given::Table(one), Given::Table(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
     }
 }
 
@@ -67,7 +116,15 @@ impl Source for GivenRows {
             name: self.name(),
             error,
         };
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = match &self.rows {
+            Given::Once(rows) => rows,
+            Given::Table(table) => {
+                let batches = Box::new(TableBatches::new(Arc::clone(table)));
+                let rows = ColumnReader::new(batches, &self.reading).map_err(failed)?;
+                return split.of(Box::new(rows)).map_err(failed);
+            }
+        };
+        let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = rows
             .take()
             .ok_or_else(|| failed(io::Error::other("rows that are handed in can be read once")))?;

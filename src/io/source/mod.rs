@@ -34,8 +34,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow_schema::SchemaRef;
+
 pub use attached::InputAttachments;
 pub use bytes::read_some;
+pub use columns::table::Table;
 pub use file::FileSource;
 pub use format::{FORMATS, FoundRow, Place, RowReader};
 pub use given::GivenRows;
@@ -46,6 +49,8 @@ pub use stdin::StdinSource;
 
 use super::Fingerprint;
 use crate::sample::RowError;
+use columns::Batches;
+use columns::table::TableBatches;
 
 /// A row longer than this is not read into memory; its first bytes go to the quarantine.
 pub const MAX_ROW_BYTES: usize = 64 << 20;
@@ -232,7 +237,8 @@ impl Input {
     pub fn reading(&self) -> Arc<Reading> {
         match self {
             Self::Data(file) => Arc::clone(&file.reading),
-            Self::File(_) | Self::Stdin | Self::Given(_) => Arc::default(),
+            Self::Given(rows) => Arc::clone(rows.reading()),
+            Self::File(_) | Self::Stdin => Arc::default(),
         }
     }
 
@@ -258,6 +264,35 @@ impl Input {
             Self::Stdin => StdinSource.look().map(Some),
             Self::Given(_) => Ok(None),
         }
+    }
+
+    /// The columns of its rows, if it is a column file or a table.
+    #[must_use]
+    pub fn columns(&self) -> Option<SchemaRef> {
+        match self {
+            Self::Given(rows) => rows.as_table().map(|table| Arc::clone(table.schema())),
+            Self::Stdin => None,
+            Self::File(path) => FileSource::new(path.clone()).columns(),
+            Self::Data(file) => file.columns(),
+        }
+    }
+
+    /// Batches of them, from the first row on.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn batches(&self) -> io::Result<Option<Box<dyn Batches>>> {
+        if let Self::Given(rows) = self {
+            return Ok(rows.as_table().map(|table| {
+                let batches = TableBatches::new(Arc::clone(table));
+                Box::new(batches) as Box<dyn Batches>
+            }));
+        }
+        let Some(opened) = self.look().map_err(io::Error::other)? else {
+            return Ok(None);
+        };
+        let format = opened.format();
+        format.batches(opened.into_bytes().into_file()?)
     }
 
     /// The name for messages and records.

@@ -6,6 +6,7 @@
 pub mod ipc;
 pub mod parquet;
 pub mod roles;
+pub mod table;
 pub mod view;
 
 use std::io;

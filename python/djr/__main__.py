@@ -1,0 +1,5 @@
+"""`python -m djr`."""
+
+from ._program import main
+
+main()
