@@ -206,7 +206,7 @@ def subset(input, output, *, n, progress=None, **options):
     validate="decode", paths="absolute", image_root="/data"
     """
     words = ["subset", *_paths("--input", input), *_paths("--output", output)]
-    words += _options({"n": n, **_with_python(options)})
+    words += _options({"n": n, **options})
     return RunReport(*_call(words, None, progress))
 
 
@@ -219,7 +219,7 @@ def convert(input, output, *, to, progress=None, **options):
              validate="decode"; `for_="llava_next"` is --for, `from_="llava"` is --from
     """
     words = ["convert", *_paths("--input", input), *_paths("--output", output)]
-    words += _options({"to": to, **_with_python(options)})
+    words += _options({"to": to, **options})
     return RunReport(*_call(words, None, progress))
 
 

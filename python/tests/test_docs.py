@@ -20,6 +20,7 @@ class Examples(Scratch):
         texts = [f"{n} red kites {'fly ' * (n % 7)}" for n in range(40)]
         rows = [{"id": n, "text": text} for n, text in enumerate([*texts, *texts[:5], "hm"])]
         self.write("data.jsonl", rows)
+        self.write("more.jsonl", rows[:7])
         steps = [{"text_length_filter": {"min_len": 5}}, {"document_deduplicator": {}}]
         Path("recipe.yaml").write_text(json.dumps({"process": steps}))
         page = (ROOT / "docs" / "PYTHON.md").read_text()
@@ -27,8 +28,11 @@ class Examples(Scratch):
         self.assertGreater(len(examples), 8)
         known, skipped = {}, []
         for example in examples:
-            uses = [package for package in OPTIONAL if re.search(rf"\b{package}\b|to_{package}", example)]
-            if not has(*uses, *(["pyarrow"] if "table" in example or uses else [])):
+            code = re.sub(r"#.*", "", example)
+            uses = [package for package in OPTIONAL if re.search(rf"\b{package}\b|to_{package}", code)]
+            if re.search(r"djr\.(filter|Stage)\(", code):
+                uses.append("pyarrow")
+            if not has(*uses):
                 skipped.append(" ".join(uses))
                 continue
             line = page[: page.index(example)].count("\n")
