@@ -15,9 +15,12 @@ import importlib
 import importlib.util
 import inspect
 import json
+import linecache
 import os
 import random
 import re
+import threading
+import time
 import traceback
 import uuid
 
@@ -49,9 +52,10 @@ class Refusal(Exception):
 class Draws:
     """Where the randomness of a row comes from: its number, whatever rows came before it."""
 
-    generator = random.Random(0)
+    generator = None
     number = 0
     names = 0
+    any_uuid = uuid.uuid4
 
     @classmethod
     def begin(cls, number):
@@ -64,7 +68,13 @@ class Draws:
             sys.modules["torch"].manual_seed(number & 0x7FFFFFFFFFFFFFFF)
 
     @classmethod
+    def end(cls):
+        cls.generator = None
+
+    @classmethod
     def uuid4(cls):
+        if cls.generator is None:
+            return cls.any_uuid()
         return uuid.UUID(int=cls.generator.getrandbits(128), version=4)
 
 
@@ -256,7 +266,12 @@ class Built:
         before = copy.deepcopy(row)
         batch = self.wrap({key: [value] for key, value in row.items()})
         work = {"filter": "compute_stats", "deduplicator": "compute_hash"}.get(self.kind, "process")
-        result = getattr(self.op, work)(batch, *self.rank)
+        try:
+            result = getattr(self.op, work)(batch, *self.rank)
+        except IndexError as error:
+            if self.kind == "expander" and made_none(error):
+                return {"rows": []}
+            raise
         rows = rows_of(batch, result, before)
         if self.kind == "expander":
             return {"rows": [self.change(before, row) for row in rows]}
@@ -280,6 +295,17 @@ class Built:
                 changed[key] = json.loads(text)
         gone = [key for key in before if key not in row and key not in self.added]
         return {"set": changed, "gone": gone}
+
+
+def made_none(error):
+    """Whether an operator failed only because no row came out of its batch: several of Data-Juicer's
+    take the names of columns from the first row that they made, `rows[0].keys()`."""
+    last = error.__traceback__
+    while last.tb_next is not None:
+        last = last.tb_next
+    line = linecache.getline(last.tb_frame.f_code.co_filename, last.tb_lineno)
+    asked = re.search(r"(\w+)\[0\]\.keys\(\)", line)
+    return asked is not None and last.tb_frame.f_locals.get(asked[1]) == []
 
 
 def video_key(op, row):
@@ -344,7 +370,15 @@ def last_line(error):
     return (lines[-1] if lines else type(error).__name__)[:500]
 
 
+def end_with(parent):
+    """Ends when djr does, however that ends: what goes on with the run makes the same files."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
 def main():
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     built = {}
     for line in INPUT:
         message = json.loads(line)
@@ -363,6 +397,7 @@ def main():
             traceback.print_exc()
             code = {} if "row" in message else {"ok": False, "code": "refused", "message": last_line(error)}
             text = dumps({"error": last_line(error), **code})
+        Draws.end()
         OUTPUT.write(text.encode() + b"\n")
         OUTPUT.flush()
 

@@ -147,17 +147,26 @@ impl Peers for PeerPython {
             Found::There(worker, path) => (worker, path),
             Found::NotLooked => return Err(PeerRefusal::Nowhere(String::new())),
         };
-        let mut asking = match worker.take() {
-            Some(worker) => worker,
-            None => Worker::start(path, &self.working_dir, asked.env.iter())
-                .map_err(PeerRefusal::Refused)?,
-        };
-        // One that died is not spoken to again.
-        let reply = asking
-            .build(asked, 0, 0)
-            .map_err(|fault| PeerRefusal::Refused(fault.words()))?;
-        let version = asking.version.clone();
-        *worker = Some(asking);
+        let mut asking = None;
+        let mut reply = Err(Fault::Died(String::new()));
+        // One that died is not spoken to again; a second one may live.
+        for _ in 0..2 {
+            let mut ready = match worker.take() {
+                Some(worker) => worker,
+                None => Worker::start(path, &self.working_dir, asked.env.iter())
+                    .map_err(PeerRefusal::Refused)?,
+            };
+            reply = ready.build(asked, 0, 0);
+            if reply.is_ok() {
+                asking = Some(ready);
+                break;
+            }
+        }
+        let reply = reply.map_err(|fault| PeerRefusal::Refused(fault.words()))?;
+        let version = asking
+            .as_ref()
+            .map_or_else(String::new, |it| it.version.clone());
+        *worker = asking;
         let text = |key| reply.get(key).and_then(Value::as_str).unwrap_or_default();
         if let Some(works) = works(&reply) {
             return Ok(PeerFacts {
@@ -266,8 +275,15 @@ impl Peer {
         })
     }
 
-    /// Makes sure that the worker runs and has the operator; what it runs on.
+    /// Makes sure that a worker runs and has the operator; what it runs on. One that ends meanwhile is
+    /// started again, once.
     fn begin(&self, shared: &mut Shared) -> Result<String, ServiceError> {
+        self.try_begin(shared)
+            .or_else(|_| self.try_begin(shared))
+            .map_err(|why| self.error(why))
+    }
+
+    fn try_begin(&self, shared: &mut Shared) -> Result<String, String> {
         let service = &self.service;
         let mut worker = match shared.worker.take() {
             Some(worker) => worker,
@@ -275,7 +291,7 @@ impl Peer {
                 shared.built.clear();
                 let python = &service.facts.python;
                 Worker::start(python, &self.working_dir, service.env.iter())
-                    .map_err(|why| self.error(format!("{}: {why}", python.display())))?
+                    .map_err(|why| format!("{}: {why}", python.display()))?
             }
         };
         if !shared.built.contains(&self.id) {
@@ -285,12 +301,11 @@ impl Peer {
                 custom: &service.custom,
                 env: &service.env,
             };
-            let reply = worker
-                .build(&asked, self.id, self.rank)
-                .map_err(|fault| self.error(fault.words()))?;
+            let reply = worker.build(&asked, self.id, self.rank);
+            let reply = reply.map_err(|fault| fault.words())?;
             if works(&reply) != Some(service.facts.works) {
                 let message = reply.get("message").and_then(Value::as_str);
-                return Err(self.error(message.unwrap_or("it is another operator now").to_owned()));
+                return Err(message.unwrap_or("it is another operator now").to_owned());
             }
             shared.built.insert(self.id);
         }

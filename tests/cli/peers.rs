@@ -170,6 +170,24 @@ fn rows_go_by_their_hashes_and_deleted_fields_are_gone() {
 }
 
 #[test]
+fn an_aggregator_takes_what_a_grouper_made() {
+    if !there() {
+        return;
+    }
+    let scratch = scratch();
+    let rows = ["a", "b"].map(|text| json!({"text": text}));
+    scratch.write("rows.jsonl", lines(rows.into_iter()));
+    let steps = [
+        json!({"naive_grouper": {}}),
+        json!({"nested_aggregator": {}}),
+    ];
+    recipe(&scratch, "", &steps);
+    djr(&scratch, &["run", "r.yaml", "-q"]).expect(0);
+    let expected = json!({"text": ["a", "b"], "__dj__batch_meta__": {"all": "a+b"}});
+    assert_eq!(scratch.rows("out.jsonl"), [expected]);
+}
+
+#[test]
 fn a_row_that_fails_ends_its_worker_or_hangs_is_set_aside_alone() {
     if !there() {
         return;

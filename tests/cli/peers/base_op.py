@@ -62,6 +62,12 @@ class Deduplicator(OP):
         self.compute_hash = alone(self.compute_hash)
 
 
+class Aggregator(OP):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.process = alone(self.process_single)
+
+
 class Selector(OP):
     pass
 
@@ -100,7 +106,9 @@ class VideoSplitByDurationMapper(Mapper):
             row = {key: column[at] for key, column in batch.items()}
             size = sum(os.path.getsize(path) for path in row[self.video_key])
             rows += [{**row, "from": start} for start in range(0, size, self.step)]
-        return {key: [row[key] for row in rows] for key in (*batch, "from")}
+        # As Data-Juicer's own have it, which fails where no row was made.
+        keys = rows[0].keys()
+        return {key: [row[key] for row in rows] for key in keys}
 
 
 @OPERATORS.register_module("video_deduplicator")
@@ -112,6 +120,13 @@ class VideoDeduplicator(Deduplicator):
         for path in row[self.video_key]:
             md5.update(open(path, "rb").read())
         row["__dj__videohash"] = md5.hexdigest() if row[self.video_key] else ""
+        return row
+
+
+@OPERATORS.register_module("nested_aggregator")
+class NestedAggregator(Aggregator):
+    def process_single(self, row):
+        row["__dj__batch_meta__"]["all"] = "+".join(row[self.text_key])
         return row
 
 
