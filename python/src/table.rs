@@ -77,6 +77,7 @@ impl Options {
 ///
 /// # Errors
 /// If `data` is no table. What is wrong with the recipe or the run stands in the answer.
+#[expect(clippy::too_many_arguments, reason = "each is one of Python's")]
 #[pyfunction]
 #[pyo3(signature = (data, order, recipe, options, with_fate, progress))]
 pub fn filter(
