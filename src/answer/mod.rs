@@ -12,7 +12,7 @@ pub use look::{
     AnalyzeAnswer, DiffAnswer, DiffCount, DiffField, DiffReason, OpAnswer, OpsAnswer, PlaceRecord,
     ReportAnswer, SetAsideRecord, StatShort, VerifyAnswer, VerifyKind, WhyAnswer, WhyRow,
 };
-pub use run::{Estimate, ProbeRecord, RunAnswer, RunState};
+pub use run::{CostEstimate, Estimate, ProbeRecord, RunAnswer, RunState};
 pub use runs::{CleanAnswer, IndexAnswer, LsAnswer, RunListed};
 
 use schemars::JsonSchema;

@@ -54,6 +54,38 @@ pub struct RunAnswer {
     /// With `--explain --probe`: what the whole run would take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
+    /// With `--estimate`: what servers would take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostEstimate>,
+}
+
+/// What servers took for the first rows, and would take for all.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+pub struct CostEstimate {
+    /// Rows that servers were asked about.
+    pub rows: u64,
+    /// Of them those that could not be processed.
+    pub failed: u64,
+    /// Requests sent.
+    pub requests: u64,
+    /// Answers that were known already.
+    pub reused: u64,
+    /// Tokens sent.
+    pub tokens_in: u64,
+    /// Tokens answered.
+    pub tokens_out: u64,
+    /// What they cost, in the money of the prices.
+    pub cost: f64,
+    /// About how many rows there are; null where that is not known beforehand.
+    pub all_rows: Option<u64>,
+    /// About how many requests all rows take, these included.
+    pub all_requests: Option<u64>,
+    /// About how many tokens are sent.
+    pub all_tokens_in: Option<u64>,
+    /// About how many are answered.
+    pub all_tokens_out: Option<u64>,
+    /// About what it costs.
+    pub all_cost: Option<f64>,
 }
 
 /// What one step did to the first rows.

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::answer::{Estimate, ProbeRecord};
-use crate::exec::{self, Probe, RunOptions, StepProbe};
+use crate::answer::{CostEstimate, Estimate, ProbeRecord};
+use crate::exec::{self, Probe, RunOptions, Sampled, StepProbe};
 use crate::io::format::OptionValue;
 use crate::note::{rows, thousands};
 use crate::op::{Asset, ImageNeed, OpKind, PeerService, Service};
@@ -377,4 +377,86 @@ fn image_words(need: ImageNeed) -> &'static str {
         ImageNeed::Scaled => "images decoded at reduced scale",
         ImageNeed::Pixels => "images decoded once",
     }
+}
+
+/// What `found` comes to for inputs of so many bytes.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate of what is never negative"
+)]
+pub fn cost(found: &Sampled, bytes: Option<u64>) -> CostEstimate {
+    let paid = found.paid;
+    // Rows whose answers were known cost nothing now: what is told is of those that did.
+    let share = |all: u64| all as f64 / found.bytes.max(1) as f64;
+    let factor = bytes
+        .filter(|_| found.rows > 0)
+        .map(|all| share(all).max(1.0));
+    let whole = |now: u64| factor.map(|factor| (now as f64 * factor).round() as u64);
+    CostEstimate {
+        rows: found.rows,
+        failed: found.failed,
+        requests: paid.sent,
+        reused: paid.reused,
+        tokens_in: paid.tokens_in,
+        tokens_out: paid.tokens_out,
+        cost: paid.cost,
+        all_rows: whole(found.rows),
+        all_requests: whole(paid.sent),
+        all_tokens_in: whole(paid.tokens_in),
+        all_tokens_out: whole(paid.tokens_out),
+        all_cost: factor.map(|factor| paid.cost * factor),
+    }
+}
+
+/// What servers would take, for a person.
+#[must_use]
+pub fn cost_words(estimate: &CostEstimate) -> String {
+    let line = |rows: u64, requests: u64, sent: u64, answered: u64, cost: f64| {
+        let cost = if cost > 0.0 {
+            format!(", cost {cost:.4}")
+        } else {
+            String::new()
+        };
+        format!(
+            "{} rows: {} requests, {} tokens sent, {} answered{cost}",
+            thousands(rows),
+            thousands(requests),
+            thousands(sent),
+            thousands(answered)
+        )
+    };
+    let now = line(
+        estimate.rows,
+        estimate.requests,
+        estimate.tokens_in,
+        estimate.tokens_out,
+        estimate.cost,
+    );
+    let mut words = format!("asked about {now}");
+    if estimate.reused > 0 {
+        let known = thousands(estimate.reused);
+        let _ = write!(words, "; {known} answers were known already");
+    }
+    if estimate.failed > 0 {
+        let failed = thousands(estimate.failed);
+        let _ = write!(words, "; {failed} rows could not be processed");
+    }
+    words.push('\n');
+    if let (Some(rows), Some(requests), Some(sent), Some(answered), Some(cost)) = (
+        estimate.all_rows,
+        estimate.all_requests,
+        estimate.all_tokens_in,
+        estimate.all_tokens_out,
+        estimate.all_cost,
+    ) {
+        let all = line(rows, requests, sent, answered, cost);
+        let _ = writeln!(words, "all of them, about {all}");
+    } else {
+        words.push_str("how many rows there are is not known beforehand\n");
+    }
+    words.push_str("a run does not pay for these answers again\n");
+    words
 }

@@ -20,6 +20,7 @@ Examples:
   djr run recipe.yaml --input data.jsonl --output out/clean.jsonl
   djr run recipe.yaml --input data.jsonl --input rows.jsonl --output out/clean.jsonl
   djr run recipe.yaml --explain --probe
+  djr run recipe.yaml --estimate 200
   djr run recipe.yaml --set text_length_filter.max_len=200 --set np=4
   djr run recipe.yaml --if-changed --tolerate 0.1% --log-format json
   cat rows.jsonl | djr run recipe.yaml --input - --output - | head
@@ -53,6 +54,10 @@ pub struct Args {
     /// estimate time, memory and disk of the whole run.
     #[arg(long, value_name = "ROWS", requires = "explain", num_args = 0..=1, default_missing_value = "1000")]
     probe: Option<usize>,
+    /// Ask servers about the first rows only, tell what the whole run would take and cost, and stop. A
+    /// run does not pay for these answers again.
+    #[arg(long, value_name = "ROWS", conflicts_with = "explain", num_args = 0..=1, default_missing_value = "100")]
+    estimate: Option<usize>,
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
@@ -74,7 +79,40 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     if args.explain {
         return explained(&recipe, args, ui);
     }
+    if let Some(rows) = args.estimate {
+        return estimated(&recipe, args, rows, ui);
+    }
     runner::run(&recipe, &args.run, ui)
+}
+
+/// Asks servers about the first rows, and tells what all of them would take.
+fn estimated(recipe: &Recipe, args: &Args, rows: usize, ui: &Ui) -> Exit {
+    let signals = runner::Signals::watch();
+    let options = match runner::options(recipe, &args.run, &signals, ui) {
+        Ok(options) => options,
+        Err(exit) => return exit,
+    };
+    let answers = exec::answers_file(recipe, &options);
+    let found = match exec::sample_servers(recipe, &options, rows, answers.as_deref()) {
+        Ok(found) => found,
+        Err(failure) => {
+            let hint = match &failure {
+                exec::RunError::Service(failed) => failed.hint.as_deref(),
+                _ => None,
+            };
+            ui.error(failure.code(), &failure.to_string(), hint);
+            return Exit::Failed;
+        }
+    };
+    let bytes = runner::input_bytes(recipe);
+    let cost = explain::cost(&found, bytes);
+    let words = explain::cost_words(&cost);
+    ui.result(&RunAnswer {
+        state: RunState::Planned,
+        cost: Some(cost),
+        ..RunAnswer::default()
+    });
+    ui.data(&words)
 }
 
 /// Shows the plan.

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use super::stage::{BatchResult, Chain, RowEnd, Work};
-use super::{RunError, setup};
-use crate::io::LineSource;
-use crate::op::{Family, ImageNeed};
+use super::batcher::{Asking, Batcher};
+use super::driver::{Job, Stages, Worked};
+use super::stage::{BatchResult, Chain, Progress, RowEnd, RowResult, WaitingBatch, Work};
+use super::{Resume, RunError, RunOptions, setup};
+use crate::io::{Input, LineSource};
+use crate::op::{Answer, Family, ImageNeed, Request};
 use crate::plan;
 use crate::recipe::Recipe;
 use crate::record::Stage;
+use crate::sample::RowError;
+use crate::service::Paid;
 
 /// What one step did to the rows of a probe.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -60,27 +64,7 @@ pub fn probe(
     }
     let inputs = setup::inputs(recipe);
     let need = |phase| plan::image_need(&recipe.steps, phase, &[]);
-    let chain = Chain {
-        steps: &recipe.steps,
-        suffixes: setup::suffixes(recipe, &inputs),
-        stream: plan::order(recipe, &phase.stream),
-        group: phase.group.clone(),
-        context: setup::image_context(recipe, &inputs, working_dir, need(&phase)),
-        ujson: recipe.rounds_stats(),
-        keep_frames: false,
-        keep_dropped: false,
-        outputs: Vec::new(),
-        keep_row_stats: false,
-        keep_ledger: false,
-        render_stats: false,
-        traced: Vec::new(),
-        trace_keys: &[],
-        timed_every: 1,
-        common: Arc::default(),
-        foreseen: Arc::default(),
-        watch: None,
-        tokens: None,
-    };
+    let chain = chain(recipe, working_dir, &phase, &inputs);
     let batch_rows = if need(&phase) > ImageNeed::Header {
         32
     } else {
@@ -122,6 +106,145 @@ pub fn probe(
     }
     found.steps = probes;
     Ok(found)
+}
+
+/// The steps of the first phase, over rows of which nothing is kept.
+fn chain<'r>(
+    recipe: &'r Recipe,
+    working_dir: &std::path::Path,
+    phase: &plan::Phase,
+    inputs: &[Input],
+) -> Chain<'r> {
+    let need = plan::image_need(&recipe.steps, phase, &[]);
+    Chain {
+        steps: &recipe.steps,
+        suffixes: setup::suffixes(recipe, inputs),
+        stream: plan::order(recipe, &phase.stream),
+        group: phase.group.clone(),
+        context: setup::image_context(recipe, inputs, working_dir, need),
+        ujson: recipe.rounds_stats(),
+        keep_frames: false,
+        keep_dropped: false,
+        outputs: Vec::new(),
+        keep_row_stats: false,
+        keep_ledger: false,
+        render_stats: false,
+        traced: Vec::new(),
+        trace_keys: &[],
+        timed_every: 1,
+        common: Arc::default(),
+        foreseen: Arc::default(),
+        watch: None,
+        tokens: None,
+    }
+}
+
+/// What the first rows of a recipe's inputs took of servers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sampled {
+    /// Rows read.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Rows that could not be processed.
+    pub failed: u64,
+    /// What their answers took: each of them once, whether it was paid now or before.
+    pub paid: Paid,
+}
+
+/// Asks servers about the first rows of a recipe's inputs, at most `rows`, as far as its first phase
+/// goes. Their answers are kept in `answers`, so that a run does not pay for them again; nothing else
+/// is written.
+///
+/// # Errors
+/// If an input cannot be read, or a service does not answer.
+pub fn sample_servers(
+    recipe: &Recipe,
+    options: &RunOptions,
+    rows: usize,
+    answers: Option<&std::path::Path>,
+) -> Result<Sampled, RunError> {
+    let Some(phase) = plan::phases(&recipe.steps).into_iter().next() else {
+        return Ok(Sampled::default());
+    };
+    let inputs = setup::inputs(recipe);
+    let chain = chain(recipe, &options.working_dir, &phase, &inputs);
+    let pool = setup::pool(recipe, options)?;
+    // What was paid before is no part of it, and a run that goes on is still the same.
+    let options = RunOptions {
+        resume: Resume::Continue,
+        ..options.clone()
+    };
+    let host = setup::host(recipe, &options, pool.current_num_threads(), answers)?;
+    let before = host.spending.total();
+    let batcher = Batcher::open(chain.services(), &host)?;
+    let (batch_rows, limit) = setup::limits(pool.current_num_threads(), &options, chain.decodes());
+    let stages = Stages {
+        pool: &pool,
+        limit: setup::with_services(limit, batch_rows, chain.services().map(|(_, asked)| asked)),
+        lanes: &batcher,
+    };
+    let mut source = LineSource::new(inputs);
+    let mut left = rows;
+    let mut found = Sampled::default();
+    stages.run(
+        || {
+            let Some(batch) = (left > 0)
+                .then(|| source.next_batch(left.min(batch_rows), 1 << 20))
+                .transpose()?
+                .flatten()
+            else {
+                return Ok(None);
+            };
+            left = left.saturating_sub(batch.lines.len());
+            let size = batch.size();
+            Ok(Some((batch, size)))
+        },
+        |job| {
+            Some(match job {
+                Job::New(batch) => worked(chain.start(Work::Raw(batch, None))),
+                Job::On(SampledBatch(batch)) => worked(chain.go_on(batch)),
+            })
+        },
+        |batch: BatchResult| {
+            found.rows += batch.read;
+            found.bytes += batch.bytes;
+            let failed = |row: &&RowResult| matches!(row.end, RowEnd::Failed(..));
+            found.failed += batch.rows.iter().filter(failed).count() as u64;
+            Ok(())
+        },
+    )?;
+    batcher.finish()?;
+    let after = host.spending.total();
+    found.paid = Paid {
+        answers: after.answers - before.answers,
+        tokens_in: after.tokens_in - before.tokens_in,
+        tokens_out: after.tokens_out - before.tokens_out,
+        cost: after.cost - before.cost,
+        sent: after.sent - before.sent,
+        reused: after.reused - before.reused,
+    };
+    Ok(found)
+}
+
+/// A batch that waits for servers.
+struct SampledBatch(WaitingBatch);
+
+impl Asking for SampledBatch {
+    fn take_requests(&mut self) -> Vec<(usize, Vec<Request>)> {
+        self.0.take_requests()
+    }
+
+    fn answer(&mut self, answers: Vec<Result<Vec<Answer>, RowError>>) {
+        self.0.answer(answers);
+    }
+}
+
+fn worked(progress: Progress) -> Worked<SampledBatch, BatchResult> {
+    match progress {
+        Progress::Done(result) => Worked::Done(result),
+        Progress::Waits(batch, bytes) => Worked::Waits(SampledBatch(batch), bytes),
+    }
 }
 
 /// Rows of a batch that no step ended.

@@ -1,6 +1,6 @@
 //! A server that answers requests over HTTP as OpenAI's does, as operators name it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -241,7 +241,9 @@ impl EndpointParams<'_> {
             } else {
                 '&'
             });
-            path.push_str(&format!("{}={}", escaped(name), escaped(value)));
+            path.push_str(&escaped(name));
+            path.push('=');
+            path.push_str(&escaped(value));
         }
         let kind = path.to_lowercase();
         let fallback = if kind.contains("chat") {
@@ -353,7 +355,7 @@ fn escaped(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out

@@ -432,3 +432,65 @@ fn thousands_of_rows_wait_in_bounded_memory() {
     let peak = manifest["peak_memory_bytes"].as_u64().unwrap();
     assert!(peak < 300 << 20, "{peak}");
 }
+
+#[test]
+fn an_estimate_asks_about_the_first_rows_and_a_run_does_not_pay_for_them_again() {
+    let mock = Mock::start(sound);
+    let prices = ", price_in: 100, price_out: 200";
+    let scratch = scratch(400, &json!(mock.url()), prices);
+    let ran = scratch.djr(&["run", "r.yaml", "--estimate", "40", "--json"]);
+    let answer = ran.expect(0).answer();
+    let cost = &answer["result"]["cost"];
+    assert_eq!(
+        [&cost["rows"], &cost["requests"], &cost["tokens_in"]],
+        [40, 40, 400].map(Value::from).each_ref()
+    );
+    // Later rows are a little longer than the first.
+    let all = cost["all_rows"].as_u64().unwrap();
+    assert!((350..450).contains(&all), "{cost}");
+    let money = cost["all_cost"].as_f64().unwrap();
+    assert!((money / all as f64 - 0.002).abs() < 1e-4, "{cost}");
+    assert_eq!(mock.count(), 40);
+    assert!(!scratch.path("out.jsonl").exists());
+    run(&scratch, &[]).expect(0);
+    assert_eq!((ids(&scratch), mock.count()), (kept(400), 400));
+    // What is known costs nothing.
+    let ran = scratch.djr(&["run", "r.yaml", "--estimate"]).expect(0);
+    assert!(
+        ran.text().contains("100 answers were known already"),
+        "{}",
+        ran.text()
+    );
+    assert_eq!(mock.count(), 400);
+}
+
+#[test]
+fn a_template_goes_in_and_a_field_comes_out() {
+    let mock = Mock::start(|seen| Reply::content(format!("<a>{}</a>", seen.said().to_uppercase())));
+    let scratch = scratch(20, &json!(mock.url()), "");
+    let step = format!(
+        "dataset_path: rows.jsonl
+export_path: out.jsonl
+process:
+  - llm_mapper: {{api_model: m, input_template: 'say {{id}}: {{text}}', output_pattern: '<a>(.*)</a>', output_key: said, model_params: {{base_url: '{}'}}}}
+",
+        mock.url()
+    );
+    scratch.write("r.yaml", step);
+    run(&scratch, &[]).expect(0);
+    let rows = scratch.rows("out.jsonl");
+    assert_eq!(
+        rows[7],
+        json!({"id": 7, "text": "row 7", "said": "SAY 7: ROW 7"})
+    );
+    // A row that lacks what the template names is set aside, and nothing is asked about it; what is
+    // asked about the other one was answered before.
+    let before = mock.count();
+    scratch.write(
+        "rows.jsonl",
+        "{\"text\": \"row 1\"}\n{\"id\": 2, \"text\": \"row 2\"}\n",
+    );
+    run(&scratch, &["--max-quarantine", "none"]).expect(1);
+    assert_eq!(set_aside(&scratch)[0].1, "missing_field");
+    assert_eq!(mock.count(), before);
+}

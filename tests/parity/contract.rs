@@ -55,6 +55,9 @@ fn needed(name: &str) -> Value {
             "input_keys": ["text"], "output_schema": {"a": "the animal"},
             "model_params": {"base_url": "http://127.0.0.1:9/v1"},
         }),
+        "mllm_mapper" | "generate_qa_from_text_mapper" | "llm_mapper" => json!({
+            "api_model": "m", "model_params": {"base_url": "http://127.0.0.1:9/v1"},
+        }),
         "llm_task_relevance_filter" => json!({
             "task_desc": "t", "model_params": {"base_url": "http://127.0.0.1:9/v1"},
         }),

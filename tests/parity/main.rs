@@ -128,6 +128,8 @@ fn every_operator_has_golden_cases() {
                 .join(def.name)
                 .is_dir()
         })
+        // Data-Juicer runs these models in the process: there are no requests to compare.
+        .filter(|def| !["generate_qa_from_text_mapper", "mllm_mapper"].contains(&def.name))
         .map(|def| def.name)
         .collect();
     assert!(

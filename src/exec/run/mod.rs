@@ -219,6 +219,12 @@ pub fn has_progress(recipe: &Recipe, options: &RunOptions) -> bool {
     run_files(recipe, options).is_some_and(|files| files.is_unfinished())
 }
 
+/// Where what servers answer is kept, if there is a place for it.
+#[must_use]
+pub fn answers_file(recipe: &Recipe, options: &RunOptions) -> Option<PathBuf> {
+    run_files(recipe, options).map(|files| files.answers())
+}
+
 impl Run<'_> {
     /// Does what is left to do.
     fn finish(

@@ -7,7 +7,9 @@ mod feed;
 mod readahead;
 mod row;
 
-pub use chain::{Chain, OutputWork, SplitBy, TIMED_EVERY, Work, panic_message};
+pub use chain::{
+    Chain, OutputWork, Progress, SplitBy, TIMED_EVERY, WaitingBatch, Work, panic_message,
+};
 pub use cpu::thread_time;
 pub use feed::{Cursor, Passed, Source, Waiting, drive};
 pub use row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};

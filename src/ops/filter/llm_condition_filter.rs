@@ -72,7 +72,7 @@ llm_params! {
 const RESULT: StatDef = StatDef::new("llm_condition_filter_result", StatType::Flag);
 const USAGE: StatDef = StatDef::new("llm_semantic_usage", StatType::Any).beside();
 
-struct Condition {
+struct Asked {
     server: Server,
     text_key: FieldPath,
     condition: String,
@@ -81,11 +81,11 @@ struct Condition {
     template: Format,
 }
 
-struct ConditionFilter(Condition);
+struct ConditionFilter(Asked);
 
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     no_local_model(params.is_hf_model, params.enable_vllm)?;
-    Ok(Operator::Filter(Box::new(ConditionFilter(Condition {
+    Ok(Operator::Filter(Box::new(ConditionFilter(Asked {
         server: params.server(context)?,
         text_key: context.base.text_key.clone(),
         condition: params.condition,
@@ -100,7 +100,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     }))))
 }
 
-impl Script for Condition {
+impl Script for Asked {
     type Outcome = Measured;
 
     fn server(&self) -> &Server {

@@ -111,7 +111,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     let filter = Scored::build(&KIND, params.server(context), &words, bounds)?;
     let mut task = String::new();
     if let Some(description) = &params.task_desc {
-        task.push_str(&format!("# Task Description\n{description}\n\n"));
+        task = format!("# Task Description\n{description}\n\n");
     }
     let rows = params.valid_dataset.unwrap_or_default();
     if !rows.is_empty() {
@@ -121,7 +121,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
             let data = filter.fields_of(|key| Ok::<_, ParamError>(row.get(key).cloned()))?;
             blocks.push(format!("'''\n{data}\n'''"));
         }
-        task.push_str(&format!("# Validation Data\n{}\n\n", blocks.join("\n\n")));
+        task = format!("{task}# Validation Data\n{}\n\n", blocks.join("\n\n"));
     }
     if task.is_empty() {
         return Err(ParamError::new("task_desc", "no task is given")

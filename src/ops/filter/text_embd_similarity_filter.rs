@@ -74,6 +74,10 @@ enum Pooling {
 /// Parameters.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are called as in Data-Juicer"
+)]
 struct Params {
     /// The model: its id (`owner/name`), or its folder; or what a server calls it.
     api_or_hf_model: String,

@@ -154,7 +154,7 @@ impl Script for Dialog {
             finding_template,
             response_template,
         ] = &self.templates;
-        let (mut findings, mut analyses) = (Vec::<Value>::new(), Vec::<Value>::new());
+        let (mut findings, mut judged) = (Vec::<Value>::new(), Vec::<Value>::new());
         let mut history: Vec<String> = Vec::new();
         for (query, response) in turns(sample, &self.fields)? {
             let query = clipped(&query, self.most[0], "query truncated");
@@ -173,12 +173,12 @@ impl Script for Dialog {
             history.push(analysis_template.fill(&[("analysis", &analysis)]));
             history.push(finding_template.fill(&[("labels", &told), ("intensity", &told)]));
             history.push(response_template.fill(&[("response", &response)]));
-            analyses.push(analysis.into());
+            judged.push(analysis.into());
             if self.finds == Finds::Number || !findings.contains(&finding) {
                 findings.push(finding);
             }
         }
-        let found = vec![(keys[0], findings.into()), (keys[1], analyses.into())];
+        let found = vec![(keys[0], findings.into()), (keys[1], judged.into())];
         Ok(vec![set_meta(sample, found)?])
     }
 }

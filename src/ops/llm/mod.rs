@@ -33,6 +33,7 @@ macro_rules! llm_params {
         /// Parameters.
         #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
         #[serde(default, deny_unknown_fields)]
+        #[expect(clippy::struct_field_names, reason = "they are called as in Data-Juicer")]
         struct Params {
             /// The model, as the server calls it; null for the first that it has.
             $model: Option<String>,

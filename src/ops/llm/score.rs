@@ -211,8 +211,7 @@ impl Scoring {
         let score = match record.get("dimension_scores") {
             Some(Value::Object(scores)) if !scores.is_empty() => self.mean(scores)?,
             // Without scores it is nothing, which is an answer.
-            None | Some(Value::Null | Value::Bool(false)) => 0.0,
-            Some(Value::Object(_)) => 0.0,
+            None | Some(Value::Null | Value::Bool(false) | Value::Object(_)) => 0.0,
             Some(Value::Array(items)) if items.is_empty() => 0.0,
             Some(Value::String(text)) if text.is_empty() => 0.0,
             Some(Value::Number(number)) if number.as_f64() == Some(0.0) => 0.0,

@@ -78,7 +78,7 @@ impl Server {
         let mut body = Map::new();
         body.insert("model".to_owned(), self.model.clone());
         body.insert("input".to_owned(), text.into());
-        for (name, value) in behind.iter() {
+        for (name, value) in behind {
             body.insert((*name).to_owned(), value.clone());
         }
         Self::request(body, 0)

@@ -99,7 +99,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
             let pair = pair.fill(&[("0", &query), ("1", &response)]);
             Ok(input.fill(&[("reference", &reference), ("qa_pair", &pair)]))
         },
-        reads: reads,
+        reads,
         query_key: params.query_key,
         response_key: params.response_key,
     }))))

@@ -152,8 +152,8 @@ impl Attributes {
                 passages.push(passage.to_owned());
             }
         }
-        let sound = !description.is_empty() && !(self.needs_passages && passages.is_empty());
-        sound.then_some((description, passages))
+        let shown = !self.needs_passages || !passages.is_empty();
+        (shown && !description.is_empty()).then_some((description, passages))
     }
 }
 

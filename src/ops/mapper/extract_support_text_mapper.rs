@@ -58,7 +58,7 @@ llm_params! {
     drop_text: bool = false;
 }
 
-struct SupportText {
+struct Passage {
     server: Server,
     text_key: FieldPath,
     system_prompt: String,
@@ -73,7 +73,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
         .system_prompt
         .clone()
         .filter(|prompt| !prompt.is_empty());
-    let script = SupportText {
+    let script = Passage {
         server: params.server(context)?,
         text_key: context.base.text_key.clone(),
         system_prompt: given.unwrap_or_else(|| prompts::SUPPORT_TEXT_SYSTEM_PROMPT.to_owned()),
@@ -91,7 +91,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     Ok(Operator::Mapper(mapper))
 }
 
-impl Script for SupportText {
+impl Script for Passage {
     type Outcome = Vec<Edit>;
 
     fn server(&self) -> &Server {

@@ -324,13 +324,12 @@ impl Suspect {
             let mut value = top_value(sample, &field)?;
             let before = value.clone();
             match (self.redaction, &mut value) {
-                (Redaction::None, _) => {}
                 (Redaction::WholeField, Value::String(text)) => text.clone_from(&self.placeholder),
                 (Redaction::WholeField, Value::Array(messages)) => {
                     *messages = vec![json!({"role": "user", "content": self.placeholder})];
                 }
                 (Redaction::Evidence, value) => self.without(value, &snippets(&evidence)),
-                (Redaction::WholeField, _) => {}
+                (Redaction::None | Redaction::WholeField, _) => {}
             }
             if value != before {
                 edits.push(Edit::Set(field, value));

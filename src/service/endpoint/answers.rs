@@ -25,6 +25,7 @@ const KEY: usize = 16;
 pub const LONGEST: u64 = 64 << 20;
 
 /// What an answer cost, and whose it was.
+#[expect(clippy::struct_field_names, reason = "the money, beside the tokens")]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// The service, as records name it.
@@ -211,9 +212,10 @@ fn scan(
             return Ok(at);
         }
         reader.read_exact(&mut head)?;
-        let [a, b, c, d, e, f, g, h] = head;
-        let length = u64::from(u32::from_le_bytes([a, b, c, d]));
-        let sum = u32::from_le_bytes([e, f, g, h]);
+        // The length stands first, the sum behind it.
+        let both = u64::from_le_bytes(head);
+        let length = both & u64::from(u32::MAX);
+        let sum = u32::try_from(both >> 32).unwrap_or_default();
         if length < KEY as u64 || length > LONGEST + (1 << 16) || size - at - (HEAD as u64) < length
         {
             return Ok(at);

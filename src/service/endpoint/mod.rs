@@ -246,7 +246,7 @@ impl Shared {
         &self,
         seed: u64,
         paid_bytes: Option<u64>,
-        send: impl Fn(usize) -> Heard,
+        request: impl Fn(usize) -> Heard,
     ) -> Result<OfRow<(Said, Vec<u8>)>, ServiceError> {
         let (mut failures, mut waits, mut avoided) = (0, 0, None);
         loop {
@@ -260,7 +260,7 @@ impl Shared {
                 }
             };
             self.spending.sent(&self.name);
-            let Heard { response, rest } = send(slot.address);
+            let Heard { response, rest } = request(slot.address);
             if let (Some(reserved), Some(bytes)) = (reserved, paid_bytes) {
                 let cost = match &response {
                     Response::Answered(said, _) => Some(self.cost(bytes, said)),
@@ -322,8 +322,8 @@ impl Shared {
                 return Ok(Err(failed(format!("{why} ({times}, of {tries} tries)"))));
             }
             // Another address can be asked at once.
-            let others = self.service.base_urls.len() as u32;
-            if failures % others == 0 || fared != Fared::Lost {
+            let addresses = u32::try_from(self.service.base_urls.len()).unwrap_or(1);
+            if failures % addresses.max(1) == 0 || fared != Fared::Lost {
                 self.pool
                     .sleep(wait_before(failures.max(waits), seed), &self.name)?;
             }

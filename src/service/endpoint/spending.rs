@@ -171,8 +171,8 @@ impl Spending {
                     )
                 }));
             }
-            let waited = self.changed.wait_timeout(state, LOOK);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let looked = self.changed.wait_timeout(state, LOOK);
+            state = looked.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
