@@ -383,7 +383,7 @@ mod tests {
             ("3", 3.0),
             ("1h1m", 3660.0),
         ] {
-            assert_eq!(span(text).unwrap().as_secs_f64(), want, "{text}");
+            assert_eq!(span(text), seconds(want), "{text}");
         }
         assert_eq!(span("1x"), None);
         let used = headers(&[
