@@ -87,7 +87,7 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
 
 /// Asks servers about the first rows, and tells what all of them would take.
 fn estimated(recipe: &Recipe, args: &Args, rows: usize, ui: &Ui) -> Exit {
-    let signals = runner::Signals::watch();
+    let signals = runner::Signals::watch(ui);
     let options = match runner::options(recipe, &args.run, &signals, ui) {
         Ok(options) => options,
         Err(exit) => return exit,
