@@ -283,7 +283,10 @@ fn a_server_that_is_gone_for_good_stops_the_run() {
 
 #[test]
 fn of_two_addresses_one_may_die() {
-    let alive = Mock::start(sound);
+    let alive = Mock::start(|seen| {
+        std::thread::sleep(Duration::from_millis(2));
+        sound(seen)
+    });
     let dying = Mock::start(|seen| {
         if seen.number < 5 {
             sound(seen)
@@ -292,14 +295,15 @@ fn of_two_addresses_one_may_die() {
         }
     });
     for urls in [
-        json!([alive.url(), dying.url()]),
+        json!([dying.url(), alive.url()]),
         json!([nobody(), alive.url()]),
     ] {
         let scratch = scratch(120, &urls, "");
         run(&scratch, &[]).expect(0);
         assert_eq!(ids(&scratch), kept(120));
     }
-    assert!(dying.count() >= 5, "{}", dying.count());
+    // The first address is asked first, whatever else happens.
+    assert!(dying.count() >= 1 && alive.count() >= 120);
 }
 
 #[test]
