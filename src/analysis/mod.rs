@@ -67,6 +67,7 @@ pub fn analyze(
     let started = utc(unix_now());
     std::fs::create_dir_all(&files.dir).map_err(failed)?;
     let pool = setup::pool(recipe, options)?;
+    let results = setup::results(recipe, options)?;
     let inputs = setup::inputs(recipe);
     let prints = fingerprints(&inputs)?;
     let names: Vec<String> = inputs.iter().map(Input::name).collect();
@@ -80,7 +81,10 @@ pub fn analyze(
         inputs: &names,
         text_key: FieldPath::new(recipe.text_keys.first().map_or("text", String::as_str)),
         tokens: [&recipe.image_special_token, &recipe.eoc_special_token],
-        context: setup::image_context(recipe, &inputs, &options.working_dir, want),
+        context: setup::with_results(
+            setup::image_context(recipe, &inputs, &options.working_dir, want),
+            results.as_ref(),
+        ),
         images,
         ujson: recipe.rounds_stats(),
         watch: FieldWatch::new(&foreseen.asked),
@@ -153,6 +157,12 @@ pub fn analyze(
         .collect();
     let found = found_notes(recipe, &foreseen, &report);
     book.notes = foreseen.notes.into_iter().chain(found).collect();
+    if let Some(results) = &results {
+        let _ = results.cache().finish();
+        let troubles = results.cache().troubles().into_iter();
+        let notes = troubles.map(|trouble| Note::new(Code::CacheTrouble, trouble));
+        book.notes.extend(notes);
+    }
     let mut task = |what: &str, done: usize, all: usize| {
         observer.progress(&Moment {
             task: Some((what, done as u64, all as u64)),

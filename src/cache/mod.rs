@@ -11,10 +11,13 @@
 //! checksum, and a segment in which one does not fit is asked no more. To lose a result costs the
 //! work to compute it again and nothing else; so nothing here makes a run fail.
 
+pub mod kernel;
 mod log;
 mod merge;
+mod results;
 mod segment;
 mod survey;
+pub mod verdict;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -27,6 +30,7 @@ use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use merge::{Cleaned, Limits, clean};
+pub use results::{FileKnown, Results, Stat, Trust, unchanged_file, user_dir};
 use segment::{Found, IndexWriter, Place, Segment, index_path};
 pub use survey::{Survey, Tally, survey};
 

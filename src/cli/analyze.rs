@@ -55,6 +55,13 @@ pub struct Args {
     /// How far images are looked at. Below decode, broken ones and copies are not found.
     #[arg(long, value_name = "LEVEL", default_value = "decode")]
     validate: Validation,
+    /// Keep results that are dear here for other runs, and use those that others kept; auto is
+    /// `$XDG_CACHE_HOME/djr` [default: as the recipe says]. The outcome is the same.
+    #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
+    cache: Option<PathBuf>,
+    /// Use no cache, whatever the recipe says.
+    #[arg(long)]
+    no_cache: bool,
     /// Also write a recipe here whose bounds come from the data, with the share each would drop.
     #[arg(long, value_name = "RECIPE")]
     suggest: Option<PathBuf>,
@@ -116,6 +123,8 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         devices: args.devices.clone(),
         max_cost: None,
         max_tokens_total: None,
+        cache: args.cache.clone(),
+        no_cache: args.no_cache,
         batch_rows: args.batch_rows,
     };
     if let Some(path) = &args.suggest

@@ -61,6 +61,13 @@ pub struct RunArgs {
     /// [default: the recipe's `max_tokens_total`].
     #[arg(long, value_name = "N")]
     pub max_tokens_total: Option<u64>,
+    /// Keep results that are dear here for other runs, and use those that others kept; auto is
+    /// `$XDG_CACHE_HOME/djr` [default: as the recipe says]. The outcome is the same.
+    #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
+    pub cache: Option<PathBuf>,
+    /// Use no cache, whatever the recipe says.
+    #[arg(long)]
+    pub no_cache: bool,
     /// Name this machine in the manifest.
     #[arg(long)]
     pub record_host: bool,

@@ -11,7 +11,7 @@ use super::args::RunArgs;
 use super::ui::Ui;
 use crate::answer::{ProblemRecord, RunAnswer};
 use crate::exec::cached_stats::CachedStats;
-use crate::exec::{self, Observer, Resume, RunError, RunOptions, RunOutcome};
+use crate::exec::{self, CacheChoice, Observer, Resume, RunError, RunOptions, RunOutcome};
 use crate::io::LockError;
 use crate::note::Note;
 use crate::note::rows;
@@ -130,6 +130,11 @@ pub(super) fn options(
         run_dir: args.run_dir.clone(),
         working_dir,
         cached_stats: None,
+        cache: match &args.cache {
+            _ if args.no_cache => CacheChoice::Off,
+            Some(dir) => CacheChoice::In(dir.clone()),
+            None => CacheChoice::Recipe,
+        },
         interrupted: Arc::clone(&signals.interrupted),
         resume: match (args.resume, args.restart) {
             (true, _) => Resume::Continue,

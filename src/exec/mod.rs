@@ -37,7 +37,7 @@ pub use conclude::{found_notes, is_counted};
 pub use error::{RunError, write_error};
 pub use fields::{FieldWatch, FieldsSeen, remember};
 pub use leavings::{FoundRun, RunState, found_runs, remove_run};
-pub use options::{Moment, Observer, Resume, RunOptions, RunOutcome};
+pub use options::{CacheChoice, Moment, Observer, Resume, RunOptions, RunOutcome};
 pub use own_stats::{STATS_FIELD, take_stats};
 pub use peek::all_notes;
 pub use probe::{Probe, Sampled, StepProbe, probe, sample_servers};

@@ -26,6 +26,8 @@ pub struct RunOptions {
     pub working_dir: PathBuf,
     /// Stats that were measured before.
     pub cached_stats: Option<CachedStats>,
+    /// Where results of other runs are; default: where the recipe says, if it does.
+    pub cache: CacheChoice,
     /// Set by a signal: the run ends after the batch in hand.
     pub interrupted: Arc<AtomicBool>,
     /// What becomes of an unfinished run of the same outputs.
@@ -57,6 +59,18 @@ impl RunOptions {
     pub fn memory(&self) -> u64 {
         self.max_memory.unwrap_or_else(memory::default_budget)
     }
+}
+
+/// Whether results of other runs are used, and kept for others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CacheChoice {
+    /// As the recipe says.
+    #[default]
+    Recipe,
+    /// Not at all.
+    Off,
+    /// In this directory; `auto` is that of the user.
+    In(PathBuf),
 }
 
 /// What becomes of an unfinished run of the same outputs.

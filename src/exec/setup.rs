@@ -6,11 +6,12 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use super::driver::InFlight;
-use super::{Resume, RunError, RunOptions, write_error};
+use super::{CacheChoice, Resume, RunError, RunOptions, write_error};
+use crate::cache::{Results, Trust, user_dir};
 use crate::io::Input;
 use crate::io::source::{FileSource, InputAttachments, Reading, drawn};
 use crate::op::{ImageNeed, SUFFIX, Service};
-use crate::recipe::{Inputs, Recipe};
+use crate::recipe::{CacheTrust, Inputs, Recipe};
 use crate::sample::ImageContext;
 use crate::service::{Answers, Host, Limits, Spending};
 
@@ -133,7 +134,48 @@ pub fn image_context(
         confine: recipe.confine,
         want,
         attachments: Some(Arc::new(InputAttachments::new(inputs.to_vec()))),
+        results: None,
     })
+}
+
+/// The results of other runs that recipe and options ask for.
+///
+/// # Errors
+/// If they cannot be opened, or kept there.
+pub fn results(recipe: &Recipe, options: &RunOptions) -> Result<Option<Arc<Results>>, RunError> {
+    let asked = match &options.cache {
+        CacheChoice::Off => return Ok(None),
+        CacheChoice::In(dir) => Some(dir.clone()),
+        CacheChoice::Recipe => recipe.results.dir.as_ref().map(PathBuf::from),
+    };
+    let Some(asked) = asked else {
+        return Ok(None);
+    };
+    let dir = if asked.as_os_str() == "auto" {
+        let none = || std::io::Error::other("neither XDG_CACHE_HOME nor HOME is set");
+        user_dir(|name| std::env::var_os(name)).ok_or_else(|| write_error("cache: auto", none()))?
+    } else {
+        options.working_dir.join(asked)
+    };
+    let trust = match recipe.results.trust {
+        CacheTrust::Stat => Trust::Stat,
+        CacheTrust::Content => Trust::Content,
+    };
+    let opened = Results::open(&dir, trust);
+    let opened = opened.map_err(|e| write_error(dir.display(), e))?;
+    Ok(Some(Arc::new(opened)))
+}
+
+/// `context` with results of other runs.
+#[must_use]
+pub fn with_results(
+    mut context: Arc<ImageContext>,
+    results: Option<&Arc<Results>>,
+) -> Arc<ImageContext> {
+    if let Some(results) = results {
+        Arc::make_mut(&mut context).results = Some(Arc::clone(results));
+    }
+    context
 }
 
 /// Rows a batch, and how much may be in flight; `decodes` says that images of rows are decoded.

@@ -95,6 +95,9 @@ codes! {
     ImagesAgain = "images_again":
         "a step of a recut looks at the images of the rows that reach it: what it would need of them is not stored",
         "put filters that look at images before the first step that decides among all rows; nothing else is decoded";
+    CacheTrouble = "cache_trouble":
+        "the cache, or a part of it, is damaged or cannot be written: what it would have told was computed, and the outputs are the same",
+        "`djr cache gc DIR` leaves out what is damaged";
     ImagesUnknown = "images_unknown":
         "the stats that a recut reads do not say which images decode: outputs check them again",
         "";

@@ -19,19 +19,20 @@ pub use cut::{Phase, image_need, order, output_need, phases};
 pub use foresee::{Asked, Foreseen, foresee, named};
 
 use crate::op::{Asset, ImageNeed};
-use crate::recipe::{OutputSpec, PeerKeys, Recipe};
+use crate::recipe::{OutputSpec, PeerKeys, Recipe, ResultKeys};
 
 /// Raised when plans are written in another way.
 pub const VERSION: u32 = 1;
 
 /// Keys of a resolved recipe that the answer does not depend on: what it is called, how fast the
 /// answer comes.
-const ASIDE: [&str; 5] = [
+const ASIDE: [&str; 6] = [
     "name",
     "threads",
     "max_memory",
     "max_cost",
     "max_tokens_total",
+    ResultKeys::FIELD,
 ];
 
 /// A parameter of steps that says where a server is and what it costs, which no answer depends on.

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use super::Validation;
 use super::model::{CompatStats, OnError, QuarantineLimit};
+use super::results::CacheTrust;
 use super::yaml::{Node, Pos, Value, resolve};
 use crate::io::paths::PathStyle;
 use crate::io::source::OnBrokenInput;
@@ -347,6 +348,20 @@ pub const KEYS: &[KeyDef] = &[
         "ujson",
         Role::Own,
         "`ujson` rounds what filters measure as Data-Juicer 1.6.1 does before a filter decides; `exact` does not.",
+    ),
+    key(
+        "cache",
+        Kind::Text,
+        "",
+        Role::Own,
+        "A directory in which results that are dear are kept for other runs: what decoders say of images, their perceptual hashes, answers of models. `auto` is `$XDG_CACHE_HOME/djr`. Outputs are the same without it. A relative path starts in the working directory.",
+    ),
+    key(
+        "cache_trust",
+        Kind::Word(CacheTrust::WORDS),
+        "stat",
+        Role::Own,
+        "How the cache knows that a file is as it was: `stat` by its size, times and number, `content` by reading it.",
     ),
     key(
         "model_dtype",

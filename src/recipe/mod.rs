@@ -16,6 +16,7 @@ pub mod peer_ops;
 mod peers;
 mod problem;
 mod process;
+mod results;
 mod schema;
 mod wire;
 mod write;
@@ -39,6 +40,7 @@ pub use outputs::{
 };
 pub use peers::PeerKeys;
 pub use problem::{Problem, Problems};
+pub use results::{CacheTrust, ResultKeys};
 pub use schema::ParamSchema;
 pub use write::{Comments, scalar};
 

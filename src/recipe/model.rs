@@ -11,6 +11,7 @@ use super::Validation;
 use super::keys::Keys;
 use super::peers::PeerKeys;
 use super::problem::Problems;
+use super::results::ResultKeys;
 use super::wire;
 use crate::io::destination::is_stdout;
 use crate::io::format::{ImageFiles, Options, OutputFormat};
@@ -89,6 +90,9 @@ pub struct Recipe<S = Step> {
     /// `model_dtype`, `model_batch`: how models are run.
     #[serde(default, skip_serializing_if = "ModelSettings::is_default")]
     pub models: ModelSettings,
+    /// `cache`, `cache_trust`: what earlier runs computed.
+    #[serde(default, skip_serializing_if = "ResultKeys::is_default")]
+    pub results: ResultKeys,
     /// `custom_operator_paths` and what else is for operators that run in Data-Juicer.
     #[serde(flatten)]
     pub peers: PeerKeys,
@@ -623,6 +627,7 @@ impl<S> Recipe<S> {
                     .count("model_batch")
                     .map_or(0, |rows| usize::try_from(rows).unwrap_or(usize::MAX)),
             },
+            results: ResultKeys::of(keys),
             peers: PeerKeys::of(keys),
             max_cost: keys.number("max_cost"),
             max_tokens_total: keys.count("max_tokens_total"),
@@ -680,6 +685,7 @@ impl<S> Recipe<S> {
             stats_files: self.stats_files,
             compat_stats: self.compat_stats,
             models: self.models,
+            results: self.results.clone(),
             peers: self.peers.clone(),
             max_cost: self.max_cost,
             max_tokens_total: self.max_tokens_total,
@@ -801,6 +807,7 @@ impl RecipeSpec {
                 "max_memory",
                 "max_cost",
                 "max_tokens_total",
+                ResultKeys::FIELD,
             ];
             for key in aside.iter().chain(&PeerKeys::ASIDE).copied() {
                 map.shift_remove(key);

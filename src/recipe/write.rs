@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::keys::{KEYS, Keys, Role};
 use super::model::{Inputs, OutputSpec, RecipeSpec, StepSpec, Target};
+use super::results::ResultKeys;
 use crate::io::format::OutputFormat;
 use crate::io::source::InputSpec;
 use crate::op::{self, Choice, ModelSettings};
@@ -104,6 +105,10 @@ impl RecipeSpec {
             for (field, value) in [
                 ("input", serde_json::to_value(InputSpec::default())),
                 ("models", serde_json::to_value(ModelSettings::default())),
+                (
+                    ResultKeys::FIELD,
+                    serde_json::to_value(ResultKeys::default()),
+                ),
             ] {
                 usual.insert(field.to_owned(), value.unwrap_or_default());
             }
@@ -225,6 +230,8 @@ fn place(key: &str) -> String {
         "np" => "threads",
         "model_dtype" => "models/dtype",
         "model_batch" => "models/batch",
+        "cache" => "results/dir",
+        "cache_trust" => "results/trust",
         key => key,
     };
     format!("/{}", path.replace('.', "/"))

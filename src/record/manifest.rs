@@ -81,6 +81,9 @@ pub struct Manifest {
     pub traces: Vec<FileRecord>,
     /// What was read of images.
     pub images: ImageCounts,
+    /// What the cache of results told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheRecord>,
     /// What operators made.
     pub produced: ProducedCounts,
     /// What models and programs were asked, and what they ran on.
@@ -90,6 +93,33 @@ pub struct Manifest {
     pub seconds: f64,
     /// Largest resident memory of the process.
     pub peak_memory_bytes: u64,
+}
+
+/// What the cache of results told a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheRecord {
+    /// Where it is.
+    pub dir: PathBuf,
+    /// Results that it had.
+    pub hits: u64,
+    /// Results that were computed and kept.
+    pub misses: u64,
+    /// Files that were written since it knew them.
+    pub stale: u64,
+}
+
+impl CacheRecord {
+    /// What the cache in `dir` told the run of `report`.
+    #[must_use]
+    pub fn of(dir: &Path, report: &RunReport) -> Self {
+        let images = report.images;
+        Self {
+            dir: readable(dir),
+            hits: images.cache_hits,
+            misses: images.cache_misses,
+            stale: images.cache_stale,
+        }
+    }
 }
 
 /// An input, and what identified it when it was read.
@@ -227,6 +257,8 @@ pub struct Facts<'a> {
     pub traces: Vec<Finished>,
     /// Worker threads.
     pub threads: usize,
+    /// What the cache told, if there was one.
+    pub cache: Option<CacheRecord>,
     /// How it was started.
     pub call: Call,
 }
@@ -280,6 +312,7 @@ impl Manifest {
             stats: facts.stats.map(FileRecord::from),
             traces: facts.traces.into_iter().map(FileRecord::from).collect(),
             images: report.images,
+            cache: facts.cache,
             produced: report.produced,
             services: report.services.clone(),
             seconds: report.time.as_secs_f64(),

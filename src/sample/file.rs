@@ -119,6 +119,15 @@ impl Place {
     /// # Errors
     /// `…_missing`, `…_not_a_file`, `…_path_invalid`, `…_outside_root`, `…_unreadable`.
     pub fn open(&self) -> Result<(File, u64), RowError> {
+        let (file, opened) = self.open_known()?;
+        Ok((file, opened.len()))
+    }
+
+    /// Opens the file; also what the system says of it.
+    ///
+    /// # Errors
+    /// As [`Place::open`].
+    pub fn open_known(&self) -> Result<(File, Metadata), RowError> {
         let file = match self.open_unseen() {
             Some(file) => file,
             None => self
@@ -131,7 +140,15 @@ impl Place {
         if !opened.is_file() {
             return Err(self.not_a_file(&opened));
         }
-        Ok((file, opened.len()))
+        Ok((file, opened))
+    }
+
+    /// What the system says of the file, which is not opened.
+    ///
+    /// # Errors
+    /// As [`Place::open`].
+    pub fn metadata(&self) -> Result<Metadata, RowError> {
+        self.locate().map(|found| found.metadata)
     }
 
     /// The file's size in bytes. The file is not opened.

@@ -18,7 +18,13 @@ use smallvec::SmallVec;
 use super::file::{IMAGE, MAX_FILE, Place};
 use super::words::words;
 use super::{Attachment, Attachments, Locator, Produced, RowError};
-use crate::image::{self, Decoded, Format, Header, ImageError, Probe, RgbImage};
+use crate::cache::kernel::{HEADER_ID, HashWay, VALIDATE_ID, hash_id};
+use crate::cache::verdict::{self, Seen};
+use crate::cache::{FileKnown, Results, Stat};
+use crate::image::{
+    self, Decoded, Format, HashMethod, Header, ImageError, Probe, RgbImage,
+    perceptual_hash_and_blank,
+};
 
 /// How far an operator needs a row's images decoded. Ordered: each level includes the former.
 #[derive(
@@ -84,6 +90,8 @@ pub struct ImageContext {
     pub want: ImageNeed,
     /// What reads the images that are no files of their own; `None` where no row has any.
     pub attachments: Option<Arc<dyn Attachments>>,
+    /// What earlier runs measured of images, if it is asked for.
+    pub results: Option<Arc<Results>>,
 }
 
 impl Default for ImageContext {
@@ -95,6 +103,7 @@ impl Default for ImageContext {
             confine: false,
             want: ImageNeed::None,
             attachments: None,
+            results: None,
         }
     }
 }
@@ -127,6 +136,20 @@ pub struct ImageCounts {
     pub bytes_read: u64,
     /// Images with damage that the decoder stepped over, as Pillow does.
     pub suspect: u64,
+    /// Results that the cache had.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_hits: u64,
+    /// Results that were computed and kept in the cache.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_misses: u64,
+    /// Files that were written since the cache knew them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_stale: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl ImageCounts {
@@ -151,6 +174,9 @@ impl ImageCounts {
         self.full_decodes += other.full_decodes;
         self.bytes_read += other.bytes_read;
         self.suspect += other.suspect;
+        self.cache_hits += other.cache_hits;
+        self.cache_misses += other.cache_misses;
+        self.cache_stale += other.cache_stale;
     }
 }
 
@@ -175,6 +201,12 @@ pub struct ImageSlot {
     sound: OnceCell<Result<(), RowError>>,
     /// The whole file, between the header and the decode.
     bytes: RefCell<Option<bytes::Bytes>>,
+    /// What the system said of the file before and behind reading it whole, if that was the same.
+    read_as: Cell<Option<Stat>>,
+    /// The digest of the content, if there is a cache and it can be read.
+    content: OnceCell<Option<u128>>,
+    /// What was wrong with the content at the last decode.
+    failure: RefCell<Option<ImageError>>,
     counts: Cell<ImageCounts>,
 }
 
@@ -191,6 +223,9 @@ impl ImageSlot {
             pixels: OnceCell::new(),
             sound: OnceCell::new(),
             bytes: RefCell::new(None),
+            read_as: Cell::new(None),
+            content: OnceCell::new(),
+            failure: RefCell::new(None),
             counts: Cell::new(ImageCounts::default()),
         }
     }
@@ -308,6 +343,151 @@ impl ImageSlot {
         decoded.map(|decoded| Cow::Owned(decoded.image))
     }
 
+    /// The perceptual hash of all pixels, and whether the picture is blank.
+    ///
+    /// # Errors
+    /// Those of [`ImageSlot::pixels`].
+    pub fn hash(&self, method: HashMethod) -> Result<(u64, bool), RowError> {
+        self.hash_of(method, false, || {
+            Ok(perceptual_hash_and_blank(self.pixels()?, method))
+        })
+    }
+
+    /// The same of the picture at a reduced scale.
+    ///
+    /// # Errors
+    /// Those of [`ImageSlot::reduced`].
+    pub fn reduced_hash(&self, method: HashMethod) -> Result<(u64, bool), RowError> {
+        self.hash_of(method, true, || {
+            let reduced = self.reduced(method.least_side())?;
+            Ok(perceptual_hash_and_blank(&reduced, method))
+        })
+    }
+
+    fn hash_of(
+        &self,
+        method: HashMethod,
+        reduced: bool,
+        compute: impl FnOnce() -> Result<(u64, bool), RowError>,
+    ) -> Result<(u64, bool), RowError> {
+        if let Some(Err(error)) = self.header.get() {
+            return Err(error.clone());
+        }
+        let way = HashWay {
+            reduced,
+            as_stored: self.attached.as_ref().is_some_and(|it| it.as_stored),
+        };
+        let kernel = hash_id(method, way);
+        if let Some(value) = self.recall(kernel)
+            && let Some(verdict) = verdict::decode(&value)
+        {
+            match verdict {
+                Ok((seen, [hash @ .., blank])) if hash.len() == 8 => {
+                    self.found();
+                    self.saw(seen);
+                    let hash = hash
+                        .first_chunk()
+                        .map_or(0, |hash| u64::from_le_bytes(*hash));
+                    return Ok((hash, *blank == 1));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    self.found();
+                    let error = self.error(&error);
+                    let _ = self.sound.set(Err(error.clone()));
+                    return Err(error);
+                }
+            }
+        }
+        self.failure.take();
+        let computed = compute();
+        match &computed {
+            Ok((hash, blank)) => {
+                if let Some(Ok(header)) = self.header.get() {
+                    let mut more = hash.to_le_bytes().to_vec();
+                    more.push(u8::from(*blank));
+                    let suspect = self.counts.get().suspect > 0;
+                    let seen = Seen {
+                        header: *header,
+                        suspect,
+                    };
+                    self.keep(kernel, verdict::encode(Ok(seen), &more));
+                }
+            }
+            Err(_) => {
+                if let Some(failure) = self.failure.borrow().as_ref() {
+                    self.keep(kernel, verdict::encode(Err(failure), &[]));
+                }
+            }
+        }
+        computed
+    }
+
+    /// What the cache has of a kernel about this image.
+    fn recall(&self, kernel: u64) -> Option<Vec<u8>> {
+        let results = self.place.context().results.as_deref()?;
+        results.get(self.digest_of_content(results)?, kernel)
+    }
+
+    /// Counts a result that the cache had.
+    fn found(&self) {
+        self.count(|counts| counts.cache_hits += 1);
+    }
+
+    /// Keeps what a kernel says of this image.
+    fn keep(&self, kernel: u64, value: Option<Vec<u8>>) {
+        let (Some(results), Some(value)) = (self.place.context().results.as_deref(), value) else {
+            return;
+        };
+        if let Some(content) = self.digest_of_content(results) {
+            self.count(|counts| counts.cache_misses += 1);
+            results.keep(content, kernel, &value);
+        }
+    }
+
+    /// Takes over what an earlier run saw when it decoded the image.
+    fn saw(&self, seen: Seen) {
+        let first = self.sound.set(Ok(())).is_ok();
+        let _ = self.header.set(Ok(seen.header));
+        if first && seen.suspect {
+            self.count(|counts| counts.suspect += 1);
+        }
+    }
+
+    /// What the row's image holds, as far as a cache tells contents apart: by the system's word for
+    /// a file that was read before, else by reading it. `None` if it cannot be read.
+    fn digest_of_content(&self, results: &Results) -> Option<u128> {
+        *self.content.get_or_init(|| {
+            let is_file = self.produced.is_none() && self.attached.is_none();
+            if is_file && self.bytes.borrow().is_none() && results.trusts_stat() {
+                let stat = Stat::of(&self.place.metadata().ok()?);
+                match results.file(self.place.path(), &stat) {
+                    FileKnown::Content(digest) => return Some(digest),
+                    FileKnown::Stale => self.count(|counts| counts.cache_stale += 1),
+                    FileKnown::Nothing => {}
+                }
+            }
+            let digest = self.on_bytes(xxhash_rust::xxh3::xxh3_128).ok()?;
+            if is_file && let Some(stat) = self.read_as.get() {
+                results.keep_file(self.place.path(), &stat, digest);
+            }
+            Some(digest)
+        })
+    }
+
+    /// The digest of the content, if there is a cache and it can be read.
+    #[must_use]
+    pub fn content_digest(&self) -> Option<u128> {
+        self.digest_of_content(self.place.context().results.as_deref()?)
+    }
+
+    /// Takes over that it decodes, as an earlier run found.
+    pub fn take_as_sound(&self, suspect: bool) {
+        if self.sound.set(Ok(())).is_ok() && suspect {
+            self.count(|counts| counts.suspect += 1);
+        }
+    }
+
     /// Checks the image; free where an earlier step has already answered.
     ///
     /// # Errors
@@ -344,6 +524,16 @@ impl ImageSlot {
         if self.attached.is_some() {
             return false;
         }
+        // What is known of a file is not read again; to ask for it brings its times into memory.
+        if let Some(results) = self.place.context().results.as_deref()
+            && results.trusts_stat()
+            && self.place.metadata().is_ok_and(|metadata| {
+                let known = results.file(self.place.path(), &Stat::of(&metadata));
+                matches!(known, FileKnown::Content(_))
+            })
+        {
+            return false;
+        }
         self.open().is_ok_and(|(file, size)| {
             let whole = self.place.context().want > ImageNeed::Header;
             let length = if whole { size } else { FIRST_READ as u64 };
@@ -366,13 +556,28 @@ impl ImageSlot {
     }
 
     fn read_header(&self) -> Result<Header, RowError> {
-        self.count(|counts| counts.header_reads += 1);
         let want = self.place.context().want;
+        if want > ImageNeed::Header
+            && let Some(value) = self.recall(*HEADER_ID)
+            && let Some(verdict) = verdict::decode(&value)
+        {
+            self.found();
+            let seen = verdict.map_err(|error| self.error(&error));
+            return seen.map(|(seen, _)| self.turned(seen.header));
+        }
+        self.count(|counts| counts.header_reads += 1);
         let here = self.produced.is_some() || self.bytes.borrow().is_some();
         if want > ImageNeed::Header || here {
-            return self
-                .with_bytes(image::header)
-                .map(|header| self.turned(header));
+            let header = self.on_bytes(image::header)?;
+            if want > ImageNeed::Header {
+                let seen = header.as_ref().map(|header| Seen {
+                    header: *header,
+                    suspect: false,
+                });
+                self.keep(*HEADER_ID, verdict::encode(seen, &[]));
+            }
+            let header = header.map_err(|error| self.error(&error));
+            return header.map(|header| self.turned(header));
         }
         if let Some(attached) = &self.attached {
             return self.attached_header(attached);
@@ -491,12 +696,31 @@ impl ImageSlot {
         if let Some(Err(error)) = self.header.get() {
             return Err(error.clone());
         }
-        let (header, suspect) = self.with_bytes(|bytes| {
-            self.count(|counts| counts.scaled_decodes += 1);
-            image::validate(bytes)
-        })?;
-        let _ = self.header.set(Ok(self.turned(header)));
-        if suspect {
+        let seen = match self
+            .recall(*VALIDATE_ID)
+            .as_deref()
+            .and_then(verdict::decode)
+        {
+            Some(verdict) => {
+                self.found();
+                verdict.map(|(seen, _)| seen)
+            }
+            None => {
+                let verdict = self.on_bytes(|bytes| {
+                    self.count(|counts| counts.scaled_decodes += 1);
+                    image::validate(bytes)
+                })?;
+                let verdict = verdict.map(|(header, suspect)| Seen { header, suspect });
+                self.keep(
+                    *VALIDATE_ID,
+                    verdict::encode(verdict.as_ref().copied(), &[]),
+                );
+                verdict
+            }
+        };
+        let seen = seen.map_err(|error| self.error(&error))?;
+        let _ = self.header.set(Ok(self.turned(seen.header)));
+        if seen.suspect {
             self.count(|counts| counts.suspect += 1);
         }
         Ok(())
@@ -507,8 +731,17 @@ impl ImageSlot {
         &self,
         work: impl FnOnce(&[u8]) -> Result<T, ImageError>,
     ) -> Result<T, RowError> {
+        self.on_bytes(work)?.map_err(|error| {
+            let shown = self.error(&error);
+            *self.failure.borrow_mut() = Some(error);
+            shown
+        })
+    }
+
+    /// The same whatever comes of it: errors are those of reading alone.
+    fn on_bytes<T>(&self, work: impl FnOnce(&[u8]) -> T) -> Result<T, RowError> {
         if let Some(produced) = &self.produced {
-            return work(&produced.bytes).map_err(|error| self.error(&error));
+            return Ok(work(&produced.bytes));
         }
         if let Some(attached) = &self.attached
             && self.bytes.borrow().is_none()
@@ -517,13 +750,22 @@ impl ImageSlot {
             let bytes = self.read_attached(attached, MAX_FILE)?;
             *self.bytes.borrow_mut() = Some(bytes);
         } else if self.bytes.borrow().is_none() {
-            let (mut file, size) = self.open()?;
+            let (mut file, opened) = self.place.open_known()?;
+            let size = opened.len();
+            let _ = self.size.set(Ok(size));
+            self.count(|counts| counts.opened += 1);
             let mut bytes = Vec::new();
             self.read_rest(&mut file, &mut bytes, size)?;
+            if self.place.context().results.is_some() {
+                let before = Stat::of(&opened);
+                let behind = file.metadata().map(|behind| Stat::of(&behind));
+                let same = behind.is_ok_and(|behind| behind == before);
+                self.read_as.set(same.then_some(before));
+            }
             *self.bytes.borrow_mut() = Some(bytes.into());
         }
         let bytes = self.bytes.borrow();
-        work(bytes.as_deref().unwrap_or_default()).map_err(|error| self.error(&error))
+        Ok(work(bytes.as_deref().unwrap_or_default()))
     }
 
     /// Reads until `buffer` holds `target` bytes or the file ends.

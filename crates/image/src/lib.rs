@@ -5,6 +5,13 @@
 //! uses it (EXIF orientation applied, then converted to RGB), except that a file which Pillow's
 //! own strict `load()` refuses is refused here too, where Data-Juicer fills the rest with grey.
 
+/// The crates that decode.
+macro_rules! decoders {
+    () => {
+        "fax 0.2.7, fdeflate 0.3.7, flate2 1.1.10, gif 0.14.2, image 0.25.10, image-webp 0.2.4, jpeg2k 0.10.1, miniz_oxide 0.8.9 0.9.1, mozjpeg-sys 2.2.3, png 0.18.1, re_rav1d 0.1.3, tiff 0.11.3, weezl 0.1.12, zune-jpeg 0.5.15"
+    };
+}
+
 mod avif;
 #[cfg(feature = "avif")]
 mod avif_pixels;
@@ -53,6 +60,18 @@ pub use header::{Format, Header, Probe, header, probe};
 pub use hough::{Segment, SegmentRule, segments};
 pub use phash::{HashMethod, perceptual_hash, perceptual_hash_and_blank};
 pub use resize::{Resample, resize, resize_lanczos};
+
+/// Whose code decodes what, with its version and the formats that were built in: what verdicts and
+/// pixels depend on beside the kernels' own code. A test holds it against `Cargo.lock`.
+pub const DECODERS: &str = if cfg!(all(feature = "avif", feature = "jpeg2000")) {
+    concat!(decoders!(), " avif jpeg2000")
+} else if cfg!(feature = "avif") {
+    concat!(decoders!(), " avif")
+} else if cfg!(feature = "jpeg2000") {
+    concat!(decoders!(), " jpeg2000")
+} else {
+    decoders!()
+};
 
 /// The most pixels an image may have: Pillow refuses more as a decompression bomb.
 pub const MAX_PIXELS: u64 = 178_956_970;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::cache::Results;
 use crate::exec::accounting::Accounting;
 use crate::exec::conclude;
 use crate::exec::error::target_name;
@@ -36,6 +37,8 @@ pub struct RunContext<'a> {
     pub foreseen: Arc<Foreseen>,
     /// Where services run.
     pub host: Host,
+    /// Results of other runs.
+    pub results: Option<Arc<Results>>,
 }
 
 impl RunContext<'_> {
@@ -159,7 +162,10 @@ impl RunContext<'_> {
             stream: Vec::new(),
             group: number..number + 1,
             suffixes: None,
-            context: setup::image_context(self.recipe, inputs, working_dir, step.spec.images),
+            context: setup::with_results(
+                setup::image_context(self.recipe, inputs, working_dir, step.spec.images),
+                self.results.as_ref(),
+            ),
             ujson: self.recipe.rounds_stats(),
             keep_frames: false,
             keep_dropped: false,
@@ -202,7 +208,16 @@ impl RunContext<'_> {
     }
 
     pub fn image_context(&self, want: ImageNeed) -> Arc<ImageContext> {
-        setup::image_context(self.recipe, &self.inputs, &self.options.working_dir, want)
+        let working_dir = &self.options.working_dir;
+        let context = setup::image_context(self.recipe, &self.inputs, working_dir, want);
+        setup::with_results(context, self.results.as_ref())
+    }
+
+    /// Makes durable what was computed so far. What is lost is computed again.
+    pub fn sync_results(&self) {
+        if let Some(results) = &self.results {
+            let _ = results.cache().sync();
+        }
     }
 }
 

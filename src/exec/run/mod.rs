@@ -172,6 +172,7 @@ fn run_locked<'a>(
         ),
         (Remaining::Rows(progress), accounting) => {
             let pool = setup::pool(recipe, options)?;
+            let results = setup::results(recipe, options)?;
             let accounting = Accounting::open(
                 recipe,
                 files.as_ref(),
@@ -194,6 +195,7 @@ fn run_locked<'a>(
                 earlier,
                 foreseen: Arc::new(plan::foresee(recipe)),
                 host,
+                results,
             };
             let mut run = Run {
                 context,
@@ -400,6 +402,7 @@ impl Run<'_> {
                 watch.read(&cursor, &accounting.report);
                 at.cursor = Some(cursor);
                 if checkpointer.is_due() && !accounting.in_a_streak() {
+                    context.sync_results();
                     checkpointer.save(accounting, |lengths| pass.left(at, lengths))?;
                 }
                 Ok(())
@@ -434,6 +437,7 @@ impl Run<'_> {
         {
             return Err(RunError::FieldOfNoRow(fields));
         }
+        context.sync_results();
         checkpointer.save(accounting, |lengths| pass.left(at, lengths))?;
         if passed.interrupted {
             return Err(RunError::Interrupted);

@@ -13,9 +13,10 @@ use crate::io::PendingFile;
 use crate::io::atomic::Sealed;
 use crate::io::lock::{unix_now, utc};
 use crate::layout::RunFiles;
+use crate::note::{Code, Note};
 use crate::recipe::{Inputs, OutputSpec, QuarantineLimit, Recipe};
 use crate::record::counts::peak_memory;
-use crate::record::manifest::{Call, Facts};
+use crate::record::manifest::{CacheRecord, Call, Facts};
 use crate::record::{Earlier, InputRecord, Manifest, OutputCounts, RunReport, Stage};
 
 impl<'a> Run<'a> {
@@ -51,6 +52,14 @@ impl<'a> Run<'a> {
         accounting.report.time = checkpointer.elapsed();
         accounting.report.notes =
             conclude::notes(context.recipe, &context.foreseen, &accounting.report);
+        let cache = context.results.as_ref().map(|results| {
+            // What cannot be kept is computed again by the next run; its troubles are told.
+            let _ = results.cache().finish();
+            let troubles = results.cache().troubles().into_iter();
+            let notes = troubles.map(|trouble| Note::new(Code::CacheTrouble, trouble));
+            accounting.report.notes.extend(notes);
+            CacheRecord::of(results.cache().dir(), &accounting.report)
+        });
         accounting.report.peak_memory = peak_memory();
         let workspace = &context.workspace;
         let mut pending = Vec::new();
@@ -159,6 +168,7 @@ impl<'a> Run<'a> {
                 stats: finished(stats),
                 traces,
                 threads: context.pool.current_num_threads(),
+                cache,
                 call: Call {
                     command: context.options.command.clone(),
                     started: checkpointer.started(),

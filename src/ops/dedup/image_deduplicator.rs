@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::hash::text_digest;
-use crate::image::{HashMethod, perceptual_hash_and_blank};
+use crate::image::HashMethod;
 use crate::note::Code;
 use crate::op::{
     BandDeduplicator, BuildContext, Clusters, ExactDeduplicator, Facts, Field, ImageNeed, Operator,
@@ -267,17 +267,12 @@ impl ImageDeduplicator {
 
 /// The hexadecimal hashes of the row's distinct images, one after the other.
 pub(super) fn image_digits(sample: &Sample, method: HashMethod) -> Result<String, RowError> {
-    digits_of(sample, |slot| {
-        Ok(perceptual_hash_and_blank(slot.pixels()?, method))
-    })
+    digits_of(sample, |slot| slot.hash(method))
 }
 
 /// The same of the images at reduced scale.
 fn reduced_digits(sample: &Sample, method: HashMethod) -> Result<String, RowError> {
-    digits_of(sample, |slot| {
-        let reduced = slot.reduced(method.least_side())?;
-        Ok(perceptual_hash_and_blank(&reduced, method))
-    })
+    digits_of(sample, |slot| slot.reduced_hash(method))
 }
 
 fn digits_of(

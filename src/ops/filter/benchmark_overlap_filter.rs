@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::image::perceptual_hash_and_blank;
 use crate::op::{
     Bounds, BuildContext, Facts, Field, Filter, ImageNeed, Measured, OneOrMany, Operator,
     ParamError, Problems, SpecialTokens, StatDef, StatType, Verdict, operator, positive,
@@ -340,7 +339,7 @@ impl BenchmarkOverlap {
     ) -> Result<(u32, Option<usize>), RowError> {
         let mut nearest = (BITS, None);
         for slot in sample.images()? {
-            let (hash, blank) = perceptual_hash_and_blank(slot.pixels()?, pictures.method);
+            let (hash, blank) = slot.hash(pictures.method)?;
             if blank {
                 continue;
             }
