@@ -2,11 +2,13 @@
 //! as the records. Nothing in it has to be parsed out of a sentence. Only the command line makes
 //! these values; whoever reads them has their JSON Schemas (`djr schema`).
 
+mod cache;
 mod check;
 mod look;
 mod run;
 mod runs;
 
+pub use cache::{CacheAnswer, CacheKernel};
 pub use check::{CheckAnswer, FindingCount, FindingRecord, RecipeChecked, TrainingChecked};
 pub use look::{
     AnalyzeAnswer, DiffAnswer, DiffCount, DiffField, DiffReason, OpAnswer, OpsAnswer, PlaceRecord,

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::schema::recipe_schema;
 use crate::answer::{
-    AnalyzeAnswer, Answer, CheckAnswer, CleanAnswer, DiffAnswer, IndexAnswer, LsAnswer, OpsAnswer,
-    ReportAnswer, RunAnswer, VerifyAnswer, WhyAnswer,
+    AnalyzeAnswer, Answer, CacheAnswer, CheckAnswer, CleanAnswer, DiffAnswer, IndexAnswer,
+    LsAnswer, OpsAnswer, ReportAnswer, RunAnswer, VerifyAnswer, WhyAnswer,
 };
 use crate::record::{LedgerEntry, Manifest, QuarantineEntry, StatsRow};
 use crate::report::log::LogLine;
@@ -98,6 +98,11 @@ const DOCUMENTS: &[Document] = &[
         name: "index",
         about: "The answer of `djr index --json`.",
         schema: of::<Answer<IndexAnswer>>,
+    },
+    Document {
+        name: "cache",
+        about: "The answer of `djr cache stat|verify|gc --json`.",
+        schema: of::<Answer<CacheAnswer>>,
     },
     Document {
         name: "check",

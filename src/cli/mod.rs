@@ -5,6 +5,7 @@
 
 mod analyze;
 mod args;
+mod cache;
 mod call;
 mod check;
 mod clean;
@@ -90,6 +91,7 @@ enum Command {
     Report(report::Args),
     Ls(ls::Args),
     Clean(clean::Args),
+    Cache(cache::Args),
     Ops(ops::Args),
     Schema(schema::Args),
     /// Print a completion script for a shell.
@@ -118,6 +120,7 @@ impl Command {
             Self::Report(args) => args.json.json,
             Self::Ls(args) => args.json.json,
             Self::Clean(args) => args.json.json,
+            Self::Cache(args) => args.is_json(),
             Self::Ops(args) => args.json.json,
             Self::Schema(_) | Self::Completions { .. } => false,
         }
@@ -169,6 +172,7 @@ fn carry_out(command: &Command, ui: &Ui) -> Exit {
         Command::Report(args) => report::main(args, ui),
         Command::Ls(args) => ls::main(args, ui),
         Command::Clean(args) => clean::main(args, ui),
+        Command::Cache(args) => cache::main(args, ui),
         Command::Ops(args) => ops::main(args, ui),
         Command::Schema(args) => schema::main(args, ui),
         Command::Completions { shell } => {

@@ -135,6 +135,7 @@ fn chain<'r>(
         common: Arc::default(),
         foreseen: Arc::default(),
         watch: None,
+        recall: None,
         tokens: None,
     }
 }

@@ -112,11 +112,13 @@ impl CacheRecord {
     /// What the cache in `dir` told the run of `report`.
     #[must_use]
     pub fn of(dir: &Path, report: &RunReport) -> Self {
-        let images = report.images;
+        let (images, services) = (report.images, report.services.iter());
+        let hits: u64 = services.clone().map(|it| it.cache_hits).sum();
+        let misses: u64 = services.map(|it| it.cache_misses).sum();
         Self {
             dir: readable(dir),
-            hits: images.cache_hits,
-            misses: images.cache_misses,
+            hits: images.cache_hits + hits,
+            misses: images.cache_misses + misses,
             stale: images.cache_stale,
         }
     }

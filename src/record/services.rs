@@ -22,6 +22,12 @@ pub struct ServiceRecord {
     /// Answers that had been given before, and were not asked for again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reused: u64,
+    /// Answers that the cache had.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_hits: u64,
+    /// Answers that were kept in the cache.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_misses: u64,
     /// Tokens sent to a server, by its count; since the run was begun, whatever it was resumed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tokens_in: u64,
@@ -77,6 +83,8 @@ impl ServiceRecord {
                     was.room += record.room;
                     was.sent += record.sent;
                     was.reused += record.reused;
+                    was.cache_hits += record.cache_hits;
+                    was.cache_misses += record.cache_misses;
                     // These are counted by the file of answers, over all of the run.
                     was.tokens_in = record.tokens_in;
                     was.tokens_out = record.tokens_out;

@@ -2,7 +2,6 @@
 //! files that it knows.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -47,8 +46,9 @@ fn same(a: &Left, b: &Left, what: &str) {
 /// that knows half of the rows, with one that knows all, and without.
 #[test]
 fn a_cache_changes_no_byte_of_any_fixture_recipe() {
-    let rows = fs::read_to_string(root().join("fixtures/dataset/rows.jsonl")).unwrap();
-    let half: String = rows.split_inclusive('\n').step_by(2).collect();
+    let rows = fs::read(root().join("fixtures/dataset/rows.jsonl")).unwrap();
+    let lines = rows.split_inclusive(|byte| *byte == b'\n');
+    let half: Vec<u8> = lines.step_by(2).flatten().copied().collect();
     let mut ran = 0;
     let mut recipes = vec![root().join("fixtures/demo.yaml")];
     recipes.extend(
@@ -110,8 +110,11 @@ fn pictures() -> Scratch {
         fs::copy(from.join(name), scratch.path("i").join(name)).unwrap();
         rows += &format!("{{\"text\": \"{name}\", \"images\": [\"i/{name}\"]}}\n");
     }
-    fs::write(scratch.path("i/broken.jpg"), &fs::read(from.join(names[0])).unwrap()[..3000])
-        .unwrap();
+    fs::write(
+        scratch.path("i/broken.jpg"),
+        &fs::read(from.join(names[0])).unwrap()[..3000],
+    )
+    .unwrap();
     rows += "{\"text\": \"broken\", \"images\": [\"i/broken.jpg\"]}\n";
     rows += "{\"text\": \"gone\", \"images\": [\"i/gone.jpg\"]}\n";
     scratch.write("rows.jsonl", rows);
@@ -145,9 +148,15 @@ fn a_file_is_known_by_all_that_the_system_says_of_it() {
     let image = |name: &str| scratch.path("i").join(name);
     settle();
     let [hits, misses, stale] = checked(&scratch, "cold");
-    assert!(hits == 0 && misses > 8 && stale == 0, "{hits} {misses} {stale}");
+    assert!(
+        hits == 0 && misses > 8 && stale == 0,
+        "{hits} {misses} {stale}"
+    );
     let [all, misses, stale] = checked(&scratch, "warm");
-    assert!(all > 8 && misses == 0 && stale == 0, "{all} {misses} {stale}");
+    assert!(
+        all > 8 && misses == 0 && stale == 0,
+        "{all} {misses} {stale}"
+    );
 
     // Touched: read again, and found by its content.
     fs::File::options()
@@ -224,7 +233,11 @@ fn a_damaged_cache_is_noted_and_changes_nothing() {
         assert!(told <= 1, "{notes}");
         if suffix == "idx" && at < 40 {
             assert_eq!(told, 1);
-            assert!(ran.stderr.contains("is damaged and ignored"), "{}", ran.stderr);
+            assert!(
+                ran.stderr.contains("is damaged and ignored"),
+                "{}",
+                ran.stderr
+            );
         }
         let _ = fs::remove_dir_all(scratch.path("out"));
         checked(&scratch, &format!("{suffix} {at}"));
@@ -247,8 +260,10 @@ fn a_cache_that_cannot_be_is_refused() {
     let ran = scratch.djr(&["run", "r.yaml"]).expect(3);
     assert!(ran.stderr.contains("kept"), "{}", ran.stderr);
     scratch.djr(&["run", "r.yaml", "--no-cache"]).expect(1);
-    scratch.djr(&["run", "r.yaml", "--cache", "c", "--no-cache"]).expect(2);
-    assert!(!Path::new(&scratch.path("c")).exists());
+    scratch
+        .djr(&["run", "r.yaml", "--cache", "c", "--no-cache"])
+        .expect(2);
+    assert!(!scratch.path("c").exists());
 }
 
 /// Two runs use one cache at the same time.
@@ -265,8 +280,7 @@ fn runs_share_a_cache() {
                 for _ in 0..3 {
                     let args = ["run", "r.yaml", "-q", "--output", &output, "--set"];
                     let mut args = args.to_vec();
-                    let set = format!("outputs=[]");
-                    args.push(&set);
+                    args.push("outputs=[]");
                     scratch.djr(&args).expect(1);
                 }
             });
@@ -279,4 +293,67 @@ fn runs_share_a_cache() {
     let (_, warm, counts) = run(&scratch, &["r.yaml", "-q"]);
     same(&plain, &warm, "after four");
     assert!(counts["hits"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn a_cache_is_told_of_verified_and_cleaned() {
+    let scratch = pictures();
+    settle();
+    checked(&scratch, "cold");
+    let of = |args: &[&str], code: i32| {
+        let mut all = vec!["cache"];
+        all.extend(args);
+        all.push("--json");
+        scratch.djr(&all).expect(code).answer()["result"].clone()
+    };
+    let stat = of(&["stat", "kept"], 0);
+    let kernels = stat["kernels"].as_array().unwrap();
+    let names: Vec<&str> = kernels
+        .iter()
+        .map(|it| it["kernel"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "file",
+            "image/hash (phash)",
+            "image/header",
+            "image/validate"
+        ]
+    );
+    assert_eq!(kernels[0]["results"], 5);
+    let sound = of(&["verify", "kept"], 0);
+    assert_eq!(
+        (&sound["checked"], &sound["damage"]),
+        (&5.into(), &serde_json::json!([]))
+    );
+    assert_eq!(of(&["verify", "kept", "--sample", "2"], 0)["checked"], 2);
+    let words = scratch.djr(&["cache", "stat", "kept"]).expect(0).text();
+    assert!(words.contains("image/validate"), "{words}");
+
+    let cleaned = of(&["gc", "kept", "--older-than", "1d"], 0);
+    assert_eq!(cleaned["removed"], 0);
+    assert_eq!(checked(&scratch, "cleaned")[1], 0);
+    let index = scratch
+        .files("kept")
+        .into_iter()
+        .find(|name| name.ends_with("idx"))
+        .unwrap();
+    let mut bytes = scratch.read(&format!("kept/{index}"));
+    *bytes.last_mut().unwrap() ^= 1;
+    scratch.write(&format!("kept/{index}"), bytes);
+    assert_eq!(
+        of(&["verify", "kept"], 1)["damage"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let emptied = of(&["gc", "kept", "--max-size", "1"], 0);
+    assert!(
+        emptied["removed"].as_u64().unwrap() > 10 && emptied["bytes"] == 0,
+        "{emptied}"
+    );
+    assert!(checked(&scratch, "emptied")[1] > 8);
+    scratch.djr(&["cache", "stat", "nowhere"]).expect(2);
 }

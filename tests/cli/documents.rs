@@ -314,6 +314,10 @@ fn what_help_shows_works() {
         for name in before after; do djr run recipe.yaml --set dataset_path=data.jsonl \
             --set image_root=. --output $name.jsonl; done; true",
     );
+    run_shown(
+        &scratch,
+        &format!("{recipe} --output kept.jsonl --cache kept"),
+    );
     crate::report::little_analysis(&scratch);
     let mut shown = 0;
     for command in [
@@ -331,6 +335,7 @@ fn what_help_shows_works() {
         "ops",
         "ls",
         "clean",
+        "cache",
         "schema",
         "index",
         "decontaminate",
@@ -346,8 +351,9 @@ fn what_help_shows_works() {
             if !(line.starts_with("djr ") || line.starts_with("cat ")) {
                 continue;
             }
-            // An id that the fixtures have.
+            // An id that the fixtures have, and a cache that the runs before made.
             let line = line
+                .replace("/data/kept", "kept")
                 .replace("--image-root /data", "--image-root .")
                 .replace("006092514", "001206");
             run_shown(&scratch, &line.replace("djr run recipe.yaml", recipe));

@@ -84,6 +84,7 @@ impl RunContext<'_> {
             common: Arc::clone(common),
             foreseen: Arc::clone(&self.foreseen),
             watch: fresh.then(|| FieldWatch::new(&self.foreseen.asked)),
+            recall: None,
             tokens: self.tokens().filter(|_| last),
         }
     }
@@ -150,6 +151,7 @@ impl RunContext<'_> {
             common: Arc::default(),
             foreseen: Arc::default(),
             watch: None,
+            recall: None,
             tokens: None,
         })
     }
@@ -179,6 +181,7 @@ impl RunContext<'_> {
             common: Arc::default(),
             foreseen: Arc::default(),
             watch: None,
+            recall: None,
             tokens: None,
         }
     }

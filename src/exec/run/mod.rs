@@ -22,7 +22,7 @@ use super::checkpoint::{Checkpointer, Opened, Progress, Remaining};
 use super::exchange::stage::{self as exchange_stage, Deciding, ExchangeStage};
 use super::output::OutputStage;
 use super::sinks::Caller;
-use super::stage::{BatchResult, Chain, Passed, Source, drive};
+use super::stage::{BatchResult, Chain, Passed, Recall, Source, drive};
 use super::watch::Watch;
 use super::{
     Observer, Resume, RunError, RunOptions, RunOutcome, conclude, exchange, setup, write_error,
@@ -373,7 +373,7 @@ impl Run<'_> {
             ..
         } = self;
         let fresh = source.is_fresh();
-        let chain = Chain {
+        let mut chain = Chain {
             keep_frames: pass.keeps_rows() || accounting.keeps_ended(),
             ..context.chain(phase, accounting, common, fresh)
         };
@@ -384,6 +384,21 @@ impl Run<'_> {
             now.check(&served_before)
                 .map_err(|change| RunError::Changed(vec![change]))?;
         }
+        if let Some(results) = &context.results {
+            let asking = chain.services().filter_map(|(number, _)| {
+                let step = context.recipe.steps.get(number)?;
+                Some((number, &step.spec))
+            });
+            let recall = Recall::new(Arc::clone(results), asking, &batcher.records());
+            chain.recall = Some(recall);
+        }
+        let served = || {
+            let mut now = batcher.records();
+            if let Some(recall) = &chain.recall {
+                recall.count(&mut now);
+            }
+            ServiceRecord::sum(&served_before, now)
+        };
         let passed = drive(
             &context.pool,
             context.options,
@@ -391,7 +406,7 @@ impl Run<'_> {
             source,
             &batcher,
             |batch, cursor| {
-                accounting.report.services = ServiceRecord::sum(&served_before, batcher.records());
+                accounting.report.services = served();
                 accounting.add_batch(&batch, fresh)?;
                 accounting.keep_row_stats(&batch)?;
                 pass.consume(batch, phase, accounting)?;

@@ -12,6 +12,7 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 
 use super::cpu::thread_time;
+use super::recall::{self, Known, Recall};
 use super::row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
 use crate::exec::cached_stats::{self, CachedRow};
 use crate::exec::driver;
@@ -97,6 +98,8 @@ pub struct Chain<'a> {
     pub foreseen: Arc<Foreseen>,
     /// Looks for the fields of fresh rows that the recipe asks for.
     pub watch: Option<FieldWatch>,
+    /// Answers of models that other runs got.
+    pub recall: Option<Recall>,
     /// The text and the image token in it, whose number is held against that of images in rows
     /// that reach the outputs.
     pub tokens: Option<(FieldPath, String)>,
@@ -143,6 +146,8 @@ struct RowState {
     answers: Option<Result<Vec<Answer>, RowError>>,
     /// What it was answered before, if it asks again.
     answered: Vec<Answer>,
+    /// Of a row that asks a model: what is known of its requests from other runs.
+    known: Option<Known>,
 }
 
 impl RowState {
@@ -157,6 +162,7 @@ impl RowState {
             measured_before: 0,
             answers: None,
             answered: Vec::new(),
+            known: None,
         }
     }
 }
@@ -235,14 +241,31 @@ impl Chain<'_> {
             let mut waiting = std::mem::take(&mut result.waiting).into_iter().peekable();
             for (place, row) in std::mem::take(&mut result.rows).into_iter().enumerate() {
                 match waiting.next_if(|waiting| waiting.place == place) {
-                    Some(waiting) => {
+                    Some(mut waiting) => {
+                        self.remember(&mut waiting);
                         self.run_row(waiting.sample, waiting.row, waiting.state, &mut result);
                     }
                     None => result.rows.push(row),
                 }
             }
+            if let Some(recall) = &self.recall {
+                recall.flush();
+            }
             result
         })
+    }
+
+    /// Puts what a row was told beside what was known of it, and keeps it for other runs.
+    fn remember(&self, waiting: &mut WaitingRow) {
+        let (Some(known), Some(Ok(answers))) =
+            (waiting.state.known.take(), &mut waiting.state.answers)
+        else {
+            return;
+        };
+        *answers = recall::together(&known, std::mem::take(answers));
+        if let Some(recall) = &self.recall {
+            recall.keep(waiting.step, &known, answers);
+        }
     }
 
     fn timed(run: impl FnOnce() -> BatchResult) -> Progress {
@@ -545,7 +568,7 @@ impl Chain<'_> {
                 break;
             };
             state.at = Stage::Step(number);
-            let answers = answers.take();
+            let mut answers = answers.take();
             cost.rows += u64::from(answers.is_none());
             let clock = state
                 .index
@@ -561,7 +584,23 @@ impl Chain<'_> {
                     step.name
                 ));
             }
-            let done = self.step(step, number, sample, row, answers.as_deref());
+            let mut done = self.step(step, number, sample, row, answers.as_deref());
+            if let (Ok(Outcome::Asks(requests)), Some(recall)) = (&mut done, &self.recall)
+                && let Some(known) = recall.of(number, requests)
+            {
+                match recall::missing(&known, std::mem::take(requests)) {
+                    Ok(more) => {
+                        let mut all = answers.take().unwrap_or_default();
+                        all.extend(more);
+                        done = self.step(step, number, sample, row, Some(&all));
+                        answers = Some(all);
+                    }
+                    Err(left) => {
+                        *requests = left;
+                        state.known = Some(known);
+                    }
+                }
+            }
             if sample.edits() != edits {
                 cost.changed += 1;
                 self.outdate(number, sample);

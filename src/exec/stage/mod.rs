@@ -5,6 +5,7 @@ mod chain;
 mod cpu;
 mod feed;
 mod readahead;
+mod recall;
 mod row;
 
 pub use chain::{
@@ -12,4 +13,5 @@ pub use chain::{
 };
 pub use cpu::thread_time;
 pub use feed::{Cursor, Passed, Source, Waiting, drive};
+pub use recall::Recall;
 pub use row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
