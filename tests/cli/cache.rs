@@ -300,6 +300,15 @@ fn a_cache_is_told_of_verified_and_cleaned() {
     let scratch = pictures();
     settle();
     checked(&scratch, "cold");
+    // The hash has told that they decode; without it they are checked for that alone.
+    let recipe = String::from_utf8(scratch.read("r.yaml")).unwrap();
+    scratch.write("v.yaml", recipe.replace("  - image_deduplicator:\n", ""));
+    let (code, checked_only, _) = run(&scratch, &["v.yaml", "-q"]);
+    for args in [["v.yaml", "-q"], ["v.yaml", "--no-cache"]] {
+        let (again, left, _) = run(&scratch, &args);
+        assert_eq!(again, code);
+        same(&checked_only, &left, args[1]);
+    }
     let of = |args: &[&str], code: i32| {
         let mut all = vec!["cache"];
         all.extend(args);

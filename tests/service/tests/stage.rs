@@ -421,3 +421,46 @@ fn rows_are_compared_by_what_a_model_makes_of_them() {
         }
     }
 }
+
+/// What was asked by an earlier run is not asked again: with the cache a second run sends nothing,
+/// one over more rows sends what is new, and all leave the same bytes as without.
+#[test]
+fn answers_of_earlier_runs_are_not_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write_rows(dir, false);
+    let all = fs::read(dir.join("rows.jsonl")).unwrap();
+    let lines = all.split_inclusive(|byte| *byte == b'\n');
+    let some: Vec<u8> = lines.take(ROWS / 3).flatten().copied().collect();
+    recipe(dir, 16, SUM);
+    let ran = |args: &[&str]| {
+        let output = run(dir, "", args);
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 1)), "{output:?}");
+        let manifest = manifest(dir);
+        let requests = manifest["services"][0]["requests"].as_u64().unwrap();
+        let hits = manifest["cache"]["hits"].as_u64();
+        (code, left(dir), requests, hits)
+    };
+    let (code, plain, requests, none) = ran(&["--no-cache"]);
+    assert!(requests > 1000 && none.is_none());
+    fs::write(dir.join("rows.jsonl"), some).unwrap();
+    let (_, _, cold, hits) = ran(&["--cache", "kept"]);
+    assert!(cold > 0 && hits.is_some());
+    fs::write(dir.join("rows.jsonl"), all).unwrap();
+    let (_, half_warm, half, hits) = ran(&["--cache", "kept"]);
+    assert!(half < requests && hits > Some(0), "{half} of {requests}");
+    assert!(half_warm == plain);
+    let (warm_code, warm, none, hits) = ran(&["--cache", "kept", "--threads", "1"]);
+    assert_eq!((none, hits, warm_code), (0, Some(requests), code));
+    assert!(warm == plain);
+    // Another bound finds all of it.
+    recipe(dir, 16, "  - sum_filter: {min_sum: 900}");
+    let (_, other, asked, _) = ran(&["--cache", "kept", "--force"]);
+    assert_eq!(asked, 0);
+    assert!(other != plain);
+    // Another size of batches may give other digits: nothing of it is known.
+    recipe(dir, 32, SUM);
+    let (_, _, asked, _) = ran(&["--cache", "kept", "--force"]);
+    assert!(asked > 0);
+}
