@@ -50,7 +50,9 @@ impl Kernel {
         };
         part(self.name.as_bytes());
         part(&self.version.to_le_bytes());
-        depends_on.iter().for_each(|bytes| part(bytes));
+        for bytes in depends_on {
+            part(bytes);
+        }
         digest.digest()
     }
 }

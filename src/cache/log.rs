@@ -244,11 +244,11 @@ mod tests {
     fn values_longer_than_the_first_read_are_read_whole() {
         let mut file = tempfile::tempfile().unwrap();
         let mut bytes = MAGIC.to_vec();
-        let lengths = [0, 1, 219, 220, 221, 5000];
+        let lengths = [0_usize, 1, 219, 220, 221, 5000];
         let mut places = Vec::new();
         for length in lengths {
             places.push(bytes.len() as u64);
-            encode(KEY, 1, &vec![length as u8; length], &mut bytes).unwrap();
+            encode(KEY, 1, &vec![length.to_le_bytes()[0]; length], &mut bytes).unwrap();
         }
         file.write_all(&bytes).unwrap();
         let end = bytes.len() as u64;

@@ -369,9 +369,8 @@ fn open_one(path: &Path) -> io::Result<Opened> {
         };
         match log.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(Opened::Live),
             // Where files cannot be locked nobody knows whether its run lives.
-            Err(TryLockError::Error(_)) => return Ok(Opened::Live),
+            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return Ok(Opened::Live),
         }
         // Its run may have finished it just now.
         if !index_path(path).try_exists()?

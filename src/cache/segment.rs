@@ -26,7 +26,7 @@ const HEAD: usize = 40;
 pub const ENTRY: usize = 24;
 
 /// Entries that are read at once: about a page of memory.
-const WINDOW: u64 = 170;
+const WINDOW: usize = 170;
 
 /// Guesses after which a search halves instead: keys that are not spread evenly.
 const GUESSES: usize = 6;
@@ -205,24 +205,27 @@ impl Segment {
     /// are known, a window around it, and again with what the window tells.
     fn find(&self, place: Place) -> io::Result<Option<u64>> {
         let (mut from, mut to) = (0, self.entries);
-        let (mut least, mut most) = (0, u64::MAX);
-        let mut buffer = [0; WINDOW as usize * ENTRY];
+        let (mut low, mut high) = (0, u64::MAX);
+        let mut buffer = [0; WINDOW * ENTRY];
+        let most_entries = WINDOW as u64;
         let mut tries = 0;
         while from < to {
-            let start = if to - from <= WINDOW {
+            let start = if to - from <= most_entries {
                 from
             } else {
                 let guess = if tries < GUESSES {
-                    let share = u128::from(place.0.saturating_sub(least)) * u128::from(to - from)
-                        / (u128::from(most.saturating_sub(least)) + 1);
+                    let share = u128::from(place.0.saturating_sub(low)) * u128::from(to - from)
+                        / (u128::from(high.saturating_sub(low)) + 1);
                     from + u64::try_from(share).unwrap_or(u64::MAX).min(to - from)
                 } else {
                     from + (to - from) / 2
                 };
-                guess.saturating_sub(WINDOW / 2).clamp(from, to - WINDOW)
+                guess
+                    .saturating_sub(most_entries / 2)
+                    .clamp(from, to - most_entries)
             };
             tries += 1;
-            let count = usize::try_from((to - start).min(WINDOW)).unwrap_or(0);
+            let count = usize::try_from((to - start).min(most_entries)).unwrap_or(0);
             let window = buffer.get_mut(..count * ENTRY).unwrap_or_default();
             self.index
                 .read_exact_at(window, HEAD as u64 + start * ENTRY as u64)?;
@@ -230,9 +233,9 @@ impl Segment {
             let first = entries.first().map_or((0, 0), place_of);
             let last = entries.last().map_or((0, 0), place_of);
             if place < first {
-                (to, most) = (start, first.0);
+                (to, high) = (start, first.0);
             } else if place > last {
-                (from, least) = (start + count as u64, last.0);
+                (from, low) = (start + count as u64, last.0);
             } else {
                 let found = entries.binary_search_by_key(&place, place_of).ok();
                 return Ok(found.and_then(|at| entries.get(at)).map(offset_of));

@@ -1,7 +1,7 @@
 //! Benchmark sets, to look for their questions and pictures among rows.
 //!
 //! Read are TSV tables with columns `index, question, image` (a JPEG as base64, or the index of the
-//! row that has it), `hint` and `A`, `B`, … (MMBench); JSON `{"data": [{"question", "image_id", …}]}`
+//! row that has it), `hint` and `A`, `B`, … (`MMBench`); JSON `{"data": [{"question", "image_id", …}]}`
 //! beside a folder of pictures (`TextVQA`); JSON arrays and JSON Lines of such objects, or of rows
 //! with `text` and `images`; and what [`Benchmark::to_index`] wrote of any of them.
 
@@ -307,10 +307,10 @@ fn find(named: &str, folder: Option<&Path>, beside: &Path) -> Option<PathBuf> {
     if as_named.is_file() {
         return Some(as_named);
     }
-    let with = |ending: &&str| base.join(format!("{named}.{ending}"));
+    let with = |ending: &str| base.join(format!("{named}.{ending}"));
     ENDINGS
         .iter()
-        .map(|ending| with(&ending))
+        .map(|ending| with(ending))
         .find(|path| path.is_file())
 }
 

@@ -696,27 +696,19 @@ impl ImageSlot {
         if let Some(Err(error)) = self.header.get() {
             return Err(error.clone());
         }
-        let seen = match self
-            .recall(*VALIDATE_ID)
-            .as_deref()
-            .and_then(verdict::decode)
-        {
-            Some(verdict) => {
-                self.found();
-                verdict.map(|(seen, _)| seen)
-            }
-            None => {
-                let verdict = self.on_bytes(|bytes| {
-                    self.count(|counts| counts.scaled_decodes += 1);
-                    image::validate(bytes)
-                })?;
-                let verdict = verdict.map(|(header, suspect)| Seen { header, suspect });
-                self.keep(
-                    *VALIDATE_ID,
-                    verdict::encode(verdict.as_ref().copied(), &[]),
-                );
-                verdict
-            }
+        let known = self.recall(*VALIDATE_ID);
+        let seen = if let Some(verdict) = known.as_deref().and_then(verdict::decode) {
+            self.found();
+            verdict.map(|(seen, _)| seen)
+        } else {
+            let verdict = self.on_bytes(|bytes| {
+                self.count(|counts| counts.scaled_decodes += 1);
+                image::validate(bytes)
+            })?;
+            let verdict = verdict.map(|(header, suspect)| Seen { header, suspect });
+            let kept = verdict::encode(verdict.as_ref().copied(), &[]);
+            self.keep(*VALIDATE_ID, kept);
+            verdict
         };
         let seen = seen.map_err(|error| self.error(&error))?;
         let _ = self.header.set(Ok(self.turned(seen.header)));

@@ -285,14 +285,13 @@ impl Peer {
 
     fn try_begin(&self, shared: &mut Shared) -> Result<String, String> {
         let service = &self.service;
-        let mut worker = match shared.worker.take() {
-            Some(worker) => worker,
-            None => {
-                shared.built.clear();
-                let python = &service.facts.python;
-                Worker::start(python, &self.working_dir, service.env.iter())
-                    .map_err(|why| format!("{}: {why}", python.display()))?
-            }
+        let mut worker = if let Some(worker) = shared.worker.take() {
+            worker
+        } else {
+            shared.built.clear();
+            let python = &service.facts.python;
+            Worker::start(python, &self.working_dir, service.env.iter())
+                .map_err(|why| format!("{}: {why}", python.display()))?
         };
         if !shared.built.contains(&self.id) {
             let asked = PeerAsked {

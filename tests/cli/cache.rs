@@ -1,6 +1,7 @@
 //! The cache of results: the same outcome with it and without it, whatever happens to it and to the
 //! files that it knows.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
@@ -108,7 +109,7 @@ fn pictures() -> Scratch {
     let names = ["000003.jpg", "000007.jpg", "000010.jpg", "000014.jpg"];
     for name in names {
         fs::copy(from.join(name), scratch.path("i").join(name)).unwrap();
-        rows += &format!("{{\"text\": \"{name}\", \"images\": [\"i/{name}\"]}}\n");
+        let _ = writeln!(rows, "{{\"text\": \"{name}\", \"images\": [\"i/{name}\"]}}");
     }
     fs::write(
         scratch.path("i/broken.jpg"),

@@ -40,12 +40,14 @@ fn scratch() -> Scratch {
 }
 
 fn lines(rows: impl Iterator<Item = Value>) -> String {
-    rows.map(|row| format!("{row}\n")).collect()
+    let rows: Vec<String> = rows.map(|row| row.to_string()).collect();
+    format!("{}\n", rows.join("\n"))
 }
 
 /// Writes a recipe of these steps; `keys` are lines of it.
 fn recipe(scratch: &Scratch, keys: &str, steps: &[Value]) {
-    let steps: String = steps.iter().map(|step| format!("  - {step}\n")).collect();
+    let steps: Vec<String> = steps.iter().map(|step| format!("  - {step}")).collect();
+    let steps = format!("{}\n", steps.join("\n"));
     let text = format!(
         "dataset_path: rows.jsonl\nexport_path: out.jsonl\nmax_quarantine: none\n{keys}\nprocess:\n{steps}"
     );

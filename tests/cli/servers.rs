@@ -92,6 +92,9 @@ fn set_aside(scratch: &Scratch) -> Vec<(u64, String, String)> {
     told.collect()
 }
 
+/// What goes wrong, the answer that says so, and whether the row passes after all.
+type Trouble = (&'static str, fn() -> Reply, bool);
+
 #[test]
 fn rows_are_asked_about_in_any_order_and_come_out_in_theirs() {
     let mock = Mock::start(|seen| {
@@ -142,7 +145,7 @@ fn rows_are_asked_about_in_any_order_and_come_out_in_theirs() {
 #[test]
 fn what_may_pass_is_tried_again_and_what_may_not_costs_its_row() {
     // The fourth request is answered so.
-    let troubles: [(&str, fn() -> Reply, bool); 7] = [
+    let troubles: [Trouble; 7] = [
         (
             "429",
             || Reply::error(429, "slow down").with("Retry-After", "0.2"),
@@ -165,11 +168,11 @@ fn what_may_pass_is_tried_again_and_what_may_not_costs_its_row() {
     ];
     for (name, trouble, passes) in troubles {
         let row = Arc::new(AtomicUsize::new(usize::MAX));
-        let troubled = Arc::clone(&row);
+        let refused = Arc::clone(&row);
         let mock = Mock::start(move |seen| {
             // Not the first answer of all, which is judged otherwise, and only once.
             if seen.number == 3 {
-                troubled.store(number(seen), Ordering::SeqCst);
+                refused.store(number(seen), Ordering::SeqCst);
                 trouble()
             } else {
                 sound(seen)
@@ -458,7 +461,8 @@ fn an_estimate_asks_about_the_first_rows_and_a_run_does_not_pay_for_them_again()
     let all = cost["all_rows"].as_u64().unwrap();
     assert!((350..450).contains(&all), "{cost}");
     let money = cost["all_cost"].as_f64().unwrap();
-    assert!((money / all as f64 - 0.002).abs() < 1e-4, "{cost}");
+    let all = f64::from(u32::try_from(all).unwrap());
+    assert!((money / all - 0.002).abs() < 1e-4, "{cost}");
     assert_eq!(mock.count(), 40);
     assert!(!scratch.path("out.jsonl").exists());
     run(&scratch, &[]).expect(0);

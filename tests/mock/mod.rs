@@ -1,5 +1,6 @@
 //! A server for tests: whatever is asked of it over HTTP is kept, and answered as the test says.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -189,7 +190,7 @@ impl Shared {
                         body.len()
                     );
                     for (name, value) in headers {
-                        head.push_str(&format!("{name}: {value}\r\n"));
+                        let _ = write!(head, "{name}: {value}\r\n");
                     }
                     head.push_str("\r\n");
                     head.push_str(&body);

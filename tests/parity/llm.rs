@@ -5,6 +5,12 @@
 //! `$DJR_SHARED/golden_models/llm`. A row that djr sets aside is compared with nothing: that is the
 //! difference that is meant. Which rows these may be is said here.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a fixture that cannot be read fails the test"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -338,11 +344,11 @@ fn difference(case: &Case, index: usize, left: &Left) -> Option<String> {
     }
     let output = &want["output"][index];
     let found = match output {
-        Value::Array(_) => Value::from_iter(left.parts.iter().cloned().map(plain)),
+        Value::Array(_) => left.parts.iter().cloned().map(plain).collect(),
         _ => plain(left.row.clone()),
     };
     let output = match output {
-        Value::Array(rows) => Value::from_iter(rows.iter().cloned().map(plain)),
+        Value::Array(rows) => rows.iter().cloned().map(plain).collect(),
         row => plain(row.clone()),
     };
     (found != output).then(|| format!("makes {found} and not {output}"))

@@ -20,6 +20,11 @@ mod example;
 mod known;
 mod llm;
 mod loader;
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "other tests need the rest of it; a test fails by panicking"
+)]
 #[path = "../mock/mod.rs"]
 mod mock;
 mod recipes;

@@ -229,6 +229,9 @@ fn whole_product(x: &[f32], y: &[f32]) -> f32 {
     chunks.map(|(x, y)| product(x, y)).sum()
 }
 
+/// A vector, and the norms of what is left of it behind each chunk.
+type Vector<'v> = (&'v [f32], &'v [f32]);
+
 /// Vectors in memory.
 struct Block {
     dims: usize,
@@ -269,7 +272,7 @@ impl Block {
     }
 
     /// The vectors, each with its norms.
-    fn rows(&self) -> impl Iterator<Item = (&[f32], &[f32])> {
+    fn rows(&self) -> impl Iterator<Item = Vector<'_>> {
         let rests = self.rests.chunks(self.dims.div_ceil(CHUNK).max(1));
         self.numbers.chunks(self.dims.max(1)).zip(rests)
     }
@@ -291,8 +294,8 @@ fn join(
     clusters: &mut Clusters,
 ) {
     let (first, second) = places;
-    let others: Vec<(&[f32], &[f32])> = b.rows().collect();
-    let own: Vec<(usize, (&[f32], &[f32]))> = a.rows().enumerate().collect();
+    let others: Vec<Vector<'_>> = b.rows().collect();
+    let own: Vec<(usize, Vector<'_>)> = a.rows().enumerate().collect();
     let index = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     for rows in own.chunks(AT_ONCE) {
         let heads: Vec<u32> = (second..)
@@ -303,7 +306,7 @@ fn join(
             .iter()
             .map(|(at, _)| clusters.find(index(first + at)))
             .collect();
-        let near = |((at, one), head): (&(usize, (&[f32], &[f32])), &u32)| {
+        let near = |((at, one), head): (&(usize, Vector<'_>), &u32)| {
             let from = if first == second { at + 1 } else { 0 };
             let others = others.iter().zip(&heads).enumerate().skip(from);
             let near = others.filter(|(_, (other, other_head))| {
@@ -324,7 +327,7 @@ fn join(
 }
 
 /// Whether the product of two vectors is at least `threshold`.
-fn alike(a: (&[f32], &[f32]), b: (&[f32], &[f32]), threshold: f32) -> bool {
+fn alike(a: Vector<'_>, b: Vector<'_>, threshold: f32) -> bool {
     let mut sum = 0.0;
     let chunks = a.0.chunks(CHUNK).zip(b.0.chunks(CHUNK));
     for ((x, y), (left, other_left)) in chunks.zip(a.1.iter().zip(b.1)) {
@@ -369,8 +372,9 @@ mod tests {
             .chunks(blocks)
             .map(|part| {
                 let mut block = Block::of(dims, part.len());
-                part.iter()
-                    .for_each(|vector| block.push(vector.iter().copied()));
+                for vector in part {
+                    block.push(vector.iter().copied());
+                }
                 block
             })
             .collect();
@@ -409,9 +413,9 @@ mod tests {
             at(180.0),
         ];
         let mut block = Block::of(2, vectors.len());
-        vectors
-            .iter()
-            .for_each(|vector| block.push(vector.iter().copied()));
+        for vector in &vectors {
+            block.push(vector.iter().copied());
+        }
         let taken = |count| {
             let taken = farthest(&block, count, &pool);
             let places = taken.iter().enumerate().filter(|(_, taken)| **taken);
@@ -430,13 +434,13 @@ mod tests {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(60))]
         #[test]
         fn blocks_join_what_comparing_all_pairs_joins(
-            seeds in proptest::collection::vec((0usize..5, -0.4_f32..0.4, 0usize..150), 1..80),
+            seeds in proptest::collection::vec((0u16..5, -0.4_f32..0.4, 0usize..150), 1..80),
             blocks in 1usize..70,
             threshold in 0.5_f32..0.999,
         ) {
             // Five directions in 150 dimensions, each row off one of them by some.
             let vectors: Vec<Vec<f32>> = seeds.iter().map(|(kind, off, at)| {
-                let mut vector: Vec<f32> = (0..150u16).map(|i| (f32::from(i) * (1.0 + *kind as f32)).sin()).collect();
+                let mut vector: Vec<f32> = (0..150u16).map(|i| (f32::from(i) * (1.0 + f32::from(*kind))).sin()).collect();
                 vector[*at] += off * 40.0;
                 unit(&vector)
             }).collect();

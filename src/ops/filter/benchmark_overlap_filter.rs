@@ -274,13 +274,9 @@ fn read(params: &Params, context: &BuildContext) -> Result<Benchmark, Vec<ParamE
         })
     };
     let folder = params.image_folder.as_deref();
-    let folder = match folder
+    let folder = folder
         .map(|folder| found("image_folder", folder))
-        .transpose()
-    {
-        Ok(folder) => folder,
-        Err(error) => return Err(error.into()),
-    };
+        .transpose()?;
     let method = params
         .images
         .then(|| (params.method.word(), params.method.into()));
@@ -330,20 +326,16 @@ fn hash(words: &[&str]) -> u64 {
     xxh3_64(words.join(" ").as_bytes())
 }
 
-impl BenchmarkOverlap {
+impl Pictures {
     /// The least distance of a picture of the row to one of a benchmark, and the entry that has it.
-    fn nearest(
-        &self,
-        pictures: &Pictures,
-        sample: &Sample,
-    ) -> Result<(u32, Option<usize>), RowError> {
+    fn nearest(&self, sample: &Sample) -> Result<(u32, Option<usize>), RowError> {
         let mut nearest = (BITS, None);
         for slot in sample.images()? {
-            let (hash, blank) = slot.hash(pictures.method)?;
+            let (hash, blank) = slot.hash(self.method)?;
             if blank {
                 continue;
             }
-            for &(other, entry) in &pictures.hashes {
+            for &(other, entry) in &self.hashes {
                 let distance = (hash ^ other).count_ones();
                 if distance < nearest.0 {
                     nearest = (distance, Some(entry));
@@ -385,7 +377,7 @@ impl Filter for BenchmarkOverlap {
             }
         }
         if let Some(pictures) = &self.images {
-            let (distance, entry) = self.nearest(pictures, sample)?;
+            let (distance, entry) = pictures.nearest(sample)?;
             if distance <= NEAR {
                 note(entry, format!("picture, {distance} bits"));
             }

@@ -47,7 +47,7 @@ pub struct Embedder(Asked);
 
 /// What makes vectors of rows.
 enum Asked {
-    Images { clip: Clip, dims: usize },
+    Images { clip: Box<Clip>, dims: usize },
     Texts(Box<Texts>),
 }
 
@@ -69,7 +69,7 @@ impl Embedder {
         Ok(Self(match by {
             By::Image => {
                 let id = id.unwrap_or("openai/clip-vit-base-patch32");
-                let clip = clip_model(context, MODEL, id, true)?;
+                let clip = Box::new(clip_model(context, MODEL, id, true)?);
                 let dims = clip.features;
                 Asked::Images { clip, dims }
             }

@@ -184,11 +184,9 @@ impl VectorOperator for SumsDeduplicator {
         let mut counts = vec![0.0_f32; self.dims()];
         for answer in answers {
             for sum in answer.floats()? {
-                let at = counts
-                    .iter_mut()
-                    .zip(0_u16..)
-                    .find(|(_, digits)| f32::from(*digits) == sum % 100.0);
-                if let Some((count, _)) = at {
+                let place =
+                    (0_u16..100).find(|place| (f32::from(*place) - sum % 100.0).abs() < 0.5);
+                if let Some(count) = place.and_then(|place| counts.get_mut(usize::from(place))) {
                     *count += 1.0;
                 }
             }
