@@ -1,11 +1,11 @@
 //! What was computed before, so that it is not computed again: results by content and kernel, kept
 //! in a directory that any number of runs share.
 //!
-//! The directory holds segments: logs that are only appended to ([`log`]), each with an index
-//! ([`segment`]). A run writes logs of its own, so that nobody waits for anybody; it holds a lock
+//! The directory holds segments: logs that are only appended to (`log`), each with an index
+//! (`segment`). A run writes logs of its own, so that nobody waits for anybody; it holds a lock
 //! on the one it is writing, which says to others that it lives. A log without an index that
 //! nobody holds is that of a run which was killed: whoever opens the cache next makes its index.
-//! Where the segments are many, the newest are merged ([`merge`]).
+//! Where the segments are many, the newest are merged (`merge`).
 //!
 //! A result that is found is the one that was put in, or nothing: each record has its key and its
 //! checksum, and a segment in which one does not fit is asked no more. To lose a result costs the

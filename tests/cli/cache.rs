@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
+use djr::note::Code;
 use serde_json::Value;
 
 use crate::support::{Scratch, root};
@@ -220,6 +221,15 @@ fn a_damaged_cache_is_noted_and_changes_nothing() {
     let scratch = pictures();
     settle();
     checked(&scratch, "cold");
+    let notes = || scratch.json("out/a.jsonl.djr/manifest.json")["notes"].clone();
+    // A sound one is not spoken of.
+    scratch.djr(&["run", "r.yaml"]).expect(1);
+    assert!(
+        !notes().to_string().contains(Code::CacheTrouble.word()),
+        "{}",
+        notes()
+    );
+    fs::remove_dir_all(scratch.path("out")).unwrap();
     let files: Vec<String> = scratch.files("kept");
     for (suffix, at) in [("log", 40), ("log", 200), ("idx", 9), ("idx", 60)] {
         let name = files.iter().find(|name| name.ends_with(suffix)).unwrap();
@@ -228,9 +238,11 @@ fn a_damaged_cache_is_noted_and_changes_nothing() {
         bytes[at] ^= 0x55;
         scratch.write(&format!("kept/{name}"), bytes);
         let ran = scratch.djr(&["run", "r.yaml"]).expect(1);
-        let notes = scratch.json("out/a.jsonl.djr/manifest.json")["notes"].clone();
+        let notes = notes();
         let told = notes.as_array().unwrap().iter();
-        let told = told.filter(|note| note["code"] == "cache_trouble").count();
+        let told = told
+            .filter(|note| note["code"] == Code::CacheTrouble.word())
+            .count();
         assert!(told <= 1, "{notes}");
         if suffix == "idx" && at < 40 {
             assert_eq!(told, 1);

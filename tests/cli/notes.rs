@@ -54,8 +54,14 @@ fn texts(texts: &[&str]) -> Vec<Value> {
 
 #[test]
 fn every_kind_of_note_has_a_test() {
-    let tests = ["notes.rs", "inputs.rs", "bad_recipes.rs", "analyze.rs"]
-        .map(|file| fs::read_to_string(root().join("tests/cli").join(file)).unwrap());
+    let tests = [
+        "notes.rs",
+        "inputs.rs",
+        "bad_recipes.rs",
+        "analyze.rs",
+        "cache.rs",
+    ]
+    .map(|file| fs::read_to_string(root().join("tests/cli").join(file)).unwrap());
     for code in Code::ALL {
         let name = format!("Code::{code:?}");
         let times: usize = tests.iter().map(|text| text.matches(&name).count()).sum();
