@@ -129,7 +129,11 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         match matches(path) {
             Ok(found) => {
                 for (what, rows) in found {
-                    ui.info(&format!("  {} rows match {what}", thousands(rows)));
+                    let (rows, verb) = match rows {
+                        1 => ("1 row".to_owned(), "matches"),
+                        rows => (format!("{} rows", thousands(rows)), "match"),
+                    };
+                    ui.info(&format!("  {rows} {verb} {what}"));
                 }
             }
             Err(error) => ui.record(&error),

@@ -94,10 +94,10 @@ fn rows_of_both_usual_benchmarks_go_and_say_what_they_matched() {
         ["same", "words", "vqa", "asked"]
     );
     for line in [
-        "1 rows match mmbench.tsv (picture)",
-        "1 rows match mmbench.tsv (13 words)",
-        "1 rows match textvqa.json (picture)",
-        "1 rows match textvqa.json (question)",
+        "1 row matches mmbench.tsv (picture)",
+        "1 row matches mmbench.tsv (13 words)",
+        "1 row matches textvqa.json (picture)",
+        "1 row matches textvqa.json (question)",
     ] {
         assert!(ran.stderr.contains(line), "no '{line}' in {}", ran.stderr);
     }

@@ -18,8 +18,8 @@ operator! {
     /// tokens, without special tokens, cut at as many as the model takes. It is divided by its norm.
     /// Rows are joined whose cosine is at least `threshold`, directly or through others; of all rows
     /// joined the first one stays, or the one that `keep` says. Every pair of rows is compared, so
-    /// time grows with the square of their number: 100,000 rows are minutes, millions want a coarser
-    /// step before it. A row without an image (or whose text is empty) stays.
+    /// time grows with the square of their number: millions of rows want a coarser step before it.
+    /// A row without an image (or whose text is empty) stays.
     ///
     /// ## Example
     /// ```yaml
