@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::score::is_chinese;
 use super::{
-    Edit, Format, Halt, Script, Server, Talk, flattened, meta_has, set_meta, system_and_user,
+    Edit, Format, Halt, Script, Server, Talk, flattened, meta_has, pattern, set_meta,
+    system_and_user,
 };
-use crate::op::top_value;
+use crate::op::{ParamError, top_value};
 use crate::sample::{RowError, Sample};
 use crate::text::python_regex::Pattern;
 use crate::text::{is_true, python_int, python_str};
@@ -65,6 +66,81 @@ pub fn language_note(language: &str, mode: &str) -> &'static str {
             "\n\n【Language】Keep the exact prefixes 「情绪分析：」「情绪值：」 as in the examples; write the analysis sentence after the colon in **English**; the integer after 情绪值： must still be -5..5."
         }
     }
+}
+
+/// What the model is told unless a recipe says otherwise, by an operator that labels turns.
+pub struct Usual {
+    /// Its word in [`language_note`].
+    pub mode: &'static str,
+    /// The system prompt.
+    pub system: &'static str,
+    /// How labels to choose from are said.
+    pub candidates: &'static str,
+    /// How question, analysis, labels and answer are shown.
+    pub templates: [&'static str; 4],
+    /// How analysis and labels are found.
+    pub patterns: [&'static str; 2],
+}
+
+/// What a recipe says of that.
+pub struct Given {
+    /// `system_prompt`.
+    pub system: Option<String>,
+    /// `preferred_output_lang`.
+    pub language: String,
+    /// The labels to choose from, and `candidate_template`.
+    pub candidates: (Option<Vec<String>>, Option<String>),
+    /// The templates of question, analysis, labels and answer.
+    pub templates: [Option<String>; 4],
+    /// The patterns of analysis and labels.
+    pub patterns: [Option<String>; 2],
+}
+
+/// What is said to the model by an operator that labels turns: the system prompt, the labels to choose
+/// from, the templates, the patterns.
+///
+/// # Errors
+/// If a template lacks its field, or a pattern is none.
+pub fn labelling(
+    usual: &Usual,
+    given: Given,
+) -> Result<(String, String, [Format; 4], [Pattern; 2]), ParamError> {
+    let system = given.system.filter(|prompt| !prompt.is_empty());
+    let mut system = system.unwrap_or_else(|| usual.system.to_owned());
+    system.push_str(language_note(&given.language, usual.mode));
+    let (labels, template) = given.candidates;
+    let field = ["candidate_str"];
+    let choice = Format::of(
+        "candidate_template",
+        template.as_ref(),
+        usual.candidates,
+        &field,
+    )?;
+    let template = |at: usize, name: &str, field: &str| {
+        let own = given.templates.get(at).and_then(Option::as_ref);
+        let usual = usual.templates.get(at).copied().unwrap_or_default();
+        Format::of(name, own, usual, &[field])
+    };
+    let found = |at: usize, name: &str| {
+        let own = given.patterns.get(at).and_then(Option::as_ref);
+        pattern(
+            name,
+            own,
+            usual.patterns.get(at).copied().unwrap_or_default(),
+            "",
+        )
+    };
+    Ok((
+        system,
+        candidates(&choice, labels.as_ref()),
+        [
+            template(0, "query_template", "query")?,
+            template(1, "analysis_template", "analysis")?,
+            template(2, "labels_template", "labels")?,
+            template(3, "response_template", "response")?,
+        ],
+        [found(0, "analysis_pattern")?, found(1, "labels_pattern")?],
+    ))
 }
 
 /// The first `most` characters of a text, with `note` where it is cut off; 0 cuts nothing.
@@ -185,7 +261,7 @@ impl Script for Dialog {
 
 /// What may be chosen, as it is said to the model.
 #[must_use]
-pub fn candidates(template: &Format, given: Option<&Vec<String>>) -> String {
+fn candidates(template: &Format, given: Option<&Vec<String>>) -> String {
     match given.filter(|given| !given.is_empty()) {
         None => String::new(),
         Some(given) => template.fill(&[("candidate_str", &given.join(","))]),

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::op::{BuildContext, Facts, Field, Operator, ParamError, operator};
-use crate::ops::llm::dialog::{Dialog, Finds, candidates, language_note};
-use crate::ops::llm::{Format, Scripted, llm_params, pattern, prompts};
+use crate::ops::llm::dialog::{Dialog, Finds, Given, Usual, labelling};
+use crate::ops::llm::{Scripted, llm_params, prompts};
 
 operator! {
     /// Has a language model find what the user wants in each turn of a dialog, into `__dj__meta__`.
@@ -84,68 +84,44 @@ llm_params! {
     response_key: String = "response".to_owned();
 }
 
+const USUAL: Usual = Usual {
+    mode: "intent",
+    system: prompts::DIALOG_INTENT_SYSTEM_PROMPT,
+    candidates: prompts::DIALOG_INTENT_CANDIDATES_TEMPLATE,
+    templates: [
+        prompts::DIALOG_INTENT_QUERY_TEMPLATE,
+        prompts::DIALOG_INTENT_ANALYSIS_TEMPLATE,
+        prompts::DIALOG_INTENT_LABELS_TEMPLATE,
+        prompts::DIALOG_INTENT_RESPONSE_TEMPLATE,
+    ],
+    patterns: [
+        prompts::DIALOG_INTENT_ANALYSIS_PATTERN,
+        prompts::DIALOG_INTENT_LABELS_PATTERN,
+    ],
+};
+
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
-    let format = |name: &str, given: &Option<String>, usual: &str, field: &str| {
-        Format::of(name, given.as_ref(), usual, &[field])
-    };
-    let given = params
-        .system_prompt
-        .clone()
-        .filter(|prompt| !prompt.is_empty());
-    let mut system_prompt =
-        given.unwrap_or_else(|| prompts::DIALOG_INTENT_SYSTEM_PROMPT.to_owned());
-    system_prompt.push_str(language_note(&params.preferred_output_lang, "intent"));
-    let choice = format(
-        "candidate_template",
-        &params.candidate_template,
-        prompts::DIALOG_INTENT_CANDIDATES_TEMPLATE,
-        "candidate_str",
-    )?;
-    Ok(Operator::Mapper(Box::new(Scripted(Dialog {
-        server: params.server(context)?,
-        system_prompt,
-        candidates: candidates(&choice, params.intent_candidates.as_ref()),
-        max_round: params.max_round,
+    let server = params.server(context)?;
+    let given = Given {
+        system: params.system_prompt,
+        language: params.preferred_output_lang,
+        candidates: (params.intent_candidates, params.candidate_template),
         templates: [
-            format(
-                "query_template",
-                &params.query_template,
-                prompts::DIALOG_INTENT_QUERY_TEMPLATE,
-                "query",
-            )?,
-            format(
-                "analysis_template",
-                &params.analysis_template,
-                prompts::DIALOG_INTENT_ANALYSIS_TEMPLATE,
-                "analysis",
-            )?,
-            format(
-                "labels_template",
-                &params.labels_template,
-                prompts::DIALOG_INTENT_LABELS_TEMPLATE,
-                "labels",
-            )?,
-            format(
-                "response_template",
-                &params.response_template,
-                prompts::DIALOG_INTENT_RESPONSE_TEMPLATE,
-                "response",
-            )?,
+            params.query_template,
+            params.analysis_template,
+            params.labels_template,
+            params.response_template,
         ],
-        patterns: [
-            pattern(
-                "analysis_pattern",
-                params.analysis_pattern.as_ref(),
-                prompts::DIALOG_INTENT_ANALYSIS_PATTERN,
-                "",
-            )?,
-            pattern(
-                "labels_pattern",
-                params.labels_pattern.as_ref(),
-                prompts::DIALOG_INTENT_LABELS_PATTERN,
-                "",
-            )?,
-        ],
+        patterns: [params.analysis_pattern, params.labels_pattern],
+    };
+    let (system_prompt, candidates, templates, patterns) = labelling(&USUAL, given)?;
+    Ok(Operator::Mapper(Box::new(Scripted(Dialog {
+        server,
+        system_prompt,
+        candidates,
+        max_round: params.max_round,
+        templates,
+        patterns,
         finds: Finds::Labels,
         keys: [params.labels_key, params.analysis_key],
         fields: [params.history_key, params.query_key, params.response_key],
