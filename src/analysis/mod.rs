@@ -7,6 +7,7 @@
 pub mod column;
 mod default;
 mod groups;
+pub mod live;
 mod parquet;
 mod pass;
 pub mod recut;

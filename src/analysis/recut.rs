@@ -112,6 +112,66 @@ fn load(path: &Path) -> Result<(Measured, CachedStats), RecutError> {
     Ok((measured, CachedStats { path: stats }))
 }
 
+/// A recipe as an analysis or a run stored it, and the stats that it measured.
+pub struct StoredRecipe {
+    /// As data, with the outputs that it had.
+    pub spec: RecipeSpec,
+    /// With its operators.
+    pub recipe: Recipe,
+    /// The stored stats.
+    pub cached_stats: CachedStats,
+    /// What was read.
+    pub inputs: Vec<InputRecord>,
+    images_checked: Option<ImageCheck>,
+}
+
+impl StoredRecipe {
+    /// That of the analysis or run at `path`: the directory of either, or an output of a run.
+    ///
+    /// # Errors
+    /// If its stats are not those that this djr would measure of the inputs as they are now.
+    pub fn open(path: &Path, peers: Option<Rc<dyn Peers>>) -> Result<Self, RecutError> {
+        let (stored, cached_stats) = load(path)?;
+        let version = stored.djr.as_str();
+        if version != env!("CARGO_PKG_VERSION") {
+            return Err(refused(
+                format!("the stats were measured by djr {version}, this is another version"),
+                "measure the rows again",
+            ));
+        }
+        check_inputs(&stored.inputs)?;
+        if let Some(change) = stored.plan.changed_assets().first() {
+            return Err(refused(
+                format!("{change} than when the stats were measured"),
+                "measure the rows again",
+            ));
+        }
+        let spec = RecipeSpec::from_json(stored.plan.recipe).map_err(|error| {
+            refused(
+                format!("the stored recipe cannot be read: {error}"),
+                "measure the rows again",
+            )
+        })?;
+        let recipe = spec.build_with(&[], peers).map_err(RecutError::Recipe)?;
+        check_stored(&recipe.spec(), &spec)?;
+        Ok(Self {
+            spec,
+            recipe,
+            cached_stats,
+            inputs: stored.inputs,
+            images_checked: stored.images_checked,
+        })
+    }
+
+    /// Whether its rows can be recut, and what is to be known of it.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub fn check(&self) -> Result<Vec<Note>, RecutError> {
+        check_steps(&self.recipe)
+    }
+}
+
 /// Changes bounds of the recipe of the analysis or run at `path`: the directory of either, or an output of a run.
 ///
 /// # Errors
@@ -123,39 +183,20 @@ pub fn prepare(
     cwd: &Path,
     peers: Option<Rc<dyn Peers>>,
 ) -> Result<Recut, RecutError> {
-    let (stored, cached_stats) = load(path)?;
-    let version = stored.djr.as_str();
-    if version != env!("CARGO_PKG_VERSION") {
-        return Err(refused(
-            format!("the stats were measured by djr {version}, this is another version"),
-            "measure the rows again",
-        ));
-    }
-    check_inputs(&stored.inputs)?;
-    if let Some(change) = stored.plan.changed_assets().first() {
-        return Err(refused(
-            format!("{change} than when the stats were measured"),
-            "measure the rows again",
-        ));
-    }
-    let mut spec = RecipeSpec::from_json(stored.plan.recipe).map_err(|error| {
-        refused(
-            format!("the stored recipe cannot be read: {error}"),
-            "measure the rows again",
-        )
-    })?;
+    let StoredRecipe {
+        mut spec,
+        recipe: before,
+        cached_stats,
+        images_checked: checked,
+        ..
+    } = StoredRecipe::open(path, peers.clone())?;
     spec.outputs = outputs(spec.outputs, output, cwd)?;
-    let before = spec
-        .build_with(&[], peers.clone())
-        .map_err(RecutError::Recipe)?;
-    check_stored(&before.spec(), &spec)?;
     let stats = stats_of(&before.steps);
     for (key, _) in &sets {
         check_set(key, &before.steps)?;
     }
     let recipe = spec.build_with(&sets, peers).map_err(RecutError::Recipe)?;
     let mut notes = check_steps(&recipe)?;
-    let checked = stored.images_checked;
     let decoded = checked.is_none_or(|level| level == ImageCheck::Decode);
     let validates = |o: &recipe::OutputSpec| o.validate != Validation::None;
     if !decoded && recipe.outputs.iter().any(validates) {
@@ -481,8 +522,11 @@ fn check_steps(recipe: &Recipe) -> Result<Vec<Note>, RecutError> {
     Ok(notes)
 }
 
-/// The outputs of the changed recipe.
-fn outputs(
+/// The outputs of a changed recipe, whose own ones are `stored`.
+///
+/// # Errors
+/// If there is none.
+pub fn outputs(
     stored: Vec<OutputSpec>,
     output: &RecutOutput,
     cwd: &Path,

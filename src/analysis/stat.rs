@@ -45,6 +45,10 @@ impl Stat {
 pub fn stats_of(steps: &[Step]) -> Vec<Stat> {
     let mut stats: Vec<Stat> = Vec::new();
     for (number, step) in steps.iter().enumerate() {
+        // What is counted among all rows is measured of none.
+        if !step.spec.decides_by_stats() {
+            continue;
+        }
         for own in &step.spec.stats {
             if stats.iter().all(|stat| stat.name != own.name) {
                 let bound = |param: Option<BoundParam>| {

@@ -11,15 +11,22 @@ use crate::exec::stats_from_json;
 use crate::io::source::FileSource;
 use crate::op::{Operator, Verdict};
 use crate::recipe::{Recipe, Step};
+use crate::record::stats::InputRef;
 use crate::record::{StatsError, StatsRow};
 use crate::sample::Stats;
 
 /// One row of stored stats.
 pub struct StoredRow {
+    /// Its input.
+    pub file: InputRef<'static>,
     /// Its line in its input.
     pub line: u64,
+    /// Its identity.
+    pub offset: u64,
     /// It could not be read, or some step could not process it.
     pub failed: bool,
+    /// What could not be measured.
+    pub errors: Vec<StatsError<'static>>,
     /// Its stats.
     pub stats: Stats,
 }
@@ -43,7 +50,7 @@ pub fn each_row(
         if lines.read_line(&mut line)? == 0 {
             return Ok(());
         }
-        let mut row: StatsRow<'_> = serde_json::from_str(&line)?;
+        let mut row: StatsRow<'static> = serde_json::from_str(&line)?;
         let mut found = Map::new();
         for stat in stats {
             if let Some(value) = row.stats.swap_remove(stat.name.as_ref()) {
@@ -55,8 +62,11 @@ pub fn each_row(
             stats.restore(&Value::Null, &Value::Null, true);
         }
         see(StoredRow {
+            file: row.file,
             line: row.line,
+            offset: row.offset,
             failed: row.errors.iter().any(StatsError::ends_row),
+            errors: row.errors,
             stats,
         })?;
     }

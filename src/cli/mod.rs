@@ -29,6 +29,7 @@ mod schema;
 mod subset;
 mod ui;
 mod verify;
+mod view;
 mod why;
 
 use std::ffi::OsString;
@@ -89,6 +90,7 @@ enum Command {
     Verify(verify::Args),
     Diff(diff::Args),
     Report(report::Args),
+    View(view::Args),
     Ls(ls::Args),
     Clean(clean::Args),
     Cache(cache::Args),
@@ -122,7 +124,7 @@ impl Command {
             Self::Clean(args) => args.json.json,
             Self::Cache(args) => args.is_json(),
             Self::Ops(args) => args.json.json,
-            Self::Schema(_) | Self::Completions { .. } => false,
+            Self::View(_) | Self::Schema(_) | Self::Completions { .. } => false,
         }
     }
 }
@@ -170,6 +172,7 @@ fn carry_out(command: &Command, ui: &Ui) -> Exit {
         Command::Verify(args) => verify::main(args, ui),
         Command::Diff(args) => diff::main(args, ui),
         Command::Report(args) => report::main(args, ui),
+        Command::View(args) => view::main(args, ui),
         Command::Ls(args) => ls::main(args, ui),
         Command::Clean(args) => clean::main(args, ui),
         Command::Cache(args) => cache::main(args, ui),

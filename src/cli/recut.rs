@@ -54,7 +54,12 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         }
         Err(failure) => failure,
     };
-    match &failure {
+    refuse(&failure, ui)
+}
+
+/// Says why nothing can be recut.
+pub(super) fn refuse(failure: &RecutError, ui: &Ui) -> Exit {
+    match failure {
         RecutError::Refused { message, hint } => ui.error("cannot_recut", message, Some(hint)),
         RecutError::Read { .. } => {
             let hint = "name the directory of an analysis or a run";

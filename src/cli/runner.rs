@@ -178,7 +178,7 @@ fn host_name() -> String {
 /// Signals that ask to stop.
 pub(super) struct Signals {
     number: Arc<AtomicUsize>,
-    interrupted: Arc<AtomicBool>,
+    pub(super) interrupted: Arc<AtomicBool>,
 }
 
 impl Signals {

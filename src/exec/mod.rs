@@ -35,6 +35,7 @@ pub use accounting::count_note;
 pub use batcher::{Asking, Batcher};
 pub use conclude::{found_notes, is_counted};
 pub use error::{RunError, write_error};
+pub use exchange::bounds::{Among, Decided};
 pub use fields::{FieldWatch, FieldsSeen, remember};
 pub use leavings::{FoundRun, RunState, found_runs, remove_run};
 pub use options::{CacheChoice, Moment, Observer, Resume, RunOptions, RunOutcome};

@@ -40,7 +40,7 @@ pub use bounds::{AnyOrAll, Bounds};
 pub use build::{
     AssetError, BaseParams, BuildContext, ParamError, Problems, SpecialTokens, positive,
 };
-pub use census::{Census, Common};
+pub use census::{Census, Common, Counted, Tally};
 pub use choice::{Choice, Merge, Survivor};
 pub use condition::RowCondition;
 pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};

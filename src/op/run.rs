@@ -164,10 +164,10 @@ impl Operator {
                 }
             },
             Self::Census(op) => match setting.common {
-                Some(common) if !setting.collects => {
-                    op.apply(sample, common)?;
-                    Outcome::Goes
-                }
+                Some(common) if !setting.collects => match op.apply(sample, common)? {
+                    Verdict::Keep => Outcome::Goes,
+                    Verdict::Drop(decision) => Outcome::Dropped(decision),
+                },
                 _ => {
                     let mut keys = Vec::new();
                     op.keys(sample, &mut keys)?;

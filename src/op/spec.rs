@@ -62,7 +62,7 @@ impl OpKind {
             Self::Expander => "row by row, may make several rows of one",
             Self::Exact => "keys in parallel, admitted in order",
             Self::Near | Self::Selector => "decides when all rows are known",
-            Self::Census => "counts all rows, then edits each",
+            Self::Census => "counts all rows, then edits or judges each",
             Self::Grouper => "makes one row of each group when all rows are known",
         }
     }

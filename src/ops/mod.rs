@@ -3,6 +3,7 @@
 pub mod benchmark;
 mod dedup;
 mod filter;
+mod frequency;
 mod group;
 mod llm;
 mod mapper;

@@ -6,6 +6,7 @@ pub mod gather;
 pub mod histogram;
 pub mod html;
 pub mod rows;
+pub mod serve;
 pub mod thumb;
 
 use std::io;

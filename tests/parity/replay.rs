@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use djr::op::{
     BandDeduplicator, Built, Census, Clusters, Common, FieldKey, KeyList, OpDef, Operator, Outcome,
-    Picked, RowKey, Selector, Setting, VectorRule,
+    Picked, RowKey, Selector, Setting, Tally, VectorRule,
 };
 use djr::sample::{Group, ImageContext, Origin, RowError, Sample, StatValue};
 use djr::service::{Host, run_alone};
@@ -507,27 +507,32 @@ fn near(built: &Built, op: &dyn BandDeduplicator, rows: &Rows, case: &Case) -> D
 
 /// The rows as a census leaves them.
 pub fn edited(built: &Built, op: &dyn Census, rows: &Rows) -> Result<Vec<Value>, RowError> {
-    let mut counts: HashMap<u128, u64> = HashMap::new();
+    let mut tally = Tally::new(op.counted());
     for index in 0..rows.input.len() {
         for key in counted(built, rows, index)? {
-            *counts.entry(key).or_default() += 1;
+            tally.add(key);
         }
     }
     let all = rows.input.len() as u64;
-    let common: Common = counts
-        .into_iter()
+    let common: Common = tally
+        .into_counts()
         .filter(|&(_, count)| op.is_common(count, all))
-        .map(|(key, _)| key)
         .collect();
     (0..rows.input.len())
-        .map(|index| {
-            let mut sample = rows.sample(index)?;
+        .filter_map(|index| {
+            let mut sample = match rows.sample(index) {
+                Ok(sample) => sample,
+                Err(error) => return Some(Err(error)),
+            };
             let setting = Setting {
                 common: Some(&common),
                 ..Setting::default()
             };
-            built.operator.run(&built.spec, &mut sample, &setting)?;
-            Ok(written(&sample))
+            match built.operator.run(&built.spec, &mut sample, &setting) {
+                Ok(Outcome::Dropped(_)) => None,
+                Ok(_) => Some(Ok(written(&sample))),
+                Err(error) => Some(Err(error)),
+            }
         })
         .collect()
 }

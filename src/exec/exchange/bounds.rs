@@ -13,7 +13,7 @@ use super::{Exchange, ExchangeError, Records, Resolution};
 use crate::exec::spill::store::{Store, StoreWriter, stats_from_json};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
-use crate::op::{Bounds, Decision, Filter, Keep, Verdict};
+use crate::op::{Bounds, DataBound, Decision, Filter, Keep, Verdict};
 use crate::recipe::Step;
 use crate::record::counts::FromData;
 use crate::sample::{StatKey, StatValue, Stats};
@@ -75,68 +75,23 @@ impl Records for MeasuredRows<'_> {
             return Ok(Resolution::default());
         };
         let store = writer.finish()?;
-        let mut from_data = Vec::new();
-        for bound in &step.base.from_data {
-            let Some((stat, end)) = step.spec.bound(&bound.param) else {
-                continue;
-            };
-            let values = all_numbers(filter, &stat.name, &store, &alive)?;
-            from_data.push(FromData {
-                param: bound.param.clone(),
-                from: bound.limit.to_string(),
-                value: bound.limit.resolve(end.side, &values),
-            });
-        }
-        let found = || from_data.iter().map(|b| (b.param.as_str(), b.value));
-        let bounds = filter.bounds().iter();
-        let bounds = bounds
-            .map(|range| range.with_found(found()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| {
-                ExchangeError::Operator(format!("with bounds from the data, {}", error.message))
-            })?;
-        let mut judge = Judge {
-            store,
-            bounds,
-            last: None,
+        let among = Among {
+            step,
+            filter,
+            read: &|row| read(&store, row),
         };
-        let mut resolution = Resolution::default();
-        for row in alive {
-            if judge.bounds_keep(filter, row)? {
-                resolution.alive.push(row);
-            } else {
-                resolution.dropped.push((row, None));
-            }
-        }
-        if let Some(keep) = &step.base.keep {
-            let cut = judge.cut(step, filter, keep, &resolution.alive)?;
-            from_data.push(FromData {
-                param: "keep".to_owned(),
-                from: keep.to_string(),
-                value: cut.value,
-            });
-            let mut ranked = Vec::new();
-            for (row, kept) in resolution.alive.into_iter().zip(cut.kept) {
-                if kept {
-                    ranked.push(row);
-                } else {
-                    resolution.dropped.push((row, None));
-                }
-            }
-            resolution.alive = ranked;
-            let first = cut
-                .first
-                .map(|first| format!("the first of them {first}, "));
-            let first = first.unwrap_or_default();
-            judge.last = Some((
-                cut.stat,
-                format!("keep: {keep}, {first}the last of them {}", shown(cut.value)),
-            ));
-        }
-        resolution.dropped.sort_unstable();
-        resolution.from_data = from_data;
-        self.judge = Some(judge);
-        Ok(resolution)
+        let decided = among.decide(filter.bounds(), &step.base.from_data, &alive)?;
+        self.judge = Some(Judge {
+            store,
+            bounds: decided.bounds,
+            last: decided.last,
+        });
+        Ok(Resolution {
+            alive: decided.alive,
+            dropped: decided.dropped.into_iter().map(|row| (row, None)).collect(),
+            from_data: decided.from_data,
+            ..Resolution::default()
+        })
     }
 
     fn decision(&self, row: u32) -> io::Result<Option<Box<Decision>>> {
@@ -147,59 +102,127 @@ impl Records for MeasuredRows<'_> {
     }
 }
 
-/// Decides once more about single rows, so that no decision of millions has to be kept.
-struct Judge {
-    store: Store,
-    /// The filter's ranges, with the values that were found.
-    bounds: Vec<Bounds>,
+/// A filter that decides among all rows that reach it, wherever their stats are.
+pub struct Among<'a> {
+    /// The step.
+    pub step: &'a Step,
+    /// Its operator.
+    pub filter: &'a dyn Filter,
+    /// The stats of a row.
+    pub read: &'a dyn Fn(u32) -> io::Result<Stats>,
+}
+
+/// What such a filter decided.
+pub struct Decided {
+    /// The rows that stay, in the order in which they came.
+    pub alive: Vec<u32>,
+    /// Those that go, in the order of their numbers.
+    pub dropped: Vec<u32>,
+    /// The ranges, with the values that were found.
+    pub bounds: Vec<Bounds>,
+    /// What was found, by the parameters that asked.
+    pub from_data: Vec<FromData>,
     /// Why rows go that the bounds keep: the stat they are ranked by, and the limit.
-    last: Option<(StatKey, String)>,
+    pub last: Option<(StatKey, String)>,
 }
 
-/// Which rows are among the best.
-struct Cut {
-    stat: StatKey,
-    kept: Vec<bool>,
-    /// The value of the first one that is kept, if better ones are not.
-    first: Option<f64>,
-    /// The value of the last one that is kept.
-    value: Option<f64>,
-}
-
-impl Judge {
-    fn bounds_keep(&self, filter: &dyn Filter, row: u32) -> io::Result<bool> {
-        let stats = read(&self.store, row)?;
-        Ok(filter.decide_within(&self.bounds, &stats) == Verdict::Keep)
+impl Among<'_> {
+    /// Finds the bounds `from_data` among `alive`, puts them into `ranges`, and keeps of the rows
+    /// within them as many as the step's `keep` says.
+    ///
+    /// # Errors
+    /// If stats cannot be read, or bounds are found in the wrong order.
+    pub fn decide(
+        &self,
+        ranges: &[Bounds],
+        from_data: &[DataBound],
+        alive: &[u32],
+    ) -> Result<Decided, ExchangeError> {
+        let (step, filter) = (self.step, self.filter);
+        let mut found = Vec::new();
+        for bound in from_data {
+            let Some((stat, end)) = step.spec.bound(&bound.param) else {
+                continue;
+            };
+            let values = self.all_numbers(&stat.name, alive)?;
+            found.push(FromData {
+                param: bound.param.clone(),
+                from: bound.limit.to_string(),
+                value: bound.limit.resolve(end.side, &values),
+            });
+        }
+        let values = || found.iter().map(|b| (b.param.as_str(), b.value));
+        let bounds = ranges
+            .iter()
+            .map(|range| range.with_found(values()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| {
+                ExchangeError::Operator(format!("with bounds from the data, {}", error.message))
+            })?;
+        let mut decided = Decided {
+            alive: Vec::new(),
+            dropped: Vec::new(),
+            bounds,
+            from_data: found,
+            last: None,
+        };
+        for &row in alive {
+            let stats = (self.read)(row)?;
+            if filter.decide_within(&decided.bounds, &stats) == Verdict::Keep {
+                decided.alive.push(row);
+            } else {
+                decided.dropped.push(row);
+            }
+        }
+        if let Some(keep) = &step.base.keep {
+            self.keep(keep, &mut decided)?;
+        }
+        decided.dropped.sort_unstable();
+        Ok(decided)
     }
 
-    fn decision(&self, filter: &dyn Filter, row: u32) -> io::Result<Box<Decision>> {
-        let stats = read(&self.store, row)?;
-        if let Verdict::Drop(decision) = filter.decide_within(&self.bounds, &stats) {
-            return Ok(decision);
+    /// Keeps only the best rows.
+    fn keep(&self, keep: &Keep, decided: &mut Decided) -> io::Result<()> {
+        let cut = self.cut(keep, &decided.bounds, &decided.alive)?;
+        decided.from_data.push(FromData {
+            param: "keep".to_owned(),
+            from: keep.to_string(),
+            value: cut.value,
+        });
+        let mut ranked = Vec::new();
+        for (row, kept) in std::mem::take(&mut decided.alive).into_iter().zip(cut.kept) {
+            if kept {
+                ranked.push(row);
+            } else {
+                decided.dropped.push(row);
+            }
         }
-        let (stat, limit) = self.last.clone().unwrap_or_default();
-        let value = stats.get(&stat).cloned();
-        Ok(Box::new(Decision {
-            value: value.unwrap_or(StatValue::Json(serde_json::Value::Null)),
-            stat,
-            limit,
-        }))
+        decided.alive = ranked;
+        let first = cut
+            .first
+            .map(|first| format!("the first of them {first}, "));
+        let first = first.unwrap_or_default();
+        decided.last = Some((
+            cut.stat,
+            format!("keep: {keep}, {first}the last of them {}", shown(cut.value)),
+        ));
+        Ok(())
     }
 
     /// Ranks `rows`; the earlier of two equal ones goes before.
-    fn cut(&self, step: &Step, filter: &dyn Filter, keep: &Keep, rows: &[u32]) -> io::Result<Cut> {
-        let stat = match (&keep.by, step.spec.stats.as_slice()) {
+    fn cut(&self, keep: &Keep, bounds: &[Bounds], rows: &[u32]) -> io::Result<Cut> {
+        let stat = match (&keep.by, self.step.spec.stats.as_slice()) {
             (Some(by), _) => StatKey::from(by.clone()),
             (None, [only, ..]) => only.name.clone(),
             (None, []) => StatKey::default(),
         };
         // With several images, the one that counts for `any_or_all` counts here.
-        let mut ranges = self.bounds.iter();
+        let mut ranges = bounds.iter();
         let all = ranges.any(|range| *range.stat() == stat && range.asks_all());
         let least = all != keep.worst;
         let mut ranked = Vec::with_capacity(rows.len());
         for (&row, position) in rows.iter().zip(0_u32..) {
-            let numbers = filter.numbers(&read(&self.store, row)?, &stat);
+            let numbers = self.filter.numbers(&(self.read)(row)?, &stat);
             let numbers = numbers.into_iter().filter(|number| !number.is_nan());
             let number = if least {
                 numbers.min_by(f64::total_cmp)
@@ -235,6 +258,52 @@ impl Judge {
             value: ranked.last().and_then(|(number, ..)| *number),
         })
     }
+
+    /// The finite numbers of a stat over all `rows`, in order of size.
+    fn all_numbers(&self, stat: &StatKey, rows: &[u32]) -> io::Result<Vec<f64>> {
+        let mut values = Vec::with_capacity(rows.len());
+        for &row in rows {
+            let numbers = self.filter.numbers(&(self.read)(row)?, stat);
+            values.extend(numbers.into_iter().filter(|number| number.is_finite()));
+        }
+        values.sort_unstable_by(f64::total_cmp);
+        Ok(values)
+    }
+}
+
+/// Which rows are among the best.
+struct Cut {
+    stat: StatKey,
+    kept: Vec<bool>,
+    /// The value of the first one that is kept, if better ones are not.
+    first: Option<f64>,
+    /// The value of the last one that is kept.
+    value: Option<f64>,
+}
+
+/// Decides once more about single rows, so that no decision of millions has to be kept.
+struct Judge {
+    store: Store,
+    /// The filter's ranges, with the values that were found.
+    bounds: Vec<Bounds>,
+    /// Why rows go that the bounds keep: the stat they are ranked by, and the limit.
+    last: Option<(StatKey, String)>,
+}
+
+impl Judge {
+    fn decision(&self, filter: &dyn Filter, row: u32) -> io::Result<Box<Decision>> {
+        let stats = read(&self.store, row)?;
+        if let Verdict::Drop(decision) = filter.decide_within(&self.bounds, &stats) {
+            return Ok(decision);
+        }
+        let (stat, limit) = self.last.clone().unwrap_or_default();
+        let value = stats.get(&stat).cloned();
+        Ok(Box::new(Decision {
+            value: value.unwrap_or(StatValue::Json(serde_json::Value::Null)),
+            stat,
+            limit,
+        }))
+    }
 }
 
 fn shown(value: Option<f64>) -> String {
@@ -248,20 +317,4 @@ fn read(store: &Store, row: u32) -> io::Result<Stats> {
         return Ok(Stats::default());
     }
     Ok(stats_from_json(serde_json::from_slice(&frame)?))
-}
-
-/// The finite numbers of a stat over all `rows`, in order of size.
-fn all_numbers(
-    filter: &dyn Filter,
-    stat: &StatKey,
-    store: &Store,
-    rows: &[u32],
-) -> io::Result<Vec<f64>> {
-    let mut values = Vec::with_capacity(rows.len());
-    for &row in rows {
-        let numbers = filter.numbers(&read(store, row)?, stat);
-        values.extend(numbers.into_iter().filter(|number| number.is_finite()));
-    }
-    values.sort_unstable_by(f64::total_cmp);
-    Ok(values)
 }

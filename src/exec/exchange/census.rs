@@ -49,9 +49,9 @@ impl Records for Counts<'_> {
     }
 
     fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
-        let common = self
-            .keys
-            .common(|count, rows| self.op.is_common(count, rows))?;
+        let common = self.keys.common(self.op.counted(), |count, rows| {
+            self.op.is_common(count, rows)
+        })?;
         Ok(Resolution {
             common: common.into_iter().collect(),
             alive,

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use super::{ExchangeError, Records, Resolution};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
+use crate::op::{Counted, Tally};
 
 /// What a key costs while it is looked at, in bytes: its slot in a map at the usual load, twice
 /// while the map grows.
@@ -153,26 +154,28 @@ impl Digests {
             .collect())
     }
 
-    /// The keys that were written as often as `is_common` asks, when it is told how often, and how
-    /// many records without a key there are.
+    /// The keys that were counted as often as `is_common` asks, when it is told how often, and how
+    /// many records without a key there are; each with its count.
     ///
     /// # Errors
     /// If the keys cannot be read back.
-    pub fn common(&mut self, is_common: impl Fn(u64, u64) -> bool) -> io::Result<Vec<u128>> {
+    pub fn common(
+        &mut self,
+        counted: Counted,
+        is_common: impl Fn(u64, u64) -> bool,
+    ) -> io::Result<Vec<(u128, u64)>> {
         let mut common = Vec::new();
         let passes = self.passes(self.log.len() / RECORD as u64);
         for pass in 0..passes {
-            let mut counts: HashMap<u128, u64> = HashMap::new();
+            let mut tally = Tally::new(counted);
             let mut without = 0;
             each_record(&mut self.log.replay()?, |record| match key_of(record) {
-                Some(key) if key % passes == pass => *counts.entry(key).or_default() += 1,
+                Some(key) if counted.key(key) % passes == pass => tally.add(key),
                 Some(_) => {}
                 None => without += 1,
             })?;
-            let often = counts
-                .into_iter()
-                .filter(|&(_, count)| is_common(count, without));
-            common.extend(often.map(|(key, _)| key));
+            let counts = tally.into_counts();
+            common.extend(counts.filter(|&(_, count)| is_common(count, without)));
         }
         Ok(common)
     }
@@ -215,7 +218,8 @@ mod tests {
                 }).collect();
                 proptest::prop_assert_eq!(digests.firsts(&rows).unwrap(), plain);
             }
-            let mut common: Vec<u128> = digests.common(|count, without| count > without / 4).unwrap();
+            let common = digests.common(Counted::Rows, |count, without| count > without / 4).unwrap();
+            let mut common: Vec<u128> = common.into_iter().map(|(key, _)| key).collect();
             common.sort_unstable();
             let without = keys.iter().filter(|key| key.is_none()).count() as u64;
             let plain: Vec<u128> = (0..20).filter(|wanted| {

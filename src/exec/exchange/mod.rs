@@ -7,7 +7,7 @@
 //! A kind of exchange is one file: how its records are kept, and how they decide. It is registered
 //! in [`of`]; what of a recipe shares a pass is decided in [`crate::plan`].
 
-mod bounds;
+pub mod bounds;
 mod census;
 mod choosing;
 pub mod clusters;

@@ -132,8 +132,9 @@ pub fn alive_rows(workspace: &Workspace, phase: usize, merged: bool) -> Result<A
             alive.push(u32::from_le_bytes(word));
         })?;
         let mut common = Common::new();
-        each_record(&mut workspace.log(&names.common())?.replay()?, |key| {
-            common.insert(u128::from_le_bytes(key));
+        each_record(&mut workspace.log(&names.common())?.replay()?, |record| {
+            let (key, count) = counted_key(record);
+            common.insert(key, count);
         })?;
         Ok(Alive {
             store: Arc::new(store),
@@ -142,6 +143,14 @@ pub fn alive_rows(workspace: &Workspace, phase: usize, merged: bool) -> Result<A
         })
     };
     read().map_err(|e| write_error(workspace.directory().display(), e))
+}
+
+/// A key that a census found common, and its count.
+fn counted_key(record: [u8; 24]) -> (u128, u64) {
+    let (key, count) = record.split_at(16);
+    let key = key.first_chunk().copied().unwrap_or_default();
+    let count = count.first_chunk().copied().unwrap_or_default();
+    (u128::from_le_bytes(key), u64::from_le_bytes(count))
 }
 
 /// Removes the rows of phase `phase`, which nothing will read again.
@@ -420,7 +429,10 @@ impl<'e> ExchangeStage<'e> {
         {
             common
                 .iter()
-                .try_for_each(|key| log.append(&key.to_le_bytes()))
+                .try_for_each(|(key, count)| {
+                    log.append(&key.to_le_bytes())?;
+                    log.append(&count.to_le_bytes())
+                })
                 .and_then(|()| log.sync(lengths))
                 .map_err(failed)?;
         }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::op::{BuildContext, Census, Common, Facts, Operator, ParamError, operator};
+use crate::op::{BuildContext, Census, Common, Facts, Operator, ParamError, Verdict, operator};
 use crate::sample::{FieldPath, RowError, Sample};
 use crate::text::{char_count, lower, strip};
 
@@ -103,18 +103,18 @@ impl Census for LineDeduplicator {
         rows > 1 && i64::try_from(count).unwrap_or(i64::MAX) > self.params.frequency_threshold
     }
 
-    fn apply(&self, sample: &mut Sample, common: &Common) -> Result<(), RowError> {
+    fn apply(&self, sample: &mut Sample, common: &Common) -> Result<Verdict, RowError> {
         if common.is_empty() {
-            return Ok(());
+            return Ok(Verdict::Keep);
         }
         let text = sample.required_text(&self.text_key)?;
-        let stays = |line: &&str| self.key(line).is_none_or(|key| !common.contains(&key));
+        let stays = |line: &&str| self.key(line).is_none_or(|key| !common.contains_key(&key));
         let left: Vec<&str> = text.split('\n').filter(stays).collect();
         let left = left.join("\n");
-        if left == *text {
-            return Ok(());
+        if left != *text {
+            sample.set_text(&self.text_key, left)?;
         }
-        sample.set_text(&self.text_key, left)
+        Ok(Verdict::Keep)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::record::Settings;
 use crate::report::table::thousands;
 
 pub use analysis::analysis_page;
+pub(super) use run::reread;
 pub use run::run_page;
 
 const STYLE: &str = include_str!("style.css");

@@ -121,7 +121,7 @@ fn shown_rows(
 }
 
 /// The inputs that a manifest or an analysis records, if their rows can be read back.
-pub(super) fn reread(recorded: &[InputRecord]) -> Result<Vec<Input>, String> {
+pub(in crate::view) fn reread(recorded: &[InputRecord]) -> Result<Vec<Input>, String> {
     let inputs: Option<Vec<Input>> = recorded.iter().map(InputRecord::input).collect();
     let inputs = inputs.ok_or("The rows came from a pipe: they cannot be read again and shown.")?;
     for (input, recorded) in inputs.iter().zip(recorded) {
