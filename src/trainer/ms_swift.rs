@@ -115,11 +115,16 @@ const CHECKS: &[Check] = &[
     },
     Check {
         code: "media_mark",
-        rule: "No text holds a mark of other media (`<video>`, `<audio>`, `<bbox>`, `<img>`, …).",
+        rule: "There are as many `<video>` in the texts as `videos`, and no text holds a mark of other media (`<audio>`, `<bbox>`, `<img>`, …).",
         effect: Effect::Wrong,
         loader: "reads it as what it marks",
         cure: "replace_content_mapper, or leave such rows out",
-        find: Find::Row(|look| rules::marked(look, MARKS)),
+        find: Find::Row(|look| {
+            let [video, others @ ..] = MARKS else {
+                return None;
+            };
+            rules::videos_differ(look, video).or_else(|| rules::marked(look, others))
+        }),
     },
     RATIO.skipped("another row is drawn in its place"),
     SIDES,

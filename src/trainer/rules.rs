@@ -1,10 +1,12 @@
 //! The rules that several trainers share: each says what is wrong with a row, if anything.
 
+use serde_json::Value;
+
 use super::check::{FileFacts, Look, Template};
 use super::container::Container;
 use super::length;
 use super::record::{Record, Said};
-use crate::sample::ImageSlot;
+use crate::sample::{FieldPath, ImageSlot};
 
 /// What stands for an image in texts.
 pub const TOKEN: &str = "<image>";
@@ -293,6 +295,17 @@ pub fn marked(look: &Look<'_>, marks: &[&str]) -> Option<String> {
         let mark = marks.iter().find(|mark| text.contains(**mark))?;
         Some(format!("turn {number} holds {mark}"))
     })
+}
+
+/// There are as many marks of videos as videos.
+pub fn videos_differ(look: &Look<'_>, mark: &str) -> Option<String> {
+    let found = look.read()?.count(mark);
+    let there = match look.sample.value(&FieldPath::new("videos")) {
+        Ok(Some(Value::Array(items))) => items.len(),
+        Ok(Some(Value::String(_))) => 1,
+        _ => 0,
+    };
+    (found != there).then(|| format!("{found} {mark} for {there} videos"))
 }
 
 /// The row is not longer than the model takes.

@@ -322,3 +322,143 @@ fn a_caption_has_as_many_tokens_as_images() {
         ]
     );
 }
+
+#[test]
+fn videos_go_out_and_come_back() {
+    let scratch = Scratch::new();
+    let row = |id: &str, text: &str, videos: &[&str]| json!({"id": id, "text": format!("{text} <|__dj__eoc|>"), "images": [], "videos": videos});
+    let input = json!([
+        row(
+            "one",
+            "[[human]]: <__dj__video>\nq\n[[gpt]]: a",
+            &["v/a.mp4"]
+        ),
+        row(
+            "two",
+            "[[human]]: <__dj__video>\n<__dj__video>\nq\n[[gpt]]: a\n[[human]]: more\n[[gpt]]: b",
+            &["a.mp4", "b.mp4"]
+        ),
+        json!({"id": "none", "text": "[[human]]: q\n[[gpt]]: a <|__dj__eoc|>", "images": []}),
+        row(
+            "few",
+            "[[human]]: <__dj__video>\nq\n[[gpt]]: a",
+            &["a.mp4", "b.mp4"]
+        ),
+        row(
+            "answer",
+            "[[human]]: q\n[[gpt]]: <__dj__video> a <__dj__video>",
+            &["a.mp4"]
+        ),
+    ]);
+    let lines = |rows: &Value| {
+        let rows = rows.as_array().unwrap().iter();
+        rows.map(|row| row.to_string() + "\n").collect::<String>()
+    };
+    scratch.write("rows.jsonl", lines(&input));
+    let said = |args: &[&str]| {
+        let mut line = vec![
+            "convert",
+            "--force",
+            "--validate",
+            "none",
+            "--paths",
+            "keep",
+        ];
+        line.extend(["--max-quarantine", "none"]);
+        line.extend(args);
+        scratch.djr(&line)
+    };
+    // Who does not ask for videos is told that they have no place.
+    let ran = said(&["--to", "messages", "rows.jsonl", "-o", "m.jsonl"]).expect(1);
+    assert!(ran.stderr.contains("field_unplaced"), "{}", ran.stderr);
+    assert_eq!(scratch.rows("m.jsonl").len(), 1);
+    said(&[
+        "--to",
+        "messages",
+        "--videos",
+        "rows.jsonl",
+        "-o",
+        "m.jsonl",
+    ])
+    .expect(1);
+    let message = |role: &str, content: &str| json!({"role": role, "content": content});
+    assert_eq!(
+        scratch.rows("m.jsonl"),
+        [
+            json!({"id": "one", "messages": [message("user", "<video>\nq"), message("assistant", "a")],
+                "images": [], "videos": ["v/a.mp4"]}),
+            json!({"id": "two", "messages": [message("user", "<video>\n<video>\nq"), message("assistant", "a"),
+                message("user", "more"), message("assistant", "b")], "images": [], "videos": ["a.mp4", "b.mp4"]}),
+            json!({"id": "none", "messages": [message("user", "q"), message("assistant", "a")],
+                "images": [], "videos": []}),
+        ]
+    );
+    let info = scratch.json("dataset_info.json");
+    assert_eq!(info["m"]["columns"]["videos"], "videos");
+    for trainer in ["ms_swift", "llama_factory"] {
+        let ran = scratch.djr(&["check", "--for", trainer, "m.jsonl"]);
+        assert!(!ran.stderr.contains("media_mark"), "{}", ran.stderr);
+        assert!(!ran.text().contains("media_mark"), "{}", ran.text());
+    }
+    for (token, mark) in [("video", "<video>"), ("image", "<image>")] {
+        let args = [
+            "--to",
+            "llava",
+            "--videos",
+            "--video-token",
+            token,
+            "rows.jsonl",
+            "-o",
+            "l.json",
+        ];
+        said(&args).expect(1);
+        let records = scratch.json("l.json");
+        assert_eq!(records[0]["video"], "v/a.mp4");
+        assert_eq!(records[1]["video"], json!(["a.mp4", "b.mp4"]));
+        assert_eq!(records[2].get("video"), None);
+        assert_eq!(
+            records[0]["conversations"][0]["value"],
+            format!("{mark}\nq")
+        );
+        said(&["--to", "dj", "l.json", "-o", "back.jsonl"]).expect(0);
+        let back = scratch.rows("back.jsonl");
+        let whole = input.as_array().unwrap();
+        assert_eq!(back[..2], whole[..2], "{token}");
+    }
+    said(&[
+        "--to",
+        "dj",
+        "--from",
+        "messages",
+        "m.jsonl",
+        "-o",
+        "back.jsonl",
+    ])
+    .expect(0);
+    assert_eq!(
+        scratch.rows("back.jsonl")[..2],
+        input.as_array().unwrap()[..2]
+    );
+    // Captions have theirs before the words.
+    scratch.write("c.jsonl", lines(&json!([
+        {"id": "c", "text": "<__dj__video>\n<__dj__video>\nA caption. <|__dj__eoc|>", "videos": ["a.mp4", "b.mp4"]}
+    ])));
+    said(&[
+        "--to",
+        "messages",
+        "--videos",
+        "--question",
+        "What?",
+        "c.jsonl",
+        "-o",
+        "m.jsonl",
+    ])
+    .expect(0);
+    assert_eq!(
+        scratch.rows("m.jsonl")[0]["messages"],
+        json!([
+            message("user", "<video>\n<video>\nWhat?"),
+            message("assistant", "A caption.")
+        ])
+    );
+}

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::conversation::{Conversation, IMAGE_TOKEN, Role, RowTokens, TokenPlace, Turn};
+use super::conversation::{
+    Conversation, IMAGE_TOKEN, Role, RowTokens, TokenPlace, Turn, VIDEO_MARK, Video,
+};
 use super::from::{self, Asked, Images, Origin, Question, Reader};
 use super::questions::Questions;
-use super::shape::{ImageField, Parts, Shape};
+use super::shape::{ImageField, Parts, Shape, VideoField};
 use super::{
     FormatError, FormatOption, Made, OptionKind, Options, Renderer, Setting, push_ascii_json,
 };
@@ -81,6 +83,22 @@ pub const FIRST_ROW: FormatOption = FormatOption {
     doc: "Which record a file begins with: `complete` moves the first one with an image there, from which loaders that infer types take them; `as_is` leaves the order.",
 };
 
+/// Whether records may have videos.
+pub const VIDEOS: FormatOption = FormatOption {
+    name: "videos",
+    argument: "videos",
+    kind: OptionKind::Flag,
+    doc: "Records may have videos, `<video>` in a question stands for one: LLaVA's have a field `video`, messages a list `videos` in every record. Without it rows with videos are refused.",
+};
+
+/// What stands for a video.
+pub const VIDEO_TOKEN: FormatOption = FormatOption {
+    name: "video_token",
+    argument: "video-token",
+    kind: OptionKind::Word(&["video", "image"]),
+    doc: "With `videos`, what stands for one in a question: `<video>`, as Qwen-VL and InternVL read it, or `<image>`, as LLaVA-NeXT does.",
+};
+
 /// How images are addressed.
 pub const URL: FormatOption = FormatOption {
     name: "url",
@@ -141,6 +159,8 @@ struct Writer {
     system: System,
     ids: Ids,
     address: Address,
+    /// The field of videos and what stands for one, if records may have some.
+    videos: Option<(VideoField, &'static str)>,
     paths: PathWriter,
 }
 
@@ -190,6 +210,13 @@ pub fn renderer(shape: &'static Shape, usual: Usual, options: &Options, setting:
             Some("file") => Address::File,
             _ => Address::Path,
         },
+        videos: shape
+            .videos
+            .filter(|_| options.flag(VIDEOS.name))
+            .map(|field| match options.word(VIDEO_TOKEN.name) {
+                Some("image") => (field, IMAGE_TOKEN),
+                _ => (field, VIDEO_MARK),
+            }),
         paths: setting.paths,
     }))
 }
@@ -243,8 +270,18 @@ impl Renderer for Writer {
             said.system = None;
         }
         said.check_order()?;
+        if self.videos.is_none() && !said.videos.is_empty() {
+            return Err(RowError::new(
+                "field_unplaced",
+                "the row has videos, which this output has no place for (`videos: true` gives LLaVA's records and messages one)",
+            ));
+        }
+        said.place_videos()?;
         said.place_tokens(self.place, &self.tokens)?;
         said.check_words(&self.tokens)?;
+        if let Some((_, token)) = self.videos.filter(|_| !said.videos.is_empty()) {
+            said.mark_videos(token);
+        }
         self.write(said, out)
     }
 }
@@ -303,7 +340,38 @@ impl Writer {
         }
         out.push(b']');
         self.images(slots, out)?;
+        if let Some((field, _)) = self.videos {
+            self.videos(field, &said.videos, out)?;
+        }
         out.push(b'}');
+        Ok(())
+    }
+
+    fn videos(
+        &self,
+        field: VideoField,
+        videos: &[Video],
+        out: &mut Vec<u8>,
+    ) -> Result<(), RowError> {
+        let alone = match (field, videos) {
+            (VideoField::OneOrList(_), []) => return Ok(()),
+            (VideoField::OneOrList(_), [_]) => true,
+            _ => false,
+        };
+        out.extend_from_slice(b", ");
+        name(field.key(), out);
+        if !alone {
+            out.push(b'[');
+        }
+        for (index, video) in videos.iter().enumerate() {
+            if index > 0 {
+                out.extend_from_slice(b", ");
+            }
+            push_ascii_json(&self.paths.rewrite(&video.written, &video.path)?, out);
+        }
+        if !alone {
+            out.push(b']');
+        }
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //! model, in which `<image>` stands for an image.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -94,6 +95,57 @@ impl Pictures<'_> {
     }
 }
 
+/// What stands for a video in the turns of a [`Conversation`].
+pub const VIDEO_MARK: &str = "<video>";
+
+/// What stands for a video in the text of a row.
+pub const ROW_VIDEO_TOKEN: &str = "<__dj__video>";
+
+/// A video of a record. Nothing looks into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Video {
+    /// Its path as the record writes it.
+    pub written: String,
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
+impl Video {
+    /// The videos that the fields `keys` of a record name, a path or a list of paths each.
+    ///
+    /// # Errors
+    /// `wrong_type` if one is neither.
+    pub fn of(sample: &Sample, keys: &[&str]) -> Result<Vec<Self>, RowError> {
+        let mut found = Vec::new();
+        for key in keys {
+            let wrong = || {
+                RowError::new(
+                    "wrong_type",
+                    format!("field '{key}' is neither a path nor a list"),
+                )
+            };
+            let written = match sample.value(&FieldPath::new(*key))? {
+                None | Some(Value::Null) => Vec::new(),
+                Some(Value::String(path)) if path.is_empty() => Vec::new(),
+                Some(Value::String(path)) => vec![path],
+                Some(Value::Array(items)) => items
+                    .into_iter()
+                    .map(|item| match item {
+                        Value::String(path) => Ok(path),
+                        _ => Err(wrong()),
+                    })
+                    .collect::<Result<_, _>>()?,
+                Some(_) => return Err(wrong()),
+            };
+            found.extend(written.into_iter().map(|written| Self {
+                path: sample.path_of(&written),
+                written,
+            }));
+        }
+        Ok(found)
+    }
+}
+
 /// A record for training.
 #[derive(Debug)]
 pub struct Conversation<'a> {
@@ -105,6 +157,8 @@ pub struct Conversation<'a> {
     pub turns: Vec<Turn<'a>>,
     /// Its images, in the order of their tokens.
     pub pictures: Pictures<'a>,
+    /// Its videos, in the order of their marks.
+    pub videos: Vec<Video>,
 }
 
 /// Where image tokens come to stand.
@@ -211,6 +265,60 @@ impl Conversation<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Sees that the questions have a mark for each video, at the start of the first one if there is
+    /// none. Where there are videos alone, `<image>` stands for one.
+    ///
+    /// # Errors
+    /// `image_token_count`, `image_token_left`.
+    pub fn place_videos(&mut self) -> Result<(), RowError> {
+        let videos = self.videos.len();
+        if videos == 0 {
+            return Ok(());
+        }
+        let alone = self.pictures.slots().is_empty();
+        let mut marks = 0;
+        for turn in &mut self.turns {
+            for (token, counts) in [(ROW_VIDEO_TOKEN, true), (IMAGE_TOKEN, alone)] {
+                if counts && turn.value.contains(token) {
+                    turn.value = Cow::Owned(turn.value.replace(token, VIDEO_MARK));
+                }
+            }
+            let found = turn.value.matches(VIDEO_MARK).count();
+            if turn.role == Role::User {
+                marks += found;
+            } else if found > 0 {
+                let who = turn.role.name();
+                return Err(RowError::new(
+                    "image_token_left",
+                    format!("{VIDEO_MARK} stands inside a {who} turn"),
+                ));
+            }
+        }
+        if marks != 0 && marks != videos {
+            return Err(RowError::new(
+                "image_token_count",
+                format!("{marks} video tokens for {videos} videos"),
+            ));
+        }
+        if marks == 0
+            && let Some(first) = self.turns.first_mut()
+        {
+            let marks = vec![VIDEO_MARK; videos].join("\n");
+            let between = if first.value.is_empty() { "" } else { "\n" };
+            first.value = Cow::Owned(format!("{marks}{between}{}", first.value));
+        }
+        Ok(())
+    }
+
+    /// Writes the marks of videos as `token`.
+    pub fn mark_videos(&mut self, token: &str) {
+        for turn in &mut self.turns {
+            if token != VIDEO_MARK && turn.role == Role::User && turn.value.contains(VIDEO_MARK) {
+                turn.value = Cow::Owned(turn.value.replace(VIDEO_MARK, token));
+            }
+        }
     }
 
     /// Puts the image tokens where they belong, one an image.

@@ -5,15 +5,15 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
 use super::chat::{self, FROM, QUESTION};
-use super::conversation::{IMAGE_TOKEN, RowId, RowTokens, TokenPlace, Turn};
+use super::conversation::{
+    IMAGE_TOKEN, ROW_VIDEO_TOKEN, RowId, RowTokens, TokenPlace, Turn, VIDEO_MARK,
+};
 use super::from::{Asked, Images, Reader};
 use super::{Format, FormatOption, Made, OptionKind, Options, Renderer, Setting, jsonl, llava};
 use crate::io::paths::PathStyle;
 use crate::io::paths::PathWriter;
-use crate::sample::{FieldPath, ImageCheck, JsonText, RowError, Sample, push_string};
+use crate::sample::{ImageCheck, JsonText, RowError, Sample, push_string};
 
 /// The format.
 pub const FORMAT: &Format = &Format {
@@ -61,15 +61,6 @@ fn renderer(options: &Options, setting: Setting) -> Made {
     }))
 }
 
-/// What stands for a video in LLaVA records that do not write `<image>` for one.
-const VIDEO_TOKEN: &str = "<video>";
-
-/// What stands for a video in the text of a row.
-const ROW_VIDEO_TOKEN: &str = "<__dj__video>";
-
-/// A field of a record that goes into a row whatever the record's format.
-const VIDEO: &str = "video";
-
 /// The fields that a row has of its own; `system` is the record's, or its first turn.
 const MADE: &[&str] = &["text", "images", "videos"];
 
@@ -103,7 +94,11 @@ impl Renderer for DjRenderer {
             .iter()
             .map(|image| self.paths.image(image))
             .collect::<Result<_, _>>()?;
-        let videos = self.videos(sample)?;
+        let videos: Vec<Cow<'_, str>> = said
+            .videos
+            .iter()
+            .map(|video| self.paths.rewrite(&video.written, &video.path))
+            .collect::<Result<_, _>>()?;
         let text = self.text(
             &said.turns,
             Media {
@@ -126,7 +121,7 @@ impl Renderer for DjRenderer {
         }
         let taken = self.reader.fields();
         for (name, json) in sample.members() {
-            if name == VIDEO || name != SYSTEM && taken.contains(&name.as_ref()) {
+            if name != SYSTEM && taken.contains(&name.as_ref()) {
                 continue;
             }
             if MADE.contains(&name.as_ref()) {
@@ -147,32 +142,6 @@ impl Renderer for DjRenderer {
 }
 
 impl DjRenderer {
-    /// The videos of the record, their paths written as those of images are.
-    fn videos(&self, sample: &Sample) -> Result<Vec<Cow<'static, str>>, RowError> {
-        let wrong = || RowError::new("wrong_type", "field 'video' is neither a path nor a list");
-        let written = match sample.value(&FieldPath::new("video"))? {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::String(path)) if path.is_empty() => Vec::new(),
-            Some(Value::String(path)) => vec![path],
-            Some(Value::Array(items)) => items
-                .into_iter()
-                .map(|item| match item {
-                    Value::String(path) => Ok(path),
-                    _ => Err(wrong()),
-                })
-                .collect::<Result<_, _>>()?,
-            Some(_) => return Err(wrong()),
-        };
-        written
-            .into_iter()
-            .map(|path| {
-                let lies = sample.path_of(&path);
-                let new = self.paths.rewrite(&path, &lies)?;
-                Ok(Cow::Owned(new.into_owned()))
-            })
-            .collect()
-    }
-
     fn text(&self, turns: &[Turn<'_>], media: Media) -> Result<String, RowError> {
         if turns.is_empty() || !turns.len().is_multiple_of(2) {
             return Err(RowError::new(
@@ -224,7 +193,7 @@ impl DjRenderer {
         for (token, marked, counts) in [
             (IMAGE_TOKEN, self.tokens.image.as_str(), media.images > 0),
             (IMAGE_TOKEN, ROW_VIDEO_TOKEN, media.videos > 0),
-            (VIDEO_TOKEN, ROW_VIDEO_TOKEN, media.videos > 0),
+            (VIDEO_MARK, ROW_VIDEO_TOKEN, media.videos > 0),
         ] {
             if counts && token != marked && value.contains(token) {
                 value = Cow::Owned(value.replace(token, marked));

@@ -6,7 +6,7 @@
 use super::chat::{self, Ids, System, Usual};
 use super::conversation::TokenPlace;
 use super::from::Images;
-use super::shape::{ImageField, Parts, Roles, Shape};
+use super::shape::{ImageField, Parts, Roles, Shape, VideoField};
 use super::{Format, Framing, ImageFiles, Made, Options, Setting};
 use crate::io::paths::PathStyle;
 use crate::sample::ImageCheck;
@@ -34,6 +34,8 @@ pub const FORMAT: &Format = &Format {
         chat::SYSTEM,
         chat::TOKEN,
         chat::IDS,
+        chat::VIDEOS,
+        chat::VIDEO_TOKEN,
     ],
     renderer,
 };
@@ -50,6 +52,7 @@ pub const SHAPE: &Shape = &Shape {
     },
     parts: Parts::Text,
     images: ImageField::OneOrList("image"),
+    videos: Some(VideoField::OneOrList("video")),
 };
 
 const USUAL: Usual = Usual {

@@ -26,6 +26,8 @@ pub(super) const OPTIONS: &[super::FormatOption] = &[
     chat::SYSTEM,
     chat::TOKEN,
     chat::IDS,
+    chat::VIDEOS,
+    chat::VIDEO_TOKEN,
 ];
 
 /// A token stands for the image of its number, wherever it is.

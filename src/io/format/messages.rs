@@ -9,7 +9,7 @@ use super::beside::{Beside, Written};
 use super::chat::{self, Ids, System, Usual};
 use super::conversation::TokenPlace;
 use super::from::Images;
-use super::shape::{ImageField, Parts, Roles, Shape};
+use super::shape::{ImageField, Parts, Roles, Shape, VideoField};
 use super::{Format, Framing, Lead, Made, Options, Setting, llava};
 
 /// The format.
@@ -30,8 +30,8 @@ pub const FORMAT: &Format = &Format {
     ..*llava::FORMAT
 };
 
-/// What can be said of an output that `datasets` reads.
-pub(super) const OPTIONS: &[super::FormatOption] = &[
+/// What can be said of messages.
+const OPTIONS: &[super::FormatOption] = &[
     chat::FROM,
     chat::QUESTIONS,
     chat::QUESTION,
@@ -39,6 +39,7 @@ pub(super) const OPTIONS: &[super::FormatOption] = &[
     chat::TOKEN,
     chat::IDS,
     chat::FIRST_ROW,
+    chat::VIDEOS,
 ];
 
 /// What outputs that `datasets` reads do unless options say otherwise: one type a column.
@@ -61,6 +62,7 @@ pub const SHAPE: &Shape = &Shape {
     },
     parts: Parts::Text,
     images: ImageField::List("images"),
+    videos: Some(VideoField::List("videos")),
 };
 
 fn renderer(options: &Options, setting: Setting) -> Made {
@@ -76,6 +78,10 @@ fn info_file(output: &Path) -> PathBuf {
 fn info_entry(written: &Written<'_>) -> Value {
     let name = written.file.file_name().unwrap_or_default();
     let mut columns = json!({"messages": SHAPE.turns, "images": "images"});
+    if let (true, Value::Object(columns)) = (written.options.flag(chat::VIDEOS.name), &mut columns)
+    {
+        columns.insert("videos".to_owned(), "videos".into());
+    }
     if let (Some("move"), Value::Object(columns)) =
         (written.options.word(chat::SYSTEM.name), &mut columns)
     {

@@ -29,6 +29,7 @@ pub const FORMAT: &Format = &Format {
 pub const SHAPE: &Shape = &Shape {
     parts: Parts::Addressed,
     images: ImageField::InTurns,
+    videos: None,
     ..*messages::SHAPE
 };
 

@@ -18,6 +18,8 @@ pub struct Shape {
     pub parts: Parts,
     /// The field of the images.
     pub images: ImageField,
+    /// The field of the videos, if records may have some.
+    pub videos: Option<VideoField>,
 }
 
 /// What the speakers of a format are called.
@@ -51,6 +53,25 @@ pub enum ImageField {
     List(&'static str),
     /// In the turns.
     InTurns,
+}
+
+/// Where a record has its videos.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VideoField {
+    /// A field that is there where there is a video: a path, or a list of several.
+    OneOrList(&'static str),
+    /// A list that every record has, which may be empty.
+    List(&'static str),
+}
+
+impl VideoField {
+    /// Its name.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::OneOrList(key) | Self::List(key) => key,
+        }
+    }
 }
 
 impl ImageField {

@@ -16,6 +16,7 @@ pub const FORMAT: &Format = &Format {
 /// How its records lie.
 pub const SHAPE: &Shape = &Shape {
     parts: Parts::Blocks,
+    videos: None,
     ..*messages::SHAPE
 };
 

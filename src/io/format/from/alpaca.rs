@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::turns::column;
 use super::{Elsewhere, Reader, SYSTEM, system_field};
-use crate::io::format::conversation::{Conversation, Role, RowId, Turn};
+use crate::io::format::conversation::{Conversation, Role, RowId, Turn, Video};
 use crate::sample::{FieldPath, RowError, Sample};
 
 /// Reads Alpaca's records.
@@ -23,6 +23,7 @@ const FIELDS: &[&str] = &[
     "output",
     "history",
     "images",
+    "videos",
 ];
 
 impl Reader for AlpacaReader {
@@ -44,6 +45,7 @@ impl Reader for AlpacaReader {
             system: system_field(sample)?,
             turns,
             pictures: column("images", sample, self.elsewhere)?,
+            videos: Video::of(sample, &["videos"])?,
         })
     }
 

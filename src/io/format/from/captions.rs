@@ -35,6 +35,7 @@ impl Reader for CaptionsReader {
             system: None,
             turns: vec![turn(Role::User, question), turn(Role::Assistant, caption)],
             pictures,
+            videos: Vec::new(),
         })
     }
 

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use super::{Question, Reader, SYSTEM, system_field};
 use crate::io::format::conversation::{
-    Conversation, IMAGE_TOKEN, Pictures, Role, RowId, RowTokens, TokenPlace, Turn,
+    Conversation, IMAGE_TOKEN, Pictures, ROW_VIDEO_TOKEN, Role, RowId, RowTokens, TokenPlace, Turn,
+    Video,
 };
 use crate::io::format::questions::{Found, Questions};
 use crate::io::format::strip;
@@ -73,12 +74,19 @@ impl Reader for RowsReader {
             system: system_field(sample)?,
             turns,
             pictures: Pictures::OfRow(images),
+            videos: videos(sample)?,
         })
     }
 
     fn fields(&self) -> &[&'static str] {
-        &["id", SYSTEM, "text", "images"]
+        &["id", SYSTEM, "text", "images", "videos"]
     }
+}
+
+/// The videos of a row: the first of its fields of other media.
+fn videos(sample: &Sample) -> Result<Vec<Video>, RowError> {
+    let key = sample.image_context().media_keys.first();
+    Video::of(sample, key.map(String::as_str).as_slice())
 }
 
 fn turn(role: Role, value: Cow<'_, str>) -> Turn<'_> {
@@ -221,6 +229,9 @@ impl RowsReader {
                 if let Some(rest) = text.strip_suffix(token) {
                     text = strip(rest);
                 }
+            }
+            while let Some(rest) = text.strip_prefix(ROW_VIDEO_TOKEN) {
+                text = strip(rest);
             }
         }
         text

@@ -5,15 +5,22 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::{Elsewhere, Reader, SYSTEM, system_field};
-use crate::io::format::conversation::{Conversation, IMAGE_TOKEN, Pictures, Role, RowId, Turn};
-use crate::io::format::shape::{Parts, Shape};
+use crate::io::format::conversation::{
+    Conversation, IMAGE_TOKEN, Pictures, Role, RowId, Turn, Video,
+};
+use crate::io::format::shape::{Parts, Shape, VideoField};
 use crate::sample::{FieldPath, RowError, Sample};
+
+/// A field of a video that records of all shapes may have.
+const VIDEO: &str = "video";
 
 /// Reads records of one shape.
 pub struct TurnsReader {
     shape: &'static Shape,
     elsewhere: Elsewhere,
     fields: Vec<&'static str>,
+    /// The fields of videos.
+    videos: Vec<&'static str>,
 }
 
 impl TurnsReader {
@@ -21,10 +28,15 @@ impl TurnsReader {
     pub fn new(shape: &'static Shape, elsewhere: Elsewhere) -> Self {
         let mut fields = vec!["id", SYSTEM, shape.turns];
         fields.extend(shape.images.key());
+        let mut videos = vec![VIDEO];
+        let own = shape.videos.map(VideoField::key);
+        videos.extend(own.filter(|key| *key != VIDEO));
+        fields.extend(videos.iter().copied());
         Self {
             shape,
             elsewhere,
             fields,
+            videos,
         }
     }
 }
@@ -49,6 +61,7 @@ impl Reader for TurnsReader {
             system,
             turns,
             pictures,
+            videos: Video::of(sample, &self.videos)?,
         })
     }
 
