@@ -14,6 +14,7 @@ use crate::exec::setup::{BATCH_BYTES, hold_lines, sources};
 use crate::exec::subset::{self, Copied, LineSample};
 use crate::io::LineSource;
 use crate::io::format::OutputFormat;
+use crate::io::remote::is_remote;
 use crate::note::{Code, Note};
 use crate::ops::MixtureStep;
 use crate::recipe::{
@@ -212,7 +213,8 @@ fn rows(count: Count, inputs: &Inputs, ui: &Ui) -> Result<u64, Exit> {
         Count::Rows(rows) => return Ok(rows),
         Count::Share(share) => share,
     };
-    if !matches!(inputs, Inputs::Files(files) if files.iter().all(|file| file.is_file())) {
+    if !matches!(inputs, Inputs::Files(files) if files.iter().all(|file| file.is_file() || is_remote(file)))
+    {
         return Err(ui.usage(
             "a share of rows that can be read only once is not known before their end",
             Some("put them into a file, or ask for a number of rows"),

@@ -9,7 +9,7 @@ use super::driver::InFlight;
 use super::{CacheChoice, Resume, RunError, RunOptions, write_error};
 use crate::cache::{Results, Trust, user_dir};
 use crate::io::Input;
-use crate::io::source::{FileSource, InputAttachments, Reading, drawn};
+use crate::io::source::{FileSource, InputAttachments, Reading, StdinSource, drawn};
 use crate::op::{ImageNeed, SUFFIX, Service};
 use crate::recipe::{CacheTrust, Inputs, Recipe};
 use crate::sample::ImageContext;
@@ -27,7 +27,7 @@ pub fn inputs(recipe: &Recipe) -> Vec<Input> {
     }
     let mut files = all.into_iter().filter_map(|input| match input {
         Input::Data(file) => Some(file),
-        Input::File(_) | Input::Stdin | Input::Given(_) => None,
+        Input::File(_) | Input::Stdin(_) | Input::Given(_) => None,
     });
     let mut drawn = Vec::new();
     for share in &recipe.shares {
@@ -41,7 +41,10 @@ pub fn inputs(recipe: &Recipe) -> Vec<Input> {
 #[must_use]
 pub fn sources(inputs: &Inputs, reading: &Arc<Reading>) -> Vec<Input> {
     match inputs {
-        Inputs::Stdin => vec![Input::Stdin],
+        Inputs::Stdin => {
+            let reading = Arc::clone(reading);
+            vec![Input::Stdin(StdinSource { reading })]
+        }
         Inputs::Files(files) => {
             let source = |path: &PathBuf| {
                 Input::Data(FileSource {
@@ -72,7 +75,7 @@ pub fn hold_lines(inputs: &Inputs) -> Result<bool, RunError> {
             return Ok(false);
         }
         // What is read of a pipe is gone.
-        if path.is_file() && !source.look()?.format().holds_lines() {
+        if (path.is_file() || source.is_remote()) && !source.look()?.format().holds_lines() {
             return Ok(false);
         }
     }

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::destination::{Destination, open_stream};
 use super::digested::DigestedFile;
+use super::remote;
 
 /// What ends the name of a part that a later process finds again.
 const LASTING: &str = "djr-part";
@@ -37,8 +38,8 @@ impl Keep {
 
 /// A file being written beside its final name. Dropping it before it is published removes it
 /// (unless its run can be resumed); the final name is never touched before. Where that name is a
-/// link, the file it points to is replaced; where it is no regular file, the bytes go straight to
-/// it ([`super::destination`]).
+/// link, the file it points to is replaced; where it is an object of a store, the file is uploaded;
+/// where it is no regular file, the bytes go straight to it ([`super::destination`]).
 pub struct PendingFile {
     target: PathBuf,
     /// Where it is written; `None` for a stream.
@@ -162,10 +163,7 @@ impl PendingFile {
     /// # Errors
     /// If `target` names no regular file.
     pub fn lasting_part(target: &Path) -> io::Result<PathBuf> {
-        match Destination::of(target)? {
-            Destination::File(real) => part_path(&real, LASTING),
-            Destination::Stream => Err(io::Error::other("it is no regular file")),
-        }
+        part_path(&Destination::of(target)?.local()?, LASTING)
     }
 
     /// The name under which [`PendingFile::move_to_front`] writes.
@@ -173,15 +171,12 @@ impl PendingFile {
     /// # Errors
     /// If `target` names no regular file.
     pub fn reordered_part(target: &Path) -> io::Result<PathBuf> {
-        match Destination::of(target)? {
-            Destination::File(real) => part_path(&real, REORDERED),
-            Destination::Stream => Err(io::Error::other("it is no regular file")),
-        }
+        part_path(&Destination::of(target)?.local()?, REORDERED)
     }
 
     fn open_new(target: &Path, suffix: &str, keep: &Keep) -> io::Result<Self> {
         let (file, part) = match Destination::of(target)? {
-            Destination::File(real) => {
+            Destination::File(real) | Destination::Remote(real) => {
                 fs::create_dir_all(directory(&real))?;
                 let part = part_path(&real, suffix)?;
                 (create_fresh(&part)?, Some(part))
@@ -365,8 +360,12 @@ impl Sealed {
             return Ok(self.finished());
         };
         // Asked again: renaming over a device that has come in its place would damage the machine.
-        let Destination::File(real) = Destination::of(&self.target)? else {
-            return Err(io::Error::other("it has become something else than a file"));
+        let real = match Destination::of(&self.target)? {
+            Destination::File(real) => real,
+            Destination::Remote(_) => return self.publish_remote(part),
+            Destination::Stream => {
+                return Err(io::Error::other("it has become something else than a file"));
+            }
         };
         match fs::rename(part, &real) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -384,6 +383,20 @@ impl Sealed {
         Ok(self.finished())
     }
 
+    /// Uploads the file, which then goes.
+    fn publish_remote(&self, part: &Path) -> io::Result<Finished> {
+        if part.exists() {
+            remote::upload(part, &self.target)?;
+            fs::remove_file(part)?;
+        } else if digest_of(&self.target)? != (self.bytes, self.xxh3_128.clone()) {
+            return Err(Damaged::error(part, "it is gone"));
+        }
+        if let Some(spare) = &self.spare {
+            let _ = fs::remove_file(spare);
+        }
+        Ok(self.finished())
+    }
+
     /// What the file will hold under its name.
     #[must_use]
     pub fn finished(&self) -> Finished {
@@ -395,12 +408,16 @@ impl Sealed {
     }
 }
 
-/// Size and XXH3-128 of a file, in the form of [`Finished`].
+/// Size and XXH3-128 of a file or an object of a store, in the form of [`Finished`].
 ///
 /// # Errors
 /// If it cannot be read.
 pub fn digest_of(path: &Path) -> io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
+    let mut file: Box<dyn Read> = if remote::is_remote(path) {
+        Box::new(remote::Object::open(path)?.stream(0))
+    } else {
+        Box::new(File::open(path)?)
+    };
     let mut digest = Xxh3::new();
     let mut bytes = 0;
     let mut block = vec![0; 1 << 18];

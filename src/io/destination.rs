@@ -1,5 +1,5 @@
 //! What the path of an output stands for, links followed: a file that is replaced when its new
-//! content is complete, or something that only takes a stream of bytes.
+//! content is complete, an object of a store, or something that only takes a stream of bytes.
 //!
 //! A device, a pipe, a socket or an open descriptor (`/dev/null`, a FIFO, `>(gzip > x.gz)`,
 //! `/dev/fd/3`) is written to and never renamed over, and nothing is made beside it. A link is not
@@ -9,6 +9,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use super::remote::{is_remote, stand_in};
+
 /// Links that are followed before a path counts as a circle; Linux follows as many.
 const MAX_LINKS: usize = 40;
 
@@ -17,6 +19,9 @@ const MAX_LINKS: usize = 40;
 pub enum Destination {
     /// A regular file, or none yet: the path of the file itself, behind all links.
     File(PathBuf),
+    /// An object of a store, which is uploaded as a whole: the path of the file that it is until
+    /// then, in the working directory.
+    Remote(PathBuf),
     /// Something that exists and is no regular file, or a descriptor of this process.
     Stream,
 }
@@ -27,6 +32,9 @@ impl Destination {
     /// # Errors
     /// If it is a directory, its links go round, or it cannot be asked for.
     pub fn of(path: &Path) -> io::Result<Self> {
+        if is_remote(path) {
+            return Ok(Self::Remote(stand_in(path)));
+        }
         let mut real = path.to_owned();
         for _ in 0..MAX_LINKS {
             if is_descriptor(&real) {
@@ -54,6 +62,17 @@ impl Destination {
             real = super::atomic::directory(&real).join(link);
         }
         Err(io::Error::other("its links go round in a circle"))
+    }
+
+    /// The file that is written, or whose place is taken by one that is.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn local(self) -> io::Result<PathBuf> {
+        match self {
+            Self::File(path) | Self::Remote(path) => Ok(path),
+            Self::Stream => Err(io::Error::other("it is no regular file")),
+        }
     }
 
     /// Whether `path` is something that only takes a stream of bytes.

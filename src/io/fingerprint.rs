@@ -8,28 +8,34 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::remote;
+
 /// How much of each end is read, in bytes.
 const END_BYTES: u64 = 64 << 10;
 
-/// Size, time and a digest of both ends of a file.
+/// Size, time and a digest of both ends of a file, or what a store says of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// The path as it was given.
+    /// The path as it was given, or the URL.
     pub name: String,
     /// Size in bytes.
     pub bytes: u64,
     /// Time of the last change, in nanoseconds since 1970.
     pub modified_ns: u64,
-    /// XXH3-128 of the first and the last 64 KiB, 32 hexadecimal digits.
+    /// XXH3-128 of the first and the last 64 KiB, 32 hexadecimal digits; of an object its `ETag`, if
+    /// its store has one.
     pub ends: String,
 }
 
 impl Fingerprint {
-    /// The fingerprint of a regular file; `None` for pipes and devices.
+    /// The fingerprint of a regular file, or of an object of a store; `None` for pipes and devices.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// If the file cannot be read, or the store does not answer.
     pub fn of(path: &Path) -> io::Result<Option<Self>> {
+        if remote::is_remote(path) {
+            return remote::Object::fingerprint_of(path).map(Some);
+        }
         let metadata = std::fs::metadata(path)?;
         if !metadata.is_file() {
             return Ok(None);

@@ -42,9 +42,7 @@ impl OutputLock {
     /// # Errors
     /// If another process holds the lock, or its file cannot be made.
     pub fn acquire(target: &Path) -> Result<Self, LockError> {
-        let Destination::File(target) = Destination::of(target)? else {
-            return Err(io::Error::other("it is no regular file").into());
-        };
+        let target = Destination::of(target)?.local()?;
         fs::create_dir_all(directory(&target))?;
         let path = part_path(&target, "djr-lock")?;
         loop {

@@ -9,6 +9,7 @@ pub mod format;
 pub mod lock;
 pub mod paths;
 pub mod produced;
+pub mod remote;
 pub mod source;
 pub mod split;
 pub mod workspace;

@@ -4,6 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::io::remote::is_remote;
+
 /// What is appended to the name of a run's first output.
 const SUFFIX: &str = ".djr";
 
@@ -29,13 +31,18 @@ impl RunFiles {
 
     /// Those of a run whose first output is `output`, unless the user says otherwise: the directory
     /// is called after the whole name, so that two outputs never share one. The places of shard
-    /// numbers are left out of a pattern's name: all its shards are one output.
+    /// numbers are left out of a pattern's name: all its shards are one output. That of an object of a
+    /// store is in the working directory.
     #[must_use]
     pub fn of_output(output: &Path) -> Option<Self> {
         let name = output.file_name()?.to_string_lossy();
         let mut whole = without_shard(&name);
         whole.push_str(SUFFIX);
-        Some(Self::new(output.with_file_name(whole)))
+        Some(Self::new(if is_remote(output) {
+            PathBuf::from(whole)
+        } else {
+            output.with_file_name(whole)
+        }))
     }
 
     /// Whether `path` has the name of a run's directory.
@@ -48,6 +55,12 @@ impl RunFiles {
     #[must_use]
     pub fn manifest(&self) -> PathBuf {
         self.dir.join(MANIFEST)
+    }
+
+    /// What stands in place of a manifest where rows were copied unread.
+    #[must_use]
+    pub fn copied(&self) -> PathBuf {
+        self.dir.join("copied.json")
     }
 
     /// Whether `path` has the name of a manifest.
@@ -229,6 +242,7 @@ mod tests {
             ("o/{value}.jsonl", "o/jsonl.djr"),
             ("o/c-{value}-{shard}.jsonl", "o/c.jsonl.djr"),
             ("o/.v.jsonl", "o/.v.jsonl.djr"),
+            ("s3://b/o/c-{shard}.jsonl", "c.jsonl.djr"),
         ] {
             assert_eq!(dir(output), Path::new(named));
         }

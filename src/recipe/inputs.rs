@@ -14,6 +14,7 @@ use super::nearest::did_you_mean;
 use super::patterns;
 use super::problem::{Problem, Problems};
 use super::yaml::{Entry, Issue, Node, Pos, Value};
+use crate::io::remote::{HubPlace, is_remote};
 use crate::io::source::columns::roles::agree;
 use crate::io::source::format::{is_named_so, suffixes};
 use crate::io::source::packing::{PACKINGS, split_name};
@@ -317,12 +318,8 @@ impl Finder<'_> {
         if let Some(rest) = written.strip_prefix("hf://") {
             return self.of_hub(rest, at, listing);
         }
-        if written.contains("://") {
-            listing.issues.push(
-                Issue::new("unsupported", at, format!("the input is remote: {written}"))
-                    .hint("djr reads local files: download it first"),
-            );
-            return;
+        if is_remote(Path::new(written)) {
+            return self.remote(written, at, listing);
         }
         if let Some(path) = locate(written, self.search) {
             return self.expand(&path, at, listing);
@@ -357,7 +354,7 @@ impl Finder<'_> {
 
     /// The files of a place in a data set of the hub that was downloaded.
     fn of_hub(&self, written: &str, at: Pos, listing: &mut Listing) {
-        let Some(place) = hub::Place::parse(written) else {
+        let Some(place) = HubPlace::parse(written) else {
             let what = format!("no data set of the hub is called so: hf://{written}");
             let hint = "write hf://datasets/ORG/NAME[@REVISION][/PATH]";
             listing
@@ -366,12 +363,15 @@ impl Finder<'_> {
             return;
         };
         let cache = self.hub.as_deref();
-        let Some(folder) = cache.and_then(|cache| place.folder(cache)) else {
+        let Some(folder) = cache.and_then(|cache| hub::folder(place, cache)) else {
+            if cfg!(feature = "remote") {
+                return self.remote(&format!("hf://{written}"), at, listing);
+            }
             let cache = cache.unwrap_or(Path::new("~/.cache/huggingface/hub"));
             let what = format!("hf://{written} is not in {}", cache.display());
             listing
                 .issues
-                .push(Issue::new("input_invalid", at, what).hint(place.hint()));
+                .push(Issue::new("input_invalid", at, what).hint(hub::hint(place)));
             return;
         };
         if place.path.is_empty() {
@@ -534,15 +534,20 @@ impl Finder<'_> {
     /// Whether a file called `name` (in lower case) is one of rows.
     fn wanted(&self, path: &Path, name: &str) -> bool {
         let (stem, _) = split_name(name);
-        if !self.suffixes.is_empty() {
-            return is_named_so(stem) && self.suffixes.iter().any(|suffix| name.ends_with(suffix));
-        }
-        // What images were downloaded with it, as img2dataset notes it.
-        if stem.ends_with("_stats.json") {
-            return false;
-        }
         // A name without a suffix says nothing, but the content does.
-        is_named_so(stem) || !stem.contains('.') && FileSource::new(path.to_owned()).check().is_ok()
+        let unnamed = self.suffixes.is_empty() && !stem.contains('.');
+        self.is_named_as_wanted(name) || unnamed && FileSource::new(path.to_owned()).check().is_ok()
+    }
+
+    /// Whether the name says that it is.
+    pub(super) fn is_named_as_wanted(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        let (stem, _) = split_name(&name);
+        let asked = |suffix: &String| name.ends_with(suffix);
+        let asked = self.suffixes.is_empty() || self.suffixes.iter().any(asked);
+        // What images were downloaded with it, as img2dataset notes it.
+        let about = self.suffixes.is_empty() && stem.ends_with("_stats.json");
+        is_named_so(stem) && asked && !about
     }
 
     /// A pattern, below the first place where something matches.
@@ -584,7 +589,7 @@ impl Finder<'_> {
     }
 
     /// Adds a file, or says why it is no input.
-    fn add(&self, path: PathBuf, at: Pos, listing: &mut Listing) {
+    pub(super) fn add(&self, path: PathBuf, at: Pos, listing: &mut Listing) {
         let source = FileSource {
             reading: Arc::clone(&self.reading),
             ..FileSource::new(path.clone())
@@ -697,6 +702,40 @@ pub fn check_columns(files: &[PathBuf], issues: &mut Vec<Issue>) {
     }
 }
 
+/// Says which of the columns that are wanted a column file lacks, if any does; or, as a note, that no
+/// file has columns.
+pub fn check_wanted(
+    files: &[PathBuf],
+    wanted: &[String],
+    at: Pos,
+    issues: &mut Vec<Issue>,
+) -> Option<Note> {
+    let mut any = false;
+    for path in files {
+        let Some(schema) = FileSource::new(path.clone()).columns() else {
+            continue;
+        };
+        any = true;
+        let known: Vec<&str> = schema
+            .fields()
+            .iter()
+            .map(|it| it.name().as_str())
+            .collect();
+        if let Some(missing) = wanted.iter().find(|name| !known.contains(&name.as_str())) {
+            let what = format!(
+                "'input.columns': {} has no column '{missing}'",
+                path.display()
+            );
+            let hint = did_you_mean(missing, known.iter().copied())
+                .unwrap_or_else(|| format!("it has {}", known.join(", ")));
+            issues.push(Issue::new("input_invalid", at, what).hint(hint));
+            return None;
+        }
+    }
+    let text = "ignored: `input.columns` (no input is a Parquet or Arrow file)";
+    (!any && !files.is_empty()).then(|| Note::new(Code::KeyIgnored, text))
+}
+
 /// Those of `found` that are records of earlier runs, and no outputs.
 fn records_among(found: &[PathBuf]) -> Vec<PathBuf> {
     let mut known: HashMap<PathBuf, HashSet<PathBuf>> = HashMap::new();
@@ -721,16 +760,18 @@ fn directory(dir: &Path) -> PathBuf {
 
 /// Files of a directory that are not read.
 #[derive(Debug, Default)]
-struct PassedOver {
-    hidden: usize,
-    foreign: usize,
+pub(super) struct PassedOver {
+    /// How many are hidden.
+    pub hidden: usize,
+    /// How many are of formats that djr does not read.
+    pub foreign: usize,
     /// Names of files that an earlier run wrote.
-    written: Vec<String>,
+    pub written: Vec<String>,
 }
 
 impl PassedOver {
     /// How many there are, in words; `None` if there are none.
-    fn told(&mut self) -> Option<String> {
+    pub fn told(&mut self) -> Option<String> {
         let files = |count: usize| if count == 1 { "file" } else { "files" };
         let mut told = Vec::new();
         if !self.written.is_empty() {

@@ -16,6 +16,7 @@ pub mod peer_ops;
 mod peers;
 mod problem;
 mod process;
+mod remote;
 mod results;
 mod schema;
 mod wire;

@@ -16,6 +16,7 @@ use super::wire;
 use crate::io::destination::is_stdout;
 use crate::io::format::{ImageFiles, Options, OutputFormat};
 use crate::io::paths::PathStyle;
+use crate::io::remote::is_remote;
 use crate::io::source::{InputSpec, Reading};
 use crate::io::{Destination, GivenRows};
 use crate::note::Note;
@@ -277,6 +278,26 @@ impl OutputSpec {
         self.options.files().chain(tokenizer)
     }
 
+    /// Why it cannot be written, if it is an object of a store and asks for what only files have.
+    #[must_use]
+    pub fn unsuited(&self) -> Option<&'static str> {
+        if !self.target.path().is_some_and(is_remote) {
+            None
+        } else if self.images == ImageFiles::Copy {
+            Some("images are copied to a folder beside a local file")
+        } else if self.paths == PathStyle::Relative {
+            Some(
+                "no path of an image starts from an object of a store: set `paths: absolute` or `keep`",
+            )
+        } else if self.format.beside.is_some_and(|beside| beside.shared) {
+            Some(
+                "entries of other outputs are kept in a local file only, and this format has such a file beside it",
+            )
+        } else {
+            None
+        }
+    }
+
     /// Whether it is written once all rows are known.
     #[must_use]
     pub fn is_late(&self) -> bool {
@@ -351,7 +372,7 @@ pub enum Target {
     /// Something that takes a stream of bytes and is no regular file: a device, a pipe, an open
     /// descriptor. It has no record beside it.
     Stream(PathBuf),
-    /// A file.
+    /// A file, or an object of a store by its URL.
     File(PathBuf),
     /// The program that runs the recipe: see [`crate::exec::run_to`]. No recipe can name it.
     Caller,

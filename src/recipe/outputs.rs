@@ -9,7 +9,7 @@ use rustix::fs::Access;
 use super::Validation;
 use super::inputs::locate;
 use super::keys::{Kind, bytes};
-use super::model::{Inputs, Of, OutputSpec, Sampler, Split, Target};
+use super::model::{Inputs, Of, OutputSpec, Recipe, Sampler, Split, Target};
 use super::nearest::did_you_mean;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::io::Destination;
@@ -17,6 +17,7 @@ use crate::io::format::{
     self, FormatOption, Framing, ImageFiles, OptionKind, OptionValue, OutputFormat, Records,
 };
 use crate::io::paths::PathStyle;
+use crate::io::remote::{self, is_remote};
 use crate::op::RowCondition;
 use crate::trainer::{CheckedFor, Container, Template, Tokens, TrainerRef};
 
@@ -191,6 +192,9 @@ impl Defaults<'_> {
 
     /// Where a path goes.
     pub fn target_at(&self, path: &Path) -> Target {
+        if is_remote(path) {
+            return Target::File(path.to_owned());
+        }
         Target::at(self.cwd.join(path).components().collect())
     }
 
@@ -605,8 +609,8 @@ impl PathProblem {
     }
 }
 
-/// Checks the path of an output of any command, relative to `cwd`: it is local, names a file, and its suffix says
-/// what `format` writes. Without a format the suffix decides; `None` if it says nothing.
+/// Checks the path of an output of rows, of any command, relative to `cwd`: it names a file or an
+/// object of a store, and its suffix says what `format` writes. Without a format the suffix decides; `None` if it says nothing.
 ///
 /// # Errors
 /// What is wrong with the path.
@@ -625,7 +629,7 @@ pub fn check_path(
             format => Ok(Some(format.unwrap_or(OutputFormat::ROWS))),
         };
     }
-    check_place(cwd, path)?;
+    check_row_place(cwd, path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let suffix = name.rsplit_once('.').map_or("", |(_, suffix)| suffix);
     let suffix = suffix.to_ascii_lowercase();
@@ -696,6 +700,18 @@ pub fn check_named(cwd: &Path, path: &Path) -> Result<OutputFormat, PathProblem>
 
 const SUFFIX_HINT: &str = "let it end in .jsonl, in .json for one array of rows, in .parquet, or in .tar for a webdataset archive; for LLaVA's format use `djr convert --to llava` or add an item to `outputs`";
 
+/// Checks that a path is that of a file, or of an object in a store that takes one.
+fn check_row_place(cwd: &Path, path: &Path) -> Result<(), PathProblem> {
+    if !is_remote(path) {
+        return check_place(cwd, path);
+    }
+    let problem = |error: std::io::Error| {
+        let what = format!("cannot write {}: {error}", path.display());
+        PathProblem::new(what, "docs/REMOTE.md says what djr writes to, and as whom")
+    };
+    remote::check_target(path).map_err(problem)
+}
+
 /// Checks that a path is local and that of a file, whatever goes there.
 ///
 /// # Errors
@@ -721,7 +737,7 @@ pub fn check_local(path: &Path) -> Result<(), PathProblem> {
     if text.windows(3).any(|three| three == b"://") {
         return Err(PathProblem::new(
             format!("the output is remote: {}", path.display()),
-            "djr writes local files only",
+            "only rows are written to stores: name a local file",
         ));
     }
     Ok(())
@@ -747,7 +763,7 @@ pub fn check_export(
     let format = typed.map(|(word, _)| OutputFormat::of_suffix(word));
     let checked = match (typed, format.flatten()) {
         (None, _) => check_named(cwd, path),
-        (Some(_), Some(format)) => check_place(cwd, path).map(|()| format),
+        (Some(_), Some(format)) => check_row_place(cwd, path).map(|()| format),
         (Some((word, at)), None) => {
             issues.push(
                 Issue::new("unsupported", at, format!("djr does not export {word}"))
@@ -785,6 +801,13 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
         let identity = match &spec.target {
             Target::Stdout => None,
             Target::Stream(_) | Target::Caller => continue,
+            Target::File(path) if is_remote(path) => {
+                if let Some(what) = spec.unsuited() {
+                    let what = format!("{}: {what}", path.display());
+                    issues.push(Issue::new("output_invalid", *at, what));
+                }
+                Some(path.clone())
+            }
             Target::File(path) => {
                 if let Some(reason) = unwritable(path) {
                     issues.push(Issue::new(
@@ -828,6 +851,43 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
             );
         }
         seen.push((identity, at.line));
+    }
+}
+
+/// Checks that no output takes the place of a file that a step or an output reads.
+pub fn check_read_files(recipe: &Recipe, issues: &mut Vec<Issue>) {
+    let of_steps = recipe.steps.iter().flat_map(|step| {
+        let who = format!("step {} ({})", step.index + 1, step.spec.name);
+        let files = step.spec.assets.iter().map(|asset| asset.path.as_path());
+        files.map(move |file| (who.clone(), file))
+    });
+    let of_outputs = recipe.outputs.iter().flat_map(|spec| {
+        let who = format!("the output {}", spec.target);
+        spec.files().map(move |file| (who.clone(), file))
+    });
+    let read: Vec<(String, PathBuf)> = of_steps
+        .chain(of_outputs)
+        .map(|(who, file)| (who, identity(file)))
+        .collect();
+    for spec in &recipe.outputs {
+        let Target::File(path) = &spec.target else {
+            continue;
+        };
+        let own = identity(path);
+        let hit = read
+            .iter()
+            .find(|(_, file)| *file == own || spec.may_write(&own, file));
+        if let Some((who, file)) = hit {
+            let at = Pos {
+                line: spec.line,
+                ..Pos::default()
+            };
+            let what = format!("the output {} is read by {who}", file.display());
+            issues.push(
+                Issue::new("output_invalid", at, what)
+                    .hint("write elsewhere; what a recipe reads is never overwritten"),
+            );
+        }
     }
 }
 
@@ -876,6 +936,10 @@ const LONGEST_NAME: usize = 231;
 /// # Errors
 /// Why not.
 pub fn check_writable(path: &Path) -> Result<(), PathProblem> {
+    if is_remote(path) {
+        // That was found out with its name.
+        return Ok(());
+    }
     match unwritable(path) {
         None => Ok(()),
         Some(reason) => Err(PathProblem::new(

@@ -84,7 +84,8 @@ fn entries(dir: &Path) -> Vec<(String, PathBuf)> {
 }
 
 /// The patterns that one with braces stands for.
-fn braces(pattern: &str) -> Vec<String> {
+#[must_use]
+pub fn braces(pattern: &str) -> Vec<String> {
     let mut all = vec![pattern.to_owned()];
     let mut at = 0;
     while let Some(pattern) = all.get(at) {
@@ -103,6 +104,24 @@ fn braces(pattern: &str) -> Vec<String> {
         all.splice(at..=at, made);
     }
     all
+}
+
+/// Whether the parts of a path match those of a pattern without braces. What is hidden is meant only
+/// where `hidden` says so or a part begins with a dot, too.
+#[must_use]
+pub fn parts_match(pattern: &[&str], path: &[&str], hidden: bool) -> bool {
+    let (Some((part, rest)), Some((name, names))) = (pattern.split_first(), path.split_first())
+    else {
+        return pattern.iter().all(|part| *part == "**") && path.is_empty();
+    };
+    let shown = hidden || part.starts_with('.') || !name.starts_with('.');
+    if *part == "**" {
+        // What a run left is meant only by its name.
+        let own = name.ends_with(".djr");
+        return parts_match(rest, path, hidden)
+            || shown && !own && parts_match(pattern, names, hidden);
+    }
+    shown && matches(part, name) && parts_match(rest, names, hidden)
 }
 
 /// What stands before the first braces, what they stand for, and what stands behind them.
@@ -228,6 +247,17 @@ mod tests {
         assert!(matches("r-00[1-3]", "r-002") && !matches("r-00[1-3]", "r-004"));
         assert!(matches("[!a-c]x", "dx") && !matches("[!a-c]x", "bx") && matches("a[]]b", "a]b"));
         assert!(matches("a[b", "a[b"));
+    }
+
+    #[test]
+    fn parts_match_parts() {
+        let parts = |text: &'static str| text.split('/').collect::<Vec<_>>();
+        let matches = |pattern, path| parts_match(&parts(pattern), &parts(path), false);
+        assert!(matches("**/*.jsonl", "a/b/1.jsonl") && matches("**/*.jsonl", "1.jsonl"));
+        assert!(matches("a/*/1.jsonl", "a/b/1.jsonl") && !matches("a/*", "a/b/1.jsonl"));
+        assert!(!matches("**/c", "x.djr/c") && matches("x.djr/*", "x.djr/c"));
+        assert!(!matches("**", "a/.b/c") && !matches("*", ".a") && matches(".*", ".a"));
+        assert!(parts_match(&["**", "c"], &["a", ".b", "c"], true));
     }
 
     #[test]

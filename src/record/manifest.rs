@@ -11,8 +11,8 @@ use super::counts::{FromData, ProducedCounts, StratumCounts};
 use super::version::{CURRENT, Version};
 use super::{RunReport, StepNumber};
 use crate::io::atomic::Finished;
-use crate::io::source::InputSummary;
-use crate::io::{Fingerprint, Input, PendingFile, Workspace};
+use crate::io::source::{InputSummary, StdinSource};
+use crate::io::{Fingerprint, Input, PendingFile, Source as _, Workspace};
 use crate::layout::FileRecord;
 use crate::layout::file::readable;
 use crate::note::Note;
@@ -438,7 +438,7 @@ impl InputRecord {
     /// The input, if it is a file that can be read again.
     #[must_use]
     pub fn input(&self) -> Option<Input> {
-        (self.name != Input::Stdin.name()).then(|| Input::File(PathBuf::from(&self.name)))
+        (self.name != StdinSource::default().name()).then(|| Input::File(PathBuf::from(&self.name)))
     }
 
     /// The fingerprint of the file as it is now; `None` if it is no regular file any more.

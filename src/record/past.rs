@@ -11,6 +11,7 @@ use super::version::{self, VersionError};
 use super::{InputRecord, LedgerEntry, Manifest, QuarantineEntry, Settings, StatsRow};
 use crate::io::Input;
 use crate::io::atomic::{digest_of, directory};
+use crate::io::remote::is_remote;
 use crate::layout::{FileRecord, RunFiles};
 
 /// A run's directory and its manifest.
@@ -164,7 +165,12 @@ impl PastRun {
     /// the same run. Where several list it, a later run may have written it anew: the one is taken
     /// whose digest the file has.
     fn of_output(output: &Path) -> Result<Self, RecordError> {
-        let mut dirs: Vec<RunFiles> = fs::read_dir(directory(output))
+        let beside_it = if is_remote(output) {
+            Path::new(".")
+        } else {
+            directory(output)
+        };
+        let mut dirs: Vec<RunFiles> = fs::read_dir(beside_it)
             .into_iter()
             .flatten()
             .flatten()
@@ -247,6 +253,9 @@ impl PastRun {
     /// with it.
     #[must_use]
     pub fn moved(&self, path: &Path) -> PathBuf {
+        if is_remote(path) {
+            return path.to_owned();
+        }
         let now = whole(&self.files.dir);
         let was = &self.manifest.run_dir;
         if now == *was {

@@ -215,3 +215,93 @@ fn columns_of_one_name_must_fit() {
         assert!(ran.stderr.contains(part), "{}", ran.stderr);
     }
 }
+
+/// What comes through a pipe gives what the file gives, its pictures too, whatever is between the
+/// input and the outputs.
+#[test]
+fn tables_and_archives_come_through_a_pipe() {
+    use std::io::Write as _;
+    let scratch = Scratch::new();
+    let members = crate::archives::samples(60).concat();
+    let tar = crate::archives::tar(&members);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&tar).unwrap();
+    scratch.write(
+        "r.yaml",
+        "process:
+  - image_shape_filter: {min_width: 5}
+  - document_minhash_deduplicator: {window_size: 1, jaccard_threshold: 0.95}
+",
+    );
+    for (name, content) in [
+        ("in.parquet", parquet(0..90)),
+        ("in.arrow", arrow(0..90)),
+        ("in.tar", tar),
+        ("in.tar.gz", packed.finish().unwrap()),
+    ] {
+        scratch.write(name, &content);
+        for ending in ["jsonl", "parquet", "tar"] {
+            let of_file = format!("file-{name}-{ending}.{ending}");
+            let of_pipe = format!("pipe-{name}-{ending}.{ending}");
+            scratch
+                .djr(&["run", "r.yaml", "--input", name, "-o", &of_file])
+                .expect(0);
+            scratch
+                .djr_with(&["run", "r.yaml", "--input", "-", "-o", &of_pipe], &content)
+                .expect(0);
+            let (of_file, of_pipe) = (scratch.read(&of_file), scratch.read(&of_pipe));
+            assert!(of_file == of_pipe, "{name} to {ending}");
+        }
+        // Cut off, it is told what it is.
+        let cut = &content[..content.len() / 2];
+        let ran = scratch.djr_with(&["run", "r.yaml", "--input", "-", "-o", "cut.jsonl"], cut);
+        assert!(matches!(ran.code, 2 | 3), "{name}: {}", ran.stderr);
+        assert!(ran.stderr.contains("<stdin>"), "{}", ran.stderr);
+        assert!(!scratch.path("cut.jsonl").exists());
+    }
+    // What a recipe says of inputs counts for this one, too.
+    scratch.write(
+        "c.yaml",
+        "input: {format: csv, csv: {delimiter: ';'}}\nprocess: [text_length_filter: {min_len: 2}]\n",
+    );
+    let table = b"id;text\n1;a text\n2;b\n";
+    let ran = scratch
+        .djr_with(&["run", "c.yaml", "--input", "-", "-o", "-"], table)
+        .expect(0);
+    assert_eq!(rows(&ran.stdout), [json!({"id": "1", "text": "a text"})]);
+}
+
+#[test]
+fn columns_that_are_asked_for_must_be_there() {
+    let scratch = Scratch::new();
+    scratch.write("in.parquet", parquet(0..9));
+    scratch.write("in.jsonl", "{\"id\": 1, \"text\": \"a text\"}\n");
+    let run = |columns: &str, input: &str| {
+        let recipe = format!(
+            "input: {{columns: [{columns}]}}\nprocess: [text_length_filter: {{min_len: 1}}]\n"
+        );
+        scratch.write("r.yaml", recipe);
+        scratch.djr(&[
+            "run", "r.yaml", "--force", "--input", input, "-o", "o.jsonl",
+        ])
+    };
+    let ran = run("text", "in.parquet").expect(0);
+    assert!(!ran.stderr.contains("input.columns"), "{}", ran.stderr);
+    assert_eq!(scratch.rows("o.jsonl")[0], json!({"text": text(0)}));
+    for (columns, says) in [
+        ("text, ids", "did you mean"),
+        ("text, zebra", "it has id, text, image"),
+    ] {
+        let ran = run(columns, "in.parquet").expect(2);
+        assert!(ran.stderr.contains("has no column"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("r.yaml:1:"), "{}", ran.stderr);
+        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+    }
+    let ran = run("text", "in.jsonl").expect(0);
+    assert!(
+        ran.stderr
+            .contains("ignored: `input.columns` (no input is a Parquet or Arrow file)"),
+        "{}",
+        ran.stderr
+    );
+}

@@ -72,7 +72,9 @@ fn every_key_of_a_recipe_has_an_example_that_is_read() {
             .notes
             .iter()
             .filter(|note| note.code == djr::note::Code::KeyIgnored);
-        assert_eq!(ignored.count(), 0, "{key}");
+        // These rows lie in no columns, which is said.
+        let expected = usize::from(key == "input.columns");
+        assert_eq!(ignored.count(), expected, "{key}");
     }
 }
 

@@ -48,6 +48,7 @@ mod produced;
 mod provenance;
 mod real;
 mod record;
+mod remote;
 mod report;
 mod resume;
 mod rounding;

@@ -49,7 +49,7 @@ fn every_command_refuses_the_same_names() {
         ("out/a.csv", "csv"),
         ("a.jsonl.bz2", "not packed so"),
         ("a.json.XZ", "not packed so"),
-        ("s3://bucket/a.jsonl", "is remote"),
+        ("s3:///a.jsonl", "cannot write s3://"),
         ("newdir/", "is a directory"),
         ("fixtures", "is a directory"),
     ] {
@@ -65,7 +65,7 @@ fn every_command_refuses_the_same_names() {
     for (path, reason) in [
         ("a.arrow", "djr does not export arrow"),
         ("a", "no suffix"),
-        ("hdfs://a.jsonl", "is remote"),
+        ("hdfs://a.jsonl", "djr knows URLs that begin with"),
     ] {
         scratch.write("bad.yaml", RECIPE.replace("out/o.jsonl", path));
         let key = scratch.djr(&["check", "bad.yaml"]).expect(2);
@@ -430,4 +430,45 @@ fn a_hint_about_images_is_for_reasons_of_images() {
             ran.stderr
         );
     }
+}
+
+#[test]
+fn what_a_recipe_reads_is_never_overwritten() {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", "{\"id\": 1, \"text\": \"a text\"}\n");
+    let seen = "{\"id\": 9, \"text\": \"another\"}\n";
+    scratch.write("seen.jsonl", seen);
+    let questions = r#"[{"id": 1, "conversations": [{"from": "human", "value": "q"}]}]"#;
+    scratch.write("q.json", questions);
+    scratch.write("words.json", r#"{"en": ["bad"], "zh": []}"#);
+    std::os::unix::fs::symlink("seen.jsonl", scratch.path("link.jsonl")).unwrap();
+    let step = "process: [document_deduplicator: {reference: seen.jsonl}]\n";
+    let by_step = "is read by step 1 (document_deduplicator)";
+    for (recipe, says) in [
+        (format!("{step}export_path: ./seen.jsonl\n"), by_step),
+        (format!("{step}export_path: link.jsonl\n"), by_step),
+        (
+            format!("{step}outputs: [{{path: o.jsonl}}, {{path: 's{{value}}n.jsonl', split_by: id}}]\n"),
+            by_step,
+        ),
+        (
+            "process: [text_length_filter: {}]\noutputs: [{format: llava, path: o.json, questions: q.json}, {format: llava, path: q.json}]\n".to_owned(),
+            "is read by the output",
+        ),
+    ] {
+        scratch.write("r.yaml", format!("dataset_path: in.jsonl\n{recipe}"));
+        for command in [&["run", "r.yaml"][..], &["check", "r.yaml"]] {
+            let ran = scratch.djr(command).expect(2);
+            assert!(ran.stderr.contains(says), "{recipe}{}", ran.stderr);
+            assert!(ran.stderr.contains("hint:"), "{}", ran.stderr);
+        }
+    }
+    assert_eq!(scratch.read("seen.jsonl"), seen.as_bytes());
+    assert_eq!(scratch.read("q.json"), questions.as_bytes());
+    // Elsewhere is fine.
+    scratch.write(
+        "r.yaml",
+        format!("dataset_path: in.jsonl\nexport_path: o.jsonl\n{step}"),
+    );
+    scratch.djr(&["run", "r.yaml"]).expect(0);
 }

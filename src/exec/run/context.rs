@@ -246,6 +246,9 @@ pub fn renderer(
         inputs: setup::inputs(recipe),
     };
     let failed = |what| RunError::from(FormatError(what));
+    if let Some(what) = spec.unsuited() {
+        return Err(failed(format!("{}: {what}", spec.target)));
+    }
     if let Some(checked) = &spec.checked
         && let Task::Find(images) = checked.task
     {

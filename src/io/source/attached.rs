@@ -4,9 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Seek as _};
-use std::os::unix::fs::FileExt as _;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
@@ -14,6 +12,7 @@ use bytes::Bytes;
 
 use super::columns::roles::{Role, roles};
 use super::columns::{Batches, content_at};
+use super::whole::Whole;
 use super::{Input, Reading};
 use crate::sample::{Attachment, Attachments, Locator};
 
@@ -25,7 +24,7 @@ const OPEN: usize = 16;
 pub struct InputAttachments {
     inputs: Vec<Input>,
     /// Those that were asked last come first.
-    open: Mutex<VecDeque<(u32, Arc<File>)>>,
+    open: Mutex<VecDeque<(u32, Arc<Whole>)>>,
     /// Columns, those that were asked last first.
     cells: Mutex<VecDeque<(u32, Arc<Mutex<Cells>>)>>,
 }
@@ -136,7 +135,7 @@ impl InputAttachments {
     }
 
     /// A file of the unpacked bytes of an input.
-    fn file(&self, input: u32) -> io::Result<Arc<File>> {
+    fn file(&self, input: u32) -> io::Result<Arc<Whole>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = open.iter().position(|(known, _)| *known == input)
             && let Some(found) = open.remove(at)
@@ -149,16 +148,7 @@ impl InputAttachments {
         let lost = || io::Error::other("its input is not at hand");
         let source = source.ok_or_else(lost)?;
         let opened = source.look().map_err(io::Error::other)?.ok_or_else(lost)?;
-        let path = source.path().filter(|_| !opened.is_packed());
-        let file = if let Some(path) = path {
-            File::open(path)?
-        } else {
-            let mut file = tempfile::tempfile()?;
-            io::copy(&mut opened.into_bytes(), &mut file)?;
-            file.rewind()?;
-            file
-        };
-        let file = Arc::new(file);
+        let file = Arc::new(opened.into_bytes().into_whole()?);
         open.push_front((input, Arc::clone(&file)));
         open.truncate(OPEN);
         Ok(file)

@@ -2,22 +2,80 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
+use std::sync::Arc;
 
 use super::READ_BLOCK;
 use super::packing::Stream;
+use super::spooled::Spooled;
+use super::whole::Whole;
+use crate::io::remote;
 
 /// Where bytes come from.
 pub enum Origin {
     /// A file that is not packed: it can be read from anywhere.
     Plain(File),
+    /// An object of a store that is not packed: the same.
+    Remote(RemoteBytes),
+    /// A pipe that is kept, from a byte on: the same.
+    Spooled(Arc<Spooled>, u64),
     /// Anything else.
     Stream(Stream),
+}
+
+/// The bytes of an object, one after the other.
+pub struct RemoteBytes {
+    object: Arc<remote::Object>,
+    at: u64,
+    /// Opened when it is first read from.
+    stream: Option<remote::Stream>,
+    /// Whether what is read is kept, because it will be read again.
+    keeps: bool,
+}
+
+impl RemoteBytes {
+    /// Those of `object`.
+    #[must_use]
+    pub fn new(object: Arc<remote::Object>) -> Self {
+        Self {
+            object,
+            at: 0,
+            stream: None,
+            keeps: false,
+        }
+    }
+
+    fn seek_to(&mut self, at: u64) {
+        if at != self.at {
+            self.at = at;
+            self.stream = None;
+        }
+    }
+}
+
+impl Read for RemoteBytes {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (object, at) = (&self.object, self.at);
+        let read = if self.keeps {
+            object.read_at(buffer, at)?
+        } else {
+            let stream = self.stream.get_or_insert_with(|| object.stream(at));
+            stream.read(buffer)?
+        };
+        self.at += read as u64;
+        Ok(read)
+    }
 }
 
 impl Read for Origin {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(file) => file.read(buffer),
+            Self::Remote(bytes) => bytes.read(buffer),
+            Self::Spooled(pipe, at) => {
+                let read = pipe.read_at(buffer, *at)?;
+                *at += read as u64;
+                Ok(read)
+            }
             Self::Stream(stream) => stream.read(buffer),
         }
     }
@@ -86,20 +144,25 @@ impl Bytes {
         self.position
     }
 
-    /// The file that they are, from its beginning.
+    /// What can be read from anywhere, as whose bytes they came. What is read of a stream is set
+    /// aside in a nameless file.
     ///
     /// # Errors
-    /// If they are no file that is not packed.
-    pub fn into_file(self) -> io::Result<File> {
+    /// If they cannot be read or set aside.
+    pub fn into_whole(self) -> io::Result<Whole> {
         match self.origin {
-            Origin::Plain(mut file) => {
-                file.seek(SeekFrom::Start(0))?;
-                Ok(file)
-            }
-            Origin::Stream(_) => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "it can be read only as a file of its own, not packed and not through a pipe",
-            )),
+            Origin::Plain(file) => Ok(Whole::File(file)),
+            Origin::Remote(bytes) => Ok(Whole::Object(bytes.object)),
+            Origin::Spooled(pipe, _) => Ok(Whole::Spooled(pipe)),
+            Origin::Stream(_) => Ok(Whole::Spooled(Arc::new(Spooled::new(Box::new(self))?))),
+        }
+    }
+
+    /// What is read of an object of a store will be read again.
+    pub fn keep(&mut self) {
+        if let Origin::Remote(bytes) = &mut self.origin {
+            bytes.keeps = true;
+            bytes.stream = None;
         }
     }
 
@@ -110,24 +173,25 @@ impl Bytes {
     /// If they cannot be read or set aside.
     pub fn twice(mut self) -> io::Result<(Self, impl FnOnce() -> io::Result<Self>)> {
         let skip = self.position;
-        let mut file = if let Origin::Plain(file) = self.origin {
-            file
-        } else {
-            let mut file = tempfile::tempfile()?;
-            // What was passed is passed again.
-            io::copy(&mut io::repeat(b' ').take(skip), &mut file)?;
-            io::copy(&mut self, &mut file)?;
-            file
+        let whole = match self.origin {
+            Origin::Plain(file) => Whole::File(file),
+            Origin::Remote(bytes) => Whole::Object(bytes.object),
+            Origin::Spooled(pipe, _) => Whole::Spooled(pipe),
+            Origin::Stream(_) => {
+                let mut file = tempfile::tempfile()?;
+                // What was passed is passed again.
+                io::copy(&mut io::repeat(b' ').take(skip), &mut file)?;
+                io::copy(&mut self, &mut file)?;
+                Whole::File(file)
+            }
         };
-        let again = move |mut file: File| {
-            file.seek(SeekFrom::Start(0))?;
-            let mut bytes = Self::new(Origin::Plain(file), Vec::new());
+        let again = move |whole: Whole| {
+            let mut bytes = Self::new(whole.into_origin()?, Vec::new());
             bytes.skip_to(skip)?;
             Ok(bytes)
         };
-        file.seek(SeekFrom::Start(0))?;
-        let first = again(file.try_clone()?)?;
-        Ok((first, move || again(file)))
+        let first = again(whole.try_clone()?)?;
+        Ok((first, move || again(whole)))
     }
 
     /// Once all is read: whether the last line has no newline at its end.
@@ -143,11 +207,23 @@ impl Bytes {
     pub fn skip_to(&mut self, position: u64) -> io::Result<()> {
         let at_hand = (self.block.len() - self.at) as u64;
         let ahead = position.saturating_sub(self.position);
-        if ahead > at_hand
-            && let Origin::Plain(file) = &mut self.origin
-        {
-            // The byte before is read as well: it tells how the input ends if nothing follows.
-            file.seek(SeekFrom::Start(position - 1))?;
+        // The byte before is read as well: it tells how the input ends if nothing follows.
+        let sought = match &mut self.origin {
+            Origin::Plain(file) if ahead > at_hand => {
+                file.seek(SeekFrom::Start(position - 1))?;
+                true
+            }
+            Origin::Remote(bytes) if ahead > at_hand => {
+                bytes.seek_to(position - 1);
+                true
+            }
+            Origin::Spooled(_, at) if ahead > at_hand => {
+                *at = position - 1;
+                true
+            }
+            _ => false,
+        };
+        if sought {
             self.block.clear();
             self.at = 0;
             self.position = position - 1;

@@ -7,17 +7,21 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 
-use super::bytes::Origin;
+use super::bytes::{Origin, RemoteBytes};
 use super::drawn::Drawn;
 use super::folder;
 use super::opened::Opened;
 use super::packing::split_name;
-use super::{Fingerprint, OnBrokenInput, Reading, RowReader, Source, SourceError, Split};
+use super::{
+    Fingerprint, OnBrokenInput, Reading, RowReader, Source, SourceError, Split, is_of_system,
+};
+use crate::io::remote;
 
-/// A file of rows, packed or not, a pipe that has a name, or a folder of samples.
+/// A file of rows, packed or not, a pipe that has a name, a folder of samples, or an object of a
+/// store ([`remote`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSource {
-    /// Where it lies.
+    /// Where it lies; an object has its URL here.
     pub path: PathBuf,
     /// How it is read.
     pub reading: Arc<Reading>,
@@ -41,7 +45,12 @@ impl FileSource {
     /// # Errors
     /// If it cannot be read, or holds no rows that djr reads.
     pub fn look(&self) -> Result<Opened, SourceError> {
-        let file_name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        if remote::is_remote(&self.path) {
+            let object = remote::Object::open(&self.path).map_err(|e| self.failed(e))?;
+            let origin = Origin::Remote(RemoteBytes::new(object));
+            return Opened::new(&self.name(), &self.file_name(), origin, &self.reading);
+        }
+        let file_name = self.file_name();
         let file = File::open(&self.path).map_err(|e| self.failed(e))?;
         let plain = file.metadata().map_err(|e| self.failed(e))?.is_file();
         let origin = if plain {
@@ -61,19 +70,37 @@ impl FileSource {
     /// The columns of its rows, if it is a column file.
     #[must_use]
     pub fn columns(&self) -> Option<SchemaRef> {
-        let opened = self.path.is_file().then(|| self.look().ok())??;
+        // What is read of a pipe is gone.
+        let lasts = self.is_remote() || self.path.is_file();
+        let opened = lasts.then(|| self.look().ok())??;
         let format = opened.format();
         if !format.needs_file() {
             return None;
         }
-        let file = opened.into_bytes().into_file().ok()?;
+        let file = opened.into_bytes().into_whole().ok()?;
         Some(format.batches(file).ok()??.schema())
+    }
+
+    /// Whether it is an object of a store, or of a web server.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        remote::is_remote(&self.path)
+    }
+
+    fn file_name(&self) -> String {
+        match self.path.to_str().filter(|_| self.is_remote()) {
+            Some(url) => remote::file_name(url).to_owned(),
+            None => {
+                let name = self.path.file_name().unwrap_or_default();
+                name.to_string_lossy().into_owned()
+            }
+        }
     }
 
     fn rows(&self, opened: Opened) -> Result<Box<dyn RowReader>, SourceError> {
         let what = opened.format().name().to_owned();
         opened.rows(&self.reading).map_err(|error| {
-            if error.raw_os_error().is_some() {
+            if is_of_system(&error) {
                 return self.failed(error);
             }
             SourceError::Invalid {
@@ -105,7 +132,7 @@ impl Source for FileSource {
             Some(extension) => format!(".{}", extension.to_string_lossy().to_lowercase()),
             None => String::new(),
         };
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let name = self.file_name();
         let (stem, packing) = split_name(&name);
         match suffix_of(stem) + &packing.to_lowercase() {
             suffix if suffix.is_empty() => ".".into(),
@@ -113,7 +140,12 @@ impl Source for FileSource {
         }
     }
 
+    /// What stands beside an object is not read: relative paths of its rows start from the working
+    /// directory.
     fn directory(&self) -> Option<PathBuf> {
+        if self.is_remote() {
+            return None;
+        }
         if self.path.is_dir() {
             return Some(self.path.clone());
         }
@@ -128,6 +160,10 @@ impl Source for FileSource {
     }
 
     fn size(&self) -> Option<u64> {
+        if self.is_remote() {
+            let object = remote::Object::open(&self.path).ok()?;
+            return (!self.look().ok()?.is_packed()).then(|| object.size());
+        }
         let metadata = std::fs::metadata(&self.path).ok()?;
         let plain = metadata.is_file() && !self.look().ok()?.is_packed();
         plain.then_some(metadata.len())
@@ -138,6 +174,13 @@ impl Source for FileSource {
     }
 
     fn check(&self) -> Result<(), SourceError> {
+        if self.is_remote() {
+            let opened = self.look()?;
+            if opened.format().needs_file() && self.on_broken() == OnBrokenInput::Fail {
+                self.rows(opened)?;
+            }
+            return Ok(());
+        }
         let metadata = std::fs::metadata(&self.path).map_err(|e| self.failed(e))?;
         // What is read from a pipe is gone.
         if metadata.is_dir() && folder::holds_samples(&self.path) {
@@ -154,7 +197,7 @@ impl Source for FileSource {
 
     fn splits(&self, bytes: u64) -> Result<Vec<Split>, SourceError> {
         let failed = |e| self.failed(e);
-        if self.drawn.is_some() {
+        if self.drawn.is_some() || self.is_remote() {
             return Ok(vec![Split::default()]);
         }
         let mut file = File::open(&self.path).map_err(failed)?;

@@ -14,6 +14,7 @@ use super::lines::Lines;
 use super::text::Text;
 use super::values::{Array, Objects};
 use super::webdataset::WebDataset;
+use super::whole::Whole;
 use crate::sample::{Attachment, RowError};
 
 /// A format of rows. A new one is a file with its reader, and an entry in [`FORMATS`].
@@ -40,7 +41,7 @@ pub trait Format: Sync {
     ///
     /// # Errors
     /// If it cannot be read.
-    fn batches(&self, _file: File) -> io::Result<Option<Box<dyn Batches>>> {
+    fn batches(&self, _whole: Whole) -> io::Result<Option<Box<dyn Batches>>> {
         Ok(None)
     }
 
@@ -54,8 +55,15 @@ pub trait Format: Sync {
         false
     }
 
-    /// Whether it is read from anywhere in a file, so that it can be neither packed nor a pipe.
+    /// Whether it is read from anywhere in a file, so that it cannot be packed; of a pipe all is
+    /// kept first.
     fn needs_file(&self) -> bool {
+        false
+    }
+
+    /// Whether parts of rows are read from the input again, when somebody asks for them: what is
+    /// read of a pipe or an object is then kept.
+    fn is_read_again(&self) -> bool {
         false
     }
 

@@ -24,10 +24,12 @@ pub mod opened;
 pub mod packing;
 pub mod reading;
 mod rows;
+pub mod spooled;
 pub mod stdin;
 pub mod text;
 pub mod values;
 pub mod webdataset;
+pub mod whole;
 
 use std::fmt;
 use std::io;
@@ -216,7 +218,7 @@ pub enum Input {
     /// A file that is read in a way of its own.
     Data(FileSource),
     /// Standard input.
-    Stdin,
+    Stdin(StdinSource),
     /// The program that djr is a library of.
     Given(GivenRows),
 }
@@ -228,7 +230,7 @@ impl Input {
         match self {
             Self::File(path) => Some(path),
             Self::Data(file) => Some(&file.path),
-            Self::Stdin | Self::Given(_) => None,
+            Self::Stdin(_) | Self::Given(_) => None,
         }
     }
 
@@ -238,7 +240,8 @@ impl Input {
         match self {
             Self::Data(file) => Arc::clone(&file.reading),
             Self::Given(rows) => Arc::clone(rows.reading()),
-            Self::File(_) | Self::Stdin => Arc::default(),
+            Self::Stdin(stdin) => Arc::clone(&stdin.reading),
+            Self::File(_) => Arc::default(),
         }
     }
 
@@ -248,7 +251,7 @@ impl Input {
         match self {
             Self::File(path) => Box::new(FileSource::new(path.clone())),
             Self::Data(file) => Box::new(file.clone()),
-            Self::Stdin => Box::new(StdinSource),
+            Self::Stdin(stdin) => Box::new(stdin.clone()),
             Self::Given(rows) => Box::new(rows.clone()),
         }
     }
@@ -261,7 +264,7 @@ impl Input {
         match self {
             Self::File(path) => FileSource::new(path.clone()).look().map(Some),
             Self::Data(file) => file.look().map(Some),
-            Self::Stdin => StdinSource.look().map(Some),
+            Self::Stdin(stdin) => stdin.look().map(Some),
             Self::Given(_) => Ok(None),
         }
     }
@@ -271,7 +274,7 @@ impl Input {
     pub fn columns(&self) -> Option<SchemaRef> {
         match self {
             Self::Given(rows) => rows.as_table().map(|table| Arc::clone(table.schema())),
-            Self::Stdin => None,
+            Self::Stdin(stdin) => stdin.columns(),
             Self::File(path) => FileSource::new(path.clone()).columns(),
             Self::Data(file) => file.columns(),
         }
@@ -292,7 +295,7 @@ impl Input {
             return Ok(None);
         };
         let format = opened.format();
-        format.batches(opened.into_bytes().into_file()?)
+        format.batches(opened.into_bytes().into_whole()?)
     }
 
     /// The name for messages and records.
@@ -384,7 +387,7 @@ impl SourceError {
     /// What a reader of `source` says that has come as far as `place`.
     fn of_row(source: &dyn Source, place: Place, error: io::Error) -> Self {
         let name = source.name();
-        if error.raw_os_error().is_some() {
+        if is_of_system(&error) {
             return Self::Io { name, error };
         }
         Self::Broken {
@@ -407,6 +410,12 @@ impl SourceError {
     pub fn is_of_input(&self) -> bool {
         !matches!(self, Self::Io { .. } | Self::Broken { .. })
     }
+}
+
+/// Whether an error is the system's or a store's, and not that of the bytes that were read.
+#[must_use]
+pub fn is_of_system(error: &io::Error) -> bool {
+    error.raw_os_error().is_some() || super::remote::is_failure(error)
 }
 
 /// The reason given for a row that is longer than `limit`.

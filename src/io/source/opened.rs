@@ -69,9 +69,13 @@ impl Opened {
             if format.needs_file() && packing.is_some() {
                 return Err(refused(format.name().to_owned()));
             }
+            let mut bytes = Bytes::new(origin, head);
+            if format.is_read_again() {
+                bytes.keep();
+            }
             return Ok(Self {
                 format: *format,
-                bytes: Bytes::new(origin, head),
+                bytes,
                 packing,
             });
         }

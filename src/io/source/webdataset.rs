@@ -53,6 +53,10 @@ impl Format for WebDataset {
         false
     }
 
+    fn is_read_again(&self) -> bool {
+        true
+    }
+
     fn recognise(&self, start: &Start<'_>) -> Recognised {
         let magic = start.bytes.get(257..262) == Some(b"ustar");
         let name = start.name.to_ascii_lowercase();

@@ -1,7 +1,6 @@
 //! Arrow's own files (Feather's second version is one) and streams.
 
-use std::fs::File;
-use std::io::{self, BufReader, Seek as _};
+use std::io::{self, BufReader};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -11,6 +10,8 @@ use arrow_schema::SchemaRef;
 use super::super::Reading;
 use super::super::bytes::Bytes;
 use super::super::format::{Format, Recognised, RowReader, Start};
+use super::super::is_of_system;
+use super::super::whole::{Places, Whole};
 use super::parquet::caught;
 use super::{Batches, ColumnReader, broken};
 
@@ -42,6 +43,10 @@ impl Format for Arrow {
         true
     }
 
+    fn is_read_again(&self) -> bool {
+        true
+    }
+
     fn recognise(&self, start: &Start<'_>) -> Recognised {
         let begins = |magic: &[u8]| start.bytes.starts_with(magic);
         if begins(b"ARROW1") || begins(&[0xFF, 0xFF, 0xFF, 0xFF]) {
@@ -51,24 +56,24 @@ impl Format for Arrow {
         }
     }
 
-    fn batches(&self, file: File) -> io::Result<Option<Box<dyn Batches>>> {
+    fn batches(&self, file: Whole) -> io::Result<Option<Box<dyn Batches>>> {
         Ok(Some(Box::new(ArrowBatches::open(file)?)))
     }
 
     fn open(&self, bytes: Bytes, reading: &Reading) -> io::Result<Box<dyn RowReader>> {
-        let batches = ArrowBatches::open(bytes.into_file()?)?;
+        let batches = ArrowBatches::open(bytes.into_whole()?)?;
         Ok(Box::new(ColumnReader::new(Box::new(batches), reading)?))
     }
 }
 
 enum Reader {
-    File(FileReader<BufReader<File>>),
-    Stream(StreamReader<BufReader<File>>),
+    File(FileReader<BufReader<Places>>),
+    Stream(StreamReader<BufReader<Places>>),
 }
 
 /// Batches of an Arrow file or stream.
 pub struct ArrowBatches {
-    file: File,
+    file: Whole,
     bytes: u64,
     reader: Reader,
     schema: SchemaRef,
@@ -83,12 +88,14 @@ impl ArrowBatches {
     ///
     /// # Errors
     /// If it is none.
-    pub fn open(mut file: File) -> io::Result<Self> {
-        let bytes = file.metadata()?.len();
-        file.rewind()?;
+    pub fn open(file: Whole) -> io::Result<Self> {
+        let bytes = file.length()?;
         let mut magic = [0; 6];
-        io::Read::read_exact(&mut file, &mut magic)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        file.read_exact_at(&mut magic, 0)
+            .map_err(|error| match is_of_system(&error) {
+                true => error,
+                false => io::Error::new(io::ErrorKind::InvalidData, error),
+            })?;
         let is_file = &magic == b"ARROW1";
         let reader = reader(&file, is_file, None)?;
         let schema = match &reader {
@@ -107,17 +114,16 @@ impl ArrowBatches {
     }
 }
 
-fn reader(file: &File, is_file: bool, columns: Option<Vec<usize>>) -> io::Result<Reader> {
-    let mut file = file.try_clone()?;
-    file.rewind()?;
-    let file = BufReader::with_capacity(1 << 18, file);
-    caught(|| {
+fn reader(file: &Whole, is_file: bool, columns: Option<Vec<usize>>) -> io::Result<Reader> {
+    let cursor = file.cursor(0, 1 << 18)?;
+    let reader = caught(|| {
         Ok(if is_file {
-            Reader::File(FileReader::try_new(file, columns).map_err(broken)?)
+            Reader::File(FileReader::try_new(cursor, columns).map_err(broken)?)
         } else {
-            Reader::Stream(StreamReader::try_new(file, columns).map_err(broken)?)
+            Reader::Stream(StreamReader::try_new(cursor, columns).map_err(broken)?)
         })
-    })
+    });
+    reader.map_err(|error| file.failure().unwrap_or(error))
 }
 
 impl Batches for ArrowBatches {
@@ -147,7 +153,8 @@ impl Batches for ArrowBatches {
                     Reader::Stream(reader) => reader.next(),
                 };
                 next.transpose().map_err(broken)
-            })?;
+            });
+            let batch = batch.map_err(|error| self.file.failure().unwrap_or(error))?;
             let Some(batch) = batch else { return Ok(None) };
             let rows = batch.num_rows() as u64;
             if self.skip >= rows {

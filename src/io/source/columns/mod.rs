@@ -17,7 +17,7 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use bytes::Bytes;
 
 use super::format::{FoundRow, Place, RowReader};
-use super::{OnBrokenInput, Reading, too_long};
+use super::{OnBrokenInput, Reading, is_of_system, too_long};
 use crate::sample::{Attachment, Locator, RowError, push_string};
 use roles::Role;
 
@@ -60,7 +60,7 @@ pub trait Batches: Send {
 /// What a library says of a file that it cannot read.
 pub fn broken(error: impl Into<ArrowError>) -> io::Error {
     match error.into() {
-        ArrowError::IoError(_, error) if error.raw_os_error().is_some() => error,
+        ArrowError::IoError(_, error) if is_of_system(&error) => error,
         other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
     }
 }
@@ -168,7 +168,7 @@ impl ColumnReader {
             match self.batches.next() {
                 Ok(Some(batch)) => seen += batch.num_rows() as u64,
                 Ok(None) => break Ok(()),
-                Err(error) if error.raw_os_error().is_some() => return Err(error),
+                Err(error) if is_of_system(&error) => return Err(error),
                 Err(error) => break Err(error.to_string()),
             }
         };

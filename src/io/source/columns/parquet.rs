@@ -1,7 +1,6 @@
 //! Parquet files.
 
-use std::fs::File;
-use std::io;
+use std::io::{self, BufReader};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -12,10 +11,12 @@ use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReaderBuilder,
 };
 use parquet::basic::Type;
+use parquet::file::reader::{ChunkReader, Length};
 
 use super::super::Reading;
 use super::super::bytes::Bytes;
 use super::super::format::{Format, Recognised, RowReader, Start};
+use super::super::whole::{Places, Whole};
 use super::{BATCH_BYTES, Batches, ColumnReader, broken};
 
 /// Parquet.
@@ -46,6 +47,10 @@ impl Format for Parquet {
         true
     }
 
+    fn is_read_again(&self) -> bool {
+        true
+    }
+
     fn recognise(&self, start: &Start<'_>) -> Recognised {
         // One that was cut to nothing is still meant to be one.
         let empty = start.bytes.is_empty() && start.name.to_ascii_lowercase().ends_with(".parquet");
@@ -56,19 +61,40 @@ impl Format for Parquet {
         }
     }
 
-    fn batches(&self, file: File) -> io::Result<Option<Box<dyn Batches>>> {
+    fn batches(&self, file: Whole) -> io::Result<Option<Box<dyn Batches>>> {
         Ok(Some(Box::new(ParquetBatches::open(file)?)))
     }
 
     fn open(&self, bytes: Bytes, reading: &Reading) -> io::Result<Box<dyn RowReader>> {
-        let batches = ParquetBatches::open(bytes.into_file()?)?;
+        let batches = ParquetBatches::open(bytes.into_whole()?)?;
         Ok(Box::new(ColumnReader::new(Box::new(batches), reading)?))
+    }
+}
+
+impl Length for Whole {
+    fn len(&self) -> u64 {
+        self.length().unwrap_or(0)
+    }
+}
+
+impl ChunkReader for Whole {
+    type T = BufReader<Places>;
+
+    /// For the heads of pages, which are short.
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        Ok(self.cursor(start, 1 << 12)?)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<bytes::Bytes> {
+        let mut content = vec![0; length];
+        self.read_exact_at(&mut content, start)?;
+        Ok(content.into())
     }
 }
 
 /// Batches of a Parquet file.
 pub struct ParquetBatches {
-    file: File,
+    file: Whole,
     bytes: u64,
     metadata: ArrowReaderMetadata,
     mask: ProjectionMask,
@@ -87,12 +113,13 @@ impl ParquetBatches {
     ///
     /// # Errors
     /// If it is none.
-    pub fn open(file: File) -> io::Result<Self> {
-        let bytes = file.metadata()?.len();
+    pub fn open(file: Whole) -> io::Result<Self> {
+        let bytes = file.length()?;
         let metadata = caught(|| {
             let loaded = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
             without_zones_of_int96(loaded.map_err(broken)?)
-        })?;
+        });
+        let metadata = metadata.map_err(|error| file.failure().unwrap_or(error))?;
         let mut end = 0;
         let groups = metadata.metadata().row_groups();
         let ends = groups
@@ -204,7 +231,8 @@ impl Batches for ParquetBatches {
             let Some(reader) = &mut self.reader else {
                 return Ok(None);
             };
-            if let Some(batch) = caught(|| reader.next().transpose().map_err(broken))? {
+            let next = caught(|| reader.next().transpose().map_err(broken));
+            if let Some(batch) = next.map_err(|error| self.file.failure().unwrap_or(error))? {
                 self.row += batch.num_rows() as u64;
                 return Ok(Some(batch));
             }
@@ -241,7 +269,8 @@ impl Batches for ParquetBatches {
                 .with_offset(offset)
                 .build()
                 .map_err(broken)
-        })?;
+        });
+        let reader = reader.map_err(|error| self.file.failure().unwrap_or(error))?;
         self.reader = Some(reader);
         Ok(())
     }

@@ -1,0 +1,107 @@
+//! What a djr says that was built without the cargo feature `remote`.
+
+use std::convert::Infallible;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::Fingerprint;
+use super::address::UNKNOWN;
+use super::{Kind, failed};
+
+/// There is none.
+#[derive(Debug)]
+pub struct Object(Infallible);
+
+/// There is none.
+pub struct Stream(Infallible);
+
+fn missing<T>(url: &str) -> io::Result<T> {
+    if Kind::of(url).is_none() {
+        return Err(failed(io::ErrorKind::InvalidInput, UNKNOWN));
+    }
+    let what = "this djr reads and writes local files only: build it with the cargo feature `remote` (cargo build --release --features remote)";
+    Err(failed(io::ErrorKind::Unsupported, what))
+}
+
+impl Object {
+    /// Fails.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn open(url: &Path) -> io::Result<Arc<Self>> {
+        missing(&url.to_string_lossy())
+    }
+
+    /// Fails.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn fingerprint_of(url: &Path) -> io::Result<Fingerprint> {
+        missing(&url.to_string_lossy())
+    }
+
+    /// There is none.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match self.0 {}
+    }
+
+    /// There is none.
+    #[must_use]
+    pub fn stream(self: &Arc<Self>, _: u64) -> Stream {
+        match self.0 {}
+    }
+
+    /// There is none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        match self.0 {}
+    }
+
+    /// There is none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn read_exact_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    /// There is none.
+    #[must_use]
+    pub fn failure(&self) -> Option<io::Error> {
+        match self.0 {}
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+}
+
+/// Fails.
+///
+/// # Errors
+/// Always.
+pub fn list(url: &str) -> io::Result<Vec<String>> {
+    missing(url)
+}
+
+/// Fails.
+///
+/// # Errors
+/// Always.
+pub fn check_target(url: &Path) -> io::Result<()> {
+    missing(&url.to_string_lossy())
+}
+
+/// Fails.
+///
+/// # Errors
+/// Always.
+pub fn upload(_: &Path, url: &Path) -> io::Result<()> {
+    missing(&url.to_string_lossy())
+}

@@ -1,0 +1,59 @@
+//! Objects in stores, over HTTP and on Hugging Face's hub: `s3://`, `gs://`, `az://`, `https://`,
+//! `hf://`. An [`Object`] is read by ranges of the version that was found when it was opened; a
+//! file becomes an object as a whole ([`upload`]), or not at all.
+//!
+//! A remote place is a path that is written as a URL ([`is_remote`]): all else of djr carries it
+//! about as it carries other paths. What talks to servers is built with the cargo feature `remote`
+//! alone, and nothing outside of this module knows that it does so asynchronously. Without the
+//! feature everything here fails and says what is missing.
+
+#[cfg(not(feature = "remote"))]
+mod absent;
+mod address;
+#[cfg(feature = "remote")]
+mod hub;
+#[cfg(feature = "remote")]
+mod object;
+#[cfg(feature = "remote")]
+mod spool;
+#[cfg(feature = "remote")]
+mod store;
+#[cfg(feature = "remote")]
+mod stream;
+
+use std::fmt;
+use std::io;
+
+#[cfg(not(feature = "remote"))]
+pub use absent::{Object, Stream, check_target, list, upload};
+pub use address::{HubPlace, Kind, file_name, is_remote, parent_of, stand_in};
+#[cfg(feature = "remote")]
+pub use object::Object;
+#[cfg(feature = "remote")]
+pub use store::{check_target, list, upload};
+#[cfg(feature = "remote")]
+pub use stream::Stream;
+
+/// A request that failed, or an object that is another one by now: nothing that the bytes of an
+/// input are to blame for.
+#[derive(Debug)]
+struct Failed(String);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// The error of a request.
+fn failed(kind: io::ErrorKind, what: impl Into<String>) -> io::Error {
+    io::Error::new(kind, Failed(what.into()))
+}
+
+/// Whether an error tells of a request that failed, and not of what the bytes hold.
+#[must_use]
+pub fn is_failure(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<Failed>())
+}
