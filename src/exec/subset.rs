@@ -9,8 +9,10 @@ use super::spill::store::StoreWriter;
 use super::{RunError, setup, write_error};
 use crate::hash::{PythonRandom, priority};
 use crate::io::atomic::Keep;
+use crate::io::remote::is_remote;
 use crate::io::source::{Place, RowReader, SourceError, Split};
 use crate::io::{Input, OutputLock, PendingFile, Workspace};
+use crate::layout::CopiedRecord;
 use crate::recipe::{Inputs, Sampler, Target};
 
 /// Bytes written at once.
@@ -95,7 +97,11 @@ pub fn copy(inputs: &Inputs, target: &Target, sample: &LineSample) -> Result<Cop
             })?;
             let mut out = PendingFile::create_lasting(path, &Keep::default()).map_err(failed)?;
             write(&rows, &drawn, &mut out, HELD).map_err(|e| named(e, target))?;
-            out.commit().map_err(failed)?;
+            let sealed = out.seal().map_err(failed)?;
+            if target.is_file() && !is_remote(path) {
+                CopiedRecord::write(sealed.finished().into()).map_err(failed)?;
+            }
+            sealed.publish().map_err(failed)?;
         }
     }
     drop(spooled);

@@ -27,8 +27,8 @@ pub fn is_analysis(dir: &Path) -> bool {
     serde_json::from_slice::<Head>(&found).is_ok()
 }
 
-/// The files in `dir` that a manifest in it (`*.djr/manifest.json`) lists, as they are without
-/// links.
+/// The files in `dir` that a manifest in it (`*.djr/manifest.json`), or the record of a subset that
+/// was copied, lists, as they are without links.
 #[must_use]
 pub fn written(dir: &Path) -> HashSet<PathBuf> {
     listed_in(dir, |_| true)
@@ -48,17 +48,20 @@ fn listed_in(dir: &Path, of: impl Fn(&str) -> bool) -> HashSet<PathBuf> {
         if !RunFiles::is_named_so(&run_dir) {
             continue;
         }
-        let manifest = fs::read(RunFiles::new(run_dir).manifest()).unwrap_or_default();
-        // What is no manifest lists nothing.
-        let manifest: Value = serde_json::from_slice(&manifest).unwrap_or_default();
-        // The run and what it wrote may have been moved together since.
-        let then = manifest.get("run_dir").and_then(Value::as_str);
-        let then = then.and_then(|path| Path::new(path).parent());
-        for file in listed(&manifest, &of) {
-            let moved = then.and_then(|then| file.path.strip_prefix(then).ok());
-            let moved = moved.map(|path| dir.join(path));
-            let paths = [Some(file.path.clone()), moved].into_iter().flatten();
-            found.extend(paths.filter_map(|path| fs::canonicalize(path).ok()));
+        let files = RunFiles::new(run_dir);
+        for record in [files.manifest(), files.copied()] {
+            // What is no manifest lists nothing.
+            let record = fs::read(record).unwrap_or_default();
+            let record: Value = serde_json::from_slice(&record).unwrap_or_default();
+            // The run and what it wrote may have been moved together since.
+            let then = record.get("run_dir").and_then(Value::as_str);
+            let then = then.and_then(|path| Path::new(path).parent());
+            for file in listed(&record, &of) {
+                let moved = then.and_then(|then| file.path.strip_prefix(then).ok());
+                let moved = moved.map(|path| dir.join(path));
+                let paths = [Some(file.path.clone()), moved].into_iter().flatten();
+                found.extend(paths.filter_map(|path| fs::canonicalize(path).ok()));
+            }
         }
     }
     found

@@ -2,11 +2,13 @@
 //! is in those files is [`crate::record`]'s; who looks for inputs needs only to know which they are.
 
 mod analysis;
+mod copied;
 mod earlier;
 pub(crate) mod file;
 mod run;
 
 pub use analysis::{AnalysisFiles, AnalysisKind};
+pub use copied::CopiedRecord;
 pub use earlier::{is_analysis, records, written};
 pub use file::FileRecord;
 pub use run::RunFiles;

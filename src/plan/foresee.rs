@@ -257,6 +257,26 @@ fn asked(recipe: &Recipe) -> Vec<Asked> {
                 or_stat,
             });
         }
+        let choice = &step.base.choice;
+        let kept_by = choice.survivor.name().map(|name| ("keep", name));
+        let merged = choice
+            .merge
+            .iter()
+            .map(|(name, _)| ("merge", name.as_str()));
+        for (key, field) in kept_by.into_iter().chain(merged) {
+            let is_made = made.iter().any(|made| overlap(made, field))
+                || key == "keep" && measured.contains(field);
+            let known = asked.iter().any(|other| other.field == *field);
+            if is_own(field) || is_made || known {
+                continue;
+            }
+            asked.push(Asked {
+                field: field.to_owned(),
+                key: format!("{key} of {}", named(step)),
+                step: Some(step.index),
+                or_stat: key == "keep",
+            });
+        }
         if step.spec.kind == OpKind::Grouper {
             // Its groups have no stats of their own.
             measured.clear();

@@ -6,11 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::hub;
-use super::inputs::{Finder, Listing, check_columns, locate};
+use super::inputs::{Finder, Listing, check_columns, check_wanted, locate};
 use super::keys::{self, KEYS, Keys, Role, bytes};
 use super::model::{Inputs, OutputSpec, Recipe, RecipeSpec, Share, Step, Target};
 use super::nearest::{did_you_mean, nearest};
-use super::outputs::{Defaults, check_export, check_targets, output_keys, word_hint};
+use super::outputs::{
+    Defaults, check_export, check_read_files, check_targets, output_keys, word_hint,
+};
 use super::peers::{PeerSurroundings, custom_operators};
 use super::problem::{Problem, Problems};
 use super::process::{self, Surroundings};
@@ -384,6 +386,7 @@ impl Loader<'_> {
         (recipe.inputs, recipe.shares) = self.inputs(recipe.reading());
         recipe.outputs = self.outputs(&recipe.inputs);
         recipe.steps = self.steps(&recipe);
+        check_read_files(&recipe, &mut self.issues);
         self.note_candidates(&recipe);
         recipe.notes.clone_from(&self.notes);
         recipe
@@ -539,6 +542,7 @@ impl Loader<'_> {
                 }
             })
             .collect();
+        let wanted = reading.spec.columns.clone();
         let finder = Finder {
             search: &self.search,
             suffixes,
@@ -580,6 +584,12 @@ impl Loader<'_> {
         } = listing;
         if let Inputs::Files(files) = &inputs {
             check_columns(files, &mut issues);
+            if let Some(columns) = &wanted {
+                let at = self.keys.place("input.columns").unwrap_or_default();
+                if let Some(note) = check_wanted(files, columns, at, &mut issues) {
+                    note.add_to(&mut self.notes);
+                }
+            }
         }
         self.issues.append(&mut issues);
         for note in notes {

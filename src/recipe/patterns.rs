@@ -45,7 +45,7 @@ fn walk(dir: &Path, parts: &[&str], hidden: bool, depth: usize, found: &mut BTre
         walk(dir, rest, hidden, depth, found);
         if depth < MAX_DEPTH {
             for (name, path) in entries(dir) {
-                let own = Path::new(&name).extension().is_some_and(|it| it == "djr");
+                let own = is_run(&name);
                 // Links to directories could run in circles.
                 let is_dir = fs::symlink_metadata(&path).is_ok_and(|it| it.is_dir());
                 if is_dir && !own && (hidden || !name.starts_with('.')) {
@@ -117,11 +117,17 @@ pub fn parts_match(pattern: &[&str], path: &[&str], hidden: bool) -> bool {
     let shown = hidden || part.starts_with('.') || !name.starts_with('.');
     if *part == "**" {
         // What a run left is meant only by its name.
-        let own = name.ends_with(".djr");
+        let own = is_run(name);
         return parts_match(rest, path, hidden)
             || shown && !own && parts_match(pattern, names, hidden);
     }
     shown && matches(part, name) && parts_match(rest, names, hidden)
+}
+
+/// Whether a directory is called as that of a run.
+#[must_use]
+pub fn is_run(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|it| it == "djr")
 }
 
 /// What stands before the first braces, what they stand for, and what stands behind them.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::hub;
 use super::inputs::{Finder, Listing, PassedOver};
-use super::patterns::{braces, is_pattern, parts_match};
+use super::patterns::{braces, is_pattern, is_run, parts_match};
 use super::yaml::{Issue, Pos};
 use crate::io::remote::{self, HubPlace, Kind};
 use crate::io::source::packing::split_name;
@@ -67,7 +67,7 @@ impl Finder<'_> {
                 stem.is_some_and(|stem| found.contains(&format!("{stem}{suffix}")))
             };
             let (stem, _) = split_name(object);
-            if parts.iter().any(|part| part.ends_with(".djr")) {
+            if parts.iter().any(|part| is_run(part)) {
                 passed.written.push(name.to_owned());
             } else if !self.reading.spec.hidden && parts.iter().any(hidden) {
                 passed.hidden += 1;

@@ -772,3 +772,36 @@ fn a_clean_run_of_the_recipes_prints_no_note() {
     }
     assert!(ran >= 4);
 }
+
+#[test]
+fn what_duplicates_are_chosen_by_and_no_row_has_is_named() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "in.jsonl",
+        "{\"text\": \"a\", \"n\": 1}\n{\"text\": \"a\", \"n\": 2}\n",
+    );
+    for (choice, missing) in [
+        ("keep: {max: m}", Some("'m' (keep of ")),
+        (
+            "keep: {max: n}, merge: {tags: list}",
+            Some("'tags' (merge of "),
+        ),
+        ("keep: {max: n}, merge: {n: sum}", None),
+        ("keep: {max: text_len}", None),
+    ] {
+        scratch.write(
+            "r.yaml",
+            format!("dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess:\n  - text_length_filter: {{min_len: 1}}\n  - document_deduplicator: {{{choice}}}\n"),
+        );
+        let ran = scratch.djr(&["check", "r.yaml"]).expect(0);
+        let said = ran.text() + &ran.stderr;
+        assert_eq!(
+            said.contains("[field_of_no_row]"),
+            missing.is_some(),
+            "{choice}: {said}"
+        );
+        if let Some(missing) = missing {
+            assert!(said.contains(missing), "{said}");
+        }
+    }
+}

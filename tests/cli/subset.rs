@@ -255,3 +255,41 @@ fn so_many_of_each_kind_are_drawn() {
         assert!(ran.stderr.contains(words), "{args:?}: {}", ran.stderr);
     }
 }
+
+#[test]
+fn a_copied_subset_is_no_input_of_who_reads_its_directory() {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.path("d")).unwrap();
+    let lines: Vec<String> = (0..20).map(|n| format!("{{\"id\": {n}}}\n")).collect();
+    let lines = lines.concat();
+    scratch.write("d/all.jsonl", &lines);
+    let copy = ["subset", "--n", "5", "d/all.jsonl", "-o", "d/part.jsonl"];
+    scratch.djr(&copy).expect(0);
+    let rows = |dir: &str, told: bool| {
+        let ran = scratch
+            .djr(&["subset", "--n", "20", dir, "-o", "-"])
+            .expect(0);
+        let is_told = ran
+            .stderr
+            .contains("that an earlier run wrote (part.jsonl)");
+        assert_eq!(is_told, told, "{}", ran.stderr);
+        ran.stdout
+    };
+    assert_eq!(rows("d", true), lines.as_bytes());
+    std::fs::rename(scratch.path("d"), scratch.path("moved")).unwrap();
+    assert_eq!(rows("moved", true), lines.as_bytes());
+    // Who names it means it, and the record goes with nothing else that reads runs.
+    assert_eq!(
+        scratch
+            .djr(&["subset", "--n", "5", "moved/part.jsonl"])
+            .expect(0)
+            .text()
+            .lines()
+            .count(),
+        5
+    );
+    scratch.djr(&["ls", "moved"]).expect(0);
+    std::fs::remove_dir_all(scratch.path("moved/part.jsonl.djr")).unwrap();
+    let ran = scratch.djr(&["subset", "--n", "25", "moved"]).expect(0);
+    assert_eq!(ran.text().lines().count(), 25);
+}

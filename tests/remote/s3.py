@@ -310,7 +310,8 @@ def writing(world):
         manifest = json.loads(world.local(f"{name}.djr/manifest.json"))
         assert manifest["outputs"][0]["files"][0]["path"] == url, manifest["outputs"]
         world.run("verify", url)
-        assert json.loads(world.run("why", url, "1", "--json").stdout)["result"]["rows"]
+        if name.endswith(".jsonl"):
+            assert json.loads(world.run("why", url, "1", "--json").stdout)["result"]["rows"]
     recipe = TEXT + f"outputs: [{{path: 's3://{BUCKET}/shards/c-{{shard:03}}.jsonl', shard_size: 2MB}}]\n"
     (world.directory / "s.yaml").write_text(recipe)
     world.run("run", "s.yaml", "--input", "in.jsonl")

@@ -55,5 +55,8 @@ fn failed(kind: io::ErrorKind, what: impl Into<String>) -> io::Error {
 /// Whether an error tells of a request that failed, and not of what the bytes hold.
 #[must_use]
 pub fn is_failure(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|error| error.is::<Failed>())
+    let Some(error) = error.get_ref() else {
+        return false;
+    };
+    error.is::<Failed>()
 }

@@ -13,11 +13,11 @@ use super::store::{IN_FLIGHT, PART, runtime};
 /// The first range: enough to tell what an object is.
 const FIRST: u64 = 64 << 10;
 
-/// How much larger each range is than the one before, up to [`PART`].
+/// How much larger each range is than the one before, up to the size of a part.
 const GROWTH: u64 = 16;
 
-/// Reads an object from a place on. At most [`IN_FLIGHT`] ranges of [`PART`] bytes are in memory
-/// beside the one that is being read.
+/// Reads an object from a place on. At most four ranges of 8 MiB are in memory beside the one that
+/// is being read.
 pub struct Stream {
     object: Arc<Object>,
     at_hand: Bytes,

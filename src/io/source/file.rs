@@ -88,13 +88,11 @@ impl FileSource {
     }
 
     fn file_name(&self) -> String {
-        match self.path.to_str().filter(|_| self.is_remote()) {
-            Some(url) => remote::file_name(url).to_owned(),
-            None => {
-                let name = self.path.file_name().unwrap_or_default();
-                name.to_string_lossy().into_owned()
-            }
+        if self.is_remote() {
+            return remote::file_name(&self.path.to_string_lossy()).to_owned();
         }
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 
     fn rows(&self, opened: Opened) -> Result<Box<dyn RowReader>, SourceError> {

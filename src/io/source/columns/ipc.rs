@@ -91,11 +91,13 @@ impl ArrowBatches {
     pub fn open(file: Whole) -> io::Result<Self> {
         let bytes = file.length()?;
         let mut magic = [0; 6];
-        file.read_exact_at(&mut magic, 0)
-            .map_err(|error| match is_of_system(&error) {
-                true => error,
-                false => io::Error::new(io::ErrorKind::InvalidData, error),
-            })?;
+        file.read_exact_at(&mut magic, 0).map_err(|error| {
+            if is_of_system(&error) {
+                error
+            } else {
+                io::Error::new(io::ErrorKind::InvalidData, error)
+            }
+        })?;
         let is_file = &magic == b"ARROW1";
         let reader = reader(&file, is_file, None)?;
         let schema = match &reader {
