@@ -32,8 +32,12 @@ pub const VALIDATE: Kernel = Kernel::new("image/validate", 1);
 /// The perceptual hash of an image.
 pub const HASH: Kernel = Kernel::new("image/hash", 1);
 
-/// What a model answers.
+/// What a model or a server answers.
 pub const ANSWER: Kernel = Kernel::new("model/answer", 1);
+
+/// What a model is asked of a row. Its version is raised with every change of what pictures and texts
+/// are made into.
+pub const ASKED: Kernel = Kernel::new("model/asked", 1);
 
 impl Kernel {
     const fn new(name: &'static str, version: u32) -> Self {

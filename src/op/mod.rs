@@ -61,7 +61,7 @@ pub use peer::{
     peer_operator,
 };
 pub use registry::{Built, Family, Make, OpDef, all, ambiguous, find, operator};
-pub use run::{Outcome, RowKey, Setting};
+pub use run::{Outcome, Recalls, RowKey, Setting};
 pub use selector::{
     FieldKey, KeyList, Keys, Order, PickError, Picked, Quota, Selector, check_number, check_share,
     ranked, share_of,

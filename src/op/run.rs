@@ -1,6 +1,8 @@
 //! One operator on one row: the only way in which operators are run, whoever asks.
 
+use std::borrow::Cow;
 use std::cell::Cell;
+use std::fmt;
 
 use super::{
     Answer, Asks, Common, Decision, FieldKey, Filter, Measured, OpSpec, Operator, Part, Request,
@@ -22,6 +24,14 @@ pub struct Setting<'a> {
     pub rounding_decided: Option<&'a Cell<u64>>,
     /// What the service that the operator asked about this row has answered.
     pub answers: Option<&'a [Answer]>,
+    /// Knows answers before anything is asked.
+    pub recalls: Option<&'a dyn Recalls>,
+}
+
+/// Who knows what was answered before.
+pub trait Recalls: fmt::Debug {
+    /// The answers to all that would be asked about a row, if they are known.
+    fn answers(&self, sample: &Sample) -> Option<Vec<Answer>>;
 }
 
 /// What an operator says of a row.
@@ -92,25 +102,23 @@ impl Operator {
     ) -> Result<Outcome, RowError> {
         Ok(match self {
             Self::Mapper(op) => {
-                match asked(op.asks(), sample, setting.answers)? {
+                match asked(op.asks(), sample, setting)? {
                     Asked::Nothing => op.apply(sample)?,
-                    Asked::Answers(answers) => op.apply_answers(sample, answers)?,
+                    Asked::Answers(answers) => op.apply_answers(sample, &answers)?,
                     Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
                 }
                 Outcome::Goes
             }
-            Self::Expander(op) => {
-                Outcome::Parts(match asked(op.asks(), sample, setting.answers)? {
-                    Asked::Nothing => op.parts(sample)?,
-                    Asked::Answers(answers) => op.parts_of_answers(sample, answers)?,
-                    Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
-                })
-            }
+            Self::Expander(op) => Outcome::Parts(match asked(op.asks(), sample, setting)? {
+                Asked::Nothing => op.parts(sample)?,
+                Asked::Answers(answers) => op.parts_of_answers(sample, &answers)?,
+                Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
+            }),
             Self::Filter(op) if op.judges() => {
                 refuse_group(sample)?;
-                let verdict = match asked(op.asks(), sample, setting.answers)? {
+                let verdict = match asked(op.asks(), sample, setting)? {
                     Asked::Nothing => op.judge(sample, &[], setting.ujson)?,
-                    Asked::Answers(answers) => op.judge(sample, answers, setting.ujson)?,
+                    Asked::Answers(answers) => op.judge(sample, &answers, setting.ujson)?,
                     Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
                 };
                 match verdict {
@@ -123,9 +131,9 @@ impl Operator {
                     remark_on_sources(&spec.stats, sample);
                 } else {
                     refuse_group(sample)?;
-                    let values = match asked(op.asks(), sample, setting.answers)? {
+                    let values = match asked(op.asks(), sample, setting)? {
                         Asked::Nothing => op.measure(sample)?,
-                        Asked::Answers(answers) => op.measure_answers(sample, answers)?,
+                        Asked::Answers(answers) => op.measure_answers(sample, &answers)?,
                         Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
                     };
                     set_measured(&spec.stats, values, sample, setting.ujson);
@@ -144,9 +152,9 @@ impl Operator {
                 }
             }
             Self::Exact(op) => {
-                let key = match asked(op.asks(), sample, setting.answers)? {
+                let key = match asked(op.asks(), sample, setting)? {
                     Asked::Nothing => op.key(sample)?,
-                    Asked::Answers(answers) => op.key_of_answers(sample, answers)?,
+                    Asked::Answers(answers) => op.key_of_answers(sample, &answers)?,
                     Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
                 };
                 Outcome::Key(RowKey::Exact(key))
@@ -156,11 +164,11 @@ impl Operator {
                 op.keys(sample, &mut keys)?;
                 Outcome::Key(RowKey::Near(keys))
             }
-            Self::Vectors(op) => match asked(Some(op.asks()), sample, setting.answers)? {
+            Self::Vectors(op) => match asked(Some(op.asks()), sample, setting)? {
                 Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
                 Asked::Nothing => Outcome::Key(RowKey::Vector(None)),
                 Asked::Answers(answers) => {
-                    Outcome::Key(RowKey::Vector(op.vector(sample, answers)?))
+                    Outcome::Key(RowKey::Vector(op.vector(sample, &answers)?))
                 }
             },
             Self::Census(op) => match setting.common {
@@ -185,7 +193,7 @@ enum Asked<'a> {
     /// It does not ask.
     Nothing,
     /// This was answered.
-    Answers(&'a [Answer]),
+    Answers(Cow<'a, [Answer]>),
     /// This is asked.
     Waits(Vec<Request>),
 }
@@ -193,17 +201,21 @@ enum Asked<'a> {
 fn asked<'a>(
     asks: Option<&dyn Asks>,
     sample: &Sample,
-    answers: Option<&'a [Answer]>,
+    setting: &Setting<'a>,
 ) -> Result<Asked<'a>, RowError> {
     let Some(asks) = asks else {
         return Ok(Asked::Nothing);
     };
-    let requests = match answers {
-        Some(answers) => asks.ask_on(sample, answers)?,
-        None => asks.ask(sample)?,
+    let requests = match (setting.answers, setting.recalls) {
+        (Some(answers), _) => asks.ask_on(sample, answers)?,
+        (None, Some(known)) => match known.answers(sample) {
+            Some(answers) => return Ok(Asked::Answers(answers.into())),
+            None => asks.ask(sample)?,
+        },
+        (None, None) => asks.ask(sample)?,
     };
     Ok(if requests.is_empty() {
-        Asked::Answers(answers.unwrap_or_default())
+        Asked::Answers(setting.answers.unwrap_or_default().into())
     } else {
         Asked::Waits(requests)
     })

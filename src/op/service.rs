@@ -98,6 +98,11 @@ pub trait Asks: Send + Sync {
     fn ask_on(&self, _: &Sample, _answers: &[Answer]) -> Result<Vec<Request>, RowError> {
         Ok(Vec::new())
     }
+
+    /// Whether it asks otherwise about rows that hold the same where it reads them.
+    fn each_row_by_itself(&self) -> bool {
+        false
+    }
 }
 
 /// Who is asked, as data: part of the plan, because the answers depend on it.

@@ -481,6 +481,13 @@ impl ImageSlot {
         self.digest_of_content(self.place.context().results.as_deref()?)
     }
 
+    /// Whether it decodes with damage that was stepped over; `None` if nobody has decoded it.
+    #[must_use]
+    pub fn known_damage(&self) -> Option<bool> {
+        self.known_to_decode()
+            .then(|| self.counts.get().suspect > 0)
+    }
+
     /// Takes over that it decodes, as an earlier run found.
     pub fn take_as_sound(&self, suspect: bool) {
         if self.sound.set(Ok(())).is_ok() && suspect {

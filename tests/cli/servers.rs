@@ -382,6 +382,42 @@ fn a_run_that_was_killed_pays_for_nothing_twice() {
 }
 
 #[test]
+fn what_another_run_was_answered_is_in_the_cache() {
+    let mock = Mock::start(sound);
+    let url = json!(mock.url());
+    let reference = scratch(60, &url, "");
+    run(&reference, &[]).expect(0);
+    let plain = reference.read("out.jsonl");
+    assert_eq!(mock.count(), 60);
+
+    // Half of the rows first, then all of them to another output, at an address of another name.
+    let first = scratch(30, &url, "");
+    run(&first, &["--cache", "kept"]).expect(0);
+    assert_eq!(mock.count(), 90);
+    let all = reference.read("rows.jsonl");
+    first.write("rows.jsonl", all);
+    let other = json!([mock.url(), mock.url().replace("127.0.0.1", "localhost")]);
+    first.write("r.yaml", recipe(&other, ", max_concurrency: 3"));
+    let more = ["--cache", "kept", "-o", "more.jsonl"];
+    run(&first, &more).expect(0);
+    assert_eq!(mock.count(), 120);
+    assert_eq!(first.read("more.jsonl"), plain);
+    let service = &first.json("more.jsonl.djr/manifest.json")["services"][0];
+    let counts = ["sent", "cache_hits", "cache_misses", "tokens_out"];
+    let counts = counts.map(|name| service[name].as_u64().unwrap());
+    assert_eq!(counts, [30, 30, 30, 30 * 5]);
+
+    // Another bound asks nothing, another model everything.
+    let bound = recipe(&url, "").replace("{api_or_hf", "{min_score: 0.8, api_or_hf");
+    first.write("r.yaml", &bound);
+    run(&first, &["--cache", "kept", "-o", "bound.jsonl"]).expect(0);
+    assert_eq!(mock.count(), 120);
+    first.write("r.yaml", bound.replace("hf_model: m", "hf_model: other"));
+    run(&first, &["--cache", "kept", "-o", "model.jsonl"]).expect(0);
+    assert_eq!(mock.count(), 180);
+}
+
+#[test]
 fn no_more_is_spent_than_allowed_and_the_run_goes_on_from_there() {
     // 15 tokens an answer; at 100 and 200 for a million, 0.002.
     let prices = ", price_in: 100, price_out: 200";

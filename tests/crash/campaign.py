@@ -8,8 +8,8 @@ Each trial starts a recipe, kills it (SIGKILL) after a random delay, resumes it 
 batches and memory, perhaps kills it again, and so on until it ends. Then its outputs, stats,
 quarantine and ledger must equal those of a run that nobody touched. The recipes mix every kind of
 exchange, output, shard and sample, and read lines, packed lines, an array, several files, archives
-with their images, and column files (these need pyarrow to be made; without it that recipe is left
-out, and a line says so).
+with their images, and column files; one keeps a cache, which other trials left (column files need
+pyarrow to be made; without it that recipe is left out, and a line says so).
 
 Then, for each recipe, a killed run is taken, and in each file of its checkpoint and each unfinished
 output one byte is changed: to go on must be refused by the name of the file, or give the same bytes
@@ -143,6 +143,16 @@ outputs:
   - {format: jsonl, path: OUT/clean.jsonl, shard_size: 60KB}
   - {format: llava, path: OUT/clean.json, validate: exists, paths: keep}
 """,
+    # What is measured of images is kept in a cache, which lives on from trial to trial, killed or not.
+    "cached": """
+cache: KEPT
+process:
+  - image_shape_filter: {min_width: 8}
+  - image_deduplicator: {method: phash}
+outputs:
+  - {format: jsonl, path: OUT/rows.jsonl}
+  - {format: llava, path: OUT/clean.json, validate: decode, paths: keep}
+""",
 }
 
 # How the rows lie for each recipe: (name, how many files, how they are packed or framed).
@@ -157,6 +167,7 @@ INPUTS = {
     "parts": ("rows.json", 2),
     "archives": ("rows.tar", 3),
     "columns": ("rows.parquet", 2),
+    "cached": ("rows.jsonl", 2),
 }
 
 
@@ -287,6 +298,9 @@ def results(out):
                 step.pop("seconds")
             for key in ("seconds", "peak_memory_bytes", "threads", "command", "started", "ended"):
                 manifest.pop(key)
+            # What a cache knew differs from trial to trial, and so what was decoded.
+            if manifest.pop("cache", None):
+                manifest.pop("images")
             data = json.dumps(manifest, sort_keys=True).encode()
         found[name] = hashlib.sha256(data).hexdigest()
     return found
@@ -315,7 +329,7 @@ def main():
         head = f"dataset_path: {place_rows(scratch, name, lines)}\n"
         if "outputs:" not in text:
             head += f"export_path: {out}/clean.jsonl\n"
-        recipe.write_text(head + text.replace("OUT", str(out)))
+        recipe.write_text(head + text.replace("OUT", str(out)).replace("KEPT", str(scratch / "kept")))
         began = time.monotonic()
         run = subprocess.run(command(djr, recipe, []), check=False, stderr=subprocess.PIPE)
         took = time.monotonic() - began
@@ -331,6 +345,9 @@ def main():
         name = list(cases)[trials % len(cases)]
         recipe, took, expected = cases[name]
         trials += 1
+        if rng.random() < 1 / 3:
+            # Now and then nothing is known.
+            shutil.rmtree(scratch / "kept", ignore_errors=True)
         extra = []
         while True:
             run = subprocess.Popen(command(djr, recipe, extra, rng), stderr=subprocess.PIPE)

@@ -385,11 +385,12 @@ impl Run<'_> {
                 .map_err(|change| RunError::Changed(vec![change]))?;
         }
         if let Some(results) = &context.results {
-            let asking = chain.services().filter_map(|(number, _)| {
-                let step = context.recipe.steps.get(number)?;
-                Some((number, &step.spec))
-            });
-            let recall = Recall::new(Arc::clone(results), asking, &batcher.records());
+            let steps = &context.recipe.steps;
+            let asking = chain.services().filter_map(|(number, _)| steps.get(number));
+            let recipe = &context.recipe;
+            let tokens = [&recipe.image_special_token, &recipe.eoc_special_token];
+            let tokens = tokens.map(String::as_str);
+            let recall = Recall::new(Arc::clone(results), asking, tokens, &batcher.records());
             chain.recall = Some(recall);
         }
         let served = || {

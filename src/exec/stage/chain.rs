@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 
 use super::cpu::thread_time;
-use super::recall::{self, Known, Recall};
+use super::recall::{Known, OfStep, Recall};
 use super::row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
 use crate::exec::cached_stats::{self, CachedRow};
 use crate::exec::driver;
@@ -24,8 +24,8 @@ use crate::io::format::Renderer;
 use crate::io::split::write_value;
 use crate::note::{Code, Codes};
 use crate::op::{
-    Answer, Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, Request, RowCondition,
-    RowKey, Service, Setting, field_value,
+    Answer, Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, Recalls, Request,
+    RowCondition, RowKey, Service, Setting, field_value,
 };
 use crate::plan::Foreseen;
 use crate::recipe::{Step, Validation};
@@ -262,9 +262,9 @@ impl Chain<'_> {
         else {
             return;
         };
-        *answers = recall::together(&known, std::mem::take(answers));
+        *answers = known.together(std::mem::take(answers));
         if let Some(recall) = &self.recall {
-            recall.keep(waiting.step, &known, answers);
+            recall.keep(waiting.step, &waiting.sample, &known, answers);
         }
     }
 
@@ -588,8 +588,9 @@ impl Chain<'_> {
             if let (Ok(Outcome::Asks(requests)), Some(recall)) = (&mut done, &self.recall)
                 && let Some(known) = recall.of(number, requests)
             {
-                match recall::missing(&known, std::mem::take(requests)) {
+                match known.missing(std::mem::take(requests)) {
                     Ok(more) => {
+                        recall.keep(number, sample, &known, &more);
                         let mut all = answers.take().unwrap_or_default();
                         all.extend(more);
                         done = self.step(step, number, sample, row, Some(&all));
@@ -733,7 +734,9 @@ impl Chain<'_> {
     ) -> Result<Outcome, RowError> {
         let traced = self.traced.get(number).copied().unwrap_or(false);
         let rounding = Cell::new(0);
+        let recalled = self.recall.as_ref().map(|recall| OfStep(recall, number));
         let setting = Setting {
+            recalls: recalled.as_ref().map(|known| known as &dyn Recalls),
             rounding_decided: Some(&rounding),
             ujson: self.ujson,
             collects: self.group.contains(&number),

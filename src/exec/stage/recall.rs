@@ -1,16 +1,22 @@
-//! Answers of models that other runs got: what was asked before is not asked again.
+//! Answers of models and servers that other runs got: what was asked before is not asked again.
+//!
+//! An answer is found by its request. What a model is asked of a row is found by what the row holds
+//! where the operator reads it, so that pictures which are known are not made ready again.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::Value;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::cache::Results;
-use crate::cache::kernel::ANSWER;
-use crate::op::{Answer, OpSpec, Request, Service};
+use crate::cache::kernel::{ANSWER, ASKED};
+use crate::image::DECODERS;
+use crate::op::{ANY_FIELD, Answer, ImageNeed, OpSpec, Recalls, Request, Said, Service};
+use crate::recipe::Step;
 use crate::record::ServiceRecord;
+use crate::sample::{FieldPath, ImageSlot, Sample, originals};
 
 /// The answers that the steps of a phase may find in a cache.
 pub struct Recall {
@@ -18,38 +24,58 @@ pub struct Recall {
     of_step: BTreeMap<usize, Asked>,
 }
 
-/// A model that a step asks.
+/// Whom a step asks.
 struct Asked {
     /// What its answers are found by, beside the request.
     kernel: u64,
+    /// What its requests are found by, beside the row, if they are kept.
+    rows: Option<Rows>,
     service: String,
     found: AtomicU64,
     kept: AtomicU64,
 }
 
-/// Requests of a row as far as they are answered: of each its answer, or its key.
-pub type Known = Vec<Result<Answer, u128>>;
+/// What tells a step's requests for a row.
+struct Rows {
+    kernel: u64,
+    /// The fields that the operator reads, but for the images.
+    fields: Vec<FieldPath>,
+    images: bool,
+    /// Rows that hold the same are asked about differently.
+    each_by_itself: bool,
+}
+
+/// Requests of a row as far as they are answered: of each its key, and its answer.
+#[derive(Debug, Clone)]
+pub struct Known(Vec<(u128, Option<Answer>)>);
+
+/// The special tokens of a recipe, which requests depend on.
+pub type Tokens<'a> = [&'a str; 2];
 
 impl Recall {
-    /// For the steps that ask models, which run on what `records` say. Answers of programs and
-    /// servers are not kept here: they may be others each time.
+    /// For the steps that ask models, which run on what `records` say, and servers. Answers of
+    /// programs are not kept here: they may be others each time.
     pub fn new<'s>(
         results: Arc<Results>,
-        steps: impl Iterator<Item = (usize, &'s OpSpec)>,
+        steps: impl Iterator<Item = &'s Step>,
+        tokens: Tokens<'_>,
         records: &[ServiceRecord],
     ) -> Self {
-        let of_step = steps.filter_map(|(number, spec)| {
-            let service = spec.service.as_ref()?;
-            let record = records
-                .iter()
-                .find(|record| record.service == service.name())?;
+        let of_step = steps.filter_map(|step| {
+            let service = step.spec.service.as_ref()?;
+            let mut records = records.iter();
+            let record = records.find(|record| record.service == service.name())?;
+            let kernel = kernel(&step.spec, service, &record.runs_on)?;
             let asked = Asked {
-                kernel: kernel(spec, service, &record.runs_on)?,
+                kernel,
+                rows: matches!(service, Service::Model(_))
+                    .then(|| Rows::of(step, tokens, kernel))
+                    .flatten(),
                 service: record.service.clone(),
                 found: AtomicU64::new(0),
                 kept: AtomicU64::new(0),
             };
-            Some((number, asked))
+            Some((step.index, asked))
         });
         Self {
             of_step: of_step.collect(),
@@ -57,30 +83,72 @@ impl Recall {
         }
     }
 
+    /// The answers to all that step `step` would ask of a row, if they are known by what the row
+    /// holds: the operator need not say what it asks.
+    pub fn all_of(&self, step: usize, sample: &Sample) -> Option<Vec<Answer>> {
+        let asked = self.of_step.get(&step)?;
+        let rows = asked.rows.as_ref()?;
+        let kept = self.results.get(rows.key(sample)?, rows.kernel)?;
+        let (damage, keys) = kept.split_at_checked(rows.images_of(sample).len())?;
+        let (keys, _) = keys.as_chunks::<16>();
+        let answers = keys
+            .iter()
+            .map(|key| self.answer(asked, u128::from_le_bytes(*key)));
+        let answers: Vec<Answer> = answers.collect::<Option<_>>()?;
+        for (slot, damage) in rows.images_of(sample).iter().zip(damage) {
+            if *damage != NOT_DECODED {
+                slot.take_as_sound(*damage == DAMAGED);
+            }
+        }
+        let found = answers.len() as u64;
+        asked.found.fetch_add(found, Ordering::Relaxed);
+        Some(answers)
+    }
+
     /// What is known of the requests of a row by step `step`; `None` if nothing of it is kept.
     pub fn of(&self, step: usize, requests: &[Request]) -> Option<Known> {
         let asked = self.of_step.get(&step)?;
         let known = requests.iter().map(|request| {
             let key = key(request);
-            let found = self.results.get(key, asked.kernel);
-            found.as_deref().and_then(decode).ok_or(key)
+            (key, self.answer(asked, key))
         });
-        let known: Known = known.collect();
-        let found = known.iter().filter(|answer| answer.is_ok()).count();
+        let known: Vec<_> = known.collect();
+        let found = known.iter().filter(|(_, answer)| answer.is_some()).count();
         asked.found.fetch_add(found as u64, Ordering::Relaxed);
-        Some(known)
+        Some(Known(known))
     }
 
-    /// Keeps what was answered to requests that were not known.
-    pub fn keep(&self, step: usize, known: &Known, answers: &[Answer]) {
+    fn answer(&self, asked: &Asked, key: u128) -> Option<Answer> {
+        decode(&self.results.get(key, asked.kernel)?)
+    }
+
+    /// Keeps what was answered to requests that were not known, and what was asked of the row.
+    pub fn keep(&self, step: usize, sample: &Sample, known: &Known, answers: &[Answer]) {
         let Some(asked) = self.of_step.get(&step) else {
             return;
         };
-        for (known, answer) in known.iter().zip(answers) {
-            if let (Err(key), Some(value)) = (known, encode(answer)) {
+        for ((key, known), answer) in known.0.iter().zip(answers) {
+            if known.is_none()
+                && let Some(value) = encode(answer)
+            {
                 asked.kept.fetch_add(1, Ordering::Relaxed);
                 self.results.keep(*key, asked.kernel, &value);
             }
+        }
+        if let Some(rows) = &asked.rows
+            && let Some(row) = rows.key(sample)
+            && self.results.get(row, rows.kernel).is_none()
+        {
+            // How each image was found, then what was asked.
+            let damage = rows.images_of(sample).iter();
+            let damage = damage.map(|slot| match slot.known_damage() {
+                None => NOT_DECODED,
+                Some(false) => SOUND,
+                Some(true) => DAMAGED,
+            });
+            let keys = known.0.iter().flat_map(|(key, _)| key.to_le_bytes());
+            let kept: Vec<u8> = damage.chain(keys).collect();
+            self.results.keep(row, rows.kernel, &kept);
         }
     }
 
@@ -102,46 +170,146 @@ impl Recall {
     }
 }
 
-/// The requests that are not answered, and all answers if there is none.
-pub fn missing(known: &Known, requests: Vec<Request>) -> Result<Vec<Answer>, Vec<Request>> {
-    if known.iter().all(Result::is_ok) {
-        return Ok(known.iter().flatten().cloned().collect());
+/// What is known of the rows of one step.
+pub struct OfStep<'a>(pub &'a Recall, pub usize);
+
+impl fmt::Debug for OfStep<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OfStep")
+            .field(&self.1)
+            .finish_non_exhaustive()
     }
-    let left = requests.into_iter().zip(known);
-    Err(left
-        .filter_map(|(request, known)| known.is_err().then_some(request))
-        .collect())
 }
 
-/// All answers of a row, those that came for what was missing in their places.
-pub fn together(known: &Known, came: Vec<Answer>) -> Vec<Answer> {
-    let mut came = came.into_iter();
-    let all = known.iter().filter_map(|known| match known {
-        Ok(answer) => Some(answer.clone()),
-        Err(_) => came.next(),
-    });
-    all.collect()
+impl Recalls for OfStep<'_> {
+    fn answers(&self, sample: &Sample) -> Option<Vec<Answer>> {
+        self.0.all_of(self.1, sample)
+    }
 }
 
-/// What the answers of a model depend on beside the request; `None` if they are not kept.
+impl Known {
+    /// All answers, if none is missing; else the requests that are not answered.
+    pub fn missing(&self, requests: Vec<Request>) -> Result<Vec<Answer>, Vec<Request>> {
+        let answers = self.0.iter().map(|(_, answer)| answer.clone());
+        if let Some(all) = answers.collect() {
+            return Ok(all);
+        }
+        let left = requests.into_iter().zip(&self.0);
+        let left = left.filter(|(_, (_, answer))| answer.is_none());
+        Err(left.map(|(request, _)| request).collect())
+    }
+
+    /// All answers of a row, those that came for what was missing in their places.
+    pub fn together(&self, came: Vec<Answer>) -> Vec<Answer> {
+        let mut came = came.into_iter();
+        let all = self
+            .0
+            .iter()
+            .filter_map(|(_, known)| known.clone().or_else(|| came.next()));
+        all.collect()
+    }
+}
+
+/// What answers depend on beside the request; `None` if they are not kept.
 fn kernel(spec: &OpSpec, service: &Service, runs_on: &str) -> Option<u64> {
-    let Service::Model(_) = service else {
-        return None;
-    };
     let mut described = serde_json::to_value(service).ok()?;
-    // Its files count by what is in them.
-    if let Value::Object(fields) = &mut described {
-        fields.shift_remove("dir");
-        fields.shift_remove("model");
+    match service {
+        // Its files count by what is in them.
+        Service::Model(_) => {
+            let fields = described.as_object_mut()?;
+            fields.shift_remove("dir");
+            fields.shift_remove("model");
+            let files = files(spec);
+            let described = described.to_string();
+            Some(ANSWER.id(&[described.as_bytes(), files.as_bytes(), runs_on.as_bytes()]))
+        }
+        // Whichever address answers.
+        Service::Endpoint(_) => Some(ANSWER.id(&[described.to_string().as_bytes()])),
+        Service::Program(_) | Service::Peer(_) => None,
     }
+}
+
+/// The files that an operator read, by their contents.
+fn files(spec: &OpSpec) -> String {
     let mut files: Vec<&str> = spec.assets.iter().map(|it| it.xxh3_128.as_str()).collect();
     files.sort_unstable();
-    let described = described.to_string();
-    Some(ANSWER.id(&[
-        described.as_bytes(),
-        files.join(" ").as_bytes(),
-        runs_on.as_bytes(),
-    ]))
+    files.join(" ")
+}
+
+/// What a model was shown of an image, as it is kept.
+const NOT_DECODED: u8 = 0;
+const SOUND: u8 = 1;
+const DAMAGED: u8 = 2;
+
+impl Rows {
+    /// The images of a row that it is told by.
+    fn images_of<'s>(&self, sample: &'s Sample) -> &'s [ImageSlot] {
+        let images = sample.images().ok().filter(|_| self.images);
+        images.unwrap_or_default()
+    }
+
+    /// For a step whose answers have this kernel; `None` if what it reads is not known.
+    fn of(step: &Step, tokens: Tokens<'_>, answers: u64) -> Option<Self> {
+        let spec = &step.spec;
+        if spec.reads.iter().any(|name| name == ANY_FIELD) {
+            return None;
+        }
+        // What decides, and asks nothing.
+        let mut params = step.params.clone();
+        for bound in spec.stats.iter().flat_map(crate::op::Stat::bounds) {
+            params.shift_remove(bound.param);
+        }
+        let image_key = step.base.image_key.as_str();
+        let images = spec.images != ImageNeed::None;
+        let asks = step.operator.asks()?;
+        let described = serde_json::to_string(&(
+            (spec.name, spec.version, &params, tokens),
+            (&spec.reads, image_key, step.base.draw),
+        ));
+        Some(Self {
+            kernel: ASKED.id(&[
+                DECODERS.as_bytes(),
+                described.ok()?.as_bytes(),
+                files(spec).as_bytes(),
+                &answers.to_le_bytes(),
+            ]),
+            fields: spec
+                .reads
+                .iter()
+                .filter(|name| !images || *name != image_key)
+                .map(FieldPath::new)
+                .collect(),
+            images,
+            each_by_itself: asks.each_row_by_itself(),
+        })
+    }
+
+    /// What a row is found by; `None` if it cannot be told.
+    fn key(&self, sample: &Sample) -> Option<u128> {
+        let mut digest = Xxh3::new();
+        if self.each_by_itself {
+            digest.update(&sample.origin().identity().to_le_bytes());
+        }
+        for field in &self.fields {
+            // A field that is not there is told from null.
+            let value = sample.value(field).ok()?;
+            let text = value.map_or_else(String::new, |value| value.to_string());
+            digest.update(&(text.len() as u64).to_le_bytes());
+            digest.update(text.as_bytes());
+        }
+        if self.images {
+            let slots = sample.images().ok()?;
+            for (slot, first) in slots.iter().zip(originals(slots)) {
+                // Which images are one.
+                let place = slots.iter().position(|other| std::ptr::eq(other, first))?;
+                digest.update(&(place as u64).to_le_bytes());
+                digest.update(&first.content_digest()?.to_le_bytes());
+                let as_stored = slot.attached().is_some_and(|it| it.as_stored);
+                digest.update(&[u8::from(as_stored)]);
+            }
+        }
+        Some(digest.digest128())
+    }
 }
 
 fn key(request: &Request) -> u128 {
@@ -159,7 +327,16 @@ fn encode(answer: &Answer) -> Option<Vec<u8>> {
             Some(out)
         }
         Answer::Text(text) => Some([&[1], text.as_bytes()].concat()),
-        Answer::Said(_) => None,
+        // What is nothing may be something the next time.
+        Answer::Said(said) if said.text.is_empty() => None,
+        Answer::Said(said) => {
+            let mut out = vec![2];
+            for tokens in [said.tokens_in, said.tokens_out, said.tokens] {
+                out.extend(tokens.to_le_bytes());
+            }
+            out.extend_from_slice(said.text.as_bytes());
+            Some(out)
+        }
     }
 }
 
@@ -171,6 +348,19 @@ fn decode(value: &[u8]) -> Option<Answer> {
             rest.is_empty().then(|| Answer::Floats(numbers.collect()))
         }
         (1, text) => Some(Answer::Text(String::from_utf8(text.to_vec()).ok()?)),
+        (2, said) => {
+            let (tokens, text) = said.split_at_checked(24)?;
+            let (tokens, _) = tokens.as_chunks::<8>();
+            let &[tokens_in, tokens_out, tokens] = tokens else {
+                return None;
+            };
+            Some(Answer::Said(Said {
+                text: String::from_utf8(text.to_vec()).ok()?,
+                tokens_in: u64::from_le_bytes(tokens_in),
+                tokens_out: u64::from_le_bytes(tokens_out),
+                tokens: u64::from_le_bytes(tokens),
+            }))
+        }
         _ => None,
     }
 }

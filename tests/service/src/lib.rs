@@ -28,6 +28,8 @@ struct Params {
     max_sum: Option<f64>,
     /// The class that is asked for.
     class: String,
+    /// A file of the model, which says nothing.
+    weights: Option<String>,
 }
 
 impl Default for Params {
@@ -36,6 +38,7 @@ impl Default for Params {
             min_sum: None,
             max_sum: None,
             class: "Sum".to_owned(),
+            weights: None,
         }
     }
 }
@@ -72,6 +75,13 @@ fn sums(class: String, context: &BuildContext) -> Service {
 }
 
 fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
+    if let Some(written) = &params.weights {
+        let read = context
+            .resolve(written)
+            .ok()
+            .and_then(|path| context.read(&path).ok());
+        read.ok_or_else(|| ParamError::new("weights", "the file is not there"))?;
+    }
     Ok(Operator::Filter(Box::new(SumFilter {
         text_key: context.base.text_key.clone(),
         bounds: Bounds::new(&SUM, params.min_sum, params.max_sum, &context.base)?,

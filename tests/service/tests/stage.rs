@@ -464,3 +464,119 @@ fn answers_of_earlier_runs_are_not_asked_for_again() {
     let (_, _, asked, _) = ran(&["--cache", "kept", "--force"]);
     assert!(asked > 0);
 }
+
+/// Another file of the model is another model: its answers are not those of the one before.
+#[test]
+fn an_edited_file_of_a_model_makes_its_answers_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write_rows(dir, false);
+    let asked = || {
+        let ran = run(dir, "", &["--cache", "kept", "--force"]);
+        assert!(ran.status.success(), "{ran:?}");
+        manifest(dir)["services"][0]["requests"].as_u64().unwrap()
+    };
+    recipe(
+        dir,
+        16,
+        "  - sum_filter: {min_sum: 200, weights: weights.bin}",
+    );
+    fs::write(dir.join("weights.bin"), "one").unwrap();
+    let cold = asked();
+    assert!(cold > 1000 && asked() == 0);
+    fs::write(dir.join("weights.bin"), "two").unwrap();
+    assert_eq!(asked(), cold);
+    assert_eq!(asked(), 0);
+    // Back again, and by another name.
+    fs::write(dir.join("weights.bin"), "one").unwrap();
+    fs::rename(dir.join("weights.bin"), dir.join("moved.bin")).unwrap();
+    recipe(
+        dir,
+        16,
+        "  - sum_filter: {min_sum: 200, weights: moved.bin}",
+    );
+    assert_eq!(asked(), 0);
+}
+
+/// Each device computes some of the batches, and which one computed what shows nowhere.
+#[test]
+fn batches_are_shared_between_devices() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write_rows(dir, false);
+    recipe(dir, 16, SUM);
+    let log = dir.join("log");
+    let ran = |devices: &str| {
+        let _ = fs::remove_file(&log);
+        let mut command = command(dir, "slow", &["--devices", devices, "--force"]);
+        let ran = command.env("FAKE_WORKER_LOG", &log).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for device in fs::read_to_string(&log).unwrap().lines() {
+            *counts.entry(device.to_owned()).or_default() += 1;
+        }
+        (counts, left(dir))
+    };
+    let (one, alone) = ran("fake:0");
+    let (two, shared) = ran("fake:0,fake:1");
+    assert!(alone == shared);
+    let total = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();
+    assert_eq!(one.len(), 1);
+    assert_eq!(two.keys().collect::<Vec<_>>(), ["fake:0", "fake:1"]);
+    assert_eq!(total(&one), total(&two));
+    assert!(
+        two.values().all(|batches| *batches * 4 > total(&two)),
+        "{two:?}"
+    );
+}
+
+/// A picture whose answer is known is known by its file, and not decoded.
+#[test]
+fn pictures_whose_answers_are_known_are_not_made_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+    let mut rows = String::new();
+    for (n, name) in ["scene.jpg", "scene.webp", "missing.png"]
+        .iter()
+        .enumerate()
+    {
+        let from = fixtures.join("golden/_images").join(name);
+        if from.exists() {
+            fs::copy(from, dir.join(name)).unwrap();
+        }
+        writeln!(rows, r#"{{"id": {n}, "text": "a", "images": ["{name}"]}}"#).unwrap();
+    }
+    fs::write(dir.join("rows.jsonl"), rows).unwrap();
+    let model = fixtures.join("transformers/vit");
+    let write_recipe = |most: f64| {
+        let text = format!(
+            "dataset_path: rows.jsonl\nexport_path: out.jsonl\ncache: kept\nprocess:\n  - \
+             image_nsfw_filter: {{hf_nsfw_model: {}, max_score: {most}}}\n",
+            model.display()
+        );
+        fs::write(dir.join("r.yaml"), text).unwrap();
+    };
+    let ran = |orders: &str| {
+        let ran = run(dir, orders, &["--force", "--max-quarantine", "none"]);
+        assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+        let manifest = manifest(dir);
+        let requests = manifest["services"][0]["requests"].as_u64().unwrap();
+        (
+            left(dir),
+            requests,
+            manifest["images"]["full_decodes"].as_u64(),
+        )
+    };
+    write_recipe(0.6);
+    let (cold, asked, decoded) = ran("any");
+    assert_eq!((asked, decoded), (2, Some(2)));
+    let (warm, asked, decoded) = ran("any");
+    assert!(warm == cold);
+    assert_eq!((asked, decoded), (0, Some(0)));
+    // Another bound asks nothing either.
+    write_recipe(0.4);
+    let (other, asked, decoded) = ran("any");
+    assert!(other["rows"].is_empty() && !warm["rows"].is_empty());
+    assert_eq!((asked, decoded), (0, Some(0)));
+}

@@ -1,10 +1,13 @@
 //! A worker that speaks the protocol of `src/service/worker.py` without Python: its model adds the
-//! bytes of each request. The environment variable `FAKE_WORKER` has it misbehave, by words that
+//! bytes of each request. The file that `FAKE_WORKER_LOG` names gets a line with the device of each
+//! batch. The environment variable `FAKE_WORKER` has it misbehave, by words that
 //! are separated by commas:
 //!
 //! - `die-on=N`: ends when a request of a batch sums to N
 //! - `die-at=N`: ends before its Nth batch; `garbage-at=N`: answers that one with nonsense;
 //!   `wrong-at=N`: answers it with the number of another
+//! - `any`: takes models of any class; whatever they are asked, each number of the answer is the sum
+//! - `slow`: takes a few milliseconds for each batch
 //! - `oom`: says that the memory is too small; `no-torch`: that there is no torch
 
 #![expect(
@@ -47,7 +50,7 @@ fn main() {
                 "ok": true, "python": "3.11.7", "torch": "0.fake", "transformers": "0.fake",
                 "devices": [{"name": "fake:0", "title": "Fake 0"}, {"name": "fake:1", "title": "Fake 1"}],
             }),
-            "load" if message["class"] != "Sum" => {
+            "load" if message["class"] != "Sum" && !said("any") => {
                 json!({"ok": false, "code": "model", "message": "no such class"})
             }
             "load" => {
@@ -73,7 +76,12 @@ fn main() {
                     std::io::stdout().flush().unwrap();
                     continue;
                 }
-                run(model.as_ref().unwrap(), &message, order("die-on"));
+                if said("slow") {
+                    std::thread::sleep(std::time::Duration::from_millis(4));
+                }
+                let model = model.as_ref().unwrap();
+                log(model.load["device"].as_str().unwrap());
+                run(model, &message, order("die-on"));
                 let seq = message["seq"].as_u64().unwrap();
                 let wrong = u64::from(order("wrong-at") == Some(batches));
                 json!({"ok": true, "seq": seq + wrong})
@@ -87,6 +95,17 @@ fn main() {
         out.write_all(reply.as_bytes()).unwrap();
         out.flush().unwrap();
     }
+}
+
+/// Notes that a batch was computed on a device.
+fn log(device: &str) {
+    let Ok(path) = std::env::var("FAKE_WORKER_LOG") else {
+        return;
+    };
+    let file = File::options().append(true).create(true).open(path);
+    file.unwrap()
+        .write_all(format!("{device}\n").as_bytes())
+        .unwrap();
 }
 
 fn receive() -> Option<Value> {
@@ -109,7 +128,14 @@ fn run(model: &Model, message: &Value, die_on: Option<u64>) {
     let base = number(&message["slot"]) * number(&model.load["slot_bytes"]);
     let (batch, count) = (number(&head["batch"]), number(&message["count"]));
     let input = &head["inputs"][0];
-    let size = number(&input["shape"][0]);
+    let size: usize = input["shape"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(number)
+        .product();
+    let outputs = head["output"]["shape"].as_array().unwrap();
+    let outputs: usize = outputs.iter().map(number).product();
     let mut bytes = vec![0; size * batch];
     let at = (base + number(&input["offset"])) as u64;
     model.memory.read_exact_at(&mut bytes, at).unwrap();
@@ -125,7 +151,7 @@ fn run(model: &Model, message: &Value, die_on: Option<u64>) {
             std::process::exit(9);
         }
         #[expect(clippy::cast_precision_loss, reason = "sums are small")]
-        sums.extend((sum as f32).to_le_bytes());
+        sums.extend((sum as f32).to_le_bytes().repeat(outputs));
     }
     let at = (base + number(&head["output"]["offset"])) as u64;
     model.memory.write_all_at(&sums, at).unwrap();
