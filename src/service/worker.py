@@ -239,28 +239,34 @@ class Blip2:
         from transformers import Blip2ForConditionalGeneration
 
         self.model = from_pretrained(Blip2ForConditionalGeneration, folder)
-        self.tokens = options.get("max_new_tokens", 128)
-        given = self.model.generation_config
+        self.model.config.image_token_index = options["image_token"]
+        self.tokens = options["max_new_tokens"]
+        self.repeats_prompt = options["repeats_prompt"]
+        # Words are drawn by what the language model's configuration says, as transformers draws them.
+        given = self.model.language_model.generation_config
+        usual = {"num_beams": 1, "min_p": None, "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0}
+        for name, value in usual.items():
+            if getattr(given, name, value) not in (value, None):
+                raise Refusal("model", f"captions cannot be drawn with {name}: {getattr(given, name)}")
         self.temperature = given.temperature or 1.0
         self.top_k = 50 if given.top_k is None else given.top_k
         self.top_p = given.top_p or 1.0
 
     def caption(self, pixels, ids, mask, seed, count):
+        """The token ids of each row's caption, as text; of a model that only decodes, those that
+        it was given before them. Texts are filled up on their left."""
         import torch
         from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-        config = self.model.generation_config
-        ends = config.eos_token_id if config.eos_token_id is not None else self.model.config.text_config.eos_token_id
-        ends = ends if isinstance(ends, list) else [ends]
-        draws = [torch.Generator().manual_seed(int(number)) for number in seed.flatten().tolist()]
+        # Rows that are none repeat the first, so that no row is without a picture's place.
+        ids[count:], mask[count:] = ids[0], mask[0]
+        draws = [torch.Generator().manual_seed(number) for number in seed[:count].flatten().tolist()]
 
         def noise(_, scores):
-            drawn = torch.stack([torch.rand(scores.shape[1], generator=draw, dtype=torch.float64) for draw in draws])
-            gumbel = -torch.log(-torch.log(drawn.clamp(1e-300, 1 - 1e-16)))
-            scores = scores.double() + gumbel.to(scores.device)
-            # A row that is none ends at once.
-            scores[count:] = -float("inf")
-            scores[count:, ends[0]] = 0
+            drawn = [torch.rand(scores.shape[1], generator=draw, dtype=torch.float64) for draw in draws]
+            drawn = torch.stack(drawn).clamp(1e-300, 1 - 1e-16)
+            scores = scores.double()
+            scores[:count] -= torch.log(-torch.log(drawn)).to(scores.device)
             return scores
 
         steps = LogitsProcessorList()
@@ -275,7 +281,8 @@ class Blip2:
             pixel_values=pixels, input_ids=ids, attention_mask=mask, max_new_tokens=self.tokens,
             do_sample=False, num_beams=1, temperature=None, top_k=None, top_p=None, logits_processor=steps,
         )
-        return [" ".join(map(str, row)) for row in found[:count].tolist()]
+        start = (ids.shape[1] - mask.sum(dim=1)).tolist() if self.repeats_prompt else [0] * count
+        return [" ".join(map(str, row[begin:])) for row, begin in zip(found[:count].tolist(), start)]
 
 
 CLASSES = {

@@ -37,7 +37,7 @@ fn needed(name: &str) -> Value {
         "image_nsfw_filter" => json!({"hf_nsfw_model": "fixtures/transformers/vit"}),
         "image_watermark_filter" => json!({"hf_watermark_model": "fixtures/transformers/vit"}),
         "diversity_selector" => json!({"hf_model": "fixtures/transformers/clip", "select_num": 2}),
-        "semantic_deduplicator" => json!({"hf_model": "fixtures/transformers/clip"}),
+        "embed" | "semantic_deduplicator" => json!({"hf_model": "fixtures/transformers/clip"}),
         "phrase_grounding_recall_filter" => json!({
             "hf_owlvit": "fixtures/transformers/owlvit", "nltk_dir": "fixtures/nltk_data",
         }),
@@ -55,8 +55,15 @@ fn needed(name: &str) -> Value {
             "input_keys": ["text"], "output_schema": {"a": "the animal"},
             "model_params": {"base_url": "http://127.0.0.1:9/v1"},
         }),
-        "mllm_mapper" | "generate_qa_from_text_mapper" | "llm_mapper" => json!({
+        "image_captioning_mapper"
+        | "mllm_mapper"
+        | "generate_qa_from_text_mapper"
+        | "llm_mapper" => json!({
             "api_model": "m", "model_params": {"base_url": "http://127.0.0.1:9/v1"},
+        }),
+        "generate_qa_from_examples_mapper" => json!({
+            "seed_file": "fixtures/llm/seeds.jsonl", "example_num": 1,
+            "model_params": {"base_url": "http://127.0.0.1:9/v1"},
         }),
         "llm_task_relevance_filter" => json!({
             "task_desc": "t", "model_params": {"base_url": "http://127.0.0.1:9/v1"},

@@ -1,5 +1,9 @@
 //! `SimHash` fingerprints (Charikar 2002) and the pairs of them that lie near each other.
 
+use md5::{Digest as _, Md5};
+
+use super::Shingles;
+
 /// The fingerprint of a list of 64-bit hashes: bit i is set if more of them have it set than not
 /// (a tie gives 0; no hash gives 0). Repeats count.
 #[must_use]
@@ -15,6 +19,21 @@ pub fn simhash(hashes: impl IntoIterator<Item = u64>) -> u64 {
         .enumerate()
         .filter(|(_, balance)| **balance > 0)
         .fold(0, |print, (bit, _)| print | 1 << bit)
+}
+
+/// The fingerprint of a text by its shingles, each hashed to the first 8 bytes of its MD5 digest,
+/// big-endian, as simhash-pybind does; 0 if there is none.
+#[must_use]
+pub fn text_simhash(shingles: &Shingles<'_>) -> u64 {
+    simhash(shingles.iter().map(md5_64))
+}
+
+fn md5_64(shingle: &[u8]) -> u64 {
+    let digest: [u8; 16] = Md5::digest(shingle).into();
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |hash, &byte| hash << 8 | u64::from(byte))
 }
 
 /// Calls `found` with the indices of pairs of `prints` that differ in at most `distance` bits, at
@@ -65,6 +84,12 @@ fn block_masks(distance: u32) -> Vec<u64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_hash_is_that_of_simhash_pybind() {
+        // simhash.unsigned_hash(b"abc")
+        assert_eq!(md5_64(b"abc"), 10_376_663_631_224_000_432);
+    }
 
     #[test]
     fn each_bit_goes_with_the_majority() {

@@ -16,6 +16,7 @@ pub mod pii;
 pub mod punkt;
 pub mod rejoin;
 pub mod repeats;
+mod rouge;
 pub mod table_text;
 mod words;
 
@@ -28,4 +29,5 @@ pub use djr_python::{
 };
 pub use listed::{Augmentation, WordSet, listed_share};
 pub use ngram::{char_repetition, ratio, word_repetition};
+pub use rouge::rouge_l;
 pub use words::{WordCutter, Words, split_words, strip_special, word_count};

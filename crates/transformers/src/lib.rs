@@ -5,6 +5,7 @@
 //! later versions take. A configuration with a key, a kind or a value that is not known here is
 //! refused by its name: a guess would give wrong scores without a word.
 
+mod captions;
 mod error;
 mod files;
 mod grounding;
@@ -16,6 +17,7 @@ mod processor;
 mod tail;
 mod tokenizer;
 
+pub use captions::Captioner;
 pub use error::ModelError;
 pub use files::{ModelFiles, Read};
 pub use grounding::{Detections, Grounding};

@@ -22,6 +22,8 @@ pub struct Tokenizer {
     around: usize,
     model_max_length: Option<usize>,
     pad: u32,
+    /// Whether spaces that tokens leave before marks are taken out of texts.
+    cleans_up: bool,
 }
 
 const CONFIG: &str = "tokenizer_config.json";
@@ -152,6 +154,7 @@ impl Tokenizer {
             around,
             model_max_length: limit.and_then(|limit| usize::try_from(limit).ok()),
             pad: pad.unwrap_or(0),
+            cleans_up: config.get("clean_up_tokenization_spaces") == Some(&Value::Bool(true)),
         };
         tokenizer.set_direction(direction);
         Ok(tokenizer)
@@ -222,8 +225,32 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer cannot put it together.
     pub fn decode(&self, ids: &[u32]) -> Result<String, String> {
-        self.inner.decode(ids, true).map_err(|e| e.to_string())
+        let text = self.inner.decode(ids, true).map_err(|e| e.to_string())?;
+        Ok(if self.cleans_up {
+            cleaned_up(&text)
+        } else {
+            text
+        })
     }
+}
+
+/// A text without the spaces that stand before marks and English endings, as
+/// `clean_up_tokenization_spaces` takes them out.
+fn cleaned_up(text: &str) -> String {
+    const ENDINGS: [(&str, &str); 10] = [
+        (" .", "."),
+        (" ?", "?"),
+        (" !", "!"),
+        (" ,", ","),
+        (" ' ", "'"),
+        (" n't", "n't"),
+        (" 'm", "'m"),
+        (" 's", "'s"),
+        (" 've", "'ve"),
+        (" 're", "'re"),
+    ];
+    let each = ENDINGS.into_iter();
+    each.fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
 /// The special tokens with names, and others.

@@ -1,10 +1,9 @@
 //! Drops rows whose text is nearly that of an earlier row, by `SimHash`.
 
-use md5::{Digest as _, Md5};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::hash::{IgnorePattern, Shingler, Tokenization, simhash};
+use crate::hash::{IgnorePattern, Shingler, Tokenization, text_simhash};
 use crate::note::Code;
 use crate::op::{
     BandDeduplicator, BuildContext, Clusters, Facts, Operator, ParamError, SharedHash,
@@ -131,17 +130,8 @@ impl DocumentSimhash {
         if shingles.is_empty() {
             sample.remark(Code::ShortTexts);
         }
-        Ok(simhash(shingles.iter().map(md5_64)))
+        Ok(text_simhash(&shingles))
     }
-}
-
-/// The first 8 bytes of the MD5 digest, big-endian.
-fn md5_64(shingle: &[u8]) -> u64 {
-    let digest: [u8; 16] = Md5::digest(shingle).into();
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |hash, &byte| hash << 8 | u64::from(byte))
 }
 
 impl BandDeduplicator for DocumentSimhash {
@@ -178,12 +168,6 @@ mod tests {
         op.cluster(&[0xff, u64::MAX, 0x0f, 0, u64::MAX], &mut clusters);
         let found: Vec<u32> = (0..5).map(|row| clusters.find(row)).collect();
         assert_eq!(found, [0, 1, 0, 0, 1]);
-    }
-
-    #[test]
-    fn the_hash_is_that_of_simhash_pybind() {
-        // simhash.unsigned_hash(b"abc")
-        assert_eq!(md5_64(b"abc"), 10_376_663_631_224_000_432);
     }
 
     #[test]

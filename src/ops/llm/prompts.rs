@@ -698,3 +698,9 @@ pub const CONDITION_USER_TEMPLATE: &str = r"# Text
 {condition}
 
 Does the text satisfy the condition? Answer yes or no.";
+
+// generate_qa_from_examples_mapper
+pub const QA_FROM_EXAMPLES_SYSTEM: &str = "请你仔细观察多个示例数据的输入和输出，按照你的理解，总结出相应规矩，然后写出一个新的【问题】和【回答】。注意，新生成的【问题】和【回答】需要满足如下要求：\n1. 生成的【问题】和【回答】不能与输入的【问题】和【回答】一致，但是需要保持格式相同。\n2. 生成的【问题】不一定要局限于输入【问题】的话题或领域，生成的【回答】需要正确回答生成的【问题】。\n3. 提供的【问题】和【回答】可能是多轮对话，生成的【问题】和【回答】也可以是多轮，但是需要保持格式相同。\n4. 生成的【问题】和【回答】必须成对出现，而且【问题】需要在【回答】之前。\n";
+pub const QA_FROM_EXAMPLES_EXAMPLE: &str = "\n如下是一条示例数据：\n{}";
+pub const QA_FROM_EXAMPLES_PAIR: &str = "【问题】\n{}\n【回答】\n{}\n";
+pub const QA_FROM_EXAMPLES_PATTERN: &str = "【问题】(.*?)【回答】(.*?)(?=【问题】|$)";

@@ -92,10 +92,24 @@ impl<'a> Talk<'a> {
     pub fn use_lazily<T>(
         &mut self,
         messages: impl Fn() -> Result<Vec<Value>, RowError>,
+        read: impl FnMut(&str) -> Option<T>,
+    ) -> Result<T, Halt> {
+        self.use_another(0, messages, read)
+    }
+
+    /// The same for outcome number `outcome`, from 0, of messages that are sent several times.
+    ///
+    /// # Errors
+    /// As [`Talk::use_lazily`].
+    pub fn use_another<T>(
+        &mut self,
+        outcome: u32,
+        messages: impl Fn() -> Result<Vec<Value>, RowError>,
         mut read: impl FnMut(&str) -> Option<T>,
     ) -> Result<T, Halt> {
         let mut last = "";
-        for number in 0..self.server.tries {
+        let first = outcome.saturating_mul(self.server.tries);
+        for number in (0..self.server.tries).map(|number| first.saturating_add(number)) {
             let said = match self.answers.next() {
                 None => return Err(Halt::Ask(self.server.chat(&messages()?, number))),
                 Some(answer) => answer.text()?,

@@ -1,5 +1,6 @@
 //! What operators that ask a model share: finding it, its heads, and what is sent to them.
 
+mod captions;
 mod chunks;
 mod clip;
 mod embed;
@@ -9,6 +10,7 @@ mod reduce;
 mod scored;
 mod texts;
 
+pub use captions::{Captions, captions_model};
 pub use chunks::{Chunk, Chunks};
 pub use clip::{Clip, clip_model};
 pub use embed::{By, Embedder};
