@@ -107,23 +107,23 @@ mod tests {
         (
             "the cat sat on the mat\n",
             "the cat sat on the mat\n",
-            0.999999995,
+            0.999_999_995,
         ),
-        ("a b c d", "d c b a", 0.24999999500000009),
-        ("a b a c. d e", "c a b. e d f", 0.5454545404958678),
+        ("a b c d", "d c b a", 0.249_999_995_000_000_09),
+        ("a b a c. d e", "c a b. e d f", 0.545_454_540_495_867_8),
         ("\n\n", "q\na\n", 0.0),
-        ("\n\n", "\n\n", 0.999999995),
+        ("\n\n", "\n\n", 0.999_999_995),
         (
             "the 猫 sat.　on it. twice",
             "sat the 猫 on. it it twice.. ",
-            0.7692307642603551,
+            0.769_230_764_260_355_1,
         ),
         ("x", "y", 0.0),
         (
             "What is a kite?\nA bird of prey.\n",
             "What is a hawk?\nA bird of prey. It hunts.\n",
-            0.79999999505,
+            0.799_999_995_05,
         ),
-        ("a b c a b d", "b a c b d a", 0.999999995),
+        ("a b c a b d", "b a c b d a", 0.999_999_995),
     ];
 }
