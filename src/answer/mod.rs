@@ -7,6 +7,7 @@ mod check;
 mod look;
 mod run;
 mod runs;
+mod tasks;
 
 pub use cache::{CacheAnswer, CacheKernel};
 pub use check::{CheckAnswer, FindingCount, FindingRecord, RecipeChecked, TrainingChecked};
@@ -16,6 +17,7 @@ pub use look::{
 };
 pub use run::{CostEstimate, Estimate, ProbeRecord, RunAnswer, RunState};
 pub use runs::{CleanAnswer, IndexAnswer, LsAnswer, RunListed};
+pub use tasks::TasksAnswer;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -34,7 +36,7 @@ pub struct Answer<R> {
     /// The command.
     pub command: String,
     /// The exit code: 0 done, 1 finished with losses or differences, 2 wrong usage, recipe or
-    /// input, 3 failed, 130 and 143 stopped by a signal.
+    /// input, 3 failed, 130 and 143 stopped by a signal; of `djr next` 10 none yet, 11 all done.
     pub exit: u8,
     /// What is wrong, if something is.
     pub problems: Vec<ProblemRecord>,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::schema::recipe_schema;
 use crate::answer::{
     AnalyzeAnswer, Answer, CacheAnswer, CheckAnswer, CleanAnswer, DiffAnswer, IndexAnswer,
-    LsAnswer, OpsAnswer, ReportAnswer, RunAnswer, VerifyAnswer, WhyAnswer,
+    LsAnswer, OpsAnswer, ReportAnswer, RunAnswer, TasksAnswer, VerifyAnswer, WhyAnswer,
 };
 use crate::record::{LedgerEntry, Manifest, QuarantineEntry, StatsRow};
 use crate::report::log::LogLine;
@@ -72,6 +72,26 @@ const DOCUMENTS: &[Document] = &[
     Document {
         name: "run",
         about: "The answer of `djr run --json`.",
+        schema: of::<Answer<RunAnswer>>,
+    },
+    Document {
+        name: "plan",
+        about: "The answer of `djr plan --json`.",
+        schema: of::<Answer<TasksAnswer>>,
+    },
+    Document {
+        name: "next",
+        about: "The answer of `djr next --json`.",
+        schema: of::<Answer<TasksAnswer>>,
+    },
+    Document {
+        name: "task",
+        about: "The answer of `djr task --json`.",
+        schema: of::<Answer<TasksAnswer>>,
+    },
+    Document {
+        name: "finish",
+        about: "The answer of `djr finish --json`: that of a run.",
         schema: of::<Answer<RunAnswer>>,
     },
     Document {

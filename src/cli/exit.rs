@@ -16,6 +16,10 @@ pub enum Exit {
     Usage = 2,
     /// 3: the run failed; no output stands under its final name, or the message says which do.
     Failed = 3,
+    /// 10: `next`: no task can be done now, since others are still to end.
+    NotYet = 10,
+    /// 11: `next`: all tasks are done.
+    AllDone = 11,
     /// 130: stopped by SIGINT.
     Interrupted = 130,
     /// 143: stopped by SIGTERM.

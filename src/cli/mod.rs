@@ -15,18 +15,24 @@ mod diff;
 mod environment;
 mod exit;
 mod explain;
+mod finish;
 mod format_args;
 mod habits;
 mod index;
 mod ls;
+mod next;
 mod ops;
+mod plan;
 mod preflight;
 mod recut;
 mod report;
 mod run;
 mod runner;
 mod schema;
+mod slurm;
 mod subset;
+mod task;
+mod tasks;
 mod ui;
 mod verify;
 mod view;
@@ -79,6 +85,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
+    Plan(plan::Args),
+    Next(next::Args),
+    Task(task::Args),
+    Finish(finish::Args),
+    Slurm(slurm::Args),
     Analyze(analyze::Args),
     Recut(recut::Args),
     Check(check::Args),
@@ -109,6 +120,10 @@ impl Command {
     fn is_json(&self) -> bool {
         match self {
             Self::Run(args) => args.json.json,
+            Self::Plan(args) => args.json.json,
+            Self::Next(args) => args.json.json,
+            Self::Task(args) => args.json.json,
+            Self::Finish(args) => args.json.json,
             Self::Analyze(args) => args.json.json,
             Self::Recut(args) => args.json.json,
             Self::Check(args) => args.json.json,
@@ -124,7 +139,7 @@ impl Command {
             Self::Clean(args) => args.json.json,
             Self::Cache(args) => args.is_json(),
             Self::Ops(args) => args.json.json,
-            Self::View(_) | Self::Schema(_) | Self::Completions { .. } => false,
+            Self::View(_) | Self::Schema(_) | Self::Slurm(_) | Self::Completions { .. } => false,
         }
     }
 }
@@ -161,6 +176,11 @@ pub fn run(words: Vec<OsString>) -> Exit {
 fn carry_out(command: &Command, ui: &Ui) -> Exit {
     match command {
         Command::Run(args) => run::main(args, ui),
+        Command::Plan(args) => plan::main(args, ui),
+        Command::Next(args) => next::main(args, ui),
+        Command::Task(args) => task::main(args, ui),
+        Command::Finish(args) => finish::main(args, ui),
+        Command::Slurm(args) => slurm::main(args, ui),
         Command::Analyze(args) => analyze::main(args, ui),
         Command::Recut(args) => recut::main(args, ui),
         Command::Check(args) => check::main(args, ui),

@@ -3,11 +3,13 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::mpsc;
 
 use super::args::{RunArgs, inputs};
 use super::ui::{AsJson, Ui};
-use super::{Exit, explain, runner};
+use super::{Exit, explain, finish, runner, tasks};
 use crate::answer::{RunAnswer, RunState};
+use crate::exec::tasks::{Standing, TaskId, Work};
 use crate::exec::{self, Probe};
 use crate::op::Peers;
 use crate::plan::Plan;
@@ -58,6 +60,13 @@ pub struct Args {
     /// run does not pay for these answers again.
     #[arg(long, value_name = "ROWS", conflicts_with = "explain", num_args = 0..=1, default_missing_value = "100")]
     estimate: Option<usize>,
+    /// Do it by the tasks of a plan in this directory, which is made if there is none: so a run goes
+    /// on that other machines share, or that was killed. The outcome is the same.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["explain", "estimate", "if_changed"])]
+    tasks: Option<PathBuf>,
+    /// With --tasks: about how many bytes of rows a task reads.
+    #[arg(long, value_name = "SIZE", requires = "tasks", value_parser = tasks::parse_task_bytes, default_value = "256MiB", hide_default_value = true)]
+    task_bytes: u64,
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
@@ -82,7 +91,53 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     if let Some(rows) = args.estimate {
         return estimated(&recipe, args, rows, ui);
     }
-    runner::run(&recipe, &args.run, ui)
+    match &args.tasks {
+        Some(work) => by_tasks(&recipe, args, work, ui),
+        None => runner::run(&recipe, &args.run, ui),
+    }
+}
+
+/// Does the tasks of a plan on this machine, and finishes the run.
+fn by_tasks(recipe: &Recipe, args: &Args, work: &Path, ui: &Ui) -> Exit {
+    let signals = runner::Signals::watch(ui);
+    let options = match runner::options(recipe, &args.run, &signals, ui) {
+        Ok(options) => options,
+        Err(exit) => return exit,
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = options.threads.or(recipe.threads).unwrap_or(cores);
+    let work = match Work::plan(work, recipe, &options, args.task_bytes) {
+        Ok(work) => work,
+        Err(failure) => return tasks::failed(&failure, &signals, ui),
+    };
+    let (tell, told) = mpsc::channel();
+    let done = std::thread::scope(|scope| {
+        let hear = move |id: TaskId, standing: &Standing| {
+            let _ = tell.send(format!(
+                "{id} done ({} of {} known tasks)",
+                standing.done, standing.known
+            ));
+        };
+        let work = &work;
+        let doing = scope.spawn(move || work.run_all(threads, &hear));
+        for message in told {
+            ui.info(&message);
+        }
+        doing.join()
+    });
+    match done {
+        Ok(Ok(())) => finish::finish(&work, &signals, ui),
+        Ok(Err(failure)) => tasks::failed(&failure, &signals, ui),
+        Err(panic) => {
+            let what = exec::driver::panic_message(panic.as_ref());
+            ui.error(
+                "internal",
+                &format!("djr failed, please report this: {what}"),
+                None,
+            );
+            Exit::Failed
+        }
+    }
 }
 
 /// Asks servers about the first rows, and tells what all of them would take.

@@ -16,7 +16,7 @@ use crate::io::LockError;
 use crate::note::Note;
 use crate::note::rows;
 use crate::plan;
-use crate::recipe::{Recipe, Target};
+use crate::recipe::{QuarantineLimit, Recipe, Target};
 use crate::record::quarantine::examples;
 use crate::record::{OutputCounts, PastRun, QuarantineEntry, Records};
 use crate::report::log::{Event, Level, LogFormat, LogLine};
@@ -58,7 +58,7 @@ fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>, ui:
     told.retain(|note| !exec::is_counted(note.code));
     if args.if_changed {
         match exec::up_to_date(recipe, &options) {
-            Ok(past) => return nothing_to_do(&past, args, ui),
+            Ok(past) => return nothing_to_do(&past, args.tolerate, ui),
             Err(why) => ui.info(&format!("not up to date: {why}")),
         }
     }
@@ -212,6 +212,11 @@ impl Signals {
         }
     }
 
+    /// What is set when a signal asks to stop.
+    pub(super) fn interrupted(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.interrupted)
+    }
+
     /// How a run that a signal ended exits.
     pub(super) fn exit(&self) -> Exit {
         if self.number.load(Ordering::Relaxed) == usize::try_from(SIGTERM).unwrap_or(0) {
@@ -282,7 +287,7 @@ fn hint(failure: &RunError, has_progress: bool) -> &'static str {
 const NO_OUTPUT: &str = "no output was written under its final name";
 
 /// `told` are the notes that were printed before.
-fn finished(outcome: &RunOutcome, told: &[Note], options: &RunOptions, ui: &Ui) -> Exit {
+pub(super) fn finished(outcome: &RunOutcome, told: &[Note], options: &RunOptions, ui: &Ui) -> Exit {
     let report = &outcome.report;
     if ui.log.format == LogFormat::Json && !ui.log.quiet {
         ui.log.line(&LogLine {
@@ -357,7 +362,7 @@ fn set_aside(path: &Path, outcome: &RunOutcome, ui: &Ui) {
 }
 
 /// Everything is as an earlier run left it.
-fn nothing_to_do(past: &PastRun, args: &RunArgs, ui: &Ui) -> Exit {
+pub(super) fn nothing_to_do(past: &PastRun, tolerate: Option<QuarantineLimit>, ui: &Ui) -> Exit {
     let manifest = &past.manifest;
     ui.info(&format!(
         "up to date: {} in, {} out ({})",
@@ -376,7 +381,7 @@ fn nothing_to_do(past: &PastRun, args: &RunArgs, ui: &Ui) -> Exit {
     if short.next().is_some() {
         return Exit::Losses;
     }
-    match args.tolerate {
+    match tolerate {
         Some(limit) if limit.allows(lost.unwrap_or(0), manifest.rows.read) => Exit::Success,
         None if manifest.exit == 0 && lost == Some(0) => Exit::Success,
         _ => Exit::Losses,

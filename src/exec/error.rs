@@ -151,6 +151,14 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// A file that an output is made of cannot be read.
+    pub(super) fn of_asset(error: io::Error) -> Self {
+        Self::Source(SourceError::Io {
+            name: "a file of an output".to_owned(),
+            error,
+        })
+    }
+
     /// The stable word for it.
     #[must_use]
     pub fn code(&self) -> &'static str {

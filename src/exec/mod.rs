@@ -20,6 +20,7 @@ mod memory;
 mod options;
 mod output;
 mod own_stats;
+mod parts;
 mod peek;
 mod probe;
 mod run;
@@ -29,6 +30,7 @@ mod spill;
 mod stage;
 pub mod subset;
 mod table;
+pub mod tasks;
 mod watch;
 
 pub use accounting::count_note;

@@ -495,6 +495,27 @@ pub fn directory(path: &Path) -> &Path {
     }
 }
 
+/// Opens the complete file `path` to be read.
+///
+/// # Errors
+/// If it cannot be read, or does not hold exactly what was `committed` ([`Damaged`]).
+pub fn open_sealed(path: &Path, committed: &Committed) -> io::Result<File> {
+    let found = match digest_of(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(Damaged::error(path, "it is gone"));
+        }
+        other => other.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?,
+    };
+    if found != (committed.bytes, committed.xxh3_128.clone()) {
+        let message = format!(
+            "it holds {} bytes of the digest {}, its record says {} bytes of {}",
+            found.0, found.1, committed.bytes, committed.xxh3_128
+        );
+        return Err(Damaged::error(path, message));
+    }
+    File::open(path)
+}
+
 /// Creates `path`, in place of what may have been left under this name; a link that stands there
 /// is replaced, not followed.
 ///

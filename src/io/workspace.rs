@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::PendingFile;
 use super::atomic::Committed;
-use super::atomic::{Keep, create_fresh, reopen};
+use super::atomic::{Keep, create_fresh, open_sealed, reopen};
 use super::digested::DigestedFile;
 
 /// What a checkpoint made durable of files, by name.
@@ -158,6 +158,18 @@ impl Log {
             place,
             file,
         }
+    }
+
+    /// The complete log `name` in `directory`, to be read, as `lengths` says it was made durable.
+    ///
+    /// # Errors
+    /// If it cannot be read, or holds something else.
+    pub fn sealed(directory: &Path, name: &str, lengths: &Lengths) -> io::Result<Self> {
+        let path = directory.join(name);
+        let committed = lengths.get(name).cloned().unwrap_or_default();
+        let file = open_sealed(&path, &committed)?;
+        let file = DigestedFile::new(file, Xxh3::new(), committed.bytes);
+        Ok(Self::over(name, path.display().to_string(), file))
     }
 
     /// Its length in bytes.

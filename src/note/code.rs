@@ -175,6 +175,13 @@ impl Counts {
         }
     }
 
+    /// Counts `code` so many times more.
+    pub fn add_many(&mut self, code: Code, times: u64) {
+        if let Some(count) = self.0.get_mut(code as usize) {
+            *count += times;
+        }
+    }
+
     /// The kinds that were found, with how often.
     pub fn iter(&self) -> impl Iterator<Item = (Code, u64)> {
         let all = Code::ALL.iter().copied().zip(self.0);

@@ -325,6 +325,11 @@ fn what_help_shows_works() {
     for command in [
         "",
         "run",
+        "plan",
+        "next",
+        "task",
+        "slurm",
+        "finish",
         "check",
         "analyze",
         "recut",

@@ -55,6 +55,7 @@ mod rounding;
 mod servers;
 mod subset;
 mod support;
+mod tasks;
 mod terminal;
 mod tidy;
 mod trainers;

@@ -111,7 +111,7 @@ fn run(scratch: &Scratch, recipe: &str, more: &[&str]) -> Ran {
 }
 
 /// Builds the library under which system calls fail.
-fn faults(scratch: &Scratch) -> PathBuf {
+pub fn faults(scratch: &Scratch) -> PathBuf {
     let library = scratch.path("faults.so");
     let built = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-o"])
@@ -142,7 +142,7 @@ fn broken(
 }
 
 /// Everything below `out` that must be the same, with the manifest's times left out.
-fn results(scratch: &Scratch) -> Vec<(String, Vec<u8>)> {
+pub fn results(scratch: &Scratch) -> Vec<(String, Vec<u8>)> {
     scratch
         .files("out")
         .into_iter()
@@ -170,7 +170,7 @@ fn results(scratch: &Scratch) -> Vec<(String, Vec<u8>)> {
 }
 
 #[track_caller]
-fn assert_same(found: &[(String, Vec<u8>)], expected: &[(String, Vec<u8>)], what: &str) {
+pub fn assert_same(found: &[(String, Vec<u8>)], expected: &[(String, Vec<u8>)], what: &str) {
     let names = |of: &[(String, Vec<u8>)]| of.iter().map(|f| f.0.clone()).collect::<Vec<_>>();
     assert_eq!(names(found), names(expected), "{what}");
     for ((name, a), (_, b)) in found.iter().zip(expected) {

@@ -50,6 +50,11 @@ pub struct Endings {
 }
 
 impl Ended {
+    /// Whether some of `outputs` takes them.
+    pub fn are_taken(outputs: &[OutputSpec]) -> bool {
+        outputs.iter().any(|spec| spec.of != Of::Kept)
+    }
+
     /// Opens them, new or as an earlier process left them; `None` where no output takes them.
     ///
     /// # Errors

@@ -53,6 +53,37 @@ pub enum LateFate {
     Unmatched,
 }
 
+/// What of its rows a run keeps, beyond those that are left.
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for apart")]
+pub struct Keeps {
+    /// Rows that have ended, for an output that takes them.
+    pub ended: bool,
+    /// The fate of each row.
+    pub ledger: bool,
+    /// What was measured of each row.
+    pub row_stats: bool,
+    /// The stats of survivors, as Data-Juicer writes them.
+    pub stats: bool,
+    /// What each step did to rows, one entry a step.
+    pub traced: Vec<bool>,
+}
+
+impl Keeps {
+    /// What a run of `recipe` keeps that has a directory of these files, or none.
+    #[must_use]
+    pub fn of(recipe: &Recipe, files: Option<&RunFiles>) -> Self {
+        let traced = |step| TraceFile::of(recipe, step, files).is_some();
+        Self {
+            ended: Ended::are_taken(&recipe.outputs),
+            ledger: files.is_some(),
+            row_stats: files.is_some() && recipe.stats_files && recipe.steps.iter().any(measures),
+            stats: stats_path(recipe).is_some(),
+            traced: recipe.steps.iter().map(traced).collect(),
+        }
+    }
+}
+
 /// Counts, ledger, quarantine, stats and traces of one run.
 pub struct Accounting {
     /// The numbers so far.
@@ -73,6 +104,8 @@ pub struct Accounting {
     pub reached_outputs: u64,
     /// Whether the fates of all rows that reached the outputs are entered.
     pub all_settled: bool,
+    /// What of its rows the run keeps.
+    pub keeps: Keeps,
     /// Rows that have ended, if some output takes them.
     ended: Option<Ended>,
     failures: Failures,
@@ -132,12 +165,13 @@ impl Accounting {
                 .collect(),
             ..RunReport::default()
         };
+        let keeps = Keeps::of(recipe, files);
         let ledger = files
             .map(RunFiles::ledger)
             .map(|path| Ledger::open(&path, workspace).map_err(|e| write_error(path.display(), e)))
             .transpose()?;
         let row_stats = files
-            .filter(|_| recipe.stats_files && recipe.steps.iter().any(measures))
+            .filter(|_| keeps.row_stats)
             .map(RunFiles::stats)
             .map(|path| {
                 PackedLog::open(&path, "row-stats", workspace)
@@ -175,6 +209,7 @@ impl Accounting {
                 .collect(),
             reached_outputs: 0,
             all_settled: false,
+            keeps,
             ended: Ended::open(&recipe.outputs, workspace)
                 .map_err(|e| write_error("rows that ended", e))?,
             failures: Failures::new(options.max_quarantine.unwrap_or(recipe.max_quarantine)),

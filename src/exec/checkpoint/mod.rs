@@ -54,7 +54,8 @@ pub struct Opened {
 }
 
 impl Checkpointer {
-    /// Opens the checkpointer of a run.
+    /// Opens the checkpointer of a run; `tasks` is the digest of the plan of tasks that do it, if
+    /// they do.
     ///
     /// # Errors
     /// If an unfinished run of the same outputs is in the way, or has changed, or an input cannot
@@ -64,8 +65,10 @@ impl Checkpointer {
         options: &RunOptions,
         inputs: &[Input],
         files: Option<&RunFiles>,
+        tasks: Option<&str>,
     ) -> Result<Opened, RunError> {
-        let identity = Identity::of(recipe, options, inputs)?;
+        let mut identity = Identity::of(recipe, options, inputs)?;
+        identity.tasks = tasks.map(str::to_owned);
         let kept = files
             .filter(|_| identity.inputs.iter().all(Option::is_some))
             .filter(|_| recipe.outputs.iter().all(|o| o.target.is_file()));
@@ -140,6 +143,35 @@ impl Checkpointer {
             accounting: Some(state.accounting),
             left: state.left,
         })
+    }
+
+    /// Makes sure that [`Checkpointer::open`] would open a run, and that it could be gone on with.
+    ///
+    /// # Errors
+    /// As [`Checkpointer::open`].
+    pub fn check(
+        recipe: &Recipe,
+        options: &RunOptions,
+        inputs: &[Input],
+        files: Option<&RunFiles>,
+    ) -> Result<(), RunError> {
+        let identity = Identity::of(recipe, options, inputs)?;
+        let lasting = identity.inputs.iter().all(Option::is_some)
+            && recipe.outputs.iter().all(|o| o.target.is_file());
+        let Some(files) = files.filter(|_| lasting) else {
+            return Err(RunError::CannotResume);
+        };
+        match read_state(files) {
+            Ok(Some(state)) if options.resume == Resume::Refuse => {
+                Err(unfinished(&files.checkpoint(), Some(&state)))
+            }
+            _ if options.resume == Resume::Restart => {
+                remove_leftovers(recipe, Some(files));
+                Ok(())
+            }
+            Err(e) => Err(RunError::Checkpoint(files.state().display().to_string(), e)),
+            Ok(_) => Ok(()),
+        }
     }
 
     /// What identified the inputs when the run began.

@@ -50,6 +50,9 @@ pub(super) struct Identity {
     pub(super) plan: Plan,
     pub(super) working_dir: PathBuf,
     pub(super) inputs: Vec<Option<Fingerprint>>,
+    /// The digest of the plan of the tasks that do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tasks: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -70,15 +73,13 @@ impl Identity {
         inputs: &[Input],
     ) -> Result<Self, RunError> {
         let inputs = fingerprints(inputs)?;
-        let plan = Plan::of(recipe).map_err(|error| crate::io::SourceError::Io {
-            name: "a file of an output".to_owned(),
-            error,
-        })?;
+        let plan = Plan::of(recipe).map_err(RunError::of_asset)?;
         Ok(Self {
             djr: env!("CARGO_PKG_VERSION").to_owned(),
             plan,
             working_dir: options.working_dir.clone(),
             inputs,
+            tasks: None,
         })
     }
 
@@ -95,6 +96,14 @@ impl Identity {
             ));
         }
         found.extend(self.plan.differences(&now.plan));
+        match (&self.tasks, &now.tasks) {
+            (Some(_), None) => found.push("tasks did it, which djr finish goes on with".to_owned()),
+            (None, Some(_)) => found.push("it was no run of tasks".to_owned()),
+            (Some(was), Some(now)) if was != now => {
+                found.push("the tasks were cut in another way".to_owned());
+            }
+            _ => {}
+        }
         for (before, now) in self.inputs.iter().zip(&now.inputs) {
             if let (Some(before), Some(now)) = (before, now)
                 && let Some(change) = before.difference(now)

@@ -145,8 +145,9 @@ pub fn alive_rows(workspace: &Workspace, phase: usize, merged: bool) -> Result<A
     read().map_err(|e| write_error(workspace.directory().display(), e))
 }
 
-/// A key that a census found common, and its count.
-fn counted_key(record: [u8; 24]) -> (u128, u64) {
+/// A key that a census found common, and its count, as they are kept.
+#[must_use]
+pub fn counted_key(record: [u8; 24]) -> (u128, u64) {
     let (key, count) = record.split_at(16);
     let key = key.first_chunk().copied().unwrap_or_default();
     let count = count.first_chunk().copied().unwrap_or_default();

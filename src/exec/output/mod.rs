@@ -4,4 +4,4 @@ mod draw;
 mod stage;
 
 pub use draw::{Draw, keeps_its_order};
-pub use stage::OutputStage;
+pub use stage::{OutputStage, samples};

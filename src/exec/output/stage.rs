@@ -24,6 +24,13 @@ pub struct OutputStage<'a> {
     seen: ExactKeys,
 }
 
+/// Whether some of `outputs` is a sample of the rows that are left.
+#[must_use]
+pub fn samples(outputs: &[OutputSpec]) -> bool {
+    let mut outputs = outputs.iter();
+    outputs.any(|output| output.sample.is_some() && output.of == Of::Kept)
+}
+
 /// What the worker threads wrote for the rows of a batch.
 #[derive(Clone, Copy)]
 struct Buffers<'b> {
@@ -58,11 +65,10 @@ impl<'a> OutputStage<'a> {
                 .map_err(|e| write_error(target_name(spec), e))?;
             opened.push(sink);
         }
-        let sampled = specs.iter().any(|o| o.sample.is_some() && o.of == Of::Kept);
         Ok(Self {
             specs,
             sinks: opened,
-            rows: sampled
+            rows: samples(specs)
                 .then(|| StoreWriter::open(workspace, "survivors-rows"))
                 .transpose()
                 .map_err(failed)?,

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cache::Results;
-use crate::exec::accounting::Accounting;
+use crate::exec::accounting::{Accounting, Keeps};
 use crate::exec::conclude;
 use crate::exec::error::target_name;
 use crate::exec::exchange::group::GroupImages;
 use crate::exec::fields::FieldWatch;
+use crate::exec::output;
 use crate::exec::stage::{Chain, OutputWork, SplitBy, TIMED_EVERY};
 use crate::exec::{RunError, RunOptions, setup, write_error};
 use crate::io::format::{FormatError, ImageFiles, Renderer, Setting};
@@ -41,6 +42,43 @@ pub struct RunContext<'a> {
     pub results: Option<Arc<Results>>,
 }
 
+/// Where a run, or a part of one, keeps what it makes.
+pub struct Place {
+    pub files: Option<RunFiles>,
+    pub workspace: Workspace,
+    pub earlier: Earlier,
+}
+
+impl<'a> RunContext<'a> {
+    /// Opens what a run needs: threads, results of other runs, services.
+    pub fn open(
+        recipe: &'a Recipe,
+        options: &'a RunOptions,
+        inputs: Vec<Input>,
+        renderers: Vec<Box<dyn Renderer>>,
+        place: Place,
+    ) -> Result<Self, RunError> {
+        let pool = setup::pool(recipe, options)?;
+        let results = setup::results(recipe, options)?;
+        let answers = place.files.as_ref().map(RunFiles::answers);
+        let threads = pool.current_num_threads();
+        let host = setup::host(recipe, options, threads, answers.as_deref())?;
+        Ok(Self {
+            recipe,
+            options,
+            pool,
+            workspace: place.workspace,
+            inputs,
+            renderers,
+            files: place.files,
+            earlier: place.earlier,
+            foreseen: Arc::new(plan::foresee(recipe)),
+            host,
+            results,
+        })
+    }
+}
+
 impl RunContext<'_> {
     /// The share of the memory budget for keys of deduplicators and selectors, in bytes.
     pub fn key_budget(&self) -> Option<u64> {
@@ -51,7 +89,7 @@ impl RunContext<'_> {
     pub fn chain(
         &self,
         phase: &plan::Phase,
-        accounting: &Accounting,
+        keeps: &Keeps,
         common: &Arc<Common>,
         fresh: bool,
     ) -> Chain<'_> {
@@ -72,13 +110,14 @@ impl RunContext<'_> {
             group: phase.group.clone(),
             context: self.image_context(plan::image_need(&recipe.steps, phase, &recipe.outputs)),
             ujson: recipe.rounds_stats(),
-            keep_frames: accounting.keeps_ended(),
-            keep_dropped: accounting.keeps_ended(),
-            keep_row_stats: fresh && accounting.row_stats.is_some(),
-            keep_ledger: !outputs.is_empty() && accounting.ledger.is_some(),
-            render_stats: last && accounting.stats.is_some(),
+            // A later phase reads them, or samples are drawn from them.
+            keep_frames: keeps.ended || !last || output::samples(&recipe.outputs),
+            keep_dropped: keeps.ended,
+            keep_row_stats: fresh && keeps.row_stats,
+            keep_ledger: !outputs.is_empty() && keeps.ledger,
+            render_stats: last && keeps.stats,
             outputs,
-            traced: accounting.traces.iter().map(Option::is_some).collect(),
+            traced: keeps.traced.clone(),
             trace_keys: &recipe.tracer.keys,
             timed_every: TIMED_EVERY,
             common: Arc::clone(common),
@@ -224,7 +263,18 @@ impl RunContext<'_> {
     }
 }
 
-pub fn renderer(
+/// What turns rows into the records of each output.
+pub fn renderers(
+    recipe: &Recipe,
+    options: &RunOptions,
+) -> Result<Vec<Box<dyn Renderer>>, RunError> {
+    let outputs = recipe.outputs.iter();
+    outputs
+        .map(|spec| renderer(spec, recipe, options))
+        .collect()
+}
+
+fn renderer(
     spec: &OutputSpec,
     recipe: &Recipe,
     options: &RunOptions,

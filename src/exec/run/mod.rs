@@ -3,17 +3,19 @@
 mod beside;
 mod context;
 mod current;
+mod piece;
 mod publish;
 mod references;
 mod samples;
 
 pub use current::up_to_date;
+pub use piece::{Piece, PieceRows, run_piece};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use context::{RunContext, lock_outputs, output_files, renderer, run_files};
+use context::{Place, RunContext, lock_outputs, output_files, renderers, run_files};
 use publish::publish;
 
 use super::accounting::{Accounting, stats_path};
@@ -21,8 +23,9 @@ use super::batcher::Batcher;
 use super::checkpoint::{Checkpointer, Opened, Progress, Remaining};
 use super::exchange::stage::{self as exchange_stage, Deciding, ExchangeStage};
 use super::output::OutputStage;
+use super::parts::Parts;
 use super::sinks::Caller;
-use super::stage::{BatchResult, Chain, Passed, Recall, Source, drive};
+use super::stage::{BatchResult, Chain, Cursor, PartPlace, Passed, Recall, Source, drive};
 use super::watch::Watch;
 use super::{
     Observer, Resume, RunError, RunOptions, RunOutcome, conclude, exchange, setup, write_error,
@@ -43,6 +46,44 @@ pub(super) struct Run<'a> {
     common: Arc<Common>,
     /// Receives the outputs that go to the caller.
     pub(super) caller: Option<Caller<'a>>,
+    /// What tasks made of the rows, if they did.
+    tasks: Option<&'a FromTasks>,
+}
+
+/// What tasks made of the rows of a run, whose ordered step this process does.
+pub struct FromTasks {
+    /// The parts of each phase, as far as there are.
+    pub phases: Vec<Parts>,
+    /// The digest of the plan of the tasks.
+    pub plan: String,
+    /// The phase behind whose exchanges this process stops; without one it goes to the end.
+    pub until: Option<usize>,
+}
+
+/// How far a run got.
+pub enum Ended {
+    /// It is finished.
+    Whole(Box<RunOutcome>),
+    /// The exchanges of a phase have decided; these rows are left.
+    Decided(exchange_stage::Alive),
+}
+
+/// Where a phase takes its batches from.
+enum Feed<'f> {
+    /// Workers of this process make them of these rows.
+    Rows(Source),
+    /// Tasks have made them; those before a place are done.
+    Parts(&'f Parts, PartPlace),
+}
+
+impl Feed<'_> {
+    /// Whether rows come from the inputs.
+    fn is_fresh(&self) -> bool {
+        match self {
+            Self::Rows(source) => source.is_fresh(),
+            Self::Parts(parts, _) => parts.summaries.is_some(),
+        }
+    }
 }
 
 /// What becomes of the rows of a phase.
@@ -54,9 +95,6 @@ trait Pass {
         phase: &plan::Phase,
         accounting: &mut Accounting,
     ) -> Result<(), RunError>;
-
-    /// Whether rows that survive are set aside.
-    fn keeps_rows(&self) -> bool;
 
     /// Makes everything durable and says what is left to do from `at` on.
     fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Remaining, RunError>;
@@ -70,10 +108,6 @@ impl Pass for ExchangeStage<'_> {
         accounting: &mut Accounting,
     ) -> Result<(), RunError> {
         ExchangeStage::consume(self, batch, phase, accounting)
-    }
-
-    fn keeps_rows(&self) -> bool {
-        true
     }
 
     fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Remaining, RunError> {
@@ -93,10 +127,6 @@ impl Pass for OutputStage<'_> {
         OutputStage::consume(self, batch, accounting)
     }
 
-    fn keeps_rows(&self) -> bool {
-        self.rows.is_some()
-    }
-
     fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Remaining, RunError> {
         OutputStage::left(self, at, lengths)
     }
@@ -112,10 +142,84 @@ pub(super) fn run<'a>(
     observer: &mut dyn Observer,
     caller: Option<Caller<'a>>,
 ) -> Result<RunOutcome, RunError> {
+    match run_as(recipe, options, observer, caller, None)? {
+        Ended::Whole(outcome) => Ok(*outcome),
+        Ended::Decided(_) => Err(RunError::Conservation("the run stopped early".into())),
+    }
+}
+
+/// Does the ordered step of a run whose rows tasks have worked on, as far as `tasks` says. An
+/// unfinished one is gone on with.
+///
+/// # Errors
+/// As [`super::run`].
+pub(super) fn run_tasks<'a>(
+    recipe: &'a Recipe,
+    options: &'a RunOptions,
+    observer: &mut dyn Observer,
+    tasks: &'a FromTasks,
+) -> Result<Ended, RunError> {
+    run_as(recipe, options, observer, None, Some(tasks))
+}
+
+/// Makes sure that a run could begin: that its outputs are nobody else's, and that no unfinished run
+/// is in the way.
+///
+/// # Errors
+/// As [`super::run`].
+pub(super) fn check(recipe: &Recipe, options: &RunOptions) -> Result<(), RunError> {
+    let files = run_files(recipe, options);
+    let existed = files.as_ref().is_none_or(|files| files.dir.exists());
+    let checked = check_locked(recipe, options, files.as_ref());
+    if let (false, Some(files)) = (existed, files) {
+        let _ = std::fs::remove_dir(files.dir);
+    }
+    checked
+}
+
+fn check_locked(
+    recipe: &Recipe,
+    options: &RunOptions,
+    files: Option<&RunFiles>,
+) -> Result<(), RunError> {
+    let _locks = lock_outputs(recipe, files)?;
+    claim(recipe, options, files)?;
+    let inputs = setup::inputs(recipe);
+    renderers(recipe, options)?;
+    Checkpointer::check(recipe, options, &inputs, files)
+}
+
+/// Makes sure that the outputs of a run are nobody else's.
+fn claim(
+    recipe: &Recipe,
+    options: &RunOptions,
+    files: Option<&RunFiles>,
+) -> Result<Earlier, RunError> {
+    let earlier = files.map_or(Ok(Earlier::default()), |files| {
+        Earlier::claim(files, &output_files(recipe), options.run_dir.is_some())
+    })?;
+    if !options.force && options.resume != Resume::Continue {
+        let dir = recipe.search.first().map(PathBuf::as_path);
+        earlier.same_recipe(&recipe.name, dir)?;
+    }
+    if let Some(stats) = stats_path(recipe) {
+        claim_stats(&stats, &output_files(recipe))?;
+    }
+    beside::check(recipe)?;
+    Ok(earlier)
+}
+
+fn run_as<'a>(
+    recipe: &'a Recipe,
+    options: &'a RunOptions,
+    observer: &mut dyn Observer,
+    caller: Option<Caller<'a>>,
+    tasks: Option<&'a FromTasks>,
+) -> Result<Ended, RunError> {
     let files = run_files(recipe, options);
     let dir = files.as_ref().map(|files| files.dir.clone());
     let dir = dir.filter(|dir| !dir.exists());
-    let outcome = run_locked(recipe, options, files, observer, caller);
+    let outcome = run_locked(recipe, options, files, observer, (caller, tasks));
     if let (Err(_), Some(dir)) = (&outcome, dir) {
         // Goes only if the run left nothing there.
         let _ = std::fs::remove_dir(dir);
@@ -128,33 +232,25 @@ fn run_locked<'a>(
     options: &'a RunOptions,
     files: Option<RunFiles>,
     observer: &mut dyn Observer,
-    caller: Option<Caller<'a>>,
-) -> Result<RunOutcome, RunError> {
+    (caller, tasks): (Option<Caller<'a>>, Option<&'a FromTasks>),
+) -> Result<Ended, RunError> {
     // Held to the end; nobody else writes these outputs meanwhile.
     let _locks = lock_outputs(recipe, files.as_ref())?;
-    let earlier = files.as_ref().map_or(Ok(Earlier::default()), |files| {
-        Earlier::claim(files, &output_files(recipe), options.run_dir.is_some())
-    })?;
-    if !options.force && options.resume != Resume::Continue {
-        let dir = recipe.search.first().map(PathBuf::as_path);
-        earlier.same_recipe(&recipe.name, dir)?;
-    }
-    if let Some(stats) = stats_path(recipe) {
-        claim_stats(&stats, &output_files(recipe))?;
-    }
-    beside::check(recipe)?;
+    let earlier = claim(recipe, options, files.as_ref())?;
     let inputs = setup::inputs(recipe);
-    let renderers = recipe
-        .outputs
-        .iter()
-        .map(|spec| renderer(spec, recipe, options))
-        .collect::<Result<Vec<_>, _>>()?;
+    let renderers = renderers(recipe, options)?;
     let Opened {
         checkpointer,
         workspace,
         accounting,
         left,
-    } = Checkpointer::open(recipe, options, &inputs, files.as_ref())?;
+    } = Checkpointer::open(
+        recipe,
+        options,
+        &inputs,
+        files.as_ref(),
+        tasks.map(|tasks| tasks.plan.as_str()),
+    )?;
     let (outcome, checkpointer) = match (left, accounting) {
         (Remaining::Names(sealed), Some(accounting)) => {
             let sound = sealed.iter().try_for_each(|file| {
@@ -164,15 +260,14 @@ fn run_locked<'a>(
             let named = sound.and_then(|()| {
                 publish(files.as_ref(), &earlier, recipe, &sealed, accounting.report)
             });
-            (named, checkpointer)
+            let whole = named.map(|outcome| Ended::Whole(Box::new(outcome)));
+            (whole, checkpointer)
         }
         (Remaining::Names(_), None) => (
             Err(RunError::Conservation("no accounting".into())),
             checkpointer,
         ),
         (Remaining::Rows(progress), accounting) => {
-            let pool = setup::pool(recipe, options)?;
-            let results = setup::results(recipe, options)?;
             let accounting = Accounting::open(
                 recipe,
                 files.as_ref(),
@@ -181,33 +276,28 @@ fn run_locked<'a>(
                 &workspace,
                 accounting,
             )?;
-            let answers = files.as_ref().map(RunFiles::answers);
-            let threads = pool.current_num_threads();
-            let host = setup::host(recipe, options, threads, answers.as_deref())?;
-            let context = RunContext {
-                recipe,
-                options,
-                pool,
-                workspace,
-                inputs,
-                renderers,
+            let place = Place {
                 files: files.clone(),
+                workspace,
                 earlier,
-                foreseen: Arc::new(plan::foresee(recipe)),
-                host,
-                results,
             };
+            let context = RunContext::open(recipe, options, inputs, renderers, place)?;
             let mut run = Run {
                 context,
                 accounting,
                 checkpointer,
                 common: Arc::default(),
                 caller,
+                tasks,
             };
             (run.finish(progress, observer), run.checkpointer)
         }
     };
-    let can_go_on = matches!(&outcome, Err(e) if e.can_be_mended());
+    let can_go_on = match &outcome {
+        Ok(Ended::Whole(_)) => false,
+        Ok(Ended::Decided(_)) => true,
+        Err(e) => e.can_be_mended(),
+    };
     let unfinished = files.as_ref().is_some_and(RunFiles::is_unfinished);
     if !(can_go_on && unfinished) {
         checkpointer.discard(recipe, files.as_ref());
@@ -229,42 +319,55 @@ pub fn answers_file(recipe: &Recipe, options: &RunOptions) -> Option<PathBuf> {
 
 impl Run<'_> {
     /// Does what is left to do.
-    fn finish(
-        &mut self,
-        mut at: Progress,
-        observer: &mut dyn Observer,
-    ) -> Result<RunOutcome, RunError> {
+    fn finish(&mut self, mut at: Progress, observer: &mut dyn Observer) -> Result<Ended, RunError> {
         let recipe = self.context.recipe;
         let phases = plan::phases(&recipe.steps);
         let mut watch = Watch::new(observer, phases.len());
+        let until = self.tasks.and_then(|tasks| tasks.until);
         let mut rows = None;
         if let Some(before) = at.phase.checked_sub(1) {
             let merged = phases
                 .get(before)
                 .is_some_and(|phase| phase.remakes_rows(&recipe.steps).is_some());
-            rows = Some(exchange_stage::alive_rows(
-                &self.context.workspace,
-                before,
-                merged,
-            )?);
+            let workspace = &self.context.workspace;
+            let left = || exchange_stage::alive_rows(workspace, before, merged);
+            if until == Some(before) {
+                return left().map(Ended::Decided);
+            }
+            // Tasks have their own copies of these rows.
+            rows = self.tasks.is_none().then(left).transpose()?;
         }
         for (number, phase) in phases.iter().enumerate().skip(at.phase) {
             let cursor = at.cursor.as_ref();
-            let source = match rows.take() {
-                None => {
+            let feed = match (self.tasks, rows.take()) {
+                (Some(tasks), _) => {
                     watch.enter(number, None);
-                    Source::inputs(&self.context.inputs, cursor)
+                    let from = match cursor {
+                        Some(Cursor::Parts(place)) => *place,
+                        _ => PartPlace::default(),
+                    };
+                    let parts = tasks.phases.get(number);
+                    let none = || RunError::Conservation("a phase has no parts".into());
+                    Feed::Parts(parts.ok_or_else(none)?, from)
                 }
-                Some(left) => {
+                (None, None) => {
+                    watch.enter(number, None);
+                    Feed::Rows(Source::inputs(&self.context.inputs, cursor))
+                }
+                (None, Some(left)) => {
                     watch.enter(number, Some(left.rows.len()));
                     self.common = left.common;
-                    Source::rows(left.store, left.rows, cursor)
+                    Feed::Rows(Source::rows(left.store, left.rows, cursor))
                 }
             };
             if phase.group.is_empty() {
-                return self.output_phase(phase, source, at, &mut watch);
+                let outcome = self.output_phase(phase, feed, at, &mut watch)?;
+                return Ok(Ended::Whole(Box::new(outcome)));
             }
-            let (alive, after) = self.exchange_phase(phase, source, at, &mut watch)?;
+            let (alive, after) = self.exchange_phase(phase, feed, at, &mut watch)?;
+            if until == Some(number) {
+                return Ok(Ended::Decided(alive));
+            }
             rows = Some(alive);
             at = after;
         }
@@ -276,7 +379,7 @@ impl Run<'_> {
     fn exchange_phase(
         &mut self,
         phase: &plan::Phase,
-        source: Source,
+        feed: Feed<'_>,
         mut at: Progress,
         watch: &mut Watch<'_>,
     ) -> Result<(exchange_stage::Alive, Progress), RunError> {
@@ -285,7 +388,7 @@ impl Run<'_> {
         let mut pass = ExchangeStage::open(&self.context.workspace, at.phase, &exchanges, budget)
             .map_err(|e| write_error(self.context.workspace.directory().display(), e))?;
         self.read_references(&mut pass)?;
-        self.read(&mut pass, phase, source, &mut at, watch)?;
+        self.read(&mut pass, phase, feed, &mut at, watch)?;
         let Self {
             context,
             accounting,
@@ -328,7 +431,7 @@ impl Run<'_> {
     fn output_phase(
         &mut self,
         phase: &plan::Phase,
-        source: Source,
+        feed: Feed<'_>,
         mut at: Progress,
         watch: &mut Watch<'_>,
     ) -> Result<RunOutcome, RunError> {
@@ -342,7 +445,7 @@ impl Run<'_> {
             self.caller.as_ref(),
             &context.inputs,
         )?;
-        self.read(&mut pass, phase, source, &mut at, watch)?;
+        self.read(&mut pass, phase, feed, &mut at, watch)?;
         let reached = self.accounting.reached_outputs;
         for (counts, sink) in self.accounting.report.outputs.iter_mut().zip(&pass.sinks) {
             if let Some(sink) = sink {
@@ -361,7 +464,7 @@ impl Run<'_> {
         &mut self,
         pass: &mut dyn Pass,
         phase: &plan::Phase,
-        source: Source,
+        feed: Feed<'_>,
         at: &mut Progress,
         watch: &mut Watch<'_>,
     ) -> Result<(), RunError> {
@@ -372,14 +475,84 @@ impl Run<'_> {
             common,
             ..
         } = self;
-        let fresh = source.is_fresh();
-        let mut chain = Chain {
-            keep_frames: pass.keeps_rows() || accounting.keeps_ended(),
-            ..context.chain(phase, accounting, common, fresh)
+        let context = &*context;
+        let fresh = feed.is_fresh();
+        let chain = context.chain(phase, &accounting.keeps, common, fresh);
+        let mut step = OrderedStep {
+            context,
+            accounting,
+            checkpointer,
+            pass,
+            phase,
+            at,
+            watch,
+            fresh,
         };
+        let interrupted = match feed {
+            Feed::Rows(source) => step.drive(chain, source)?,
+            Feed::Parts(parts, from) => step.replay(parts, from)?,
+        };
+        let accounting = &step.accounting;
+        if fresh && let Some(fields) = conclude::fatal_field(&context.foreseen, &accounting.report)
+        {
+            return Err(RunError::FieldOfNoRow(fields));
+        }
+        context.sync_results();
+        step.save()?;
+        if interrupted {
+            return Err(RunError::Interrupted);
+        }
+        Ok(())
+    }
+}
+
+/// What the calling thread does with each batch, when all batches before it are done.
+struct OrderedStep<'s, 'a, 'o> {
+    context: &'s RunContext<'a>,
+    accounting: &'s mut Accounting,
+    checkpointer: &'s mut Checkpointer,
+    pass: &'s mut dyn Pass,
+    phase: &'s plan::Phase,
+    at: &'s mut Progress,
+    watch: &'s mut Watch<'o>,
+    /// Whether rows come from the inputs.
+    fresh: bool,
+}
+
+impl OrderedStep<'_, '_, '_> {
+    /// Takes the next batch.
+    fn take(&mut self, batch: BatchResult, cursor: Cursor) -> Result<(), RunError> {
+        let accounting = &mut *self.accounting;
+        accounting.add_batch(&batch, self.fresh)?;
+        accounting.keep_row_stats(&batch)?;
+        self.pass.consume(batch, self.phase, accounting)?;
+        accounting.count_rows_in();
+        if let Err(error) = accounting.check_limit() {
+            return Err(self.context.explained(error, accounting));
+        }
+        self.watch.read(&cursor, &accounting.report);
+        self.at.cursor = Some(cursor);
+        if self.checkpointer.is_due() && !accounting.in_a_streak() {
+            self.context.sync_results();
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// Makes a checkpoint.
+    fn save(&mut self) -> Result<(), RunError> {
+        let (pass, at) = (&mut *self.pass, &*self.at);
+        self.checkpointer
+            .save(self.accounting, |lengths| pass.left(at, lengths))
+    }
+
+    /// Takes what worker threads of this process make of the rows of `source`; says whether a signal
+    /// ended it early.
+    fn drive(&mut self, mut chain: Chain<'_>, source: Source) -> Result<bool, RunError> {
+        let context = self.context;
         let batcher =
             Batcher::open(chain.services(), &context.host)?.until(&context.options.interrupted);
-        let served_before = accounting.report.services.clone();
+        let served_before = self.accounting.report.services.clone();
         for now in batcher.records() {
             now.check(&served_before)
                 .map_err(|change| RunError::Changed(vec![change]))?;
@@ -407,29 +580,16 @@ impl Run<'_> {
             source,
             &batcher,
             |batch, cursor| {
-                accounting.report.services = served();
-                accounting.add_batch(&batch, fresh)?;
-                accounting.keep_row_stats(&batch)?;
-                pass.consume(batch, phase, accounting)?;
-                accounting.count_rows_in();
-                if let Err(error) = accounting.check_limit() {
-                    return Err(context.explained(error, accounting));
-                }
-                watch.read(&cursor, &accounting.report);
-                at.cursor = Some(cursor);
-                if checkpointer.is_due() && !accounting.in_a_streak() {
-                    context.sync_results();
-                    checkpointer.save(accounting, |lengths| pass.left(at, lengths))?;
-                }
-                Ok(())
+                self.accounting.report.services = served();
+                self.take(batch, cursor)
             },
         );
         let passed = match passed {
             // What was answered may have been paid: rows that are through are not to go through
             // again.
-            Err(RunError::Service(error)) if !error.spoiled && at.cursor.is_some() => {
-                if !accounting.in_a_streak() {
-                    checkpointer.save(accounting, |lengths| pass.left(at, lengths))?;
+            Err(RunError::Service(error)) if !error.spoiled && self.at.cursor.is_some() => {
+                if !self.accounting.in_a_streak() {
+                    self.save()?;
                 }
                 let interrupted = context.options.interrupted.load(Ordering::Relaxed);
                 return Err(if interrupted {
@@ -446,18 +606,27 @@ impl Run<'_> {
             passed => passed?,
         };
         batcher.finish()?;
-        if !passed.interrupted && at.summaries.is_none() {
-            at.summaries = passed.summaries;
+        if !passed.interrupted && self.at.summaries.is_none() {
+            self.at.summaries = passed.summaries;
         }
-        if fresh && let Some(fields) = conclude::fatal_field(&context.foreseen, &accounting.report)
-        {
-            return Err(RunError::FieldOfNoRow(fields));
+        Ok(passed.interrupted)
+    }
+
+    /// Takes what tasks made of the rows, from a place on; says whether a signal ended it early.
+    fn replay(&mut self, parts: &Parts, from: PartPlace) -> Result<bool, RunError> {
+        let replayed = parts.replay(from, |batch, place| {
+            if self.context.options.interrupted.load(Ordering::Relaxed) {
+                return Err(RunError::Interrupted);
+            }
+            self.take(batch, Cursor::Parts(place))
+        });
+        match replayed {
+            Ok(()) => {
+                self.at.summaries = self.at.summaries.take().or_else(|| parts.summaries.clone());
+                Ok(false)
+            }
+            Err(RunError::Interrupted) => Ok(true),
+            Err(error) => Err(error),
         }
-        context.sync_results();
-        checkpointer.save(accounting, |lengths| pass.left(at, lengths))?;
-        if passed.interrupted {
-            return Err(RunError::Interrupted);
-        }
-        Ok(())
     }
 }

@@ -4,4 +4,4 @@ pub mod exact_keys;
 pub mod store;
 
 pub use exact_keys::ExactKeys;
-pub use store::{StoreWriter, stats_from_json};
+pub use store::{Store, StoreWriter, stats_from_json};

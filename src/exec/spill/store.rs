@@ -3,6 +3,7 @@
 //! Eight bytes a row are resident: where its frame ends.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -72,6 +73,12 @@ impl StoreWriter {
         workspace.remove(&format!("{name}.ends"));
     }
 
+    /// The bytes of the rows so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.frames.len()
+    }
+
     /// Appends the frame of one row and returns its ordinal.
     ///
     /// # Errors
@@ -119,6 +126,26 @@ impl StoreWriter {
 }
 
 impl Store {
+    /// The store `name` as a writer in `directory` made it durable, with these lengths.
+    ///
+    /// # Errors
+    /// If its files cannot be read, or hold something else.
+    pub fn sealed(directory: &Path, name: &str, lengths: &Lengths) -> io::Result<Self> {
+        let frames = Log::sealed(directory, &format!("{name}.rows"), lengths)?;
+        let mut ends = Vec::new();
+        let mut log = Log::sealed(directory, &format!("{name}.ends"), lengths)?;
+        each_record(&mut log.replay()?, |word| {
+            ends.push(u64::from_le_bytes(word));
+        })?;
+        Ok(Self { frames, ends })
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
     /// Size of the frame of row `ordinal` in bytes.
     #[must_use]
     pub fn size(&self, ordinal: u32) -> usize {

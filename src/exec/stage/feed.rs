@@ -23,6 +23,17 @@ pub enum Cursor {
     Inputs(Position),
     /// It reads rows of the phase before, and this many of them are done.
     Rows(usize),
+    /// It takes what tasks left.
+    Parts(PartPlace),
+}
+
+/// Where in what tasks left a phase is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PartPlace {
+    /// The part.
+    pub part: usize,
+    /// Batches of it that are done.
+    pub batches: usize,
 }
 
 /// Where a phase reads from.
@@ -56,6 +67,12 @@ impl Source {
             Some(Cursor::Inputs(position)) => LineSource::resume(inputs.to_vec(), position.clone()),
             _ => LineSource::new(inputs.to_vec()),
         })
+    }
+
+    /// Some rows of one of the inputs.
+    #[must_use]
+    pub fn piece(inputs: &[Input], position: Position, until: Option<u64>) -> Self {
+        Self::Inputs(LineSource::piece(inputs, position, until))
     }
 
     /// Rows of an earlier phase, from `cursor` on.

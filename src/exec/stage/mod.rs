@@ -12,6 +12,6 @@ pub use chain::{
     Chain, OutputWork, Progress, SplitBy, TIMED_EVERY, WaitingBatch, Work, panic_message,
 };
 pub use cpu::thread_time;
-pub use feed::{Cursor, Passed, Source, Waiting, drive};
+pub use feed::{Cursor, PartPlace, Passed, Source, Waiting, drive};
 pub use recall::Recall;
 pub use row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};

@@ -81,7 +81,7 @@ impl RowResult {
     }
 
     /// A row of which nothing is known.
-    pub(super) fn unread(origin: Origin) -> Self {
+    pub(in crate::exec) fn unread(origin: Origin) -> Self {
         Self {
             origin,
             id: None,
@@ -197,12 +197,12 @@ pub struct BatchResult {
     /// A row set aside cannot be read back; ends the run.
     pub unreadable: Option<std::io::Error>,
     /// Rows that wait for answers; their places in `rows` are taken. None are left in the end.
-    pub(super) waiting: Vec<WaitingRow>,
+    pub(in crate::exec) waiting: Vec<WaitingRow>,
     /// Whether steps ask services, so that rows may wait.
-    pub(super) may_wait: bool,
+    pub(in crate::exec) may_wait: bool,
     /// Where rows may have waited: the number of each row that was read, and its line in
     /// `row_stats`.
-    pub(super) row_stats_lines: Vec<(usize, Range<usize>)>,
+    pub(in crate::exec) row_stats_lines: Vec<(usize, Range<usize>)>,
 }
 
 impl BatchResult {

@@ -10,6 +10,7 @@ use arrow_schema::SchemaRef;
 use super::bytes::{Origin, RemoteBytes};
 use super::drawn::Drawn;
 use super::folder;
+use super::lines;
 use super::opened::Opened;
 use super::packing::split_name;
 use super::{
@@ -208,6 +209,38 @@ impl Source for FileSource {
         }
         let cuts = opened.format().cuts(&mut file, bytes).map_err(failed)?;
         Ok(Split::between(&cuts))
+    }
+
+    fn extent(&self) -> Result<Option<u64>, SourceError> {
+        let failed = |e| self.failed(e);
+        let mut file = File::open(&self.path).map_err(failed)?;
+        if self.drawn.is_some() || !file.metadata().map_err(failed)?.is_file() {
+            return Ok(None);
+        }
+        let opened = self.look()?;
+        if opened.is_packed() {
+            return Ok(None);
+        }
+        let format = opened.format();
+        if format.needs_file() {
+            // A footer that cannot be read is found once more by who reads the rows.
+            let columns = opened
+                .into_bytes()
+                .into_whole()
+                .map(|it| format.batches(it));
+            return Ok(columns
+                .and_then(|it| it)
+                .ok()
+                .flatten()
+                .and_then(|it| it.rows()));
+        }
+        format.extent(&mut file).map_err(failed)
+    }
+
+    fn lines(&self, from: u64, until: u64) -> Result<u64, SourceError> {
+        let counted =
+            File::open(&self.path).and_then(|mut file| lines::count(&mut file, from, until));
+        counted.map_err(|e| self.failed(e))
     }
 
     fn open(&self, split: Split) -> Result<Box<dyn RowReader>, SourceError> {

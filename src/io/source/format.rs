@@ -80,6 +80,15 @@ pub trait Format: Sync {
     fn cuts(&self, _file: &mut File, _every: u64) -> io::Result<Vec<u64>> {
         Ok(Vec::new())
     }
+
+    /// What [`RowReader::extent`] will say of a file that is not packed and stands first among the
+    /// inputs, if that is known without reading its rows.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    fn extent(&self, _file: &mut File) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
 }
 
 /// Every format, in the order in which an input is asked whether it is one. Lines are last: what

@@ -1,7 +1,7 @@
 //! A row a line (JSON Lines).
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 
 use super::bytes::Bytes;
 use super::format::{Format, FoundRow, Place, Recognised, RowReader, Start, is_named_json};
@@ -72,6 +72,44 @@ impl Format for Lines {
         }
         Ok(cuts)
     }
+
+    fn extent(&self, file: &mut File) -> io::Result<Option<u64>> {
+        let length = file.metadata()?.len();
+        if length == 0 {
+            return Ok(Some(0));
+        }
+        let mut last = [0];
+        file.seek(SeekFrom::Start(length - 1))?;
+        file.read_exact(&mut last)?;
+        Ok(Some(length + u64::from(last != *b"\n")))
+    }
+}
+
+/// How many lines begin in the bytes `from..until` of a file, both of which are places where lines
+/// begin.
+///
+/// # Errors
+/// If the file cannot be read, or is shorter.
+pub fn count(file: &mut File, from: u64, until: u64) -> io::Result<u64> {
+    file.seek(SeekFrom::Start(from))?;
+    let mut rest = BufReader::with_capacity(super::READ_BLOCK, file.take(until - from));
+    let (mut lines, mut read) = (0, 0);
+    loop {
+        let block = rest.fill_buf()?;
+        if block.is_empty() {
+            break;
+        }
+        lines += memchr::memchr_iter(b'\n', block).count() as u64;
+        let length = block.len();
+        read += length as u64;
+        rest.consume(length);
+    }
+    if read < until - from {
+        return Err(io::Error::other(
+            "the file became shorter while it was read",
+        ));
+    }
+    Ok(lines)
 }
 
 /// Whether the first line is a JSON value as a whole, or there is none.

@@ -113,6 +113,26 @@ pub trait Source: Send + Sync + fmt::Debug {
         Ok(vec![Split::default()])
     }
 
+    /// By how much the identities of the next input's rows lie behind those of this one's, which
+    /// stands first, if that is known without reading its rows.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn extent(&self) -> Result<Option<u64>, SourceError> {
+        Ok(None)
+    }
+
+    /// How many lines begin in the bytes `from..until`, two of its cuts ([`Source::splits`]).
+    ///
+    /// # Errors
+    /// If it cannot be read, or cannot be cut.
+    fn lines(&self, _from: u64, _until: u64) -> Result<u64, SourceError> {
+        Err(SourceError::Io {
+            name: self.name(),
+            error: io::Error::other("it cannot be cut"),
+        })
+    }
+
     /// Reads the rows of a piece.
     ///
     /// # Errors

@@ -87,6 +87,8 @@ pub struct LineSource {
     summaries: Vec<InputSummary>,
     /// Where in the current input to begin.
     begin: Place,
+    /// Rows of the last input from this byte on are not read.
+    until: Option<u64>,
 }
 
 impl LineSource {
@@ -111,6 +113,19 @@ impl LineSource {
                 bytes: position.bytes,
                 rows: position.lines,
             },
+            until: None,
+        }
+    }
+
+    /// A source over the rows of one of `inputs`, from `position` in it on, that begin before the
+    /// byte `until` of it.
+    #[must_use]
+    pub fn piece(inputs: &[Input], position: Position, until: Option<u64>) -> Self {
+        let last = position.file.saturating_add(1).min(inputs.len());
+        let inputs = inputs.get(..last).unwrap_or_default().to_vec();
+        Self {
+            until,
+            ..Self::resume(inputs, position)
         }
     }
 
@@ -169,7 +184,11 @@ impl LineSource {
                 closed => {
                     let begin = std::mem::take(&mut self.begin);
                     let fresh = begin == Place::default();
-                    match source.open(Split::from(begin)) {
+                    let split = Split {
+                        from: begin,
+                        until: self.until,
+                    };
+                    match source.open(split) {
                         Ok(mut reader) => {
                             // What every file has again counts once.
                             if fresh && self.current > 0 {

@@ -1,0 +1,139 @@
+//! What tasks leave for the ordered step: the outcome of their batches, in input order.
+//!
+//! A part is what the worker threads of a single run hand to its ordered step, written down. The
+//! ordered step reads parts one after the other and does with each batch what it always does, so
+//! that nothing is decided in two ways.
+
+mod wire;
+
+use std::io::{self, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+
+use crate::exec::stage::{BatchResult, PartPlace};
+use crate::exec::{RunError, write_error};
+use crate::io::atomic::Keep;
+use crate::io::source::InputSummary;
+use crate::io::workspace::{Lengths, Replay};
+use crate::io::{Log, Workspace};
+use wire::Decoder;
+
+/// The name of the file of a part.
+const NAME: &str = "part";
+
+/// A part that is complete: where it lies, and what it holds.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The directory of its file.
+    pub directory: PathBuf,
+    /// How long that is, and its digest.
+    pub lengths: Lengths,
+}
+
+/// All parts of a phase.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// Them, in input order.
+    pub parts: Vec<Part>,
+    /// What was read of the inputs, of the phase that reads them.
+    pub summaries: Option<Vec<InputSummary>>,
+}
+
+/// Writes a part.
+pub struct PartWriter {
+    log: Log,
+    directory: PathBuf,
+    block: Vec<u8>,
+}
+
+impl PartWriter {
+    /// A new part in `directory`.
+    ///
+    /// # Errors
+    /// If its file cannot be made.
+    pub fn create(directory: &Path) -> io::Result<Self> {
+        let files = Workspace::kept(directory.to_owned(), Lengths::new(), Keep::default());
+        Ok(Self {
+            log: files.log(NAME)?,
+            directory: directory.to_owned(),
+            block: Vec::new(),
+        })
+    }
+
+    /// Appends a batch.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn push(&mut self, batch: &BatchResult) -> io::Result<()> {
+        self.block.clear();
+        wire::encode(batch, &mut self.block)?;
+        let length = self.block.len() as u64;
+        self.log.append(&length.to_le_bytes())?;
+        self.log.append(&self.block)
+    }
+
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn finish(mut self) -> io::Result<Part> {
+        let mut lengths = Lengths::new();
+        self.log.sync(&mut lengths)?;
+        Ok(Part {
+            directory: self.directory,
+            lengths,
+        })
+    }
+}
+
+impl Parts {
+    /// Hands the batches behind `from` to `consume`, each with the place behind it.
+    ///
+    /// # Errors
+    /// If a part holds something else than its record says, or whatever `consume` says.
+    pub fn replay(
+        &self,
+        from: PartPlace,
+        mut consume: impl FnMut(BatchResult, PartPlace) -> Result<(), RunError>,
+    ) -> Result<(), RunError> {
+        let mut decoder = Decoder::default();
+        for (number, part) in self.parts.iter().enumerate().skip(from.part) {
+            let failed = |e| write_error(part.directory.display(), e);
+            let mut log = Log::sealed(&part.directory, NAME, &part.lengths).map_err(failed)?;
+            let mut blocks = log.replay().map_err(failed)?;
+            let done = if number == from.part { from.batches } else { 0 };
+            let mut block = Vec::new();
+            let mut batches = 0;
+            while next_block(&mut blocks, &mut block).map_err(failed)? {
+                batches += 1;
+                if batches <= done {
+                    continue;
+                }
+                let other = || failed(io::Error::other("no batch that this djr wrote"));
+                let batch = decoder.decode(&block).ok_or_else(other)?;
+                let place = PartPlace {
+                    part: number,
+                    batches,
+                };
+                consume(batch, place)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the next block; false behind the last.
+fn next_block(blocks: &mut Replay<'_>, block: &mut Vec<u8>) -> io::Result<bool> {
+    use std::io::BufRead as _;
+    if blocks.fill_buf()?.is_empty() {
+        return Ok(false);
+    }
+    let mut length = [0; 8];
+    blocks.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    block.clear();
+    BufReader::by_ref(blocks).take(length).read_to_end(block)?;
+    if block.len() as u64 != length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(true)
+}

@@ -1,0 +1,833 @@
+//! One recipe over many machines: a plan in a directory that all of them see, tasks that any of them
+//! does in any order, and the same bytes as one run.
+//!
+//! A task of a *pass* takes some rows through the steps of a phase and writes down what became of
+//! them (`exec::parts`). A task that *decides* does the ordered step of a phase over these parts,
+//! and cuts the rows that are left for the next pass. Finishing is the ordered step of the last
+//! phase: it leaves what a run leaves. Nothing is decided in a way of its own here, and there is no
+//! state but the files below the directory and the checkpoint of the run:
+//!
+//! | below WORK | |
+//! |---|---|
+//! | `plan.json` | the recipe as resolved, the inputs and how they are cut |
+//! | `t/ID/attempt-…/` | what an attempt at a task made |
+//! | `t/ID.done` | which attempt counts, its files with size and digest, what it found |
+//! | `finished.json` | where the record of the run is, once it is complete |
+
+mod done;
+mod local;
+mod plan;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+pub use done::Facts;
+use done::{Attempt, Done, create_linked};
+pub use local::Told;
+pub use plan::TaskPlan;
+use plan::{Measure, PlannedPiece};
+
+use super::exchange::stage::counted_key;
+use super::parts::{Part, Parts};
+use super::run::{Ended, FromTasks, Piece, PieceRows, run_piece, run_tasks};
+use super::setup::BATCH_BYTES;
+use super::spill::{Store, StoreWriter};
+use super::{Observer, Resume, RunError, RunOptions, RunOutcome, setup, write_error};
+use crate::io::atomic::{Keep, create_fresh, sync_directory};
+use crate::io::source::InputSummary;
+use crate::io::workspace::{Lengths, each_record};
+use crate::io::{LineSource, LockError, Log, Position, Workspace};
+use crate::op::Common;
+use crate::plan::Plan;
+use crate::recipe::{Recipe, RecipeSpec};
+
+/// About how many bytes of rows a task reads, unless somebody says otherwise.
+pub const TASK_BYTES: u64 = 256 << 20;
+
+/// How long who waits for another machine sleeps before it looks again.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// Why tasks do not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TasksError {
+    /// It cannot be done by tasks, or not so.
+    #[error("{what}")]
+    Refused {
+        /// What is wrong.
+        what: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// There is no plan, or it cannot be read.
+    #[error("{path}: {error}")]
+    NoPlan {
+        /// The file.
+        path: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A task failed.
+    #[error("{task}: {error}")]
+    Task {
+        /// The task.
+        task: TaskId,
+        /// Why.
+        error: RunError,
+    },
+    /// The run as a whole failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// A task of a plan. Its word counts passes from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TaskId {
+    /// Finds something out of an input.
+    Measure(usize),
+    /// Takes rows through the steps of a pass.
+    Pass(usize, usize),
+    /// Lets the steps decide that see all rows of a pass.
+    Decide(usize),
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Measure(number) => write!(f, "measure-{number:05}"),
+            Self::Pass(pass, number) => write!(f, "pass-{}-{number:05}", pass + 1),
+            Self::Decide(pass) => write!(f, "decide-{}", pass + 1),
+        }
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let none = || {
+            format!("'{text}' is no task; djr next lists them, such as pass-1-00000 or decide-1")
+        };
+        let (kind, rest) = text.split_once('-').ok_or_else(none)?;
+        let number = |text: &str| text.parse::<usize>().ok();
+        let pass = |text: &str| number(text)?.checked_sub(1);
+        let id = match kind {
+            "measure" => number(rest).map(Self::Measure),
+            "decide" => pass(rest).map(Self::Decide),
+            "pass" => rest
+                .split_once('-')
+                .and_then(|(at, n)| Some(Self::Pass(pass(at)?, number(n)?))),
+            _ => None,
+        };
+        // A task has one name.
+        id.filter(|id| id.to_string() == text).ok_or_else(none)
+    }
+}
+
+/// How far the tasks of a plan are.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Those that can be done now, in order.
+    pub ready: Vec<TaskId>,
+    /// How many are done.
+    pub done: usize,
+    /// How many are known; those of a pass are known once the one before has decided.
+    pub known: usize,
+    /// Whether all are done, so that the run can be finished.
+    pub complete: bool,
+}
+
+/// What a task came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskEnd {
+    /// It is done.
+    Done,
+    /// It was done before, or somebody else was faster.
+    Already,
+}
+
+/// `finished.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Finished {
+    /// The directory of the run's record.
+    pub run_dir: Option<PathBuf>,
+}
+
+/// A directory with a plan, and the tasks that are done.
+pub struct Work {
+    directory: PathBuf,
+    plan: TaskPlan,
+    /// The digest of `plan.json`.
+    digest: String,
+    here: RunOptions,
+    recipe: OnceLock<Recipe>,
+    /// Records that were read: they never change.
+    known: Mutex<HashMap<TaskId, Arc<Done>>>,
+}
+
+impl Work {
+    /// Plans a run of `recipe` in `directory`, or opens the same plan that is there.
+    ///
+    /// # Errors
+    /// If it cannot be done by tasks, or another plan is there.
+    pub fn plan(
+        directory: &Path,
+        recipe: &Recipe,
+        options: &RunOptions,
+        task_bytes: u64,
+    ) -> Result<Self, TasksError> {
+        let failed = |e| write_error(directory.display(), e);
+        let directory = options.working_dir.join(directory);
+        let path = directory.join("plan.json");
+        if path.exists() {
+            let work = Self::open(&directory, options.clone())?;
+            work.is_of(recipe, task_bytes)?;
+            return Ok(work);
+        }
+        let plan = TaskPlan::of(recipe, options, task_bytes)?;
+        let text = serde_json::to_vec(&plan).map_err(|e| failed(e.into()))?;
+        fs::create_dir_all(directory.join("t")).map_err(failed)?;
+        create_named(&path, &text).map_err(failed)?;
+        // Somebody else may have planned something at the same time.
+        let work = Self::open(&directory, options.clone())?;
+        work.is_of(recipe, task_bytes)?;
+        Ok(work)
+    }
+
+    /// Opens the plan in `directory`; `here` says what is so on this machine: threads, memory.
+    ///
+    /// # Errors
+    /// If there is none, or another djr made it.
+    pub fn open(directory: &Path, here: RunOptions) -> Result<Self, TasksError> {
+        let (plan, text) = TaskPlan::read(&directory.join("plan.json"))?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            here: plan.said.options(here),
+            plan,
+            digest: format!("{:032x}", xxh3_128(&text)),
+            recipe: OnceLock::new(),
+            known: Mutex::default(),
+        })
+    }
+
+    /// Makes sure that the plan is one of `recipe`.
+    fn is_of(&self, recipe: &Recipe, task_bytes: u64) -> Result<(), TasksError> {
+        let now = Plan::of(recipe).map_err(RunError::of_asset)?;
+        let mut differences = self.plan.plan.differences(&now);
+        if self.plan.task_bytes != task_bytes {
+            let (was, is) = (self.plan.task_bytes, task_bytes);
+            differences.push(format!("tasks had {was} bytes and have {is}"));
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(TasksError::Refused {
+            what: format!(
+                "{} holds another plan: {}",
+                self.directory.display(),
+                differences.join("; ")
+            ),
+            hint: "plan in another directory, or remove that one",
+        })
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn task_plan(&self) -> &TaskPlan {
+        &self.plan
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The options of the run.
+    #[must_use]
+    pub fn options(&self) -> &RunOptions {
+        &self.here
+    }
+
+    /// The recipe with its operators built, as it was when it was planned.
+    ///
+    /// # Errors
+    /// If it cannot be built any more, or something that it reads has changed.
+    pub fn recipe(&self) -> Result<&Recipe, TasksError> {
+        if let Some(recipe) = self.recipe.get() {
+            return Ok(recipe);
+        }
+        let changed = |what: String| RunError::Changed(vec![what]);
+        let spec = RecipeSpec::from_json(self.plan.plan.recipe.clone());
+        let mut recipe = spec
+            .map_err(|e| changed(e.to_string()))?
+            .build()
+            .map_err(|problems| changed(problems.to_string()))?;
+        recipe.notes.clone_from(&self.plan.notes);
+        let now = Plan::of(&recipe).map_err(RunError::of_asset)?;
+        let differences = self.plan.plan.differences(&now);
+        if !differences.is_empty() {
+            return Err(RunError::Changed(differences).into());
+        }
+        Ok(self.recipe.get_or_init(|| recipe))
+    }
+
+    fn tasks(&self) -> PathBuf {
+        self.directory.join("t")
+    }
+
+    fn failed(&self, error: io::Error) -> RunError {
+        write_error(self.directory.display(), error)
+    }
+
+    /// The record of a task, if it is done.
+    fn done(&self, id: TaskId) -> Result<Option<Arc<Done>>, RunError> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = known().get(&id) {
+            return Ok(Some(Arc::clone(done)));
+        }
+        let found = done::done(&self.tasks(), &id.to_string()).map_err(|e| self.failed(e))?;
+        let Some(done) = found else {
+            return Ok(None);
+        };
+        if done.plan != self.digest {
+            return Err(RunError::Damaged(format!(
+                "{}/t/{id}.done is the record of another plan",
+                self.directory.display()
+            )));
+        }
+        let done = Arc::new(done);
+        known().insert(id, Arc::clone(&done));
+        Ok(Some(done))
+    }
+
+    /// How many tasks a pass has; `None` before they are known.
+    fn tasks_of(&self, pass: usize) -> Result<Option<usize>, RunError> {
+        let Some(before) = pass.checked_sub(1) else {
+            return Ok(Some(self.plan.reads.len()));
+        };
+        let decided = self.done(TaskId::Decide(before))?;
+        Ok(decided.map(|done| match &done.facts {
+            Facts::Decided(slices) => slices.len(),
+            _ => 0,
+        }))
+    }
+
+    /// How far the tasks are.
+    ///
+    /// # Errors
+    /// If a record cannot be read.
+    pub fn standing(&self) -> Result<Standing, TasksError> {
+        let mut standing = Standing::default();
+        let mut take = |id: TaskId, can: bool| -> Result<bool, RunError> {
+            standing.known += 1;
+            let done = self.done(id)?.is_some();
+            standing.done += usize::from(done);
+            if can && !done {
+                standing.ready.push(id);
+            }
+            Ok(done)
+        };
+        for number in 0..self.plan.measures.len() {
+            take(TaskId::Measure(number), true)?;
+        }
+        let known = self.known()?;
+        let last = self.plan.passes().saturating_sub(1);
+        let mut complete = false;
+        for pass in 0..=last {
+            let Some(tasks) = self.tasks_of(pass)? else {
+                break;
+            };
+            let mut all = true;
+            for number in 0..tasks {
+                let can = pass > 0
+                    || self
+                        .plan
+                        .reads
+                        .get(number)
+                        .is_some_and(|pieces| known.places(pieces).is_some());
+                all &= take(TaskId::Pass(pass, number), can)?;
+            }
+            if pass == last {
+                complete = all;
+            } else {
+                take(TaskId::Decide(pass), all)?;
+            }
+        }
+        standing.complete = complete;
+        Ok(standing)
+    }
+
+    /// What was found out of the inputs so far.
+    fn known(&self) -> Result<Known, RunError> {
+        let mut known = Known {
+            extents: self.plan.inputs.iter().map(|input| input.extent).collect(),
+            lines: HashMap::new(),
+            bases: Vec::new(),
+        };
+        for (number, measure) in self.plan.measures.iter().enumerate() {
+            let facts = self.done(TaskId::Measure(number))?;
+            let facts = facts.map(|done| done.facts.clone());
+            match (*measure, facts) {
+                (Measure::Lines { input, from, until }, facts) => {
+                    let found = match facts {
+                        Some(Facts::Lines(lines)) => Some(lines),
+                        _ => None,
+                    };
+                    // Ranges of an input follow each other.
+                    let before = match from {
+                        0 => Some(0),
+                        from => known.lines.get(&(input, from)).copied().flatten(),
+                    };
+                    let sum = before.zip(found).map(|(before, found)| before + found);
+                    known.lines.insert((input, until), sum);
+                }
+                (Measure::Extent { input }, Some(Facts::Extent(extent))) => {
+                    if let Some(known) = known.extents.get_mut(input) {
+                        *known = Some(extent);
+                    }
+                }
+                (Measure::Extent { .. }, _) => {}
+            }
+        }
+        let mut base = Some(0_u64);
+        for extent in &known.extents {
+            known.bases.push(base);
+            base = base
+                .zip(*extent)
+                .map(|(base, extent)| base.wrapping_add(extent));
+        }
+        Ok(known)
+    }
+
+    /// Does a task, unless it is done.
+    ///
+    /// # Errors
+    /// If it cannot be done now, or fails.
+    pub fn run(&self, id: TaskId) -> Result<TaskEnd, TasksError> {
+        self.run_with(id, &self.here)
+    }
+
+    /// As [`Work::run`]; a task of a pass uses the machine as `options` say.
+    fn run_with(&self, id: TaskId, options: &RunOptions) -> Result<TaskEnd, TasksError> {
+        if self.done(id)?.is_some() {
+            return Ok(TaskEnd::Already);
+        }
+        let of_task = |error| TasksError::Task { task: id, error };
+        let failed = |e| of_task(self.failed(e));
+        let attempt = Attempt::begin(&self.tasks(), &id.to_string()).map_err(failed)?;
+        let made = match id {
+            TaskId::Measure(number) => self.measure(id, number),
+            TaskId::Pass(pass, number) => self.pass((pass, number), options, attempt.directory()),
+            TaskId::Decide(pass) => self.decide(pass, attempt.directory()),
+        };
+        let made = match made {
+            Err(TasksError::Run(error)) => {
+                // Whoever was faster may have taken away what this one was reading.
+                if self.done(id)?.is_some() {
+                    return Ok(TaskEnd::Already);
+                }
+                return Err(of_task(error));
+            }
+            made => made?,
+        };
+        let Some((files, facts)) = made else {
+            return Ok(TaskEnd::Already);
+        };
+        let counts = attempt.commit(&self.digest, files, facts).map_err(failed)?;
+        Ok(if counts {
+            TaskEnd::Done
+        } else {
+            TaskEnd::Already
+        })
+    }
+
+    fn not_ready(id: TaskId) -> TasksError {
+        TasksError::Refused {
+            what: format!("{id} cannot be done now"),
+            hint: "djr next lists the tasks that can",
+        }
+    }
+
+    /// Finds something out of an input.
+    fn measure(&self, id: TaskId, number: usize) -> Made {
+        let measure = self.plan.measures.get(number);
+        let measure = *measure.ok_or_else(|| Self::not_ready(id))?;
+        let (Measure::Lines { input, .. } | Measure::Extent { input }) = measure;
+        let inputs = setup::inputs(self.recipe()?);
+        self.check_input(input, &inputs)?;
+        let none = || RunError::Conservation("the plan has no such input".into());
+        let facts = match measure {
+            Measure::Lines { from, until, .. } => {
+                let source = inputs.get(input).ok_or_else(none)?.source();
+                Facts::Lines(source.lines(from, until).map_err(RunError::from)?)
+            }
+            Measure::Extent { .. } => {
+                let position = Position {
+                    file: input,
+                    ..Position::default()
+                };
+                let mut rows = LineSource::piece(&inputs, position, None);
+                while rows
+                    .next_batch(usize::MAX, BATCH_BYTES)
+                    .map_err(RunError::from)?
+                    .is_some()
+                {
+                    if self.here.interrupted.load(Ordering::Relaxed) {
+                        return Err(RunError::Interrupted.into());
+                    }
+                }
+                Facts::Extent(rows.position().base)
+            }
+        };
+        self.check_input(input, &inputs)?;
+        Ok(Some((Lengths::new(), facts)))
+    }
+
+    /// Takes rows through the steps of a pass.
+    fn pass(&self, (pass, number): (usize, usize), options: &RunOptions, directory: &Path) -> Made {
+        let id = TaskId::Pass(pass, number);
+        let recipe = self.recipe()?;
+        let mut inputs = Vec::new();
+        let rows = match pass.checked_sub(1) {
+            None => {
+                let pieces = self.plan.reads.get(number);
+                let pieces = pieces.ok_or_else(|| Self::not_ready(id))?;
+                inputs.extend(pieces.iter().map(|piece| piece.input));
+                let places = self.known()?.places(pieces);
+                PieceRows::Inputs(places.ok_or_else(|| Self::not_ready(id))?)
+            }
+            Some(before) => {
+                let decided = self.done(TaskId::Decide(before))?;
+                let decided = decided.ok_or_else(|| Self::not_ready(id))?;
+                if self.tasks_of(pass)?.is_none_or(|tasks| number >= tasks) {
+                    return Err(Self::not_ready(id));
+                }
+                let from = self.tasks().join(&decided.task).join(&decided.attempt);
+                let read = |from: &Path| -> io::Result<_> {
+                    let store = Store::sealed(from, &slice(number), &decided.files)?;
+                    let mut common = Common::new();
+                    let mut keys = Log::sealed(from, COMMON, &decided.files)?;
+                    each_record(&mut keys.replay()?, |record| {
+                        let (key, count) = counted_key(record);
+                        common.insert(key, count);
+                    })?;
+                    Ok(PieceRows::Stored(Arc::new(store), Arc::new(common)))
+                };
+                read(&from).map_err(|e| write_error(from.display(), e))?
+            }
+        };
+        let sources = setup::inputs(recipe);
+        for input in &inputs {
+            self.check_input(*input, &sources)?;
+        }
+        let piece = Piece { phase: pass, rows };
+        let worked = run_piece(recipe, options, piece, directory)?;
+        for input in &inputs {
+            self.check_input(*input, &sources)?;
+        }
+        let facts = Facts::Rows {
+            rows: worked.rows,
+            failed: worked.failed,
+            read: worked.read,
+        };
+        Ok(Some((worked.part.lengths, facts)))
+    }
+
+    /// Lets the steps decide that see all rows of a pass, and cuts what they left for the next one.
+    fn decide(&self, pass: usize, directory: &Path) -> Made {
+        let id = TaskId::Decide(pass);
+        if pass + 1 >= self.plan.passes() {
+            return Err(Self::not_ready(id));
+        }
+        let tasks = self.parts_up_to(pass)?.ok_or_else(|| Self::not_ready(id))?;
+        let tasks = FromTasks {
+            until: Some(pass),
+            ..tasks
+        };
+        let Some(ended) = self.in_turn(id, &tasks, &mut ())? else {
+            return Ok(None);
+        };
+        let Ended::Decided(alive) = ended else {
+            return Err(RunError::Conservation("the run went on".into()).into());
+        };
+        let failed = |e| write_error(directory.display(), e);
+        let files = Workspace::kept(directory.to_owned(), Lengths::new(), Keep::default());
+        let mut lengths = Lengths::new();
+        let mut slices = Vec::new();
+        let mut cut = || -> io::Result<()> {
+            let mut keys: Vec<_> = alive.common.iter().collect();
+            keys.sort_unstable();
+            let mut log = files.log(COMMON)?;
+            for (key, count) in keys {
+                log.append(&key.to_le_bytes())?;
+                log.append(&count.to_le_bytes())?;
+            }
+            log.sync(&mut lengths)?;
+            let mut open: Option<StoreWriter> = None;
+            let mut frame = Vec::new();
+            for row in alive.rows.iter() {
+                alive.store.read(*row, &mut frame)?;
+                let full = |slice: &StoreWriter| slice.bytes() >= self.plan.task_bytes;
+                if let Some(mut full) = open.take_if(|slice| full(slice)) {
+                    full.sync(&mut lengths)?;
+                    slices.push(full.len() as u64);
+                }
+                let slice = match &mut open {
+                    Some(slice) => slice,
+                    none => none.insert(StoreWriter::open(&files, &slice(slices.len()))?),
+                };
+                slice.push(&frame)?;
+            }
+            if let Some(mut last) = open {
+                last.sync(&mut lengths)?;
+                slices.push(last.len() as u64);
+            }
+            Ok(())
+        };
+        cut().map_err(failed)?;
+        Ok(Some((lengths, Facts::Decided(slices))))
+    }
+
+    /// Does the ordered step as far as `tasks` says, once no other process does it. `None` if the
+    /// task was done meanwhile.
+    fn in_turn(
+        &self,
+        id: TaskId,
+        tasks: &FromTasks,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Ended>, TasksError> {
+        loop {
+            match self.ordered(tasks, observer) {
+                Err(TasksError::Run(RunError::Locked {
+                    error: LockError::Held { .. },
+                    ..
+                })) => {}
+                ended => return ended.map(Some),
+            }
+            if self.done(id)?.is_some() {
+                return Ok(None);
+            }
+            if self.here.interrupted.load(Ordering::Relaxed) {
+                return Err(RunError::Interrupted.into());
+            }
+            std::thread::sleep(WAIT);
+        }
+    }
+
+    fn ordered(&self, tasks: &FromTasks, observer: &mut dyn Observer) -> Result<Ended, TasksError> {
+        let options = RunOptions {
+            resume: Resume::Continue,
+            ..self.here.clone()
+        };
+        Ok(run_tasks(self.recipe()?, &options, observer, tasks)?)
+    }
+
+    /// The parts of all passes up to `last`; `None` if one is missing.
+    fn parts_up_to(&self, last: usize) -> Result<Option<FromTasks>, TasksError> {
+        let mut phases = Vec::new();
+        for pass in 0..=last {
+            let Some(tasks) = self.tasks_of(pass)? else {
+                return Ok(None);
+            };
+            let mut summaries = vec![InputSummary::default(); self.plan.inputs.len()];
+            let mut parts = Vec::new();
+            for number in 0..tasks {
+                let id = TaskId::Pass(pass, number);
+                let Some(done) = self.done(id)? else {
+                    return Ok(None);
+                };
+                if let (0, Facts::Rows { read, .. }, Some(pieces)) =
+                    (pass, &done.facts, self.plan.reads.get(number))
+                {
+                    for (piece, read) in pieces.iter().zip(read) {
+                        if let Some(summary) = summaries.get_mut(piece.input) {
+                            summary.rows += read.rows;
+                            // That of the last piece is how far all of it was read.
+                            summary.bytes = read.bytes;
+                        }
+                    }
+                }
+                parts.push(Part {
+                    directory: self.tasks().join(&done.task).join(&done.attempt),
+                    lengths: done.files.clone(),
+                });
+            }
+            phases.push(Parts {
+                parts,
+                summaries: (pass == 0).then_some(summaries),
+            });
+        }
+        Ok(Some(FromTasks {
+            phases,
+            plan: self.digest.clone(),
+            until: None,
+        }))
+    }
+
+    /// What `finished.json` says, if the run is finished.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn finished(&self) -> Result<Option<Finished>, TasksError> {
+        let path = self.directory.join("finished.json");
+        let text = match fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|e| self.failed(e))?,
+        };
+        let read = serde_json::from_slice(&text).map_err(|e| self.failed(e.into()));
+        Ok(Some(read?))
+    }
+
+    /// Finishes the run whose tasks are all done: does the ordered step of the last pass, draws
+    /// samples, makes sure that rows add up, and gives the files their names.
+    ///
+    /// # Errors
+    /// If tasks are not done, or as [`super::run`].
+    pub fn finish(&self, observer: &mut dyn Observer) -> Result<RunOutcome, TasksError> {
+        let standing = self.standing()?;
+        let last = self.plan.passes().saturating_sub(1);
+        let tasks = self.parts_up_to(last)?.filter(|_| standing.complete);
+        let Some(tasks) = tasks else {
+            return Err(TasksError::Refused {
+                what: format!(
+                    "{} of {} known tasks are done",
+                    standing.done, standing.known
+                ),
+                hint: "djr next lists those that can be done now",
+            });
+        };
+        let ended = self.ordered(&tasks, observer)?;
+        let Ended::Whole(outcome) = ended else {
+            return Err(RunError::Conservation("the run stopped early".into()).into());
+        };
+        let finished = Finished {
+            run_dir: outcome.run_dir.clone(),
+        };
+        let text = serde_json::to_vec(&finished).map_err(|e| self.failed(e.into()))?;
+        create_named(&self.directory.join("finished.json"), &text).map_err(|e| self.failed(e))?;
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for done in known.values() {
+            done::remove_others(&self.tasks(), done);
+        }
+        Ok(*outcome)
+    }
+
+    /// Makes sure that an input is as it was planned.
+    fn check_input(&self, number: usize, inputs: &[crate::io::Input]) -> Result<(), RunError> {
+        let (Some(planned), Some(input)) = (self.plan.inputs.get(number), inputs.get(number))
+        else {
+            return Err(RunError::Conservation("the plan has no such input".into()));
+        };
+        let change = match input.source().fingerprint() {
+            Ok(Some(now)) => planned.print.difference(&now),
+            Ok(None) => Some("it is no regular file any more".to_owned()),
+            Err(e) => Some(e.to_string()),
+        };
+        match change {
+            None => Ok(()),
+            Some(change) => Err(RunError::InputChanged {
+                name: planned.print.name.clone(),
+                change,
+            }),
+        }
+    }
+}
+
+/// The files and facts of an attempt; `None` if the task was done meanwhile.
+type Made = Result<Option<(Lengths, Facts)>, TasksError>;
+
+/// The file of what a census found common.
+const COMMON: &str = "common";
+
+/// The name of the rows of a task of the next pass.
+fn slice(number: usize) -> String {
+    format!("rows-{number:05}")
+}
+
+/// What is known of the inputs.
+struct Known {
+    extents: Vec<Option<u64>>,
+    /// By input and byte: how many lines begin before it.
+    lines: HashMap<(usize, u64), Option<u64>>,
+    /// The identity of the first byte of each input.
+    bases: Vec<Option<u64>>,
+}
+
+impl Known {
+    /// Where the rows of `pieces` are, each with the byte before which they begin; `None` if something
+    /// must be found out first.
+    fn places(&self, pieces: &[PlannedPiece]) -> Option<Vec<(Position, Option<u64>)>> {
+        let place = |piece: &PlannedPiece| {
+            let lines = match piece.from {
+                0 => 0,
+                from => self.lines.get(&(piece.input, from)).copied().flatten()?,
+            };
+            let position = Position {
+                file: piece.input,
+                bytes: piece.from,
+                lines,
+                base: self.bases.get(piece.input).copied().flatten()?,
+                summaries: Vec::new(),
+            };
+            Some((position, piece.until))
+        };
+        pieces.iter().map(place).collect()
+    }
+}
+
+/// Creates `path` with `text`, whole or not at all, unless it is there.
+fn create_named(path: &Path, text: &[u8]) -> io::Result<bool> {
+    let directory = crate::io::atomic::directory(path);
+    let part = tempfile::Builder::new()
+        .prefix(".new-")
+        .tempdir_in(directory)?;
+    let new = part.path().join("text");
+    let mut file = create_fresh(&new)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    let created = create_linked(&new, path)?;
+    sync_directory(directory)?;
+    Ok(created)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_has_one_name() {
+        for (id, name) in [
+            (TaskId::Measure(12), "measure-00012"),
+            (TaskId::Pass(0, 3), "pass-1-00003"),
+            (TaskId::Pass(11, 123_456), "pass-12-123456"),
+            (TaskId::Decide(0), "decide-1"),
+        ] {
+            assert_eq!(id.to_string(), name);
+            assert_eq!(name.parse(), Ok(id));
+        }
+        for other in [
+            "",
+            "decide",
+            "decide-0",
+            "decide-01",
+            "pass-1",
+            "pass-1-3",
+            "pass-0-00000",
+            "measure-1",
+            "measure--0001",
+            "../decide-1",
+        ] {
+            assert!(other.parse::<TaskId>().is_err(), "{other}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! `plan.json`: what the tasks of a run do, cut once and for all.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::TasksError;
+use crate::exec::{CacheChoice, RunError, RunOptions, run, setup};
+use crate::io::Fingerprint;
+use crate::io::source::{FileSource, fingerprints};
+use crate::note::Note;
+use crate::plan::Plan;
+use crate::recipe::{Inputs, QuarantineLimit, Recipe};
+
+/// Raised when plans or records of tasks are written in another way.
+pub const VERSION: u32 = 1;
+
+/// What the tasks of a run do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskPlan {
+    /// Of this form.
+    pub version: u32,
+    /// The program that made it; only the same one does its tasks.
+    pub djr: String,
+    /// What the run does.
+    pub plan: Plan,
+    /// What the reader of the recipe should know.
+    pub notes: Vec<Note>,
+    /// What the command line said beyond the recipe.
+    pub said: Said,
+    /// About how many bytes of rows a task reads.
+    pub task_bytes: u64,
+    /// The inputs, in order.
+    pub inputs: Vec<PlannedInput>,
+    /// What must be found out of inputs before rows that stand behind can be read.
+    pub measures: Vec<Measure>,
+    /// The tasks of the first pass: the pieces of inputs that each reads.
+    pub reads: Vec<Vec<PlannedPiece>>,
+}
+
+/// What the command line said of a run beyond the recipe.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Said {
+    /// What relative paths refer to.
+    pub working_dir: PathBuf,
+    run_dir: Option<PathBuf>,
+    max_quarantine: Option<QuarantineLimit>,
+    tolerate: Option<QuarantineLimit>,
+    cache: CacheWord,
+    force: bool,
+    command: Vec<String>,
+    host_name: Option<String>,
+}
+
+/// [`CacheChoice`] as it is written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum CacheWord {
+    Recipe,
+    Off,
+    In(PathBuf),
+}
+
+/// An input as it was when the plan was made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlannedInput {
+    /// What identifies its content.
+    pub print: Fingerprint,
+    /// By how much the identities of the next input's rows lie behind those of this one's, where
+    /// that is known without reading it.
+    pub extent: Option<u64>,
+}
+
+/// What must be found out of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Measure {
+    /// How many lines begin between two bytes of it.
+    Lines {
+        /// The input.
+        input: usize,
+        /// The first byte.
+        from: u64,
+        /// The byte behind the last.
+        until: u64,
+    },
+    /// By how much the identities of the next input's rows lie behind those of this one's.
+    Extent {
+        /// The input.
+        input: usize,
+    },
+}
+
+/// Rows of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPiece {
+    /// The input.
+    pub input: usize,
+    /// The byte that its first row begins with or behind.
+    pub from: u64,
+    /// Rows from this byte on are not its; nothing for the rest of the input.
+    pub until: Option<u64>,
+}
+
+impl Said {
+    fn of(options: &RunOptions) -> Self {
+        Self {
+            working_dir: options.working_dir.clone(),
+            run_dir: options.run_dir.clone(),
+            max_quarantine: options.max_quarantine,
+            tolerate: options.tolerate,
+            cache: match &options.cache {
+                CacheChoice::Recipe => CacheWord::Recipe,
+                CacheChoice::Off => CacheWord::Off,
+                CacheChoice::In(dir) => CacheWord::In(dir.clone()),
+            },
+            force: options.force,
+            command: options.command.clone(),
+            host_name: options.host_name.clone(),
+        }
+    }
+
+    /// The options of a run or task on this machine, of which `here` says the rest.
+    #[must_use]
+    pub fn options(&self, here: RunOptions) -> RunOptions {
+        RunOptions {
+            working_dir: self.working_dir.clone(),
+            run_dir: self.run_dir.clone(),
+            max_quarantine: self.max_quarantine,
+            tolerate: self.tolerate,
+            cache: match &self.cache {
+                CacheWord::Recipe => CacheChoice::Recipe,
+                CacheWord::Off => CacheChoice::Off,
+                CacheWord::In(dir) => CacheChoice::In(dir.clone()),
+            },
+            force: self.force,
+            command: self.command.clone(),
+            host_name: self.host_name.clone(),
+            ..here
+        }
+    }
+}
+
+impl TaskPlan {
+    /// Cuts a run of `recipe` into tasks that read about `task_bytes` of rows each.
+    ///
+    /// # Errors
+    /// If the recipe cannot be run by tasks, its outputs are taken, or an input cannot be read.
+    pub fn of(recipe: &Recipe, options: &RunOptions, task_bytes: u64) -> Result<Self, TasksError> {
+        refuse(recipe, options)?;
+        run::check(recipe, options)?;
+        let plan = Plan::of(recipe).map_err(RunError::of_asset)?;
+        let sources = setup::inputs(recipe);
+        let prints = fingerprints(&sources).map_err(RunError::from)?;
+        let mut planned = Self {
+            version: VERSION,
+            djr: env!("CARGO_PKG_VERSION").to_owned(),
+            plan,
+            notes: recipe.notes.clone(),
+            said: Said::of(options),
+            task_bytes,
+            inputs: Vec::new(),
+            measures: Vec::new(),
+            reads: Vec::new(),
+        };
+        let last = sources.len().saturating_sub(1);
+        let mut room = 0;
+        for (number, (input, print)) in sources.iter().zip(prints).enumerate() {
+            let print = print.ok_or(RunError::CannotResume)?;
+            let source = input.source();
+            let splits = source.splits(task_bytes).map_err(RunError::from)?;
+            let extent = source.extent().map_err(RunError::from)?;
+            let mut left = print.bytes;
+            for (index, split) in splits.iter().enumerate() {
+                if let Some(until) = split.until {
+                    planned.measures.push(Measure::Lines {
+                        input: number,
+                        from: split.from.bytes,
+                        until,
+                    });
+                }
+                let piece = PlannedPiece {
+                    input: number,
+                    from: split.from.bytes,
+                    until: split.until,
+                };
+                let bytes = match split.until {
+                    Some(until) => until - split.from.bytes,
+                    None => left,
+                };
+                left = left.saturating_sub(bytes);
+                match planned.reads.last_mut() {
+                    // Small inputs share a task; pieces of one input do not.
+                    Some(task) if index == 0 && bytes <= room => task.push(piece),
+                    _ => {
+                        planned.reads.push(vec![piece]);
+                        room = task_bytes;
+                    }
+                }
+                room = room.saturating_sub(bytes);
+            }
+            if extent.is_none() && number < last {
+                planned.measures.push(Measure::Extent { input: number });
+            }
+            planned.inputs.push(PlannedInput { print, extent });
+        }
+        Ok(planned)
+    }
+
+    /// How many passes over the rows there are.
+    #[must_use]
+    pub fn passes(&self) -> usize {
+        self.plan.stages.len()
+    }
+
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or another djr wrote it.
+    pub fn read(path: &Path) -> Result<(Self, Vec<u8>), TasksError> {
+        let cannot = |error: io::Error| TasksError::NoPlan {
+            path: path.display().to_string(),
+            error,
+        };
+        let bytes = std::fs::read(path).map_err(cannot)?;
+        let head: Head = serde_json::from_slice(&bytes).map_err(|e| cannot(e.into()))?;
+        if head.version != VERSION || head.djr != env!("CARGO_PKG_VERSION") {
+            return Err(TasksError::Refused {
+                what: format!(
+                    "djr {} made the plan, this is {}",
+                    head.djr,
+                    env!("CARGO_PKG_VERSION")
+                ),
+                hint: "every machine needs the same djr",
+            });
+        }
+        let plan = serde_json::from_slice(&bytes).map_err(|e| cannot(e.into()))?;
+        Ok((plan, bytes))
+    }
+}
+
+/// What is read of a plan first.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+    djr: String,
+}
+
+/// Refuses by name what tasks cannot do.
+fn refuse(recipe: &Recipe, options: &RunOptions) -> Result<(), TasksError> {
+    let refused = |what: String, hint| Err(TasksError::Refused { what, hint });
+    let Inputs::Files(files) = &recipe.inputs else {
+        return refused(
+            "tasks read files, and the input is none".to_owned(),
+            "write the rows to a file first, or use djr run",
+        );
+    };
+    let mut remote = files
+        .iter()
+        .filter(|path| FileSource::new((*path).clone()).is_remote());
+    if let Some(path) = remote.next() {
+        return refused(
+            format!("tasks read files, and {} lies elsewhere", path.display()),
+            "copy it to where all machines see it, or use djr run",
+        );
+    }
+    if let Some(output) = recipe.outputs.iter().find(|o| !o.target.is_file()) {
+        return refused(
+            format!(
+                "tasks write files, and the output {} is none",
+                output.target
+            ),
+            "name a file by --output, or use djr run",
+        );
+    }
+    if let Some(step) = recipe.steps.iter().find(|s| s.spec.service.is_some()) {
+        return refused(
+            format!(
+                "{} asks a model, a program or a server, which tasks do not do yet",
+                step.name
+            ),
+            "use djr run for this recipe",
+        );
+    }
+    if options.cached_stats.is_some() {
+        return refused(
+            "stats that were measured before do not go with tasks".to_owned(),
+            "use djr recut",
+        );
+    }
+    Ok(())
+}
