@@ -137,6 +137,7 @@ fn chain<'r>(
         watch: None,
         recall: None,
         tokens: None,
+        settles: false,
     }
 }
 

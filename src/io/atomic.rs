@@ -1,5 +1,6 @@
 //! Files that appear under their names only when they are complete.
 
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -152,7 +153,7 @@ impl PendingFile {
             target: target.to_owned(),
             part: Some(part),
             spare: None,
-            file: Some(DigestedFile::new(file, digest, committed.bytes)),
+            file: Some(DigestedFile::new(file, digest, committed.bytes).beside()),
             sealed: Committed::default(),
             keep: keep.clone(),
         })
@@ -179,15 +180,19 @@ impl PendingFile {
             Destination::File(real) | Destination::Remote(real) => {
                 fs::create_dir_all(directory(&real))?;
                 let part = part_path(&real, suffix)?;
-                (create_fresh(&part)?, Some(part))
+                let file = DigestedFile::new(create_fresh(&part)?, Xxh3::new(), 0);
+                (file.beside(), Some(part))
             }
-            Destination::Stream => (open_stream(target)?, None),
+            Destination::Stream => {
+                let file = DigestedFile::new(open_stream(target)?, Xxh3::new(), 0);
+                (file, None)
+            }
         };
         Ok(Self {
             target: target.to_owned(),
             part,
             spare: None,
-            file: Some(DigestedFile::new(file, Xxh3::new(), 0)),
+            file: Some(file),
             sealed: Committed::default(),
             keep: keep.clone(),
         })
@@ -208,6 +213,17 @@ impl PendingFile {
     /// Changes the name it will have, in the same directory.
     pub fn rename_target(&mut self, target: PathBuf) {
         self.target = target;
+    }
+
+    /// Appends bytes, which are not copied where they are handed over and many.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn append(&mut self, bytes: Cow<'_, [u8]>) -> io::Result<()> {
+        match &mut self.file {
+            Some(file) => file.append_whole(bytes),
+            None => Err(io::Error::other("the file is already finished")),
+        }
     }
 
     /// How many bytes were written.

@@ -86,6 +86,27 @@ impl PathWriter {
         })
     }
 
+    /// What [`PathWriter::rewrite`] makes of a path that lies below `root`, if that is plain to see:
+    /// nothing in it must be resolved, and it is no URL.
+    #[must_use]
+    pub fn rewrite_plain<'a>(&self, written: &'a str, root: &Path) -> Option<Cow<'a, str>> {
+        if self.style != PathStyle::Absolute || is_url(written) || !is_normal(Path::new(written)) {
+            return None;
+        }
+        if written.starts_with('/') {
+            return Some(Cow::Borrowed(written));
+        }
+        let root = root.is_absolute().then(|| root.to_str())??;
+        if written.is_empty() || !is_normal(Path::new(root)) {
+            return None;
+        }
+        let mut path = String::with_capacity(root.len() + 1 + written.len());
+        path.push_str(root);
+        path.push('/');
+        path.push_str(written);
+        Some(Cow::Owned(path))
+    }
+
     /// The path to write for an image of a row. One that came with the row has no path of its own,
     /// only a name.
     ///
@@ -172,6 +193,8 @@ fn relative(path: &Path, base: &Path) -> PathBuf {
 mod tests {
     use std::ffi::OsStr;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -182,6 +205,23 @@ mod tests {
         }
         assert_eq!(from_json(&Value::Null), None);
         assert_eq!(from_json(&serde_json::json!({"bytes": [300]})), None);
+    }
+
+    proptest! {
+        #[test]
+        fn plain_paths_are_rewritten_as_all_are(
+            written in r"(/|\./|\.\./|a|b\.jpg|https://){0,4}",
+            root in r"(/|\.|\.\./|/data|x){0,3}",
+            style in 0..3_usize,
+        ) {
+            let styles = [PathStyle::Absolute, PathStyle::Keep, PathStyle::Relative];
+            let writer = PathWriter::new(styles[style], Path::new("/w"), Path::new("out"));
+            let root = Path::new(&root);
+            if let Some(plain) = writer.rewrite_plain(&written, root) {
+                let lies = join(root, Path::new(&written));
+                prop_assert_eq!(plain, writer.rewrite(&written, &lies).unwrap());
+            }
+        }
     }
 
     #[test]

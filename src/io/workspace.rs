@@ -4,6 +4,7 @@
 //! A run that can be resumed keeps them by name, and opens each at the length that its last
 //! checkpoint made durable; other runs use nameless files, which vanish with the process.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -190,6 +191,21 @@ impl Log {
     /// If the disk is full or fails.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.append(bytes).map_err(|e| self.failed(&e))
+    }
+
+    /// Appends bytes, which are not copied where they are handed over and many.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn append_whole(&mut self, bytes: Cow<'_, [u8]>) -> io::Result<()> {
+        self.file.append_whole(bytes).map_err(|e| self.failed(&e))
+    }
+
+    /// The log, written by a thread of its own once it is long.
+    #[must_use]
+    pub fn beside(mut self) -> Self {
+        self.file = self.file.beside();
+        self
     }
 
     /// Makes it durable and enters its length and digest.

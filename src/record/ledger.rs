@@ -4,7 +4,7 @@
 //! zstandard) with `read_json(…, lines=True, dtype={'id': 'string'})`.
 
 use std::borrow::Cow;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rayon::ThreadPool;
@@ -139,6 +139,23 @@ impl<'a> LedgerEntry<'a> {
         out.extend_from_slice(b",\"fate\":\"kept\"}\n");
     }
 
+    /// Appends what is said of a row that duplicates the one at `first`; `kept` is what
+    /// [`LedgerEntry::write_kept`] wrote of it, `by` who found it, in which step.
+    pub fn write_duplicate(kept: &[u8], by: &str, step: StepNumber, first: u64, out: &mut Vec<u8>) {
+        let rest = LedgerEntry {
+            fate: Fate::Dropped,
+            by: Some(by.into()),
+            step: Some(step),
+            duplicate_of: Some(first),
+            ..LedgerEntry::default()
+        };
+        let mut line = Vec::new();
+        rest.write(&mut line);
+        let fate = |line: &[u8]| memchr::memmem::rfind(line, FATE).unwrap_or(0);
+        out.extend_from_slice(kept.get(..fate(kept)).unwrap_or_default());
+        out.extend_from_slice(line.get(fate(&line)..).unwrap_or_default());
+    }
+
     /// Appends the entry as a line.
     pub fn write(&self, out: &mut Vec<u8>) {
         // Writing to a Vec cannot fail.
@@ -159,6 +176,9 @@ impl<'a> LedgerEntry<'a> {
         Some(serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned()))
     }
 }
+
+/// Where an entry begins to tell what became of its row.
+const FATE: &[u8] = b",\"fate\":";
 
 /// A value that is there: null is no lack of one.
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
@@ -192,7 +212,7 @@ const FRAME: u64 = 1 << 19;
 
 /// Frames that are in memory at a time, at most: more would be done no sooner than the disk takes
 /// them.
-const FRAMES: usize = 8;
+const FRAMES: usize = 16;
 
 /// How hard zstd tries: the records are long and alike, and more would cost more than it saves.
 const LEVEL: i32 = 1;
@@ -212,7 +232,7 @@ impl PackedLog {
     pub fn open(path: &Path, name: &str, workspace: &Workspace) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
-            records: workspace.log(name)?,
+            records: workspace.log(name)?.beside(),
         })
     }
 
@@ -220,8 +240,8 @@ impl PackedLog {
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn append(&mut self, records: &[u8]) -> io::Result<()> {
-        self.records.append(records)
+    pub fn append(&mut self, records: Cow<'_, [u8]>) -> io::Result<()> {
+        self.records.append_whole(records)
     }
 
     /// Makes what was written durable.
@@ -238,32 +258,30 @@ impl PackedLog {
     /// If the disk is full or fails.
     pub fn finish(mut self, workspace: &Workspace, pool: &ThreadPool) -> io::Result<PendingFile> {
         let mut packed = workspace.pending(&self.path)?;
-        // A frame is read whole, but a short log needs no more room than it has bytes.
-        let room = usize::try_from(self.records.len().min(FRAME)).unwrap_or(0);
-        let mut records = self.records.replay()?;
+        self.records.flush()?;
+        let records = &self.records;
+        let length = records.len();
+        let compress = |number: u64| {
+            let start = number * FRAME;
+            let size = length.saturating_sub(start).min(FRAME);
+            let mut part = vec![0; usize::try_from(size).unwrap_or(0)];
+            records.read_exact_at(&mut part, start)?;
+            zstd::bulk::compress(&part, LEVEL)
+        };
         // No records are a frame of none: a file without a frame is no zstd file.
-        let mut at_start = true;
-        loop {
-            let mut parts = Vec::new();
-            while parts.len() < pool.current_num_threads().min(FRAMES) {
-                let mut part = Vec::with_capacity(room);
-                (&mut records).take(FRAME).read_to_end(&mut part)?;
-                if part.is_empty() && !at_start {
-                    break;
-                }
-                at_start = false;
-                parts.push(part);
+        let frames = length.div_ceil(FRAME).max(1);
+        let at_once = pool.current_num_threads().min(FRAMES) as u64;
+        let mut first = 0;
+        while first < frames {
+            let end = frames.min(first + at_once);
+            let packed_frames: io::Result<Vec<_>> =
+                pool.install(|| (first..end).into_par_iter().map(compress).collect());
+            for frame in packed_frames? {
+                packed.append(frame.into())?;
             }
-            if parts.is_empty() {
-                return Ok(packed);
-            }
-            let compress = |part: Vec<u8>| zstd::bulk::compress(&part, LEVEL);
-            let frames: io::Result<Vec<_>> =
-                pool.install(|| parts.into_par_iter().map(compress).collect());
-            frames?
-                .iter()
-                .try_for_each(|frame| packed.write_all(frame))?;
+            first = end;
         }
+        Ok(packed)
     }
 }
 
@@ -292,14 +310,30 @@ impl Ledger {
     pub fn push(&mut self, entry: &LedgerEntry<'_>) -> io::Result<()> {
         self.line.clear();
         entry.write(&mut self.line);
-        self.records.append(&self.line)
+        self.records.append(self.line.as_slice().into())
+    }
+
+    /// Appends the entry of a duplicate, as [`LedgerEntry::write_duplicate`] has it.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn push_duplicate(
+        &mut self,
+        kept: &[u8],
+        by: &str,
+        step: StepNumber,
+        first: u64,
+    ) -> io::Result<()> {
+        self.line.clear();
+        LedgerEntry::write_duplicate(kept, by, step, first, &mut self.line);
+        self.records.append(self.line.as_slice().into())
     }
 
     /// Appends entries that were written before.
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn append(&mut self, entries: &[u8]) -> io::Result<()> {
+    pub fn append(&mut self, entries: Cow<'_, [u8]>) -> io::Result<()> {
         self.records.append(entries)
     }
 
@@ -337,6 +371,7 @@ mod tests {
             Some("[1]"),
             Some("\"\""),
             Some("\"é \""),
+            Some("\",\\\"fate\\\":\""),
         ];
         for id in ids {
             for part in [0, 3] {
@@ -349,7 +384,20 @@ mod tests {
                 let (mut short, mut long) = (Vec::new(), Vec::new());
                 LedgerEntry::write_kept(origin, id, &mut short);
                 LedgerEntry::of(origin, id).write(&mut long);
-                assert_eq!(String::from_utf8(short), String::from_utf8(long));
+                assert_eq!(String::from_utf8(short.clone()), String::from_utf8(long));
+                let step = StepNumber::at(4);
+                let mut told = Vec::new();
+                LedgerEntry::write_duplicate(&short, "a_deduplicator", step, 7, &mut told);
+                let mut long = Vec::new();
+                let whole = LedgerEntry {
+                    fate: Fate::Dropped,
+                    by: Some("a_deduplicator".into()),
+                    step: Some(step),
+                    duplicate_of: Some(7),
+                    ..LedgerEntry::of(origin, id)
+                };
+                whole.write(&mut long);
+                assert_eq!(String::from_utf8(told), String::from_utf8(long));
             }
         }
     }

@@ -33,7 +33,7 @@ pub use media::each_path;
 pub use not_finite::{as_text, blanked, float_of, read_json, word_of};
 pub use path::FieldPath;
 pub use produced::Produced;
-pub use read::{Unread, read_row};
+pub use read::{Unread, read_row, read_row_into};
 pub use row::{Changed, HashColumns, NewImage, Origin, Sample};
 pub use scan::is_plain_string;
 pub use stats::{StatKey, StatSource, StatValue, Stats};

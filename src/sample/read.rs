@@ -25,6 +25,30 @@ impl Unread {
     }
 }
 
+/// Makes `sample` the row that these bytes are. Bytes that are handed over are not copied.
+///
+/// # Errors
+/// As [`read_row`]; what `sample` is then, nobody may ask.
+pub fn read_row_into(
+    sample: &mut Sample,
+    bytes: Cow<'_, [u8]>,
+    origin: Origin,
+) -> Result<(), Unread> {
+    let line = match bytes {
+        Cow::Owned(_) => {
+            *sample = read_row(bytes, origin, &Arc::clone(sample.image_context()))?;
+            return Ok(());
+        }
+        Cow::Borrowed(bytes) => bytes,
+    };
+    match simdutf8::compat::from_utf8(line) {
+        Ok(text) => sample
+            .read_again(text, origin)
+            .map_err(|error| Unread::new(error, line.into())),
+        Err(e) => Err(Unread::new(not_utf8(e.valid_up_to()), line.into())),
+    }
+}
+
 /// Reads a row; its images are found by `context`. Bytes that are handed over are not copied.
 ///
 /// # Errors

@@ -229,14 +229,24 @@ impl Sample {
         if !line.starts_with('{') && !line.trim_start_matches(JSON_SPACE).starts_with('{') {
             return Err((not_an_object(&line), line));
         }
-        let fields = match scan_members(&line) {
-            Ok(fields) => fields,
-            Err(error) => return Err((error, line)),
-        };
-        Ok(Self {
-            line,
-            fields,
-            origin,
+        let mut sample = Self::empty(context);
+        match scan_members(&line, &mut sample.fields) {
+            Ok(()) => {
+                sample.line = line;
+                sample.origin = origin;
+                Ok(sample)
+            }
+            Err(error) => Err((error, line)),
+        }
+    }
+
+    /// A row without fields, to be read into.
+    #[must_use]
+    pub fn empty(context: Arc<ImageContext>) -> Self {
+        Self {
+            line: String::new(),
+            fields: SmallVec::new(),
+            origin: Origin::default(),
             images: OnceCell::new(),
             words: RefCell::default(),
             context,
@@ -249,7 +259,69 @@ impl Sample {
             remarked: SmallVec::new(),
             stats: Stats::default(),
             hashes: HashColumns::default(),
-        })
+        }
+    }
+
+    /// Makes this the row of another line; what it was before is forgotten, its room used again.
+    ///
+    /// # Errors
+    /// Those of [`Sample::parse`]; the row has no fields then.
+    pub fn read_again(&mut self, line: &str, origin: Origin) -> Result<(), RowError> {
+        self.forget();
+        if !line.starts_with('{') && !line.trim_start_matches(JSON_SPACE).starts_with('{') {
+            return Err(not_an_object(line));
+        }
+        if let Err(error) = scan_members(line, &mut self.fields) {
+            self.fields.clear();
+            return Err(error);
+        }
+        self.line.push_str(line);
+        self.origin = origin;
+        Ok(())
+    }
+
+    /// Makes the row one without fields.
+    fn forget(&mut self) {
+        let Self {
+            line,
+            fields,
+            origin,
+            images,
+            words,
+            context: _,
+            produced,
+            attached,
+            changed,
+            spent,
+            edits,
+            remarks,
+            remarked,
+            stats,
+            hashes,
+        } = self;
+        if line.capacity() < LONG_LINE {
+            line.clear();
+        } else {
+            *line = String::new();
+        }
+        fields.clear();
+        *origin = Origin::default();
+        images.take();
+        words.get_mut().clear();
+        produced.clear();
+        attached.clear();
+        *changed = Changed::Nothing;
+        *spent = ImageCounts::default();
+        *edits = 0;
+        remarks.take();
+        remarked.clear();
+        stats.clear();
+        *hashes = HashColumns::default();
+    }
+
+    /// Gives the row what came with it.
+    pub fn attach(&mut self, attached: &[Attachment]) {
+        self.attached.extend_from_slice(attached);
     }
 
     /// The row with what came with it.
@@ -257,6 +329,16 @@ impl Sample {
     pub fn with_attached(mut self, attached: Vec<Attachment>) -> Self {
         self.attached = attached;
         self
+    }
+
+    /// The paths of the row's images as they stand in the line: nothing if the field of images is
+    /// no list of plain texts, or they were looked at or came with the row.
+    #[must_use]
+    pub fn paths_as_read(&self) -> Option<SmallVec<[&str; 1]>> {
+        if self.images.get().is_some() || !self.produced.is_empty() || !self.attached.is_empty() {
+            return None;
+        }
+        scan::plain_texts(self.raw_json(&self.context.image_key)?)
     }
 
     /// The row, whose line earlier phases wrote.
@@ -655,7 +737,8 @@ impl Sample {
     #[must_use]
     pub fn images_match(&self, text: &FieldPath, token: &str) -> Option<bool> {
         // As they stand in the line, unless something is escaped there.
-        let raw = |name: &str| self.raw_json(name).filter(|raw| !raw.contains('\\'));
+        let plain = |raw: &&str| memchr::memchr(b'\\', raw.as_bytes()).is_none();
+        let raw = |name: &str| self.raw_json(name).filter(plain);
         let images = match (self.images.get(), raw(&self.context.image_key)) {
             (None, Some(raw)) if raw.starts_with('[') && !raw.contains("\"\"") => {
                 memchr::memchr_iter(b'"', raw.as_bytes()).count() / 2
@@ -674,6 +757,9 @@ impl Sample {
     /// written in its place.
     #[must_use]
     pub fn image_field_is_quoted(&self) -> bool {
+        if self.image_field_is_list() {
+            return false;
+        }
         let index = self.find(&self.context.image_key);
         let text = index.and_then(|index| self.text_of(index, "").ok().flatten());
         text.is_some_and(|text| list_in_text(&text).is_some())
@@ -972,7 +1058,9 @@ impl Sample {
         if !raw.starts_with('[') {
             return None;
         }
-        scan::plain_strings(raw).or_else(|| serde_json::from_str(raw).ok())
+        let plain = scan::plain_texts(raw);
+        let plain = plain.map(|texts| texts.into_iter().map(str::to_owned).collect());
+        plain.or_else(|| serde_json::from_str(raw).ok())
     }
 
     fn slots(&self, paths: Vec<String>) -> Vec<ImageSlot> {
@@ -1133,17 +1221,17 @@ impl Sample {
     }
 }
 
-/// The members of the object that `line` is.
-fn scan_members(line: &str) -> Result<SmallVec<[Field; 4]>, RowError> {
-    let mut fields = SmallVec::new();
+/// Puts the members of the object that `line` is into `fields`, which is empty.
+fn scan_members(line: &str, fields: &mut SmallVec<[Field; 4]>) -> Result<(), RowError> {
     if scan::members(line, |member| fields.push(Field::read(member))) {
-        return Ok(fields);
+        return Ok(());
     }
-    scan_json(line).or_else(|error| match blanked(line) {
+    *fields = scan_json(line).or_else(|error| match blanked(line) {
         // The same places in the same text, but for words that JSON does not know.
         Some(blanked) => scan_json(&blanked),
         None => Err(error),
-    })
+    })?;
+    Ok(())
 }
 
 fn scan_json(line: &str) -> Result<SmallVec<[Field; 4]>, RowError> {

@@ -202,6 +202,12 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.members.clear();
+    }
+
     /// The stat called `key`, if it was measured.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&StatValue> {

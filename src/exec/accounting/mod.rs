@@ -6,7 +6,7 @@ mod ids;
 mod trace;
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,9 @@ use self::trace::TraceFile;
 use super::error::target_name;
 use super::fields::remember;
 use super::spill::ExactKeys;
-use super::stage::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
+use super::stage::{
+    BatchResult, Rendered, RowEnd, RowResult, Settled, StepCost, Trace, decided_entry, noted_at,
+};
 use super::{RunError, RunOptions, write_error};
 use crate::io::source::MAX_ROW_BYTES;
 use crate::io::workspace::{Lengths, sync_pending};
@@ -38,7 +40,7 @@ use crate::record::{Cluster, RowPlace};
 use crate::record::{
     Fate, LedgerEntry, OutputCounts, QuarantineEntry, RunReport, Stage, StepCounts, StepNumber,
 };
-use crate::sample::{Origin, Produced, RowError, as_text};
+use crate::sample::{Origin, Produced, RowError};
 
 /// What became of a row that reached the outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -337,12 +339,12 @@ impl Accounting {
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn keep_row_stats(&mut self, batch: &BatchResult) -> Result<(), RunError> {
+    pub fn keep_row_stats(&mut self, batch: &mut BatchResult) -> Result<(), RunError> {
         let Some(row_stats) = &mut self.row_stats else {
             return Ok(());
         };
         row_stats
-            .append(&batch.row_stats)
+            .append(std::mem::take(&mut batch.row_stats).into())
             .map_err(|e| write_error("stats of rows", e))
     }
 
@@ -407,7 +409,7 @@ impl Accounting {
             if let Some(first) = first {
                 self.sound();
                 self.count_dropped(step, 1);
-                let noted = noted(&row.remarked, step);
+                let noted = noted_at(&row.remarked, step);
                 self.record_dropped(step, row.origin, row.id.as_deref(), Some(first), noted)?;
                 return Ok(false);
             }
@@ -426,7 +428,7 @@ impl Accounting {
             RowEnd::Dropped(step, decision) => {
                 self.sound();
                 self.count_dropped(*step, 1);
-                let noted = noted(&row.remarked, *step);
+                let noted = noted_at(&row.remarked, *step);
                 self.record_decided(*step, row.origin, row.id.as_deref(), decision, noted)
             }
             RowEnd::Failed(stage, error, verbatim) => {
@@ -519,7 +521,8 @@ impl Accounting {
         let Some(ledger) = &mut self.ledger else {
             return Ok(());
         };
-        ledger.append(entry).map_err(|e| write_error("ledger", e))
+        let appended = ledger.append(entry.into());
+        appended.map_err(|e| write_error("ledger", e))
     }
 
     /// Records the fate of a row that reached the outputs: written by one at least, or refused.
@@ -566,20 +569,61 @@ impl Accounting {
         })
     }
 
-    /// Writes a survivor's stats to Data-Juicer's stats file.
+    /// Writes lines of survivors to Data-Juicer's stats file.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn write_stats(&mut self, stats: &[u8]) -> Result<(), RunError> {
+    pub fn write_stats(&mut self, lines: Cow<'_, [u8]>) -> Result<(), RunError> {
         let Some(file) = &mut self.stats else {
             return Ok(());
         };
-        let write = |file: &mut PendingFile| {
-            file.write_all(b"{\"__dj__stats__\": ")?;
-            file.write_all(stats)?;
-            file.write_all(b"}\n")
-        };
-        write(file).map_err(|e| write_error(file.target().display(), e))
+        let written = file.append(lines);
+        written.map_err(|e| write_error(file.target().display(), e))
+    }
+
+    /// Records a settled row that is a duplicate of the one at `first` to `step`; `kept` is what the
+    /// ledger would say of it else.
+    ///
+    /// # Errors
+    /// If the ledger cannot be written.
+    pub fn settled_duplicate(
+        &mut self,
+        step: usize,
+        kept: &[u8],
+        first: u64,
+    ) -> Result<(), RunError> {
+        self.sound();
+        self.count_dropped(step, 1);
+        let by = self.step_names.get(step).map_or("", String::as_str);
+        match &mut self.ledger {
+            Some(ledger) => ledger
+                .push_duplicate(kept, by, StepNumber::at(step), first)
+                .map_err(|e| write_error("ledger", e)),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds up rows whose `ledger` and `stats` are written.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn add_settled(
+        &mut self,
+        rows: &Settled,
+        ledger: Cow<'_, [u8]>,
+        stats: Cow<'_, [u8]>,
+    ) -> Result<(), RunError> {
+        self.report.rows_out += rows.kept;
+        self.reached_outputs += rows.kept;
+        for &(step, dropped) in &rows.dropped {
+            self.count_dropped(step, dropped);
+        }
+        self.sound();
+        self.write_stats(stats)?;
+        match &mut self.ledger {
+            Some(file) => file.append(ledger).map_err(|e| write_error("ledger", e)),
+            None => Ok(()),
+        }
     }
 
     /// Collects what traced steps did to a row.
@@ -631,7 +675,7 @@ impl Accounting {
         let line = serde_json::to_vec(&cluster).map_err(std::io::Error::from);
         line.and_then(|mut line| {
             line.push(b'\n');
-            clusters.append(&line)
+            clusters.append(line.into())
         })
         .map_err(|e| write_error("clusters of duplicates", e))
     }
@@ -743,15 +787,9 @@ impl Accounting {
         noted: Codes,
     ) -> Result<(), RunError> {
         let name = self.step_names.get(step).cloned();
-        self.record(origin, id, |entry| LedgerEntry {
-            fate: Fate::Dropped,
-            by: name.map(Into::into),
-            step: Some(StepNumber::at(step)),
-            stat: Some(decision.stat.as_ref().into()),
-            value: Some(as_text(decision.value.to_json())),
-            limit: Some(decision.limit.as_str().into()),
-            notes: noted.iter().collect(),
-            ..entry
+        let by = (name.as_deref().unwrap_or_default(), StepNumber::at(step));
+        self.record(origin, id, |entry| {
+            decided_entry(entry, by, decision, noted)
         })
     }
 
@@ -929,14 +967,6 @@ fn cpu_shares(batch: &BatchResult) -> Vec<Duration> {
         .into_iter()
         .map(|wall| cpu.mul_f64(share(wall)))
         .collect()
-}
-
-/// What a step noted of a row.
-pub(super) fn noted(remarked: &[(usize, Codes)], step: usize) -> Codes {
-    let mut of_step = remarked.iter().filter(|(at, _)| *at == step);
-    of_step
-        .next()
-        .map_or_else(Codes::default, |(_, codes)| *codes)
 }
 
 /// Whether a step measures stats.

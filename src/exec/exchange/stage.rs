@@ -13,10 +13,10 @@ use rayon::ThreadPool;
 use super::clusters::{self, Gone, Rows};
 use super::group::{GroupImages, Merging};
 use super::{PlacedExchange, Records};
-use crate::exec::accounting::{Accounting, Last, noted};
+use crate::exec::accounting::{Accounting, Last};
 use crate::exec::spill::ExactKeys;
 use crate::exec::spill::store::{self, Store, StoreWriter};
-use crate::exec::stage::{BatchResult, RowEnd, RowResult, Trace, thread_time};
+use crate::exec::stage::{BatchResult, RowEnd, RowResult, Trace, noted_at, thread_time};
 use crate::exec::watch::Watch;
 use crate::exec::{RunError, write_error};
 use crate::io::workspace::{Lengths, each_record};
@@ -494,7 +494,7 @@ fn record_dropped(
             sample.origin(),
             sample.raw_json("id").map(Into::into),
             trace,
-            noted(&sample.remarked, step),
+            noted_at(&sample.remarked, step),
         ))
     };
     let mut last = Vec::new();

@@ -1,12 +1,17 @@
 //! The last pass: rows go to the outputs, or are set aside to be drawn from.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
 use super::draw::Survivors;
 use crate::exec::accounting::{Accounting, Last, LateFate};
 use crate::exec::checkpoint::{Progress, Remaining};
 use crate::exec::error::{output_error, target_name};
 use crate::exec::sinks::{self, Caller, Sink, SinkState};
 use crate::exec::spill::{ExactKeys, StoreWriter};
-use crate::exec::stage::{BatchResult, Rendered, RowEnd, RowResult};
+use crate::exec::stage::{BatchResult, Rendered, RowEnd, RowResult, Settled};
 use crate::exec::{RunError, write_error};
 use crate::io::workspace::Lengths;
 use crate::io::{Input, Workspace};
@@ -32,11 +37,23 @@ pub fn samples(outputs: &[OutputSpec]) -> bool {
 }
 
 /// What the worker threads wrote for the rows of a batch.
-#[derive(Clone, Copy)]
-struct Buffers<'b> {
-    rendered: &'b [u8],
-    frames: &'b [u8],
-    kept: &'b [u8],
+#[derive(Default)]
+struct Buffers {
+    rendered: SmallVec<[Vec<u8>; 1]>,
+    frames: Vec<u8>,
+    stats: Vec<u8>,
+    kept: Vec<u8>,
+}
+
+impl Buffers {
+    /// Bytes of a buffer; all of them are handed over, not copied.
+    fn take<'b>(buffer: &'b mut Vec<u8>, range: &Range<usize>) -> Cow<'b, [u8]> {
+        if *range == (0..buffer.len()) {
+            Cow::Owned(std::mem::take(buffer))
+        } else {
+            Cow::Borrowed(buffer.get(range.clone()).unwrap_or_default())
+        }
+    }
 }
 
 impl<'a> OutputStage<'a> {
@@ -88,19 +105,25 @@ impl<'a> OutputStage<'a> {
     ) -> Result<(), RunError> {
         let BatchResult {
             rows,
+            settled,
             frames,
             rendered,
             stats,
             kept,
             ..
         } = batch;
-        let buffers = Buffers {
-            rendered: &rendered,
-            frames: &frames,
-            kept: &kept,
+        let mut buffers = Buffers {
+            rendered,
+            frames,
+            stats,
+            kept,
         };
-        for mut row in rows {
-            let frame = frames.get(row.frame.clone()).unwrap_or_default();
+        let mut settled = settled.into_iter().peekable();
+        for (place, mut row) in rows.into_iter().enumerate() {
+            let before = std::iter::from_fn(|| settled.next_if(|rows| rows.behind <= place));
+            self.settle(before, &mut buffers, accounting)?;
+            let frame = row.frame.clone();
+            let frame = buffers.frames.get(frame).unwrap_or_default();
             if !accounting.admit(&row, &mut self.seen)? {
                 accounting.keep_ended_row(&row, frame)?;
                 continue;
@@ -110,16 +133,81 @@ impl<'a> OutputStage<'a> {
                 accounting.keep_ended_row(&row, frame)?;
                 continue;
             }
-            accounting.write_stats(stats.get(row.stats.clone()).unwrap_or_default())?;
-            self.write(&mut row, buffers, accounting)?;
+            let stats = buffers.stats.get(row.stats.clone()).unwrap_or_default();
+            accounting.write_stats(stats.into())?;
+            self.write(&mut row, &buffers, accounting)?;
         }
-        Ok(())
+        self.settle(settled, &mut buffers, accounting)
+    }
+
+    /// Whether rows may come settled: every output takes framed records, and no sample is drawn.
+    #[must_use]
+    pub fn takes_settled(&self) -> bool {
+        let mut outputs = self.sinks.iter().zip(self.specs);
+        let framed = outputs.all(|(sink, spec)| {
+            let takes = sink.as_ref().is_some_and(|sink| sink.takes_framed());
+            takes && !spec.is_late() && spec.split.is_none()
+        });
+        framed && !self.sinks.is_empty() && self.rows.is_none()
+    }
+
+    /// Writes settled rows, as many together as follow each other.
+    fn settle(
+        &mut self,
+        rows: impl Iterator<Item = Settled>,
+        buffers: &mut Buffers,
+        accounting: &mut Accounting,
+    ) -> Result<(), RunError> {
+        let mut joined: Option<Settled> = None;
+        for rows in rows {
+            if !rows.keys.is_empty() {
+                let kept = buffers.kept.get(rows.ledger.clone()).unwrap_or_default();
+                // The entry of a duplicate stands behind those of the rows before.
+                let first = self.seen.firsts(&rows.keys, rows.offset);
+                let first = first.map_err(|e| write_error("keys of rows seen", e))?;
+                if let Some((step, first)) = first {
+                    let kept = kept.to_vec();
+                    if let Some(before) = joined.take() {
+                        self.write_settled(&before, buffers, accounting)?;
+                    }
+                    accounting.settled_duplicate(step, &kept, first)?;
+                    continue;
+                }
+            }
+            let follows = joined.as_mut().is_some_and(|before| before.join(&rows));
+            if !follows && let Some(before) = joined.replace(rows) {
+                self.write_settled(&before, buffers, accounting)?;
+            }
+        }
+        match joined {
+            Some(joined) => self.write_settled(&joined, buffers, accounting),
+            None => Ok(()),
+        }
+    }
+
+    fn write_settled(
+        &mut self,
+        rows: &Settled,
+        buffers: &mut Buffers,
+        accounting: &mut Accounting,
+    ) -> Result<(), RunError> {
+        let outputs = self.sinks.iter_mut().zip(self.specs);
+        let records = rows.records.iter().zip(&mut buffers.rendered);
+        for ((sink, spec), (range, buffer)) in outputs.zip(records) {
+            if let Some(sink) = sink {
+                sink.write_framed(Buffers::take(buffer, range), rows.kept)
+                    .map_err(|e| output_error(Some(spec), e))?;
+            }
+        }
+        let ledger = Buffers::take(&mut buffers.kept, &rows.ledger);
+        let stats = Buffers::take(&mut buffers.stats, &rows.stats);
+        accounting.add_settled(rows, ledger, stats)
     }
 
     fn write(
         &mut self,
         row: &mut RowResult,
-        buffers: Buffers<'_>,
+        buffers: &Buffers,
         accounting: &mut Accounting,
     ) -> Result<(), RunError> {
         let mut wrote = false;
@@ -131,10 +219,12 @@ impl<'a> OutputStage<'a> {
             .zip(self.specs)
             .enumerate()
             .filter(|(_, (_, spec))| !spec.is_late());
-        for ((index, (sink, spec)), record) in unsampled.zip(records) {
+        // Workers render for these outputs only.
+        let records = records.into_iter().zip(&buffers.rendered);
+        for ((index, (sink, spec)), (record, buffer)) in unsampled.zip(records) {
             match (record, sink) {
                 (Rendered::Bytes(range), Some(sink)) => {
-                    sink.write(buffers.rendered.get(range).unwrap_or_default())
+                    sink.write(buffer.get(range).unwrap_or_default())
                         .map_err(|e| output_error(Some(spec), e))?;
                     wrote = true;
                 }

@@ -47,12 +47,15 @@ pub fn encode(batch: &BatchResult, out: &mut Vec<u8>) -> serde_json::Result<()> 
     for buffer in [
         &batch.frames,
         &batch.records,
-        &batch.rendered,
         &batch.stats,
         &batch.kept,
         &batch.row_stats,
         &batch.id_hashes,
     ] {
+        bytes(buffer, out);
+    }
+    number(batch.rendered.len() as u64, out);
+    for buffer in &batch.rendered {
         bytes(buffer, out);
     }
     number(batch.costs.len() as u64, out);
@@ -276,8 +279,7 @@ impl Decoder {
             rows.push(self.row(from)?);
         }
         let mut buffer = || take_bytes(from).map(<[u8]>::to_vec);
-        let [frames, records, rendered, stats, kept, row_stats, id_hashes] = [
-            buffer()?,
+        let [frames, records, stats, kept, row_stats, id_hashes] = [
             buffer()?,
             buffer()?,
             buffer()?,
@@ -285,6 +287,10 @@ impl Decoder {
             buffer()?,
             buffer()?,
         ];
+        let mut rendered = SmallVec::new();
+        for _ in 0..take_number(from)? {
+            rendered.push(take_bytes(from)?.to_vec());
+        }
         let mut costs = Vec::new();
         for _ in 0..take_number(from)? {
             costs.push(take_cost(from)?);
@@ -622,7 +628,7 @@ mod tests {
             rows: rows(),
             frames: vec![1; 300],
             records: vec![2; 3],
-            rendered: b"rows".to_vec(),
+            rendered: [b"rows".to_vec(), Vec::new()].into_iter().collect(),
             row_stats: b"{}\n".to_vec(),
             id_hashes: vec![7; 16],
             costs: vec![StepCost {

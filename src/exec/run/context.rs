@@ -125,6 +125,7 @@ impl RunContext<'_> {
             watch: fresh.then(|| FieldWatch::new(&self.foreseen.asked)),
             recall: None,
             tokens: self.tokens().filter(|_| last),
+            settles: false,
         }
     }
 
@@ -140,6 +141,7 @@ impl RunContext<'_> {
             renderer,
             validate,
             copies: self.copies(spec),
+            framing: spec.format.framing,
             // It was read when the recipe was.
             condition: condition.and_then(|written| RowCondition::parse(written).ok()),
             split: spec.split.as_ref().map(|split| match split {
@@ -192,6 +194,7 @@ impl RunContext<'_> {
             watch: None,
             recall: None,
             tokens: None,
+            settles: false,
         })
     }
 
@@ -222,6 +225,7 @@ impl RunContext<'_> {
             watch: None,
             recall: None,
             tokens: None,
+            settles: false,
         }
     }
 

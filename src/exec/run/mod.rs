@@ -96,6 +96,9 @@ trait Pass {
         accounting: &mut Accounting,
     ) -> Result<(), RunError>;
 
+    /// Whether rows may come settled ([`super::stage::Settled`]).
+    fn takes_settled(&self) -> bool;
+
     /// Makes everything durable and says what is left to do from `at` on.
     fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Remaining, RunError>;
 }
@@ -108,6 +111,10 @@ impl Pass for ExchangeStage<'_> {
         accounting: &mut Accounting,
     ) -> Result<(), RunError> {
         ExchangeStage::consume(self, batch, phase, accounting)
+    }
+
+    fn takes_settled(&self) -> bool {
+        false
     }
 
     fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Remaining, RunError> {
@@ -125,6 +132,10 @@ impl Pass for OutputStage<'_> {
         accounting: &mut Accounting,
     ) -> Result<(), RunError> {
         OutputStage::consume(self, batch, accounting)
+    }
+
+    fn takes_settled(&self) -> bool {
+        OutputStage::takes_settled(self)
     }
 
     fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Remaining, RunError> {
@@ -521,10 +532,10 @@ struct OrderedStep<'s, 'a, 'o> {
 
 impl OrderedStep<'_, '_, '_> {
     /// Takes the next batch.
-    fn take(&mut self, batch: BatchResult, cursor: Cursor) -> Result<(), RunError> {
+    fn take(&mut self, mut batch: BatchResult, cursor: Cursor) -> Result<(), RunError> {
         let accounting = &mut *self.accounting;
         accounting.add_batch(&batch, self.fresh)?;
-        accounting.keep_row_stats(&batch)?;
+        accounting.keep_row_stats(&mut batch)?;
         self.pass.consume(batch, self.phase, accounting)?;
         accounting.count_rows_in();
         if let Err(error) = accounting.check_limit() {
@@ -550,6 +561,8 @@ impl OrderedStep<'_, '_, '_> {
     /// ended it early.
     fn drive(&mut self, mut chain: Chain<'_>, source: Source) -> Result<bool, RunError> {
         let context = self.context;
+        chain.settles =
+            self.pass.takes_settled() && !chain.keep_frames && chain.services().next().is_none();
         let batcher =
             Batcher::open(chain.services(), &context.host)?.until(&context.options.interrupted);
         let served_before = self.accounting.report.services.clone();

@@ -364,7 +364,9 @@ impl<'a> Run<'a> {
             |batch, _| {
                 for row in &batch.rows {
                     if let Some(Rendered::Bytes(range)) = row.rendered.first() {
-                        sink.write(batch.rendered.get(range.clone()).unwrap_or_default())
+                        let rendered = batch.rendered.first();
+                        let record = rendered.and_then(|bytes| bytes.get(range.clone()));
+                        sink.write(record.unwrap_or_default())
                             .map_err(|e| output_error(Some(spec), e))?;
                         accounting.write_produced(row.origin, &row.copies)?;
                     }

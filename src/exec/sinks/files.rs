@@ -1,5 +1,6 @@
 //! An output in a file, or in several of about equal size.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -210,6 +211,25 @@ impl Sink for Files {
             shards.in_shard += bytes;
         }
         self.written += 1;
+        Ok(())
+    }
+
+    fn takes_framed(&self) -> bool {
+        let Self {
+            shards,
+            lead,
+            packer,
+            tar,
+            columns,
+            ..
+        } = self;
+        shards.is_none() && lead.is_none() && packer.is_none() && tar.is_none() && columns.is_none()
+    }
+
+    fn write_framed(&mut self, records: Cow<'_, [u8]>, count: u64) -> io::Result<()> {
+        let Self { file, framed, .. } = self;
+        framed.framed(records, count, |bytes| file.append(bytes))?;
+        self.written += count;
         Ok(())
     }
 

@@ -12,6 +12,7 @@ mod split;
 mod stream;
 mod tar;
 
+use std::borrow::Cow;
 use std::io;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,21 @@ pub trait Sink {
     /// # Errors
     /// If the disk is full, the pipe is closed, or whoever receives it says so.
     fn write(&mut self, record: &[u8]) -> io::Result<()>;
+
+    /// Whether it takes records with what stands around them, many at a time.
+    fn takes_framed(&self) -> bool {
+        false
+    }
+
+    /// Writes `count` records, each between the bytes that its format has before every further
+    /// record and behind each ([`Framing::next`], [`Framing::after`]): only if
+    /// [`Sink::takes_framed`].
+    ///
+    /// # Errors
+    /// As [`Sink::write`].
+    fn write_framed(&mut self, _records: Cow<'_, [u8]>, _count: u64) -> io::Result<()> {
+        Err(io::Error::other("this output takes one record at a time"))
+    }
 
     /// How many records were written, by earlier processes, too.
     fn written(&self) -> u64;
@@ -152,5 +168,26 @@ impl Framed {
         }
         self.records += 1;
         Ok(bytes)
+    }
+
+    /// Writes `count` records that have their framing, as all but the first record have it.
+    fn framed<'r>(
+        &mut self,
+        records: Cow<'r, [u8]>,
+        count: u64,
+        mut put: impl FnMut(Cow<'r, [u8]>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Framing { first, next, .. } = self.framing;
+        let at_start = self.records == 0 && count > 0;
+        self.records += count;
+        if !at_start || first == next {
+            return put(records);
+        }
+        put(first.into())?;
+        put(records
+            .get(next.len()..)
+            .unwrap_or_default()
+            .to_vec()
+            .into())
     }
 }

@@ -1,5 +1,6 @@
 //! An output that only takes bytes: standard output, a device, a pipe.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -53,6 +54,15 @@ impl<W: Write> Sink for Stream<W> {
     fn write(&mut self, record: &[u8]) -> io::Result<()> {
         let Self { out, framed } = self;
         framed.record(record, |part| out.write_all(part)).map(drop)
+    }
+
+    fn takes_framed(&self) -> bool {
+        true
+    }
+
+    fn write_framed(&mut self, records: Cow<'_, [u8]>, count: u64) -> io::Result<()> {
+        let Self { out, framed } = self;
+        framed.framed(records, count, |bytes| out.write_all(&bytes))
     }
 
     fn written(&self) -> u64 {

@@ -93,6 +93,24 @@ impl ExactKeys {
         Ok(found)
     }
 
+    /// Claims the keys of a sound row by step, one after the other, up to the first that an earlier
+    /// row has: the step, and the identity of that row.
+    ///
+    /// # Errors
+    /// As [`ExactKeys::first`].
+    pub fn firsts(
+        &mut self,
+        keys: &[(usize, u128)],
+        offset: u64,
+    ) -> io::Result<Option<(usize, u64)>> {
+        for &(step, key) in keys {
+            if let Some(first) = self.first(step, key, offset, true)? {
+                return Ok(Some((step, first)));
+            }
+        }
+        Ok(None)
+    }
+
     fn claim(&mut self, key: Key, offset: u64) -> io::Result<()> {
         let map = match &mut self.firsts {
             Firsts::Disk(table) => return table.insert(key, offset),

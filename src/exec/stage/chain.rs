@@ -14,13 +14,14 @@ use serde_json::{Map, Value};
 use super::cpu::thread_time;
 use super::recall::{Known, OfStep, Recall};
 use super::row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
+use super::settled::{decided_entry, noted_at};
 use crate::exec::cached_stats::{self, CachedRow};
 use crate::exec::driver;
 use crate::exec::fields::FieldWatch;
 use crate::exec::own_stats::take_stats;
 use crate::exec::spill::store::{self, Store};
 use crate::io::RawBatch;
-use crate::io::format::Renderer;
+use crate::io::format::{Framing, Renderer};
 use crate::io::split::write_value;
 use crate::note::{Code, Codes};
 use crate::op::{
@@ -33,7 +34,7 @@ use crate::record::stats::READ;
 use crate::record::{LedgerEntry, Stage, StatsError, StepNumber};
 use crate::sample::{
     FieldPath, ImageContext, ImageSlot, JsonText as _, Origin, RowError, Sample, StatValue, Unread,
-    read_row,
+    read_row_into,
 };
 
 /// Every how many rows an operator is timed; timing each would cost as much as a text filter.
@@ -100,6 +101,9 @@ pub struct Chain<'a> {
     pub watch: Option<FieldWatch>,
     /// Answers of models that other runs got.
     pub recall: Option<Recall>,
+    /// Whether rows that end as most do are added up here, and not one by one where they are in
+    /// order: nobody wants them as they were, and every output takes framed records.
+    pub settles: bool,
     /// The text and the image token in it, whose number is held against that of images in rows
     /// that reach the outputs.
     pub tokens: Option<(FieldPath, String)>,
@@ -117,6 +121,8 @@ pub struct OutputWork<'a> {
     pub condition: Option<RowCondition>,
     /// What its records are split by.
     pub split: Option<SplitBy>,
+    /// What stands around its records in a file.
+    pub framing: Framing,
 }
 
 /// Says by what the records of an output are split.
@@ -243,7 +249,13 @@ impl Chain<'_> {
                 match waiting.next_if(|waiting| waiting.place == place) {
                     Some(mut waiting) => {
                         self.remember(&mut waiting);
-                        self.run_row(waiting.sample, waiting.row, waiting.state, &mut result);
+                        let WaitingRow {
+                            mut sample,
+                            row,
+                            state,
+                            ..
+                        } = waiting;
+                        self.run_row(&mut sample, row, state, &mut result);
                     }
                     None => result.rows.push(row),
                 }
@@ -290,6 +302,8 @@ impl Chain<'_> {
                 result.read = batch.lines.len() as u64;
                 let last = batch.lines.len().saturating_sub(1);
                 let lines = std::mem::take(&mut batch.lines);
+                // One row's room serves them all.
+                let mut sample = Sample::empty(Arc::clone(&self.context));
                 for (index, line) in lines.iter().enumerate() {
                     // The last row of a batch may be very long: it is not copied.
                     let bytes = if index == last && line.end - line.start > LONG_ROW {
@@ -307,11 +321,11 @@ impl Chain<'_> {
                     let images_decode = cached.as_ref().is_some_and(|cached| cached.images_decode);
                     let read = match &line.problem {
                         Some(problem) => Err(Unread::new(problem.clone(), bytes)),
-                        None => read_row(bytes, line.origin, &self.context)
-                            .map(|sample| sample.with_attached(line.attached.clone())),
+                        None => read_row_into(&mut sample, bytes, line.origin),
                     };
                     match read {
-                        Ok(sample) => {
+                        Ok(()) => {
+                            sample.attach(&line.attached);
                             let state = RowState {
                                 images_decode,
                                 cached,
@@ -319,7 +333,7 @@ impl Chain<'_> {
                             };
                             let row = RowResult::new(line.origin, &sample);
                             result.push_id(row.id.as_deref());
-                            self.run_row(sample, row, state, &mut result);
+                            self.run_row(&mut sample, row, state, &mut result);
                         }
                         Err(unread) => self.unread(index, line.origin, unread, &mut result),
                     }
@@ -329,7 +343,7 @@ impl Chain<'_> {
                 let mut frame = Vec::new();
                 for (index, ordinal) in ordinals.into_iter().enumerate() {
                     let read = store.read(ordinal, &mut frame);
-                    let (sample, images_decode) =
+                    let (mut sample, images_decode) =
                         match read.and_then(|()| store::decode(&frame, &self.context)) {
                             Ok(sample) => sample,
                             // Not the row is bad but the disk.
@@ -343,7 +357,7 @@ impl Chain<'_> {
                         ..RowState::new(index)
                     };
                     let row = RowResult::new(sample.origin(), &sample);
-                    self.run_row(sample, row, state, &mut result);
+                    self.run_row(&mut sample, row, state, &mut result);
                 }
             }
         }
@@ -395,10 +409,14 @@ impl Chain<'_> {
         // About what a line of the ledger takes, and one of stats.
         let lines = |wanted: bool| Vec::with_capacity(if wanted { rows * 96 } else { 0 });
         BatchResult {
-            rows: Vec::with_capacity(rows),
+            rows: Vec::with_capacity(if self.settles { 0 } else { rows }),
             costs: vec![StepCost::default(); self.steps.len()],
             may_wait: self.services().next().is_some(),
-            rendered: Vec::with_capacity(self.outputs.len() * (bytes + bytes / 4)),
+            rendered: self
+                .outputs
+                .iter()
+                .map(|_| Vec::with_capacity(bytes + bytes / 4 + rows))
+                .collect(),
             id_hashes: match work {
                 Work::Raw(..) => Vec::with_capacity(rows * 8),
                 Work::Stored(..) => Vec::new(),
@@ -418,22 +436,22 @@ impl Chain<'_> {
         };
         let state = RowState::new(index);
         self.write_row_stats(None, &state, &row, result);
-        result.rows.push(row);
+        result.push(row);
     }
 
     /// Runs a row from where it is; a panic of an operator ends that row only.
     fn run_row(
         &self,
-        mut sample: Sample,
+        sample: &mut Sample,
         mut row: RowResult,
         mut state: RowState,
         result: &mut BatchResult,
     ) {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let outcome = self.run_steps(&mut sample, &mut row, &mut state, result)?;
+            let outcome = self.run_steps(sample, &mut row, &mut state, result)?;
             if matches!((&outcome, &row.end), (ChainEnd::Whole, RowEnd::Alive)) {
                 sample.release_texts();
-                self.finish(&sample, state.images_decode, &mut row, result);
+                self.finish(sample, state.images_decode, &mut row, result);
                 row.produced = sample.produced().to_vec();
             }
             Ok(outcome)
@@ -448,10 +466,10 @@ impl Chain<'_> {
             Ok(Ok(ChainEnd::Parts(step, parts))) => {
                 // One line a row that was read: of the whole, up to here.
                 if !state.is_part {
-                    self.write_row_stats(Some(&sample), &state, &row, result);
+                    self.write_row_stats(Some(sample), &state, &row, result);
                 }
                 state.at = Stage::Step(step);
-                return self.run_parts(&sample, row, state, parts, result);
+                return self.run_parts(sample, row, state, parts, result);
             }
             Ok(Err(error)) => Some(error),
             Err(panic) => Some(RowError::new(
@@ -460,23 +478,41 @@ impl Chain<'_> {
             )),
         };
         if let Some(error) = error {
-            row.end = RowEnd::Failed(state.at, error, verbatim(&sample));
+            row.end = RowEnd::Failed(state.at, error, verbatim(sample));
         }
         if !state.is_part {
-            self.write_row_stats(Some(&sample), &state, &row, result);
+            self.write_row_stats(Some(sample), &state, &row, result);
         }
         if self.keep_dropped && matches!(row.end, RowEnd::Dropped(..)) {
             let start = result.frames.len();
-            store::encode(&sample, sample.images_known_to_decode(), &mut result.frames);
+            store::encode(sample, sample.images_known_to_decode(), &mut result.frames);
             row.frame = start..result.frames.len();
         }
-        result.rows.push(row);
+        if self.settles && row.is_plain() {
+            self.settle(&row, result);
+        } else {
+            result.push(row);
+        }
+    }
+
+    /// Adds a row to those that need nobody's say.
+    fn settle(&self, row: &RowResult, result: &mut BatchResult) {
+        if let RowEnd::Dropped(number, decision) = &row.end
+            && self.keep_ledger
+        {
+            let name = self.steps.get(*number).map_or("", |step| step.name);
+            let noted = noted_at(&row.remarked, *number);
+            let place = LedgerEntry::of(row.origin, row.id.as_deref());
+            let step = StepNumber::at(*number);
+            decided_entry(place, (name, step), decision, noted).write(&mut result.kept);
+        }
+        result.settle(row);
     }
 
     /// Sets a row aside until what a step asks about it is answered. Another stands in its place.
     fn wait(
         &self,
-        mut sample: Sample,
+        sample: &mut Sample,
         row: RowResult,
         state: RowState,
         (step, requests): (usize, Vec<Request>),
@@ -486,6 +522,8 @@ impl Chain<'_> {
             sample.release_images();
         }
         sample.release_texts();
+        let empty = Sample::empty(Arc::clone(&self.context));
+        let sample = std::mem::replace(sample, empty);
         let place = result.rows.len();
         result.rows.push(RowResult::unread(row.origin));
         result.waiting.push(WaitingRow {
@@ -526,9 +564,9 @@ impl Chain<'_> {
                     }
                     let mut row = RowResult::new(origin, &part);
                     row.traces = std::mem::take(&mut traces);
-                    self.run_row(part, row, state, result);
+                    self.run_row(&mut part, row, state, result);
                 }
-                Err(error) => result.rows.push(RowResult {
+                Err(error) => result.push(RowResult {
                     id: whole.id.clone(),
                     end: RowEnd::Failed(state.at, error, verbatim(sample)),
                     ..RowResult::unread(origin)
@@ -816,8 +854,10 @@ impl Chain<'_> {
         row: &mut RowResult,
         result: &mut BatchResult,
     ) {
-        for output in &self.outputs {
-            let start = result.rendered.len();
+        for (number, output) in self.outputs.iter().enumerate() {
+            let Some(buffer) = result.rendered.get_mut(number) else {
+                break;
+            };
             match output.condition.as_ref().map(|it| it.holds(sample)) {
                 None | Some(Ok(true)) => {}
                 Some(Ok(false)) => {
@@ -830,8 +870,13 @@ impl Chain<'_> {
                     continue;
                 }
             }
+            let before = buffer.len();
+            if self.settles {
+                buffer.extend_from_slice(output.framing.next);
+            }
+            let start = buffer.len();
             if let Some(split) = &output.split {
-                split.begin(sample, &mut result.rendered);
+                split.begin(sample, buffer);
             }
             let checked = if images_decode {
                 Ok(())
@@ -839,10 +884,10 @@ impl Chain<'_> {
                 check_images(sample, output.validate)
             };
             let rendered = checked.and_then(|()| match &output.copies {
-                None => output.renderer.render(sample, &mut result.rendered),
+                None => output.renderer.render(sample, buffer),
                 Some(directory) => {
                     let copy = sample.with_copies(directory)?;
-                    output.renderer.render(&copy, &mut result.rendered)?;
+                    output.renderer.render(&copy, buffer)?;
                     let own = sample.produced().len();
                     let made = copy.produced().get(own..).unwrap_or_default();
                     row.copies.extend(made.iter().cloned());
@@ -850,11 +895,14 @@ impl Chain<'_> {
                 }
             });
             match rendered {
-                Ok(()) => row
-                    .rendered
-                    .push(Rendered::Bytes(start..result.rendered.len())),
+                Ok(()) => {
+                    row.rendered.push(Rendered::Bytes(start..buffer.len()));
+                    if self.settles {
+                        buffer.extend_from_slice(output.framing.after);
+                    }
+                }
                 Err(error) => {
-                    result.rendered.truncate(start);
+                    buffer.truncate(before);
                     row.rendered
                         .push(Rendered::Refused(error, verbatim(sample)));
                 }
@@ -872,7 +920,9 @@ impl Chain<'_> {
         }
         if self.render_stats {
             let start = result.stats.len();
+            result.stats.extend_from_slice(b"{\"__dj__stats__\": ");
             sample.stats.write(&mut result.stats);
+            result.stats.extend_from_slice(b"}\n");
             row.stats = start..result.stats.len();
         }
         if self.keep_frames {

@@ -7,6 +7,7 @@ mod feed;
 mod readahead;
 mod recall;
 mod row;
+mod settled;
 
 pub use chain::{
     Chain, OutputWork, Progress, SplitBy, TIMED_EVERY, WaitingBatch, Work, panic_message,
@@ -15,3 +16,4 @@ pub use cpu::thread_time;
 pub use feed::{Cursor, PartPlace, Passed, Source, Waiting, drive};
 pub use recall::Recall;
 pub use row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
+pub use settled::{Settled, decided_entry, noted_at};

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::chain::WaitingRow;
+use super::settled::{Mark, Settled};
 use crate::exec::fields::FieldsSeen;
 use crate::exec::own_stats::STATS_FIELD;
 use crate::note::{Codes, Counts};
@@ -30,7 +31,7 @@ pub enum RowEnd {
 /// A row's record for one output.
 #[derive(Debug)]
 pub enum Rendered {
-    /// These bytes of [`BatchResult::rendered`].
+    /// These bytes of the output's [`BatchResult::rendered`].
     Bytes(Range<usize>),
     /// The output refuses the row.
     Refused(RowError, Vec<u8>),
@@ -58,7 +59,7 @@ pub struct RowResult {
     pub stats: Range<usize>,
     /// What the ledger says of it if it is kept, in [`BatchResult::kept`].
     pub kept: Range<usize>,
-    /// Its records, one an output.
+    /// Its records in the output's [`BatchResult::rendered`], one an output.
     pub rendered: SmallVec<[Rendered; 1]>,
     /// What traced steps did to it.
     pub traces: Vec<Trace>,
@@ -168,11 +169,13 @@ pub struct BatchResult {
     pub frames: Vec<u8>,
     /// Records for exchanges.
     pub records: Vec<u8>,
-    /// Rendered records.
-    pub rendered: Vec<u8>,
-    /// Rendered stats, one JSON object a row.
+    /// Rows that are no more than added up, apart from `rows`.
+    pub settled: Vec<Settled>,
+    /// Rendered records, by output; framed where rows may be settled.
+    pub rendered: SmallVec<[Vec<u8>; 1]>,
+    /// Rendered stats, one line a row of Data-Juicer's stats file.
     pub stats: Vec<u8>,
-    /// Entries of the ledger for rows that are kept.
+    /// Entries of the ledger for rows that are kept, or settled.
     pub kept: Vec<u8>,
     /// What was measured of each row, one line a row in order.
     pub row_stats: Vec<u8>,
@@ -196,6 +199,8 @@ pub struct BatchResult {
     pub time: (Duration, Duration),
     /// A row set aside cannot be read back; ends the run.
     pub unreadable: Option<std::io::Error>,
+    /// How far its buffers were when the last row was added.
+    pub(in crate::exec) mark: Mark,
     /// Rows that wait for answers; their places in `rows` are taken. None are left in the end.
     pub(in crate::exec) waiting: Vec<WaitingRow>,
     /// Whether steps ask services, so that rows may wait.
@@ -223,6 +228,12 @@ impl BatchResult {
 }
 
 impl BatchResult {
+    /// Adds a row.
+    pub(super) fn push(&mut self, row: RowResult) {
+        self.rows.push(row);
+        self.mark = Mark::of(self);
+    }
+
     /// Adds the hash of a fresh row's id, if it has one; `id` is JSON text.
     pub fn push_id(&mut self, id: Option<&str>) {
         if let Some(id) = id.filter(|id| *id != "null") {

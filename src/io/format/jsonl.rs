@@ -92,7 +92,7 @@ impl JsonlRenderer {
         };
         let mut fields: SmallVec<[(&str, &dyn JsonText); 6]> = SmallVec::new();
         if let Some(paths) = &paths {
-            fields.push((image_key, paths.as_ref()));
+            fields.push((image_key, paths));
         }
         for (key, value) in &media {
             fields.push((key, value));
@@ -114,8 +114,23 @@ impl JsonlRenderer {
 const SOURCE_FILE: &str = "__dj__source_file__";
 
 impl JsonlRenderer {
+    /// The image field with rewritten paths, where the row has a list of them whose images nobody
+    /// has looked at: the usual case, by the shortest way. `None` where it is another.
+    fn plain_paths<'a>(&self, sample: &'a Sample) -> Option<ImagePaths<'a>> {
+        let root = sample.image_context().root(sample.origin().file);
+        let written = sample.paths_as_read()?;
+        let paths = written
+            .into_iter()
+            .map(|written| self.paths.rewrite_plain(written, root))
+            .collect::<Option<_>>()?;
+        Some(ImagePaths { paths, list: true })
+    }
+
     /// The files that images were made of, with paths written as those of the images are.
     fn source_files(&self, sample: &Sample) -> Result<Option<ImagePaths<'static>>, RowError> {
+        if !sample.has(SOURCE_FILE) {
+            return Ok(None);
+        }
         let Some(Value::Array(sources)) = sample.value(&FieldPath::new(SOURCE_FILE))? else {
             return Ok(None);
         };
@@ -131,16 +146,17 @@ impl JsonlRenderer {
     }
 
     /// The image field with rewritten paths in its own shape; `None` if nothing changes.
-    fn image_paths<'a>(
-        &self,
-        sample: &'a Sample,
-    ) -> Result<Option<Box<dyn JsonText + 'a>>, RowError> {
+    fn image_paths<'a>(&self, sample: &'a Sample) -> Result<Option<ImageField<'a>>, RowError> {
+        if let Some(paths) = self.plain_paths(sample) {
+            let changes = paths.paths.iter().any(|path| matches!(path, Cow::Owned(_)));
+            return Ok(changes.then_some(ImageField::Paths(paths)));
+        }
         let images = match sample.images() {
             Ok(images) => images,
             Err(error) => {
                 let (images, mut field) = sample.group_images().ok_or(error)?;
                 self.rewrite(&mut field, &mut images.iter())?;
-                return Ok(Some(Box::new(field)));
+                return Ok(Some(ImageField::Group(field)));
             }
         };
         let paths: SmallVec<[Cow<'a, str>; 1]> = images
@@ -153,7 +169,7 @@ impl JsonlRenderer {
             .any(|(new, image)| new != image.written());
         let changes = changes && !sample.image_field_is_quoted();
         let list = sample.image_field_is_list();
-        Ok(changes.then(|| Box::new(ImagePaths { paths, list }) as Box<dyn JsonText>))
+        Ok(changes.then_some(ImageField::Paths(ImagePaths { paths, list })))
     }
 
     /// Rewrites the paths in `field`, which are those of `images` in order.
@@ -174,6 +190,22 @@ impl JsonlRenderer {
                 .iter_mut()
                 .try_for_each(|item| self.rewrite(item, images)),
             _ => Ok(()),
+        }
+    }
+}
+
+/// The field of images as it is written.
+enum ImageField<'a> {
+    Paths(ImagePaths<'a>),
+    /// Of a group: a list of what its rows have.
+    Group(Value),
+}
+
+impl JsonText for ImageField<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Paths(paths) => paths.write(out),
+            Self::Group(field) => field.write(out),
         }
     }
 }
