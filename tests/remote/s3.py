@@ -312,7 +312,7 @@ def writing(world):
         world.run("verify", url)
         if name.endswith(".jsonl"):
             assert json.loads(world.run("why", url, "1", "--json").stdout)["result"]["rows"]
-    recipe = TEXT + f"outputs: [{{path: 's3://{BUCKET}/shards/c-{{shard:03}}.jsonl', shard_size: 2MB}}]\n"
+    recipe = TEXT + f"outputs: [{{path: 's3://{BUCKET}/shards/part-{{shard:03}}.jsonl', shard_size: 2MB}}]\n"
     (world.directory / "s.yaml").write_text(recipe)
     world.run("run", "s.yaml", "--input", "in.jsonl")
     shards = world.names("shards/")
