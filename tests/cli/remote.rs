@@ -7,6 +7,7 @@ mod absent {
     #[test]
     fn who_has_no_network_is_told_how_to_get_it() {
         let scratch = Scratch::new();
+        scratch.write("in.jsonl", "{\"text\": \"a\"}\n");
         for url in ["s3://bucket/x.jsonl", "https://host/x.jsonl"] {
             let ran = scratch.djr(&["subset", "--n", "1", url]).expect(2);
             assert!(
@@ -15,14 +16,7 @@ mod absent {
                 ran.stderr
             );
         }
-        let out = [
-            "subset",
-            "--n",
-            "1",
-            "fixtures/demo/rows.jsonl",
-            "-o",
-            "s3://b/o.jsonl",
-        ];
+        let out = ["subset", "--n", "1", "in.jsonl", "-o", "s3://b/o.jsonl"];
         let ran = scratch.djr(&out).expect(2);
         assert!(
             ran.stderr.contains("the cargo feature `remote`"),
