@@ -79,6 +79,10 @@ pub enum Field {
     TextWithout(&'static str),
     /// The operator's field of image paths.
     Images,
+    /// This field, if the parameter has this value.
+    If(&'static str, &'static str, &'static Field),
+    /// This field, unless the parameter has this value.
+    Unless(&'static str, &'static str, &'static Field),
     /// The field of this name.
     Named(&'static str),
     /// The field or fields that this parameter names.
@@ -116,6 +120,14 @@ impl Field {
                 Self::Text.names(params, base)
             }
             Self::TextWith(_) | Self::TextWithout(_) => Vec::new(),
+            Self::If(param, value, field) | Self::Unless(param, value, field) => {
+                let has_it = params.get(param).and_then(Value::as_str) == Some(value);
+                if has_it == matches!(self, Self::If(..)) {
+                    field.names(params, base)
+                } else {
+                    Vec::new()
+                }
+            }
             Self::Images => vec![base.image_key.as_str().to_owned()],
             Self::Named(name) => vec![name.to_owned()],
             Self::Stats => vec![STATS.to_owned()],

@@ -40,6 +40,10 @@ mod has {
 /// # Errors
 /// If something in it cannot be written, which no batch that is done holds.
 pub fn encode(batch: &BatchResult, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    if !batch.settled.is_empty() {
+        let lost = "rows that were added up have no place in a part";
+        return Err(serde::ser::Error::custom(lost));
+    }
     number(batch.rows.len() as u64, out);
     for row in &batch.rows {
         encode_row(row, out)?;

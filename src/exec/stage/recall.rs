@@ -244,8 +244,11 @@ const DAMAGED: u8 = 2;
 impl Rows {
     /// The images of a row that it is told by.
     fn images_of<'s>(&self, sample: &'s Sample) -> &'s [ImageSlot] {
-        let images = sample.images().ok().filter(|_| self.images);
-        images.unwrap_or_default()
+        if !self.images {
+            // Looking at them would be told of the row.
+            return &[];
+        }
+        sample.images().unwrap_or_default()
     }
 
     /// For a step whose answers have this kernel; `None` if what it reads is not known.

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::TasksError;
 use crate::exec::{CacheChoice, RunError, RunOptions, run, setup};
 use crate::io::Fingerprint;
+use crate::io::remote::is_remote;
 use crate::io::source::{FileSource, fingerprints};
 use crate::note::Note;
 use crate::plan::Plan;
-use crate::recipe::{Inputs, QuarantineLimit, Recipe};
+use crate::recipe::{Inputs, OutputSpec, QuarantineLimit, Recipe};
 
 /// Raised when plans or records of tasks are written in another way.
 pub const VERSION: u32 = 1;
@@ -263,13 +264,17 @@ fn refuse(recipe: &Recipe, options: &RunOptions) -> Result<(), TasksError> {
             "copy it to where all machines see it, or use djr run",
         );
     }
-    if let Some(output) = recipe.outputs.iter().find(|o| !o.target.is_file()) {
+    let elsewhere = |output: &OutputSpec| {
+        let path = output.target.path();
+        !output.target.is_file() || path.is_some_and(is_remote)
+    };
+    if let Some(output) = recipe.outputs.iter().find(|o| elsewhere(o)) {
         return refused(
             format!(
                 "tasks write files, and the output {} is none",
                 output.target
             ),
-            "name a file by --output, or use djr run",
+            "name a file of this machine by --output, or use djr run",
         );
     }
     if let Some(step) = recipe.steps.iter().find(|s| s.spec.service.is_some()) {

@@ -33,7 +33,7 @@ operator! {
     /// Data-Juicer has no such operator; this one is djr's own.
     image_frequency_filter: Filter(Params) => build,
     Facts {
-        reads: &[Field::Images, Field::Text],
+        reads: &[Field::Images, Field::Unless("count", "rows", &Field::Text)],
         stats: &[StatDef::integer("image_frequency")],
         images: ImageBy::need,
         decides: &["min_count", "max_count"],

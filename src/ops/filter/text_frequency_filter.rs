@@ -33,7 +33,7 @@ operator! {
     /// Data-Juicer has no such operator; this one is djr's own.
     text_frequency_filter: Filter(Params) => build,
     Facts {
-        reads: &[Field::Text, Field::Images],
+        reads: &[Field::Text, Field::If("count", "images", &Field::Images)],
         stats: &[StatDef::integer("text_frequency")],
         images: |params| match params.get("count").and_then(serde_json::Value::as_str) {
             Some("images") => ImageBy::need(params),
