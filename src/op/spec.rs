@@ -160,6 +160,8 @@ impl fmt::Display for Field {
             Self::TextWith(param) => write!(f, "the text, with `{param}`"),
             Self::TextWithout(param) => write!(f, "the text, without `{param}`"),
             Self::Images => f.write_str("the images"),
+            Self::If(param, value, field) => write!(f, "{field}, with `{param}: {value}`"),
+            Self::Unless(param, value, field) => write!(f, "{field}, without `{param}: {value}`"),
             Self::Named(name) => write!(f, "`{name}`"),
             Self::Param(param) => write!(f, "what `{param}` names"),
             Self::StatOrParam(param) => write!(f, "the stat or field that `{param}` names"),
