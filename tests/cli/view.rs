@@ -241,14 +241,20 @@ fn some_sets(seed: u64) -> Vec<(&'static str, &'static str, String)> {
     sets
 }
 
-#[test]
-fn only_who_knows_the_address_is_answered() {
+/// A folder with an analysis of the rows.
+fn analyzed() -> Scratch {
     let scratch = Scratch::new();
     rows(&scratch);
     scratch.write("r.yaml", FILTERS);
     scratch
         .djr(&["analyze", "--recipe", "r.yaml", "-o", "look"])
         .expect(1);
+    scratch
+}
+
+#[test]
+fn only_who_knows_the_address_is_answered() {
+    let scratch = analyzed();
     let served = Served::start(&scratch, "look");
     let (host, token) = (served.host(), served.token.clone());
     assert_eq!(token.len(), 32);
@@ -378,12 +384,7 @@ fn only_who_knows_the_address_is_answered() {
 
 #[test]
 fn its_counts_are_those_of_recut() {
-    let scratch = Scratch::new();
-    rows(&scratch);
-    scratch.write("r.yaml", FILTERS);
-    scratch
-        .djr(&["analyze", "--recipe", "r.yaml", "-o", "look"])
-        .expect(1);
+    let scratch = analyzed();
     let served = Served::start(&scratch, "look");
     let facts = served.facts();
     assert_eq!(facts["rows"], 243);
@@ -591,12 +592,7 @@ fn the_recipe_that_it_writes_leaves_as_many_rows() {
 
 #[test]
 fn rows_next_to_a_bound_are_shown_as_they_are() {
-    let scratch = Scratch::new();
-    rows(&scratch);
-    scratch.write("r.yaml", FILTERS);
-    scratch
-        .djr(&["analyze", "--recipe", "r.yaml", "-o", "look"])
-        .expect(1);
+    let scratch = analyzed();
     let served = Served::start(&scratch, "look");
     let bounds = json!({"bounds": [{"step": 1, "param": "max_len", "value": 40}], "step": 1, "param": "max_len"});
     let near = served.asked("near", &bounds);
@@ -640,12 +636,7 @@ fn rows_next_to_a_bound_are_shown_as_they_are() {
 
 #[test]
 fn what_cannot_be_recut_is_not_shown() {
-    let scratch = Scratch::new();
-    rows(&scratch);
-    scratch.write("r.yaml", FILTERS);
-    scratch
-        .djr(&["analyze", "--recipe", "r.yaml", "-o", "look"])
-        .expect(1);
+    let scratch = analyzed();
     scratch.write("rows.jsonl", "{\"text\": \"other\"}\n");
     let ran = scratch.djr(&["view", "look"]).expect(2);
     assert!(

@@ -366,20 +366,8 @@ impl Decoder {
             }
         };
         let mut row = RowResult {
-            origin,
-            id: None,
             end,
-            exact: SmallVec::new(),
-            records: SmallVec::new(),
-            frame: 0..0,
-            stats: 0..0,
-            kept: 0..0,
-            rendered: SmallVec::new(),
-            traces: Vec::new(),
-            produced: Vec::new(),
-            copies: Vec::new(),
-            rounding: false,
-            remarked: SmallVec::new(),
+            ..RowResult::unread(origin)
         };
         if flags & has::ID != 0 {
             row.id = Some(std::str::from_utf8(take_bytes(from)?).ok()?.into());

@@ -118,31 +118,39 @@ impl Video {
     pub fn of(sample: &Sample, keys: &[&str]) -> Result<Vec<Self>, RowError> {
         let mut found = Vec::new();
         for key in keys {
-            let wrong = || {
-                RowError::new(
-                    "wrong_type",
-                    format!("field '{key}' is neither a path nor a list"),
-                )
-            };
-            let written = match sample.value(&FieldPath::new(*key))? {
-                None | Some(Value::Null) => Vec::new(),
-                Some(Value::String(path)) if path.is_empty() => Vec::new(),
-                Some(Value::String(path)) => vec![path],
-                Some(Value::Array(items)) => items
-                    .into_iter()
-                    .map(|item| match item {
-                        Value::String(path) => Ok(path),
-                        _ => Err(wrong()),
-                    })
-                    .collect::<Result<_, _>>()?,
-                Some(_) => return Err(wrong()),
-            };
+            let written = paths_of(sample, key)?;
             found.extend(written.into_iter().map(|written| Self {
                 path: sample.path_of(&written),
                 written,
             }));
         }
         Ok(found)
+    }
+}
+
+/// What field `key` names: a path, or a list of them; none if it is empty or not there.
+///
+/// # Errors
+/// `wrong_type` if it is neither.
+pub fn paths_of(sample: &Sample, key: &str) -> Result<Vec<String>, RowError> {
+    let wrong = || {
+        RowError::new(
+            "wrong_type",
+            format!("field '{key}' is neither a path nor a list of paths"),
+        )
+    };
+    match sample.value(&FieldPath::new(key))? {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::String(path)) if path.is_empty() => Ok(Vec::new()),
+        Some(Value::String(path)) => Ok(vec![path]),
+        Some(Value::Array(items)) => items
+            .into_iter()
+            .map(|item| match item {
+                Value::String(path) => Ok(path),
+                _ => Err(wrong()),
+            })
+            .collect(),
+        Some(_) => Err(wrong()),
     }
 }
 

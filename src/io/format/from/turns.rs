@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Elsewhere, Reader, SYSTEM, system_field};
 use crate::io::format::conversation::{
-    Conversation, IMAGE_TOKEN, Pictures, Role, RowId, Turn, Video,
+    Conversation, IMAGE_TOKEN, Pictures, Role, RowId, Turn, Video, paths_of,
 };
 use crate::io::format::shape::{Parts, Shape, VideoField};
 use crate::sample::{FieldPath, RowError, Sample};
@@ -79,25 +79,7 @@ pub(super) fn column<'s>(
     if sample.image_context().image_key == key {
         return sample.images().map(Pictures::OfRow);
     }
-    let wrong = || {
-        RowError::new(
-            "wrong_type",
-            format!("field '{key}' is neither a path nor a list of paths"),
-        )
-    };
-    let written = match sample.value(&FieldPath::new(key))? {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::String(path)) if path.is_empty() => Vec::new(),
-        Some(Value::String(path)) => vec![path],
-        Some(Value::Array(items)) => items
-            .into_iter()
-            .map(|item| match item {
-                Value::String(path) => Ok(path),
-                _ => Err(wrong()),
-            })
-            .collect::<Result<_, _>>()?,
-        Some(_) => return Err(wrong()),
-    };
+    let written = paths_of(sample, key)?;
     Ok(Pictures::Found(elsewhere.slots(sample, written)?))
 }
 
