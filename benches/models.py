@@ -22,7 +22,6 @@ model in 32 bits, in one process and in as many as there are processors.
 import argparse
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
 import statistics
@@ -136,7 +135,8 @@ def gpu_alone(name, dtype, batch, folder):
     model = cls.from_pretrained(folder).to("cuda", kind).eval()
     side = model.config.vision_config.image_size
     pixels = torch.randn(batch, 3, side, side, device="cuda", dtype=kind)
-    length = 77 if name != "blip" else 512
+    # Captions of the corpus are short: djr's batches of them have 32 tokens for BLIP.
+    length = 77 if name != "blip" else 32
     ids = torch.randint(3, 200, (batch, length), device="cuda")
     mask = torch.ones_like(ids)
 
@@ -162,22 +162,21 @@ def gpu_alone(name, dtype, batch, folder):
     return found
 
 
-def peer(job):
+def peer(work, seconds, number, of):
     """Rows a second of one process that scores one sample at a time, as Data-Juicer does."""
-    folder, rows, seconds, number, of = job
     import torch
     from PIL import Image
     from transformers import CLIPModel, CLIPProcessor
 
     torch.set_num_threads(1)
-    model = CLIPModel.from_pretrained(folder).to("cuda")
-    processor = CLIPProcessor.from_pretrained(folder)
+    model = CLIPModel.from_pretrained(work / "clip-b32").to("cuda")
+    processor = CLIPProcessor.from_pretrained(work / "clip-b32")
     began, done = None, 0
-    for line in rows[number::of]:
+    for line in (work / "corpus/rows.jsonl").read_text().splitlines()[number::of]:
         row = json.loads(line)
         text = row["text"].replace("<__dj__image>", "").replace("<|__dj__eoc|>", "").strip()
         try:
-            image = Image.open(Path(job[0]).parent / "corpus" / row["images"][0]).convert("RGB")
+            image = Image.open(work / "corpus" / row["images"][0]).convert("RGB")
         except OSError:
             continue
         given = processor(text=text, images=[image], return_tensors="pt", truncation=True, max_length=77, padding=True)
@@ -189,6 +188,19 @@ def peer(job):
         if began and time.perf_counter() - began > seconds:
             break
     return done / (time.perf_counter() - began) if began else 0.0
+
+
+def peers(args, processes):
+    """The sum of what so many processes of `peer` do at once."""
+    parts = [
+        subprocess.Popen([sys.executable, __file__, "--work", args.work, "--peer", f"{n}/{processes}"], stdout=subprocess.PIPE, text=True)
+        for n in range(processes)
+    ]
+    try:
+        return sum(float(part.communicate(timeout=300)[0].split()[-1]) for part in parts)
+    finally:
+        for part in parts:
+            part.kill()
 
 
 def main():
@@ -206,8 +218,12 @@ def main():
     parser.add_argument("--batch", default=256, type=int)
     parser.add_argument("--seconds", default=540, type=float)
     parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--peer", help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    if args.peer:
+        print(peer(args.work, 12, *map(int, args.peer.split("/"))))
+        return
     args.djr, args.corpus, args.work = args.djr.resolve(), args.corpus.resolve(), args.work.resolve()
     end = time.monotonic() + args.seconds
     args.work.mkdir(parents=True, exist_ok=True)
@@ -243,12 +259,10 @@ def main():
             share = whole / min(alone, feeding)
             tell(f"{name} {dtype}: djr, end to end", whole, f"{share:.2f} of the slower bound, fill {fill:.3f}, {counts}, {runs_on}")
     if "clip" in only and not args.no_peer:
-        for processes in (1, multiprocessing.cpu_count()):
+        for processes in (1, os.cpu_count()):
             if time.monotonic() > end:
                 break
-            jobs = [(str(args.work / "clip-b32"), rows, 12, n, processes) for n in range(processes)]
-            with multiprocessing.get_context("spawn").Pool(processes) as pool:
-                tell(f"clip: Data-Juicer's way, {processes} processes", sum(pool.map(peer, jobs, chunksize=1)))
+            tell(f"clip: Data-Juicer's way, {processes} processes", peers(args, processes))
 
 
 if __name__ == "__main__":
