@@ -183,7 +183,7 @@ def peer(work, seconds, number, of):
         output = model(**given.to("cuda"))
         _ = (output.logits_per_text / 100.0).detach().cpu().mean()
         done += 1
-        if done == 10:
+        if began is None and done == 10:
             began, done = time.perf_counter(), 0
         if began and time.perf_counter() - began > seconds:
             break
