@@ -28,6 +28,14 @@ for python in python3 ${DJR_PYTHONS:-}; do
     "$place/plain/bin/pip" install --quiet --no-index "$wheel"
     (cd python/tests && "$place/plain/bin/python" -B -m unittest -b)
 done
+echo "== beside Ray"
+python3 -m venv "$place/ray"
+if "$place/ray/bin/pip" install --quiet ray pyarrow; then
+    "$place/ray/bin/pip" install --quiet --no-index --no-deps "$wheel"
+    (cd python/tests && "$place/ray/bin/python" -B -m unittest -b test_ray test_docs)
+else
+    echo "Ray is not to be had: it is not tried"
+fi
 echo "== beside pyarrow, pandas, polars, DuckDB, datasets and matplotlib"
 python3 -m venv "$place/beside"
 if "$place/beside/bin/pip" install --quiet pyarrow pandas polars duckdb datasets matplotlib; then

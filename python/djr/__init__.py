@@ -10,6 +10,7 @@
 docs/PYTHON.md shows the rest.
 """
 
+from . import ray
 from ._djr import VERSION as __version__
 from ._errors import Error, Problem, RecipeError, RunError
 from ._files import (
@@ -42,6 +43,7 @@ __all__ = [
     "convert",
     "filter",
     "ops",
+    "ray",
     "run",
     "schema",
     "subset",

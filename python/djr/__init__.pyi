@@ -2,6 +2,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, Protocol
 
+from . import ray as ray
+
 __version__: str
 
 _Path = str | bytes | PathLike[str]

@@ -11,7 +11,7 @@ from pathlib import Path
 from support import ROOT, Scratch, has
 
 #: What examples may need that is not installed everywhere.
-OPTIONAL = ["datasets", "duckdb", "matplotlib", "pandas", "polars", "pyarrow"]
+OPTIONAL = ["datasets", "duckdb", "matplotlib", "pandas", "polars", "pyarrow", "ray"]
 
 
 class Examples(Scratch):

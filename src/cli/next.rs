@@ -34,7 +34,10 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         Ok(work) => work,
         Err(exit) => return exit,
     };
-    let mut standing = match work.standing() {
+    let standing = work
+        .standing()
+        .and_then(|now| work.check_limit(&now).map(|()| now));
+    let mut standing = match standing {
         Ok(standing) => standing,
         Err(failure) => return tasks::failed(&failure, &signals, ui),
     };

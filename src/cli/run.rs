@@ -9,7 +9,7 @@ use super::args::{RunArgs, inputs};
 use super::ui::{AsJson, Ui};
 use super::{Exit, explain, finish, runner, tasks};
 use crate::answer::{RunAnswer, RunState};
-use crate::exec::tasks::{Standing, TaskId, Work};
+use crate::exec::tasks::{TaskId, Work};
 use crate::exec::{self, Probe};
 use crate::op::Peers;
 use crate::plan::Plan;
@@ -112,11 +112,8 @@ fn by_tasks(recipe: &Recipe, args: &Args, work: &Path, ui: &Ui) -> Exit {
     };
     let (tell, told) = mpsc::channel();
     let done = std::thread::scope(|scope| {
-        let hear = move |id: TaskId, standing: &Standing| {
-            let _ = tell.send(format!(
-                "{id} done ({} of {} known tasks)",
-                standing.done, standing.known
-            ));
+        let hear = move |id: TaskId, (done, known): (usize, usize)| {
+            let _ = tell.send(format!("{id} done ({done} of {known} known tasks)"));
         };
         let work = &work;
         let doing = scope.spawn(move || work.run_all(threads, &hear));

@@ -9,6 +9,7 @@ use super::{Exit, args};
 use crate::answer::TasksAnswer;
 use crate::exec::tasks::{Standing, TasksError, Work};
 use crate::exec::{RunError, RunOptions};
+use crate::service::{self, Host};
 
 /// How a task uses the machine it runs on. The outcome is the same for any of it.
 #[derive(Debug, Clone, clap::Args)]
@@ -16,9 +17,38 @@ pub struct HereArgs {
     /// Worker threads [default: all cores].
     #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Memory to stay within, e.g. 2GB or 512MiB [default: half of the machine's, or of a container's].
+    /// Memory to stay within, e.g. 2GB or 512MiB [default: half of the machine's, or of a container's;
+    /// with --threads the share of it that these are of all cores].
     #[arg(long, value_name = "SIZE", value_parser = args::parse_size)]
     max_memory: Option<u64>,
+    /// The Python that runs models [default: `DJR_PYTHON`, the active environment's, python3].
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
+    /// Devices for models, e.g. cuda:0 or cpu [default: all GPUs that the process sees, else the processor].
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    devices: Vec<String>,
+}
+
+impl HereArgs {
+    /// The memory to stay within, if anything is said of it: several tasks may share the machine.
+    fn memory(&self) -> Option<u64> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let threads = self
+            .threads
+            .map(u64::from)
+            .filter(|threads| *threads < cores);
+        let share = threads.map(|threads| RunOptions::default().memory() / cores * threads);
+        self.max_memory.or(share)
+    }
+
+    /// Where models and programs run.
+    fn host(&self) -> Host {
+        Host {
+            pythons: service::candidates(self.python.as_deref(), |name| std::env::var_os(name)),
+            devices: self.devices.clone(),
+            ..Host::default()
+        }
+    }
 }
 
 /// Bytes of rows a task reads.
@@ -46,7 +76,8 @@ pub fn open(
     let cwd = runner::working_dir(ui)?;
     let options = RunOptions {
         threads: here.and_then(|here| here.threads).map(usize::from),
-        max_memory: here.and_then(|here| here.max_memory),
+        max_memory: here.and_then(HereArgs::memory),
+        host: here.map(HereArgs::host).unwrap_or_default(),
         interrupted: signals.interrupted(),
         ..RunOptions::default()
     };
@@ -90,12 +121,20 @@ pub fn failed(failure: &TasksError, signals: &Signals, ui: &Ui) -> Exit {
             Exit::Usage
         }
         TasksError::Task { error, .. } | TasksError::Run(error) => {
-            let again = "once the cause is gone, the same command goes on; what is done is kept";
-            let is_own = matches!(error, RunError::Unfinished { .. } | RunError::Changed(_));
-            say(
-                error,
-                Some(again).filter(|_| error.can_be_mended() && !is_own),
-            )
+            let hint = match error {
+                RunError::Unfinished { .. } => None,
+                RunError::Changed(_) => Some(
+                    "undo the change, or remove the directory of the plan and plan again with --restart",
+                ),
+                RunError::TooManyBad { .. } => Some(
+                    "look at the reason; to go on, remove the directory of the plan and plan again with --restart, and with a higher --max-quarantine if these rows are to be set aside",
+                ),
+                error if error.can_be_mended() => {
+                    Some("once the cause is gone, the same command goes on; what is done is kept")
+                }
+                _ => None,
+            };
+            say(error, hint)
         }
     }
 }

@@ -35,7 +35,7 @@ impl Asking for Waiting {
     }
 }
 
-/// Gathers and serves what batches of rows wait for. One for one pass over the rows.
+/// Gathers and serves what batches of rows wait for, in one pass over rows at a time.
 pub struct Batcher<P> {
     services: Vec<Service>,
     /// Which service each step asks.
@@ -149,6 +149,11 @@ impl<P: Asking> Batcher<P> {
             interrupted: Arc::clone(interrupted),
             ..self
         }
+    }
+
+    /// Lets a further pass over rows be served, once one has ended.
+    pub fn reopen(&self) {
+        self.lock().closed = false;
     }
 
     /// What the services did so far.

@@ -1,5 +1,6 @@
 //! Why a run ended without its outputs.
 
+use std::borrow::Cow;
 use std::io;
 
 use super::driver::Panicked;
@@ -120,7 +121,7 @@ pub enum RunError {
         /// How many of them came last, one after the other.
         streak: u64,
         /// The most frequent reason.
-        reason: &'static str,
+        reason: Cow<'static, str>,
         /// How often it came up.
         count: u64,
     },
@@ -151,6 +152,24 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// `failing` of `rows` rows, the last `streak` in a row, are more than `limit` allows.
+    pub(super) fn too_many<R: Into<Cow<'static, str>>>(
+        (failing, rows, streak): (u64, u64, u64),
+        limit: QuarantineLimit,
+        reasons: impl Iterator<Item = (R, u64)>,
+    ) -> Self {
+        let most = reasons.max_by_key(|(_, count)| *count);
+        let (reason, count) = most.map_or((Cow::Borrowed(""), 0), |(code, n)| (code.into(), n));
+        Self::TooManyBad {
+            failing,
+            rows,
+            limit,
+            streak,
+            reason,
+            count,
+        }
+    }
+
     /// A file that an output is made of cannot be read.
     pub(super) fn of_asset(error: io::Error) -> Self {
         Self::Source(SourceError::Io {

@@ -46,6 +46,7 @@ mod peers;
 mod pipeline;
 mod produced;
 mod provenance;
+mod ray;
 mod real;
 mod record;
 mod remote;

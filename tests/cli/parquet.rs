@@ -46,7 +46,7 @@ fn read(path: &std::path::Path) -> (RecordBatch, Vec<i64>) {
 }
 
 /// Columns of 28 types, each with values that JSON has no room for.
-fn all_types(rows: usize) -> RecordBatch {
+pub fn all_types(rows: usize) -> RecordBatch {
     let n = |modulus: usize| move |row: usize| (row % 7 != 3).then_some(row % modulus);
     let each = || 0..rows;
     let ints = || {
@@ -225,7 +225,8 @@ fn all_types(rows: usize) -> RecordBatch {
     RecordBatch::try_new(Arc::new(schema), arrays).unwrap()
 }
 
-fn write(scratch: &Scratch, name: &str, batch: &RecordBatch) {
+/// Writes a batch in row groups of 70 rows.
+pub fn write(scratch: &Scratch, name: &str, batch: &RecordBatch) {
     let file = File::create(scratch.path(name)).unwrap();
     let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
     for start in (0..batch.num_rows()).step_by(70) {

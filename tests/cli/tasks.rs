@@ -15,7 +15,7 @@ use crate::support::{Ran, Scratch, root};
 
 /// Filters, two exact deduplicators, near-duplicates, a bound from the data, a census, samples and
 /// records for training.
-const RECIPE: &str = "\
+pub const RECIPE: &str = "\
 dataset_path: rows.jsonl
 export_path: out/clean.jsonl
 max_quarantine: none
@@ -39,7 +39,7 @@ outputs:
 
 /// Rows with duplicates of every kind, half of them one text, blank lines, missing images and broken
 /// lines.
-fn rows(count: u32) -> String {
+pub fn rows(count: u32) -> String {
     let mut state = 11_u32;
     let mut random = |below: u32| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -68,7 +68,7 @@ fn rows(count: u32) -> String {
 }
 
 /// Everything below `out` that must be the same.
-fn results(scratch: &Scratch) -> Vec<(String, Vec<u8>)> {
+pub fn results(scratch: &Scratch) -> Vec<(String, Vec<u8>)> {
     let mut found = resume::results(scratch);
     let is_manifest = |name: &str| name.ends_with("manifest.json");
     for (_, bytes) in found.iter_mut().filter(|(name, _)| is_manifest(name)) {
@@ -81,7 +81,7 @@ fn results(scratch: &Scratch) -> Vec<(String, Vec<u8>)> {
 }
 
 /// A directory with the rows and the recipe, and what one run makes of them.
-fn made(recipe: &str, rows: &str) -> (Scratch, Vec<(String, Vec<u8>)>) {
+pub fn made(recipe: &str, rows: &str) -> (Scratch, Vec<(String, Vec<u8>)>) {
     let scratch = Scratch::new();
     scratch.write("r.yaml", recipe);
     scratch.write("rows.jsonl", rows);
@@ -291,6 +291,174 @@ outputs:
         .djr(&[&run[..], &["--tasks", "work", "--task-bytes", "300"]].concat())
         .expect(0);
     assert_same(&results(&scratch), &whole, "tables");
+}
+
+/// A Parquet file is cut between row groups; a row is known by its number, wherever a task begins.
+#[test]
+fn row_groups_are_tasks() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("in")).unwrap();
+    let rows = crate::parquet::all_types(400);
+    crate::parquet::write(&scratch, "in/0.parquet", &rows);
+    crate::parquet::write(&scratch, "in/2.parquet", &rows.slice(30, 300));
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in
+input: {on_broken_input: quarantine}
+process:
+  - text_length_filter: {min_len: 7}
+  - document_minhash_deduplicator: {window_size: 1, tokenization: character}
+  - whitespace_normalization_mapper:
+outputs:
+  - {format: parquet, path: out/clean.parquet}
+  - {format: jsonl, path: out/sample.jsonl, sample: 30, validate: none}
+",
+    );
+    let run = ["run", "r.yaml", "-q"];
+    let tasks = |size: &str, code: i32| {
+        let words = ["--tasks", "work", "--task-bytes", size];
+        scratch.djr(&[&run[..], &words].concat()).expect(code);
+        let found = results(&scratch);
+        let plan = scratch.json("work/plan.json");
+        fs::remove_dir_all(scratch.path("out")).unwrap();
+        fs::remove_dir_all(scratch.path("work")).unwrap();
+        (found, plan["reads"].as_array().unwrap().len())
+    };
+    let code = scratch.djr(&run).code;
+    let whole = results(&scratch);
+    assert!(code < 2 && whole.len() > 3, "{code}");
+    fs::remove_dir_all(scratch.path("out")).unwrap();
+    for (size, count) in [("1B", 6 + 5), ("1GB", 1)] {
+        let (found, reads) = tasks(size, code);
+        assert_eq!(reads, count, "{size}");
+        assert_same(&found, &whole, size);
+    }
+    // A row group that is damaged costs its own rows, in whichever task they are.
+    let path = scratch.path("in/0.parquet");
+    let sound = fs::read(&path).unwrap();
+    let mut damaged = sound.clone();
+    let at = sound.len() / 2;
+    damaged[at..at + 64].fill(0xAA);
+    fs::write(&path, &damaged).unwrap();
+    let code = scratch.djr(&run).code;
+    let whole = results(&scratch);
+    fs::remove_dir_all(scratch.path("out")).unwrap();
+    assert_same(&tasks("1B", code).0, &whole, "damaged");
+}
+
+/// Each task starts the programs that it asks.
+#[test]
+fn programs_are_asked_by_tasks() {
+    let recipe = "\
+dataset_path: rows.jsonl
+max_quarantine: none
+process:
+  - text_length_filter: {min_len: 8}
+  - command_mapper: {command: [sh, upper.sh], lines: 7}
+  - document_minhash_deduplicator: {}
+  - command_mapper: {command: [sh, upper.sh], lines: 7}
+outputs:
+  - {format: jsonl, path: out/clean.jsonl}
+";
+    let scratch = Scratch::new();
+    scratch.write("r.yaml", recipe);
+    scratch.write("rows.jsonl", rows(300));
+    // The names of fields stay as they are.
+    scratch.write(
+        "upper.sh",
+        "while IFS= read -r row; do printf '%s\\n' \"$row\" | tr w W; done",
+    );
+    scratch.djr(&["run", "r.yaml", "--quiet"]).expect(1);
+    let services = || scratch.json("out/clean.jsonl.djr/manifest.json")["services"].take();
+    let (mut expected, asked) = (results(&scratch), services());
+    fs::remove_dir_all(scratch.path("out")).unwrap();
+    let words = [
+        "run",
+        "r.yaml",
+        "-q",
+        "--tasks",
+        "work",
+        "--task-bytes",
+        "3KB",
+    ];
+    scratch.djr(&words).expect(1);
+    assert_eq!(services()[0]["requests"], asked[0]["requests"]);
+    let mut found = results(&scratch);
+    for results in [&mut expected, &mut found] {
+        for (_, bytes) in results
+            .iter_mut()
+            .filter(|(name, _)| name.ends_with("manifest.json"))
+        {
+            let mut manifest: Value = serde_json::from_slice(bytes).unwrap();
+            // How full batches were depends on how rows come together.
+            manifest["services"] = Value::Null;
+            *bytes = manifest.to_string().into_bytes();
+        }
+    }
+    assert_same(&found, &expected, "programs");
+}
+
+/// Tasks do not know of each other; who hands them out adds up what they set aside.
+#[test]
+fn no_task_follows_when_too_many_rows_failed() {
+    let (scratch, expected) = made(RECIPE, &rows(900));
+    let broken = scratch
+        .read("rows.jsonl")
+        .split(|b| *b == b'\n')
+        .filter(|line| *line == b"{\"text\": \"cut")
+        .count();
+    assert!(broken > 10, "{broken}");
+    let plan = |most: usize| {
+        let _ = fs::remove_dir_all(scratch.path("work"));
+        let most = most.to_string();
+        let words = ["plan", "r.yaml", "--work", "work", "--task-bytes", "5KB"];
+        let limit = ["--max-quarantine", &most];
+        scratch.djr(&[&words[..], &limit].concat()).expect(0);
+    };
+    plan(broken - 1);
+    let stopped = loop {
+        let next = scratch.djr(&["next", "work"]);
+        if next.code != 0 {
+            break next.expect(3);
+        }
+        let id = next.text().trim().to_owned();
+        assert!(!id.starts_with("decide"), "{id}");
+        scratch.djr(&["task", "work", &id, "-q"]).expect(0);
+    };
+    let said = format!("more than max_quarantine ({} rows) allows", broken - 1);
+    assert!(stopped.stderr.contains(&said), "{}", stopped.stderr);
+    for word in ["json_invalid", "plan again"] {
+        assert!(stopped.stderr.contains(word), "{}", stopped.stderr);
+    }
+    let words = [
+        "run",
+        "r.yaml",
+        "--tasks",
+        "work",
+        "--task-bytes",
+        "5KB",
+        "-q",
+    ];
+    let limit = (broken - 1).to_string();
+    let local = scratch.djr(&[&words[..], &["--max-quarantine", &limit]].concat());
+    assert!(local.expect(3).stderr.contains(&said));
+    // One task alone may have too many.
+    plan(0);
+    while !scratch.djr(&["next", "work"]).text().starts_with("pass") {
+        let id = scratch.djr(&["next", "work"]).text().trim().to_owned();
+        scratch.djr(&["task", "work", &id, "-q"]).expect(0);
+    }
+    let alone = scratch.djr(&["task", "work", "pass-1-00000"]).expect(3);
+    assert!(
+        alone.stderr.contains("max_quarantine (0 rows)"),
+        "{}",
+        alone.stderr
+    );
+    // As many as are allowed are allowed.
+    plan(broken);
+    do_all(&scratch, |_| 0);
+    scratch.djr(&["finish", "work", "-q"]).expect(1);
+    assert_same(&results(&scratch), &expected, "as many as are allowed");
 }
 
 /// Groups, expanders and merged duplicates are decided by the same ordered step.

@@ -86,17 +86,11 @@ impl Failures {
         if !broken {
             return Ok(());
         }
-        let (reason, count) = reasons
-            .iter()
-            .max_by_key(|(_, count)| **count)
-            .map_or(("", 0), |(reason, count)| (reason.code, *count));
-        Err(RunError::TooManyBad {
-            failing,
-            rows,
-            limit: self.limit,
-            streak: self.streak,
-            reason,
-            count,
-        })
+        let reasons = reasons.iter().map(|(reason, count)| (reason.code, *count));
+        Err(RunError::too_many(
+            (failing, rows, self.streak),
+            self.limit,
+            reasons,
+        ))
     }
 }

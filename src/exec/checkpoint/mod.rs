@@ -45,6 +45,17 @@ pub struct Checkpointer {
     cost: Duration,
 }
 
+/// What tasks did of a run before its ordered step.
+#[derive(Debug, Clone)]
+pub struct ByTasks {
+    /// The digest of their plan.
+    pub plan: String,
+    /// When the first of them began, in seconds since 1970.
+    pub started_unix: u64,
+    /// How long at least one of them was at work.
+    pub elapsed: Duration,
+}
+
 /// A run opened: its checkpointer, its working files and, if it goes on, where.
 pub struct Opened {
     pub checkpointer: Checkpointer,
@@ -54,8 +65,7 @@ pub struct Opened {
 }
 
 impl Checkpointer {
-    /// Opens the checkpointer of a run; `tasks` is the digest of the plan of tasks that do it, if
-    /// they do.
+    /// Opens the checkpointer of a run, of which `tasks` say what was done by tasks.
     ///
     /// # Errors
     /// If an unfinished run of the same outputs is in the way, or has changed, or an input cannot
@@ -65,10 +75,10 @@ impl Checkpointer {
         options: &RunOptions,
         inputs: &[Input],
         files: Option<&RunFiles>,
-        tasks: Option<&str>,
+        tasks: Option<&ByTasks>,
     ) -> Result<Opened, RunError> {
         let mut identity = Identity::of(recipe, options, inputs)?;
-        identity.tasks = tasks.map(str::to_owned);
+        identity.tasks = tasks.map(|tasks| tasks.plan.clone());
         let kept = files
             .filter(|_| identity.inputs.iter().all(Option::is_some))
             .filter(|_| recipe.outputs.iter().all(|o| o.target.is_file()));
@@ -78,9 +88,9 @@ impl Checkpointer {
             keep: keep.clone(),
             identity,
             lengths: Lengths::new(),
-            started_unix: unix_now(),
+            started_unix: tasks.map_or_else(unix_now, |tasks| tasks.started_unix),
             started: Instant::now(),
-            before: Duration::ZERO,
+            before: tasks.map_or(Duration::ZERO, |tasks| tasks.elapsed),
             every: options.checkpoint_every,
             saved: Instant::now(),
             cost: Duration::ZERO,
@@ -135,8 +145,11 @@ impl Checkpointer {
         }
         keep.set(true);
         checkpointer.lengths = state.lengths.clone();
-        checkpointer.started_unix = state.started_unix;
-        checkpointer.before = state.elapsed;
+        if tasks.is_none() {
+            checkpointer.started_unix = state.started_unix;
+        }
+        // Tasks that decided are this very run: what they took stands in both.
+        checkpointer.before = state.elapsed.max(checkpointer.before);
         Ok(Opened {
             checkpointer,
             workspace: Workspace::kept(directory, state.lengths, keep),

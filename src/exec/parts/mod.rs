@@ -15,6 +15,7 @@ use crate::io::atomic::Keep;
 use crate::io::source::InputSummary;
 use crate::io::workspace::{Lengths, Replay};
 use crate::io::{Log, Workspace};
+use crate::record::ServiceRecord;
 use wire::Decoder;
 
 /// The name of the file of a part.
@@ -30,12 +31,18 @@ pub struct Part {
 }
 
 /// All parts of a phase.
+#[expect(
+    clippy::struct_field_names,
+    reason = "the parts, beside what concerns them all"
+)]
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
     /// Them, in input order.
     pub parts: Vec<Part>,
     /// What was read of the inputs, of the phase that reads them.
     pub summaries: Option<Vec<InputSummary>>,
+    /// What steps asked up to the end of the phase.
+    pub services: Vec<ServiceRecord>,
 }
 
 /// Writes a part.

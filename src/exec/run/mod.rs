@@ -7,9 +7,10 @@ mod piece;
 mod publish;
 mod references;
 mod samples;
+mod serving;
 
 pub use current::up_to_date;
-pub use piece::{Piece, PieceRows, run_piece};
+pub use piece::{Piece, PieceRows, check_limit, run_piece};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,15 +18,15 @@ use std::sync::atomic::Ordering;
 
 use context::{Place, RunContext, lock_outputs, output_files, renderers, run_files};
 use publish::publish;
+use serving::Serving;
 
 use super::accounting::{Accounting, stats_path};
-use super::batcher::Batcher;
-use super::checkpoint::{Checkpointer, Opened, Progress, Remaining};
+use super::checkpoint::{ByTasks, Checkpointer, Opened, Progress, Remaining};
 use super::exchange::stage::{self as exchange_stage, Deciding, ExchangeStage};
 use super::output::OutputStage;
 use super::parts::Parts;
 use super::sinks::Caller;
-use super::stage::{BatchResult, Chain, Cursor, PartPlace, Passed, Recall, Source, drive};
+use super::stage::{BatchResult, Chain, Cursor, PartPlace, Passed, Source, drive};
 use super::watch::Watch;
 use super::{
     Observer, Resume, RunError, RunOptions, RunOutcome, conclude, exchange, setup, write_error,
@@ -35,7 +36,7 @@ use crate::layout::RunFiles;
 use crate::op::Common;
 use crate::plan;
 use crate::recipe::Recipe;
-use crate::record::{Earlier, ServiceRecord, claim_stats};
+use crate::record::{Earlier, claim_stats};
 
 /// A run: what does not change, the account of rows, and how far it is.
 pub(super) struct Run<'a> {
@@ -54,8 +55,8 @@ pub(super) struct Run<'a> {
 pub struct FromTasks {
     /// The parts of each phase, as far as there are.
     pub phases: Vec<Parts>,
-    /// The digest of the plan of the tasks.
-    pub plan: String,
+    /// What the run records of them.
+    pub by: ByTasks,
     /// The phase behind whose exchanges this process stops; without one it goes to the end.
     pub until: Option<usize>,
 }
@@ -260,7 +261,7 @@ fn run_locked<'a>(
         options,
         &inputs,
         files.as_ref(),
-        tasks.map(|tasks| tasks.plan.as_str()),
+        tasks.map(|tasks| &tasks.by),
     )?;
     let (outcome, checkpointer) = match (left, accounting) {
         (Remaining::Names(sealed), Some(accounting)) => {
@@ -563,37 +564,15 @@ impl OrderedStep<'_, '_, '_> {
         let context = self.context;
         chain.settles =
             self.pass.takes_settled() && !chain.keep_frames && chain.services().next().is_none();
-        let batcher =
-            Batcher::open(chain.services(), &context.host)?.until(&context.options.interrupted);
-        let served_before = self.accounting.report.services.clone();
-        for now in batcher.records() {
-            now.check(&served_before)
-                .map_err(|change| RunError::Changed(vec![change]))?;
-        }
-        if let Some(results) = &context.results {
-            let steps = &context.recipe.steps;
-            let asking = chain.services().filter_map(|(number, _)| steps.get(number));
-            let recipe = &context.recipe;
-            let tokens = [&recipe.image_special_token, &recipe.eoc_special_token];
-            let tokens = tokens.map(String::as_str);
-            let recall = Recall::new(Arc::clone(results), asking, tokens, &batcher.records());
-            chain.recall = Some(recall);
-        }
-        let served = || {
-            let mut now = batcher.records();
-            if let Some(recall) = &chain.recall {
-                recall.count(&mut now);
-            }
-            ServiceRecord::sum(&served_before, now)
-        };
+        let serving = Serving::open(context, &mut chain, &self.accounting.report.services)?;
         let passed = drive(
             &context.pool,
             context.options,
             &chain,
             source,
-            &batcher,
+            &serving.batcher,
             |batch, cursor| {
-                self.accounting.report.services = served();
+                self.accounting.report.services = serving.records_with_before(&chain);
                 self.take(batch, cursor)
             },
         );
@@ -618,7 +597,7 @@ impl OrderedStep<'_, '_, '_> {
             },
             passed => passed?,
         };
-        batcher.finish()?;
+        serving.batcher.finish()?;
         if !passed.interrupted && self.at.summaries.is_none() {
             self.at.summaries = passed.summaries;
         }
@@ -627,6 +606,7 @@ impl OrderedStep<'_, '_, '_> {
 
     /// Takes what tasks made of the rows, from a place on; says whether a signal ended it early.
     fn replay(&mut self, parts: &Parts, from: PartPlace) -> Result<bool, RunError> {
+        self.accounting.report.services.clone_from(&parts.services);
         let replayed = parts.replay(from, |batch, place| {
             if self.context.options.interrupted.load(Ordering::Relaxed) {
                 return Err(RunError::Interrupted);

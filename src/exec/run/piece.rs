@@ -1,11 +1,12 @@
 //! A piece of a phase: some rows through its steps, and what became of them written down.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::context::{Place, RunContext, renderers, run_files};
+use super::serving::Serving;
 use crate::exec::accounting::Keeps;
-use crate::exec::driver::NoLanes;
 use crate::exec::parts::{Part, PartWriter};
 use crate::exec::spill::Store;
 use crate::exec::stage::{RowEnd, Source, drive};
@@ -14,8 +15,9 @@ use crate::io::source::InputSummary;
 use crate::io::{Position, Workspace};
 use crate::op::Common;
 use crate::plan;
-use crate::recipe::Recipe;
-use crate::record::Earlier;
+use crate::recipe::{QuarantineLimit, Recipe};
+use crate::record::counts::Word;
+use crate::record::{Earlier, ServiceRecord};
 
 /// Rows that one task works on.
 pub struct Piece {
@@ -23,6 +25,8 @@ pub struct Piece {
     pub phase: usize,
     /// Those of its rows.
     pub rows: PieceRows,
+    /// What steps of the run asked before: this piece asks the same.
+    pub asked: Vec<ServiceRecord>,
 }
 
 /// Where the rows of a piece are.
@@ -39,18 +43,21 @@ pub struct Worked {
     pub part: Part,
     /// Rows that it worked on.
     pub rows: u64,
-    /// Rows that could not be processed.
-    pub failed: u64,
+    /// Rows that could not be processed, by reason. Those with a key of an exact deduplicator are
+    /// not among them: they may turn out to be duplicates.
+    pub failed: BTreeMap<Word, u64>,
     /// What was read of each of its inputs.
     pub read: Vec<InputSummary>,
+    /// What its steps asked.
+    pub services: Vec<ServiceRecord>,
 }
 
 /// Runs the rows of `piece` through the steps of its phase, and writes what became of them into
 /// `directory`.
 ///
 /// # Errors
-/// As [`crate::exec::run`]. What concerns all rows, such as `max_quarantine`, is for the ordered
-/// step to say.
+/// As [`crate::exec::run`]. A share that `max_quarantine` allows concerns all rows, and is for the
+/// ordered step to say.
 pub fn run_piece(
     recipe: &Recipe,
     options: &RunOptions,
@@ -85,22 +92,27 @@ pub fn run_piece(
         }
     };
     let fresh = sources.iter().any(Source::is_fresh);
-    let chain = context.chain(phase, &keeps, &common, fresh);
+    let mut chain = context.chain(phase, &keeps, &common, fresh);
+    let serving = Serving::open(&context, &mut chain, &piece.asked)?;
+    let limit = options.max_quarantine.unwrap_or(recipe.max_quarantine);
     let mut writer = PartWriter::create(directory).map_err(failed)?;
-    let (mut rows, mut bad, mut read) = (0, 0, Vec::new());
+    let (mut rows, mut bad, mut read) = (0, BTreeMap::new(), Vec::new());
     for source in sources {
+        serving.batcher.reopen();
         let passed = drive(
             &context.pool,
             options,
             &chain,
             source,
-            &NoLanes,
+            &serving.batcher,
             |batch, _| {
                 rows += batch.rows.len() as u64;
-                let ends = batch.rows.iter();
-                bad += ends
-                    .filter(|row| matches!(row.end, RowEnd::Failed(..)))
-                    .count() as u64;
+                for row in batch.rows.iter().filter(|row| row.exact.is_empty()) {
+                    if let RowEnd::Failed(_, error, _) = &row.end {
+                        *bad.entry(error.code).or_default() += 1;
+                    }
+                }
+                check_limit(limit, &bad, rows)?;
                 writer.push(&batch).map_err(failed)
             },
         )?;
@@ -109,11 +121,33 @@ pub fn run_piece(
         }
         read.extend(passed.summaries.and_then(|mut all| all.pop()));
     }
+    serving.batcher.finish()?;
     context.sync_results();
     Ok(Worked {
+        services: serving.records(&chain),
         part: writer.finish().map_err(failed)?,
         rows,
         failed: bad,
         read,
     })
+}
+
+/// Stops a task that alone has more rows that could not be processed than the whole run may have.
+///
+/// # Errors
+/// [`RunError::TooManyBad`].
+pub fn check_limit(
+    limit: QuarantineLimit,
+    failed: &BTreeMap<impl AsRef<str>, u64>,
+    rows: u64,
+) -> Result<(), RunError> {
+    let failing = failed.values().sum();
+    match limit {
+        QuarantineLimit::Rows(most) if failing > most => {
+            let reasons = failed.iter();
+            let reasons = reasons.map(|(code, count)| (code.as_ref().to_owned(), *count));
+            Err(RunError::too_many((failing, rows, 0), limit, reasons))
+        }
+        _ => Ok(()),
+    }
 }

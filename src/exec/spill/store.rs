@@ -32,6 +32,12 @@ const FLAG_CHANGED: u8 = 64;
 /// The row was made of several.
 const FLAG_MADE: u8 = 128;
 
+/// Bytes between two rows that are read for nothing rather than ask the system twice.
+const GAP: u64 = 1 << 11;
+
+/// Bytes that are read together, unless a row has more.
+const TOGETHER: u64 = 1 << 18;
+
 /// Appends rows to a log.
 pub struct StoreWriter {
     frames: Log,
@@ -168,6 +174,46 @@ impl Store {
         let end = self.ends.get(ordinal as usize).copied().unwrap_or(0);
         buffer.resize(size, 0);
         self.frames.read_exact_at(buffer, end - size as u64)
+    }
+
+    /// Reads back rows that are named in order, neighbours together, and hands the frame of each to
+    /// `see`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or what `see` says.
+    pub fn each(
+        &self,
+        mut ordinals: &[u32],
+        mut see: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let place = |ordinal: u32| {
+            let end = self.ends.get(ordinal as usize).copied().unwrap_or(0);
+            (end - self.size(ordinal) as u64, end)
+        };
+        let mut block = Vec::new();
+        while let Some(first) = ordinals.first() {
+            let (from, mut until) = place(*first);
+            let mut count = 0;
+            for ordinal in ordinals {
+                let (start, end) = place(*ordinal);
+                let is_near = (until..=until + GAP).contains(&start) && end - from <= TOGETHER;
+                if count > 0 && !is_near {
+                    break;
+                }
+                until = end;
+                count += 1;
+            }
+            block.resize(usize::try_from(until - from).unwrap_or(usize::MAX), 0);
+            self.frames.read_exact_at(&mut block, from)?;
+            let (now, later) = ordinals.split_at(count);
+            for ordinal in now {
+                let (start, end) = place(*ordinal);
+                let [start, end] = [start, end].map(|at| usize::try_from(at - from).unwrap_or(0));
+                see(block.get(start..end).unwrap_or_default())?;
+            }
+            ordinals = later;
+        }
+        Ok(())
     }
 }
 
@@ -364,6 +410,43 @@ fn take_block<'a>(frame: &mut &'a [u8]) -> Option<&'a [u8]> {
 mod tests {
     use super::*;
     use crate::note::Code;
+
+    #[test]
+    fn rows_that_are_read_together_are_those_that_are_read_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Workspace::nameless(dir.path().to_owned());
+        let mut writer = StoreWriter::open(&files, "rows").unwrap();
+        // Short rows, none, and some that are longer than what is read together.
+        for row in 0..600_u64 {
+            let size = match row {
+                100 | 101 | 350 => TOGETHER + row,
+                _ => (row * 37) % 900,
+            };
+            let byte = row.to_le_bytes()[0];
+            let size = usize::try_from(size).unwrap();
+            writer.push(&vec![byte; size]).unwrap();
+        }
+        let store = writer.finish().unwrap();
+        let all: Vec<u32> = (0..600).collect();
+        let sparse: Vec<u32> = all.iter().copied().filter(|row| row % 7 > 4).collect();
+        for wanted in [all, sparse, vec![599], Vec::new()] {
+            let mut found = Vec::new();
+            store
+                .each(&wanted, |frame| {
+                    found.push(frame.to_vec());
+                    Ok(())
+                })
+                .unwrap();
+            let alone = wanted.iter().map(|row| {
+                let mut frame = Vec::new();
+                store.read(*row, &mut frame).unwrap();
+                frame
+            });
+            assert!(found == alone.collect::<Vec<_>>());
+        }
+        let stopped = store.each(&[1, 2, 3], |_| Err(io::Error::other("enough")));
+        assert_eq!(stopped.unwrap_err().to_string(), "enough");
+    }
 
     #[test]
     fn rows_come_back_as_they_were() {

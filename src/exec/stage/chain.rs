@@ -340,25 +340,20 @@ impl Chain<'_> {
                 }
             }
             Work::Stored(store, ordinals) => {
-                let mut frame = Vec::new();
-                for (index, ordinal) in ordinals.into_iter().enumerate() {
-                    let read = store.read(ordinal, &mut frame);
-                    let (mut sample, images_decode) =
-                        match read.and_then(|()| store::decode(&frame, &self.context)) {
-                            Ok(sample) => sample,
-                            // Not the row is bad but the disk.
-                            Err(error) => {
-                                result.unreadable = Some(error);
-                                return result;
-                            }
-                        };
+                let mut index = 0;
+                let read = store.each(&ordinals, |frame| {
+                    let (mut sample, images_decode) = store::decode(frame, &self.context)?;
                     let state = RowState {
                         images_decode,
                         ..RowState::new(index)
                     };
                     let row = RowResult::new(sample.origin(), &sample);
                     self.run_row(&mut sample, row, state, &mut result);
-                }
+                    index += 1;
+                    Ok(())
+                });
+                // Not the row is bad but the disk.
+                result.unreadable = read.err();
             }
         }
         result

@@ -4,19 +4,22 @@
 //! which is given by a link that fails where that name exists, so that of any number of attempts one
 //! counts; the others remove what they made. Whoever reads follows the records and lists nothing.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::io::atomic::{create_fresh, sync_directory};
 use crate::io::source::InputSummary;
 use crate::io::workspace::Lengths;
+use crate::record::ServiceRecord;
 
 /// The record of a task that is done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Done {
     /// The digest of the plan it belongs to.
     pub plan: String,
@@ -28,10 +31,12 @@ pub struct Done {
     pub files: Lengths,
     /// What it found.
     pub facts: Facts,
+    /// When the attempt began and ended, in milliseconds since 1970.
+    pub at_work: (u64, u64),
 }
 
 /// What a task found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Facts {
     /// Lines that begin in a range.
     Lines(u64),
@@ -41,10 +46,14 @@ pub enum Facts {
     Rows {
         /// How many came out of it, parts of rows included.
         rows: u64,
-        /// How many could not be processed.
-        failed: u64,
+        /// How many could not be processed, by reason: those that no exact deduplicator can turn
+        /// into duplicates.
+        failed: BTreeMap<String, u64>,
         /// What was read of each of its pieces of inputs.
         read: Vec<InputSummary>,
+        /// What its steps asked.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        services: Vec<ServiceRecord>,
     },
     /// What the steps that see all rows left: so many rows for each task of the next pass.
     Decided(Vec<u64>),
@@ -55,7 +64,27 @@ pub struct Attempt {
     tasks: PathBuf,
     id: String,
     directory: PathBuf,
+    began: u64,
     counts: bool,
+}
+
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// When the first of these attempts began, in seconds since 1970, and for how long at least one of
+/// them was at work.
+pub fn together(mut attempts: Vec<(u64, u64)>) -> Option<(u64, Duration)> {
+    attempts.sort_unstable();
+    let (first, mut until) = *attempts.first()?;
+    let mut worked = until.saturating_sub(first);
+    for (began, ended) in attempts {
+        worked += ended.saturating_sub(began.max(until));
+        until = until.max(ended);
+    }
+    Some((first / 1000, Duration::from_millis(worked)))
 }
 
 /// Where the record of the task `id` is.
@@ -93,6 +122,7 @@ impl Attempt {
             tasks: tasks.to_owned(),
             id: id.to_owned(),
             directory: directory.keep(),
+            began: now(),
             counts: false,
         })
     }
@@ -114,6 +144,7 @@ impl Attempt {
             attempt: self.directory.file_name().unwrap_or_default().into(),
             files,
             facts,
+            at_work: (self.began, now()),
         };
         let path = self.directory.join("done.json");
         let mut file = create_fresh(&path)?;
@@ -169,6 +200,18 @@ pub fn remove_others(tasks: &Path, done: &Done) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_in_which_several_are_at_work_counts_once() {
+        assert_eq!(together(Vec::new()), None);
+        let apart = vec![
+            (9_000, 9_500),
+            (1_500, 3_000),
+            (2_000, 2_500),
+            (2_900, 4_000),
+        ];
+        assert_eq!(together(apart), Some((1, Duration::from_secs(3))));
+    }
 
     #[test]
     fn of_two_attempts_the_first_to_end_counts() {

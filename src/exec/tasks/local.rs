@@ -1,23 +1,28 @@
 //! The tasks of a plan on this machine, several at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::{Standing, TaskId, TasksError, Work};
 use crate::exec::{RunError, RunOptions};
+use crate::op::Service;
 
-/// Hears of each task that is done, and how far all are.
-pub type Told<'t> = &'t (dyn Fn(TaskId, &Standing) + Sync);
+/// Hears of each task that is done, how many are, and how many are known.
+pub type Told<'t> = &'t (dyn Fn(TaskId, (usize, usize)) + Sync);
 
 /// What the threads know of each other.
 #[derive(Default)]
 struct Shared {
+    /// How far the tasks were when somebody looked last; what has been taken since is taken out.
+    standing: Standing,
+    ready: VecDeque<TaskId>,
     running: BTreeSet<TaskId>,
     failure: Option<TasksError>,
 }
 
 impl Work {
-    /// Does the tasks that are left, `at_once` of them at a time, those of passes with a thread each.
+    /// Does the tasks that are left, `at_once` of them at a time, those of passes with a thread each;
+    /// one at a time with all threads where steps ask models, which have a device to themselves.
     /// Other processes may do some of them meanwhile.
     ///
     /// # Errors
@@ -25,16 +30,25 @@ impl Work {
     /// stays done.
     pub fn run_all(&self, at_once: usize, told: Told<'_>) -> Result<(), TasksError> {
         // Built once, before all of them need it.
-        self.recipe()?;
+        let steps = &self.recipe()?.steps;
+        let is_model = |service: &Service| matches!(service, Service::Model(_));
+        let (at_once, threads) = if steps
+            .iter()
+            .any(|s| s.spec.service.as_ref().is_some_and(is_model))
+        {
+            (1, at_once.max(1))
+        } else {
+            (at_once.max(1), 1)
+        };
         let options = RunOptions {
-            threads: Some(1),
-            max_memory: Some(self.options().memory() / at_once.max(1) as u64),
+            threads: Some(threads),
+            max_memory: Some(self.options().memory() / at_once as u64),
             ..self.options().clone()
         };
         let shared = Mutex::new(Shared::default());
         let changed = Condvar::new();
         std::thread::scope(|scope| {
-            for _ in 0..at_once.max(1) {
+            for _ in 0..at_once {
                 scope.spawn(|| self.run_some(&options, (&shared, &changed), told));
             }
         });
@@ -51,23 +65,25 @@ impl Work {
     ) {
         let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = lock();
-        let mut last = None;
-        while held.failure.is_none() {
-            let standing = match self.standing() {
-                Ok(standing) => standing,
-                Err(error) => {
-                    held.failure = Some(error);
+        while held.failure.is_none() && !held.standing.complete {
+            if held.ready.is_empty() {
+                // Looking costs a look at every record, so that it is done once for many tasks.
+                match self
+                    .standing()
+                    .and_then(|now| self.check_limit(&now).map(|()| now))
+                {
+                    Ok(mut now) => {
+                        let ready = std::mem::take(&mut now.ready).into_iter();
+                        held.ready = ready.filter(|id| !held.running.contains(id)).collect();
+                        held.standing = now;
+                    }
+                    Err(error) => held.failure = Some(error),
+                }
+                if held.failure.is_some() || held.standing.complete {
                     break;
                 }
-            };
-            if let Some(id) = last.take() {
-                told(id, &standing);
             }
-            if standing.complete {
-                break;
-            }
-            let mut ready = standing.ready.into_iter();
-            let Some(id) = ready.find(|id| !held.running.contains(id)) else {
+            let Some(id) = held.ready.pop_front() else {
                 if held.running.is_empty() {
                     let none = "no task is left, and not all are done".to_owned();
                     held.failure = Some(RunError::Conservation(none).into());
@@ -82,7 +98,10 @@ impl Work {
             held = lock();
             held.running.remove(&id);
             match done {
-                Ok(_) => last = Some(id),
+                Ok(_) => {
+                    held.standing.done += 1;
+                    told(id, (held.standing.done, held.standing.known));
+                }
                 Err(error) => {
                     held.failure.get_or_insert(error);
                 }

@@ -18,7 +18,7 @@ mod done;
 mod local;
 mod plan;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
@@ -37,9 +37,10 @@ pub use local::Told;
 pub use plan::TaskPlan;
 use plan::{Measure, PlannedPiece};
 
+use super::checkpoint::ByTasks;
 use super::exchange::stage::counted_key;
 use super::parts::{Part, Parts};
-use super::run::{Ended, FromTasks, Piece, PieceRows, run_piece, run_tasks};
+use super::run::{Ended, FromTasks, Piece, PieceRows, check_limit, run_piece, run_tasks};
 use super::setup::BATCH_BYTES;
 use super::spill::{Store, StoreWriter};
 use super::{Observer, Resume, RunError, RunOptions, RunOutcome, setup, write_error};
@@ -49,7 +50,8 @@ use crate::io::workspace::{Lengths, each_record};
 use crate::io::{LineSource, LockError, Log, Position, Workspace};
 use crate::op::Common;
 use crate::plan::Plan;
-use crate::recipe::{Recipe, RecipeSpec};
+use crate::recipe::{Recipe, RecipeSpec, Step};
+use crate::record::ServiceRecord;
 
 /// About how many bytes of rows a task reads, unless somebody says otherwise.
 pub const TASK_BYTES: u64 = 256 << 20;
@@ -144,6 +146,10 @@ pub struct Standing {
     pub known: usize,
     /// Whether all are done, so that the run can be finished.
     pub complete: bool,
+    /// Rows of the inputs that tasks have read.
+    pub rows: u64,
+    /// Rows that could not be processed for sure, by reason.
+    pub failed: BTreeMap<String, u64>,
 }
 
 /// What a task came to.
@@ -330,12 +336,18 @@ impl Work {
         let mut standing = Standing::default();
         let mut take = |id: TaskId, can: bool| -> Result<bool, RunError> {
             standing.known += 1;
-            let done = self.done(id)?.is_some();
-            standing.done += usize::from(done);
-            if can && !done {
+            let done = self.done(id)?;
+            standing.done += usize::from(done.is_some());
+            if can && done.is_none() {
                 standing.ready.push(id);
             }
-            Ok(done)
+            if let Some(Facts::Rows { failed, read, .. }) = done.as_deref().map(|it| &it.facts) {
+                standing.rows += read.iter().map(|read| read.rows).sum::<u64>();
+                for (code, count) in failed {
+                    *standing.failed.entry(code.clone()).or_default() += count;
+                }
+            }
+            Ok(done.is_some())
         };
         for number in 0..self.plan.measures.len() {
             take(TaskId::Measure(number), true)?;
@@ -365,6 +377,16 @@ impl Work {
         }
         standing.complete = complete;
         Ok(standing)
+    }
+
+    /// Makes sure that tasks have not set more rows aside than the run allows, if that is a number:
+    /// what decides would stop it, and further tasks would be for nothing.
+    ///
+    /// # Errors
+    /// [`RunError::TooManyBad`].
+    pub fn check_limit(&self, standing: &Standing) -> Result<(), TasksError> {
+        let limit = self.plan.said.max_quarantine();
+        Ok(check_limit(limit, &standing.failed, standing.rows)?)
     }
 
     /// What was found out of the inputs so far.
@@ -530,17 +552,41 @@ impl Work {
         for input in &inputs {
             self.check_input(*input, &sources)?;
         }
-        let piece = Piece { phase: pass, rows };
+        let asked = self.asked(pass)?;
+        let piece = Piece {
+            phase: pass,
+            rows,
+            asked,
+        };
         let worked = run_piece(recipe, options, piece, directory)?;
         for input in &inputs {
             self.check_input(*input, &sources)?;
         }
+        let failed = worked.failed.into_iter();
         let facts = Facts::Rows {
             rows: worked.rows,
-            failed: worked.failed,
+            failed: failed.map(|(code, rows)| (code.to_owned(), rows)).collect(),
             read: worked.read,
+            services: worked.services,
         };
         Ok(Some((worked.part.lengths, facts)))
+    }
+
+    /// What some task of a pass asked, if one is done and the steps ask at all: the others ask the
+    /// same.
+    fn asked(&self, pass: usize) -> Result<Vec<ServiceRecord>, TasksError> {
+        let asks = |step: &Step| step.spec.service.is_some();
+        if !self.recipe()?.steps.iter().any(asks) {
+            return Ok(Vec::new());
+        }
+        for number in 0..self.tasks_of(pass)?.unwrap_or(0) {
+            if let Some(done) = self.done(TaskId::Pass(pass, number))?
+                && let Facts::Rows { services, .. } = &done.facts
+            {
+                return Ok(services.clone());
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// Lets the steps decide that see all rows of a pass, and cuts what they left for the next one.
@@ -574,9 +620,7 @@ impl Work {
             }
             log.sync(&mut lengths)?;
             let mut open: Option<StoreWriter> = None;
-            let mut frame = Vec::new();
-            for row in alive.rows.iter() {
-                alive.store.read(*row, &mut frame)?;
+            alive.store.each(&alive.rows, |frame| {
                 let full = |slice: &StoreWriter| slice.bytes() >= self.plan.task_bytes;
                 if let Some(mut full) = open.take_if(|slice| full(slice)) {
                     full.sync(&mut lengths)?;
@@ -586,8 +630,9 @@ impl Work {
                     Some(slice) => slice,
                     none => none.insert(StoreWriter::open(&files, &slice(slices.len()))?),
                 };
-                slice.push(&frame)?;
-            }
+                slice.push(frame)?;
+                Ok(())
+            })?;
             if let Some(mut last) = open {
                 last.sync(&mut lengths)?;
                 slices.push(last.len() as u64);
@@ -635,10 +680,16 @@ impl Work {
     /// The parts of all passes up to `last`; `None` if one is missing.
     fn parts_up_to(&self, last: usize) -> Result<Option<FromTasks>, TasksError> {
         let mut phases = Vec::new();
+        let mut at_work = Vec::new();
+        let mut services = Vec::new();
+        for number in 0..self.plan.measures.len() {
+            at_work.extend(self.done(TaskId::Measure(number))?.map(|done| done.at_work));
+        }
         for pass in 0..=last {
             let Some(tasks) = self.tasks_of(pass)? else {
                 return Ok(None);
             };
+            at_work.extend(self.done(TaskId::Decide(pass))?.map(|done| done.at_work));
             let mut summaries = vec![InputSummary::default(); self.plan.inputs.len()];
             let mut parts = Vec::new();
             for number in 0..tasks {
@@ -646,6 +697,17 @@ impl Work {
                 let Some(done) = self.done(id)? else {
                     return Ok(None);
                 };
+                at_work.push(done.at_work);
+                if let Facts::Rows {
+                    services: asked, ..
+                } = &done.facts
+                {
+                    for record in asked {
+                        let same = record.check(&services);
+                        same.map_err(|change| RunError::Changed(vec![format!("{id}: {change}")]))?;
+                    }
+                    services = ServiceRecord::sum(&services, asked.clone());
+                }
                 if let (0, Facts::Rows { read, .. }, Some(pieces)) =
                     (pass, &done.facts, self.plan.reads.get(number))
                 {
@@ -665,11 +727,17 @@ impl Work {
             phases.push(Parts {
                 parts,
                 summaries: (pass == 0).then_some(summaries),
+                services: services.clone(),
             });
         }
+        let (started_unix, elapsed) = done::together(at_work).unwrap_or_default();
         Ok(Some(FromTasks {
             phases,
-            plan: self.digest.clone(),
+            by: ByTasks {
+                plan: self.digest.clone(),
+                started_unix,
+                elapsed,
+            },
             until: None,
         }))
     }
@@ -768,9 +836,13 @@ impl Known {
     /// must be found out first.
     fn places(&self, pieces: &[PlannedPiece]) -> Option<Vec<(Position, Option<u64>)>> {
         let place = |piece: &PlannedPiece| {
-            let lines = match piece.from {
-                0 => 0,
-                from => self.lines.get(&(piece.input, from)).copied().flatten()?,
+            let lines = match piece.rows {
+                Some(rows) => rows,
+                None => self
+                    .lines
+                    .get(&(piece.input, piece.from))
+                    .copied()
+                    .flatten()?,
             };
             let position = Position {
                 file: piece.input,

@@ -9,10 +9,11 @@ use super::TasksError;
 use crate::exec::{CacheChoice, RunError, RunOptions, run, setup};
 use crate::io::Fingerprint;
 use crate::io::remote::is_remote;
-use crate::io::source::{FileSource, fingerprints};
+use crate::io::source::{FileSource, Split, fingerprints};
 use crate::note::Note;
+use crate::op::Service;
 use crate::plan::Plan;
-use crate::recipe::{Inputs, OutputSpec, QuarantineLimit, Recipe};
+use crate::recipe::{Inputs, OutputSpec, QuarantineLimit, Recipe, Step};
 
 /// Raised when plans or records of tasks are written in another way.
 pub const VERSION: u32 = 1;
@@ -46,7 +47,7 @@ pub struct Said {
     /// What relative paths refer to.
     pub working_dir: PathBuf,
     run_dir: Option<PathBuf>,
-    max_quarantine: Option<QuarantineLimit>,
+    max_quarantine: QuarantineLimit,
     tolerate: Option<QuarantineLimit>,
     cache: CacheWord,
     force: bool,
@@ -96,18 +97,20 @@ pub enum Measure {
 pub struct PlannedPiece {
     /// The input.
     pub input: usize,
-    /// The byte that its first row begins with or behind.
+    /// The byte that its first row begins with or behind; of a column file, that row's number.
     pub from: u64,
-    /// Rows from this byte on are not its; nothing for the rest of the input.
+    /// Rows from this byte or number on are not its; nothing for the rest of the input.
     pub until: Option<u64>,
+    /// How many rows of the input stand before it, if that is known.
+    pub rows: Option<u64>,
 }
 
 impl Said {
-    fn of(options: &RunOptions) -> Self {
+    fn of(recipe: &Recipe, options: &RunOptions) -> Self {
         Self {
             working_dir: options.working_dir.clone(),
             run_dir: options.run_dir.clone(),
-            max_quarantine: options.max_quarantine,
+            max_quarantine: options.max_quarantine.unwrap_or(recipe.max_quarantine),
             tolerate: options.tolerate,
             cache: match &options.cache {
                 CacheChoice::Recipe => CacheWord::Recipe,
@@ -120,13 +123,19 @@ impl Said {
         }
     }
 
+    /// How many rows of the run may fail.
+    #[must_use]
+    pub fn max_quarantine(&self) -> QuarantineLimit {
+        self.max_quarantine
+    }
+
     /// The options of a run or task on this machine, of which `here` says the rest.
     #[must_use]
     pub fn options(&self, here: RunOptions) -> RunOptions {
         RunOptions {
             working_dir: self.working_dir.clone(),
             run_dir: self.run_dir.clone(),
-            max_quarantine: self.max_quarantine,
+            max_quarantine: Some(self.max_quarantine),
             tolerate: self.tolerate,
             cache: match &self.cache {
                 CacheWord::Recipe => CacheChoice::Recipe,
@@ -157,7 +166,7 @@ impl TaskPlan {
             djr: env!("CARGO_PKG_VERSION").to_owned(),
             plan,
             notes: recipe.notes.clone(),
-            said: Said::of(options),
+            said: Said::of(recipe, options),
             task_bytes,
             inputs: Vec::new(),
             measures: Vec::new(),
@@ -170,9 +179,19 @@ impl TaskPlan {
             let source = input.source();
             let splits = source.splits(task_bytes).map_err(RunError::from)?;
             let extent = source.extent().map_err(RunError::from)?;
-            let mut left = print.bytes;
+            // Of a file that is cut, the last piece leaves room for what follows.
+            let last_cut = splits.last().map_or(0, |split| split.from.bytes);
+            let by_rows = splits.iter().any(Split::is_numbered);
+            let of_last = if by_rows {
+                print.bytes / splits.len().max(1) as u64
+            } else {
+                print.bytes.saturating_sub(last_cut)
+            };
             for (index, split) in splits.iter().enumerate() {
-                if let Some(until) = split.until {
+                let rows = (split.is_numbered() || index == 0).then_some(split.from.rows);
+                if let Some(until) = split.until
+                    && !by_rows
+                {
                     planned.measures.push(Measure::Lines {
                         input: number,
                         from: split.from.bytes,
@@ -183,12 +202,13 @@ impl TaskPlan {
                     input: number,
                     from: split.from.bytes,
                     until: split.until,
+                    rows,
                 };
-                let bytes = match split.until {
-                    Some(until) => until - split.from.bytes,
-                    None => left,
+                let bytes = if split.until.is_some() {
+                    task_bytes
+                } else {
+                    of_last
                 };
-                left = left.saturating_sub(bytes);
                 match planned.reads.last_mut() {
                     // Small inputs share a task; pieces of one input do not.
                     Some(task) if index == 0 && bytes <= room => task.push(piece),
@@ -277,12 +297,19 @@ fn refuse(recipe: &Recipe, options: &RunOptions) -> Result<(), TasksError> {
             "name a file of this machine by --output, or use djr run",
         );
     }
-    if let Some(step) = recipe.steps.iter().find(|s| s.spec.service.is_some()) {
+    let is_foreign = |step: &&Step| {
+        matches!(
+            step.spec.service,
+            Some(Service::Peer(_) | Service::Endpoint(_))
+        )
+    };
+    if let Some(step) = recipe.steps.iter().find(is_foreign) {
+        let whom = match &step.spec.service {
+            Some(Service::Endpoint(_)) => "a server",
+            _ => "Data-Juicer",
+        };
         return refused(
-            format!(
-                "{} asks a model, a program or a server, which tasks do not do yet",
-                step.name
-            ),
+            format!("{} asks {whom}, which tasks do not do yet", step.name),
             "use djr run for this recipe",
         );
     }

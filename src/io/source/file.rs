@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 
 use super::bytes::{Origin, RemoteBytes};
+use super::columns::Batches;
 use super::drawn::Drawn;
 use super::folder;
 use super::lines;
@@ -207,7 +208,17 @@ impl Source for FileSource {
         if opened.is_packed() {
             return Ok(vec![Split::default()]);
         }
-        let cuts = opened.format().cuts(&mut file, bytes).map_err(failed)?;
+        let format = opened.format();
+        if format.needs_file() {
+            // A footer that cannot be read is found once more by who reads the rows.
+            let columns = opened
+                .into_bytes()
+                .into_whole()
+                .and_then(|it| format.batches(it));
+            let cuts = columns.ok().flatten().map(|it| row_cuts(&*it, bytes));
+            return Ok(Split::between_rows(&cuts.unwrap_or_default()));
+        }
+        let cuts = format.cuts(&mut file, bytes).map_err(failed)?;
         Ok(Split::between(&cuts))
     }
 
@@ -261,4 +272,27 @@ impl Source for FileSource {
         let rows = self.rows(self.look()?)?;
         split.of(rows).map_err(|e| self.failed(e))
     }
+}
+
+/// Where a column file is cut so that each piece has about so many `bytes`: the first rows of some of
+/// its row groups, which are damaged and read as a whole.
+fn row_cuts(columns: &dyn Batches, bytes: u64) -> Vec<u64> {
+    let Some(rows) = columns.rows().filter(|rows| *rows > 0) else {
+        return Vec::new();
+    };
+    let of_row = columns.bytes().div_ceil(rows).max(1);
+    let (mut cuts, mut from) = (Vec::new(), 0);
+    let mut end = columns.piece_end(0);
+    while end < rows {
+        if (end - from).saturating_mul(of_row) >= bytes {
+            cuts.push(end);
+            from = end;
+        }
+        let next = columns.piece_end(end);
+        if next <= end {
+            break;
+        }
+        end = next;
+    }
+    cuts
 }

@@ -169,6 +169,26 @@ impl Split {
         starts.zip(ends).map(piece).collect()
     }
 
+    /// The pieces of a file whose rows are known by their number, between `cuts`, the numbers of
+    /// their first rows.
+    #[must_use]
+    pub fn between_rows(cuts: &[u64]) -> Vec<Self> {
+        let numbered = |piece: Self| Self {
+            from: Place {
+                rows: piece.from.bytes,
+                ..piece.from
+            },
+            ..piece
+        };
+        Self::between(cuts).into_iter().map(numbered).collect()
+    }
+
+    /// Whether it begins at a row that is known by its number.
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        self.from.bytes > 0 && self.from.rows == self.from.bytes
+    }
+
     /// The rows of this piece, of a reader that stands before all rows.
     fn of(self, mut reader: Box<dyn RowReader>) -> io::Result<Box<dyn RowReader>> {
         if self.from.bytes > reader.place().bytes {

@@ -580,3 +580,62 @@ fn pictures_whose_answers_are_known_are_not_made_ready() {
     assert!(other["rows"].is_empty() && !warm["rows"].is_empty());
     assert_eq!((asked, decoded), (0, Some(0)));
 }
+
+/// A task has a worker of its own; what it was answered stands in what it leaves, and a task whose
+/// worker computes on something else is refused.
+#[test]
+fn tasks_ask_models_as_one_run_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write_rows(dir, true);
+    let steps = format!("{SUM}\n  - document_minhash_deduplicator:");
+    recipe(dir, 64, &steps);
+    let poisoned = format!("die-on={}", poison());
+    assert_eq!(run(dir, &poisoned, &[]).status.code(), Some(1));
+    let (whole, asked) = (left(dir), manifest(dir)["services"][0].clone());
+    let tasks = ["--tasks", "work", "--task-bytes", "9KB", "--force"];
+    let ran = run(dir, &poisoned, &tasks);
+    assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+    assert!(left(dir) == whole);
+    let again = manifest(dir)["services"][0].clone();
+    assert!(fs::read_dir(dir.join("work/t")).unwrap().count() > 10);
+    for same in ["service", "runs_on", "requests"] {
+        assert_eq!(again[same], asked[same]);
+    }
+    // By hand, each with the worker of its machine.
+    let command = |orders: &str, words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_djr_sum"));
+        command.args(words).env("FAKE_WORKER", orders);
+        let worker = ["--python", env!("CARGO_BIN_EXE_fake_worker")];
+        command.args(worker).current_dir(dir).output().unwrap()
+    };
+    let plan = ["plan", "r.yaml", "--work", "by-hand", "--task-bytes", "9KB"];
+    assert!(
+        command("", &[&plan[..], &["--force"]].concat())
+            .status
+            .success()
+    );
+    for measure in fs::read_dir(dir.join("work/t")).unwrap().flatten() {
+        let name = measure.file_name().into_string().unwrap();
+        if name.starts_with("measure-") && !name.contains('.') {
+            assert!(command("", &["task", "by-hand", &name]).status.success());
+        }
+    }
+    assert!(
+        command("", &["task", "by-hand", "pass-1-00001"])
+            .status
+            .success()
+    );
+    let refused = command("other-torch", &["task", "by-hand", "pass-1-00000"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("pass-1-00000") && said.contains("ran on Fake 0, torch 0.fake"),
+        "{said}"
+    );
+    assert!(
+        command("", &["task", "by-hand", "pass-1-00000"])
+            .status
+            .success()
+    );
+}

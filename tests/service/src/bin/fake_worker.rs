@@ -8,7 +8,8 @@
 //!   `wrong-at=N`: answers it with the number of another
 //! - `any`: takes models of any class; whatever they are asked, each number of the answer is the sum
 //! - `slow`: takes a few milliseconds for each batch
-//! - `oom`: says that the memory is too small; `no-torch`: that there is no torch
+//! - `oom`: says that the memory is too small; `no-torch`: that there is no torch; `other-torch`: that
+//!   there is another one
 
 #![expect(
     clippy::unwrap_used,
@@ -47,7 +48,8 @@ fn main() {
                 json!({"ok": false, "code": "no_torch", "message": "No module named 'torch'"})
             }
             "hello" => json!({
-                "ok": true, "python": "3.11.7", "torch": "0.fake", "transformers": "0.fake",
+                "ok": true, "python": "3.11.7", "transformers": "0.fake",
+                "torch": if said("other-torch") { "1.fake" } else { "0.fake" },
                 "devices": [{"name": "fake:0", "title": "Fake 0"}, {"name": "fake:1", "title": "Fake 1"}],
             }),
             "load" if message["class"] != "Sum" && !said("any") => {
