@@ -63,4 +63,10 @@ pub struct IndexAnswer {
     pub questions: u64,
     /// Entries with a picture that tells something.
     pub pictures: u64,
+    /// Of an index of references: the deduplicator that it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// Of an index of references: its rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
 }

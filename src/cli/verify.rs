@@ -364,7 +364,8 @@ impl Tally {
     }
 }
 
-/// The quarantine holds a record for each reason counted.
+/// The quarantine holds a record for each reason counted, but for those of outputs of rows that had ended:
+/// what has ended is not set aside once more.
 fn quarantine(run: &PastRun) -> Kind {
     let mut kind = Kind::new("quarantine");
     let count = || -> Result<u64, RecordError> {
@@ -380,8 +381,12 @@ fn quarantine(run: &PastRun) -> Kind {
         Err(failure) => kind.differs(failure.to_string()),
         Ok(records) => {
             if !run.settings.drops_failed() {
-                let said = run.manifest.reasons.iter().map(|reason| reason.rows).sum();
-                kind.same("records", records, said);
+                let outputs = run.manifest.outputs.iter().zip(&run.settings.outputs);
+                let of_ended = outputs.filter(|(_, settings)| settings.of.is_some());
+                let of_ended: Vec<&str> = of_ended.map(|(it, _)| it.name.as_str()).collect();
+                let reasons = run.manifest.reasons.iter();
+                let said = reasons.filter(|reason| !of_ended.contains(&reason.by.as_str()));
+                kind.same("records", records, said.map(|reason| reason.rows).sum());
             }
             kind.looked_at = format!("{} records", thousands(records));
         }

@@ -215,6 +215,7 @@ impl Contract {
         let named = bounds
             .flatten()
             .chain(facts.decides.iter().copied())
+            .chain(facts.compares.iter().copied())
             .chain(of_fields);
         for param in named {
             if !has(param) {

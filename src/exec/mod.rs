@@ -44,7 +44,7 @@ pub use options::{CacheChoice, Moment, Observer, Resume, RunOptions, RunOutcome}
 pub use own_stats::{STATS_FIELD, take_stats};
 pub use peek::all_notes;
 pub use probe::{Probe, Sampled, StepProbe, probe, sample_servers};
-pub use run::{answers_file, has_progress, up_to_date};
+pub use run::{answers_file, has_progress, index_references, up_to_date};
 use sinks::Caller;
 pub use sinks::Receiver;
 pub use spill::stats_from_json;

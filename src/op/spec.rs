@@ -439,6 +439,8 @@ pub struct Facts {
     /// Parameters that decide about what is measured without being bounds: to change them changes
     /// no stat.
     pub decides: &'static [&'static str],
+    /// Parameters of a deduplicator that only say how keys are compared: to change them changes no key.
+    pub compares: &'static [&'static str],
     /// If an analysis without a recipe measures it: the parameters, in JSON, that it has there
     /// beside open bounds.
     pub analysis: Option<&'static str>,
@@ -457,6 +459,7 @@ impl Facts {
         images: |_| ImageNeed::None,
         stats: &[],
         decides: &[],
+        compares: &[],
         analysis: None,
         takes_groups: false,
         hashes: |_| &[],

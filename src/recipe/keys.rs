@@ -1224,7 +1224,7 @@ pub const BASE_KEYS: &[BaseKey] = &[
         Kind::Texts,
         Some(Family::Deduplicator),
         true,
-        "Files whose rows are known before those of the run: rows that equal them, or are near them, go, and they are never written. djr's own.",
+        "Files whose rows are known before those of the run, or what `djr index --for` made of them: rows that equal these, or are near them, go, and they are never written. djr's own.",
     ),
     base(
         "report_clusters",

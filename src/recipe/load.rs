@@ -688,12 +688,11 @@ impl Loader<'_> {
             }
             return Vec::new();
         };
-        process::steps(
-            &node,
-            &surroundings(recipe, self.options.peers.clone()),
-            &mut self.issues,
-            &mut self.notes,
-        )
+        let around = Surroundings {
+            without_references: self.options.without_references,
+            ..surroundings(recipe, self.options.peers.clone())
+        };
+        process::steps(&node, &around, &mut self.issues, &mut self.notes)
     }
 }
 
@@ -739,6 +738,8 @@ fn surroundings<S>(recipe: &Recipe<S>, asked: Option<Rc<dyn Peers>>) -> Surround
             ],
         },
         asked,
+        recipe: recipe.name.clone(),
+        without_references: false,
     }
 }
 

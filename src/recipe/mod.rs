@@ -92,6 +92,8 @@ pub struct LoadOptions {
     pub env: Lookup,
     /// Who knows the operators of Data-Juicer that djr lacks; without, they are refused.
     pub peers: Option<Rc<dyn Peers>>,
+    /// Leave `reference` of deduplicators out: an index that it names is about to be made.
+    pub without_references: bool,
 }
 
 impl LoadOptions {
@@ -106,6 +108,7 @@ impl LoadOptions {
             dir: None,
             env: Box::new(|name| std::env::var(name).ok()),
             peers: None,
+            without_references: false,
         }
     }
 }

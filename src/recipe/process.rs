@@ -1,7 +1,7 @@
 //! The `process` list: operators found, their parameters checked, the operators built.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde_json::{Map, Value as Json};
@@ -19,7 +19,8 @@ use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::note::{Code, Note};
 use crate::op::{
     self, Asset, BaseParams, BuildContext, Built, DataBound, DataLimit, EndpointSettings, Family,
-    Keep, Merge, ModelSettings, OpDef, OpKind, OpSpec, Peers, SpecialTokens, Survivor,
+    IndexHeader, Keep, KeyMaker, Merge, ModelSettings, OpDef, OpKind, OpSpec, Peers, SpecialTokens,
+    Survivor,
 };
 use crate::transformers::Hub;
 
@@ -45,6 +46,10 @@ pub struct Surroundings {
     pub peers: PeerSurroundings,
     /// Who knows those operators.
     pub asked: Option<Rc<dyn Peers>>,
+    /// What the recipe is called.
+    pub recipe: String,
+    /// Whether `reference` of deduplicators is left out.
+    pub without_references: bool,
 }
 
 /// Builds all steps it can; the others leave issues.
@@ -378,15 +383,13 @@ fn step(
     context.special_tokens.clone_from(&around.special_tokens);
     match def.build(params.clone(), &context) {
         Ok(Built { operator, mut spec }) => {
-            for file in &base.choice.reference {
-                match Asset::now(file) {
-                    Ok(asset) => spec.assets.push(asset),
-                    Err(error) => {
-                        let what = format!("{name}: {}: {error}", file.display());
-                        issues.push(Issue::new("step_invalid", at, what));
-                        return None;
-                    }
-                }
+            if let Err(wrong) = add_references(&mut spec, &base, (def, &params), index, around) {
+                let entry = entries.iter().find(|entry| entry.key == "reference");
+                issues.push(Issue {
+                    at: entry.map_or(at, |entry| entry.node.at),
+                    ..wrong
+                });
+                return None;
             }
             if let Some(wrong) = unmeasured(&spec, &base, entries, at)
                 .or_else(|| unchosen(&spec, &base, entries, at))
@@ -493,7 +496,7 @@ fn choose(
                 base.choice.merge.push((entry.key.clone(), how));
             }
         }
-        ("reference", Value::Str(_) | Value::List(_)) => {
+        ("reference", Value::Str(_) | Value::List(_)) if !around.without_references => {
             let files = match &node.value {
                 Value::List(items) => items.as_slice(),
                 _ => std::slice::from_ref(node),
@@ -515,6 +518,54 @@ fn choose(
         _ => {}
     }
     Ok(())
+}
+
+/// Lists the references of a deduplicator among its assets. Those that were prepared must hold keys that
+/// it would make itself.
+fn add_references(
+    spec: &mut OpSpec,
+    base: &BaseParams,
+    (def, params): (&OpDef, &Map<String, Json>),
+    index: usize,
+    around: &Surroundings,
+) -> Result<(), Issue> {
+    let maker = KeyMaker::of(def, spec, params);
+    for file in &base.choice.reference {
+        let wrong = |error: std::io::Error| {
+            let what = format!("{}: {}: {error}", def.name, file.display());
+            Issue::new("step_invalid", Pos::default(), what)
+        };
+        if let Some(header) = IndexHeader::of(file).map_err(wrong)?
+            && let Some(why) = header.unfit(&maker).map_err(wrong)?
+        {
+            let what = format!(
+                "'reference' of {}: {} does not fit: {why}",
+                def.name,
+                file.display()
+            );
+            let sources = header.sources.iter().map(|source| shell_word(&source.path));
+            let hint = format!(
+                "make one that fits: djr index {} --for {} --step {} -o {}",
+                sources.collect::<Vec<_>>().join(" "),
+                shell_word(Path::new(&around.recipe)),
+                index + 1,
+                shell_word(file)
+            );
+            return Err(Issue::new("step_invalid", Pos::default(), what).hint(hint));
+        }
+        spec.assets.push(Asset::now(file).map_err(wrong)?);
+    }
+    Ok(())
+}
+
+/// A path as a shell takes it.
+fn shell_word(path: &Path) -> String {
+    let word = path.to_string_lossy();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    if word.chars().all(is_plain) {
+        return word.into_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// What is said of duplicates where there are none, or of what rows are told apart by.

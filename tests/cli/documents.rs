@@ -291,6 +291,27 @@ fn what_the_readme_shows_works() {
 }
 
 #[test]
+fn what_the_page_of_curation_shows_works() {
+    let page = fs::read_to_string(root().join("docs/CURATION.md")).unwrap();
+    let scratch = workshop();
+    run_shown(&scratch, "head -n 20 data.jsonl > seen.jsonl");
+    let commands = shown_commands(&page);
+    assert!(commands.len() >= 4);
+    for command in commands {
+        let _ = run_shown(&scratch, &command);
+    }
+    // Each list of steps is sound.
+    let files = "dataset_path: data.jsonl\nimage_root: .\nexport_path: out.jsonl\nprocess:\n";
+    let lists = page.split("```yaml\nprocess:\n").skip(1);
+    let lists: Vec<&str> = lists.filter_map(|rest| rest.split("```").next()).collect();
+    assert!(lists.len() >= 3);
+    for steps in lists {
+        scratch.write("steps.yaml", format!("{files}{steps}"));
+        scratch.djr(&["check", "steps.yaml"]).expect(0);
+    }
+}
+
+#[test]
 fn what_help_shows_works() {
     let scratch = workshop();
     fs::copy(
@@ -320,6 +341,7 @@ fn what_help_shows_works() {
         &scratch,
         &format!("{recipe} --output kept.jsonl --cache kept"),
     );
+    run_shown(&scratch, "head -n 20 data.jsonl > seen.jsonl");
     crate::report::little_analysis(&scratch);
     let mut shown = 0;
     for command in [

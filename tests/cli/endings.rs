@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use djr::io::format::OutputFormat;
 use serde_json::{Value, json};
 
 use crate::support::Scratch;
@@ -217,6 +218,165 @@ fn outputs_take_what_they_ask_for_and_are_split() {
         let ran = scratch.djr(&["run", "r.yaml"]).expect(2);
         assert!(ran.stderr.contains(what), "{output}: {}", ran.stderr);
     }
+}
+
+/// Rows of two files with pictures: kept, dropped, duplicates, and two that cannot be processed.
+fn pictured(scratch: &Scratch) {
+    fs::create_dir(scratch.path("o")).unwrap();
+    for (number, name) in ["000003", "000007"].iter().enumerate() {
+        let from = crate::support::root().join(format!("fixtures/dataset/images/00000/{name}.jpg"));
+        fs::copy(from, scratch.path(&format!("o/{number}.jpg"))).unwrap();
+    }
+    let row = |id: u64, text: &str, image: u64, lang: &str| {
+        let text = format!("<__dj__image>\n{text}");
+        let images = [format!("o/{image}.jpg")];
+        format!(
+            "{}\n",
+            json!({"id": id, "text": text, "images": images, "lang": lang, "n": id})
+        )
+    };
+    let first = row(1, "a red kite flies", 0, "en") + &row(2, "no", 1, "en");
+    scratch.write("one.jsonl", first + &row(3, "zwei graue Katzen", 1, "de"));
+    let second = row(4, "a red kite flies", 0, "en")
+        + "{broken\n"
+        + "{\"id\": 6, \"text\": 7, \"lang\": \"de\"}\n";
+    scratch.write("two.jsonl", second + &row(7, "trois chats gris", 0, "fr"));
+}
+
+/// What an output may ask for, the ids of the rows that it then has (null of the broken line), and how
+/// many files they come in.
+const ASKED: &[(&str, &[u64], usize)] = &[
+    ("of: dropped", &[2, 4], 1),
+    ("of: duplicates", &[4], 1),
+    ("of: quarantined", &[0, 6], 1),
+    ("of: all", &[1, 2, 3, 4, 0, 6, 7], 1),
+    ("where: n > 1", &[3, 7], 1),
+    ("where: lang == 'en' and text_len > 20, of: all", &[1, 4], 1),
+    ("of: all, where: n != 3, split_by: lang", &[1, 2, 4, 7], 2),
+    ("split_by: lang", &[1, 3, 7], 3),
+    ("of: dropped, per_input: true", &[2, 4], 2),
+    ("of: all, where: n > 0, shard_rows: 2", &[1, 2, 3, 4, 7], 3),
+    ("of: all, where: n > 0, sample: 9", &[1, 2, 3, 4, 7], 1),
+];
+
+#[test]
+fn every_sink_takes_what_it_is_asked_for() {
+    let formats: Vec<&str> = OutputFormat::all().map(|format| format.word()).collect();
+    // What there is to write into: a format, how its files are called, what it needs.
+    let sinks = [
+        ("jsonl", ".jsonl", ""),
+        ("jsonl", ".jsonl.gz", ""),
+        ("jsonl", ".jsonl.zst", ""),
+        ("json", ".json", ""),
+        ("parquet", ".parquet", ""),
+        ("webdataset", ".tar", ""),
+        ("llava", ".json", ", question: What?"),
+        ("llava_jsonl", ".jsonl", ", question: What?"),
+        ("internvl", ".jsonl", ", question: What?"),
+        ("messages", ".jsonl", ", question: What?"),
+        ("openai", ".jsonl", ", question: What?"),
+        ("trl", ".jsonl", ", question: What?"),
+        ("imagefolder", ".jsonl", ""),
+    ];
+    for format in formats.iter().filter(|format| **format != "dj") {
+        assert!(
+            sinks.iter().any(|(sink, ..)| sink == format),
+            "{format} is not tried"
+        );
+    }
+    for (format, suffix, more) in sinks {
+        let scratch = Scratch::new();
+        pictured(&scratch);
+        let mut outputs = "  - {path: kept.jsonl}\n".to_owned();
+        for (number, (asked, ..)) in ASKED.iter().enumerate() {
+            let path = format!("o/x{number}{suffix}");
+            outputs += &format!("  - {{path: {path}, format: {format}, {asked}{more}}}\n");
+        }
+        let steps = "process:\n  - text_length_filter: {min_len: 20}\n  - document_deduplicator:\n";
+        scratch.write(
+            "r.yaml",
+            format!("dataset_path: [one.jsonl, two.jsonl]\n{steps}outputs:\n{outputs}"),
+        );
+        let args = ["run", "r.yaml", "--max-quarantine", "none", "-q"];
+        scratch.djr(&args).expect(1);
+        scratch.djr(&["verify", "kept.jsonl"]).expect(0);
+        let manifest = scratch.json("kept.jsonl.djr/manifest.json");
+        let files = scratch.files("o");
+        for (number, (asked, ids, parts)) in ASKED.iter().enumerate() {
+            let what = format!("{format} ({suffix}), {asked}");
+            let counts = &manifest["outputs"][number + 1];
+            // What no training format and no archive can hold is a row that is none; it is refused, and
+            // counted. A row whose text is a number has no conversation.
+            let lost = |id: &&u64| match format {
+                "jsonl" | "json" | "parquet" => false,
+                "webdataset" => **id == 6,
+                _ => matches!(id, 0 | 6),
+            };
+            let refused = ids.iter().filter(lost).count();
+            assert_eq!(
+                counts["refused"].as_u64().unwrap_or(0),
+                refused as u64,
+                "{what}"
+            );
+            assert_eq!(counts["written"], ids.len() - refused, "{what}");
+            let start = format!("x{number}");
+            let own = files.iter().filter(|name| {
+                let rest = name.strip_prefix(&start).unwrap_or("x");
+                rest.starts_with(['.', '-']) && !rest.contains(".djr") && rest.ends_with(suffix)
+            });
+            let own: Vec<&String> = own.collect();
+            assert_eq!(own.len(), *parts, "{what}: {own:?}");
+            if refused > 0 || !matches!(format, "jsonl" | "json" | "parquet" | "webdataset") {
+                continue;
+            }
+            // They are rows again, with what became of them.
+            let mut found = Vec::new();
+            for name in own {
+                let path = format!("o/{name}");
+                scratch
+                    .djr(&[
+                        "convert",
+                        &path,
+                        "--to",
+                        "jsonl",
+                        "-o",
+                        "back.jsonl",
+                        "-q",
+                        "--force",
+                    ])
+                    .expect(0);
+                found.extend(scratch.rows("back.jsonl"));
+            }
+            let mut back: Vec<u64> = found
+                .iter()
+                .map(|row| row["id"].as_u64().unwrap_or(0))
+                .collect();
+            let mut ids = ids.to_vec();
+            for list in [&mut back, &mut ids] {
+                list.sort_unstable();
+            }
+            assert_eq!(back, ids, "{what}");
+            if asked.contains("of:") {
+                let told = found
+                    .iter()
+                    .all(|row| row["__dj__fate__"]["fate"].is_string());
+                assert!(told, "{what}: {found:?}");
+            }
+        }
+    }
+    // A stream takes them, too.
+    let scratch = Scratch::new();
+    pictured(&scratch);
+    let output = "outputs:\n  - {path: kept.jsonl}\n  - {path: '-', of: all, where: n > 2}\n";
+    let steps = "process:\n  - text_length_filter: {min_len: 20}\n  - document_deduplicator:\n";
+    scratch.write(
+        "r.yaml",
+        format!("dataset_path: [one.jsonl, two.jsonl]\n{steps}{output}"),
+    );
+    let ran = scratch
+        .djr(&["run", "r.yaml", "--max-quarantine", "none", "-q"])
+        .expect(1);
+    assert_eq!(ids(&crate::support::rows(&ran.stdout)), [3, 4, 7]);
 }
 
 #[test]

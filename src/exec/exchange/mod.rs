@@ -65,14 +65,14 @@ pub trait Records {
         false
     }
 
-    /// Appends the record of a row of a reference, which is called `place`; all of them come before
-    /// the rows.
+    /// Appends the key of a row of a reference, without a rank; the row is called `place`. All of them
+    /// come before the rows.
     ///
     /// # Errors
     /// If a file cannot be written.
-    fn push_reference(&mut self, record: &[u8], place: &str) -> io::Result<()> {
+    fn push_reference(&mut self, key: &[u8], place: &str) -> io::Result<()> {
         let _ = place;
-        self.push(Some(record))
+        self.push(Some(key))
     }
 
     /// The first `rows` records are of rows that stay whatever they are like.

@@ -68,12 +68,13 @@ impl Records for WithReferences<'_> {
         self.places.as_ref().is_some_and(|places| places.len() == 0)
     }
 
-    fn push_reference(&mut self, record: &[u8], place: &str) -> io::Result<()> {
-        let best = f64::INFINITY.to_le_bytes();
-        match record.get(best.len()..) {
+    fn push_reference(&mut self, key: &[u8], place: &str) -> io::Result<()> {
+        if self.ranked {
             // None is better than a reference.
-            Some(key) if self.ranked => self.inner.push(Some(&[&best, key].concat()))?,
-            _ => self.inner.push(Some(record))?,
+            let best = f64::INFINITY.to_le_bytes();
+            self.inner.push(Some(&[&best, key].concat()))?;
+        } else {
+            self.inner.push(Some(key))?;
         }
         match &mut self.places {
             Some(places) => places.push(place.as_bytes()).map(drop),

@@ -209,14 +209,14 @@ impl<'e> ExchangeStage<'e> {
         wanting.map(|(step, _)| *step).collect()
     }
 
-    /// Appends the record of a row of a reference of `step`.
+    /// Appends the key of a row of a reference of `step`.
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn push_reference(&mut self, step: usize, record: &[u8], place: &str) -> io::Result<()> {
+    pub fn push_reference(&mut self, step: usize, key: &[u8], place: &str) -> io::Result<()> {
         let mut records = self.records.iter_mut();
         match records.find(|(number, _)| *number == step) {
-            Some((_, records)) => records.push_reference(record, place),
+            Some((_, records)) => records.push_reference(key, place),
             None => Ok(()),
         }
     }

@@ -11,6 +11,7 @@ mod serving;
 
 pub use current::up_to_date;
 pub use piece::{Piece, PieceRows, check_limit, run_piece};
+pub use references::index_references;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -38,6 +38,7 @@ operator! {
     document_simhash_deduplicator: Deduplicator(Params) => build,
     Facts {
         hashes: |_| &[SharedHash::Simhash],
+        compares: &["num_blocks", "hamming_distance"],
         ..Facts::OF_TEXT
     }
 }

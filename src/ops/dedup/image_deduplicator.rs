@@ -67,6 +67,7 @@ operator! {
                 (true, false) => &[],
             }
         },
+        compares: &["threshold"],
         ..Facts::NONE
     }
 }

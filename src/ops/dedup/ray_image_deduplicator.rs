@@ -34,6 +34,7 @@ operator! {
     ray_image_deduplicator: Deduplicator(Params) => build,
     Facts {
         images: |_| ImageNeed::Pixels,
+        compares: &["backend", "redis_address"],
         ..Facts::OF_IMAGES
     }
 }

@@ -35,6 +35,7 @@ operator! {
     Facts {
         reads: &[Field::Text, Field::Images],
         images: By::images,
+        compares: &["threshold"],
         ..Facts::NONE
     }
 }
@@ -76,13 +77,6 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
         )
         .hint("0.95 joins what is all but the same, 0.9 what is much alike")
         .into());
-    }
-    if !context.base.choice.reference.is_empty() {
-        return Err(
-            ParamError::new("reference", "rows of a reference are not shown to a model")
-                .hint("take them out by image_deduplicator or document_minhash_deduplicator")
-                .into(),
-        );
     }
     let embedder = Embedder::new(params.by, params.hf_model.as_deref(), context)?;
     Ok(Operator::Vectors(Box::new(Semantic {

@@ -422,6 +422,74 @@ fn rows_are_compared_by_what_a_model_makes_of_them() {
     }
 }
 
+/// Rows of a reference are shown to the model, too, or were when an index was made of them.
+#[test]
+fn references_are_compared_by_what_a_model_makes_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write_rows(dir, false);
+    let rows = fs::read_to_string(dir.join("rows.jsonl")).unwrap();
+    let lines: Vec<&str> = rows.lines().collect();
+    fs::write(dir.join("seen.jsonl"), lines[..40].join("\n")).unwrap();
+    let with = |reference: &str| {
+        let steps =
+            format!("  - sums_deduplicator: {{keep: {{max: id}}, reference: [{reference}]}}");
+        recipe(dir, 16, &steps);
+    };
+    let outcome = |orders: &str| {
+        let ran = run(dir, orders, &["--force"]);
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(ran.status.success(), "{said}");
+        (left(dir)["rows"].clone(), left(dir)["ledger"].clone())
+    };
+    with("seen.jsonl");
+    let plain = outcome("");
+    let (kept, ledger) = (
+        String::from_utf8(plain.0.clone()),
+        String::from_utf8(plain.1.clone()),
+    );
+    assert!(ledger.unwrap().contains("seen.jsonl:2"));
+    // In plain Rust: rows whose sums have the last digits of a row of the reference go.
+    let digits = |n: usize| {
+        let word = format!("w{}", n * 7919 % 1000);
+        word.bytes().map(u64::from).sum::<u64>() % 100
+    };
+    let seen: Vec<u64> = (0..40).filter(|n| n % 5 > 0).map(digits).collect();
+    let kept = kept.unwrap();
+    assert!(kept.lines().count() > 300);
+    for line in kept.lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let id = usize::try_from(row["id"].as_u64().unwrap()).unwrap();
+        assert!(
+            id.is_multiple_of(5) || !seen.contains(&digits(id)),
+            "{line}"
+        );
+    }
+    assert_eq!(outcome("die-at=2"), plain);
+    with("seen.index");
+    let made = Command::new(env!("CARGO_BIN_EXE_djr_sum"))
+        .args([
+            "index",
+            "seen.jsonl",
+            "--for",
+            "r.yaml",
+            "-o",
+            "seen.index",
+            "-q",
+        ])
+        .args(["--python", env!("CARGO_BIN_EXE_fake_worker")])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    fs::remove_file(dir.join("seen.jsonl")).unwrap();
+    assert_eq!(outcome(""), plain);
+}
+
 /// What was asked by an earlier run is not asked again: with the cache a second run sends nothing,
 /// one over more rows sends what is new, and all leave the same bytes as without.
 #[test]

@@ -1,0 +1,209 @@
+"""Plain Python for djr's choices, draws, merges and cut-offs.
+
+Reads {"rows": [...], "cases": [...]} from standard input and writes, for each case, a line with the rows
+that are left of it. A case has the `seed` of its draws and either `steps`, as a recipe has them, or
+`sample`, a number of rows for Python's own random.sample.
+"""
+
+import json
+import math
+import random
+import sys
+
+WORD = (1 << 64) - 1
+SECRET = bytes.fromhex(
+    "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671f"
+    "cb79e64eccc0e578825ad07dccff7221b8084674f743248ee03590e6813a264c"
+)
+
+
+def number_at(data, at, size=8):
+    return int.from_bytes(data[at:at + size], "little")
+
+
+def xxh3(data, seed):
+    """XXH3-64 of 4 to 8, or of 17 to 32 bytes, as its specification has it."""
+    size = len(data)
+    if 4 <= size <= 8:
+        seed ^= int.from_bytes((seed & 0xFFFFFFFF).to_bytes(4, "little"), "big") << 32
+        flip = ((number_at(SECRET, 8) ^ number_at(SECRET, 16)) - seed) & WORD
+        value = (number_at(data, size - 4, 4) + (number_at(data, 0, 4) << 32)) ^ flip
+        turned = lambda by: (value << by | value >> (64 - by)) & WORD
+        value ^= turned(49) ^ turned(24)
+        value = value * 0x9FB21C651E98DF25 & WORD
+        value ^= (value >> 35) + size
+        value = value * 0x9FB21C651E98DF25 & WORD
+        return value ^ value >> 28
+    assert 17 <= size <= 32
+    value = size * 0x9E3779B185EBCA87
+    for at, secret in ((0, 0), (size - 16, 16)):
+        low = number_at(data, at) ^ (number_at(SECRET, secret) + seed & WORD)
+        high = number_at(data, at + 8) ^ (number_at(SECRET, secret + 8) - seed & WORD)
+        value += (low * high & WORD) ^ (low * high >> 64)
+    value &= WORD
+    value ^= value >> 37
+    value = value * 0x165667919E3779F9 & WORD
+    return value ^ value >> 32
+
+
+def measured(row, name):
+    if name == "text_len":
+        return len(row["text"])
+    for key in name.split("."):
+        row = row.get(key) if isinstance(row, dict) else None
+    return row
+
+
+def as_number(value):
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if value is None or isinstance(value, (dict, list)) or math.isnan(value):
+        return None
+    return float(value)
+
+
+def text_length_filter(rows, params, _):
+    values = sorted(len(row["text"]) for row in rows)
+
+    def bound(name, side):
+        written = params.get(name)
+        if isinstance(written, str) and written.startswith("p"):
+            place = float(written[1:]) / 100 * (len(values) - 1)
+            below = values[int(place)]
+            above = values[min(int(place) + 1, len(values) - 1)]
+            return below + (above - below) * (place - int(place))
+        if isinstance(written, str):
+            mean = sum(values) / len(values)
+            spread = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+            return mean + side * float(written.removesuffix("sigma")) * spread
+        return side * math.inf if written is None else written
+
+    least, most = bound("min_len", -1), bound("max_len", 1)
+    left = [at for at, row in enumerate(rows) if least <= len(row["text"]) <= most]
+    if "keep" in params:
+        end, amount = params["keep"].split()
+        sign = 1 if end == "worst" else -1
+        ranked = sorted(left, key=lambda at: sign * len(rows[at]["text"]))
+        if ".." in amount:
+            first, last = map(int, amount.split(".."))
+        elif amount.endswith("%"):
+            first, last = 0, int(float(amount[:-1]) / 100 * len(left))
+        else:
+            first, last = 0, int(amount)
+        chosen = set(ranked[first:last])
+        left = [at for at in left if at in chosen]
+    return [rows[at] for at in left]
+
+
+def document_deduplicator(rows, params, _):
+    clusters = {}
+    for at, row in enumerate(rows):
+        key = row["text"].lower() if params.get("lowercase") else row["text"]
+        clusters.setdefault(key.strip(), []).append(at)
+    keep, gone, changed = params.get("keep", "first"), set(), {}
+    for members in clusters.values():
+        best = members[0]
+        if keep == "longest":
+            best = max(members, key=lambda at: len(rows[at]["text"]))
+        elif keep != "first":
+            [(end, name)] = keep.items()
+            numbers = {at: as_number(measured(rows[at], name)) for at in members}
+            known = [at for at in members if numbers[at] is not None]
+            if known:
+                best = (max if end == "max" else min)(known, key=numbers.get)
+        gone.update(set(members) - {best})
+        if len(members) > 1:
+            changed[best] = merged(rows[best], [rows[at] for at in members], params.get("merge", {}))
+    return [changed.get(at, row) for at, row in enumerate(rows) if at not in gone]
+
+
+def merged(own, cluster, fields):
+    own = dict(own)
+    for field, how in fields.items():
+        known = [row[field] for row in cluster if row.get(field) is not None]
+        if not known:
+            continue
+        if how == "list":
+            own[field] = []
+            for value in known:
+                for item in value if isinstance(value, list) else [value]:
+                    if item not in own[field]:
+                        own[field].append(item)
+        elif how == "sum":
+            numbers = [value for value in known if isinstance(value, (int, float))]
+            if numbers:
+                total = 0
+                for number in numbers:
+                    total += number
+                own[field] = total
+        elif own.get(field) is None:
+            own[field] = known[0]
+    return own
+
+
+def divided(number, shares):
+    """Whole parts by shares, and what is left to the greatest fractions, of equal ones to the first."""
+    total = sum(shares)
+    if not total:
+        return [0] * len(shares)
+    exact = [number * (share / total) for share in shares]
+    parts = [math.floor(part) for part in exact]
+    order = sorted((at for at, share in enumerate(shares) if share), key=lambda at: -(exact[at] - parts[at]))
+    for at in order[:number - sum(parts)]:
+        parts[at] += 1
+    return parts
+
+
+def mixture_selector(rows, params, seed):
+    bins, shares = params.get("bins"), params.get("shares", "proportional")
+    kinds = {}
+    for at, row in enumerate(rows):
+        value = measured(row, params["by"]) if "by" in params else None
+        if bins:
+            number = as_number(value)
+            value = None if number is None else sum(start <= number for start in bins)
+        kinds.setdefault(value, []).append(at)
+    number = params.get("select_num") or params["repeat_to"]
+    if isinstance(shares, dict):
+        open_shares = [shares.get(str(kind), 0) for kind in kinds]
+    else:
+        open_shares = [1 if shares == "equal" else len(own) for own in kinds.values()]
+    got = [0] * len(kinds)
+    most = [math.inf if "repeat_to" in params else len(own) for own in kinds.values()]
+    while True:
+        parts = divided(number - sum(got), open_shares)
+        full = [at for at, part in enumerate(parts) if open_shares[at] and part > most[at]]
+        for at in full:
+            got[at], open_shares[at] = most[at], 0
+        if not full:
+            got = [part if share else have for part, share, have in zip(parts, open_shares, got)]
+            break
+    copies = []
+    for own, count in zip(kinds.values(), got):
+        whole, rest = divmod(count, len(own))
+        drawn = sorted(own, key=lambda at: (xxh3(at.to_bytes(8, "little"), seed), at))[:rest]
+        copies += [(copy, at) for copy in range(whole) for at in own] + [(whole, at) for at in drawn]
+    return [rows[at] for _, at in sorted(copies)]
+
+
+def main():
+    asked = json.load(sys.stdin)
+    for case in asked["cases"]:
+        rows = asked["rows"]
+        if "sample" in case:
+            rows = [rows[at] for at in random.Random(case["seed"]).sample(range(len(rows)), case["sample"])]
+        before = {}
+        for step in case.get("steps", []):
+            [(name, params)] = step.items()
+            count = before[name] = before.get(name, -1) + 1
+            draw = None
+            if name == "mixture_selector":
+                draw = xxh3(count.to_bytes(8, "little") + name.encode(), case["seed"])
+            rows = globals()[name](rows, params, draw)
+        print(json.dumps(rows))
+
+
+main()

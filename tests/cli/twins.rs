@@ -1,0 +1,324 @@
+//! Choices, draws, merges and cut-offs held to plain Python (`twin.py`), over any threads and cuts, after
+//! a kill, and in a recut.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::resume;
+use crate::support::{Scratch, root, rows as parsed};
+
+/// A draw that is the same for the same seed.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 20) % end
+    }
+
+    fn one<'v>(&mut self, of: &'v [Value]) -> &'v Value {
+        let at = self.below(of.len() as u64);
+        &of[usize::try_from(at).unwrap()]
+    }
+}
+
+/// Rows with duplicates that know different things.
+fn some_rows(draw: &mut Draw, count: usize) -> Vec<Value> {
+    let kinds = [
+        json!("web"),
+        json!("news"),
+        json!("a b"),
+        json!(7),
+        Value::Null,
+    ];
+    let tags = [
+        json!("x"),
+        json!("y"),
+        json!(["y", "z"]),
+        json!([]),
+        Value::Null,
+    ];
+    let row = |number: usize| {
+        let words = 1 + draw.below(4);
+        let words: Vec<String> = (0..words).map(|_| format!("W{}", draw.below(9))).collect();
+        let pad = ["", " ", "\n"][usize::try_from(draw.below(3)).unwrap()];
+        let mut row = json!({"id": number, "text": format!("{}{pad}", words.join(" "))});
+        if draw.below(5) > 0 {
+            row["n"] = match draw.below(4) {
+                0 => json!(null),
+                1 => json!(format!("{}.5", draw.below(20))),
+                _ => json!(draw.below(20)),
+            };
+        }
+        row["about"] =
+            json!({"score": f64::from(u32::try_from(draw.below(64)).unwrap()) / 8.0 + 0.0625});
+        row["kind"] = draw.one(&kinds).clone();
+        row["tag"] = draw.one(&tags).clone();
+        row
+    };
+    (0..count).map(row).collect()
+}
+
+/// One step of each kind, with parameters that are drawn.
+fn some_steps(draw: &mut Draw) -> Vec<Value> {
+    let bounds = [
+        json!("p25"),
+        json!("p62.5"),
+        json!(4),
+        json!("1sigma"),
+        Value::Null,
+    ];
+    let keeps = [
+        json!("best 40"),
+        json!("worst 30%"),
+        json!("best 20..90"),
+        json!("worst 0..7"),
+        Value::Null,
+    ];
+    let chosen = [
+        json!("first"),
+        json!("longest"),
+        json!({"max": "n"}),
+        json!({"min": "about.score"}),
+        json!({"max": "text_len"}),
+    ];
+    let merges = [
+        json!({}),
+        json!({"tag": "list", "n": "sum"}),
+        json!({"n": "first", "kind": "list"}),
+        json!({"tag": "first", "kind": "first"}),
+    ];
+    let shares = [
+        json!("proportional"),
+        json!("equal"),
+        json!({"web": 3, "news": 1, "7": 0.5}),
+        json!({"a b": 1}),
+    ];
+    let mut filter = json!({"min_len": draw.one(&bounds)});
+    let keep = draw.one(&keeps);
+    if !keep.is_null() {
+        filter["keep"] = keep.clone();
+    }
+    let lower = draw.below(2) == 0;
+    let dedup = json!({"lowercase": lower, "keep": draw.one(&chosen), "merge": draw.one(&merges)});
+    let size = ["select_num", "repeat_to"][usize::try_from(draw.below(2)).unwrap()];
+    let mut mixture = json!({size: 1 + draw.below(150)});
+    if draw.below(4) == 0 {
+        mixture["by"] = json!(["n", "text_len"][usize::try_from(draw.below(2)).unwrap()]);
+        mixture["bins"] = json!([4, 7.5, 12]);
+        mixture["shares"] = json!("equal");
+    } else if draw.below(4) > 0 {
+        mixture["by"] = json!("kind");
+        mixture["shares"] = draw.one(&shares).clone();
+    }
+    if filter["min_len"].is_null() {
+        filter["min_len"] = json!(1);
+    }
+    let mut steps = vec![
+        json!({"text_length_filter": filter}),
+        json!({"document_deduplicator": dedup}),
+        json!({"mixture_selector": mixture}),
+    ];
+    // The filter comes first, since its stat is asked for; of the others some are left out.
+    match draw.below(4) {
+        0 => drop(steps.remove(1)),
+        1 => drop(steps.remove(2)),
+        2 => steps.swap(1, 2),
+        _ => {}
+    }
+    steps
+}
+
+/// What plain Python leaves of the rows in each case; nothing where there is no Python.
+fn twin(rows: &[Value], cases: &[Value]) -> Option<Vec<Vec<Value>>> {
+    let asked = json!({"rows": rows, "cases": cases}).to_string();
+    let child = Command::new("python3")
+        .arg(root().join("tests/cli/twin.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else {
+        println!("skipped: there is no python3");
+        return None;
+    };
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(asked.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "the twin failed");
+    let left = parsed(&output.stdout);
+    assert_eq!(left.len(), cases.len());
+    Some(
+        left.into_iter()
+            .map(|rows| rows.as_array().unwrap().clone())
+            .collect(),
+    )
+}
+
+/// Lays the rows into so many files.
+fn lay(scratch: &Scratch, rows: &[Value], files: usize) {
+    let _ = std::fs::remove_dir_all(scratch.path("in"));
+    std::fs::create_dir(scratch.path("in")).unwrap();
+    for (number, part) in rows.chunks(rows.len().div_ceil(files)).enumerate() {
+        let lines: String = part.iter().map(|row| format!("{row}\n")).collect();
+        scratch.write(&format!("in/{number:03}.jsonl"), lines);
+    }
+}
+
+fn recipe(scratch: &Scratch, case: &Value) {
+    let recipe = json!({"dataset_path": "in", "export_path": "out/rows.jsonl", "seed": case["seed"], "process": case["steps"]});
+    scratch.write("r.yaml", recipe.to_string());
+}
+
+/// How a run is cut: files, threads, rows a batch.
+const CUTS: [(usize, &str, &str); 3] = [(1, "1", "1000"), (7, "2", "7"), (100, "8", "1")];
+
+#[test]
+fn choices_draws_and_merges_are_those_of_plain_python() {
+    let mut draw = Draw(0x1234_5678_9abc);
+    let rows = some_rows(&mut draw, 180);
+    let mut cases: Vec<Value> = (0..30)
+        .map(|_| json!({"seed": draw.below(1 << 40), "steps": some_steps(&mut draw)}))
+        .collect();
+    let by_command = [
+        (
+            json!({"by": "kind", "shares": "equal", "select_num": 40}),
+            "--by kind --shares equal -n 40",
+        ),
+        (
+            json!({"by": "kind", "shares": {"web": 2, "news": 1}, "repeat_to": 500}),
+            "--by kind --shares web=2,news=1 --repeat -n 500",
+        ),
+        (
+            json!({"by": "about.score", "bins": [2, 4.5], "select_num": 33}),
+            "--by about.score --bins 2,4.5 -n 33",
+        ),
+    ];
+    let first_command = cases.len();
+    for (mixture, _) in &by_command {
+        cases.push(json!({"seed": 11, "steps": [{"mixture_selector": mixture}]}));
+    }
+    cases.push(json!({"seed": 11, "sample": 25}));
+    let Some(expected) = twin(&rows, &cases) else {
+        return;
+    };
+    let mut sizes: Vec<usize> = expected.iter().map(Vec::len).collect();
+    for (number, case) in cases.iter().take(first_command).enumerate() {
+        let (files, threads, batch) = CUTS[number % CUTS.len()];
+        let scratch = Scratch::new();
+        lay(&scratch, &rows, files);
+        recipe(&scratch, case);
+        let args = [
+            "run",
+            "r.yaml",
+            "-q",
+            "--threads",
+            threads,
+            "--batch-rows",
+            batch,
+        ];
+        let ran = scratch.djr(&args);
+        assert!(ran.code == 0, "{case}: {}", ran.stderr);
+        assert!(scratch.rows("out/rows.jsonl") == expected[number], "{case}");
+    }
+    let scratch = Scratch::new();
+    lay(&scratch, &rows, 7);
+    let commands = by_command.iter().map(|(_, command)| *command);
+    let commands = commands.chain(["-n 25 --sampler python"]);
+    for (number, (command, expected)) in commands.zip(&expected[first_command..]).enumerate() {
+        let to = format!("drawn-{number}.jsonl");
+        let fixed = ["subset", "in", "-o", &to, "--seed", "11", "-q"];
+        let args: Vec<&str> = fixed.into_iter().chain(command.split(' ')).collect();
+        scratch.djr(&args).expect(0);
+        assert!(scratch.rows(&to) == *expected, "{command}");
+    }
+    sizes.sort_unstable();
+    sizes.dedup();
+    assert!(sizes.len() > 15, "the cases are too much alike: {sizes:?}");
+}
+
+#[test]
+fn neither_threads_nor_cuts_nor_kills_nor_recuts_change_what_python_leaves() {
+    let mut draw = Draw(0xfeed_beef);
+    let rows = some_rows(&mut draw, 400);
+    let steps = |least: &str| {
+        json!([
+            {"text_length_filter": {"min_len": least, "keep": "best 10..330"}},
+            {"document_deduplicator": {"keep": {"max": "n"}, "merge": {"tag": "list", "n": "sum", "kind": "first"}}},
+            {"mixture_selector": {"by": "kind", "shares": {"web": 2, "news": 1, "a b": 1}, "repeat_to": 90}},
+        ])
+    };
+    let cases = ["p10", "p60"].map(|least| json!({"seed": 3, "steps": steps(least)}));
+    let Some(expected) = twin(&rows, &cases) else {
+        return;
+    };
+    assert_eq!(expected[0].len(), 90);
+    assert!(expected[0] != expected[1], "the bound changes nothing");
+    let mut bytes: Option<Vec<u8>> = None;
+    let scratch = Scratch::new();
+    recipe(&scratch, &cases[0]);
+    for files in [1, 7, 100] {
+        lay(&scratch, &rows, files);
+        for (_, threads, batch) in CUTS {
+            let args = [
+                "run",
+                "r.yaml",
+                "-q",
+                "--threads",
+                threads,
+                "--batch-rows",
+                batch,
+            ];
+            scratch.djr(&args).expect(0);
+            let found = scratch.read("out/rows.jsonl");
+            assert!(
+                parsed(&found) == expected[0],
+                "{files} files, {threads} threads"
+            );
+            assert!(
+                *bytes.get_or_insert(found.clone()) == found,
+                "{files} files, {threads} threads"
+            );
+        }
+    }
+    // A recut has what a run of the changed recipe has.
+    let set = ["--set", "text_length_filter.min_len=p60", "-q"];
+    scratch
+        .djr(&["analyze", "in", "--recipe", "r.yaml", "-o", "look", "-q"])
+        .expect(0);
+    for (of, to) in [("look", "one.jsonl"), ("out/rows.jsonl", "two.jsonl")] {
+        let args = [&["recut", of, "-o", to][..], &set].concat();
+        scratch.djr(&args).expect(0);
+        assert!(scratch.rows(to) == expected[1], "{of}");
+    }
+    // Killed before, between and after the steps decide.
+    let bytes = bytes.unwrap();
+    let fixed = [
+        "run",
+        "r.yaml",
+        "-q",
+        "--batch-rows",
+        "64",
+        "--checkpoint-every",
+        "0",
+    ];
+    for kill in [
+        ("rename", "2"),
+        ("rename", "4"),
+        ("rename", "8"),
+        ("fsync", "12"),
+    ] {
+        let _ = std::fs::remove_dir_all(scratch.path("out"));
+        assert!(resume::killed_at(&scratch, &fixed, kill), "{kill:?}");
+        assert!(!scratch.path("out/rows.jsonl").exists(), "{kill:?}");
+        scratch.djr(&[&fixed[..], &["--resume"]].concat()).expect(0);
+        assert!(scratch.read("out/rows.jsonl") == bytes, "{kill:?}");
+    }
+}
