@@ -136,6 +136,10 @@ measures, over all rows that reach it; with several images in a row each counts.
   `max_len: 3sigma` is the mean plus three of them, `min_len: 3sigma` the mean less three, and
   `max_len: -1sigma` the mean less one.
 
+With `of all` behind it (`p25 of all`, `3sigma of all`) the distribution is that of the rows which reach the
+first of the neighbouring filters with such bounds or `keep`: several cut-offs are taken from the same rows, at
+once, and not each from what the one before it leaves.
+
 Values that are not finite numbers do not count, and without any value a bound bounds nothing. Then
 the filter decides as with a number, ends and flags included.
 

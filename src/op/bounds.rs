@@ -312,7 +312,10 @@ mod tests {
         let base = BaseParams {
             from_data: vec![DataBound {
                 param: "min".into(),
-                limit: DataLimit::Percentile(5.0),
+                limit: DataLimit {
+                    place: crate::op::DataPlace::Percentile(5.0),
+                    of_all: false,
+                },
             }],
             ..BaseParams::default()
         };

@@ -51,6 +51,12 @@ impl BaseParams {
         Some(bound.limit)
     }
 
+    /// Whether a filter with these parameters takes a bound from rows that reach filters before it.
+    #[must_use]
+    pub fn looks_at_all(&self) -> bool {
+        self.from_data.iter().any(|bound| bound.limit.of_all)
+    }
+
     /// Whether a filter or deduplicator with these parameters must see every row before it can decide.
     #[must_use]
     pub fn sees_all_rows(&self) -> bool {

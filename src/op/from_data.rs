@@ -8,12 +8,25 @@ use super::selector::share_of;
 
 /// A bound written as a place in the distribution of what a filter measures.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum DataLimit {
+pub struct DataLimit {
+    /// The place.
+    pub place: DataPlace,
+    /// `of all`: the distribution is that of the rows which reach the first of the neighbouring filters
+    /// that wait for all rows, so that several cut at once; without it, of those that reach this filter.
+    pub of_all: bool,
+}
+
+/// A place in a distribution.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum DataPlace {
     /// `p99.5`: a percentile, between two values by linear interpolation.
     Percentile(f64),
     /// `3sigma`: so many standard deviations from the mean, towards the bound's own side.
     Sigma(f64),
 }
+
+/// What follows a place that is one of all rows.
+const OF_ALL: &str = " of all";
 
 /// Which end of a range a bound is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -28,15 +41,43 @@ pub enum Side {
 impl DataLimit {
     /// What such a bound looks like, as a regular expression.
     pub const PATTERN: &'static str =
-        r"^(p(100(\.0*)?|[0-9]{1,2}(\.[0-9]+)?)|[+-]?[0-9]+(\.[0-9]+)? ?sigma)$";
+        r"^(p(100(\.0*)?|[0-9]{1,2}(\.[0-9]+)?)|[+-]?[0-9]+(\.[0-9]+)? ?sigma)( of all)?$";
 
-    /// Reads `p5`, `p99.5`, `3sigma`, `-1 sigma`; `None` if the text is not meant as one of them.
+    /// Reads `p5`, `p99.5`, `3sigma`, `-1 sigma`, `p25 of all`; `None` if the text is not meant as one of
+    /// them.
     ///
     /// # Errors
     /// What is wrong with a text that is meant so.
     #[must_use]
     pub fn parse(text: &str) -> Option<Result<Self, String>> {
         let text = text.trim();
+        let (place, of_all) = match text.strip_suffix(OF_ALL) {
+            Some(place) => (place, true),
+            None => (text, false),
+        };
+        let place = DataPlace::parse(place)?;
+        Some(place.map(|place| Self { place, of_all }))
+    }
+
+    /// The bound among `values`, which are sorted and finite; `None` if there are none.
+    #[must_use]
+    pub fn resolve(self, side: Side, values: &[f64]) -> Option<f64> {
+        match self.place {
+            DataPlace::Percentile(percent) => percentile(values, percent),
+            DataPlace::Sigma(times) => {
+                let (mean, deviation) = moments(values)?;
+                Some(match side {
+                    Side::Min => mean - times * deviation,
+                    Side::Max => mean + times * deviation,
+                })
+            }
+        }
+    }
+}
+
+impl DataPlace {
+    fn parse(text: &str) -> Option<Result<Self, String>> {
+        let text = text.trim_end();
         if let Some(times) = text.strip_suffix("sigma") {
             let times = times.trim_end();
             let (sign, digits) = match times.strip_prefix('-') {
@@ -61,29 +102,15 @@ impl DataLimit {
             )),
         })
     }
-
-    /// The bound among `values`, which are sorted and finite; `None` if there are none.
-    #[must_use]
-    pub fn resolve(self, side: Side, values: &[f64]) -> Option<f64> {
-        match self {
-            Self::Percentile(percent) => percentile(values, percent),
-            Self::Sigma(times) => {
-                let (mean, deviation) = moments(values)?;
-                Some(match side {
-                    Side::Min => mean - times * deviation,
-                    Side::Max => mean + times * deviation,
-                })
-            }
-        }
-    }
 }
 
 impl fmt::Display for DataLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Percentile(percent) => write!(f, "p{percent}"),
-            Self::Sigma(times) => write!(f, "{times}sigma"),
+        match self.place {
+            DataPlace::Percentile(percent) => write!(f, "p{percent}")?,
+            DataPlace::Sigma(times) => write!(f, "{times}sigma")?,
         }
+        f.write_str(if self.of_all { OF_ALL } else { "" })
     }
 }
 
@@ -288,13 +315,29 @@ mod tests {
 
     #[test]
     fn what_is_meant_as_a_limit_is_read_or_refused() {
-        assert_eq!(limit("+2.5sigma"), DataLimit::Sigma(2.5));
+        let sigma = limit("+2.5sigma");
+        assert_eq!((sigma.place, sigma.of_all), (DataPlace::Sigma(2.5), false));
+        for text in ["p25 of all", "1sigma of all", "p99.5"] {
+            assert_eq!(limit(text).to_string(), text);
+            assert_eq!(limit(text).of_all, text.ends_with("all"));
+        }
         for not_meant in ["", "p", "5", "pb", "20KB", "percent", "sig", "P5"] {
             assert_eq!(DataLimit::parse(not_meant), None, "{not_meant}");
         }
         for wrong in [
-            "p101", "p-1", "p1.2.3", "p5x", "p.", "p1e1", "sigma", "xsigma", "--2sigma",
-            "+-2sigma", "infsigma",
+            "p101",
+            "p-1",
+            "p1.2.3",
+            "p5x",
+            "p.",
+            "p1e1",
+            "sigma",
+            "xsigma",
+            "--2sigma",
+            "+-2sigma",
+            "infsigma",
+            "p25 of some",
+            "p101 of all",
         ] {
             assert!(DataLimit::parse(wrong).unwrap().is_err(), "{wrong}");
         }

@@ -51,7 +51,7 @@ pub use endpoint::{
 };
 pub use field::{field_value, named_value, pairwise_sum, rank_number};
 pub use filter::{Decision, Filter, Measured, Verdict};
-pub use from_data::{Amount, DataBound, DataLimit, Keep, Side};
+pub use from_data::{Amount, DataBound, DataLimit, DataPlace, Keep, Side};
 pub use grouper::{Grouper, group_key};
 pub use index::{IndexHeader, IndexPlace, IndexReader, IndexWriter, KeyMaker};
 pub use mapper::{Expander, Mapper, Part, TextMapper, TextMapperAdapter};

@@ -439,7 +439,7 @@ fn data_limit(def: &OpDef, entry: &Entry) -> Option<Result<DataLimit, Issue>> {
             entry.node.at,
             format!("'{}' of {}: {problem}", entry.key, def.name),
         )
-        .hint("a bound from the data is a percentile (p5, p99.5) or a distance from the mean (3sigma)")
+        .hint("a bound from the data is a percentile (p5, p99.5) or a distance from the mean (3sigma), `of all` behind it if several are to cut at once")
     }))
 }
 

@@ -1,5 +1,6 @@
 //! Outputs with conditions, outputs that are split, and rows that ended as data again.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use djr::io::format::OutputFormat;
@@ -261,7 +262,7 @@ const ASKED: &[(&str, &[u64], usize)] = &[
 
 #[test]
 fn every_sink_takes_what_it_is_asked_for() {
-    let formats: Vec<&str> = OutputFormat::all().map(|format| format.word()).collect();
+    let formats: Vec<&str> = OutputFormat::all().map(OutputFormat::word).collect();
     // What there is to write into: a format, how its files are called, what it needs.
     let sinks = [
         ("jsonl", ".jsonl", ""),
@@ -290,7 +291,10 @@ fn every_sink_takes_what_it_is_asked_for() {
         let mut outputs = "  - {path: kept.jsonl}\n".to_owned();
         for (number, (asked, ..)) in ASKED.iter().enumerate() {
             let path = format!("o/x{number}{suffix}");
-            outputs += &format!("  - {{path: {path}, format: {format}, {asked}{more}}}\n");
+            let _ = writeln!(
+                outputs,
+                "  - {{path: {path}, format: {format}, {asked}{more}}}"
+            );
         }
         let steps = "process:\n  - text_length_filter: {min_len: 20}\n  - document_deduplicator:\n";
         scratch.write(

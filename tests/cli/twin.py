@@ -65,28 +65,43 @@ def as_number(value):
     return float(value)
 
 
-def text_length_filter(rows, params, _):
-    values = sorted(len(row["text"]) for row in rows)
+# What a filter measures, and the parameters that bound it.
+FILTERS = {
+    "text_length_filter": (lambda text: len(text), "min_len", "max_len"),
+    "alphanumeric_filter": (lambda text: sum(map(str.isalnum, text)) / len(text), "min_ratio", "max_ratio"),
+}
+
+
+def filtered(rows, name, params, reached):
+    """`reached` are the rows that `of all` means."""
+    measure, least, most = FILTERS[name]
+    measure_of = lambda row: measure(row["text"])
 
     def bound(name, side):
         written = params.get(name)
+        all_rows = isinstance(written, str) and written.endswith(" of all")
+        values = sorted(map(measure_of, reached if all_rows else rows))
+        if all_rows:
+            written = written.removesuffix(" of all")
         if isinstance(written, str) and written.startswith("p"):
             place = float(written[1:]) / 100 * (len(values) - 1)
             below = values[int(place)]
             above = values[min(int(place) + 1, len(values) - 1)]
-            return below + (above - below) * (place - int(place))
+            share = place - int(place)
+            # The nearer value is started from, as numpy does.
+            return below + (above - below) * share if share < 0.5 else above - (above - below) * (1 - share)
         if isinstance(written, str):
             mean = sum(values) / len(values)
             spread = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
             return mean + side * float(written.removesuffix("sigma")) * spread
         return side * math.inf if written is None else written
 
-    least, most = bound("min_len", -1), bound("max_len", 1)
-    left = [at for at, row in enumerate(rows) if least <= len(row["text"]) <= most]
+    least, most = bound(least, -1), bound(most, 1)
+    left = [at for at, row in enumerate(rows) if least <= measure_of(row) <= most]
     if "keep" in params:
         end, amount = params["keep"].split()
         sign = 1 if end == "worst" else -1
-        ranked = sorted(left, key=lambda at: sign * len(rows[at]["text"]))
+        ranked = sorted(left, key=lambda at: sign * measure_of(rows[at]))
         if ".." in amount:
             first, last = map(int, amount.split(".."))
         elif amount.endswith("%"):
@@ -195,9 +210,16 @@ def main():
         rows = asked["rows"]
         if "sample" in case:
             rows = [rows[at] for at in random.Random(case["seed"]).sample(range(len(rows)), case["sample"])]
-        before = {}
+        before, reached = {}, None
         for step in case.get("steps", []):
             [(name, params)] = step.items()
+            if name in FILTERS:
+                # Those that wait for all rows and stand side by side cut the same rows.
+                waits = any(isinstance(value, str) for value in params.values())
+                reached = (reached or rows) if waits else None
+                rows = filtered(rows, name, params, reached or rows)
+                continue
+            reached = None
             count = before[name] = before.get(name, -1) + 1
             draw = None
             if name == "mixture_selector":

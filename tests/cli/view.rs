@@ -512,7 +512,7 @@ fn bounds_from_the_data_are_found_among_the_rows_that_are_left() {
             "{max_num: 20}",
             "{min_num: p25, max_num: p90, keep: best 60%}",
         )
-        .replace("max_ratio: 0.9", "max_ratio: 1sigma");
+        .replace("max_ratio: 0.9", "max_ratio: 1sigma of all");
     scratch.write("r.yaml", recipe);
     scratch
         .djr(&["analyze", "--recipe", "r.yaml", "-o", "look"])

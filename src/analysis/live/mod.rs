@@ -25,7 +25,7 @@ use super::stat::{Stat, numbers_of, stats_of};
 use super::stored::each_row;
 use crate::exec::Among;
 use crate::note::Note;
-use crate::op::{BoundParam, Bounds, Filter, OpKind, Operator, Peers, Verdict};
+use crate::op::{BoundParam, Bounds, DataBound, Filter, OpKind, Operator, Peers, Verdict};
 use crate::recipe::{RecipeSpec, Step};
 use crate::record::counts::FromData;
 use crate::record::stats::{InputRef, READ};
@@ -503,6 +503,8 @@ impl Live {
             ..Outcome::default()
         };
         let mut changed = false;
+        // The rows that reach the first of neighbouring filters that decide among all rows.
+        let mut reached: Option<Bits> = None;
         for step in self.steps() {
             let mut here = StepOutcome {
                 aside: self
@@ -529,7 +531,11 @@ impl Live {
                     changed |= moved.iter().any(|moved| moved.knob.step == step.index);
                     here.unknown = self.lacking(step, &alive);
                     alive = alive.without(&here.unknown);
-                    let found = self.among(step, filter, &ranges, moved, &alive)?;
+                    let waits = step.base.keep.is_some() || !left_from_data(step, moved).is_empty();
+                    let first = reached.take().filter(|_| waits);
+                    let first = first.unwrap_or_else(|| alive.clone());
+                    let found = self.among((step, filter), &ranges, moved, (&first, &alive))?;
+                    reached = waits.then_some(first);
                     outcome
                         .found
                         .extend(found.1.into_iter().map(|found| (step.index, found)));
@@ -547,6 +553,9 @@ impl Live {
                 }
                 _ => {}
             }
+            if !matches!(self.rule(step), Rule::Among) {
+                reached = None;
+            }
             alive = alive.without(&here.dropped);
             outcome.steps.push(here);
             outcome.reach.push(alive.clone());
@@ -555,32 +564,32 @@ impl Live {
     }
 
     /// Of the rows `alive`, those that a filter drops which decides among them, and the bounds that
-    /// it found.
+    /// it found; `reached` are those that reach the first of the filters beside it that do.
     fn among(
         &self,
-        step: &Step,
-        filter: &dyn Filter,
+        (step, filter): (&Step, &dyn Filter),
         ranges: &[Bounds],
         moved: &[Moved],
-        alive: &Bits,
+        (reached, alive): (&Bits, &Bits),
     ) -> Result<(Bits, Vec<FromData>), String> {
-        let own = |param: &str| {
-            let mut moved = moved.iter().map(|moved| moved.knob);
-            moved.any(|knob| knob.step == step.index && knob.bound.param == param)
+        let from_data = left_from_data(step, moved);
+        let numbers = |rows: &Bits| -> Vec<u32> {
+            let rows = rows.iter();
+            rows.filter_map(|row| u32::try_from(row).ok()).collect()
         };
-        let mut from_data = step.base.from_data.clone();
-        from_data.retain(|bound| !own(&bound.param));
-        let rows: Vec<u32> = alive
-            .iter()
-            .filter_map(|row| u32::try_from(row).ok())
-            .collect();
+        let reached = if step.base.looks_at_all() {
+            numbers(reached)
+        } else {
+            Vec::new()
+        };
         let among = Among {
             step,
             filter,
             read: &|row| Ok(self.stats_of(step, row as usize)),
+            reached: &reached,
         };
         let decided = among
-            .decide(ranges, &from_data, &rows)
+            .decide(ranges, &from_data, &numbers(alive))
             .map_err(|error| format!("{}: {error}", step.name))?;
         let mut dropped = Bits::none(self.rows());
         for row in decided.dropped {
@@ -588,4 +597,13 @@ impl Live {
         }
         Ok((dropped, decided.from_data))
     }
+}
+
+/// The bounds of a step that come from the data still: the others were moved.
+fn left_from_data(step: &Step, moved: &[Moved]) -> Vec<DataBound> {
+    let own = |bound: &&DataBound| {
+        let mut moved = moved.iter().map(|moved| moved.knob);
+        !moved.any(|knob| knob.step == step.index && knob.bound.param == bound.param)
+    };
+    step.base.from_data.iter().filter(own).cloned().collect()
 }

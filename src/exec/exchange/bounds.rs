@@ -37,6 +37,7 @@ impl Exchange for BoundsFromData<'_> {
             step: self.step,
             filter: self.filter,
             writer: Some(StoreWriter::open(workspace, name)?),
+            reached: Vec::new(),
             judge: None,
         }))
     }
@@ -51,6 +52,8 @@ struct MeasuredRows<'e> {
     step: &'e Step,
     filter: &'e dyn Filter,
     writer: Option<StoreWriter>,
+    /// The rows that `of all` means.
+    reached: Vec<u32>,
     judge: Option<Judge>,
 }
 
@@ -68,6 +71,12 @@ impl Records for MeasuredRows<'_> {
             .map_or(Ok(()), |writer| writer.sync(lengths))
     }
 
+    fn reach(&mut self, rows: &[u32]) {
+        if self.step.base.looks_at_all() {
+            self.reached = rows.to_vec();
+        }
+    }
+
     /// Looks the bounds up in what the rows measured, and decides by them.
     fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
         let (step, filter) = (self.step, self.filter);
@@ -79,6 +88,7 @@ impl Records for MeasuredRows<'_> {
             step,
             filter,
             read: &|row| read(&store, row),
+            reached: &self.reached,
         };
         let decided = among.decide(filter.bounds(), &step.base.from_data, &alive)?;
         self.judge = Some(Judge {
@@ -110,6 +120,8 @@ pub struct Among<'a> {
     pub filter: &'a dyn Filter,
     /// The stats of a row.
     pub read: &'a dyn Fn(u32) -> io::Result<Stats>,
+    /// The rows that reach the first of the neighbouring filters that decide so.
+    pub reached: &'a [u32],
 }
 
 /// What such a filter decided.
@@ -144,7 +156,12 @@ impl Among<'_> {
             let Some((stat, end)) = step.spec.bound(&bound.param) else {
                 continue;
             };
-            let values = self.all_numbers(&stat.name, alive)?;
+            let rows = if bound.limit.of_all {
+                self.reached
+            } else {
+                alive
+            };
+            let values = self.all_numbers(&stat.name, rows)?;
             found.push(FromData {
                 param: bound.param.clone(),
                 from: bound.limit.to_string(),

@@ -80,6 +80,12 @@ pub trait Records {
         let _ = rows;
     }
 
+    /// The rows that reach the first of the neighbouring filters that decide among all rows, of which this
+    /// is one.
+    fn reach(&mut self, rows: &[u32]) {
+        let _ = rows;
+    }
+
     /// Makes them durable.
     ///
     /// # Errors

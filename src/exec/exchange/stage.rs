@@ -22,7 +22,7 @@ use crate::exec::{RunError, write_error};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 use crate::note::Codes;
-use crate::op::Common;
+use crate::op::{Common, OpKind};
 use crate::plan::Phase;
 use crate::recipe::Step;
 use crate::record::Stage;
@@ -331,6 +331,10 @@ impl<'e> ExchangeStage<'e> {
         let mut alive: Vec<u32> = (0..rows).collect();
         let mut common = Common::new();
         let mut remade = None;
+        // The rows that reach the first of neighbouring filters, if one of them asks for these.
+        let mut reached: Option<Vec<u32>> = None;
+        let mut own = self.records.iter().filter_map(|(at, _)| steps.get(*at));
+        let look_at_all = own.any(|step| step.base.looks_at_all());
         for (done, (number, mut records)) in self.records.into_iter().enumerate() {
             let Some(step) = steps.get(number) else {
                 continue;
@@ -354,6 +358,11 @@ impl<'e> ExchangeStage<'e> {
                         accounting.keep_ended(Last::Line(row.origin, &row.verbatim))?;
                     }
                 }
+            }
+            if step.spec.kind != OpKind::Filter {
+                reached = None;
+            } else if look_at_all {
+                records.reach(reached.get_or_insert_with(|| shown.clone()));
             }
             let started = thread_time();
             let resolution = records
