@@ -92,7 +92,7 @@ impl Shape {
                 self.lists = true;
                 self.floats = true;
             }
-            StatValue::Json(value) => match value {
+            StatValue::Json(value) => match &**value {
                 Value::Null => {}
                 Value::Number(number) => self.floats |= number.is_f64(),
                 Value::Array(items) if items.iter().all(Value::is_number) => {
@@ -118,7 +118,7 @@ pub fn numbers_of(value: &StatValue) -> Option<Vec<f64>> {
     match value.as_list() {
         Some(list) => Some(list.to_vec()),
         None => match value {
-            StatValue::Json(Value::Null) => Some(Vec::new()),
+            value if value.as_json() == Some(&Value::Null) => Some(Vec::new()),
             other => other.as_f64().map(|number| vec![number]),
         },
     }

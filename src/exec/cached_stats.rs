@@ -229,7 +229,7 @@ mod tests {
                 StatValue::Floats([f64::NAN, 1e300].into_iter().collect()),
             );
             stats.set("x", StatValue::Float(f64::INFINITY));
-            stats.set("j", StatValue::Json(serde_json::json!({"b": [1.5, "c"]})));
+            stats.set("j", StatValue::json(serde_json::json!({"b": [1.5, "c"]})));
         }
     }
 }

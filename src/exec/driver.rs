@@ -180,7 +180,7 @@ where
         T: Send,
         R: Send,
     {
-        let gate = Gate::new(self.limit);
+        let gate = Gate::new(self.limit, self.lanes.count() == 0);
         let (sender, inbox) = mpsc::channel::<Event<T, P, R, E>>();
         let outbox = Outbox {
             sender,
@@ -344,15 +344,21 @@ impl<F: Fn()> Drop for CancelOnDrop<'_, F> {
 /// Admits items while they fit into the limit.
 struct Gate {
     limit: InFlight,
+    /// Who waits is woken when so many items are left inside: to be woken for each costs more than
+    /// to read several at once.
+    wake_at: usize,
     inside: Mutex<(usize, usize)>,
     changed: Condvar,
     cancelled: AtomicBool,
 }
 
 impl Gate {
-    fn new(limit: InFlight) -> Self {
+    /// Where lanes wait for what is read next, there is no waiting for room for several (`sparing`).
+    fn new(limit: InFlight, sparing: bool) -> Self {
+        let several = if sparing { (limit.items / 4).max(2) } else { 1 };
         Self {
             limit,
+            wake_at: limit.items.saturating_sub(several),
             inside: Mutex::new((0, 0)),
             changed: Condvar::new(),
             cancelled: AtomicBool::new(false),
@@ -411,7 +417,9 @@ impl Gate {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         inside.0 = inside.0.saturating_sub(1);
         inside.1 = inside.1.saturating_sub(bytes);
-        self.changed.notify_all();
+        if inside.0 <= self.wake_at {
+            self.changed.notify_all();
+        }
     }
 
     fn cancel(&self) {

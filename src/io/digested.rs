@@ -32,6 +32,9 @@ const AHEAD: usize = 4;
 /// A file being appended to.
 pub struct DigestedFile {
     file: Arc<File>,
+    /// Bytes that were handed over and wait, before the other ones that do; there are none without a
+    /// thread.
+    whole: Vec<Vec<u8>>,
     waiting: Vec<u8>,
     /// Of what was written; out of date while a thread writes.
     digest: Box<Xxh3>,
@@ -48,6 +51,7 @@ impl DigestedFile {
     pub fn new(file: File, digest: Xxh3, bytes: u64) -> Self {
         Self {
             file: Arc::new(file),
+            whole: Vec::new(),
             waiting: Vec::new(),
             digest: Box::new(digest),
             bytes,
@@ -72,7 +76,7 @@ impl DigestedFile {
         if self.waiting.len() + bytes.len() > BLOCK {
             self.write_waiting()?;
             if bytes.len() >= BLOCK {
-                return self.write(Cow::Borrowed(bytes));
+                return self.write(bytes);
             }
         }
         self.waiting.extend_from_slice(bytes);
@@ -88,9 +92,16 @@ impl DigestedFile {
         if self.writer.is_none() || bytes.len() < WHOLE || matches!(bytes, Cow::Borrowed(_)) {
             return self.append(&bytes);
         }
-        self.write_waiting()?;
         self.bytes += bytes.len() as u64;
-        self.write(bytes)
+        if !self.waiting.is_empty() {
+            self.whole.push(std::mem::take(&mut self.waiting));
+        }
+        self.whole.push(bytes.into_owned());
+        // Waking a thread costs more than it does with few bytes.
+        if self.whole.iter().map(Vec::len).sum::<usize>() < BLOCK {
+            return Ok(());
+        }
+        self.write_waiting()
     }
 
     /// Hands what waits to the system.
@@ -106,12 +117,13 @@ impl DigestedFile {
     }
 
     fn write_waiting(&mut self) -> io::Result<()> {
-        if self.waiting.is_empty() {
+        if self.waiting.is_empty() && self.whole.is_empty() {
             return Ok(());
         }
-        if self.writer.is_some() {
-            let waiting = std::mem::take(&mut self.waiting);
-            return self.write(Cow::Owned(waiting));
+        if let Some(writer) = &mut self.writer {
+            let mut all = std::mem::take(&mut self.whole);
+            all.push(std::mem::take(&mut self.waiting));
+            return writer.write(all);
         }
         self.digest.update(&self.waiting);
         self.file.as_ref().write_all(&self.waiting)?;
@@ -123,12 +135,12 @@ impl DigestedFile {
         Ok(())
     }
 
-    fn write(&mut self, bytes: Cow<'_, [u8]>) -> io::Result<()> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(writer) = &mut self.writer {
-            return writer.write(bytes.into_owned());
+            return writer.write(vec![bytes.to_vec()]);
         }
-        self.digest.update(&bytes);
-        self.file.as_ref().write_all(&bytes)
+        self.digest.update(bytes);
+        self.file.as_ref().write_all(bytes)
     }
 
     /// The file; it lacks what was not flushed.
@@ -155,7 +167,8 @@ impl DigestedFile {
 
 /// What the thread of a file is told.
 enum Task {
-    Write(Vec<u8>),
+    /// To write these, one after the other.
+    Write(Vec<Vec<u8>>),
     /// To say what all bytes so far come to, or what went wrong.
     Tell(SyncSender<io::Result<Xxh3>>),
 }
@@ -179,9 +192,11 @@ impl Writer {
                 match task {
                     // Behind a gap nothing is written.
                     Task::Write(_) if failure.load(Ordering::Acquire) => {}
-                    Task::Write(bytes) => {
-                        digest.update(&bytes);
-                        outcome = file.as_ref().write_all(&bytes);
+                    Task::Write(all) => {
+                        outcome = all.iter().try_for_each(|bytes| {
+                            digest.update(bytes);
+                            file.as_ref().write_all(bytes)
+                        });
                         failure.store(outcome.is_err(), Ordering::Release);
                     }
                     Task::Tell(to) => {
@@ -204,11 +219,11 @@ impl Writer {
         })
     }
 
-    fn write(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+    fn write(&mut self, all: Vec<Vec<u8>>) -> io::Result<()> {
         if self.failed.load(Ordering::Acquire) {
             return self.wait().map(drop);
         }
-        self.send(Task::Write(bytes))
+        self.send(Task::Write(all))
     }
 
     /// Waits until all is written; its digest.

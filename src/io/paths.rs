@@ -8,7 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use crate::sample::{
-    ImageSlot, RowError, Sample, each_path, is_normal, is_url, join, normalise, words,
+    ImageSlot, JsonText, RowError, Sample, each_path, is_normal, is_url, join, normalise,
+    push_escaped, words,
 };
 
 words! {
@@ -29,6 +30,27 @@ pub struct PathWriter {
     style: PathStyle,
     working_dir: PathBuf,
     output_dir: PathBuf,
+}
+
+/// A path in two parts that need not be put together to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlainPath<'a> {
+    /// The folder that it is read from, if the row does not say it.
+    pub root: Option<&'a str>,
+    /// The path as the row has it.
+    pub written: &'a str,
+}
+
+impl JsonText for PlainPath<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'"');
+        if let Some(root) = self.root {
+            push_escaped(root, out);
+            out.push(b'/');
+        }
+        push_escaped(self.written, out);
+        out.push(b'"');
+    }
 }
 
 impl PathWriter {
@@ -89,22 +111,20 @@ impl PathWriter {
     /// What [`PathWriter::rewrite`] makes of a path that lies below `root`, if that is plain to see:
     /// nothing in it must be resolved, and it is no URL.
     #[must_use]
-    pub fn rewrite_plain<'a>(&self, written: &'a str, root: &Path) -> Option<Cow<'a, str>> {
+    pub fn rewrite_plain<'a>(&self, written: &'a str, root: &'a Path) -> Option<PlainPath<'a>> {
         if self.style != PathStyle::Absolute || is_url(written) || !is_normal(Path::new(written)) {
             return None;
         }
         if written.starts_with('/') {
-            return Some(Cow::Borrowed(written));
+            let root = None;
+            return Some(PlainPath { root, written });
         }
         let root = root.is_absolute().then(|| root.to_str())??;
         if written.is_empty() || !is_normal(Path::new(root)) {
             return None;
         }
-        let mut path = String::with_capacity(root.len() + 1 + written.len());
-        path.push_str(root);
-        path.push('/');
-        path.push_str(written);
-        Some(Cow::Owned(path))
+        let root = Some(root);
+        Some(PlainPath { root, written })
     }
 
     /// The path to write for an image of a row. One that came with the row has no path of its own,
@@ -196,6 +216,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sample::push_string;
 
     #[test]
     fn a_path_that_is_no_text_comes_back_from_json() {
@@ -219,7 +240,10 @@ mod tests {
             let root = Path::new(&root);
             if let Some(plain) = writer.rewrite_plain(&written, root) {
                 let lies = join(root, Path::new(&written));
-                prop_assert_eq!(plain, writer.rewrite(&written, &lies).unwrap());
+                let (mut short, mut long) = (Vec::new(), Vec::new());
+                plain.write(&mut short);
+                push_string(&writer.rewrite(&written, &lies).unwrap(), &mut long);
+                prop_assert_eq!(short, long);
             }
         }
     }

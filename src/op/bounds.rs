@@ -217,9 +217,7 @@ impl Bounds {
         if kept {
             return Verdict::Keep;
         }
-        let value = value
-            .cloned()
-            .unwrap_or(StatValue::Json(serde_json::Value::Null));
+        let value = value.cloned().unwrap_or_else(StatValue::null);
         let limit = self.limit(culprit.unwrap_or(f64::NAN));
         Verdict::drop(self.stat.clone(), value, limit)
     }
@@ -339,7 +337,7 @@ mod tests {
         let each = Bounds::new(&each, Some(1.0), None, &BaseParams::default()).unwrap();
         let of = |bounds: &Bounds, value: serde_json::Value| {
             let mut stats = Stats::default();
-            stats.set("score", StatValue::Json(value));
+            stats.set("score", StatValue::json(value));
             bounds.decide(&stats) == Verdict::Keep
         };
         assert!(of(&one, 1.into()) && !of(&one, "1".into()) && !of(&one, vec![1].into()));

@@ -1,5 +1,7 @@
 //! Deduplicators: keep the first row of each group, in input order.
 
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+
 use super::{Answer, Asks};
 use crate::hash::pairs_within;
 use crate::sample::{RowError, Sample};
@@ -102,31 +104,62 @@ impl Clusters {
     }
 
     /// Joins all rows that have the same key in `column` (one key a row, in row order). Each row
-    /// is joined with the first one of its key, which a table of row indices (8 to 16 bytes a row)
-    /// finds; the outcome depends on nothing but the keys.
+    /// is joined with the first one of its key; the outcome depends on nothing but the keys.
     pub fn join_equal(&mut self, column: &[u64]) {
         self.join_equal_but(column, None);
     }
 
     /// The same, but rows whose key is `alone` are joined with none.
+    ///
+    /// Keys are cut into parts by their hashes, so that the table of a part stays in the caches of a
+    /// processor, and the parts are looked through by all threads of the pool in whose work this is
+    /// called. It takes some 16 bytes a row.
     pub fn join_equal_but(&mut self, column: &[u64], alone: Option<u64>) {
-        let slots = column.len().saturating_mul(2).next_power_of_two().max(2);
-        let mut firsts = vec![NO_ROW; slots];
-        let rows = column.iter().zip(0..);
-        for (&key, row) in rows.filter(|(key, _)| Some(**key) != alone) {
-            let mut at = spread(key, slots);
-            while let Some(slot) = firsts.get_mut(at) {
-                let first = *slot;
-                if first == NO_ROW {
-                    *slot = row;
-                    break;
-                }
-                if column.get(first as usize) == Some(&key) {
-                    self.join(first, row);
-                    break;
-                }
-                at = (at + 1) % slots;
+        let rows = || {
+            let rows = column.iter().copied().zip(0_u32..);
+            rows.filter(|(key, _)| Some(*key) != alone)
+        };
+        let parts = (column.len() / PART_ROWS).next_power_of_two();
+        if parts == 1 {
+            let rows: Vec<_> = rows().collect();
+            return self.join_pairs(equal(&rows, 0));
+        }
+        let bits = parts.trailing_zeros();
+        let part_of = |key: u64| usize::try_from(mixed(key) >> (64 - bits)).unwrap_or_default();
+        let mut ends = vec![0_usize; parts];
+        for (key, _) in rows() {
+            if let Some(count) = ends.get_mut(part_of(key)) {
+                *count += 1;
             }
+        }
+        // Where each part begins, which becomes where it ends as it is filled.
+        let mut all = 0;
+        for end in &mut ends {
+            all += std::mem::replace(end, all);
+        }
+        let mut sorted = vec![(0, 0); all];
+        for (key, row) in rows() {
+            if let Some(end) = ends.get_mut(part_of(key)) {
+                if let Some(slot) = sorted.get_mut(*end) {
+                    *slot = (key, row);
+                }
+                *end += 1;
+            }
+        }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let ranges: Vec<_> = starts.zip(&ends).map(|(start, &end)| start..end).collect();
+        let pairs: Vec<Vec<(u32, u32)>> = ranges
+            .into_par_iter()
+            .map(|range| equal(sorted.get(range).unwrap_or_default(), bits))
+            .collect();
+        for pairs in pairs {
+            self.join_pairs(pairs);
+        }
+    }
+
+    fn join_pairs(&mut self, pairs: Vec<(u32, u32)>) {
+        for (first, row) in pairs {
+            self.join(first, row);
         }
     }
 
@@ -182,15 +215,42 @@ impl Clusters {
     }
 }
 
+/// About how many rows are looked through with one table.
+const PART_ROWS: usize = 1 << 14;
+
 /// An empty slot of a table of rows.
 const NO_ROW: u32 = u32::MAX;
 
-/// Where a key's search begins in a table of a power of two `slots`: the upper bits of a product
-/// with 2^64 divided by the golden ratio, which spreads keys that differ in few bits.
-fn spread(key: u64, slots: usize) -> usize {
-    let mixed = (key ^ (key >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let upper = mixed.checked_shr(64 - slots.trailing_zeros());
-    usize::try_from(upper.unwrap_or_default()).unwrap_or_default() % slots
+/// Each row that has the key of an earlier one, behind the first that has it. The upper `bits` of
+/// all mixed keys are the same.
+fn equal(rows: &[(u64, u32)], bits: u32) -> Vec<(u32, u32)> {
+    let slots = (rows.len() * 2).next_power_of_two().max(2);
+    let mut firsts = vec![NO_ROW; slots];
+    let mut pairs = Vec::new();
+    for (&(key, row), place) in rows.iter().zip(0..) {
+        let upper = (mixed(key) << bits) >> (64 - slots.trailing_zeros());
+        let mut at = usize::try_from(upper).unwrap_or_default();
+        while let Some(slot) = firsts.get_mut(at % slots) {
+            match rows.get(*slot as usize) {
+                None => {
+                    *slot = place;
+                    break;
+                }
+                Some(&(known, first)) if known == key => {
+                    pairs.push((first, row));
+                    break;
+                }
+                Some(_) => at += 1,
+            }
+        }
+    }
+    pairs
+}
+
+/// A product with 2^64 divided by the golden ratio, whose upper bits are spread for keys that differ
+/// in few bits.
+fn mixed(key: u64) -> u64 {
+    (key ^ (key >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]

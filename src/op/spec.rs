@@ -204,10 +204,7 @@ impl StatType {
     /// and null stands for what is no number.
     #[must_use]
     pub fn holds(self, value: &StatValue) -> bool {
-        let json = match value {
-            StatValue::Json(json) => Some(json),
-            _ => None,
-        };
+        let json = value.as_json();
         match self {
             Self::Any => true,
             Self::Text => json.is_some_and(Value::is_string),

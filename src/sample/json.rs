@@ -60,8 +60,14 @@ fn push_compact(value: &Value, out: &mut Vec<u8>) {
 
 /// Appends a string in quotes.
 pub fn push_string(text: &str, out: &mut Vec<u8>) {
-    let mut rest = text.as_bytes();
     out.push(b'"');
+    push_escaped(text, out);
+    out.push(b'"');
+}
+
+/// Appends what stands between the quotes of a string.
+pub fn push_escaped(text: &str, out: &mut Vec<u8>) {
+    let mut rest = text.as_bytes();
     loop {
         let (before, after) = rest.split_at(plain(rest));
         out.extend_from_slice(before);
@@ -84,7 +90,6 @@ pub fn push_string(text: &str, out: &mut Vec<u8>) {
         }
         rest = behind;
     }
-    out.push(b'"');
 }
 
 impl JsonText for Value {

@@ -28,7 +28,7 @@ pub use images::{
     ImageCheck, ImageContext, ImageCounts, ImageNeed, ImageSlot, is_normal, join, normalise,
     originals,
 };
-pub use json::{JsonText, RawJson, compact_json, push_string, python_json};
+pub use json::{JsonText, RawJson, compact_json, push_escaped, push_string, python_json};
 pub use media::each_path;
 pub use not_finite::{as_text, blanked, float_of, read_json, word_of};
 pub use path::FieldPath;

@@ -20,7 +20,7 @@ use super::{
     Attachment, FieldPath, ImageContext, ImageCounts, ImageSlot, Produced, RowError, RowFile, Stats,
 };
 use crate::note::{Code, Codes};
-use crate::text::{WordCutter, Words};
+use crate::text::{TextCounts, WordCutter, Words};
 
 /// Where a row came from. `offset` is its identity: the offset in bytes of its line in the
 /// (decompressed) inputs laid end to end, each ended by a newline. It does not change when the
@@ -114,6 +114,10 @@ pub struct Sample {
     origin: Origin,
     images: OnceCell<Result<Vec<ImageSlot>, RowError>>,
     words: RefCell<Vec<CutText>>,
+    /// Those of the text in the field of this index.
+    counts: Cell<Option<(usize, TextCounts)>>,
+    /// An empty text whose room is used again.
+    spare: RefCell<String>,
     context: Arc<ImageContext>,
     produced: Vec<Arc<Produced>>,
     attached: Vec<Attachment>,
@@ -170,6 +174,8 @@ struct CutText {
     path: FieldPath,
     lang: Option<Box<str>>,
     words: Arc<Words>,
+    /// Whether they are those of the row as it is now; else only their room is of use.
+    current: bool,
 }
 
 impl Field {
@@ -198,8 +204,8 @@ enum Content {
     Raw { decoded: OnceCell<String> },
     /// A text that an operator wrote.
     Text(String),
-    /// Another value that an operator wrote.
-    Json(Value),
+    /// Another value that an operator wrote. Rare, so that a field is small.
+    Json(Box<Value>),
     /// Removed: the field is not written.
     Removed,
 }
@@ -249,6 +255,8 @@ impl Sample {
             origin: Origin::default(),
             images: OnceCell::new(),
             words: RefCell::default(),
+            counts: Cell::default(),
+            spare: RefCell::default(),
             context,
             produced: Vec::new(),
             attached: Vec::new(),
@@ -287,7 +295,9 @@ impl Sample {
             fields,
             origin,
             images,
-            words,
+            words: _,
+            counts: _,
+            spare,
             context: _,
             produced,
             attached,
@@ -299,15 +309,23 @@ impl Sample {
             stats,
             hashes,
         } = self;
-        if line.capacity() < LONG_LINE {
-            line.clear();
-        } else {
+        let long = line.capacity() >= LONG_LINE;
+        if long {
             *line = String::new();
+        } else {
+            line.clear();
+            for field in fields.iter_mut() {
+                if let Content::Raw { decoded } = &mut field.content
+                    && let Some(mut text) = decoded.take()
+                {
+                    text.clear();
+                    *spare.get_mut() = text;
+                }
+            }
         }
         fields.clear();
         *origin = Origin::default();
         images.take();
-        words.get_mut().clear();
         produced.clear();
         attached.clear();
         *changed = Changed::Nothing;
@@ -317,6 +335,10 @@ impl Sample {
         remarked.clear();
         stats.clear();
         *hashes = HashColumns::default();
+        self.outdate_texts();
+        if long {
+            self.words.get_mut().clear();
+        }
     }
 
     /// Gives the row what came with it.
@@ -462,6 +484,8 @@ impl Sample {
             origin: self.origin.part(number),
             images: OnceCell::new(),
             words: RefCell::default(),
+            counts: Cell::default(),
+            spare: RefCell::default(),
             context: Arc::clone(&self.context),
             produced: self.produced.clone(),
             attached: self.attached.clone(),
@@ -542,9 +566,19 @@ impl Sample {
     pub fn words(&self, path: &FieldPath, cutter: &WordCutter) -> Result<Arc<Words>, RowError> {
         let mut known = self.words.borrow_mut();
         let found = known
-            .iter()
+            .iter_mut()
             .find(|cut| cut.path == *path && cut.lang.as_deref() == cutter.lang());
         if let Some(cut) = found {
+            if !cut.current {
+                let text = self.required_text(path)?;
+                if let Some(words) = Arc::get_mut(&mut cut.words) {
+                    words.clear();
+                    cutter.push_words(&text, words);
+                } else {
+                    cut.words = Arc::new(cutter.words(&text));
+                }
+                cut.current = true;
+            }
             return Ok(Arc::clone(&cut.words));
         }
         let words = Arc::new(cutter.words(&self.required_text(path)?));
@@ -552,8 +586,34 @@ impl Sample {
             path: path.clone(),
             lang: cutter.lang().map(Into::into),
             words: Arc::clone(&words),
+            current: true,
         });
         Ok(words)
+    }
+
+    /// What several operators ask of the text at `path`, counted once for all of them, until some
+    /// field is changed.
+    ///
+    /// # Errors
+    /// Those of [`Sample::required_text`].
+    pub fn text_counts(&self, path: &FieldPath) -> Result<TextCounts, RowError> {
+        let index = self.find(path.as_str());
+        if let Some((of, counts)) = self.counts.get()
+            && index == Some(of)
+        {
+            return Ok(counts);
+        }
+        let counts = TextCounts::of(&self.required_text(path)?);
+        self.counts.set(index.map(|index| (index, counts)));
+        Ok(counts)
+    }
+
+    /// What was made of texts is no longer that of the row.
+    fn outdate_texts(&mut self) {
+        self.counts.take();
+        for cut in self.words.get_mut() {
+            cut.current = false;
+        }
     }
 
     /// Any value at `path`, decoded: `None` if missing.
@@ -593,7 +653,7 @@ impl Sample {
 
     /// Sets a top-level field to any value, adding it at the end if it is new.
     pub fn set_value(&mut self, name: &str, value: Value) {
-        self.put(name, Content::Json(value));
+        self.put(name, Content::Json(Box::new(value)));
         if name == self.context.image_key {
             self.spent = self.image_counts();
             self.images = OnceCell::new();
@@ -678,7 +738,7 @@ impl Sample {
             (_, end) => paths.into_iter().chain(end).collect(),
         };
         let key = self.context.image_key.clone();
-        self.put(&key, Content::Json(value));
+        self.put(&key, Content::Json(Box::new(value)));
         self.images = OnceCell::new();
         let _ = self.images.set(Ok(slots));
     }
@@ -691,7 +751,7 @@ impl Sample {
 
     /// Removes a top-level field, if there.
     pub fn remove(&mut self, name: &str) {
-        self.words.get_mut().clear();
+        self.outdate_texts();
         if let Some(field) = self.find(name).and_then(|i| self.fields.get_mut(i)) {
             field.content = Content::Removed;
         }
@@ -736,20 +796,18 @@ impl Sample {
     /// is a list that nobody asked for.
     #[must_use]
     pub fn images_match(&self, text: &FieldPath, token: &str) -> Option<bool> {
-        // As they stand in the line, unless something is escaped there.
-        let plain = |raw: &&str| memchr::memchr(b'\\', raw.as_bytes()).is_none();
-        let raw = |name: &str| self.raw_json(name).filter(plain);
-        let images = match (self.images.get(), raw(&self.context.image_key)) {
-            (None, Some(raw)) if raw.starts_with('[') && !raw.contains("\"\"") => {
-                memchr::memchr_iter(b'"', raw.as_bytes()).count() / 2
-            }
-            (None, None) if !self.has(&self.context.image_key) => 0,
-            _ => self.images().ok()?.len(),
+        let listed = match self.images.get() {
+            Some(_) => None,
+            None => match self.find(&self.context.image_key) {
+                None => Some(0),
+                Some(index) => self.raw_at(index).and_then(scan::texts_in),
+            },
         };
-        let spoken = match raw(text.as_str()) {
-            Some(raw) if raw.starts_with('"') => count(raw, token),
-            _ => count(&self.text(text).ok()??, token),
+        let images = match listed {
+            Some(images) => images,
+            None => self.images().ok()?.len(),
         };
+        let spoken = count(&self.text(text).ok()??, token);
         Some(spoken == images)
     }
 
@@ -835,7 +893,11 @@ impl Sample {
     /// was changed.
     #[must_use]
     pub fn raw_json(&self, name: &str) -> Option<&str> {
-        let field = self.fields.get(self.find(name)?)?;
+        self.raw_at(self.find(name)?)
+    }
+
+    fn raw_at(&self, index: usize) -> Option<&str> {
+        let field = self.fields.get(index)?;
         matches!(field.content, Content::Raw { .. }).then(|| self.raw_of(field))
     }
 
@@ -917,11 +979,13 @@ impl Sample {
             return Ok(None);
         };
         match &field.content {
-            Content::Text(text) | Content::Json(Value::String(text)) => {
-                Ok(Some(Cow::Borrowed(text)))
-            }
-            Content::Json(Value::Null) | Content::Removed => Ok(None),
-            Content::Json(other) => Err(wrong_type(name, "a string", other)),
+            Content::Text(text) => Ok(Some(Cow::Borrowed(text))),
+            Content::Json(value) => match &**value {
+                Value::String(text) => Ok(Some(Cow::Borrowed(text))),
+                Value::Null => Ok(None),
+                other => Err(wrong_type(name, "a string", other)),
+            },
+            Content::Removed => Ok(None),
             Content::Raw { decoded } => {
                 let raw = self.raw_of(field);
                 if raw == "null" {
@@ -934,10 +998,10 @@ impl Sample {
                     return Ok(Some(Cow::Borrowed(inner)));
                 }
                 if decoded.get().is_none() {
-                    let text = match scan::unescaped(inner) {
-                        Some(text) => text,
-                        None => serde_json::from_str(raw).map_err(|e| undecodable(name, &e))?,
-                    };
+                    let mut text = self.spare.take();
+                    if !scan::unescape(inner, &mut text) {
+                        text = serde_json::from_str(raw).map_err(|e| undecodable(name, &e))?;
+                    }
                     let _ = decoded.set(text);
                 }
                 Ok(decoded.get().map(|t| Cow::Borrowed(t.as_str())))
@@ -951,7 +1015,7 @@ impl Sample {
         };
         match &field.content {
             Content::Text(text) => Ok(Value::String(text.clone())),
-            Content::Json(value) => Ok(value.clone()),
+            Content::Json(value) => Ok((**value).clone()),
             Content::Removed => Ok(Value::Null),
             Content::Raw { .. } => {
                 let name = || self.key_text(&field.key);
@@ -998,13 +1062,13 @@ impl Sample {
                 .or_insert(Value::Object(serde_json::Map::new()));
         }
         *slot = new;
-        self.put(head, Content::Json(root));
+        self.put(head, Content::Json(Box::new(root)));
         Ok(())
     }
 
     fn put(&mut self, name: &str, content: Content) {
         self.edits += 1;
-        self.words.get_mut().clear();
+        self.outdate_texts();
         match self.find(name).and_then(|i| self.fields.get_mut(i)) {
             Some(field) => field.content = content,
             None => self.fields.push(Field {
@@ -1102,10 +1166,21 @@ const JSON_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// An object without the white space around it, of which most lines have none.
 fn trimmed(line: &str) -> &str {
-    if line.starts_with('{') && line.ends_with('}') {
+    trimmed_end(trimmed_start(line))
+}
+
+fn trimmed_start(line: &str) -> &str {
+    if line.starts_with('{') {
         return line;
     }
-    line.trim_matches(JSON_SPACE)
+    line.trim_start_matches(JSON_SPACE)
+}
+
+fn trimmed_end(line: &str) -> &str {
+    if line.ends_with('}') {
+        return line;
+    }
+    line.trim_end_matches(JSON_SPACE)
 }
 
 /// Writes an edited row: copies the line up to each edit, then the edit.
@@ -1125,6 +1200,68 @@ impl<'a> Splicer<'a> {
     }
 
     fn run(mut self, overrides: &[(&str, &dyn JsonText)]) {
+        if self.splices(overrides) {
+            return;
+        }
+        self.member_by_member(overrides);
+    }
+
+    /// Copies the line from one edit to the next: the usual way of a row that lost no field and was
+    /// given none by an operator. False, and nothing written, where it is another.
+    fn splices(&mut self, overrides: &[(&str, &dyn JsonText)]) -> bool {
+        let sample = self.sample;
+        let is_read =
+            |field: &Field| field.member.is_some() && !matches!(field.content, Content::Removed);
+        let Some(end) = sample
+            .fields
+            .last()
+            .and_then(|f| f.raw.as_ref())
+            .map(|raw| raw.end)
+        else {
+            return false;
+        };
+        if !sample.fields.iter().all(is_read) {
+            return false;
+        }
+        let line = sample.line.as_str();
+        let slice = |span: Range<usize>| line.get(span).unwrap_or_default().as_bytes();
+        let places: SmallVec<[Option<usize>; 4]> =
+            overrides.iter().map(|(key, _)| sample.find(key)).collect();
+        let mut from = line.len() - trimmed_start(line).len();
+        for (index, field) in sample.fields.iter().enumerate() {
+            let fresh = places.iter().position(|place| *place == Some(index));
+            let fresh = fresh.and_then(|at| overrides.get(at));
+            let Some(raw) = &field.raw else { continue };
+            if fresh.is_none() && matches!(field.content, Content::Raw { .. }) {
+                continue;
+            }
+            self.out.extend_from_slice(slice(from..raw.start));
+            match (fresh, &field.content) {
+                (Some((_, json)), _) => json.write(self.out),
+                (None, Content::Text(text)) => push_string(text, self.out),
+                (None, Content::Json(value)) => value.write(self.out),
+                (None, Content::Raw { .. } | Content::Removed) => {}
+            }
+            from = raw.end;
+        }
+        self.out.extend_from_slice(slice(from..end));
+        for (number, (key, json)) in overrides.iter().enumerate() {
+            let place = places.get(number).copied().flatten();
+            let again = places.iter().take(number).any(|other| *other == place);
+            if place.is_none() || again {
+                self.out.extend_from_slice(b", ");
+                push_string(key, self.out);
+                self.out.extend_from_slice(b": ");
+                json.write(self.out);
+            }
+        }
+        let tail = slice(end..trimmed_end(line).len());
+        self.out.extend_from_slice(tail);
+        true
+    }
+
+    /// The same for any row: the specification.
+    fn member_by_member(mut self, overrides: &[(&str, &dyn JsonText)]) {
         let sample = self.sample;
         let head = sample
             .fields
@@ -1132,12 +1269,7 @@ impl<'a> Splicer<'a> {
             .and_then(|f| f.member.as_ref())
             .map(|m| ..m.start);
         let head = head.and_then(|span| sample.line.get(span)).unwrap_or("{");
-        let head = if head.starts_with('{') {
-            head
-        } else {
-            head.trim_start_matches(JSON_SPACE)
-        };
-        self.out.extend_from_slice(head.as_bytes());
+        self.out.extend_from_slice(trimmed_start(head).as_bytes());
         let mut used: SmallVec<[bool; 4]> = SmallVec::from_elem(false, overrides.len());
         // Only the last of duplicate keys may be replaced; it is the one that readers see.
         for (index, field) in sample.fields.iter().enumerate() {
@@ -1174,12 +1306,7 @@ impl<'a> Splicer<'a> {
             .find_map(|f| f.raw.as_ref())
             .map(|r| r.end..);
         let tail = tail.and_then(|span| sample.line.get(span)).unwrap_or("}");
-        let tail = if tail.ends_with('}') {
-            tail
-        } else {
-            tail.trim_end_matches(JSON_SPACE)
-        };
-        self.out.extend_from_slice(tail.as_bytes());
+        self.out.extend_from_slice(trimmed_end(tail).as_bytes());
     }
 
     fn member(&mut self, index: usize, field: &Field, name: &str, fresh: Option<&dyn JsonText>) {
@@ -1401,6 +1528,8 @@ fn wrong_type(name: &str, expected: &str, found: &Value) -> RowError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::sample::RawJson;
 
@@ -1483,6 +1612,56 @@ mod tests {
             sample(r#"{"images": [1]}"#).images().unwrap_err().code,
             "wrong_type"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_spliced_as_they_are_written_member_by_member(
+            spaces in prop::collection::vec("[ \t]{0,2}", 8),
+            names in prop::collection::vec("[ab]", 0..4),
+            edits in prop::collection::vec(("[abc]", 0..3_u8), 0..3),
+            fresh in prop::collection::vec("[abc]", 0..3),
+        ) {
+            let space = |at: usize| spaces[at % spaces.len()].as_str();
+            let members = names.iter().enumerate().map(|(at, name)| {
+                format!("{}\"{name}\"{}:{}\"{at}\"", space(at), space(at + 1), space(at + 2))
+            });
+            let members: Vec<_> = members.collect();
+            let line = format!("{}{{{}{}}}{}", space(5), members.join(","), space(6), space(7));
+            let mut row = sample(&line);
+            for (name, kind) in edits {
+                match kind {
+                    0 => row.remove(&name),
+                    1 => row.set_value(&name, 7.into()),
+                    _ => row.set_text(&name.as_str().into(), "é\"".into()).unwrap(),
+                }
+            }
+            let fresh: Vec<(&str, &dyn JsonText)> =
+                fresh.iter().map(|name| (name.as_str(), &1_i64 as _)).collect();
+            let (mut spliced, mut plain) = (Vec::new(), Vec::new());
+            Splicer::new(&row, &mut spliced).run(&fresh);
+            Splicer::new(&row, &mut plain).member_by_member(&fresh);
+            prop_assert_eq!(String::from_utf8(spliced), String::from_utf8(plain));
+        }
+    }
+
+    #[test]
+    fn images_are_counted_where_they_stand() {
+        for (line, expected) in [
+            (r#"{"text": "x", "images": ["a", "b"]}"#, Some(false)),
+            (r#"{"text": "<i>\n<i>", "images": ["a", "b"]}"#, Some(true)),
+            (r#"{"text": "<i>", "images": ["\u0061"]}"#, Some(true)),
+            (r#"{"text": "<i>", "images": "a"}"#, Some(true)),
+            (r#"{"text": "", "images": []}"#, Some(true)),
+            (r#"{"text": "", "images": null}"#, Some(true)),
+            (r#"{"text": ""}"#, Some(true)),
+            (r#"{"text": "<i>", "images": [7]}"#, Some(false)),
+            (r#"{"text": "<i>", "images": 7}"#, None),
+            (r#"{"images": []}"#, None),
+        ] {
+            let row = sample(line);
+            assert_eq!(row.images_match(&"text".into(), "<i>"), expected, "{line}");
+        }
     }
 
     #[test]

@@ -24,11 +24,32 @@ pub enum StatValue {
     Ints(SmallVec<[i64; 2]>),
     /// One ratio an image, in list order.
     Floats(SmallVec<[f64; 2]>),
-    /// Anything else (copied field values, texts, null).
-    Json(Value),
+    /// Anything else (copied field values, texts, null). Rare, so that the others are small.
+    Json(Box<Value>),
 }
 
 impl StatValue {
+    /// Any JSON value, taken as it is ([`StatValue::from_json`] looks at it).
+    #[must_use]
+    pub fn json(value: impl Into<Value>) -> Self {
+        Self::Json(Box::new(value.into()))
+    }
+
+    /// The value null.
+    #[must_use]
+    pub fn null() -> Self {
+        Self::json(Value::Null)
+    }
+
+    /// The value, if it is neither a number nor a list of numbers that was measured.
+    #[must_use]
+    pub fn as_json(&self) -> Option<&Value> {
+        match self {
+            Self::Json(value) => Some(value),
+            _ => None,
+        }
+    }
+
     /// The value as a number; `None` for lists, texts and null.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
@@ -51,8 +72,8 @@ impl StatValue {
             )]
             Self::Ints(v) => Some(v.iter().map(|&x| x as f64).collect()),
             Self::Floats(v) => Some(v.clone()),
-            Self::Json(Value::Array(v)) => v.iter().map(Value::as_f64).collect(),
-            _ => None,
+            Self::Json(v) => v.as_array()?.iter().map(Value::as_f64).collect(),
+            Self::Int(_) | Self::Float(_) => None,
         }
     }
 
@@ -68,10 +89,10 @@ impl StatValue {
                 } else if items.iter().all(Value::is_f64) {
                     Self::Floats(items.iter().filter_map(Value::as_f64).collect())
                 } else {
-                    Self::Json(value)
+                    Self::json(value)
                 }
             }
-            _ => Self::Json(value),
+            _ => Self::json(value),
         }
     }
 
@@ -83,7 +104,7 @@ impl StatValue {
             Self::Float(v) => Value::from(*v),
             Self::Ints(v) => Value::from(v.to_vec()),
             Self::Floats(v) => Value::from(v.to_vec()),
-            Self::Json(v) => v.clone(),
+            Self::Json(v) => (**v).clone(),
         }
     }
 }
@@ -117,7 +138,7 @@ impl StatValue {
             Self::Float(value) => match ujson_round_trip(*value) {
                 Some(read) if read.to_bits() == value.to_bits() => None,
                 Some(read) => Some(Self::Float(read)),
-                None => Some(Self::Json(Value::Null)),
+                None => Some(Self::null()),
             },
             Self::Floats(list) => {
                 let read: SmallVec<_> = list
@@ -128,7 +149,7 @@ impl StatValue {
             }
             Self::Json(value) => {
                 let read = rounded_within(value);
-                (read != *value).then_some(Self::Json(read))
+                (read != **value).then(|| Self::json(read))
             }
             Self::Int(_) | Self::Ints(_) => None,
         }
@@ -177,6 +198,14 @@ struct Entry {
     stale: bool,
 }
 
+impl Entry {
+    /// Whether it is the stat called `key`. Names of stats are constants most of the time: then no
+    /// byte is looked at.
+    fn is(&self, key: &str) -> bool {
+        std::ptr::eq(self.key.as_ref(), key) || self.key == key
+    }
+}
+
 /// Where a stat comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatSource {
@@ -211,13 +240,13 @@ impl Stats {
     /// The stat called `key`, if it was measured.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&StatValue> {
-        self.entries.iter().find(|e| e.key == key).map(|e| &e.value)
+        self.entries.iter().find(|e| e.is(key)).map(|e| &e.value)
     }
 
     /// The stat called `key` before it was rounded.
     #[must_use]
     pub fn exact(&self, key: &str) -> Option<&StatValue> {
-        let entry = self.entries.iter().find(|e| e.key == key)?;
+        let entry = self.entries.iter().find(|e| e.is(key))?;
         Some(entry.exact.as_ref().unwrap_or(&entry.value))
     }
 
@@ -249,7 +278,7 @@ impl Stats {
     }
 
     fn put(&mut self, entry: Entry) {
-        match self.entries.iter_mut().find(|e| e.key == entry.key) {
+        match self.entries.iter_mut().find(|e| e.is(&entry.key)) {
             Some(slot) => *slot = entry,
             None => self.entries.push(entry),
         }
@@ -258,7 +287,7 @@ impl Stats {
     /// Where the stat called `key` comes from, if it is there.
     #[must_use]
     pub fn source(&self, key: &str) -> Option<StatSource> {
-        let entry = self.entries.iter().find(|e| e.key == key)?;
+        let entry = self.entries.iter().find(|e| e.is(key))?;
         Some(match (entry.measured, entry.stale) {
             (false, _) => StatSource::Given,
             (true, false) => StatSource::Measured,
@@ -268,7 +297,7 @@ impl Stats {
 
     /// What the stat called `key` was measured on has changed.
     pub fn outdate(&mut self, key: &str) {
-        for entry in self.entries.iter_mut().filter(|e| e.key == key) {
+        for entry in self.entries.iter_mut().filter(|e| e.is(key)) {
             entry.stale = entry.measured;
         }
     }
@@ -296,7 +325,7 @@ impl Stats {
     #[must_use]
     pub fn is_rounded(&self, key: &str) -> bool {
         let mut entries = self.entries.iter();
-        entries.any(|e| e.exact.is_some() && e.key == key)
+        entries.any(|e| e.exact.is_some() && e.is(key))
     }
 
     /// Lets operators see exact values where they saw rounded ones, and the other way round when
@@ -462,7 +491,7 @@ mod tests {
             float().prop_map(StatValue::Float),
             prop::collection::vec(any::<i64>(), 0..4).prop_map(|v| StatValue::Ints(v.into())),
             prop::collection::vec(float(), 0..4).prop_map(|v| StatValue::Floats(v.into())),
-            json.prop_map(StatValue::Json),
+            json.prop_map(StatValue::json),
         ]
     }
 
@@ -495,12 +524,12 @@ mod tests {
     fn a_null_stat_is_what_infinity_comes_back_as() {
         let mut stats = Stats::default();
         stats.set_measured("x", StatValue::Float(f64::INFINITY), true);
-        assert_eq!(stats.get("x"), Some(&StatValue::Json(Value::Null)));
+        assert_eq!(stats.get("x"), Some(&StatValue::null()));
         let field = serde_json::json!({"a": [0.3, 1, "0.3"]});
-        stats.set_measured("y", StatValue::Json(field), true);
+        stats.set_measured("y", StatValue::json(field), true);
         assert_eq!(
             stats.get("y"),
-            Some(&StatValue::Json(
+            Some(&StatValue::json(
                 serde_json::json!({"a": [0.300_000_000_000_000_04, 1, "0.3"]})
             ))
         );

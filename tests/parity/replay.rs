@@ -142,7 +142,7 @@ fn stat(value: &Value) -> StatValue {
             || StatValue::Float(n.as_f64().unwrap_or(f64::NAN)),
             StatValue::Int,
         ),
-        other => StatValue::Json(other.clone()),
+        other => StatValue::json(other.clone()),
     }
 }
 

@@ -164,6 +164,8 @@ struct Batch {
     words: [Eight; 16],
     /// Where in the output the hash of each goes.
     places: [usize; 8],
+    /// How many words of each lane are not 0, but for the last one.
+    filled: [usize; 8],
     used: usize,
 }
 
@@ -173,29 +175,36 @@ const ONE_BLOCK: usize = 55;
 impl Batch {
     /// Adds a shingle unless it needs more than one block.
     fn add(&mut self, shingle: &[u8], place: usize) -> bool {
-        let mut block = [0; 64];
-        let Some(room) = block.get_mut(..shingle.len()) else {
-            return false;
-        };
-        room.copy_from_slice(shingle);
-        let (Some(slot), Some(end), true) = (
-            self.places.get_mut(self.used),
-            block.get_mut(shingle.len()),
+        let lane = self.used;
+        let (Some(slot), Some(filled), true) = (
+            self.places.get_mut(lane),
+            self.filled.get_mut(lane),
             shingle.len() <= ONE_BLOCK,
         ) else {
             return false;
         };
         *slot = place;
-        *end = 0x80;
-        let words = block.as_chunks::<4>().0;
-        for (lanes, word) in self.words.iter_mut().zip(words) {
-            if let Some(lane) = lanes.get_mut(self.used) {
-                *lane = u32::from_be_bytes(*word);
+        let (whole, rest) = shingle.as_chunks::<4>();
+        let mut end = [0; 4];
+        for (to, from) in end.iter_mut().zip(rest.iter().chain(&[0x80])) {
+            *to = *from;
+        }
+        // Most shingles are short: what is behind them stays 0 from one to the next.
+        let used = whole.len() + 1;
+        let zeros = filled.saturating_sub(used);
+        *filled = used;
+        let text = whole
+            .iter()
+            .chain([&end])
+            .chain(std::iter::repeat_n(&[0; 4], zeros));
+        for (lanes, word) in self.words.iter_mut().zip(text) {
+            if let Some(to) = lanes.get_mut(lane) {
+                *to = u32::from_be_bytes(*word);
             }
         }
         // The last word is the length in bits.
-        if let Some(lane) = self.words.last_mut().and_then(|l| l.get_mut(self.used)) {
-            *lane = u32::try_from(shingle.len() * 8).unwrap_or_default();
+        if let Some(to) = self.words.last_mut().and_then(|l| l.get_mut(lane)) {
+            *to = u32::try_from(shingle.len() * 8).unwrap_or_default();
         }
         self.used += 1;
         true

@@ -91,19 +91,28 @@ fn permute(hash: u32, a: u64, b: u64) -> u32 {
     (t + ((t + 1) >> 61)) as u32
 }
 
-/// [`least_permuted_plain`] in vectors of 64-bit lanes. Minima are taken of 32-bit lanes; what
-/// gathers in the upper half of each 64 bits is not looked at. Written out because the compiler
-/// turns the plain loops into vectors of hashes rather than of permutations, three times slower.
+/// [`least_permuted_plain`] in vectors of 64-bit lanes. Written out because the compiler turns the
+/// plain loops into vectors of hashes rather than of permutations, three times slower.
+///
+/// With x = a·hash + b, the low half of the permuted hash is that of x + (x >> 61), but for one in
+/// 2^58: it is one more where x mod 2^61 is one of the last eight numbers (see [`permute`]). Such an
+/// x has ones in all bits from 32 to 60. These bits, inverted, ride along in the upper half of each
+/// lane, of which the minimum is taken as well: while it is not 0 there was no such x.
 #[cfg(target_arch = "x86_64")]
 mod vectors {
     use std::arch::x86_64::{
-        __m256i, __m512i, _mm256_add_epi64, _mm256_and_si256, _mm256_min_epu32, _mm256_mul_epu32,
-        _mm256_set1_epi64x, _mm256_slli_epi64, _mm256_srli_epi64, _mm512_add_epi64,
-        _mm512_and_si512, _mm512_min_epu32, _mm512_mullo_epi64, _mm512_set1_epi64,
-        _mm512_srli_epi64,
+        __m256i, __m512i, _mm256_add_epi32, _mm256_add_epi64, _mm256_and_si256, _mm256_min_epu32,
+        _mm256_mul_epu32, _mm256_set1_epi64x, _mm256_slli_epi64, _mm256_srli_epi64,
+        _mm256_xor_si256, _mm512_add_epi32, _mm512_add_epi64, _mm512_min_epu32, _mm512_mullo_epi64,
+        _mm512_set1_epi64, _mm512_srli_epi64, _mm512_ternarylogic_epi64,
     };
 
-    use super::{Block, LANES, MERSENNE_PRIME};
+    use super::{Block, LANES, least_permuted_plain};
+
+    /// Inverts the upper half.
+    const UPPER: i64 = -1 << 32;
+    /// All but the bits that are folded.
+    const KEPT: i64 = i64::MAX >> 2;
 
     #[target_feature(enable = "avx512f,avx512dq")]
     pub(super) fn avx512(block: &Block, hashes: &[u32]) -> [u32; LANES] {
@@ -111,22 +120,21 @@ mod vectors {
         let a: [__m512i; 2] = unsafe { std::mem::transmute(block.a) };
         // SAFETY: as above.
         let b: [__m512i; 2] = unsafe { std::mem::transmute(block.b) };
-        let (prime, one) = (
-            _mm512_set1_epi64(MERSENNE_PRIME.cast_signed()),
-            _mm512_set1_epi64(1),
-        );
+        let (upper, kept) = (_mm512_set1_epi64(UPPER), _mm512_set1_epi64(KEPT));
         let mut least = [_mm512_set1_epi64(-1); 2];
         for &hash in hashes {
             let hash = _mm512_set1_epi64(i64::from(hash));
             for ((least, a), b) in least.iter_mut().zip(a).zip(b) {
                 let x = _mm512_add_epi64(_mm512_mullo_epi64(hash, a), b);
-                let t = _mm512_add_epi64(_mm512_and_si512(x, prime), _mm512_srli_epi64::<61>(x));
-                let over = _mm512_srli_epi64::<61>(_mm512_add_epi64(t, one));
-                *least = _mm512_min_epu32(*least, _mm512_add_epi64(t, over));
+                // (x ^ upper) & kept
+                let low = _mm512_ternarylogic_epi64::<0x28>(x, upper, kept);
+                let folded = _mm512_add_epi32(low, _mm512_srli_epi64::<61>(x));
+                *least = _mm512_min_epu32(*least, folded);
             }
         }
         // SAFETY: both are 128 bytes without padding, and every pattern of bits is a number.
-        low_halves(unsafe { std::mem::transmute::<[__m512i; 2], [u64; LANES]>(least) })
+        let least = unsafe { std::mem::transmute::<[__m512i; 2], [u64; LANES]>(least) };
+        low_halves(least).unwrap_or_else(|| least_permuted_plain(block, hashes))
     }
 
     #[target_feature(enable = "avx2")]
@@ -135,10 +143,7 @@ mod vectors {
         let a: [__m256i; 4] = unsafe { std::mem::transmute(block.a) };
         // SAFETY: as above.
         let b: [__m256i; 4] = unsafe { std::mem::transmute(block.b) };
-        let (prime, one) = (
-            _mm256_set1_epi64x(MERSENNE_PRIME.cast_signed()),
-            _mm256_set1_epi64x(1),
-        );
+        let (upper, kept) = (_mm256_set1_epi64x(UPPER), _mm256_set1_epi64x(KEPT));
         let mut least = [_mm256_set1_epi64x(-1); 4];
         for &hash in hashes {
             let hash = _mm256_set1_epi64x(i64::from(hash));
@@ -149,18 +154,21 @@ mod vectors {
                 let low = _mm256_mul_epu32(hash, a);
                 let product = _mm256_add_epi64(low, _mm256_slli_epi64::<32>(high));
                 let x = _mm256_add_epi64(product, b);
-                let t = _mm256_add_epi64(_mm256_and_si256(x, prime), _mm256_srli_epi64::<61>(x));
-                let over = _mm256_srli_epi64::<61>(_mm256_add_epi64(t, one));
-                *least = _mm256_min_epu32(*least, _mm256_add_epi64(t, over));
+                let low = _mm256_and_si256(_mm256_xor_si256(x, upper), kept);
+                let folded = _mm256_add_epi32(low, _mm256_srli_epi64::<61>(x));
+                *least = _mm256_min_epu32(*least, folded);
             }
         }
         // SAFETY: both are 128 bytes without padding, and every pattern of bits is a number.
-        low_halves(unsafe { std::mem::transmute::<[__m256i; 4], [u64; LANES]>(least) })
+        let least = unsafe { std::mem::transmute::<[__m256i; 4], [u64; LANES]>(least) };
+        low_halves(least).unwrap_or_else(|| least_permuted_plain(block, hashes))
     }
 
+    /// The low halves; `None` if an upper one is 0.
     #[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are meant")]
-    fn low_halves(lanes: [u64; LANES]) -> [u32; LANES] {
-        lanes.map(|lane| lane as u32)
+    fn low_halves(lanes: [u64; LANES]) -> Option<[u32; LANES]> {
+        let sure = lanes.iter().all(|lane| lane >> 32 != 0);
+        sure.then(|| lanes.map(|lane| lane as u32))
     }
 }
 
@@ -260,6 +268,34 @@ mod tests {
                 prop_assert_eq!(unsafe { vectors::avx512(&block, &hashes) }, plain);
             }
             prop_assert_eq!(sha1_first_words(&words), sha1_first_words_plain(&words));
+        }
+
+        /// Products that come near 2^61 - 1, where one more is folded than usually.
+        #[test]
+        fn all_instruction_sets_agree_where_numbers_wrap(
+            near in prop::array::uniform16(0..20_u64),
+            top in 0..8_u64,
+            more in prop::collection::vec(any::<u32>(), 0..3),
+        ) {
+            // x is b where the hash is 0.
+            let b = near.map(|below| (top << 61 | MERSENNE_PRIME).wrapping_sub(below));
+            let block = Block { a: [3; LANES], b };
+            let hashes = [&[0], more.as_slice()].concat();
+            let plain = least_permuted_plain(&block, &hashes);
+            let by_division = b.map(|b| {
+                let x = |hash: &u32| u64::from(*hash).wrapping_mul(3).wrapping_add(b);
+                let low = |x: u64| u32::try_from(x % MERSENNE_PRIME % (1 << 32)).unwrap();
+                hashes.iter().map(|hash| low(x(hash))).min().unwrap()
+            });
+            prop_assert_eq!(plain, by_division);
+            if is_x86_feature_detected!("avx2") {
+                // SAFETY: the processor has just been found to have the feature.
+                prop_assert_eq!(unsafe { vectors::avx2(&block, &hashes) }, plain);
+            }
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
+                // SAFETY: the processor has just been found to have both features.
+                prop_assert_eq!(unsafe { vectors::avx512(&block, &hashes) }, plain);
+            }
         }
     }
 }

@@ -70,6 +70,11 @@ fn lower_char(c: char) -> char {
 /// `str.strip()`.
 #[must_use]
 pub fn strip(text: &str) -> &str {
+    let bytes = text.as_bytes();
+    // The usual case: there is nothing to strip.
+    if let (Some(b'!'..=b'~'), Some(b'!'..=b'~')) = (bytes.first(), bytes.last()) {
+        return text;
+    }
     text.trim_matches(is_space)
 }
 

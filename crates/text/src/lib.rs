@@ -3,6 +3,7 @@
 pub mod chat;
 pub mod chunk;
 pub mod contacts;
+mod counts;
 pub mod ftfy;
 pub mod html;
 pub mod latex;
@@ -20,6 +21,7 @@ mod rouge;
 pub mod table_text;
 mod words;
 
+pub use counts::TextCounts;
 pub use djr_python::{
     Lines, PyValue, TypeMismatch, alnum_count, alpha_count, char_count, is_alnum, is_alpha,
     is_line_break, is_space, is_special, is_true, line_count, lines, longest_line, lower, normal,

@@ -7,8 +7,30 @@ use djr_python::{is_special, is_special_ascii};
 /// The pieces of `text` between spaces, newlines and tabs; empty ones are left out. Other white
 /// space does not separate words.
 pub fn split_words(text: &str) -> impl Iterator<Item = &str> {
-    text.split([' ', '\n', '\t'])
-        .filter(|word| !word.is_empty())
+    text.split(is_separator).filter(|word| !word.is_empty())
+}
+
+/// Of a special character that ends words.
+const SEPARATES: u8 = 2;
+
+/// Of each byte whether it is special (1), or even [`SEPARATES`] words.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        if matches!(byte, b' ' | b'\n' | b'\t') {
+            classes[byte as usize] = SEPARATES;
+        } else if is_special_ascii(byte) {
+            classes[byte as usize] = 1;
+        }
+        byte += 1;
+    }
+    classes
+};
+
+/// Whether words end at the character.
+pub(crate) fn is_separator(c: char) -> bool {
+    matches!(c, ' ' | '\n' | '\t')
 }
 
 /// `word` without the special characters at its ends.
@@ -58,11 +80,57 @@ impl Words {
     #[must_use]
     pub fn of(text: &str) -> Self {
         let mut words = Self::default();
-        words.joined.reserve(text.len());
-        for word in split_words(text) {
-            words.push(word);
-        }
+        words.push_all(text);
         words
+    }
+
+    /// Forgets all words, but keeps the room they took.
+    pub fn clear(&mut self) {
+        self.joined.clear();
+        self.ends.clear();
+        self.plain = 0;
+    }
+
+    /// Adds the words of `text`.
+    pub fn push_all(&mut self, text: &str) {
+        self.joined.reserve(text.len());
+        if text.is_ascii() {
+            return self.push_ascii(text);
+        }
+        for word in split_words(text) {
+            self.push(word);
+        }
+    }
+
+    /// Adds the words of an ASCII text: no letter of it is special, so that stripping may come
+    /// before lowering, and all may be lowered at once.
+    fn push_ascii(&mut self, text: &str) {
+        let start = self.joined.len();
+        let is = |byte: &u8, class: u8| CLASSES.get(usize::from(*byte)) == Some(&class);
+        let special = |byte: &u8| !is(byte, 0);
+        let mut begin = 0;
+        // Separators are special: looking for what is not passes over them, too.
+        while let Some(first) = text.as_bytes().get(begin..).and_then(|rest| {
+            let first = rest.iter().position(|byte| !special(byte))?;
+            Some(begin + first)
+        }) {
+            let rest = text.as_bytes().get(first..).unwrap_or_default();
+            let length = rest.iter().position(|byte| is(byte, SEPARATES));
+            let word = rest.get(..length.unwrap_or(rest.len())).unwrap_or_default();
+            let kept = word.iter().rposition(|byte| !special(byte));
+            let kept = kept.map_or(0, |last| last + 1);
+            if !self.ends.is_empty() {
+                self.joined.push(' ');
+            }
+            self.joined
+                .push_str(text.get(first..first + kept).unwrap_or_default());
+            self.ends.push(self.joined.len());
+            self.plain += 1;
+            begin = first + word.len();
+        }
+        if let Some(added) = self.joined.get_mut(start..) {
+            added.make_ascii_lowercase();
+        }
     }
 
     /// Adds a word or token as it stands in the text.
@@ -164,13 +232,16 @@ impl WordCutter {
     /// The refined words of `text`.
     #[must_use]
     pub fn words(&self, text: &str) -> Words {
+        let mut words = Words::default();
+        self.push_words(text, &mut words);
+        words
+    }
+
+    /// Adds the refined words of `text` to `words`.
+    pub fn push_words(&self, text: &str, words: &mut Words) {
         match self {
-            Self::Separators => Words::of(text),
-            Self::SentencePiece { model, .. } => {
-                let mut words = Words::default();
-                model.pieces(text, |piece| words.push(piece));
-                words
-            }
+            Self::Separators => words.push_all(text),
+            Self::SentencePiece { model, .. } => model.pieces(text, |piece| words.push(piece)),
         }
     }
 
@@ -221,6 +292,17 @@ mod tests {
             let words = Words::of(&text);
             prop_assert_eq!(words.iter().collect::<Vec<_>>(), refined(&text));
             prop_assert_eq!(words.plain_count(), word_count(&text));
+        }
+
+        #[test]
+        fn ascii_words_are_refined_as_any(text in "[ \n\tA-Ca-c.,!0-9\x00-\x7f]{0,60}") {
+            let mut one_by_one = Words::default();
+            for word in split_words(&text) {
+                one_by_one.push(word);
+            }
+            let words = Words::of(&text);
+            prop_assert_eq!(words.iter().collect::<Vec<_>>(), refined(&text));
+            prop_assert_eq!(words, one_by_one);
         }
 
         #[test]

@@ -85,7 +85,7 @@ impl Values {
         match self {
             Self::Numbers { numbers, .. } => numbers.push(f64::NAN),
             Self::Lists { ends, numbers, .. } => ends.push(numbers.len()),
-            Self::Any(all) => all.push(StatValue::Json(serde_json::Value::Null)),
+            Self::Any(all) => all.push(StatValue::null()),
         }
     }
 
@@ -165,10 +165,7 @@ impl Values {
                     _ => StatValue::Floats(list.iter().copied().collect::<SmallVec<_>>()),
                 }
             }
-            Self::Any(all) => all
-                .get(row)
-                .cloned()
-                .unwrap_or(StatValue::Json(serde_json::Value::Null)),
+            Self::Any(all) => all.get(row).cloned().unwrap_or_else(StatValue::null),
         }
     }
 }
@@ -187,8 +184,8 @@ mod tests {
             4 => (0.0..1.0).prop_map(StatValue::Float),
             4 => prop::collection::vec(0..9_i64, 0..3).prop_map(|v| StatValue::Ints(v.into())),
             4 => prop::collection::vec(0.0..1.0, 0..3).prop_map(|v| StatValue::Floats(v.into())),
-            1 => Just(StatValue::Json(json!("en"))),
-            1 => Just(StatValue::Json(json!(null))),
+            1 => Just(StatValue::json(json!("en"))),
+            1 => Just(StatValue::json(json!(null))),
         ];
         prop::option::of(kinds)
     }

@@ -316,7 +316,7 @@ impl Judge {
         let (stat, limit) = self.last.clone().unwrap_or_default();
         let value = stats.get(&stat).cloned();
         Ok(Box::new(Decision {
-            value: value.unwrap_or(StatValue::Json(serde_json::Value::Null)),
+            value: value.unwrap_or_else(StatValue::null),
             stat,
             limit,
         }))

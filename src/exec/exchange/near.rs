@@ -11,7 +11,7 @@ use super::choosing::{Parting, Ranks};
 use super::verify::Verified;
 use super::{Exchange, ExchangeError, Records, Resolution};
 use crate::exec::spill::store::StoreWriter;
-use crate::io::workspace::{Lengths, each_record};
+use crate::io::workspace::Lengths;
 use crate::io::{Log, Workspace};
 use crate::op::{BandDeduplicator, Choice, Clusters};
 
@@ -102,7 +102,7 @@ impl Records for NearRecords<'_> {
             .try_for_each(|band| band.sync(lengths))
     }
 
-    fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
+    fn decide(&mut self, alive: Vec<u32>, pool: &ThreadPool) -> Result<Resolution, ExchangeError> {
         let mut clusters = Clusters::new(alive.len());
         let mut parts = None;
         for band in &mut self.bands {
@@ -114,9 +114,11 @@ impl Records for NearRecords<'_> {
             drop(all);
             match &parts {
                 None if self.op.parted() => parts = Some(column),
-                None => self.op.cluster(&column, &mut clusters),
-                Some(parts) => clusters.join_within(parts, &column, |keys, inner| {
-                    self.op.cluster(keys, inner);
+                None => pool.install(|| self.op.cluster(&column, &mut clusters)),
+                Some(parts) => pool.install(|| {
+                    clusters.join_within(parts, &column, |keys, inner| {
+                        self.op.cluster(keys, inner);
+                    });
                 }),
             }
         }
@@ -142,11 +144,27 @@ impl Records for NearRecords<'_> {
     }
 }
 
+/// Bytes of keys that are read at a time.
+const BLOCK: usize = 1 << 18;
+
 /// The keys of one band in row order.
 fn read(band: &mut Log) -> io::Result<Vec<u64>> {
-    let mut keys = Vec::with_capacity(usize::try_from(band.len() / 8).unwrap_or(0));
-    each_record(&mut band.replay()?, |word| {
-        keys.push(u64::from_le_bytes(word));
-    })?;
+    band.flush()?;
+    let length = band.len();
+    let mut keys = Vec::with_capacity(usize::try_from(length / 8).unwrap_or(0));
+    let mut block = vec![0; BLOCK];
+    let mut at = 0;
+    while at < length {
+        let some = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
+        let read = block.get_mut(..some).unwrap_or_default();
+        band.read_exact_at(read, at)?;
+        keys.extend(
+            read.as_chunks()
+                .0
+                .iter()
+                .map(|key| u64::from_le_bytes(*key)),
+        );
+        at += some as u64;
+    }
     Ok(keys)
 }

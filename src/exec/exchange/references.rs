@@ -122,7 +122,7 @@ impl Records for WithReferences<'_> {
         let place = String::from_utf8_lossy(&place).into_owned();
         Ok(Some(Box::new(Decision {
             stat: "reference".into(),
-            value: StatValue::Json(place.into()),
+            value: StatValue::json(place),
             limit: "no row of a reference".to_owned(),
         })))
     }

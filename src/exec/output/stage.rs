@@ -11,7 +11,7 @@ use crate::exec::checkpoint::{Progress, Remaining};
 use crate::exec::error::{output_error, target_name};
 use crate::exec::sinks::{self, Caller, Sink, SinkState};
 use crate::exec::spill::{ExactKeys, StoreWriter};
-use crate::exec::stage::{BatchResult, Rendered, RowEnd, RowResult, Settled};
+use crate::exec::stage::{BatchResult, Candidates, Rendered, RowEnd, RowResult, Settled};
 use crate::exec::{RunError, write_error};
 use crate::io::workspace::Lengths;
 use crate::io::{Input, Workspace};
@@ -43,6 +43,8 @@ struct Buffers {
     frames: Vec<u8>,
     stats: Vec<u8>,
     kept: Vec<u8>,
+    /// Rows that may be duplicates.
+    candidates: Candidates,
 }
 
 impl Buffers {
@@ -106,6 +108,7 @@ impl<'a> OutputStage<'a> {
         let BatchResult {
             rows,
             settled,
+            candidates,
             frames,
             rendered,
             stats,
@@ -117,6 +120,7 @@ impl<'a> OutputStage<'a> {
             frames,
             stats,
             kept,
+            candidates,
         };
         let mut settled = settled.into_iter().peekable();
         for (place, mut row) in rows.into_iter().enumerate() {
@@ -159,30 +163,54 @@ impl<'a> OutputStage<'a> {
         accounting: &mut Accounting,
     ) -> Result<(), RunError> {
         let mut joined: Option<Settled> = None;
-        for rows in rows {
-            if !rows.keys.is_empty() {
-                let kept = buffers.kept.get(rows.ledger.clone()).unwrap_or_default();
-                // The entry of a duplicate stands behind those of the rows before.
-                let first = self.seen.firsts(&rows.keys, rows.offset);
-                let first = first.map_err(|e| write_error("keys of rows seen", e))?;
-                if let Some((step, first)) = first {
-                    let kept = kept.to_vec();
-                    if let Some(before) = joined.take() {
-                        self.write_settled(&before, buffers, accounting)?;
-                    }
-                    accounting.settled_duplicate(step, &kept, first)?;
-                    continue;
+        for mut rows in rows {
+            let mut next = rows.candidates.start;
+            let firsts = self
+                .seen
+                .firsts(&buffers.candidates.keys, rows.candidates.clone())
+                .map_err(|e| write_error("keys of rows seen", e))?;
+            // The entry of a duplicate stands behind those of the rows before.
+            for (number, step, first) in firsts {
+                if next < number {
+                    let before = rows.take_candidates(next..number, &buffers.candidates);
+                    self.join(&mut joined, before, buffers, accounting)?;
                 }
+                let duplicate = rows.take_candidates(number..number + 1, &buffers.candidates);
+                let kept = buffers.kept.get(duplicate.ledger).unwrap_or_default();
+                let kept = kept.to_vec();
+                if let Some(before) = joined.take() {
+                    self.write_settled(&before, buffers, accounting)?;
+                }
+                accounting.settled_duplicate(step, &kept, first)?;
+                next = number + 1;
             }
-            let follows = joined.as_mut().is_some_and(|before| before.join(&rows));
-            if !follows && let Some(before) = joined.replace(rows) {
-                self.write_settled(&before, buffers, accounting)?;
+            if rows.candidates.is_empty() {
+                self.join(&mut joined, rows, buffers, accounting)?;
+            } else if next < rows.candidates.end {
+                let rest = next..rows.candidates.end;
+                let rest = rows.take_candidates(rest, &buffers.candidates);
+                self.join(&mut joined, rest, buffers, accounting)?;
             }
         }
         match joined {
             Some(joined) => self.write_settled(&joined, buffers, accounting),
             None => Ok(()),
         }
+    }
+
+    /// Puts settled rows behind those that wait to be written, or in their place.
+    fn join(
+        &mut self,
+        waiting: &mut Option<Settled>,
+        rows: Settled,
+        buffers: &mut Buffers,
+        accounting: &mut Accounting,
+    ) -> Result<(), RunError> {
+        let follows = waiting.as_mut().is_some_and(|before| before.join(&rows));
+        if !follows && let Some(before) = waiting.replace(rows) {
+            self.write_settled(&before, buffers, accounting)?;
+        }
+        Ok(())
     }
 
     fn write_settled(

@@ -484,7 +484,7 @@ fn take_value(from: &mut &[u8]) -> Option<StatValue> {
             let values = (0..take_number(from)?).map(|_| word(from).map(f64::from_le_bytes));
             StatValue::Floats(values.collect::<Option<_>>()?)
         }
-        _ => StatValue::Json(serde_json::from_slice(take_bytes(from)?).ok()?),
+        _ => StatValue::json(serde_json::from_slice::<serde_json::Value>(take_bytes(from)?).ok()?),
     })
 }
 
@@ -587,7 +587,7 @@ mod tests {
                 0,
             ),
             row(decision(StatValue::Floats(SmallVec::new())), 0),
-            row(decision(StatValue::Json(json!({"a": [1.5, null]}))), 0),
+            row(decision(StatValue::json(json!({"a": [1.5, null]}))), 0),
             row(RowEnd::Failed(Stage::Read, error(), vec![0xff]), 0),
             row(RowEnd::Failed(Stage::Output(2), error(), Vec::new()), 0),
             RowResult {

@@ -5,10 +5,12 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::io::workspace::{Lengths, each_record};
@@ -28,12 +30,48 @@ pub struct ExactKeys {
 }
 
 enum Firsts {
-    Memory(HashMap<Key, u64>),
+    /// Each key with the row that had it first.
+    Memory(HashTable<(Key, u64)>),
     Disk(DiskTable),
 }
 
 /// Step and key.
 type Key = (u32, [u64; 2]);
+
+/// Rows and their keys, as columns: one entry a row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyedRows {
+    /// The offset of the row.
+    offsets: Vec<u64>,
+    /// Keys of all rows, by step.
+    keys: Vec<(usize, u128)>,
+    /// Where those of the row end.
+    ends: Vec<usize>,
+}
+
+impl KeyedRows {
+    /// Adds the row `offset` with its keys by step.
+    pub fn push(&mut self, offset: u64, keys: &[(usize, u128)]) {
+        self.offsets.push(offset);
+        self.keys.extend_from_slice(keys);
+        self.ends.push(self.keys.len());
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// The keys of row `number`.
+    #[must_use]
+    pub fn of(&self, number: usize) -> &[(usize, u128)] {
+        let end = |at: usize| self.ends.get(at).copied();
+        let start = number.checked_sub(1).and_then(end).unwrap_or(0);
+        let keys = end(number).and_then(|end| self.keys.get(start..end));
+        keys.unwrap_or_default()
+    }
+}
 
 impl ExactKeys {
     /// No keys, or those that an earlier process made durable. At most `budget` bytes of them are
@@ -46,7 +84,7 @@ impl ExactKeys {
             usize::try_from(bytes).unwrap_or(usize::MAX) / RESIDENT
         });
         let mut keys = Self {
-            firsts: Firsts::Memory(HashMap::new()),
+            firsts: Firsts::Memory(HashTable::new()),
             most,
             directory: workspace.directory().to_owned(),
             log: None,
@@ -56,7 +94,7 @@ impl ExactKeys {
             each_record(&mut log.replay()?, |record| {
                 let (key, offset) = unpack(record);
                 if outcome.is_ok() {
-                    outcome = keys.claim(key, offset);
+                    outcome = keys.claim(key, offset).map(drop);
                 }
             })?;
             outcome?;
@@ -77,28 +115,59 @@ impl ExactKeys {
         offset: u64,
         claim: bool,
     ) -> io::Result<Option<u64>> {
-        let step = u32::try_from(step).unwrap_or(u32::MAX);
-        let [low, high] = halves(key);
-        let key = (step, [low, high]);
-        let found = match &self.firsts {
-            Firsts::Memory(map) => map.get(&key).copied(),
-            Firsts::Disk(table) => table.find(key)?.ok(),
-        };
-        if found.is_none() && claim {
-            self.claim(key, offset)?;
-            if let Some(log) = &mut self.log {
-                log.append(&pack(key, offset))?;
-            }
+        let key = key_of(step, key);
+        if !claim {
+            return Ok(match &self.firsts {
+                Firsts::Memory(table) => find(table, &key),
+                Firsts::Disk(table) => table.find(key)?.ok(),
+            });
+        }
+        let found = self.claim(key, offset)?;
+        if let (None, Some(log)) = (found, &mut self.log) {
+            log.append(&pack(key, offset))?;
         }
         Ok(found)
     }
 
-    /// Claims the keys of a sound row by step, one after the other, up to the first that an earlier
-    /// row has: the step, and the identity of that row.
+    /// Claims the keys of sound rows, those of a row by step, one after the other, up to the first
+    /// that an earlier row has: of the rows `which`, the duplicates, with the step, and the identity
+    /// of that row.
     ///
     /// # Errors
     /// As [`ExactKeys::first`].
     pub fn firsts(
+        &mut self,
+        rows: &KeyedRows,
+        which: Range<usize>,
+    ) -> io::Result<Vec<(usize, usize, u64)>> {
+        let known = self.known(rows, &which);
+        let mut duplicates = Vec::new();
+        for (number, known) in which.zip(known) {
+            let offset = rows.offsets.get(number).copied().unwrap_or_default();
+            let first = match (known, rows.of(number)) {
+                (Some(first), &[(step, _)]) => Some((step, first)),
+                (_, keys) => self.claim_row(keys, offset)?,
+            };
+            duplicates.extend(first.map(|(step, first)| (number, step, first)));
+        }
+        Ok(duplicates)
+    }
+
+    /// Who had the first key of each row before all of them. Where it is in memory is no cache of
+    /// the processor: looked for one after the other, with nothing to do between, many are waited
+    /// for at once.
+    fn known(&self, rows: &KeyedRows, which: &Range<usize>) -> Vec<Option<u64>> {
+        let Firsts::Memory(table) = &self.firsts else {
+            return vec![None; which.len()];
+        };
+        let known = which.clone().map(|number| {
+            let &(step, key) = rows.of(number).first()?;
+            find(table, &key_of(step, key))
+        });
+        known.collect()
+    }
+
+    fn claim_row(
         &mut self,
         keys: &[(usize, u128)],
         offset: u64,
@@ -111,20 +180,26 @@ impl ExactKeys {
         Ok(None)
     }
 
-    fn claim(&mut self, key: Key, offset: u64) -> io::Result<()> {
-        let map = match &mut self.firsts {
+    /// Enters the row `offset` for `key`, unless an earlier row has it: that one then.
+    fn claim(&mut self, key: Key, offset: u64) -> io::Result<Option<u64>> {
+        let table = match &mut self.firsts {
             Firsts::Disk(table) => return table.insert(key, offset),
-            Firsts::Memory(map) => map,
+            Firsts::Memory(table) => table,
         };
-        map.insert(key, offset);
-        if map.len() > self.most {
-            let mut table = DiskTable::create(&self.directory, map.len() as u64)?;
-            for (&key, &offset) in &*map {
-                table.insert(key, offset)?;
+        match table.entry(hash(&key), |(known, _)| *known == key, |(key, _)| hash(key)) {
+            Entry::Occupied(known) => return Ok(Some(known.get().1)),
+            Entry::Vacant(free) => {
+                free.insert((key, offset));
             }
-            self.firsts = Firsts::Disk(table);
         }
-        Ok(())
+        if table.len() > self.most {
+            let mut disk = DiskTable::create(&self.directory, table.len() as u64)?;
+            for &(key, offset) in &*table {
+                disk.insert(key, offset)?;
+            }
+            self.firsts = Firsts::Disk(disk);
+        }
+        Ok(None)
     }
 
     /// Makes the keys durable.
@@ -186,16 +261,20 @@ impl DiskTable {
         }
     }
 
-    fn insert(&mut self, key: Key, offset: u64) -> io::Result<()> {
+    /// Enters `offset` for `key`, unless there is one: that one then.
+    fn insert(&mut self, key: Key, offset: u64) -> io::Result<Option<u64>> {
         if self.used * 10 >= self.slots * 7 {
             self.grow()?;
         }
-        if let Err(place) = self.find(key)? {
-            self.file
-                .write_all_at(&slot(key, offset), place * SLOT as u64)?;
-            self.used += 1;
+        match self.find(key)? {
+            Ok(known) => Ok(Some(known)),
+            Err(place) => {
+                self.file
+                    .write_all_at(&slot(key, offset), place * SLOT as u64)?;
+                self.used += 1;
+                Ok(None)
+            }
         }
-        Ok(())
     }
 
     fn grow(&mut self) -> io::Result<()> {
@@ -232,12 +311,29 @@ impl DiskTable {
 
 fn slot((step, [low, high]): Key, offset: u64) -> [u8; SLOT] {
     let mut bytes = [0; SLOT];
-    let parts = step.saturating_add(1).to_le_bytes().into_iter();
-    let parts = parts.chain(low.to_le_bytes()).chain(high.to_le_bytes());
-    for (byte, value) in bytes.iter_mut().zip(parts.chain(offset.to_le_bytes())) {
-        *byte = value;
+    let (head, rest) = bytes.split_at_mut(4);
+    head.copy_from_slice(&step.saturating_add(1).to_le_bytes());
+    for (to, value) in rest.as_chunks_mut().0.iter_mut().zip([low, high, offset]) {
+        *to = value.to_le_bytes();
     }
     bytes
+}
+
+fn key_of(step: usize, key: u128) -> Key {
+    (u32::try_from(step).unwrap_or(u32::MAX), halves(key))
+}
+
+fn find(table: &HashTable<(Key, u64)>, key: &Key) -> Option<u64> {
+    let found = table.find(hash(key), |(known, _)| known == key)?;
+    Some(found.1)
+}
+
+/// Most keys are digests; those that are not are mixed well enough by one multiplication.
+#[expect(clippy::cast_possible_truncation, reason = "both halves are folded")]
+fn hash(&(step, [low, high]): &Key) -> u64 {
+    let product = u128::from(low ^ 0x9e37_79b9_7f4a_7c15)
+        * u128::from(high ^ 0x243f_6a88_85a3_08d3 ^ u64::from(step) << 32);
+    (product as u64) ^ ((product >> 64) as u64)
 }
 
 fn halves(key: u128) -> [u64; 2] {
@@ -256,11 +352,8 @@ fn number(words: &mut impl Iterator<Item = u8>, bytes: u32) -> u64 {
 const RECORD: usize = 28;
 
 fn pack(key: Key, offset: u64) -> [u8; RECORD] {
-    let mut record = [0; RECORD];
-    for (byte, value) in record.iter_mut().zip(slot(key, offset)) {
-        *byte = value;
-    }
-    record
+    let slot = slot(key, offset);
+    slot.first_chunk().copied().unwrap_or([0; RECORD])
 }
 
 fn unpack(record: [u8; RECORD]) -> (Key, u64) {
@@ -293,6 +386,44 @@ mod tests {
         let mut keys = ExactKeys::open(&resumed, "keys", None).unwrap();
         assert_eq!(keys.first(3, 1 << 100, 9, true).unwrap(), Some(8));
         assert_eq!(keys.first(4, 5, 1, true).unwrap(), None, "was not durable");
+    }
+
+    #[test]
+    fn rows_are_claimed_together_as_one_by_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = Workspace::nameless(dir.path().into());
+        let open = |budget| ExactKeys::open(&workspace, "keys", budget).unwrap();
+        let mut keyed = KeyedRows::default();
+        let (mut state, mut rows) = (1_u64, Vec::new());
+        for offset in 0..4000 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let keys = [
+                (1, u128::from(state >> 53)),
+                (2, u128::from(state >> 54) << 64),
+            ];
+            let some = usize::try_from(state >> 32 & 1).unwrap() + 1;
+            keyed.push(offset, &keys[..some]);
+            rows.push((offset, keys, some));
+        }
+        let mut one_by_one = open(None);
+        let mut expected = Vec::new();
+        for (number, (offset, keys, some)) in rows.into_iter().enumerate() {
+            for (step, key) in keys.into_iter().take(some) {
+                if let Some(first) = one_by_one.first(step, key, offset, true).unwrap() {
+                    expected.push((number, step, first));
+                    break;
+                }
+            }
+        }
+        assert!((1000..3500).contains(&expected.len()), "{}", expected.len());
+        for budget in [None, Some(7200)] {
+            let mut keys = open(budget);
+            let pieces = [0..7, 7..7, 7..2000, 2000..4000];
+            let found = pieces.map(|rows| keys.firsts(&keyed, rows).unwrap());
+            assert_eq!(found.concat(), expected);
+        }
     }
 
     #[test]

@@ -3,5 +3,5 @@
 pub mod exact_keys;
 pub mod store;
 
-pub use exact_keys::ExactKeys;
+pub use exact_keys::{ExactKeys, KeyedRows};
 pub use store::{Store, StoreWriter, stats_from_json};

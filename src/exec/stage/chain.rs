@@ -38,7 +38,7 @@ use crate::sample::{
 };
 
 /// Every how many rows an operator is timed; timing each would cost as much as a text filter.
-pub const TIMED_EVERY: usize = 8;
+pub const TIMED_EVERY: usize = 32;
 
 /// A row of more bytes is taken out of its batch instead of copied.
 const LONG_ROW: usize = 1 << 16;

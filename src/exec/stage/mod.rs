@@ -16,4 +16,4 @@ pub use cpu::thread_time;
 pub use feed::{Cursor, PartPlace, Passed, Source, Waiting, drive};
 pub use recall::Recall;
 pub use row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
-pub use settled::{Settled, decided_entry, noted_at};
+pub use settled::{Candidates, Settled, decided_entry, noted_at};

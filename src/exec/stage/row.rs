@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::chain::WaitingRow;
-use super::settled::{Mark, Settled};
+use super::settled::{Candidates, Mark, Settled};
 use crate::exec::fields::FieldsSeen;
 use crate::exec::own_stats::STATS_FIELD;
 use crate::note::{Codes, Counts};
@@ -171,6 +171,8 @@ pub struct BatchResult {
     pub records: Vec<u8>,
     /// Rows that are no more than added up, apart from `rows`.
     pub settled: Vec<Settled>,
+    /// Those of them that may be duplicates.
+    pub candidates: Candidates,
     /// Rendered records, by output; framed where rows may be settled.
     pub rendered: SmallVec<[Vec<u8>; 1]>,
     /// Rendered stats, one line a row of Data-Juicer's stats file.

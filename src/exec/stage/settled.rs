@@ -6,13 +6,14 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::row::{BatchResult, Rendered, RowEnd, RowResult};
+use crate::exec::spill::KeyedRows;
 use crate::note::Codes;
 use crate::op::Decision;
 use crate::record::{Fate, LedgerEntry, StepNumber};
 use crate::sample::as_text;
 
-/// Rows one after the other that reached every output, or that filters dropped; or one row that
-/// reached every output unless it is a duplicate.
+/// Rows one after the other that reached every output, or that filters dropped; or rows that
+/// reached every output unless they are duplicates.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {
     /// How many of [`BatchResult::rows`] come before them.
@@ -27,13 +28,47 @@ pub struct Settled {
     pub stats: Range<usize>,
     /// Their entries in [`BatchResult::kept`].
     pub ledger: Range<usize>,
-    /// Of a row that may be a duplicate, its keys by step, and its offset.
-    pub keys: SmallVec<[(usize, u128); 1]>,
-    /// The offset of that row.
-    pub offset: u64,
+    /// Which of [`BatchResult::candidates`] they are, if they may be duplicates.
+    pub candidates: Range<usize>,
+}
+
+/// Rows that reached every output unless they are duplicates, as columns: one entry a row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Candidates {
+    /// What they are known by.
+    pub keys: KeyedRows,
+    /// Where the record of the row ends in [`BatchResult::rendered`], one entry an output.
+    record_ends: Vec<usize>,
+    /// Where its line of [`BatchResult::stats`] ends, and its entry in [`BatchResult::kept`].
+    line_ends: Vec<(usize, usize)>,
 }
 
 impl Settled {
+    /// Of rows that may be duplicates, the next ones: what was written for `rows` of
+    /// [`BatchResult::candidates`], which is taken off the front.
+    pub fn take_candidates(&mut self, rows: Range<usize>, candidates: &Candidates) -> Self {
+        let outputs = self.records.len();
+        let last = rows.end.saturating_sub(1);
+        let records = self.records.iter_mut().enumerate().map(|(output, left)| {
+            let end = candidates.record_ends.get(last * outputs + output);
+            let start = left.start;
+            left.start = end.copied().unwrap_or(start);
+            start..left.start
+        });
+        let records = records.collect();
+        let ends = candidates.line_ends.get(last).copied();
+        let (stats, ledger) = ends.unwrap_or((self.stats.start, self.ledger.start));
+        Self {
+            behind: self.behind,
+            kept: rows.len() as u64,
+            dropped: SmallVec::new(),
+            records,
+            stats: std::mem::replace(&mut self.stats.start, stats)..stats,
+            ledger: std::mem::replace(&mut self.ledger.start, ledger)..ledger,
+            candidates: 0..0,
+        }
+    }
+
     /// Takes in the rows that follow, if what was written for them follows, too. Nobody asks for
     /// their keys any more.
     pub fn join(&mut self, next: &Self) -> bool {
@@ -114,12 +149,23 @@ impl BatchResult {
             RowEnd::Dropped(step, _) => (0, Some(*step)),
             _ => (1, None),
         };
-        let plain = row.exact.is_empty();
+        let first = self.candidates.keys.count();
+        if !row.exact.is_empty() {
+            let columns = &mut self.candidates;
+            columns.keys.push(row.origin.offset, &row.exact);
+            columns
+                .record_ends
+                .extend(self.rendered.iter().map(Vec::len));
+            columns.line_ends.push((self.stats.len(), self.kept.len()));
+        }
+        let candidates = first..self.candidates.keys.count();
         if let Some(last) = self.settled.last_mut()
-            && plain
-            && last.keys.is_empty()
+            && last.candidates.is_empty() == candidates.is_empty()
             && last.behind == behind
         {
+            if !candidates.is_empty() {
+                last.candidates.end = candidates.end;
+            }
             last.kept += kept;
             if let Some(step) = dropped {
                 last.count_dropped(step, 1);
@@ -150,8 +196,7 @@ impl BatchResult {
                 .collect(),
             stats: mark.stats..self.stats.len(),
             ledger: mark.ledger..self.kept.len(),
-            keys: row.exact.clone(),
-            offset: row.origin.offset,
+            candidates,
         });
     }
 }
@@ -232,6 +277,8 @@ mod tests {
         add(&mut batch, "c", RowEnd::Alive, &[]);
         // It may be a duplicate.
         add(&mut batch, "def", RowEnd::Alive, &[(1, 7)]);
+        add(&mut batch, "xy", RowEnd::Alive, &[(1, 9), (2, 9)]);
+        add(&mut batch, "z", RowEnd::Alive, &[(1, 7)]);
         add(&mut batch, "g", RowEnd::Alive, &[]);
         // It may stand for others: nobody adds it up.
         add(&mut batch, "", dropped(3), &[(1, 8)]);
@@ -253,9 +300,26 @@ mod tests {
             found,
             [
                 (0, 2, both(0..3), 0..3),
-                (0, 1, both(3..6), 3..4),
-                (0, 1, both(6..7), 4..5),
-                (1, 1, both(7..8), 6..7),
+                (0, 3, both(3..9), 3..6),
+                (0, 1, both(9..10), 6..7),
+                (1, 1, both(10..11), 8..9),
+            ]
+        );
+        // Of those that may be duplicates each is known by itself.
+        assert_eq!(batch.settled[1].candidates, 0..3);
+        let keys: Vec<_> = (0..3).map(|row| batch.candidates.keys.of(row)).collect();
+        assert_eq!(keys, [&[(1, 7)][..], &[(1, 9), (2, 9)], &[(1, 7)]]);
+        let mut left = batch.settled[1].clone();
+        let pieces = [0..1, 1..2, 2..3].map(|rows| {
+            let piece = left.take_candidates(rows, &batch.candidates);
+            (piece.kept, piece.records.to_vec(), piece.ledger)
+        });
+        assert_eq!(
+            pieces,
+            [
+                (1, both(3..6), 3..4),
+                (1, both(6..8), 4..5),
+                (1, both(8..9), 5..6),
             ]
         );
         assert_eq!(batch.rows.len(), 1);
@@ -263,6 +327,6 @@ mod tests {
         // Where they follow each other they are one, else they are not.
         let [mut first, second, third, last] = batch.settled.try_into().unwrap();
         assert!(first.join(&second) && first.join(&third) && !first.join(&last));
-        assert_eq!((first.kept, first.records.to_vec()), (4, both(0..7)));
+        assert_eq!((first.kept, first.records.to_vec()), (6, both(0..10)));
     }
 }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::{Format, Framing, ImageFiles, Made, Options, Renderer, Setting};
 use crate::io::paths::PathStyle;
-use crate::io::paths::PathWriter;
+use crate::io::paths::{PathWriter, PlainPath};
 use crate::sample::{
     FieldPath, ImageCheck, ImageSlot, JsonText, RawJson, RowError, Sample, push_string,
 };
@@ -116,14 +116,12 @@ const SOURCE_FILE: &str = "__dj__source_file__";
 impl JsonlRenderer {
     /// The image field with rewritten paths, where the row has a list of them whose images nobody
     /// has looked at: the usual case, by the shortest way. `None` where it is another.
-    fn plain_paths<'a>(&self, sample: &'a Sample) -> Option<ImagePaths<'a>> {
+    fn plain_paths<'a>(&self, sample: &'a Sample) -> Option<SmallVec<[PlainPath<'a>; 1]>> {
         let root = sample.image_context().root(sample.origin().file);
-        let written = sample.paths_as_read()?;
-        let paths = written
-            .into_iter()
+        let written = sample.paths_as_read()?.into_iter();
+        written
             .map(|written| self.paths.rewrite_plain(written, root))
-            .collect::<Option<_>>()?;
-        Some(ImagePaths { paths, list: true })
+            .collect()
     }
 
     /// The files that images were made of, with paths written as those of the images are.
@@ -148,8 +146,8 @@ impl JsonlRenderer {
     /// The image field with rewritten paths in its own shape; `None` if nothing changes.
     fn image_paths<'a>(&self, sample: &'a Sample) -> Result<Option<ImageField<'a>>, RowError> {
         if let Some(paths) = self.plain_paths(sample) {
-            let changes = paths.paths.iter().any(|path| matches!(path, Cow::Owned(_)));
-            return Ok(changes.then_some(ImageField::Paths(paths)));
+            let changes = paths.iter().any(|path| path.root.is_some());
+            return Ok(changes.then_some(ImageField::Plain(paths)));
         }
         let images = match sample.images() {
             Ok(images) => images,
@@ -196,6 +194,8 @@ impl JsonlRenderer {
 
 /// The field of images as it is written.
 enum ImageField<'a> {
+    /// A list of paths that need not be resolved.
+    Plain(SmallVec<[PlainPath<'a>; 1]>),
     Paths(ImagePaths<'a>),
     /// Of a group: a list of what its rows have.
     Group(Value),
@@ -204,6 +204,7 @@ enum ImageField<'a> {
 impl JsonText for ImageField<'_> {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
+            Self::Plain(paths) => paths.as_slice().write(out),
             Self::Paths(paths) => paths.write(out),
             Self::Group(field) => field.write(out),
         }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Input, MAX_ROW_BYTES, OnBrokenInput, Place, RowReader, Source, SourceError, Split};
+use super::{
+    Input, MAX_ROW_BYTES, OnBrokenInput, Place, READ_BLOCK, RowReader, Source, SourceError, Split,
+};
 use crate::sample::{Attachment, Origin, RowError};
 
 /// One row inside a [`RawBatch`].
@@ -89,6 +91,8 @@ pub struct LineSource {
     begin: Place,
     /// Rows of the last input from this byte on are not read.
     until: Option<u64>,
+    /// Rows of the last batch, and a little more than their bytes.
+    room: (usize, usize),
 }
 
 impl LineSource {
@@ -114,6 +118,7 @@ impl LineSource {
                 rows: position.lines,
             },
             until: None,
+            room: (0, 0),
         }
     }
 
@@ -154,12 +159,20 @@ impl LineSource {
         max_rows: usize,
         max_bytes: usize,
     ) -> Result<Option<RawBatch>, SourceError> {
-        let mut batch = RawBatch::default();
+        // About as much room as the last batch took: growing on the way copies.
+        let (lines, bytes) = self.room;
+        let mut batch = RawBatch {
+            data: Vec::with_capacity(bytes),
+            lines: Vec::with_capacity(lines),
+            attached: 0,
+        };
         while batch.lines.len() < max_rows && batch.size() < max_bytes {
             if !self.next_row(&mut batch)? {
                 break;
             }
         }
+        let bytes = batch.data.len() + batch.data.len() / 8;
+        self.room = (batch.lines.len(), bytes.min(READ_BLOCK * 8));
         Ok((!batch.lines.is_empty()).then_some(batch))
     }
 

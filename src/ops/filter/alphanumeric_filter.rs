@@ -10,7 +10,7 @@ use crate::op::{
     operator,
 };
 use crate::sample::{FieldPath, RowError, Sample, StatValue};
-use crate::text::{alnum_count, alpha_count, ratio};
+use crate::text::{alpha_count, ratio};
 
 operator! {
     /// Keeps rows whose text has a share of letters and digits between `min_ratio` and `max_ratio`.
@@ -112,10 +112,13 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 
 impl Filter for Alphanumeric {
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
-        let text = sample.required_text(&self.text_key)?;
         let share = match &self.tokenizer {
-            None => ratio(alnum_count(&text), text.chars().count()),
+            None => {
+                let counts = sample.text_counts(&self.text_key)?;
+                ratio(counts.alnum, counts.chars)
+            }
             Some(tokenizer) => {
+                let text = sample.required_text(&self.text_key)?;
                 let encoding = tokenizer
                     .encode_fast(&*text, false)
                     .map_err(|e| RowError::new("tokenizer_failed", e.to_string()))?;

@@ -383,7 +383,7 @@ impl Filter for BenchmarkOverlap {
             }
             measured.push(StatValue::Int(distance.into()));
         }
-        measured.push(StatValue::Json(matched.unwrap_or_default().into()));
+        measured.push(StatValue::json(matched.unwrap_or_default()));
         Ok(measured)
     }
 
@@ -397,11 +397,7 @@ impl Filter for BenchmarkOverlap {
         let matched = stats.get(MATCH.name()).map(StatValue::to_json);
         match (verdict, matched) {
             (Verdict::Drop(decision), Some(Value::String(matched))) if !matched.is_empty() => {
-                Verdict::drop(
-                    MATCH.name(),
-                    StatValue::Json(matched.into()),
-                    decision.limit,
-                )
+                Verdict::drop(MATCH.name(), StatValue::json(matched), decision.limit)
             }
             (verdict, _) => verdict,
         }

@@ -124,7 +124,7 @@ impl Filter for CommandFilter {
         let line = answers.first().map(Answer::text).transpose()?;
         let line = line.unwrap_or_default();
         if let Ok(answer @ (Value::Bool(_) | Value::Number(_))) = serde_json::from_str(line) {
-            return Ok(smallvec![StatValue::Json(answer)]);
+            return Ok(smallvec![StatValue::json(answer)]);
         }
         let start: String = line.chars().take(60).collect();
         let message = format!("the program's answer is not true, false or a number: {start}");
@@ -137,8 +137,8 @@ impl Filter for CommandFilter {
 
     fn decide_within(&self, bounds: &[Bounds], stats: &Stats) -> Verdict {
         match stats.get(&self.stat) {
-            Some(StatValue::Json(Value::Bool(true))) => Verdict::Keep,
-            Some(value @ StatValue::Json(Value::Bool(false))) => {
+            Some(value) if value.as_json() == Some(&Value::Bool(true)) => Verdict::Keep,
+            Some(value) if value.as_json() == Some(&Value::Bool(false)) => {
                 Verdict::drop(self.stat.clone(), value.clone(), "true")
             }
             _ => Bounds::decide_all(bounds, stats),

@@ -85,7 +85,7 @@ impl Filter for GeneralField {
                 "the condition's value cannot be kept as a stat",
             )
         })?;
-        Ok(smallvec![StatValue::Json(value)])
+        Ok(smallvec![StatValue::json(value)])
     }
 
     fn fields(&self) -> Vec<String> {
@@ -101,7 +101,7 @@ impl Filter for GeneralField {
         match value {
             Some(value) if !PyValue::from(&value).is_true() => Verdict::drop(
                 CONDITION.name(),
-                StatValue::Json(value),
+                StatValue::json(value),
                 format!("filter_condition: {written}"),
             ),
             _ => Verdict::Keep,

@@ -125,7 +125,7 @@ impl Filter for ImageShape {
         };
         let list = |key: &str| stats.get(key).and_then(StatValue::as_list);
         let (Some(widths), Some(heights)) = (list(WIDTH.name()), list(HEIGHT.name())) else {
-            let null = StatValue::Json(serde_json::Value::Null);
+            let null = StatValue::null();
             return Verdict::drop(WIDTH.name(), null, width_range.limit(f64::NAN));
         };
         let passes = widths
@@ -150,11 +150,7 @@ impl Filter for ImageShape {
             )
         };
         let value = stats.get(key).cloned();
-        Verdict::drop(
-            key,
-            value.unwrap_or(StatValue::Json(serde_json::Value::Null)),
-            limit,
-        )
+        Verdict::drop(key, value.unwrap_or_else(StatValue::null), limit)
     }
 }
 

@@ -209,7 +209,7 @@ impl Filter for ImageSubplot {
             StatValue::Floats(grids.iter().map(|grid| grid.confidence).collect()),
             StatValue::Ints(grids.iter().map(|grid| grid.horizontal).collect()),
             StatValue::Ints(grids.iter().map(|grid| grid.vertical).collect()),
-            StatValue::Json(Value::Bool(detected)),
+            StatValue::json(Value::Bool(detected)),
         ])
     }
 
@@ -219,7 +219,7 @@ impl Filter for ImageSubplot {
         let limit = || format!("min_confidence: {}", self.min_confidence);
         let value = || {
             let value = stats.get(CONFIDENCE.name()).cloned();
-            value.unwrap_or(StatValue::Json(Value::Null))
+            value.unwrap_or_else(StatValue::null)
         };
         let (Some(confidences), Some(across), Some(down)) = (
             list(CONFIDENCE.name()),

@@ -96,7 +96,7 @@ impl Filter for LanguageIdScore {
             RowError::new("no_language", "the model names no language of the text")
         })?;
         Ok(smallvec![
-            StatValue::Json(language.into()),
+            StatValue::json(language),
             StatValue::Float(f64::from(score))
         ])
     }
@@ -113,7 +113,7 @@ impl Filter for LanguageIdScore {
         let wanted = |known: &String| language.as_str() == Some(known);
         if !self.languages.is_empty() && !self.languages.iter().any(wanted) {
             let limit = format!("lang: {}", self.languages.join(", "));
-            return Verdict::drop(LANGUAGE.name(), StatValue::Json(language), limit);
+            return Verdict::drop(LANGUAGE.name(), StatValue::json(language), limit);
         }
         Bounds::decide_all(bounds, stats)
     }

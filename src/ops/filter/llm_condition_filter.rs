@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use smallvec::smallvec;
 
 use crate::op::{
@@ -109,7 +109,7 @@ impl Script for Asked {
 
     fn talk(&self, sample: &Sample, talk: &mut Talk<'_>) -> Result<Measured, Halt> {
         let result = |result: bool, usage: Value| -> Measured {
-            smallvec![StatValue::Json(result.into()), StatValue::Json(usage)]
+            smallvec![StatValue::json(result), StatValue::json(usage)]
         };
         let text = sample.value(&self.text_key)?.filter(|text| !text.is_null());
         let text = text.as_ref().map(python_str).unwrap_or_default();
@@ -152,9 +152,9 @@ impl Filter for ConditionFilter {
 
     fn decide_within(&self, _: &[Bounds], stats: &Stats) -> Verdict {
         match stats.get(RESULT.name()) {
-            Some(StatValue::Json(Value::Bool(true))) => Verdict::Keep,
+            Some(value) if value.as_json() == Some(&Value::Bool(true)) => Verdict::Keep,
             other => {
-                let value = other.cloned().unwrap_or(StatValue::Json(json!(false)));
+                let value = other.cloned().unwrap_or_else(|| StatValue::json(false));
                 Verdict::drop(RESULT.name(), value, "true")
             }
         }

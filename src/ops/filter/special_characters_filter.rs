@@ -8,7 +8,7 @@ use crate::op::{
     Bounds, BuildContext, Facts, Filter, Measured, Operator, ParamError, StatDef, operator,
 };
 use crate::sample::{FieldPath, RowError, Sample, StatValue};
-use crate::text::{ratio, special_count};
+use crate::text::ratio;
 
 operator! {
     /// Keeps rows whose text has a share of special characters between `min_ratio` and `max_ratio`.
@@ -74,8 +74,8 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 
 impl Filter for SpecialCharacters {
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
-        let text = sample.required_text(&self.text_key)?;
-        let share = ratio(special_count(&text), text.chars().count());
+        let counts = sample.text_counts(&self.text_key)?;
+        let share = ratio(counts.special, counts.chars);
         Ok(smallvec![StatValue::Float(share)])
     }
 

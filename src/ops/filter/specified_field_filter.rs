@@ -76,7 +76,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
 impl Filter for SpecifiedField {
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         let value = specified_value(sample, &self.path)?;
-        Ok(smallvec![StatValue::Json(value)])
+        Ok(smallvec![StatValue::json(value)])
     }
 
     fn decide_within(&self, _: &[Bounds], stats: &Stats) -> Verdict {
@@ -94,7 +94,7 @@ impl Filter for SpecifiedField {
             return Verdict::Keep;
         }
         let key = self.path.as_str().to_owned();
-        Verdict::drop(key, StatValue::Json(value), self.limit.clone())
+        Verdict::drop(key, StatValue::json(value), self.limit.clone())
     }
 }
 

@@ -115,7 +115,7 @@ impl Filter for SpecifiedNumericField {
             let message = format!("field '{}' is a list or an object, not a number", self.path);
             return Err(RowError::new("wrong_type", message));
         }
-        Ok(smallvec![StatValue::Json(value)])
+        Ok(smallvec![StatValue::json(value)])
     }
 
     fn numbers(&self, stats: &Stats, key: &str) -> SmallVec<[f64; 2]> {
@@ -144,7 +144,7 @@ impl Filter for SpecifiedNumericField {
             Some(number) => range.limit(number),
             None => "a number other than 0".into(),
         };
-        Verdict::drop(range.stat().clone(), StatValue::Json(value), limit)
+        Verdict::drop(range.stat().clone(), StatValue::json(value), limit)
     }
 }
 

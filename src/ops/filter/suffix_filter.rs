@@ -87,7 +87,7 @@ impl Filter for Suffix {
         if listed != self.reversed {
             return Ok(Verdict::Keep);
         }
-        let value = StatValue::Json(suffix.into_owned().into());
+        let value = StatValue::json(suffix.into_owned());
         let limit = format!("suffixes: {}", self.suffixes.join(", "));
         Ok(Verdict::drop(SUFFIX, value, limit))
     }

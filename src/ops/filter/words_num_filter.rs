@@ -9,7 +9,7 @@ use crate::op::{
     operator,
 };
 use crate::sample::{FieldPath, RowError, Sample, StatValue};
-use crate::text::{WordCutter, word_count};
+use crate::text::WordCutter;
 
 operator! {
     /// Keeps rows whose text has between `min_num` and `max_num` words.
@@ -98,7 +98,7 @@ impl Filter for WordsNum {
     fn measure(&self, sample: &Sample) -> Result<Measured, RowError> {
         // Counting at separators is cheaper than looking for words that were cut already.
         let count = match self.cutter {
-            WordCutter::Separators => word_count(&sample.required_text(&self.text_key)?),
+            WordCutter::Separators => sample.text_counts(&self.text_key)?.words,
             WordCutter::SentencePiece { .. } => {
                 sample.words(&self.text_key, &self.cutter)?.plain_count()
             }

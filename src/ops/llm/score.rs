@@ -275,8 +275,8 @@ impl Script for Scoring {
         let judged = talk.use_of(&messages, |answer| self.judged(answer))?;
         Ok(smallvec![
             StatValue::Float(judged.score),
-            StatValue::Json(judged.record.into()),
-            StatValue::Json(judged.tags.into()),
+            StatValue::json(judged.record),
+            StatValue::json(judged.tags),
         ])
     }
 }

@@ -51,6 +51,9 @@ fn build(_params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamE
 
 impl TextMapper for PunctuationNormalization {
     fn map_text<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, RowError> {
+        if text.is_ascii() {
+            return Ok(Cow::Borrowed(text));
+        }
         let Some((start, _)) = text.char_indices().find(|&(_, c)| ascii(c).is_some()) else {
             return Ok(Cow::Borrowed(text));
         };

@@ -53,7 +53,12 @@ fn build(_params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamE
 impl TextMapper for WhitespaceNormalization {
     fn map_text<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, RowError> {
         let stripped = strip(text);
-        if !stripped.contains(is_various) {
+        let is_plain = if stripped.is_ascii() {
+            !stripped.as_bytes().contains(&b'\t')
+        } else {
+            !stripped.contains(is_various)
+        };
+        if is_plain {
             return Ok(Cow::Borrowed(stripped));
         }
         Ok(stripped
