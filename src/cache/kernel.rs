@@ -39,6 +39,9 @@ pub const ANSWER: Kernel = Kernel::new("model/answer", 1);
 /// are made into.
 pub const ASKED: Kernel = Kernel::new("model/asked", 1);
 
+/// What a Python with models says of itself.
+pub const WORKER: Kernel = Kernel::new("model/worker", 1);
+
 impl Kernel {
     const fn new(name: &'static str, version: u32) -> Self {
         Self { name, version }
@@ -63,6 +66,9 @@ impl Kernel {
 
 /// The id of [`FILE`].
 pub static FILE_ID: LazyLock<u64> = LazyLock::new(|| FILE.id(&[]));
+
+/// The id of [`WORKER`].
+pub static WORKER_ID: LazyLock<u64> = LazyLock::new(|| WORKER.id(&[]));
 
 /// The id of [`HEADER`].
 pub static HEADER_ID: LazyLock<u64> = LazyLock::new(|| HEADER.id(&[DECODERS.as_bytes()]));
@@ -103,13 +109,14 @@ fn ways() -> impl Iterator<Item = HashWay> {
         .map(|(reduced, as_stored)| HashWay { reduced, as_stored })
 }
 
-/// The name of the kernel whose id is `id`, if it is one of files or images.
+/// The name of the kernel whose id is `id`, if it is one of files, images or workers.
 #[must_use]
 pub fn known_name(id: u64) -> Option<String> {
     let plain = [
         (*FILE_ID, FILE),
         (*HEADER_ID, HEADER),
         (*VALIDATE_ID, VALIDATE),
+        (*WORKER_ID, WORKER),
     ];
     if let Some((_, kernel)) = plain.into_iter().find(|(known, _)| *known == id) {
         return Some(kernel.name.to_owned());
@@ -230,7 +237,7 @@ mod tests {
 
     #[test]
     fn an_id_tells_version_and_parameters_apart() {
-        let mut ids = vec![*FILE_ID, *HEADER_ID, *VALIDATE_ID];
+        let mut ids = vec![*FILE_ID, *HEADER_ID, *VALIDATE_ID, *WORKER_ID];
         for (method, _) in METHODS {
             ids.extend(ways().map(|way| hash_id(method, way)));
         }

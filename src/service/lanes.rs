@@ -17,10 +17,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::process::Fault;
-use super::python::{Device, Python, Refusal};
+use super::python::{Device, Hello, Python, Refusal};
+use super::remembered::Remembered;
 use super::{Host, Identity, Lane, Opened, ServiceError};
 use crate::op::{Answer, Head, ModelService, Request};
 use crate::sample::RowError;
+
+/// Why a worker is refused that says other things of itself than before.
+const CHANGED: &str = "changed";
 
 /// Slots of a device.
 const SLOTS: usize = 2;
@@ -44,7 +48,8 @@ const ALIGN: usize = 64;
 pub struct Model;
 
 impl Model {
-    /// Starts a worker on each device and has it load the model.
+    /// Starts a worker on each device and has it load the model; where an earlier run has started the
+    /// same Python, each is started when something is asked of it.
     ///
     /// # Errors
     /// If no Python has what a worker needs, a device is not there, or the model does not load.
@@ -55,26 +60,35 @@ impl Model {
             hint: hint.map(str::to_owned),
             spoiled: false,
         };
-        let first = Python::start(&service.model, host)?;
-        let devices = choose(&first.hello.devices, host).map_err(|message| {
+        let remembered = Remembered::of(host);
+        let mut first = None;
+        let known = remembered.as_ref().and_then(Remembered::hello);
+        let begun = known.is_none();
+        let hello = if let Some(hello) = known {
+            hello
+        } else {
+            let python = Python::start(&service.model, host)?;
+            let is_first = host
+                .pythons
+                .first()
+                .is_some_and(|path| path == python.path());
+            if let Some(remembered) = remembered.as_ref().filter(|_| is_first) {
+                remembered.keep(&python.hello);
+            }
+            first.insert(python).hello.clone()
+        };
+        let devices = choose(&hello.devices, host).map_err(|message| {
             error(
                 message,
                 Some("name devices as torch does, e.g. --devices cuda:0,cuda:1"),
             )
         })?;
-        let hello = first.hello.clone();
-        let titles: Vec<&str> = devices.iter().map(|device| device.title.as_str()).collect();
+        let title = devices.first().map_or("", |device| device.title.as_str());
         let identity = Identity {
             service: service.model.clone(),
-            runs_on: format!(
-                "{}, torch {}, transformers {}",
-                titles.first().unwrap_or(&""),
-                hello.torch,
-                hello.transformers
-            ),
+            runs_on: hello.runs_on(title),
         };
         let layout = Arc::new(Layout::of(service));
-        let mut first = Some(first);
         let mut lanes: Vec<Box<dyn Lane>> = Vec::new();
         for device in devices {
             let memory =
@@ -85,17 +99,16 @@ impl Model {
                 python: first.take(),
                 path: host.pythons.clone(),
                 load: load_message(service, &layout, &device, &memory),
+                hello: hello.clone(),
+                remembered: remembered.clone(),
+                begun: false,
                 restarts: 0,
                 name: service.model.clone(),
+                title: device.title.clone(),
             };
-            worker.load().map_err(|no| match no {
-                Refusal::Fault(fault) => error(fault.words(), None),
-                Refusal::No(code, message) if code == "oom" => error(
-                    format!("not enough memory on {}: {message}", device.title),
-                    Some(SMALLER),
-                ),
-                Refusal::No(_, message) => error(message, None),
-            })?;
+            if begun {
+                worker.begin()?;
+            }
             let worker = Arc::new(Mutex::new(worker));
             for slot in 0..SLOTS {
                 lanes.push(Box::new(DeviceLane {
@@ -139,6 +152,8 @@ fn choose(there: &[Device], host: &Host) -> Result<Vec<Device>, String> {
     }
     Ok(chosen)
 }
+
+const AGAIN: &str = "run again, with --restart: a run's answers must come from one and the same";
 
 /// Where the tensors of each head lie in a slot.
 struct Layout {
@@ -231,11 +246,42 @@ struct Worker {
     python: Option<Python>,
     path: Vec<std::path::PathBuf>,
     load: Value,
+    /// What it says of itself, each time.
+    hello: Hello,
+    remembered: Option<Remembered>,
+    /// Whether the model was loaded once.
+    begun: bool,
     restarts: usize,
     name: String,
+    /// The device's name for a person.
+    title: String,
 }
 
 impl Worker {
+    /// Has the model loaded for the first time.
+    fn begin(&mut self) -> Result<(), ServiceError> {
+        if self.begun {
+            return Ok(());
+        }
+        self.begun = true;
+        let loaded = self.load();
+        let error = |message: String, hint: Option<&str>| ServiceError {
+            service: self.name.clone(),
+            message,
+            hint: hint.map(str::to_owned),
+            spoiled: false,
+        };
+        loaded.map_err(|no| match no {
+            Refusal::Fault(fault) => error(fault.words(), None),
+            Refusal::No(code, message) if code == "oom" => error(
+                format!("not enough memory on {}: {message}", self.title),
+                Some(SMALLER),
+            ),
+            Refusal::No(code, message) if code == CHANGED => error(message, Some(AGAIN)),
+            Refusal::No(_, message) => error(message, None),
+        })
+    }
+
     /// Starts the process if there is none, and has it load the model.
     fn load(&mut self) -> Result<(), Refusal> {
         let mut why = String::new();
@@ -247,6 +293,17 @@ impl Worker {
         let mut python = python.ok_or(Refusal::Fault(Fault::Died(why)))?;
         // Only the interpreter that was found first is ever started again.
         self.path = vec![python.path().to_owned()];
+        if python.hello != self.hello {
+            if let Some(remembered) = &self.remembered {
+                remembered.keep(&python.hello);
+            }
+            let was = self.hello.runs_on(&self.title);
+            let now = python.hello.runs_on(&self.title);
+            let message = format!(
+                "earlier runs had a worker on {was}, and this one is on {now}, or has other devices"
+            );
+            return Err(Refusal::No(CHANGED.to_owned(), message));
+        }
         python.ask(&self.load, PATIENCE)?;
         self.python = Some(python);
         Ok(())
@@ -361,6 +418,7 @@ impl DeviceLane {
             "count": requests.len(), "seq": self.sequence * 2 + self.slot as u64,
         });
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        worker.begin()?;
         let mut tried = worker.run(&message);
         if let Err(Refusal::Fault(fault)) = &tried {
             worker.restarted(fault)?;

@@ -12,6 +12,7 @@ mod peer;
 mod process;
 mod program;
 mod python;
+mod remembered;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -140,6 +141,15 @@ pub struct Identity {
     pub runs_on: String,
 }
 
+/// Keeps what one run learns of a worker for the next.
+pub trait Memory: std::fmt::Debug + Send + Sync {
+    /// What was kept under `key`.
+    fn recall(&self, key: u128) -> Option<Vec<u8>>;
+
+    /// Keeps `value` under `key`. What cannot be kept is learnt again.
+    fn keep(&self, key: u128, value: &[u8]);
+}
+
 /// Where services run.
 #[derive(Debug, Clone, Default)]
 pub struct Host {
@@ -159,6 +169,9 @@ pub struct Host {
     pub spending: Arc<Spending>,
     /// Set when the run is to stop: nothing further is sent.
     pub stopping: Arc<AtomicBool>,
+    /// What earlier runs learnt of workers, if results of runs are kept: a model whose worker is known
+    /// is started when something is asked that is not.
+    pub memory: Option<Arc<dyn Memory>>,
 }
 
 /// Starts a service.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::process::{Fault, Process};
@@ -36,7 +36,7 @@ pub fn candidates(
 }
 
 /// A device that the worker sees.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// Its name for torch, e.g. `cuda:0`.
     pub name: String,
@@ -45,7 +45,7 @@ pub struct Device {
 }
 
 /// What a worker says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// Python's version.
     pub python: String,
@@ -55,6 +55,17 @@ pub struct Hello {
     pub transformers: String,
     /// Devices, the best first.
     pub devices: Vec<Device>,
+}
+
+impl Hello {
+    /// What it runs on and with, on devices that are called `title`.
+    #[must_use]
+    pub fn runs_on(&self, title: &str) -> String {
+        format!(
+            "{title}, torch {}, transformers {}",
+            self.torch, self.transformers
+        )
+    }
 }
 
 /// A Python that can be asked.

@@ -11,7 +11,7 @@ use crate::exec::error::target_name;
 use crate::exec::exchange::group::GroupImages;
 use crate::exec::fields::FieldWatch;
 use crate::exec::output;
-use crate::exec::stage::{Chain, OutputWork, SplitBy, TIMED_EVERY};
+use crate::exec::stage::{Chain, OutputWork, SplitBy, TIMED_EVERY, Workers};
 use crate::exec::{RunError, RunOptions, setup, write_error};
 use crate::io::format::{FormatError, ImageFiles, Renderer, Setting};
 use crate::io::paths::PathWriter;
@@ -22,7 +22,7 @@ use crate::plan::{self, Foreseen};
 use crate::recipe::{OutputSpec, PathStyle, Recipe, Split, Step, Target, Validation};
 use crate::record::Earlier;
 use crate::sample::{FieldPath, ImageContext};
-use crate::service::Host;
+use crate::service::{Host, Memory};
 use crate::trainer::{self, Task};
 
 /// What a run holds unchanged from start to end.
@@ -62,7 +62,10 @@ impl<'a> RunContext<'a> {
         let results = setup::results(recipe, options)?;
         let answers = place.files.as_ref().map(RunFiles::answers);
         let threads = pool.current_num_threads();
-        let host = setup::host(recipe, options, threads, answers.as_deref())?;
+        let mut host = setup::host(recipe, options, threads, answers.as_deref())?;
+        host.memory = results
+            .as_ref()
+            .map(|results| Arc::new(Workers(Arc::clone(results))) as Arc<dyn Memory>);
         Ok(Self {
             recipe,
             options,

@@ -14,6 +14,6 @@ pub use chain::{
 };
 pub use cpu::thread_time;
 pub use feed::{Cursor, PartPlace, Passed, Source, Waiting, drive};
-pub use recall::Recall;
+pub use recall::{Recall, Workers};
 pub use row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
 pub use settled::{Candidates, Settled, decided_entry, noted_at};

@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::cache::Results;
-use crate::cache::kernel::{ANSWER, ASKED};
+use crate::cache::kernel::{ANSWER, ASKED, WORKER_ID};
 use crate::image::DECODERS;
 use crate::op::{ANY_FIELD, Answer, ImageNeed, OpSpec, Recalls, Request, Said, Service};
 use crate::recipe::Step;
 use crate::record::ServiceRecord;
 use crate::sample::{FieldPath, ImageSlot, Sample, originals};
+use crate::service::Memory;
 
 /// The answers that the steps of a phase may find in a cache.
 pub struct Recall {
@@ -167,6 +168,20 @@ impl Recall {
                 record.cache_misses += asked.kept.load(Ordering::Relaxed);
             }
         }
+    }
+}
+
+/// What runs learn of workers, kept with their results.
+#[derive(Debug)]
+pub struct Workers(pub Arc<Results>);
+
+impl Memory for Workers {
+    fn recall(&self, key: u128) -> Option<Vec<u8>> {
+        self.0.get(key, *WORKER_ID)
+    }
+
+    fn keep(&self, key: u128, value: &[u8]) {
+        self.0.keep(key, *WORKER_ID, value);
     }
 }
 
@@ -365,5 +380,55 @@ fn decode(value: &[u8]) -> Option<Answer> {
             }))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xxhash_rust::xxh3::xxh3_64;
+
+    use super::*;
+
+    /// The version of [`ANSWER`], and what answers depend on: the worker that computes them. If what it
+    /// computes has changed, raise the version; write both here.
+    const COMPUTED: (u32, u64) = (1, 0x2c7e_dd28_4b67_0a60);
+
+    #[test]
+    fn answers_are_computed_in_another_way_with_another_version_only() {
+        let worker = include_str!("../../service/worker.py");
+        let found = (ANSWER.version, xxh3_64(worker.as_bytes()));
+        assert_eq!(found, COMPUTED, "{found:#x?}");
+    }
+
+    #[test]
+    fn answers_are_kept_as_their_version_says() {
+        assert_eq!(ANSWER.version, 1);
+        let said = Said {
+            text: "yes".to_owned(),
+            tokens_in: 3,
+            tokens_out: 1,
+            tokens: 4,
+        };
+        let kept = [
+            (
+                Answer::Floats(vec![1.0, -0.5]),
+                vec![0, 0, 0, 0x80, 0x3f, 0, 0, 0, 0xbf],
+            ),
+            (Answer::Text("é".to_owned()), vec![1, 0xc3, 0xa9]),
+            (
+                Answer::Said(said),
+                [
+                    &[2, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 4][..],
+                    &[0, 0, 0, 0, 0, 0, 0],
+                    b"yes",
+                ]
+                .concat(),
+            ),
+        ];
+        for (answer, bytes) in kept {
+            assert_eq!(encode(&answer).unwrap(), bytes);
+            assert_eq!(decode(&bytes).unwrap(), answer);
+        }
+        assert_eq!(encode(&Answer::Said(Said::default())), None);
     }
 }

@@ -185,8 +185,8 @@ impl VectorOperator for SumsDeduplicator {
         VectorRule::Join(self.threshold)
     }
 
-    fn asks(&self) -> &dyn Asks {
-        self
+    fn asks(&self) -> Option<&dyn Asks> {
+        Some(self)
     }
 
     /// Counts sums by their last two digits.

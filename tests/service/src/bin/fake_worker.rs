@@ -1,6 +1,6 @@
 //! A worker that speaks the protocol of `src/service/worker.py` without Python: its model adds the
 //! bytes of each request. The file that `FAKE_WORKER_LOG` names gets a line with the device of each
-//! batch. The environment variable `FAKE_WORKER` has it misbehave, by words that
+//! batch, the one that `FAKE_WORKER_STARTS` names a line whenever one starts. The environment variable `FAKE_WORKER` has it misbehave, by words that
 //! are separated by commas:
 //!
 //! - `die-on=N`: ends when a request of a batch sums to N
@@ -8,8 +8,8 @@
 //!   `wrong-at=N`: answers it with the number of another
 //! - `any`: takes models of any class; whatever they are asked, each number of the answer is the sum
 //! - `slow`: takes a few milliseconds for each batch
-//! - `oom`: says that the memory is too small; `no-torch`: that there is no torch; `other-torch`: that
-//!   there is another one
+//! - `torch=N`: says that it has version N of torch
+//! - `oom`: says that the memory is too small; `no-torch`: that there is no torch
 
 #![expect(
     clippy::unwrap_used,
@@ -40,6 +40,7 @@ fn main() {
         })
     };
     let said = |word: &str| orders.split(',').any(|said| said == word);
+    log("FAKE_WORKER_STARTS", "started");
     let mut model = None;
     let mut batches = 0;
     while let Some(message) = receive() {
@@ -49,7 +50,7 @@ fn main() {
             }
             "hello" => json!({
                 "ok": true, "python": "3.11.7", "transformers": "0.fake",
-                "torch": if said("other-torch") { "1.fake" } else { "0.fake" },
+                "torch": order("torch").map_or("0.fake".to_owned(), |n| n.to_string()),
                 "devices": [{"name": "fake:0", "title": "Fake 0"}, {"name": "fake:1", "title": "Fake 1"}],
             }),
             "load" if message["class"] != "Sum" && !said("any") => {
@@ -82,7 +83,7 @@ fn main() {
                     std::thread::sleep(std::time::Duration::from_millis(4));
                 }
                 let model = model.as_ref().unwrap();
-                log(model.load["device"].as_str().unwrap());
+                log("FAKE_WORKER_LOG", model.load["device"].as_str().unwrap());
                 run(model, &message, order("die-on"));
                 let seq = message["seq"].as_u64().unwrap();
                 let wrong = u64::from(order("wrong-at") == Some(batches));
@@ -99,14 +100,14 @@ fn main() {
     }
 }
 
-/// Notes that a batch was computed on a device.
-fn log(device: &str) {
-    let Ok(path) = std::env::var("FAKE_WORKER_LOG") else {
+/// Adds a line to the file that a variable names.
+fn log(variable: &str, line: &str) {
+    let Ok(path) = std::env::var(variable) else {
         return;
     };
     let file = File::options().append(true).create(true).open(path);
     file.unwrap()
-        .write_all(format!("{device}\n").as_bytes())
+        .write_all(format!("{line}\n").as_bytes())
         .unwrap();
 }
 
