@@ -134,7 +134,7 @@ impl Operator {
             Self::Expander(op) => op.asks(),
             Self::Filter(op) => op.asks(),
             Self::Exact(op) => op.asks(),
-            Self::Vectors(op) => Some(op.asks()),
+            Self::Vectors(op) => op.asks(),
             _ => None,
         }
     }

@@ -164,9 +164,9 @@ impl Operator {
                 op.keys(sample, &mut keys)?;
                 Outcome::Key(RowKey::Near(keys))
             }
-            Self::Vectors(op) => match asked(Some(op.asks()), sample, setting)? {
+            Self::Vectors(op) => match asked(op.asks(), sample, setting)? {
                 Asked::Waits(requests) => return Ok(Outcome::Asks(requests)),
-                Asked::Nothing => Outcome::Key(RowKey::Vector(None)),
+                Asked::Nothing => Outcome::Key(RowKey::Vector(op.vector(sample, &[])?)),
                 Asked::Answers(answers) => {
                     Outcome::Key(RowKey::Vector(op.vector(sample, &answers)?))
                 }

@@ -1,4 +1,4 @@
-//! Operators that compare vectors which a model makes of rows.
+//! Operators that compare vectors which a model makes, or has made, of rows.
 
 use super::{Answer, Asks};
 use crate::sample::{RowError, Sample};
@@ -23,8 +23,8 @@ pub trait VectorOperator: Send + Sync {
     /// What is done by them.
     fn rule(&self) -> VectorRule;
 
-    /// Who makes the vectors.
-    fn asks(&self) -> &dyn Asks;
+    /// Who makes the vectors; `None` if rows have them.
+    fn asks(&self) -> Option<&dyn Asks>;
 
     /// The row's vector by what was answered, [`VectorOperator::dims`] numbers of norm 1; `None` for a
     /// row that has nothing to compare.

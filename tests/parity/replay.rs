@@ -623,7 +623,9 @@ pub fn survivors(built: &Built, rows: &Rows) -> Result<Vec<usize>, String> {
         Operator::Vectors(op) => {
             for index in 0..rows.input.len() {
                 let sample = rows.sample(index).map_err(failed)?;
-                if !op.asks().ask(&sample).map_err(failed)?.is_empty() {
+                let asked = op.asks().map(|asks| asks.ask(&sample));
+                let asked = asked.transpose().map_err(failed)?;
+                if asked.is_some_and(|requests| !requests.is_empty()) {
                     return Err("asks a model".to_owned());
                 }
             }

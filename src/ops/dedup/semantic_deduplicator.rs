@@ -7,7 +7,7 @@ use crate::op::{
     Answer, Asks, BuildContext, Facts, Field, Operator, ParamError, VectorOperator, VectorRule,
     operator,
 };
-use crate::ops::model::{By, Embedder};
+use crate::ops::model::{By, VectorParams, Vectors};
 use crate::sample::{RowError, Sample};
 
 operator! {
@@ -21,6 +21,10 @@ operator! {
     /// time grows with the square of their number: millions of rows want a coarser step before it.
     /// A row without an image (or whose text is empty) stays.
     ///
+    /// With `field` and `dims` rows have their vectors, as `embed` writes them: no model is asked, and
+    /// another threshold costs no more than the comparing. Each is divided by its norm; a row whose
+    /// field is missing or null stays, one that has something else there is set aside.
+    ///
     /// ## Example
     /// ```yaml
     /// - semantic_deduplicator: {by: image, hf_model: fixtures/transformers/clip, threshold: 0.95}
@@ -33,7 +37,7 @@ operator! {
     /// Data-Juicer 1.6.1 has no such operator.
     semantic_deduplicator: Deduplicator(Params) => build,
     Facts {
-        reads: &[Field::Text, Field::Images],
+        reads: &[Field::TextWithout("field"), Field::Images, Field::Param("field")],
         images: By::images,
         compares: &["threshold"],
         ..Facts::NONE
@@ -50,6 +54,10 @@ struct Params {
     /// (`openai/clip-vit-base-patch32`), a model of sentences for texts
     /// (`sentence-transformers/all-MiniLM-L6-v2`).
     hf_model: Option<String>,
+    /// The field that has the vectors already, as `embed` writes them; no model is asked then.
+    field: Option<String>,
+    /// Numbers in each vector of `field`.
+    dims: Option<usize>,
     /// The least cosine of rows that are the same, above 0 and at most 1.
     threshold: f32,
 }
@@ -59,13 +67,15 @@ impl Default for Params {
         Self {
             by: By::Image,
             hf_model: None,
+            field: None,
+            dims: None,
             threshold: 0.95,
         }
     }
 }
 
 struct Semantic {
-    embedder: Embedder,
+    vectors: Vectors,
     threshold: f32,
 }
 
@@ -78,28 +88,33 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
         .hint("0.95 joins what is all but the same, 0.9 what is much alike")
         .into());
     }
-    let embedder = Embedder::new(params.by, params.hf_model.as_deref(), context)?;
+    let compared = VectorParams {
+        by: params.by,
+        hf_model: params.hf_model.as_deref(),
+        field: params.field.as_deref(),
+        dims: params.dims,
+    };
     Ok(Operator::Vectors(Box::new(Semantic {
-        embedder,
+        vectors: Vectors::new(&compared, context)?,
         threshold: params.threshold,
     })))
 }
 
 impl VectorOperator for Semantic {
     fn dims(&self) -> usize {
-        self.embedder.dims()
+        self.vectors.dims()
     }
 
     fn rule(&self) -> VectorRule {
         VectorRule::Join(self.threshold)
     }
 
-    fn asks(&self) -> &dyn Asks {
-        &self.embedder
+    fn asks(&self) -> Option<&dyn Asks> {
+        self.vectors.asks()
     }
 
-    fn vector(&self, _: &Sample, answers: &[Answer]) -> Result<Option<Vec<f32>>, RowError> {
-        self.embedder.vector(answers)
+    fn vector(&self, sample: &Sample, answers: &[Answer]) -> Result<Option<Vec<f32>>, RowError> {
+        self.vectors.of(sample, answers)
     }
 }
 
@@ -111,6 +126,35 @@ mod tests {
     use std::sync::Arc;
 
     const NAME: &str = "semantic_deduplicator";
+
+    #[test]
+    fn vectors_that_rows_have_are_read() {
+        let params = r#"{"field": "v", "dims": 2}"#;
+        let Operator::Vectors(op) = build_params(NAME, params).unwrap().operator else {
+            panic!("a deduplicator by vectors");
+        };
+        assert!(op.asks().is_none());
+        let context = Arc::new(ImageContext::default());
+        let vector = |row: &str| {
+            let sample = Sample::parse(row.to_owned(), Origin::default(), Arc::clone(&context));
+            op.vector(&sample.unwrap(), &[])
+        };
+        assert_eq!(vector(r#"{"v": [3, 4.0]}"#).unwrap(), Some(vec![0.6, 0.8]));
+        assert_eq!(vector(r#"{"v": null}"#).unwrap(), None);
+        assert_eq!(vector("{}").unwrap(), None);
+        for wrong in ["[1]", "[0, 0]", "[1, \"2\"]", "\"1 2\""] {
+            let error = vector(&format!("{{\"v\": {wrong}}}")).unwrap_err();
+            assert_eq!(error.code, "wrong_type", "{wrong}");
+        }
+        for params in [
+            r#"{"field": "v"}"#,
+            r#"{"dims": 2}"#,
+            r#"{"field": "v", "dims": 0}"#,
+            r#"{"field": "v", "dims": 2, "hf_model": "fixtures/transformers/clip"}"#,
+        ] {
+            assert!(build_params(NAME, params).is_err(), "{params}");
+        }
+    }
 
     #[test]
     fn vectors_are_means_of_directions() {

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Clip, TextHeads, clip_model, distinct, open, service};
 use crate::op::{
@@ -25,8 +26,10 @@ impl By {
     /// How far images are decoded for an operator whose parameter `by` this is.
     #[must_use]
     pub fn images(params: &serde_json::Map<String, serde_json::Value>) -> ImageNeed {
-        match params.get("by").and_then(serde_json::Value::as_str) {
-            Some("text") => ImageNeed::None,
+        let text = |name| params.get(name).and_then(serde_json::Value::as_str);
+        match (text("by"), text(FIELD)) {
+            // Vectors that rows have need no picture.
+            (Some("text"), _) | (_, Some(_)) => ImageNeed::None,
             _ => ImageNeed::Pixels,
         }
     }
@@ -34,6 +37,124 @@ impl By {
 
 /// The parameter that names the model.
 const MODEL: &str = "hf_model";
+
+/// The parameters that name the field of vectors, and say how long they are.
+const FIELD: &str = "field";
+const DIMS: &str = "dims";
+
+/// The vectors that operators compare.
+pub enum Vectors {
+    /// A model makes them.
+    Made(Box<Embedder>),
+    /// Rows have them, as `embed` has written them.
+    Kept {
+        /// Where they are.
+        field: FieldPath,
+        /// Numbers in each.
+        dims: usize,
+    },
+}
+
+/// What parameters say of the vectors that are compared.
+pub struct VectorParams<'a> {
+    /// `by`.
+    pub by: By,
+    /// `hf_model`.
+    pub hf_model: Option<&'a str>,
+    /// `field`.
+    pub field: Option<&'a str>,
+    /// `dims`.
+    pub dims: Option<usize>,
+}
+
+impl Vectors {
+    /// Those that parameters name.
+    ///
+    /// # Errors
+    /// If they contradict each other, or the model is not there or not known.
+    pub fn new(params: &VectorParams<'_>, context: &BuildContext) -> Result<Self, ParamError> {
+        let field = match (params.field, params.dims) {
+            (Some(field), Some(dims)) if !field.is_empty() && dims > 0 => (field, dims),
+            (None, None) => {
+                let made = Embedder::new(params.by, params.hf_model, context)?;
+                return Ok(Self::Made(Box::new(made)));
+            }
+            (Some(_), _) => {
+                return Err(ParamError::new(
+                    DIMS,
+                    "field has vectors, and dims does not say how long",
+                )
+                .hint("dims: 512 for CLIP B/32, 384 for all-MiniLM-L6-v2"));
+            }
+            (None, Some(_)) => {
+                return Err(
+                    ParamError::new(FIELD, "dims is given, and no field of vectors")
+                        .hint("name the field that embed has written, or leave dims out"),
+                );
+            }
+        };
+        if params.hf_model.is_some() {
+            return Err(
+                ParamError::new(MODEL, "field has the vectors, so no model is asked")
+                    .hint("leave out hf_model, or field and dims"),
+            );
+        }
+        let (field, dims) = (FieldPath::new(field.0), field.1);
+        Ok(Self::Kept { field, dims })
+    }
+
+    /// Numbers in a vector.
+    #[must_use]
+    pub fn dims(&self) -> usize {
+        match self {
+            Self::Made(embedder) => embedder.dims(),
+            Self::Kept { dims, .. } => *dims,
+        }
+    }
+
+    /// Who makes them.
+    #[must_use]
+    pub fn asks(&self) -> Option<&dyn Asks> {
+        match self {
+            Self::Made(embedder) => Some(embedder.as_ref()),
+            Self::Kept { .. } => None,
+        }
+    }
+
+    /// That of a row, of norm 1; `None` for a row that has none.
+    ///
+    /// # Errors
+    /// If the model gave none, or the field has something else.
+    pub fn of(&self, sample: &Sample, answers: &[Answer]) -> Result<Option<Vec<f32>>, RowError> {
+        let (field, dims) = match self {
+            Self::Made(embedder) => return embedder.vector(answers),
+            Self::Kept { field, dims } => (field, *dims),
+        };
+        let wrong = |what: String| RowError::new("wrong_type", format!("{field} {what}"));
+        let numbers = match sample.value(field)? {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Array(numbers)) if numbers.len() == dims => numbers,
+            Some(Value::Array(numbers)) => {
+                let count = numbers.len();
+                return Err(wrong(format!("has {count} numbers where dims says {dims}")));
+            }
+            Some(_) => return Err(wrong("is no list of numbers".to_owned())),
+        };
+        let numbers: Option<Vec<f64>> = numbers.iter().map(Value::as_f64).collect();
+        let numbers = numbers.ok_or_else(|| wrong("is no list of numbers".to_owned()))?;
+        unit(&numbers)
+            .map(Some)
+            .ok_or_else(|| wrong("has no direction".to_owned()))
+    }
+}
+
+/// The vector of norm 1 in that direction.
+fn unit(numbers: &[f64]) -> Option<Vec<f32>> {
+    let norm = norm(numbers.iter().copied());
+    #[expect(clippy::cast_possible_truncation, reason = "rounded to 32 bits")]
+    let unit = || numbers.iter().map(|x| (x / norm) as f32).collect();
+    (norm.is_finite() && norm > 0.0).then(unit)
+}
 
 /// The heads of a model of texts, by the lengths of their texts.
 const HEADS: [&str; 4] = ["embed_a", "embed_b", "embed_c", "embed_d"];
@@ -112,13 +233,9 @@ impl Embedder {
                 *sum += f64::from(*number) / norm;
             }
         }
-        let norm = norm(sum.iter().copied());
-        if !norm.is_finite() || norm <= 0.0 {
-            return Err(RowError::new("model_failed", "the model gave no direction"));
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "rounded to 32 bits")]
-        let unit = sum.iter().map(|x| (x / norm) as f32).collect();
-        Ok(Some(unit))
+        let unit = unit(&sum);
+        unit.map(Some)
+            .ok_or_else(|| RowError::new("model_failed", "the model gave no direction"))
     }
 }
 

@@ -13,7 +13,7 @@ mod texts;
 pub use captions::{Captions, captions_model};
 pub use chunks::{Chunk, Chunks};
 pub use clip::{Clip, clip_model};
-pub use embed::{By, Embedder};
+pub use embed::{By, Embedder, VectorParams, Vectors};
 pub use open::{head, open, own_code_only, service};
 pub use pictures::{Pictures, all_pixels, distinct};
 pub use reduce::{ReduceMode, cosine_of};

@@ -7,13 +7,13 @@ use crate::op::{
     Answer, Asks, BuildContext, Facts, Field, Operator, ParamError, VectorOperator, VectorRule,
     check_number, operator,
 };
-use crate::ops::model::{By, Embedder};
+use crate::ops::model::{By, VectorParams, Vectors};
 use crate::sample::{RowError, Sample};
 
 operator! {
     /// Takes exactly `select_num` rows whose pictures, or texts, are unlike each other, by a model.
     ///
-    /// Vectors are those of `semantic_deduplicator`. The first row that has one is taken; then, again
+    /// Vectors are those of `semantic_deduplicator`, made by a model or read from `field`. The first row that has one is taken; then, again
     /// and again, the row whose greatest cosine to the rows taken is least, of equal ones the first, as
     /// often as rows are wanted (farthest-first traversal, Gonzalez 1985). Rows without a vector (no
     /// image, an empty text) are taken last, in input order; fewer rows than wanted are all taken. What
@@ -33,7 +33,7 @@ operator! {
     /// Data-Juicer 1.6.1 has no such operator.
     diversity_selector: Selector(Params) => build,
     Facts {
-        reads: &[Field::Text, Field::Images],
+        reads: &[Field::TextWithout("field"), Field::Images, Field::Param("field")],
         images: By::images,
         ..Facts::NONE
     }
@@ -49,12 +49,16 @@ struct Params {
     /// (`openai/clip-vit-base-patch32`), a model of sentences for texts
     /// (`sentence-transformers/all-MiniLM-L6-v2`).
     hf_model: Option<String>,
+    /// The field that has the vectors already, as `embed` writes them; no model is asked then.
+    field: Option<String>,
+    /// Numbers in each vector of `field`.
+    dims: Option<usize>,
     /// The number of rows to take, at least 1.
     select_num: Option<u64>,
 }
 
 struct Diversity {
-    embedder: Embedder,
+    vectors: Vectors,
     rows: u64,
 }
 
@@ -69,24 +73,30 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
         );
         return Err(none.hint("select_num: 10000").into());
     };
-    let embedder = Embedder::new(params.by, params.hf_model.as_deref(), context)?;
-    Ok(Operator::Vectors(Box::new(Diversity { embedder, rows })))
+    let compared = VectorParams {
+        by: params.by,
+        hf_model: params.hf_model.as_deref(),
+        field: params.field.as_deref(),
+        dims: params.dims,
+    };
+    let vectors = Vectors::new(&compared, context)?;
+    Ok(Operator::Vectors(Box::new(Diversity { vectors, rows })))
 }
 
 impl VectorOperator for Diversity {
     fn dims(&self) -> usize {
-        self.embedder.dims()
+        self.vectors.dims()
     }
 
     fn rule(&self) -> VectorRule {
         VectorRule::Spread(self.rows)
     }
 
-    fn asks(&self) -> &dyn Asks {
-        &self.embedder
+    fn asks(&self) -> Option<&dyn Asks> {
+        self.vectors.asks()
     }
 
-    fn vector(&self, _: &Sample, answers: &[Answer]) -> Result<Option<Vec<f32>>, RowError> {
-        self.embedder.vector(answers)
+    fn vector(&self, sample: &Sample, answers: &[Answer]) -> Result<Option<Vec<f32>>, RowError> {
+        self.vectors.of(sample, answers)
     }
 }
