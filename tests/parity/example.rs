@@ -13,6 +13,16 @@ use crate::case::{self, Suite};
 use crate::replay::{self, Rows};
 use crate::yaml;
 
+/// The operator as its page's example builds it.
+///
+/// # Errors
+/// If the page has no example, or it does not build.
+pub fn built(def: &OpDef, suite: &Suite) -> Result<(Built, Map<String, Value>), String> {
+    let (step, _) = blocks(def)?;
+    let params = params_of(&step, def.name)?;
+    Ok((replay::build(def, suite, &params)?, params))
+}
+
 /// Runs the example; the number of lines that held, or what is wrong.
 pub fn run(def: &OpDef) -> Result<usize, Vec<String>> {
     let one = |message: String| vec![message];

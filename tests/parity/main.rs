@@ -14,6 +14,7 @@
     reason = "each test prints how many cases passed"
 )]
 
+mod asked;
 mod case;
 mod contract;
 mod example;
