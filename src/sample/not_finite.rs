@@ -7,10 +7,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// The name of the only member of an object that stands for a float.
-const NAME: &str = "\0float";
+use crate::text::NOT_FINITE;
 
 /// The float that `value` is, finite or not; `None` if it is no number.
 #[must_use]
@@ -31,7 +30,9 @@ pub fn word_of(value: &Value) -> Option<&str> {
     if map.len() > 1 {
         return None;
     }
-    map.get(NAME)?.as_str().filter(|word| WORDS.contains(word))
+    map.get(NOT_FINITE)?
+        .as_str()
+        .filter(|word| WORDS.contains(word))
 }
 
 /// The value with such a float as the text that Python's `float` reads, for records that are JSON.
@@ -80,7 +81,7 @@ pub fn value(text: &str) -> Option<Value> {
             negative if negative.starts_with('-') => "-Infinity",
             _ => "Infinity",
         };
-        Cow::Owned(format!("{{\"\\u0000float\":\"{word}\"}}"))
+        Cow::Owned(json!({ NOT_FINITE: word }).to_string())
     });
     serde_json::from_str(&json).ok()
 }

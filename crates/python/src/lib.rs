@@ -20,7 +20,7 @@ pub use class::{
 };
 pub use lines::{Lines, line_count, lines, longest_line};
 pub use number::{parse_python_float, python_float, ujson_round_trip, write_python_float};
-pub use python_str::{is_true, python_int, python_number, python_repr, python_str};
+pub use python_str::{NOT_FINITE, is_true, python_int, python_number, python_repr, python_str};
 pub use python_value::{PyValue, TypeMismatch};
 
 /// The number of Unicode code points.

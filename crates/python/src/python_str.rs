@@ -3,10 +3,25 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
 use super::tables;
 use super::{parse_python_float, python_float};
+
+/// The name of the only member of an object that stands for a float which JSON has no words for:
+/// `{NOT_FINITE: "NaN"}`, and so `"Infinity"` and `"-Infinity"`.
+pub const NOT_FINITE: &str = "\0float";
+
+/// The float that such an object stands for.
+fn not_finite(map: &Map<String, Value>) -> Option<f64> {
+    let word = map.get(NOT_FINITE).filter(|_| map.len() == 1)?;
+    match word.as_str()? {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}
 
 /// `str(value)`: a text as it is, anything else as [`python_repr`].
 #[must_use]
@@ -74,7 +89,8 @@ pub fn python_number(value: &Value) -> Option<f64> {
         Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
         Value::Number(number) => number.as_f64(),
         Value::String(text) => parse_python_float(text),
-        _ => None,
+        Value::Object(map) => not_finite(map),
+        Value::Null | Value::Array(_) => None,
     }
 }
 
@@ -99,6 +115,15 @@ fn push_repr(value: &Value, out: &mut String) {
             out.push(']');
         }
         Value::Object(map) => {
+            if let Some(float) = not_finite(map) {
+                // Not as Python's `json` has them, which is what `python_float` writes.
+                out.push_str(match float {
+                    f64::INFINITY => "inf",
+                    f64::NEG_INFINITY => "-inf",
+                    _ => "nan",
+                });
+                return;
+            }
             out.push('{');
             for (index, (name, item)) in map.iter().enumerate() {
                 if index > 0 {
@@ -166,6 +191,11 @@ mod tests {
             (json!("\u{200d}\u{3000}👧"), r"'\u200d\u3000👧'"),
             (json!("\u{e0001}"), r"'\U000e0001'"),
             (json!(u64::MAX), "18446744073709551615"),
+            (
+                json!([{ NOT_FINITE: "NaN" }, { NOT_FINITE: "-Infinity" }]),
+                "[nan, -inf]",
+            ),
+            (json!({ "a": { NOT_FINITE: "Infinity" } }), "{'a': inf}"),
         ] {
             assert_eq!(python_repr(&value), repr);
         }
@@ -184,6 +214,12 @@ mod tests {
             (json!(1e300), None, Some(1e300)),
             (json!(null), None, None),
             (json!([1]), None, None),
+            (
+                json!({ NOT_FINITE: "-Infinity" }),
+                None,
+                Some(f64::NEG_INFINITY),
+            ),
+            (json!({ NOT_FINITE: "1" }), None, None),
         ] {
             assert_eq!(python_int(&value), whole, "{value}");
             assert_eq!(python_number(&value), float, "{value}");

@@ -23,9 +23,9 @@ mod words;
 
 pub use counts::TextCounts;
 pub use djr_python::{
-    Lines, PyValue, TypeMismatch, alnum_count, alpha_count, char_count, is_alnum, is_alpha,
-    is_line_break, is_space, is_special, is_true, line_count, lines, longest_line, lower, normal,
-    parse_python_float, push_lower, python_expr, python_float, python_int, python_number,
+    Lines, NOT_FINITE, PyValue, TypeMismatch, alnum_count, alpha_count, char_count, is_alnum,
+    is_alpha, is_line_break, is_space, is_special, is_true, line_count, lines, longest_line, lower,
+    normal, parse_python_float, push_lower, python_expr, python_float, python_int, python_number,
     python_regex, python_repr, python_str, special_count, strip, ujson_round_trip,
     write_python_float,
 };

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::valid_rows::valid_rows;
 use crate::op::{Bounds, BuildContext, Facts, Field, Operator, ParamError, StatDef, operator};
 use crate::ops::llm::score::{Kind, Scored, Words, stats};
 use crate::ops::llm::{llm_params, no_local_model, prompts};
@@ -113,7 +114,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     if let Some(description) = &params.task_desc {
         task = format!("# Task Description\n{description}\n\n");
     }
-    let rows = params.valid_dataset.unwrap_or_default();
+    let rows = valid_rows(params.valid_dataset.as_ref());
     if !rows.is_empty() {
         let shown = params.n_shot.filter(|n| *n > 0).unwrap_or(rows.len());
         let mut blocks = Vec::new();

@@ -39,6 +39,7 @@ mod text_frequency_filter;
 mod text_length_filter;
 mod text_pair_similarity_filter;
 mod token_num_filter;
+mod valid_rows;
 mod word_repetition_filter;
 mod words_num_filter;
 

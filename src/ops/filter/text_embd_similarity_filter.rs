@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use smallvec::smallvec;
 
+use super::valid_rows::valid_rows;
 use crate::op::{
     Answer, Asks, Bounds, BuildContext, EndpointParams, Facts, Field, Filter, Measured, Operator,
     ParamError, Request, Service, StatDef, Verdict, operator,
@@ -184,12 +185,12 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
         embedded: OnceLock::new(),
         bounds,
     };
-    filter.valid = filter.requests_of(params.valid_dataset.unwrap_or_default())?;
+    filter.valid = filter.requests_of(&valid_rows(params.valid_dataset.as_ref()))?;
     Ok(Operator::Filter(Box::new(filter)))
 }
 
 impl TextEmbdSimilarity {
-    fn requests_of(&self, rows: Vec<Map<String, Value>>) -> Result<Vec<Request>, ParamError> {
+    fn requests_of(&self, rows: &[Map<String, Value>]) -> Result<Vec<Request>, ParamError> {
         const ROWS: &str = "valid_dataset";
         if rows.is_empty() {
             return Err(ParamError::new(ROWS, "valid_dataset has no rows")
@@ -290,7 +291,7 @@ impl Remote {
             model_params: params.model_params.as_ref(),
         };
         let server = Server::build(context, endpoint, None, ("ebd_dim", params.ebd_dim))?;
-        let rows = params.valid_dataset.as_deref().unwrap_or_default();
+        let rows = valid_rows(params.valid_dataset.as_ref());
         let texts = rows.iter().enumerate().map(|(at, row)| {
             let text = template.of(|field| Ok(row.get(field).cloned()));
             text.map_err(|error| {
