@@ -674,6 +674,10 @@ fn read_param(
                         .map(|_| "a bound from the data is written p5 or 3sigma".to_owned())
                 })
         }
+        Value::Null => Some(match property.get("default") {
+            Some(usual) if !usual.is_null() => format!("leave it out for its default, {usual}"),
+            _ => "leave it out, or give it a value".to_owned(),
+        }),
         _ => None,
     };
     Err(wrong(format!("expected {expected}, found {}", node.describe())).maybe_hint(hint))

@@ -50,6 +50,13 @@ fn is_nothing(cost: &f64) -> bool {
 }
 
 impl ServiceRecord {
+    /// How full its batches were, from 0 to 1; `None` if it was asked nothing.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+    pub fn fill(&self) -> Option<f64> {
+        (self.room > 0).then(|| self.requests as f64 / self.room as f64)
+    }
+
     /// Whether it is a server.
     #[must_use]
     pub fn is_server(&self) -> bool {

@@ -98,8 +98,10 @@ pub fn render(report: &RunReport) -> String {
         }
         line(&mut out, "  written", output.written, &notes);
     }
-    for service in report.services.iter().filter(|service| service.is_server()) {
-        line(&mut out, "asked", service.sent, &asked(service));
+    for service in &report.services {
+        if let Some((asked, words)) = served(service) {
+            line(&mut out, "asked", asked, &words);
+        }
     }
     let rate = rate(report.rows_in, report.time);
     let _ = writeln!(
@@ -110,6 +112,16 @@ pub fn render(report: &RunReport) -> String {
         bytes(report.peak_memory)
     );
     out
+}
+
+/// How often a service was asked, and what that came to; `None` if it was not.
+#[must_use]
+pub fn served(service: &ServiceRecord) -> Option<(u64, String)> {
+    if service.is_server() {
+        return Some((service.sent, asked(service)));
+    }
+    let is_used = service.requests + service.cache_hits > 0;
+    is_used.then(|| (service.requests, computed(service)))
 }
 
 /// What a server was asked, and what that cost.
@@ -125,6 +137,22 @@ fn asked(service: &ServiceRecord) -> String {
     }
     if service.reused > 0 {
         let _ = write!(words, "; {} answers were known", thousands(service.reused));
+    }
+    words
+}
+
+/// What a worker or a program was asked, and how full its batches were.
+fn computed(service: &ServiceRecord) -> String {
+    let mut words = format!("requests of {} on {}", service.service, service.runs_on);
+    if let Some(fill) = service.fill() {
+        let _ = write!(words, ", batches {:.1}% full", fill * 100.0);
+    }
+    if service.cache_hits > 0 {
+        let _ = write!(
+            words,
+            "; {} answers were known",
+            thousands(service.cache_hits)
+        );
     }
     words
 }

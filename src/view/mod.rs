@@ -7,6 +7,7 @@ pub mod histogram;
 pub mod html;
 pub mod rows;
 pub mod serve;
+pub mod texts;
 pub mod thumb;
 
 use std::io;

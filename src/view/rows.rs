@@ -13,7 +13,7 @@ use super::thumb::{Thumb, thumb};
 use super::{RowReader, ViewError};
 use crate::io::Input;
 use crate::record::Settings;
-use crate::sample::{FieldPath, ImageContext, ImageNeed, Origin, RowError, read_row};
+use crate::sample::{FieldPath, ImageContext, ImageNeed, Origin, RowError, Sample, read_row};
 
 /// Together the pictures of a page have at most so many bytes.
 const PICTURE_BYTES: usize = 6_000_000;
@@ -89,13 +89,7 @@ impl RowStyle {
                 Value::String(id) => Some(id),
                 other => Some(other.to_string()),
             });
-        shown.text = sample.text(&self.text_key).ok().flatten().map(|text| {
-            let mut text = text.into_owned();
-            for token in &self.tokens {
-                text = text.replace(token.as_str(), "");
-            }
-            text.trim().to_owned()
-        });
+        shown.text = self.text_in(&sample);
         let Ok(images) = sample.images() else {
             return shown;
         };
@@ -120,6 +114,20 @@ impl RowStyle {
             shown.pictures.push(picture);
         }
         shown
+    }
+
+    /// The text of a row, without the special tokens; `None` if it has none or is no row.
+    #[must_use]
+    pub fn text_of(&self, origin: Origin, bytes: &[u8]) -> Option<String> {
+        self.text_in(&read_row(bytes.into(), origin, &self.context).ok()?)
+    }
+
+    fn text_in(&self, sample: &Sample) -> Option<String> {
+        let mut text = sample.text(&self.text_key).ok()??.into_owned();
+        for token in &self.tokens {
+            text = text.replace(token.as_str(), "");
+        }
+        Some(text.trim().to_owned())
     }
 
     /// The rows that are given as bytes, each with where it stands, in their order.

@@ -327,6 +327,46 @@ fn evil_run(scratch: &Scratch) -> String {
     String::from_utf8(scratch.read("page.html")).unwrap()
 }
 
+/// Texts that a run has changed stand beside what they were, those that it left do not.
+#[test]
+fn texts_are_shown_before_and_after() {
+    let scratch = Scratch::new();
+    let mut rows = String::new();
+    for n in 0..400 {
+        let text = if n % 100 < 50 {
+            "plain"
+        } else {
+            "see https://a.bc/d now"
+        };
+        rows += &format!("{{\"text\": \"{text} {n}\", \"id\": {n}}}\n");
+    }
+    scratch.write("rows.jsonl", rows);
+    scratch.write(
+        "r.yaml",
+        "dataset_path: rows.jsonl\nexport_path: out/a.jsonl\nprocess:\n  - clean_links_mapper:\n  \
+         - text_length_filter: {min_len: 1}\n",
+    );
+    let page = |code: i32| {
+        scratch
+            .djr(&["run", "r.yaml", "-q", "--force"])
+            .expect(code);
+        scratch.djr(&["report", "out/a.jsonl.djr"]).expect(0).text()
+    };
+    let shown = page(0);
+    let (_, section) = shown.split_once("<section id=\"texts\"").unwrap();
+    let (section, _) = section.split_once("</section>").unwrap();
+    assert_eq!(section.matches("now: see  now").count(), 6, "{section}");
+    assert_eq!(
+        section.matches("see https://a.bc/d now").count(),
+        6,
+        "{section}"
+    );
+    assert!(!section.contains("plain"), "{section}");
+    // Nothing is changed: nothing to show.
+    scratch.write("rows.jsonl", "{\"text\": \"plain\"}\n");
+    assert!(!page(0).contains("<section id=\"texts\""));
+}
+
 #[test]
 fn markup_in_rows_stays_text() {
     let scratch = Scratch::new();

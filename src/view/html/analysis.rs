@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use maud::{Markup, html};
 
 use super::plot::{Plot, bar, value_of};
-use super::run::{input_fact, reread};
+use super::run::{input_fact, reread, service_fact};
 use super::text::{count, number, percent, shorten};
 use super::{Card, Head, Section, cards, page, pairs, recipe_steps};
 use crate::io::Input;
@@ -495,6 +495,7 @@ impl AnalysisReport<'_> {
                 format!("{} at {}: {rows}", error.code, error.by),
             ));
         }
+        facts.extend(self.analysis.services.iter().filter_map(service_fact));
         facts.push(("Recipe", self.analysis.recipe_file.clone()));
         facts.push(("Started", self.analysis.started.clone()));
         facts.push(("Ended", self.analysis.ended.clone()));

@@ -13,13 +13,14 @@ use super::{Card, Head, Section, cards, page, pairs, recipe_steps};
 use crate::io::Input;
 use crate::record::manifest::StepRecord;
 use crate::record::stats::READ;
-use crate::record::{InputRecord, PastRun, QuarantineEntry, StepNumber};
-use crate::report::table::{bytes, seconds, thousands};
+use crate::record::{InputRecord, PastRun, QuarantineEntry, ServiceRecord, StepNumber};
+use crate::report::table::{bytes, seconds, served, thousands};
 use crate::sample::Origin;
 use crate::view::ViewError;
 use crate::view::gather::{self, Bound, Facts, Measure, Reason, Sampled};
 use crate::view::histogram::Histogram;
 use crate::view::rows::{self, Budget, RowStyle, ShownRow};
+use crate::view::texts::{self, Edited};
 
 /// The report of `run` as HTML.
 ///
@@ -30,14 +31,21 @@ pub fn run_page(run: &PastRun) -> Result<String, ViewError> {
     let budget = Budget::default();
     let inputs = run.inputs().unwrap_or_default();
     let style = RowStyle::of_recipe(&run.settings, &inputs);
-    let rows = shown_rows(run, &mut facts, &style, &budget)?;
+    // Inputs that are not what they were are told of once, where rows are read back.
+    let edited = match reread(&run.manifest.inputs) {
+        Ok(inputs) => texts::edited(run, inputs, &style)?,
+        Err(_) => Vec::new(),
+    };
+    let rows = shown_rows(run, &mut facts, &edited, (&style, &budget))?;
     let report = RunReport {
         run,
         facts: &facts,
+        edited: &edited,
         rows: &rows,
     };
     let mut sections = vec![report.waterfall()];
     sections.extend(report.filters());
+    sections.extend(report.texts());
     sections.extend(report.quarantine(&style, &budget));
     sections.extend(report.duplicates());
     sections.extend(report.samples());
@@ -93,8 +101,8 @@ pub fn run_page(run: &PastRun) -> Result<String, ViewError> {
 fn shown_rows(
     run: &PastRun,
     facts: &mut Facts,
-    style: &RowStyle,
-    budget: &Budget,
+    edited: &[Edited],
+    (style, budget): (&RowStyle, &Budget),
 ) -> Result<HashMap<u64, ShownRow>, ViewError> {
     let of_bounds = facts
         .measures
@@ -107,7 +115,10 @@ fn shown_rows(
         .iter()
         .flat_map(|d| &d.largest)
         .flat_map(|(_, rows)| rows.iter().copied());
-    let wanted: BTreeSet<u64> = of_bounds.chain(of_clusters).collect();
+    let wanted: BTreeSet<u64> = of_bounds
+        .chain(of_clusters)
+        .chain(edited.iter().map(|edited| edited.row))
+        .collect();
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }
@@ -143,6 +154,7 @@ pub(in crate::view) fn reread(recorded: &[InputRecord]) -> Result<Vec<Input>, St
 struct RunReport<'a> {
     run: &'a PastRun,
     facts: &'a Facts,
+    edited: &'a [Edited],
     rows: &'a HashMap<u64, ShownRow>,
 }
 
@@ -356,6 +368,37 @@ impl RunReport<'_> {
                 }
             }
         }
+    }
+
+    fn texts(&self) -> Option<Section> {
+        let now: Vec<String> = self
+            .edited
+            .iter()
+            .map(|edited| format!("now: {}", edited.text))
+            .collect();
+        let list: Vec<Card<'_>> = self
+            .edited
+            .iter()
+            .zip(&now)
+            .map(|(edited, now)| Card {
+                class: "kept",
+                value: String::new(),
+                reason: Some(now),
+                row: self.rows.get(&edited.row),
+                raw: None,
+            })
+            .collect();
+        (!list.is_empty()).then(|| Section {
+            id: "texts",
+            title: "Texts before and after",
+            body: html! {
+                p.lead {
+                    "Some rows of the output whose text is another one than it was read with: edited, \
+                     or made by a model. The picture and the first text are the row\u{2019}s own."
+                }
+                (cards(&list))
+            },
+        })
     }
 
     fn quarantine(&self, style: &RowStyle, budget: &Budget) -> Option<Section> {
@@ -586,6 +629,7 @@ impl RunReport<'_> {
                 facts.push(("", line));
             }
         }
+        facts.extend(manifest.services.iter().filter_map(service_fact));
         facts.push(("Seed", self.run.settings.seed.to_string()));
         facts.push((
             "Time",
@@ -618,6 +662,12 @@ impl RunReport<'_> {
             },
         }
     }
+}
+
+/// What a model, program or server was asked, for a list of facts.
+pub(super) fn service_fact(service: &ServiceRecord) -> Option<(&'static str, String)> {
+    let (asked, words) = served(service)?;
+    Some(("Asked", format!("{} {words}", thousands(asked))))
 }
 
 fn marks(measure: &Measure) -> Vec<(String, f64, bool)> {
