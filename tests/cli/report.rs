@@ -2,6 +2,7 @@
 //! complaint, asks the network for nothing, and shows what looks like markup as text.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -338,7 +339,7 @@ fn texts_are_shown_before_and_after() {
         } else {
             "see https://a.bc/d now"
         };
-        rows += &format!("{{\"text\": \"{text} {n}\", \"id\": {n}}}\n");
+        let _ = writeln!(rows, "{{\"text\": \"{text} {n}\", \"id\": {n}}}");
     }
     scratch.write("rows.jsonl", rows);
     scratch.write(
