@@ -406,15 +406,11 @@ fn check_inputs(inputs: &[InputRecord]) -> Result<(), RecutError> {
                 "analyze a file",
             ));
         }
-        let now = input.now().map_err(|error| RecutError::Read {
+        let change = input.change().map_err(|error| RecutError::Read {
             path: PathBuf::from(name),
             error,
         })?;
-        let what = match now {
-            None => Some("kind"),
-            Some(now) => input.change(&now).map(Change::word),
-        };
-        if let Some(what) = what {
+        if let Some(what) = change.map(Change::word) {
             return Err(refused(
                 format!("{name}: its {what} is not what it was when the stats were measured"),
                 "measure the rows again",

@@ -8,18 +8,20 @@ use serde_json::Value;
 use super::args::{RunArgs, inputs};
 use super::runner::Signals;
 use super::ui::{AsJson, Ui};
-use super::{Exit, explain, run, runner};
+use super::{Exit, explain, past, run, runner};
 use crate::analysis;
 use crate::analysis::suggest::{Rule, suggest};
 use crate::answer::{AnalyzeAnswer, StatShort};
 use crate::exec::{Observer, RunError};
 use crate::io::PendingFile;
-use crate::layout::AnalysisFiles;
+use crate::layout::{AnalysisFiles, RunFiles, is_analysis};
 use crate::note::{Code, Note};
 use crate::op::OpKind;
-use crate::recipe::{LoadOptions, Recipe, Step, Target, Validation, check_local, check_place};
-use crate::record::Analysis;
+use crate::recipe::{
+    LoadOptions, QuarantineLimit, Recipe, Step, Target, Validation, check_local, check_place,
+};
 use crate::record::analysis::{StatRecord, Summary};
+use crate::record::{Analysis, PastRun};
 use crate::report::table::thousands;
 
 const EXAMPLES: &str = "\
@@ -47,7 +49,7 @@ pub struct Args {
     #[arg(long, short, value_name = "RECIPE")]
     recipe: Option<PathBuf>,
     /// Where to write; made if it is not there.
-    #[arg(long, short, value_name = "DIR")]
+    #[arg(long, short, alias = "export_path", value_name = "DIR")]
     output: PathBuf,
     /// Relative image paths start here [default: the input's directory].
     #[arg(long, value_name = "DIR")]
@@ -82,6 +84,13 @@ pub struct Args {
     /// Memory that rows in flight may take, e.g. 512MiB.
     #[arg(long, value_name = "SIZE", value_parser = super::args::parse_size)]
     max_memory: Option<u64>,
+    /// So many rows may be unreadable, and the exit code is 0 all the same: a share such as 0.1%, or a
+    /// number.
+    #[arg(long, value_name = "LIMIT", value_parser = super::args::parse_tolerance)]
+    tolerate: Option<QuarantineLimit>,
+    /// Overwrite files that no analysis wrote.
+    #[arg(long)]
+    force: bool,
     /// The Python that runs models and operators of Data-Juicer [default: `DJR_PYTHON`, the active environment's, python3].
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
@@ -111,7 +120,7 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         max_memory: args.max_memory,
         on_error: None,
         max_quarantine: None,
-        tolerate: None,
+        tolerate: args.tolerate,
         if_changed: false,
         force: false,
         record_host: false,
@@ -134,6 +143,9 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     }
     if let Err(problem) = check_local(&args.output) {
         return ui.usage(&problem.what, Some(&problem.hint));
+    }
+    if let Err(exit) = claim(args, ui) {
+        return exit;
     }
     if let Some(path) = args.suggest.as_ref().filter(|path| path.exists()) {
         return ui.usage(
@@ -169,7 +181,9 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
                 }
                 ui.info(&format!("suggested recipe: {}", path.display()));
             }
-            if analysis.rows.unreadable > 0 {
+            let (lost, read) = (analysis.rows.unreadable, analysis.rows.read);
+            let allowed = args.tolerate.is_some_and(|limit| limit.allows(lost, read));
+            if lost > 0 && !allowed {
                 Exit::Losses
             } else {
                 Exit::Success
@@ -184,6 +198,30 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
             ui.error(failure.code(), &failure.to_string(), Some(hint));
             Exit::Failed
         }
+    }
+}
+
+/// Makes sure that the directory is that of an analysis, or of nobody.
+fn claim(args: &Args, ui: &Ui) -> Result<(), Exit> {
+    let dir = &args.output;
+    let run = RunFiles::new(dir);
+    if PastRun::is_one(dir) || run.is_unfinished() || run.copied().exists() {
+        return Err(ui.usage(
+            &format!("{}: it is the directory of a run", dir.display()),
+            Some("name another directory"),
+        ));
+    }
+    if args.force || is_analysis(dir) {
+        return Ok(());
+    }
+    let files = AnalysisFiles::new(dir);
+    let foreign = [files.json(), files.jsonl(), files.parquet()];
+    match foreign.iter().find(|path| path.exists()) {
+        Some(path) => Err(ui.usage(
+            &format!("{}: no analysis of djr's wrote it", path.display()),
+            Some("name another directory, or overwrite it by --force"),
+        )),
+        None => Ok(()),
     }
 }
 
@@ -268,6 +306,7 @@ fn load(args: &Args, ui: &Ui) -> Result<Recipe, Exit> {
             Some("djr analyze data.jsonl -o DIR; - is standard input"),
         ));
     }
+    past::look(named.iter().map(PathBuf::as_path), ui)?;
     let from_stdin = named.iter().any(|path| path.as_os_str() == "-");
     let input = inputs(&named, ui)?;
     let mut sets = args.set.clone();

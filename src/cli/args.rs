@@ -29,10 +29,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "LIMIT", value_parser = parse_tolerance)]
     pub tolerate: Option<QuarantineLimit>,
     /// Do nothing if the plan, the inputs, the assets and the outputs are, by their digests, what an
-    /// earlier run recorded.
-    #[arg(long, conflicts_with_all = ["resume", "restart"])]
+    /// earlier run recorded. With --resume, an unfinished run is gone on with.
+    #[arg(long, conflicts_with = "restart")]
     pub if_changed: bool,
-    /// Overwrite outputs that another recipe wrote.
+    /// Overwrite outputs that another recipe wrote, and take over records of another version.
     #[arg(long)]
     pub force: bool,
     /// Go on with an unfinished run of the same outputs, from its last checkpoint.
@@ -115,7 +115,11 @@ fn parse_limit(text: &str) -> Result<QuarantineLimit, String> {
         .ok_or_else(|| format!("'{text}' is no limit; write e.g. 5%, 1000 or none"))
 }
 
-fn parse_tolerance(text: &str) -> Result<QuarantineLimit, String> {
+/// A share of rows such as `0.1%`, or a number of them.
+///
+/// # Errors
+/// What was expected.
+pub fn parse_tolerance(text: &str) -> Result<QuarantineLimit, String> {
     QuarantineLimit::from_text(text)
         .filter(|limit| *limit != QuarantineLimit::None)
         .ok_or_else(|| format!("'{text}' is no limit; write e.g. 0.1% or 100"))

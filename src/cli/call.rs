@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::Value;
 
 use super::ui::{Caller, Ui};
-use super::{Exit, carry_out, command, matched, quiet_worker_panics};
+use super::{Exit, carry_out, command, matched, quiet_worker_panics, usage};
 use crate::answer::Answer;
 use crate::recipe::RecipeSource;
 use crate::report::progress::Listener;
@@ -64,15 +64,15 @@ pub fn call(call: Call) -> Called {
         progress: RefCell::new(call.progress),
         said: RefCell::default(),
     });
-    let (name, exit) = match matched(command(), &words) {
+    let mut known = command();
+    let (name, exit) = match matched(&mut known, &words) {
         Ok((cli, matches)) => {
             ui = ui.knowing(words, &matches);
             let name = matches.subcommand_name().unwrap_or_default().to_owned();
             (name, carry_out(&cli.command, &ui))
         }
         Err(failure) => {
-            let text = failure.to_string();
-            ui.unsaid(text.trim_start_matches("error: ").trim_end());
+            ui.unsaid(usage::problem(&failure, &known, &words));
             let name = words.get(1).map(|word| word.to_string_lossy().into_owned());
             (name.unwrap_or_default(), Exit::Usage)
         }

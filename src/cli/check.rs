@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::args::RunArgs;
 use super::run::{Asked, load};
 use super::ui::{AsJson, Ui};
-use super::{Exit, explain, preflight};
+use super::{Exit, explain, past, preflight};
 use crate::answer::{CheckAnswer, RecipeChecked};
 use crate::exec;
 use crate::op::Service;
@@ -84,6 +84,10 @@ pub struct TrainerArgs {
 
 /// Runs the command.
 pub fn main(args: &Args, ui: &Ui) -> Exit {
+    let read = args.files.iter().chain(&args.input);
+    if let Err(exit) = past::look(read.map(std::path::PathBuf::as_path), ui) {
+        return exit;
+    }
     if let Some(trainer) = args.trainer {
         return preflight::main(trainer, &args.files, &args.of_files, &args.run, ui);
     }

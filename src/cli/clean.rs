@@ -8,6 +8,7 @@ use super::ui::{AsJson, Ui};
 use crate::answer::CleanAnswer;
 use crate::exec::{RunState, found_runs, remove_run};
 use crate::io::lock::unix_now;
+use crate::layout::file::readable;
 use crate::report::table::bytes;
 
 const EXAMPLES: &str = "\
@@ -87,10 +88,10 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
             Ok(removed) => {
                 let size: u64 = removed.iter().map(|(_, bytes)| bytes).sum();
                 answer.bytes += size;
-                answer.runs.push(run.files.dir.clone());
+                answer.runs.push(readable(&run.files.dir));
                 answer
                     .files
-                    .extend(removed.into_iter().map(|(path, _)| path));
+                    .extend(removed.iter().map(|(path, _)| readable(path)));
             }
             Err(failure) => {
                 failed = true;

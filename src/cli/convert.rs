@@ -29,13 +29,13 @@ pub struct Args {
     /// Rows or records: files or directories, in order; - or nothing is standard input.
     input: Vec<PathBuf>,
     /// The same as INPUT; repeatable.
-    #[arg(long = "input", short, value_name = "PATH")]
+    #[arg(long = "input", short, alias = "dataset_path", value_name = "PATH")]
     more: Vec<PathBuf>,
     /// The format to write.
     #[arg(long, value_name = "FORMAT", value_parser = format_args::parser())]
     to: OutputFormat,
     /// The file to write; - or nothing is standard output.
-    #[arg(long, short, value_name = "OUT")]
+    #[arg(long, short, alias = "export_path", value_name = "OUT")]
     output: Option<PathBuf>,
     #[command(flatten)]
     format: FormatArgs,

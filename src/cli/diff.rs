@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::Exit;
+use super::claim::claim;
 use super::ui::{AsJson, Ui};
+use super::{Exit, past};
 use crate::answer::{DiffAnswer, DiffCount, DiffField, DiffReason};
 use crate::io::PendingFile;
 use crate::io::format::OutputFormat;
@@ -36,6 +37,9 @@ pub struct Args {
     /// Write one JSON record a row that differs; - is standard output.
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
+    /// Overwrite the output of a run.
+    #[arg(long)]
+    force: bool,
     /// A field that does not count; repeatable.
     #[arg(long, value_name = "FIELD")]
     ignore: Vec<String>,
@@ -45,6 +49,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn main(args: &Args, ui: &Ui) -> Exit {
+    if let Err(exit) = past::look([args.a.as_path(), &args.b], ui) {
+        return exit;
+    }
     for path in [&args.a, &args.b] {
         if let Some(problem) = problem(path) {
             return ui.usage(
@@ -63,6 +70,11 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         && let Err(problem) = check_plain(Path::new(""), path, Some(OutputFormat::ROWS))
     {
         return ui.usage(&problem.what, Some(&problem.hint));
+    }
+    if let Some(path) = &args.output
+        && let Err(exit) = claim(path, &[&args.a, &args.b], args.force, ui)
+    {
+        return exit;
     }
     let options = Options {
         ignore: args.ignore.clone(),

@@ -45,7 +45,6 @@ pub fn translated(words: Vec<OsString>, known: &Command) -> Vec<OsString> {
             }
             out.extend(value.or_else(|| words.next()));
         } else if is_key(&name) {
-            let is_value = |next: &OsString| !next.to_string_lossy().starts_with("--");
             let value = value.or_else(|| words.next_if(is_value));
             let mut set = OsString::from(format!("{name}="));
             set.push(value.unwrap_or_else(|| "true".into()));
@@ -56,6 +55,12 @@ pub fn translated(words: Vec<OsString>, known: &Command) -> Vec<OsString> {
     }
     out.extend(words);
     out
+}
+
+/// Whether a word is the value of the key before it: no option, but it may be a number below zero.
+fn is_value(word: &OsString) -> bool {
+    let word = word.to_string_lossy();
+    !word.starts_with('-') || word.parse::<f64>().is_ok()
 }
 
 /// A key of recipes, or a parameter of an operator.
@@ -104,6 +109,18 @@ mod tests {
             (
                 "djr run r.yaml --open_tracer --op_fusion true",
                 "djr run r.yaml --set open_tracer=true --set op_fusion=true",
+            ),
+            (
+                "djr run r.yaml --open_tracer -q",
+                "djr run r.yaml --set open_tracer=true -q",
+            ),
+            (
+                "djr run r.yaml --debug -o x --words_num_filter.min_num -1",
+                "djr run r.yaml --set debug=true -o x --set words_num_filter.min_num=-1",
+            ),
+            (
+                "djr analyze --dataset_path x --export_path y",
+                "djr analyze --dataset_path x --export_path y",
             ),
             (
                 "djr analyze --config r.yaml -o look",

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::claim::claim;
 use super::ui::{AsJson, Ui};
 use super::{Exit, run, runner};
 use crate::answer::IndexAnswer;
@@ -49,6 +50,9 @@ pub struct Args {
     /// The file to write.
     #[arg(long, short, value_name = "OUT")]
     output: PathBuf,
+    /// Overwrite the output of a run.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     pub(super) json: AsJson,
 }
@@ -72,6 +76,10 @@ struct RowArgs {
 
 /// Runs the command.
 pub fn main(args: &Args, ui: &Ui) -> Exit {
+    let read: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
+    if let Err(exit) = claim(&args.output, &read, args.force, ui) {
+        return exit;
+    }
     let made = match &args.recipe {
         Some(recipe) => references(recipe, args, ui),
         None => benchmarks(args, ui),

@@ -7,6 +7,7 @@ use super::Exit;
 use super::ui::{AsJson, Ui};
 use crate::answer::{LsAnswer, RunListed};
 use crate::exec::found_runs;
+use crate::layout::file::readable;
 use crate::report::table::{bytes, thousands};
 
 const EXAMPLES: &str = "\
@@ -34,13 +35,13 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     let runs: Vec<RunListed> = found_runs(&args.dir)
         .iter()
         .map(|run| RunListed {
-            run_dir: run.files.dir.clone(),
+            run_dir: readable(&run.files.dir),
             state: run.state.word().to_owned(),
             recipe: run.recipe.clone(),
             when: run.when.clone(),
             rows_in: run.rows_in,
             rows_out: run.rows_out,
-            outputs: run.outputs.clone(),
+            outputs: run.outputs.iter().map(|path| readable(path)).collect(),
             missing: run.missing,
             output_bytes: run.output_bytes,
             record_bytes: run.record_bytes,
@@ -48,13 +49,13 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         .collect();
     let mut text = String::new();
     for run in &runs {
-        line(&mut text, run, &args.dir);
+        line(&mut text, run, &readable(&args.dir));
     }
     if runs.is_empty() {
         ui.info(&format!("no runs below {}", args.dir.display()));
     }
     ui.result(&LsAnswer {
-        directory: args.dir.clone(),
+        directory: readable(&args.dir),
         runs,
     });
     ui.data(&text)

@@ -8,6 +8,7 @@ mod args;
 mod cache;
 mod call;
 mod check;
+mod claim;
 mod clean;
 mod convert;
 mod decontaminate;
@@ -22,6 +23,7 @@ mod index;
 mod ls;
 mod next;
 mod ops;
+mod past;
 mod plan;
 mod preflight;
 mod recut;
@@ -34,6 +36,7 @@ mod subset;
 mod task;
 mod tasks;
 mod ui;
+mod usage;
 mod verify;
 mod view;
 mod why;
@@ -63,7 +66,7 @@ Examples:
   cat rows.jsonl | djr run recipe.yaml --input - --output - | gzip > out.jsonl.gz
 
 Every option may stand in the environment: DJR_THREADS=4 is --threads 4, DJR_RUN_THREADS=4 for
-djr run alone. --json prints one object for programs, --log-format json a line an event.
+djr run alone; an empty one says nothing. --json prints one object for programs, --log-format json a line an event.
 
 Exit codes: 0 done, 1 finished with rows set aside, 2 wrong usage or recipe, 3 failed,
 130 and 143 stopped by a signal.";
@@ -159,14 +162,15 @@ pub fn main() -> ExitCode {
 #[must_use]
 pub fn run(words: Vec<OsString>) -> Exit {
     quiet_worker_panics();
-    let known = command();
+    let mut known = command();
     let words = habits::translated(words, &known);
-    let (cli, matches) = match parse(known, &words) {
+    let (cli, matches) = match matched(&mut known, &words) {
         Ok(parsed) => parsed,
-        Err(exit) => return exit,
+        Err(failure) => return usage::refuse(&failure, &known, &words),
     };
     let ui = Ui::new(cli.voice, cli.command.is_json());
     let ui = ui.knowing(words, &matches);
+    ui.notes(&environment::unknown(&known));
     let exit = carry_out(&cli.command, &ui);
     let name = matches.subcommand_name().unwrap_or_default();
     ui.finish(name, exit)
@@ -206,30 +210,11 @@ fn carry_out(command: &Command, ui: &Ui) -> Exit {
     }
 }
 
-/// Reads the command line. Help, and what is wrong with it, is printed.
-fn parse(known: clap::Command, words: &[OsString]) -> Result<(Cli, ArgMatches), Exit> {
-    let name = words.iter().skip(1).find_map(|word| {
-        let word = word.to_str()?;
-        known
-            .find_subcommand(word)
-            .map(|found| found.get_name().to_owned())
-    });
-    matched(known, words).map_err(|failure| {
-        let _ = failure.print();
-        if !failure.use_stderr() {
-            return Exit::Success;
-        }
-        if words.iter().any(|word| word == "--json") {
-            let ui = Ui::new(Voice::default(), true);
-            ui.unsaid(failure.to_string().trim_start_matches("error: ").trim_end());
-            return ui.finish(&name.unwrap_or_default(), Exit::Usage);
-        }
-        Exit::Usage
-    })
-}
-
-fn matched(known: clap::Command, words: &[OsString]) -> Result<(Cli, ArgMatches), clap::Error> {
-    let matches = known.try_get_matches_from(words)?;
+fn matched(
+    known: &mut clap::Command,
+    words: &[OsString],
+) -> Result<(Cli, ArgMatches), clap::Error> {
+    let matches = known.try_get_matches_from_mut(words)?;
     Ok((Cli::from_arg_matches(&matches)?, matches))
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::Exit;
 use super::args::RunArgs;
 use super::check::TrainerArgs;
+use super::claim::claim;
 use super::runner::{Signals, options};
 use super::ui::Ui;
 use crate::answer::{CheckAnswer, FindingCount, FindingRecord, TrainingChecked};
@@ -157,6 +158,12 @@ pub fn main(
             "--fix writes one file for one",
             Some("check one file at a time"),
         );
+    }
+    if let Some(out) = &args.fix {
+        let read: Vec<&Path> = named.iter().map(|file| file.path.as_path()).collect();
+        if let Err(exit) = claim(out, &read, run.force, ui) {
+            return exit;
+        }
     }
     for file in &named {
         let root = args.image_root.as_ref();

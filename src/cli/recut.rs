@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::args::RunArgs;
 use super::ui::{AsJson, Ui};
-use super::{Exit, run, runner};
+use super::{Exit, past, run, runner};
 use crate::analysis::recut::{self, Recut, RecutError, RecutOutput};
 use crate::recipe;
 use crate::record::RecordError;
@@ -47,6 +47,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn main(args: &Args, ui: &Ui) -> Exit {
+    if let Err(exit) = past::look([args.stats.as_path()], ui) {
+        return exit;
+    }
     let failure = match prepare(args, ui) {
         Ok(recut) => {
             ui.notes(&recut.notes);

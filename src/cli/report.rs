@@ -3,8 +3,9 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::Exit;
+use super::claim::claim;
 use super::ui::{AsJson, Ui};
+use super::{Exit, past};
 use crate::answer::ReportAnswer;
 use crate::io::PendingFile;
 use crate::layout::AnalysisFiles;
@@ -29,6 +30,9 @@ pub struct Args {
     /// The page to write; - or nothing is standard output.
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
+    /// Overwrite the output of a run.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     pub(super) json: AsJson,
 }
@@ -41,11 +45,19 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         return ui.usage(&problem.what, Some(&problem.hint));
     }
     let what = args.what.as_path();
+    if let Some(path) = &args.output
+        && let Err(exit) = claim(path, &[what], args.force, ui)
+    {
+        return exit;
+    }
     let page = if AnalysisFiles::new(what).json().is_file() {
         html::analysis_page(what)
     } else {
         match PastRun::open(what) {
-            Ok(run) => html::run_page(&run),
+            Ok(run) => {
+                let _ = past::look([what], ui);
+                html::run_page(&run)
+            }
             // A JSON file that no run wrote may be an analysis under any name.
             Err(RecordError::NoRun(_)) if what.extension().is_some_and(|e| e == "json") => {
                 html::analysis_page(what)

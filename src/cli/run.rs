@@ -290,7 +290,7 @@ pub(super) fn source(path: &Path, rows_come: bool, ui: &Ui) -> Result<RecipeSour
 const MOST_BYTES: u64 = 16 << 20;
 
 /// Whether a file is, by its name, one of rows; a `.json` may be either.
-fn holds_rows(path: &Path) -> bool {
+pub(super) fn holds_rows(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.to_lowercase();
     let packings = [".gz", ".zst", ".bz2", ".xz", ".lz4"];

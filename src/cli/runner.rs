@@ -77,7 +77,7 @@ fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>, ui:
                 ui.error(&problem.code, &format!("interrupted: {hint}"), None);
                 return signals.exit();
             }
-            ui.error(&problem.code, &problem.message, problem.hint.as_deref());
+            ui.problem(problem);
             exit
         }
     }
@@ -94,7 +94,10 @@ pub fn failed(failure: &RunError, has_progress: Option<bool>) -> (Exit, ProblemR
     let general = hint(failure, has_progress.unwrap_or(false));
     let is_of_files = general == NO_OUTPUT || matches!(failure, RunError::Interrupted);
     let general = Some(general).filter(|_| has_progress.is_some() || !is_of_files);
+    let place = failure.place();
     let problem = ProblemRecord {
+        file: place.map(|(file, _)| file.to_owned()),
+        line: place.and_then(|(_, line)| usize::try_from(line).ok()),
         code: failure.code().to_owned(),
         message: failure.to_string(),
         hint: own.or(general).map(str::to_owned),
@@ -194,11 +197,6 @@ impl Signals {
         }
         let interrupted = Arc::new(AtomicBool::new(false));
         for number in [SIGINT, SIGTERM] {
-            let _ = signal_hook::flag::register_conditional_shutdown(
-                number,
-                128 + number,
-                Arc::clone(&interrupted),
-            );
             let _ = signal_hook::flag::register_usize(
                 number,
                 Arc::clone(&signal),
@@ -206,6 +204,7 @@ impl Signals {
             );
             let _ = signal_hook::flag::register(number, Arc::clone(&interrupted));
         }
+        end_at_the_second();
         Self {
             number: signal,
             interrupted,
@@ -225,6 +224,19 @@ impl Signals {
             Exit::Interrupted
         }
     }
+}
+
+/// Ends the process at the second signal, and what it has started with it.
+fn end_at_the_second() {
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else {
+        return;
+    };
+    std::thread::spawn(move || {
+        if let Some(number) = signals.forever().nth(1) {
+            service::kill_all();
+            signal_hook::low_level::exit(128 + number);
+        }
+    });
 }
 
 /// What to do about a failure.
@@ -247,7 +259,7 @@ fn hint(failure: &RunError, has_progress: bool) -> &'static str {
             "name the field that rows have, by text_keys, image_key, or the parameter of the step"
         }
         RunError::Claim(taken) => taken.hint(),
-        RunError::AllRefused { .. } => {
+        RunError::AllRefused { .. } | RunError::AllUnreadable { .. } => {
             "docs/REASONS.md explains the reasons; --max-quarantine none keeps the rows with theirs, beside empty outputs"
         }
         RunError::Locked {
@@ -294,7 +306,10 @@ pub(super) fn finished(outcome: &RunOutcome, told: &[Note], options: &RunOptions
             rows: Some(report.rows_in),
             rows_out: Some(report.rows_out),
             dropped: Some(report.dropped),
-            set_aside: Some(report.quarantined),
+            quarantined: Some(report.quarantined),
+            phase: Some("finished".to_owned()),
+            seconds: Some(report.time.as_secs_f64()),
+            exit: Some(report.exit_code(options.tolerate)),
             ..LogLine::new(Level::Info, Event::Finished)
         });
     } else {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::args::{RunArgs, inputs};
+use super::claim::claim;
 use super::ui::{AsJson, Ui};
-use super::{Exit, runner};
+use super::{Exit, past, runner};
 use crate::answer::RunAnswer;
 use crate::exec::RunError;
 use crate::exec::setup::{BATCH_BYTES, hold_lines, sources};
@@ -42,13 +43,13 @@ pub struct Args {
     /// Rows: files or directories, in order; - or nothing is standard input.
     input: Vec<PathBuf>,
     /// The same as INPUT; repeatable.
-    #[arg(long = "input", short, value_name = "PATH")]
+    #[arg(long = "input", short, alias = "dataset_path", value_name = "PATH")]
     more: Vec<PathBuf>,
     /// How many rows: a number, or a share such as 5%.
     #[arg(long, short, value_name = "N", value_parser = parse_count)]
     n: Count,
     /// The file to write; - or nothing is standard output.
-    #[arg(long, short, value_name = "OUT")]
+    #[arg(long, short, alias = "export_path", value_name = "OUT")]
     output: Option<PathBuf>,
     /// The same seed and input give the same rows.
     #[arg(long, default_value_t = 42)]
@@ -246,7 +247,7 @@ fn share_of(rows: u64, share: f64) -> u64 {
 
 fn copy_lines(args: &Args, rows: u64, (inputs, target): (&Inputs, &Target), ui: &Ui) -> Exit {
     let mut said = RunArgs::options();
-    said.retain(|option| ui.typed(option));
+    said.retain(|option| ui.typed(option) && option != "--force");
     if let Some(first) = said.first() {
         let (is, it) = if said.len() == 1 {
             ("has", "it")
@@ -268,6 +269,12 @@ fn copy_lines(args: &Args, rows: u64, (inputs, target): (&Inputs, &Target), ui: 
             "rows and the answer of --json cannot both go to standard output",
             Some("write rows to a file: -o OUT"),
         );
+    }
+    if let (Target::File(path), Inputs::Files(read)) = (target, inputs) {
+        let read: Vec<&Path> = read.iter().map(PathBuf::as_path).collect();
+        if let Err(exit) = claim(path, &read, args.run.force, ui) {
+            return exit;
+        }
     }
     let sample = LineSample {
         rows,
@@ -359,6 +366,7 @@ pub(super) fn ends(asked: Ends<'_>, ui: &Ui) -> Result<(Inputs, Target, OutputFo
         image_root,
     } = asked;
     let dash = |path: &PathBuf| path.as_os_str() == "-";
+    past::look(input.iter().map(PathBuf::as_path), ui)?;
     let inputs = match inputs(input, ui)? {
         Some(Inputs::Files(given)) => {
             let (files, found) = find_inputs(&given).map_err(|problems| {

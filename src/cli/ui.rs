@@ -1,7 +1,7 @@
 //! How a command speaks: messages to standard error, its answer to standard output, as text or as
 //! one JSON object; or all of it to the program that called it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -67,6 +67,8 @@ pub struct Ui {
     problems: RefCell<Vec<ProblemRecord>>,
     notes: RefCell<Vec<Note>>,
     result: RefCell<Option<Value>>,
+    /// The answer could not be written as JSON.
+    unanswered: Cell<bool>,
 }
 
 /// What a program hands to a command that it calls, and what it hears of it.
@@ -168,13 +170,16 @@ impl Ui {
         });
     }
 
-    /// Keeps for the answer what is wrong with the command line, which was said already.
-    pub fn unsaid(&self, message: &str) {
-        self.problems.borrow_mut().push(ProblemRecord {
-            code: "usage".to_owned(),
-            message: message.to_owned(),
-            ..ProblemRecord::default()
-        });
+    /// Says what is wrong, with its place if it has one.
+    pub fn problem(&self, problem: ProblemRecord) {
+        self.log
+            .error(&problem.code, &problem.message, problem.hint.as_deref());
+        self.unsaid(problem);
+    }
+
+    /// Keeps for the answer what is wrong, which was said already.
+    pub fn unsaid(&self, problem: ProblemRecord) {
+        self.problems.borrow_mut().push(problem);
     }
 
     /// Says that the command is used in a wrong way.
@@ -252,8 +257,15 @@ impl Ui {
 
     /// The answer of the command, where it is asked for as JSON.
     pub fn result(&self, result: &impl Serialize) {
-        if self.json {
-            *self.result.borrow_mut() = serde_json::to_value(result).ok();
+        if !self.json {
+            return;
+        }
+        match serde_json::to_value(result) {
+            Ok(value) => *self.result.borrow_mut() = Some(value),
+            Err(error) => {
+                self.error("internal", &format!("the answer is no JSON: {error}"), None);
+                self.unanswered.set(true);
+            }
         }
     }
 
@@ -286,6 +298,10 @@ impl Ui {
         if !self.json {
             return exit;
         }
+        let exit = match exit {
+            Exit::Success if self.unanswered.get() => Exit::Failed,
+            exit => exit,
+        };
         let answer = self.answer(command, exit);
         match self.write(&format!("{}\n", serde_json::json!(answer))) {
             Exit::Success => exit,

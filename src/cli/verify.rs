@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::Exit;
 use super::ui::{AsJson, Ui};
+use super::{Exit, past};
 use crate::answer::{VerifyAnswer, VerifyKind};
 use crate::exec::{Moment, Observer};
 use crate::io::atomic::digest_of;
@@ -52,12 +52,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn main(args: &Args, ui: &Ui) -> Exit {
-    let run = match PastRun::open(&args.run) {
+    let run = match past::open(&args.run, ui) {
         Ok(run) => run,
-        Err(failure) => {
-            ui.record(&failure);
-            return Exit::Usage;
-        }
+        Err(exit) => return exit,
     };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(args.threads.map_or(0, usize::from))
@@ -145,31 +142,37 @@ impl Kind {
     }
 }
 
-/// The inputs' sizes and times.
+/// The inputs' digests; of what has none, size, time and both ends.
 fn inputs(run: &PastRun) -> Kind {
     let mut kind = Kind::new("inputs");
-    let mut seen = 0;
-    for input in &run.manifest.inputs {
+    // Standard input has no size.
+    let records = run.manifest.inputs.iter();
+    let records: Vec<_> = records.filter(|input| input.bytes.is_some()).collect();
+    let changes: Vec<_> = records.par_iter().map(|input| input.change()).collect();
+    let by_digest = records.iter().filter(|input| input.xxh3_128.is_some());
+    let by_digest = by_digest.count();
+    for (input, change) in records.iter().zip(changes) {
         let name = &input.name;
-        // Standard input has no size.
-        let Some(size) = input.bytes else {
-            continue;
-        };
-        seen += 1;
-        match input.now() {
+        match change {
             Err(failure) => kind.differs(format!("{name}: {failure}")),
-            Ok(None) => kind.differs(format!("{name}: it is no file any more")),
-            Ok(Some(now)) => match input.change(&now) {
-                None => {}
-                Some(Change::Size) => kind.same(&format!("{name}: bytes"), now.bytes, size),
-                Some(Change::Content) => kind.differs(format!("{name}: its content is another")),
-                Some(Change::Time) => {
-                    kind.differs(format!("{name}: it was written to after the run read it"));
-                }
-            },
+            Ok(None) => {}
+            Ok(Some(Change::Kind)) => kind.differs(format!("{name}: it is no file any more")),
+            Ok(Some(Change::Size(now))) => {
+                kind.same(&format!("{name}: bytes"), now, input.bytes.unwrap_or(0));
+            }
+            Ok(Some(Change::Content)) => kind.differs(format!("{name}: its content is another")),
+            Ok(Some(Change::Time)) => {
+                kind.differs(format!("{name}: it was written to after the run read it"));
+            }
         }
     }
-    kind.looked_at = format!("{seen} unchanged in size, time and both ends");
+    let others = records.len() - by_digest;
+    kind.looked_at = match others {
+        0 => format!("{by_digest} as they were read"),
+        _ => {
+            format!("{by_digest} as they were read, {others} unchanged in size, time and both ends")
+        }
+    };
     kind
 }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::runner::{Signals, working_dir};
 use super::ui::Ui;
-use super::{Exit, recut, run};
+use super::{Exit, past, recut, run};
 use crate::report::table::thousands;
 use crate::view::serve::{Server, Viewer};
 
@@ -46,6 +46,9 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         Ok(cwd) => cwd,
         Err(exit) => return exit,
     };
+    if let Err(exit) = past::look([args.what.as_path()], ui) {
+        return exit;
+    }
     let peers = run::peers(args.python.as_deref(), &cwd);
     let viewer = match Viewer::open(&args.what, &cwd, Some(peers)) {
         Ok(viewer) => viewer,

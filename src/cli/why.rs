@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::Exit;
 use super::ui::{AsJson, Ui};
+use super::{Exit, past};
 use crate::answer::{PlaceRecord, SetAsideRecord, WhyAnswer, WhyRow};
 use crate::note::rows;
 use crate::record::stats::READ;
@@ -52,16 +52,10 @@ pub struct Args {
 
 /// Runs the command.
 pub fn main(args: &Args, ui: &Ui) -> Exit {
-    let run = match PastRun::open(&args.run) {
+    let run = match past::open(&args.run, ui) {
         Ok(run) => run,
-        Err(failure) => {
-            ui.record(&failure);
-            return Exit::Usage;
-        }
+        Err(exit) => return exit,
     };
-    if run.files.is_unfinished() {
-        ui.info("a newer run of these outputs is unfinished; this is of the one before");
-    }
     let asked: Vec<Wanted<'_>> = args.row.iter().map(|row| Wanted::new(&run, row)).collect();
     let listed = List::new(args);
     let found = if asked.is_empty() {

@@ -48,10 +48,12 @@ pub enum RunError {
         message: String,
     },
     /// A bad row with `on_error: fail`.
-    #[error("{place}: {error} (on_error: fail)")]
+    #[error("{file}:{line}: {error} (on_error: fail)")]
     Row {
-        /// Input and line.
-        place: String,
+        /// The input.
+        file: String,
+        /// The line in it, from 1.
+        line: u64,
         /// What is wrong.
         error: RowError,
     },
@@ -124,6 +126,8 @@ pub enum RunError {
         reason: Cow<'static, str>,
         /// How often it came up.
         count: u64,
+        /// Input and line of the last such row, if this process has seen one.
+        last: Option<Box<(String, u64)>>,
     },
     /// Rows reached the outputs, and every output refused all of them.
     #[error(
@@ -131,6 +135,18 @@ pub enum RunError {
     )]
     AllRefused {
         /// Rows that reached the outputs.
+        rows: u64,
+        /// Why, the commonest reasons with their counts.
+        reasons: String,
+        /// What was said of the first.
+        first: Option<String>,
+    },
+    /// Not one row could be read.
+    #[error(
+        "no output was written: none of the {rows} rows could be read ({reasons}){}", first_words(.first.as_deref())
+    )]
+    AllUnreadable {
+        /// Rows of the inputs.
         rows: u64,
         /// Why, the commonest reasons with their counts.
         reasons: String,
@@ -167,6 +183,7 @@ impl RunError {
             streak,
             reason,
             count,
+            last: None,
         }
     }
 
@@ -176,6 +193,16 @@ impl RunError {
             name: "a file of an output".to_owned(),
             error,
         })
+    }
+
+    /// Input and line of the row that it is about, if it is about one.
+    #[must_use]
+    pub fn place(&self) -> Option<(&str, u64)> {
+        match self {
+            Self::Row { file, line, .. } => Some((file, *line)),
+            Self::TooManyBad { last, .. } => last.as_ref().map(|place| (place.0.as_str(), place.1)),
+            _ => None,
+        }
     }
 
     /// The stable word for it.
@@ -199,6 +226,7 @@ impl RunError {
             Self::InputChanged { .. } => "input_changed",
             Self::TooManyBad { .. } => "too_many_bad",
             Self::AllRefused { .. } => "all_refused",
+            Self::AllUnreadable { .. } => "all_unreadable",
             Self::FieldOfNoRow(_) => "field_of_no_row",
             Self::Service(_) => "service_failed",
             Self::BrokenPipe => "broken_pipe",

@@ -216,11 +216,13 @@ fn without_shard(name: &str) -> String {
         rest = after;
         removed = true;
     }
-    out.push_str(if removed && out.is_empty() {
-        rest.trim_start_matches(['-', '_', '.'])
+    if removed && out.is_empty() {
+        // The name was nothing else.
+        out.push_str("all.");
+        out.push_str(rest.trim_start_matches(['-', '_', '.']));
     } else {
-        rest
-    });
+        out.push_str(rest);
+    }
     out
 }
 
@@ -237,9 +239,9 @@ mod tests {
             ("rows", "rows.djr"),
             ("o/c-{shard:05}-of-{shards:05}.parquet", "o/c.parquet.djr"),
             ("o/c_{shard}.jsonl.zst", "o/c.jsonl.zst.djr"),
-            ("o/{shard:05}.tar", "o/tar.djr"),
+            ("o/{shard:05}.tar", "o/all.tar.djr"),
             ("o/{x}.jsonl", "o/{x}.jsonl.djr"),
-            ("o/{value}.jsonl", "o/jsonl.djr"),
+            ("o/{value}.jsonl", "o/all.jsonl.djr"),
             ("o/c-{value}-{shard}.jsonl", "o/c.jsonl.djr"),
             ("o/.v.jsonl", "o/.v.jsonl.djr"),
             ("s3://b/o/c-{shard}.jsonl", "c.jsonl.djr"),

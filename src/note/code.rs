@@ -101,6 +101,9 @@ codes! {
     ImagesUnknown = "images_unknown":
         "the stats that a recut reads do not say which images decode: outputs check them again",
         "";
+    VariableUnknown = "variable_unknown":
+        "a variable of the environment begins with `DJR_` and stands for no option",
+        "`djr COMMAND --help` lists the options: `DJR_THREADS` is `--threads`";
 }
 
 /// A set of kinds of notes.

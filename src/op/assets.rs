@@ -115,6 +115,38 @@ impl BuildContext {
         Ok(())
     }
 
+    /// Lists the files that a command line names among the operator's assets: the program, found as
+    /// the system finds it, and each word that is a file, as it is or behind a `=`. Of a text for a
+    /// shell, these are the words of the text, but for files that it writes. What cannot be read is
+    /// left out: a program may be one that may only be run.
+    pub fn note_command(&self, command: &[String]) {
+        let words = command.iter().enumerate();
+        let mut words: Vec<Word> = words
+            .map(|(number, text)| Word {
+                text: text.clone(),
+                is_program: number == 0,
+            })
+            .collect();
+        if let [_, flag, script] = command
+            && flag == "-c"
+        {
+            words.truncate(1);
+            words.extend(words_of_script(script));
+        }
+        let here = self.search.last().map_or(Path::new(""), PathBuf::as_path);
+        for word in &words {
+            let value = word.text.split_once('=').map(|(_, value)| value);
+            let named = [Some(word.text.as_str()), value].into_iter().flatten();
+            let mut files: Vec<PathBuf> = named.map(|word| here.join(word)).collect();
+            if word.is_program && !word.text.contains('/') {
+                files = in_path(&word.text);
+            }
+            if let Some(file) = files.into_iter().find(|file| file.is_file()) {
+                let _ = self.note_file(&file);
+            }
+        }
+    }
+
     /// What was read since this was last asked.
     pub(super) fn take_opened(&self) -> Vec<Asset> {
         self.opened.take()
@@ -353,6 +385,53 @@ fn newest_snapshot(hub: &Path, file: &str) -> Option<PathBuf> {
     found.into_iter().next()
 }
 
+/// A word of a command line.
+#[derive(Debug, PartialEq, Eq)]
+struct Word {
+    text: String,
+    /// It names the program that is run.
+    is_program: bool,
+}
+
+/// The words of a text for a shell, as far as they can be told without running it; names of files
+/// that are written are left out.
+fn words_of_script(script: &str) -> Vec<Word> {
+    let mut words = Vec::new();
+    let mut text = String::new();
+    let (mut is_program, mut is_written) = (true, false);
+    let mut quote = None;
+    for c in script.chars().chain(['\n']) {
+        match (quote, c) {
+            (Some(open), _) if open == c => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, ' ' | '\t' | '\n' | ';' | '|' | '&' | '(' | ')' | '<' | '>') => {
+                if !text.is_empty() {
+                    let text = std::mem::take(&mut text);
+                    if !std::mem::take(&mut is_written) {
+                        words.push(Word { text, is_program });
+                    }
+                    is_program = false;
+                }
+                match c {
+                    '\n' | ';' | '|' | '&' | '(' => is_program = true,
+                    '>' => is_written = true,
+                    _ => {}
+                }
+            }
+            (Some(_) | None, _) => text.push(c),
+        }
+    }
+    words
+}
+
+/// Where the system would look for a program.
+fn in_path(program: &str) -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .collect()
+}
+
 /// The JSON files whose name contains `kind`, by name.
 fn list_files(dir: &Path, kind: &str) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
@@ -389,6 +468,35 @@ mod tests {
             cache: Some(dir.join("cache")),
             ..BuildContext::default()
         }
+    }
+
+    #[test]
+    fn programs_and_scripts_are_assets() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["clean.py", "words.txt", "log"] {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        let noted = |command: &[&str]| {
+            let context = context(dir.path());
+            let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+            context.note_command(&command);
+            let opened = context.take_opened().into_iter();
+            let names = opened.map(|asset| asset.path.file_name().unwrap().to_owned());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            noted(&["sh", "clean.py", "--words=words.txt", "no.txt", "sed"]),
+            ["sh", "clean.py", "words.txt"]
+        );
+        assert_eq!(
+            noted(&[
+                "sh",
+                "-c",
+                "cat <words.txt | sed -u 's/log/x/' 'clean.py' 2>log"
+            ]),
+            ["sh", "cat", "words.txt", "sed", "clean.py"]
+        );
+        assert!(noted(&["no-such-program"]).is_empty());
     }
 
     #[test]

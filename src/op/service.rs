@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{EndpointService, OneOrMany, ParamError, PeerService, Problems, positive};
+use super::{
+    BuildContext, EndpointService, OneOrMany, ParamError, PeerService, Problems, positive,
+};
 use crate::sample::{RowError, Sample};
 
 /// One question about one row.
@@ -363,11 +365,11 @@ pub struct CommandParams<'a> {
 }
 
 impl CommandParams<'_> {
-    /// The program as a service.
+    /// The program as a service, with its files among the assets of the operator.
     ///
     /// # Errors
     /// If there is no command, or a number is not positive.
-    pub fn service(&self) -> Result<Service, Vec<ParamError>> {
+    pub fn service(&self, context: &BuildContext) -> Result<Service, Vec<ParamError>> {
         let mut problems = Problems::default();
         let command = match self.command {
             OneOrMany::One(text) if text.trim().is_empty() => None,
@@ -386,6 +388,7 @@ impl CommandParams<'_> {
         else {
             return Err(problems.into());
         };
+        context.note_command(&command);
         Ok(Service::Program(ProgramService {
             shown: match self.command {
                 OneOrMany::One(text) => text.clone(),

@@ -954,6 +954,9 @@ fn unwritable(path: &Path) -> Option<String> {
     if path.is_dir() {
         return Some("it is a directory".into());
     }
+    if path.to_str().is_none() {
+        return Some("its name is no Unicode, and no record could hold it".into());
+    }
     let length = path.file_name().map_or(0, std::ffi::OsStr::len);
     if length > LONGEST_NAME {
         return Some(format!(

@@ -99,8 +99,9 @@ impl PeerSurroundings {
     }
 }
 
-/// An operator of the list as it is found.
-pub struct PeerStep<'e> {
+/// A step of a recipe as it is written.
+#[derive(Clone, Copy)]
+pub struct WrittenStep<'e> {
     /// 0-based position.
     pub index: usize,
     /// Its name.
@@ -111,7 +112,7 @@ pub struct PeerStep<'e> {
     pub entries: &'e [Entry],
 }
 
-impl PeerStep<'_> {
+impl WrittenStep<'_> {
     /// Builds the step, if Data-Juicer can be asked and knows the operator.
     pub fn build(
         &self,

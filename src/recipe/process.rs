@@ -13,7 +13,7 @@ use super::load::MAX_ISSUES;
 use super::model::Step;
 use super::nearest::{did_you_mean, score};
 use super::peer_ops;
-use super::peers::{PeerStep, PeerSurroundings};
+use super::peers::{PeerSurroundings, WrittenStep};
 use super::schema::ParamSchema;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::note::{Code, Note};
@@ -102,7 +102,13 @@ pub fn steps(
             named.push(name.to_owned());
             let mut base = around.base.clone();
             base.draw = draw_seed(base.draw, name, before);
-            steps.extend(step(index, name, at, params, base, around, issues, notes));
+            let written = WrittenStep {
+                index,
+                name,
+                at,
+                entries: params,
+            };
+            steps.extend(step(written, base, around, issues, notes));
             index += 1;
         }
         said.forget(operator, issues.get(sound..).unwrap_or_default());
@@ -290,25 +296,22 @@ pub fn unknown_operator(name: &str, at: Pos) -> Issue {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is of another kind")]
+/// Builds a step, or says what is wrong with it.
 fn step(
-    index: usize,
-    name: &str,
-    at: Pos,
-    entries: &[Entry],
+    written: WrittenStep<'_>,
     mut base: BaseParams,
     around: &Surroundings,
     issues: &mut Vec<Issue>,
     notes: &mut Vec<Note>,
 ) -> Option<Step> {
+    let WrittenStep {
+        index,
+        name,
+        at,
+        entries,
+    } = written;
     let Some(def) = op::find(name) else {
-        let step = PeerStep {
-            index,
-            name,
-            at,
-            entries,
-        };
-        return step.build(base, around, issues);
+        return written.build(base, around, issues);
     };
     let before = issues.len();
     let schema = ParamSchema::of(def);

@@ -10,8 +10,8 @@ use super::ServiceRecord;
 use super::counts::{FromData, ProducedCounts, StratumCounts};
 use super::version::{CURRENT, Version};
 use super::{RunReport, StepNumber};
-use crate::io::atomic::Finished;
-use crate::io::source::{InputSummary, StdinSource};
+use crate::io::atomic::{Finished, digest_of};
+use crate::io::source::{FileSource, InputSummary, StdinSource};
 use crate::io::{Fingerprint, Input, PendingFile, Source as _, Workspace};
 use crate::layout::FileRecord;
 use crate::layout::file::readable;
@@ -135,6 +135,9 @@ pub struct InputRecord {
     pub modified_unix: Option<f64>,
     /// XXH3-128 of its first and last 64 KiB.
     pub ends_xxh3_128: Option<String>,
+    /// XXH3-128 of all its bytes; of files, not of folders, pipes and objects of a store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xxh3_128: Option<String>,
     /// Rows read of it.
     pub rows: u64,
     /// Decompressed bytes read of it.
@@ -430,6 +433,7 @@ impl InputRecord {
             bytes: print.map(|p| p.bytes),
             modified_unix: print.map(unix_seconds),
             ends_xxh3_128: print.map(|p| p.ends.clone()),
+            xxh3_128: read.digest.clone(),
             rows: read.rows,
             bytes_read: read.bytes,
         }
@@ -441,26 +445,26 @@ impl InputRecord {
         (self.name != StdinSource::default().name()).then(|| Input::File(PathBuf::from(&self.name)))
     }
 
-    /// The fingerprint of the file as it is now; `None` if it is no regular file any more.
+    /// What about the file is not now what it was when it was read. Where its digest is recorded, its
+    /// content counts and the time at which it was written does not; else its size, time and both
+    /// ends.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn now(&self) -> io::Result<Option<Fingerprint>> {
-        Fingerprint::of(Path::new(&self.name))
-    }
-
-    /// What about the file is not what it was when it was read.
-    #[must_use]
-    pub fn change(&self, now: &Fingerprint) -> Option<Change> {
-        if self.bytes != Some(now.bytes) {
-            Some(Change::Size)
+    pub fn change(&self) -> io::Result<Option<Change>> {
+        let path = Path::new(&self.name);
+        let Some(now) = FileSource::new(path.to_owned()).fingerprint()? else {
+            return Ok(Some(Change::Kind));
+        };
+        Ok(if self.bytes != Some(now.bytes) {
+            Some(Change::Size(now.bytes))
         } else if self.ends_xxh3_128.as_ref() != Some(&now.ends) {
             Some(Change::Content)
-        } else if self.modified_unix != Some(unix_seconds(now)) {
-            Some(Change::Time)
+        } else if let Some(digest) = &self.xxh3_128 {
+            (digest_of(path)?.1 != *digest).then_some(Change::Content)
         } else {
-            None
-        }
+            (self.modified_unix != Some(unix_seconds(&now))).then_some(Change::Time)
+        })
     }
 }
 
@@ -472,9 +476,11 @@ fn unix_seconds(print: &Fingerprint) -> f64 {
 /// What of a file changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// Its size.
-    Size,
-    /// Its first or last bytes.
+    /// It is no file any more.
+    Kind,
+    /// Its size, which is now so many bytes.
+    Size(u64),
+    /// Its content.
     Content,
     /// The time it was written last.
     Time,
@@ -485,7 +491,8 @@ impl Change {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Size => "size",
+            Self::Kind => "kind",
+            Self::Size(_) => "size",
             Self::Content => "content",
             Self::Time => "time",
         }

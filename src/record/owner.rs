@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::past::whole;
+use super::version::VersionError;
 use super::{Manifest, PastRun, RecordError};
 use crate::io::atomic::{digest_of, directory};
 use crate::layout::RunFiles;
+use crate::plan::Plan;
+use crate::recipe::Recipe;
 
 /// Why a run may not write its records into a directory.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,19 @@ pub enum ClaimError {
         /// The output of the other run.
         output: String,
     },
+    /// A file that is to be written is an output of a run.
+    #[error("{path} is the output of a run of {recipe} (recorded in {dir})")]
+    OutputOfRun {
+        /// The file.
+        path: String,
+        /// The recipe of that run.
+        recipe: String,
+        /// The directory of its record.
+        dir: String,
+    },
+    /// A file that is to be written is one that is read.
+    #[error("{0}: the output is also an input")]
+    Input(String),
     /// Its manifest cannot be read, so that nothing is known of whose it is.
     #[error("the run's directory is taken: {0}")]
     Unread(#[from] RecordError),
@@ -64,6 +80,11 @@ impl ClaimError {
             Self::OtherRecipe { .. } => {
                 "write somewhere else by --output, or overwrite them by --force"
             }
+            Self::OutputOfRun { .. } => "write to another file, or overwrite it by --force",
+            Self::Input(_) => "write to another file",
+            Self::Unread(record) if is_outdated(record) => {
+                "take it over by --force, or give this run a directory of its own by --run-dir"
+            }
             Self::StatsOfOther { .. } => {
                 "write to an output whose name differs in more than its suffix: the file is called as Data-Juicer calls it"
             }
@@ -77,15 +98,27 @@ impl ClaimError {
 
 /// What an earlier run of the same outputs left in the directory of a new one.
 #[derive(Debug, Default)]
-pub struct Earlier(Option<PastRun>);
+pub struct Earlier {
+    run: Option<PastRun>,
+    /// Records of another version, which the new run takes over.
+    outdated: Vec<PathBuf>,
+}
+
+/// How a run lays claim to its directory.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Claim {
+    /// The user chose the directory: then it may hold anything.
+    pub named: bool,
+    /// A record of another version is taken over.
+    pub force: bool,
+}
 
 impl Earlier {
-    /// Looks at what is in the directory of a run that will write `outputs`. `named` says that the
-    /// user chose the directory: then it may hold anything.
+    /// Looks at what is in the directory of a run that will write `outputs`.
     ///
     /// # Errors
     /// If something there is not this run's to replace.
-    pub fn claim(files: &RunFiles, outputs: &[PathBuf], named: bool) -> Result<Self, ClaimError> {
+    pub fn claim(files: &RunFiles, outputs: &[PathBuf], claim: Claim) -> Result<Self, ClaimError> {
         if files.foreign_checkpoint() {
             return Err(ClaimError::Foreign(
                 files.checkpoint().display().to_string(),
@@ -93,12 +126,23 @@ impl Earlier {
         }
         if !files.manifest().exists() {
             // What a killed run has given its name already is found again through its checkpoint.
-            if named && !files.is_unfinished() {
+            if claim.named && !files.is_unfinished() {
                 unlisted(files, None)?;
             }
-            return Ok(Self(None));
+            return Ok(Self::default());
         }
-        let run = PastRun::read(files.clone())?;
+        let run = match PastRun::read(files.clone()) {
+            Ok(run) => run,
+            Err(record) if claim.force && is_outdated(&record) => {
+                let mut outdated = Vec::from(files.records());
+                outdated.push(files.clusters());
+                return Ok(Self {
+                    run: None,
+                    outdated,
+                });
+            }
+            Err(record) => return Err(record.into()),
+        };
         let ours: HashSet<PathBuf> = outputs.iter().map(|path| whole(path)).collect();
         let others: Vec<String> = run
             .manifest
@@ -121,28 +165,47 @@ impl Earlier {
         if !files.is_unfinished() {
             unlisted(files, Some(&run.manifest))?;
         }
-        Ok(Self(Some(run)))
+        Ok(Self {
+            run: Some(run),
+            outdated: Vec::new(),
+        })
     }
 
-    /// Makes sure that the outputs there are, as they were written, are not those of another recipe
-    /// than the one called `file` in `dir`.
+    /// Makes sure that the outputs there are, as they were written, are not those of another recipe:
+    /// of another file than `recipe` was read from, if it was (`by_file`), and of another plan.
     ///
     /// # Errors
     /// [`ClaimError::OtherRecipe`].
-    pub fn same_recipe(&self, file: &str, dir: Option<&Path>) -> Result<(), ClaimError> {
-        let Some(run) = &self.0 else { return Ok(()) };
+    pub fn same_recipe(&self, recipe: &Recipe, by_file: bool) -> Result<(), ClaimError> {
+        let Some(run) = &self.run else { return Ok(()) };
         let manifest = &run.manifest;
-        let name = |file: &str| Path::new(file).file_name().map(ToOwned::to_owned);
-        let is_same = name(file) == name(&manifest.recipe_file)
-            && dir.map(whole) == manifest.recipe_dir.as_deref().map(whole);
         let mut files = manifest.outputs.iter().flat_map(|output| &output.files);
-        if is_same || !files.any(|file| run.intact(file).is_some()) {
+        if !files.any(|file| run.intact(file).is_some()) || is_of(run, recipe, by_file) {
             return Ok(());
         }
         Err(ClaimError::OtherRecipe {
             dir: run.files.dir.display().to_string(),
             recipe: manifest.recipe_file.clone(),
         })
+    }
+
+    /// Makes sure that none of `outputs` is, by a record beside it, the output of a run of another
+    /// recipe that has a directory of its own.
+    ///
+    /// # Errors
+    /// [`ClaimError::OutputOfRun`].
+    pub fn only_own(
+        files: Option<&RunFiles>,
+        outputs: &[PathBuf],
+        recipe: &Recipe,
+        by_file: bool,
+    ) -> Result<(), ClaimError> {
+        let own = files.map(|files| whole(&files.dir));
+        let is_ours = |run: &PastRun| {
+            own.as_ref() == Some(&whole(&run.files.dir)) || is_of(run, recipe, by_file)
+        };
+        let mut outputs = outputs.iter();
+        outputs.try_for_each(|output| no_output_of(output, is_ours))
     }
 
     /// Removes what the earlier run wrote and the new one, which writes `new` and reads `inputs`,
@@ -153,8 +216,13 @@ impl Earlier {
         new: impl Iterator<Item = &'p Path>,
         inputs: impl Iterator<Item = &'p Path>,
     ) {
-        let Some(run) = &self.0 else { return };
         let spared: HashSet<PathBuf> = new.map(whole).collect();
+        for path in &self.outdated {
+            if !spared.contains(&whole(path)) {
+                let _ = fs::remove_file(path);
+            }
+        }
+        let Some(run) = &self.run else { return };
         let read: HashSet<PathBuf> = inputs
             .filter_map(|path| fs::canonicalize(path).ok())
             .collect();
@@ -169,6 +237,68 @@ impl Earlier {
             }
         }
     }
+}
+
+/// Makes sure that a command may write the file `path`: it is none of its `inputs` and, unless
+/// `force` is set, no output of a run, by a record beside it.
+///
+/// # Errors
+/// [`ClaimError::Input`] or [`ClaimError::OutputOfRun`].
+pub fn claim_file(path: &Path, inputs: &[PathBuf], force: bool) -> Result<(), ClaimError> {
+    if let Ok(there) = fs::canonicalize(path)
+        && inputs
+            .iter()
+            .any(|input| fs::canonicalize(input).is_ok_and(|input| input == there))
+    {
+        return Err(ClaimError::Input(path.display().to_string()));
+    }
+    if force {
+        return Ok(());
+    }
+    no_output_of(path, |_| false)
+}
+
+/// Makes sure that no run but one that `is_ours` is known to have written `path` as it is there.
+fn no_output_of(path: &Path, is_ours: impl Fn(&PastRun) -> bool) -> Result<(), ClaimError> {
+    // An output in shards has a name that no file has.
+    let Ok(run) = PastRun::of_output(path) else {
+        return Ok(());
+    };
+    let written = run.wrote(path).unwrap_or_default();
+    if is_ours(&run) || !written.iter().any(|file| run.intact(file).is_some()) {
+        return Ok(());
+    }
+    Err(ClaimError::OutputOfRun {
+        path: path.display().to_string(),
+        recipe: run.manifest.recipe_file.clone(),
+        dir: run.files.dir.display().to_string(),
+    })
+}
+
+/// Whether a run was one of `recipe`: of the same file, whatever it said then, if it is read from one
+/// (`by_file`); or of the same plan.
+fn is_of(run: &PastRun, recipe: &Recipe, by_file: bool) -> bool {
+    let manifest = &run.manifest;
+    let file = |name: &str, dir: Option<&Path>| {
+        let file = dir?.join(Path::new(name).file_name()?);
+        file.is_file().then(|| whole(&file))
+    };
+    let dir = recipe.search.first().map(PathBuf::as_path);
+    let now = file(&recipe.name, dir).filter(|_| by_file);
+    let same_file =
+        now.is_some() && now == file(&manifest.recipe_file, manifest.recipe_dir.as_deref());
+    same_file || Plan::of(recipe).is_ok_and(|plan| plan.digest() == manifest.plan_digest)
+}
+
+/// Whether a record is of another version of djr's.
+fn is_outdated(record: &RecordError) -> bool {
+    matches!(
+        record,
+        RecordError::Version {
+            error: VersionError::Other { .. },
+            ..
+        }
+    )
 }
 
 /// Makes sure that stats may be written to `path`, which nobody named: what stands there must be

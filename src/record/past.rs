@@ -164,7 +164,7 @@ impl PastRun {
     /// The run that wrote `output`: its manifest lies beside the file or beside another output of
     /// the same run. Where several list it, a later run may have written it anew: the one is taken
     /// whose digest the file has.
-    fn of_output(output: &Path) -> Result<Self, RecordError> {
+    pub(super) fn of_output(output: &Path) -> Result<Self, RecordError> {
         let beside_it = if is_remote(output) {
             Path::new(".")
         } else {
@@ -236,7 +236,7 @@ impl PastRun {
 
     /// The files that the run wrote as `output`, if it did: `output` is one of them, or the name of
     /// an output that was cut into shards.
-    fn wrote(&self, output: &Path) -> Option<Vec<&FileRecord>> {
+    pub(super) fn wrote(&self, output: &Path) -> Option<Vec<&FileRecord>> {
         // Of an output that is a link, the run wrote what it leads to.
         let asked = [Some(whole(output)), fs::canonicalize(output).ok()];
         let here = |path: &Path| asked.contains(&Some(whole(&self.moved(path))));

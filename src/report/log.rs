@@ -77,13 +77,19 @@ pub struct LogLine {
     /// Rows dropped so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
-    /// Rows set aside so far.
+    /// Rows set aside so far, as the manifest and `--json` call them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub set_aside: Option<u64>,
+    pub quarantined: Option<u64>,
     /// Rows written, once the run has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows_out: Option<u64>,
-    /// Rows a second.
+    /// How long a run took that has ended, earlier processes included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// The exit code of a run that has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<u8>,
+    /// Rows a second; of a later phase, of the rows that it reads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows_per_second: Option<f64>,
     /// The part of the phase that is done, from 0 to 1.
@@ -110,8 +116,10 @@ impl LogLine {
             phase: None,
             rows: None,
             dropped: None,
-            set_aside: None,
+            quarantined: None,
             rows_out: None,
+            seconds: None,
+            exit: None,
             rows_per_second: None,
             share: None,
             seconds_left: None,

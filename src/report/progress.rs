@@ -12,6 +12,17 @@ use crate::record::counts::resident_memory;
 /// Columns of a terminal that does not say.
 const COLUMNS: usize = 80;
 
+/// After so long a rate means something, and a log may have another line.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Where a phase stood when it was first heard of: an earlier process may have done its start.
+#[derive(Debug, Clone, Copy, Default)]
+struct Begin {
+    rows: u64,
+    /// Of what its share is counted in.
+    part: u64,
+}
+
 /// Gets a line each time there is a new one.
 pub type Listener = Box<dyn FnMut(String) + Send>;
 
@@ -35,6 +46,8 @@ pub struct Progress {
     total_bytes: Option<u64>,
     phase: usize,
     phase_started: Instant,
+    /// Where the phase stood when it was first heard of.
+    begin: Begin,
     /// Characters of the line that stands on the terminal.
     drawn: usize,
 }
@@ -74,6 +87,7 @@ impl Progress {
             total_bytes,
             phase: 0,
             phase_started: now,
+            begin: Begin::default(),
             drawn: 0,
         }
     }
@@ -89,24 +103,38 @@ impl Progress {
                 .map(|total| (report.bytes_in, total)),
             (None, None) => None,
         };
+        // What has not begun to move may never do so before its end.
+        let part = part.filter(|(done, _)| *done > 0);
         let share = part.map(|(done, all)| as_f64(done) / as_f64(all.max(1)));
-        let is_task = moment.task.is_some();
+        let rows = moment.rows.map_or(report.rows_in, |(done, _)| done);
         let elapsed = self.phase_started.elapsed();
-        let left = share
-            .filter(|share| !is_task && *share > 0.0)
-            .map(|share| elapsed.mul_f64((1.0 - share) / share));
-        let label = match moment.task {
-            Some((task, ..)) => task.to_owned(),
-            None if moment.phases > 1 => {
-                format!("phase {} of {}", moment.phase + 1, moment.phases)
-            }
-            None => "reading".to_owned(),
+        let seconds = elapsed.as_secs_f64();
+        let left = part
+            .filter(|_| moment.task.is_none() && elapsed >= SETTLED)
+            .and_then(|(done, all)| {
+                // Another process may have done the start.
+                let moved = done
+                    .checked_sub(self.begin.part)
+                    .filter(|moved| *moved > 0)?;
+                let left = as_f64(all - done.min(all)) / as_f64(moved) * seconds;
+                Duration::try_from_secs_f64(left).ok()
+            });
+        let moved = rows.saturating_sub(self.begin.rows);
+        let what = match (moment.task, moment.rows) {
+            (Some((task, ..)), _) => task,
+            (None, Some(_)) => "rows that are left",
+            (None, None) => "reading",
+        };
+        let label = if moment.task.is_none() && moment.phases > 1 {
+            format!("{what} ({} of {})", moment.phase + 1, moment.phases)
+        } else {
+            what.to_owned()
         };
         State {
             label,
             share,
-            rows: report.rows_in,
-            rate: as_f64(report.rows_in) / self.started.elapsed().as_secs_f64().max(1e-9),
+            rows,
+            rate: as_f64(moved) / seconds.max(1e-9),
             left,
             dropped: report.dropped,
             set_aside: report.quarantined,
@@ -117,6 +145,18 @@ impl Progress {
                 .map(|s| s.tokens_in + s.tokens_out)
                 .sum(),
             cost: report.services.iter().map(|service| service.cost).sum(),
+        }
+    }
+
+    /// Whether it is time to say something. What reads no rows may be silent for long: it is named
+    /// when it begins. A log has a line at the start, and not many in one second.
+    fn is_due(&self, moment: &Moment<'_>) -> bool {
+        let is_log = matches!(self.place, Place::Lines);
+        match (moment.task, self.shown) {
+            (None, Some(shown)) => shown.elapsed() >= self.interval,
+            (Some(_), Some(shown)) if is_log => shown.elapsed() >= SETTLED,
+            (_, None) if is_log && self.log.format == LogFormat::Json => true,
+            _ => self.started.elapsed() >= self.interval,
         }
     }
 
@@ -135,16 +175,18 @@ impl Observer for Progress {
         if moment.phase != self.phase {
             self.phase = moment.phase;
             self.phase_started = Instant::now();
+            self.begin = match moment.rows {
+                Some((done, _)) => Begin {
+                    rows: done,
+                    part: done,
+                },
+                None => Begin {
+                    rows: moment.report.rows_in,
+                    part: moment.report.bytes_in,
+                },
+            };
         }
-        if self.log.quiet {
-            return;
-        }
-        // What reads no rows may be silent for long: it is named when it begins.
-        let since = match (moment.task, self.shown) {
-            (None, Some(shown)) => shown,
-            _ => self.started,
-        };
-        if since.elapsed() < self.interval {
+        if self.log.quiet || !self.is_due(moment) {
             return;
         }
         self.shown = Some(Instant::now());
@@ -204,6 +246,7 @@ impl State {
                 line.push_str(between);
                 line.push_str(part);
             }
+            length <= room
         };
         if let Some(share) = self.share {
             add(&mut line, " ", &format!("{:>3.0}%", share * 100.0));
@@ -227,7 +270,10 @@ impl State {
         parts.push(format!("memory {}", bytes(self.memory)));
         let mut between = " ";
         for part in parts {
-            add(&mut line, between, &part);
+            // What is wanted less does not take the place of what is wanted more.
+            if !add(&mut line, between, &part) {
+                break;
+            }
             between = ", ";
         }
         line.chars().take(room).collect()
@@ -239,7 +285,7 @@ impl State {
             phase: Some(self.label.clone()),
             rows: Some(self.rows),
             dropped: Some(self.dropped),
-            set_aside: Some(self.set_aside),
+            quarantined: Some(self.set_aside),
             rows_per_second: Some(self.rate),
             share: self.share,
             seconds_left: self.left.map(|left| left.as_secs_f64()),
@@ -286,6 +332,16 @@ mod tests {
             tokens: 0,
             cost: 0.0,
         }
+    }
+
+    #[test]
+    fn what_is_wanted_less_gives_way() {
+        let mut reading = state("reading", Some(0.42));
+        reading.dropped = 0;
+        assert_eq!(
+            reading.line(62),
+            "reading  42% [###...] 1,234,567 rows, 45,678 rows/s"
+        );
     }
 
     #[test]

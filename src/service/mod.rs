@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use endpoint::{Answers, Endpoint, Limits, Paid, Spending};
 pub use lanes::Model;
 pub use peer::{Peer, PeerPython, PeerWorkers};
+pub use process::kill_all;
 pub use program::Program;
 pub use python::{Python, candidates};
 

@@ -1,11 +1,11 @@
 //! A child process that is asked and answers, with what it said last on its standard error.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -40,6 +40,21 @@ impl Fault {
 /// Reads one message of a process; `None` at its end.
 pub type ReadMessage = fn(&mut dyn BufRead) -> io::Result<Option<Vec<u8>>>;
 
+/// The groups of the processes that run.
+static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+fn running() -> MutexGuard<'static, BTreeSet<i32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills all processes that run, for a program that is about to end without order: one that takes
+/// no notice of signals and of the end of its input would live on.
+pub fn kill_all() {
+    for id in running().iter().copied().filter_map(Pid::from_raw) {
+        let _ = kill_process_group(id, Signal::KILL);
+    }
+}
+
 /// A running process. It is killed when it is dropped.
 pub struct Process {
     child: Child,
@@ -61,6 +76,7 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
+        running().extend(i32::try_from(child.id()).ok());
         let gone = || io::Error::other("a pipe of the process is missing");
         let stdin = child.stdin.take().ok_or_else(gone)?;
         let stdout = child.stdout.take().ok_or_else(gone)?;
@@ -170,6 +186,10 @@ impl Drop for Process {
             let _ = id.map(|id| kill_process_group(id, Signal::KILL));
         }
         let _ = self.child.kill();
+        if let Ok(id) = i32::try_from(self.child.id()) {
+            // Before its number may be another's.
+            running().remove(&id);
+        }
         let _ = self.child.wait();
     }
 }

@@ -522,7 +522,16 @@ fn recut_gives_what_a_fresh_run_gives() {
             let set = format!("{name}.{param}={fitted}");
             djr(
                 &scratch,
-                &["recut", "look", "--set", &set, "-o", "recut.jsonl", "-q"],
+                &[
+                    "recut",
+                    "look",
+                    "--set",
+                    &set,
+                    "-o",
+                    "recut.jsonl",
+                    "-q",
+                    "--force",
+                ],
                 1,
             );
             djr(&scratch, &["run", "all.yaml", "--set", &set, "-q"], 1);
@@ -603,7 +612,20 @@ fn a_run_can_be_recut_as_far_as_its_stats_go() {
     ];
     let recut = |sets: &[&str], code| {
         scratch
-            .djr(&[&["recut", "first/all.jsonl.djr", "-o", "new/", "-q"], sets].concat())
+            .djr(
+                &[
+                    &[
+                        "recut",
+                        "first/all.jsonl.djr",
+                        "-o",
+                        "new/",
+                        "-q",
+                        "--force",
+                    ],
+                    sets,
+                ]
+                .concat(),
+            )
             .expect(code)
     };
     recut(&tighter, 0);
@@ -652,6 +674,7 @@ fn a_target_is_met_by_the_tightest_bound() {
             by,
             "-o",
             "out.jsonl",
+            "--force",
         ];
         let ran = scratch.djr(&args).expect(1);
         let rows = scratch.rows("out.jsonl").len() as u64;
@@ -677,7 +700,16 @@ fn a_target_is_met_by_the_tightest_bound() {
             format!("{by}={tighter}")
         };
         scratch
-            .djr(&["recut", "look", "--set", &set, "-o", "less.jsonl", "-q"])
+            .djr(&[
+                "recut",
+                "look",
+                "--set",
+                &set,
+                "-o",
+                "less.jsonl",
+                "-q",
+                "--force",
+            ])
             .expect(1);
         assert!(scratch.rows("less.jsonl").len() < 100, "{set}");
     }

@@ -1,7 +1,9 @@
 //! What commands say to programs: answers and logs as JSON, held against their schemas, exit codes
 //! that schedulers rely on, and what is found again of runs.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -170,10 +172,21 @@ fn every_answer_and_every_record_is_as_its_schema_says() {
         (
             &finished["rows"],
             &finished["dropped"],
-            &finished["set_aside"]
+            &finished["quarantined"],
+            &finished["exit"],
+            &finished["phase"],
         ),
-        (&json!(4), &json!(2), &json!(1))
+        (
+            &json!(4),
+            &json!(2),
+            &json!(1),
+            &json!(1),
+            &json!("finished")
+        )
     );
+    assert!(finished["seconds"].as_f64().unwrap() > 0.0);
+    // However short a run is, something is said at its start.
+    assert!(lines.iter().any(|line| line["event"] == "progress"));
 }
 
 #[test]
@@ -324,6 +337,110 @@ fn a_run_whose_outputs_refuse_every_row_publishes_nothing() {
             .count(),
         0
     );
+}
+
+#[test]
+fn a_file_without_one_readable_row_publishes_nothing() {
+    let scratch = scratch();
+    scratch.write("in.jsonl", "{broken\n{too\n");
+    let line = ["run", "r.yaml", "--max-quarantine", "5%", "--json"];
+    let ran = scratch.djr(&line).expect(3);
+    assert!(
+        ran.stderr
+            .contains("none of the 2 rows could be read (json_invalid 2); the first one: "),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(ran.answer()["problems"][0]["code"], "all_unreadable");
+    assert!(!scratch.path("o.jsonl").exists());
+    // Who asks for no limit has the rows with their reasons.
+    scratch.djr(&["run", "r.yaml"]).expect(1);
+    assert_eq!(scratch.rows("o.jsonl.djr/quarantine.jsonl").len(), 2);
+}
+
+#[test]
+fn a_row_that_ends_a_run_is_told_by_its_place() {
+    let scratch = scratch();
+    for (limit, code) in [
+        (["--on-error", "fail"], "row_failed"),
+        (["--max-quarantine", "0"], "too_many_bad"),
+    ] {
+        let line = [&["run", "r.yaml", "--json"][..], &limit].concat();
+        let answer = scratch.djr(&line).expect(3).answer();
+        let problem = &answer["problems"][0];
+        assert_eq!(
+            (&problem["code"], &problem["line"]),
+            (&json!(code), &json!(3))
+        );
+        assert!(problem["file"].as_str().unwrap().ends_with("in.jsonl"));
+    }
+}
+
+#[test]
+fn a_name_that_is_no_unicode_is_shown_or_refused() {
+    let scratch = scratch();
+    let odd = OsStr::from_bytes(b"odd\xff");
+    fs::create_dir(scratch.path("").join(odd)).unwrap();
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(1);
+    let dir = scratch.path("").join(odd);
+    fs::rename(scratch.path("o.jsonl.djr"), dir.join("o.jsonl.djr")).unwrap();
+    let answer = scratch.djr(&["ls", "--json"]).expect(0).answer();
+    let found = answer["result"]["runs"][0]["run_dir"].as_str().unwrap();
+    assert!(found.ends_with("odd\u{fffd}/o.jsonl.djr"), "{found}");
+    let output = dir.join("x.jsonl");
+    let words = ["run", "r.yaml", "--output"].map(OsStr::new);
+    let ran = scratch.djr(&[&words[..], &[output.as_os_str()]].concat());
+    let ran = ran.expect(2);
+    assert!(
+        ran.stderr.contains("its name is no Unicode"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_newer_run_that_is_unfinished_is_named_by_every_reader() {
+    let scratch = scratch();
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(1);
+    let stopped = |output: &str, limit: &str| {
+        let line = [
+            "run",
+            "r.yaml",
+            "--output",
+            output,
+            "--max-quarantine",
+            limit,
+        ];
+        let often = ["--checkpoint-every", "0", "--batch-rows", "1"];
+        scratch.djr(&[&line[..], &often].concat()).expect(3);
+    };
+    stopped("o.jsonl", "0");
+    stopped("new.jsonl", "0");
+    for line in [
+        "verify o.jsonl",
+        "why o.jsonl a",
+        "report o.jsonl -o page.html",
+        "diff o.jsonl.djr o.jsonl.djr",
+        "subset -n 1 o.jsonl -o part.jsonl",
+        "analyze o.jsonl -o look",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ran = scratch.djr(&words);
+        let said = "a newer run of these outputs is unfinished";
+        assert!(ran.stderr.contains(said), "{line}: {}", ran.stderr);
+    }
+    for line in [
+        "subset -n 1 new.jsonl -o part.jsonl",
+        "diff new.jsonl o.jsonl",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ran = scratch.djr(&words).expect(2);
+        assert!(
+            ran.stderr.contains("the run is unfinished"),
+            "{line}: {}",
+            ran.stderr
+        );
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use crate::support::{Scratch, root};
@@ -88,6 +89,13 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
+/// A program of that name beside djr, for commands that are run as shown.
+fn stand_in(scratch: &Scratch, name: &str, script: &str) {
+    fs::create_dir_all(scratch.path("bin")).unwrap();
+    let path = scratch.write(&format!("bin/{name}"), format!("#!/bin/sh\n{script}\n"));
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 #[test]
 fn what_the_page_of_schedulers_shows_works() {
     let page = fs::read_to_string(root().join("docs/SCHEDULERS.md")).unwrap();
@@ -96,19 +104,30 @@ fn what_the_page_of_schedulers_shows_works() {
         "recipe.yaml",
         "dataset_path: data.jsonl\nexport_path: out/clean.jsonl\nprocess: [text_length_filter: {min_len: 38}]\n",
     );
-    let shell = blocks(&page, "sh");
-    assert_eq!(shell.len(), 5);
-    for block in &shell {
+    let scripts = blocks(&page, "sh");
+    assert_eq!(scripts.len(), 4);
+    // SLURM's programs, as far as the page needs them.
+    stand_in(&scratch, "srun", "exec \"$@\"");
+    for block in &scripts {
         // No `||` may hide a failure here.
         let block = block.replace(" || echo \"djr ended with $?\"", "");
         assert_eq!(run_shown(&scratch, &block), Some(0), "{block}");
     }
     // What Airflow is told to run is what the shell ran.
     let python = &blocks(&page, "python")[0];
-    for line in shell[3].lines().take(2) {
+    for line in scripts[2].lines().take(2) {
         let command = line.split(" > ").next().unwrap();
         assert!(python.contains(&format!("\"{command}\"")), "{command}");
     }
+    // A signal reaches the step; the script asks for the job once more.
+    let step = "\"$@\" & kill -TERM $!; wait $!";
+    stand_in(&scratch, "srun", step);
+    stand_in(&scratch, "scontrol", "echo \"$@\" > requeued");
+    let job = format!("export SLURM_JOB_ID=7\n{}", scripts[3]);
+    assert_eq!(shell(&scratch, &job).0, Some(143));
+    assert_eq!(scratch.read("requeued"), b"requeue 7\n");
+    stand_in(&scratch, "srun", "exec \"$@\"");
+    assert_eq!(run_shown(&scratch, &scripts[3]), Some(0));
     let stage = blocks(&page, "yaml").remove(0);
     let command = stage
         .lines()
@@ -239,10 +258,22 @@ fn pictures(scratch: &Scratch) {
 }
 
 fn run_shown(scratch: &Scratch, command: &str) -> Option<i32> {
+    let (code, stderr) = shell(scratch, command);
+    // The fixtures hold planted defects: 1 says that rows were set aside.
+    assert!(
+        matches!(code, Some(0 | 1)),
+        "{command}\nended with {code:?}\n{stderr}"
+    );
+    code
+}
+
+/// How a command ends, and what it says, in a shell that knows djr and the stand-ins.
+fn shell(scratch: &Scratch, command: &str) -> (Option<i32>, String) {
     let bin = std::path::Path::new(env!("CARGO_BIN_EXE_djr"));
     let path = format!(
-        "{}:{}",
+        "{}:{}:{}",
         bin.parent().unwrap().display(),
+        scratch.path("bin").display(),
         std::env::var("PATH").unwrap()
     );
     let output = Command::new("bash")
@@ -251,14 +282,8 @@ fn run_shown(scratch: &Scratch, command: &str) -> Option<i32> {
         .env("PATH", path)
         .output()
         .unwrap();
-    let code = output.status.code();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    // The fixtures hold planted defects: 1 says that rows were set aside.
-    assert!(
-        matches!(code, Some(0 | 1)),
-        "{command}\nended with {code:?}\n{stderr}"
-    );
-    code
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), stderr)
 }
 
 #[test]
@@ -385,7 +410,9 @@ fn what_help_shows_works() {
                 .replace("/data/kept", "kept")
                 .replace("--image-root /data", "--image-root .")
                 .replace("006092514", "001206");
-            run_shown(&scratch, &line.replace("djr run recipe.yaml", recipe));
+            // Each example stands for itself; here all of them write into one directory.
+            let line = line.replace("djr run recipe.yaml", recipe);
+            run_shown(&scratch, &format!("export DJR_FORCE=1; {line}"));
             shown += 1;
         }
     }

@@ -155,7 +155,7 @@ fn outputs_take_what_they_ask_for_and_are_split() {
         .filter(|name| !name.contains(".djr"))
         .collect();
     assert_eq!(names, ["a%2fb.jsonl", "de.jsonl", "en.jsonl", "n-5.json"]);
-    scratch.djr(&["verify", "by/jsonl.djr"]).expect(0);
+    scratch.djr(&["verify", "by/all.jsonl.djr"]).expect(0);
     scratch.djr(&["verify", "by/en.jsonl"]).expect(0);
 
     // A row that no output asks for is dropped by name.

@@ -40,6 +40,7 @@ mod messages;
 mod mock;
 mod notes;
 mod outputs;
+mod ownership;
 mod parquet;
 mod parts;
 mod peers;

@@ -124,6 +124,7 @@ fn a_row_with_a_broken_image_is_replaced_by_the_next_one_drawn() {
         "decode",
         "--paths",
         "absolute",
+        "--force",
         "-o",
         "s.jsonl",
         "--n",

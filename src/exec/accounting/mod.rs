@@ -117,6 +117,9 @@ pub struct Accounting {
     output_names: Vec<String>,
     /// What an output said of the first row that it refused.
     pub first_refused: Option<String>,
+    /// What was said of the first row that could not be read.
+    pub first_failed: Option<String>,
+    last_failed: Option<Origin>,
     produced: ProducedFiles,
     ids: IdWatch,
 }
@@ -221,6 +224,8 @@ impl Accounting {
             output_names: recipe.outputs.iter().map(target_name).collect(),
             produced: ProducedFiles::default(),
             first_refused: None,
+            first_failed: None,
+            last_failed: None,
             ids: IdWatch::open(workspace).map_err(|e| write_error("ids", e))?,
         };
         if let Some(before) = before {
@@ -299,7 +304,15 @@ impl Accounting {
     /// # Errors
     /// [`RunError::TooManyBad`].
     pub fn check_share(&self, failing: u64, rows: u64) -> Result<(), RunError> {
-        self.failures.check(failing, rows, &self.report.reasons)
+        let checked = self.failures.check(failing, rows, &self.report.reasons);
+        checked.map_err(|mut broken| {
+            if let RunError::TooManyBad { last, .. } = &mut broken {
+                *last = self
+                    .last_failed
+                    .map(|origin| Box::new(self.place_of(origin)));
+            }
+            broken
+        })
     }
 
     /// Adds what a batch of rows fresh from the input, or of a later phase, cost.
@@ -850,6 +863,12 @@ impl Accounting {
         }
     }
 
+    /// Input and line of a row.
+    fn place_of(&self, origin: Origin) -> (String, u64) {
+        let names = self.input_names.get(origin.file as usize);
+        (names.cloned().unwrap_or_default(), origin.line)
+    }
+
     fn failed_fate(&self) -> Fate {
         if self.on_error == OnError::Drop {
             Fate::Dropped
@@ -866,16 +885,17 @@ impl Accounting {
         error: &RowError,
         row: &[u8],
     ) -> Result<(), RunError> {
-        let input = self
-            .input_names
-            .get(origin.file as usize)
-            .cloned()
-            .unwrap_or_default();
+        let (input, _) = self.place_of(origin);
         if self.on_error == OnError::Fail {
             return Err(RunError::Row {
-                place: format!("{input}:{}", origin.line),
+                file: input,
+                line: origin.line,
                 error: error.clone(),
             });
+        }
+        self.last_failed = Some(origin);
+        if self.first_failed.is_none() && matches!(stage, Stage::Read) {
+            self.first_failed = Some(error.message.to_string());
         }
         self.failures.extend_streak();
         *self

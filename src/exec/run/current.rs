@@ -1,12 +1,14 @@
 //! Whether a run is needed at all: what an earlier one left may be what it would make again.
 
+use rayon::prelude::*;
+
 use crate::exec::run::context::run_files;
 use crate::exec::{RunOptions, setup};
 use crate::io::atomic::digest_of;
 use crate::io::source::fingerprints;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
-use crate::record::PastRun;
+use crate::record::{InputRecord, PastRun};
 
 /// The earlier run of the same outputs, if this one would make the same again: the plan with its
 /// assets, the inputs and all files it wrote are as its manifest says, the files by their digests.
@@ -42,16 +44,18 @@ pub fn up_to_date(recipe: &Recipe, options: &RunOptions) -> Result<PastRun, Stri
     }
     for ((input, print), before) in inputs.iter().zip(&prints).zip(&past.inputs) {
         let name = input.name();
-        let change = match print {
-            _ if name != before.name => Some("there are other inputs".to_owned()),
-            None => Some(format!("{name} cannot be read twice")),
-            Some(now) => {
-                let change = before.change(now);
-                change.map(|change| format!("{name}: its {} is another", change.word()))
-            }
-        };
-        if let Some(change) = change {
-            return Err(change);
+        if name != before.name {
+            return Err("there are other inputs".into());
+        }
+        if print.is_none() {
+            return Err(format!("{name} cannot be read twice"));
+        }
+    }
+    let changes: Vec<_> = past.inputs.par_iter().map(InputRecord::change).collect();
+    for (before, change) in past.inputs.iter().zip(changes) {
+        let name = &before.name;
+        if let Some(change) = change.map_err(|failure| format!("{name}: {failure}"))? {
+            return Err(format!("{name}: its {} is another", change.word()));
         }
     }
     for file in past.files() {

@@ -37,7 +37,7 @@ use crate::layout::RunFiles;
 use crate::op::Common;
 use crate::plan;
 use crate::recipe::Recipe;
-use crate::record::{Earlier, claim_stats};
+use crate::record::{Claim, Earlier, claim_stats};
 
 /// A run: what does not change, the account of rows, and how far it is.
 pub(super) struct Run<'a> {
@@ -196,27 +196,37 @@ fn check_locked(
     files: Option<&RunFiles>,
 ) -> Result<(), RunError> {
     let _locks = lock_outputs(recipe, files)?;
-    claim(recipe, options, files)?;
+    claim(recipe, options, files, false)?;
     let inputs = setup::inputs(recipe);
     renderers(recipe, options)?;
     Checkpointer::check(recipe, options, &inputs, files)
 }
 
-/// Makes sure that the outputs of a run are nobody else's.
+/// Makes sure that the outputs of a run are nobody else's. Who does what tasks are left has made sure
+/// of the recipe when the tasks were planned (`planned`).
 fn claim(
     recipe: &Recipe,
     options: &RunOptions,
     files: Option<&RunFiles>,
+    planned: bool,
 ) -> Result<Earlier, RunError> {
+    let outputs = output_files(recipe);
+    let claim = Claim {
+        named: options.run_dir.is_some(),
+        force: options.force || planned,
+    };
     let earlier = files.map_or(Ok(Earlier::default()), |files| {
-        Earlier::claim(files, &output_files(recipe), options.run_dir.is_some())
+        Earlier::claim(files, &outputs, claim)
     })?;
-    if !options.force && options.resume != Resume::Continue {
-        let dir = recipe.search.first().map(PathBuf::as_path);
-        earlier.same_recipe(&recipe.name, dir)?;
+    let goes_on = options.resume == Resume::Continue && files.is_some_and(RunFiles::is_unfinished);
+    if !claim.force && !goes_on {
+        // A recut has the recipe of what it cuts, with other bounds.
+        let by_file = options.cached_stats.is_none();
+        earlier.same_recipe(recipe, by_file)?;
+        Earlier::only_own(files, &outputs, recipe, by_file)?;
     }
     if let Some(stats) = stats_path(recipe) {
-        claim_stats(&stats, &output_files(recipe))?;
+        claim_stats(&stats, &outputs)?;
     }
     beside::check(recipe)?;
     Ok(earlier)
@@ -249,7 +259,7 @@ fn run_locked<'a>(
 ) -> Result<Ended, RunError> {
     // Held to the end; nobody else writes these outputs meanwhile.
     let _locks = lock_outputs(recipe, files.as_ref())?;
-    let earlier = claim(recipe, options, files.as_ref())?;
+    let earlier = claim(recipe, options, files.as_ref(), tasks.is_some())?;
     let inputs = setup::inputs(recipe);
     let renderers = renderers(recipe, options)?;
     let Opened {

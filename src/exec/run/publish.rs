@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use rayon::prelude::*;
+
 use super::{Run, beside};
 use crate::exec::checkpoint::{Progress, Remaining};
 use crate::exec::error::output_error;
 use crate::exec::output::OutputStage;
 use crate::exec::watch::Watch;
 use crate::exec::{RunError, RunOutcome, conclude, write_error};
-use crate::io::PendingFile;
 use crate::io::atomic::Sealed;
 use crate::io::lock::{unix_now, utc};
+use crate::io::source::InputSummary;
+use crate::io::{PendingFile, SourceError};
 use crate::layout::RunFiles;
 use crate::note::{Code, Note};
 use crate::recipe::{Inputs, OutputSpec, QuarantineLimit, Recipe};
@@ -27,6 +30,7 @@ impl<'a> Run<'a> {
         at: &Progress,
         watch: &mut Watch<'_>,
     ) -> Result<RunOutcome, RunError> {
+        let summaries = self.digested(at.summaries.as_deref().unwrap_or_default(), watch)?;
         self.checkpointer.check_inputs(&self.context.inputs)?;
         let Self {
             context,
@@ -48,6 +52,12 @@ impl<'a> Run<'a> {
                 all_refused(&accounting.report, accounting.first_refused.as_ref())
         {
             return Err(refused);
+        }
+        if limit != QuarantineLimit::None
+            && let Some(unreadable) =
+                all_unreadable(&accounting.report, accounting.first_failed.as_ref())
+        {
+            return Err(unreadable);
         }
         accounting.report.time = checkpointer.elapsed();
         accounting.report.notes =
@@ -152,8 +162,7 @@ impl<'a> Run<'a> {
         if let Some(named) = &context.files {
             let finished = |file: Option<Sealed>| file.map(|f| f.finished());
             let prints = checkpointer.fingerprints();
-            let read = at.summaries.as_deref().unwrap_or_default();
-            let inputs = context.inputs.iter().zip(prints).zip(read);
+            let inputs = context.inputs.iter().zip(prints).zip(&summaries);
             let manifest = Manifest::of(Facts {
                 run_dir: &named.dir,
                 recipe: context.recipe,
@@ -199,6 +208,39 @@ impl<'a> Run<'a> {
     }
 }
 
+impl Run<'_> {
+    /// What was read of the inputs, each with the digest of its content: what the readers did not
+    /// come by all of (ranges, packed files, tables, archives, what a resumed run read before) is read
+    /// once more, several files at once.
+    fn digested(
+        &self,
+        read: &[InputSummary],
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<InputSummary>, RunError> {
+        let mut summaries = read.to_vec();
+        if self.context.files.is_none() {
+            return Ok(summaries);
+        }
+        if summaries.iter().any(|summary| summary.digest.is_none()) {
+            watch.task("digesting the inputs", 0, 1, &self.accounting.report);
+        }
+        let inputs = &self.context.inputs;
+        self.context.pool.install(|| {
+            let each = summaries.par_iter_mut().zip(inputs);
+            each.filter(|(summary, _)| summary.digest.is_none())
+                .try_for_each(|(summary, input)| {
+                    let source = input.source();
+                    summary.digest = source.digest().map_err(|error| SourceError::Io {
+                        name: source.name(),
+                        error,
+                    })?;
+                    Ok::<(), SourceError>(())
+                })
+        })?;
+        Ok(summaries)
+    }
+}
+
 /// What a run does with its ledger and the stats of rows when it ends.
 const PACKING: &str = "packing the ledger";
 
@@ -213,9 +255,34 @@ fn all_refused(report: &RunReport, first: Option<&String>) -> Option<RunError> {
     if !report.outputs.iter().all(is_refused) {
         return None;
     }
+    Some(RunError::AllRefused {
+        rows,
+        reasons: commonest(report, |stage| matches!(stage, Stage::Output(_))),
+        first: first.cloned(),
+    })
+}
+
+/// The failure of a run that could read none of its rows: what it was given is something else.
+fn all_unreadable(report: &RunReport, first: Option<&String>) -> Option<RunError> {
+    let unread = |stage| matches!(stage, Stage::Read);
+    let reasons = report.reasons.iter();
+    let rows: u64 = reasons
+        .filter(|(reason, _)| unread(reason.stage))
+        .map(|(_, rows)| rows)
+        .sum();
+    let is_all = rows > 0 && rows == report.rows_in && report.rows_out == 0;
+    is_all.then(|| RunError::AllUnreadable {
+        rows,
+        reasons: commonest(report, unread),
+        first: first.cloned(),
+    })
+}
+
+/// The commonest reasons of some stages, with their counts.
+fn commonest(report: &RunReport, of: impl Fn(Stage) -> bool) -> String {
     let mut by_code: BTreeMap<&str, u64> = BTreeMap::new();
     for (reason, count) in &report.reasons {
-        if matches!(reason.stage, Stage::Output(_)) {
+        if of(reason.stage) {
             *by_code.entry(reason.code).or_default() += count;
         }
     }
@@ -225,11 +292,7 @@ fn all_refused(report: &RunReport, first: Option<&String>) -> Option<RunError> {
     let shown: Vec<String> = shown
         .map(|(code, count)| format!("{code} {count}"))
         .collect();
-    Some(RunError::AllRefused {
-        rows,
-        reasons: shown.join(", "),
-        first: first.cloned(),
-    })
+    shown.join(", ")
 }
 
 /// Gives complete files their names. What an earlier run of the same outputs wrote beyond them

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::Xxh3;
+
 use super::READ_BLOCK;
 use super::packing::Stream;
 use super::spooled::Spooled;
@@ -89,14 +91,22 @@ pub struct Bytes {
     position: u64,
     last: Option<u8>,
     end: bool,
+    /// Of what was read of a plain file, as long as nothing of it was passed over.
+    digest: Option<Box<Xxh3>>,
 }
 
 impl Bytes {
     /// The bytes of `origin`, of which `start` was read already.
     #[must_use]
     pub fn new(origin: Origin, start: Vec<u8>) -> Self {
+        let digest = matches!(origin, Origin::Plain(_)).then(|| {
+            let mut digest = Box::new(Xxh3::new());
+            digest.update(&start);
+            digest
+        });
         Self {
             origin,
+            digest,
             last: start.last().copied(),
             block: start,
             at: 0,
@@ -117,6 +127,9 @@ impl Bytes {
             self.at = 0;
             self.end = read? == 0;
             self.last = self.block.last().copied().or(self.last);
+            if let Some(digest) = &mut self.digest {
+                digest.update(&self.block);
+            }
         }
         Ok(self.block.get(self.at..).unwrap_or_default())
     }
@@ -200,6 +213,13 @@ impl Bytes {
         self.last.is_some_and(|byte| byte != b'\n')
     }
 
+    /// XXH3-128 of a plain file, 32 hexadecimal digits, if all of it was read, and to its end.
+    #[must_use]
+    pub fn digest(&self) -> Option<String> {
+        let digest = self.digest.as_ref().filter(|_| self.end)?;
+        Some(format!("{:032x}", digest.digest128()))
+    }
+
     /// Passes over all bytes up to `position`.
     ///
     /// # Errors
@@ -224,6 +244,7 @@ impl Bytes {
             _ => false,
         };
         if sought {
+            self.digest = None;
             self.block.clear();
             self.at = 0;
             self.position = position - 1;

@@ -17,6 +17,7 @@ use super::packing::split_name;
 use super::{
     Fingerprint, OnBrokenInput, Reading, RowReader, Source, SourceError, Split, is_of_system,
 };
+use crate::io::atomic::digest_of;
 use crate::io::remote;
 
 /// A file of rows, packed or not, a pipe that has a name, a folder of samples, or an object of a
@@ -157,6 +158,13 @@ impl Source for FileSource {
             return folder::fingerprint(&self.path).map(Some);
         }
         Fingerprint::of(&self.path)
+    }
+
+    fn digest(&self) -> io::Result<Option<String>> {
+        if self.is_remote() || !self.path.is_file() {
+            return Ok(None);
+        }
+        digest_of(&self.path).map(|(_, digest)| Some(digest))
     }
 
     fn size(&self) -> Option<u64> {

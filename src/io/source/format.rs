@@ -237,6 +237,12 @@ pub trait RowReader: Send {
         self.place().bytes
     }
 
+    /// Behind the last row: XXH3-128 of the whole file as it lies on disk, if this reader has read
+    /// all of it.
+    fn digest(&self) -> Option<String> {
+        None
+    }
+
     /// Behind the last row: the bytes by which the identities of the next input's rows lie behind
     /// those of this one's.
     fn extent(&self) -> u64;

@@ -213,6 +213,10 @@ impl RowReader for LineReader {
         Ok(())
     }
 
+    fn digest(&self) -> Option<String> {
+        self.bytes.digest()
+    }
+
     /// A final newline counts whether it is there or not, so that shards of a file give its rows
     /// the same identities as the file.
     fn extent(&self) -> u64 {

@@ -86,6 +86,14 @@ pub trait Source: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// XXH3-128 of all its bytes, 32 hexadecimal digits, if it is one file that can be read again.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn digest(&self) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+
     /// How many bytes of rows it has, if that is known without reading them.
     fn size(&self) -> Option<u64> {
         None

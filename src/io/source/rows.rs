@@ -63,6 +63,9 @@ pub struct InputSummary {
     pub rows: u64,
     /// Decompressed bytes.
     pub bytes: u64,
+    /// XXH3-128 of the whole input, if whoever read it came by all its bytes.
+    #[serde(default)]
+    pub digest: Option<String>,
 }
 
 /// How far a [`LineSource`] has read: enough to go on from there in another process.
@@ -276,6 +279,7 @@ impl LineSource {
             }
             if let Some(reader) = self.reader.take() {
                 summary.bytes = reader.consumed();
+                summary.digest = reader.digest();
                 self.base = self.base.wrapping_add(reader.extent());
             }
             self.current += 1;

@@ -95,7 +95,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     };
     let bounds = Bounds::new(&ANSWER, params.min_value, params.max_value, &context.base)?;
     Ok(Operator::Filter(Box::new(CommandFilter {
-        service: command.service()?,
+        service: command.service(context)?,
         bounds: bounds.of_stat(params.stat_key.clone()),
         stat: params.stat_key.into(),
     })))

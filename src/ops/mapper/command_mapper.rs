@@ -29,6 +29,10 @@ operator! {
     /// The program must answer for each row by itself: rows come to it in any order, and after a
     /// failure more than once.
     ///
+    /// The program, as it is found in `PATH`, and every word of the command that is a file are
+    /// digested when the recipe is read: a run is not taken up again, nor taken for up to date, with
+    /// another program. What the program opens beyond these, such as modules of Python, is not seen.
+    ///
     /// ## Example
     /// ```yaml
     /// - command_mapper: {command: "sed -u s/kite/boat/"}
@@ -76,7 +80,7 @@ struct Command {
     service: Service,
 }
 
-fn build(params: Params, _: &BuildContext) -> Result<Operator, Vec<ParamError>> {
+fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamError>> {
     let command = CommandParams {
         command: &params.command,
         lines: params.lines,
@@ -84,7 +88,7 @@ fn build(params: Params, _: &BuildContext) -> Result<Operator, Vec<ParamError>> 
         timeout: params.timeout,
     };
     Ok(Operator::Mapper(Box::new(Command {
-        service: command.service()?,
+        service: command.service(context)?,
     })))
 }
 

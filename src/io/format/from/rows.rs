@@ -135,9 +135,15 @@ impl RowsReader {
         let question = match questions.get(&id, image) {
             Found::One(question) => question,
             Found::None => {
+                let unusable = match questions.unusable() {
+                    0 => String::new(),
+                    n => format!(
+                        " (of its records, {n} have no id, no question, or no answer behind it)"
+                    ),
+                };
                 return Err(RowError::new(
                     "id_unknown",
-                    format!("id {id} is not in the questions file"),
+                    format!("id {id} is not in the questions file{unusable}"),
                 ));
             }
             Found::Several => {

@@ -1,0 +1,330 @@
+//! Whose files are: what a command may overwrite, and what makes two runs the same.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use crate::resume::killed_at;
+use crate::support::{Ran, Scratch};
+
+const ROWS: &str =
+    "{\"id\": \"a\", \"text\": \"one two three\"}\n{\"id\": \"b\", \"text\": \"four five\"}\n";
+
+const RECIPE: &str = "\
+dataset_path: in.jsonl
+export_path: o.jsonl
+process:
+  - text_length_filter: {min_len: 10}
+";
+
+fn scratch() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", ROWS);
+    scratch.write("r.yaml", RECIPE);
+    scratch
+}
+
+fn with(scratch: &Scratch, words: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_djr"))
+        .args(words)
+        .envs(variables.iter().copied())
+        .current_dir(scratch.path(""))
+        .output();
+    Ran::of(output.unwrap())
+}
+
+#[test]
+fn other_names_of_options_are_variables_too() {
+    let scratch = scratch();
+    let ran = with(&scratch, &["run", "r.yaml"], &[("DJR_DRY_RUN", "1")]).expect(0);
+    assert!(ran.text().contains("text_length_filter"), "{}", ran.text());
+    assert!(!scratch.path("o.jsonl").exists());
+    with(
+        &scratch,
+        &["run", "r.yaml"],
+        &[
+            ("DJR_EXPORT_PATH", "p.jsonl"),
+            ("DJR_NP", "1"),
+            ("DJR_QUIET", ""),
+        ],
+    )
+    .expect(0);
+    assert_eq!(scratch.rows("p.jsonl").len(), 1);
+    assert_eq!(scratch.json("p.jsonl.djr/manifest.json")["threads"], 1);
+    let ran = with(&scratch, &["run", "r.yaml"], &[("DJR_NP", "x")]).expect(2);
+    assert!(ran.stderr.contains("DJR_NP=x"), "{}", ran.stderr);
+    let both = [("DJR_RESUME", "1")];
+    let ran = with(&scratch, &["run", "r.yaml", "--restart"], &both).expect(2);
+    assert!(ran.stderr.contains("DJR_RESUME=1"), "{}", ran.stderr);
+    let ran = with(&scratch, &["ls"], &[("DJR_THREDS", "2")]).expect(0);
+    let said = "note: the variable DJR_THREDS stands for no option; did you mean DJR_THREADS?";
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+}
+
+#[test]
+fn a_wrong_command_line_is_told_to_programs() {
+    let scratch = scratch();
+    let ran = with(
+        &scratch,
+        &["run", "r.yaml", "--threads", "x"],
+        &[("DJR_JSON", "1")],
+    )
+    .expect(2);
+    let answer = ran.answer();
+    let problem = &answer["problems"][0];
+    assert_eq!(
+        (&answer["command"], &answer["exit"]),
+        (&"run".into(), &2.into())
+    );
+    assert_eq!(problem["code"], "usage");
+    let message = problem["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("invalid value 'x' for '--threads <N>'"),
+        "{message}"
+    );
+    assert!(
+        !message.contains('\n') && !message.contains("Usage"),
+        "{message}"
+    );
+    let line = ["run", "r.yaml", "--treads", "2", "--log-format", "json"];
+    let ran = scratch.djr(&line).expect(2);
+    let said: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!(said["event"], "error");
+    assert!(
+        said["hint"].as_str().unwrap().contains("--threads"),
+        "{said}"
+    );
+    for (line, hint) in [
+        ("--config r.yaml", "hint: djr run r.yaml"),
+        ("process --config r.yaml", "hint: djr run r.yaml"),
+        ("r.yaml", "hint: djr run r.yaml"),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ran = scratch.djr(&words).expect(2);
+        assert!(ran.stderr.contains(hint), "{}", ran.stderr);
+    }
+    let line = [
+        "analyze",
+        "--dataset_path",
+        "in.jsonl",
+        "--export_path",
+        "look",
+    ];
+    scratch.djr(&line).expect(0);
+    assert!(scratch.path("look/analysis.json").exists());
+    let line = [
+        "subset",
+        "-n",
+        "1",
+        "--dataset_path",
+        "in.jsonl",
+        "-o",
+        "one.jsonl",
+    ];
+    scratch.djr(&line).expect(0);
+}
+
+#[test]
+fn no_command_overwrites_what_is_not_its_own() {
+    let scratch = scratch();
+    let from_stdin = |text: &str, code| {
+        let ran = scratch.djr_with(&["run", "-"], text.as_bytes());
+        ran.expect(code)
+    };
+    from_stdin(RECIPE, 0);
+    from_stdin(RECIPE, 0);
+    from_stdin(&RECIPE.replace("10", "1"), 2);
+    let kept = scratch.read("o.jsonl");
+    // The same plan is the same recipe, whatever it is called.
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    scratch.write("copy.yaml", RECIPE);
+    scratch.djr(&["run", "copy.yaml"]).expect(0);
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let before = scratch.read("in.jsonl");
+    for (line, hint) in [
+        (
+            "recut o.jsonl --set text_length_filter.min_len=12 -o o.jsonl",
+            "--force",
+        ),
+        ("subset -n 1 in.jsonl -o o.jsonl", "--force"),
+        (
+            "convert --to messages in.jsonl --question x -o o.jsonl",
+            "--force",
+        ),
+        ("report o.jsonl -o o.jsonl", "another file"),
+        ("report o.jsonl -o in.jsonl", "another file"),
+        ("diff o.jsonl in.jsonl --output o.jsonl", "another file"),
+        ("analyze in.jsonl -o o.jsonl.djr", "another directory"),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ran = scratch.djr(&words).expect(2);
+        assert!(ran.stderr.contains(hint), "{line}: {}", ran.stderr);
+        assert_eq!(scratch.read("o.jsonl"), kept, "{line}");
+        assert_eq!(scratch.read("in.jsonl"), before, "{line}");
+    }
+    scratch.write("other.jsonl", ROWS);
+    let diff = ["diff", "other.jsonl", "in.jsonl", "--output", "o.jsonl"];
+    scratch.djr(&diff).expect(2);
+    scratch.djr(&[&diff[..], &["--force"]].concat()).expect(0);
+    assert!(scratch.read("o.jsonl").is_empty());
+    fs::create_dir(scratch.path("own")).unwrap();
+    scratch.write("own/analysis.json", "{}");
+    let analyze = ["analyze", "in.jsonl", "-o", "own"];
+    scratch.djr(&analyze).expect(2);
+    assert_eq!(scratch.read("own/analysis.json"), b"{}");
+    scratch
+        .djr(&[&analyze[..], &["--force"]].concat())
+        .expect(0);
+    scratch.djr(&analyze).expect(0);
+}
+
+#[test]
+fn a_record_of_another_version_can_be_taken_over() {
+    let scratch = scratch();
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    scratch.write(
+        "o.jsonl.djr/manifest.json",
+        "{\"djr\": \"0.0.9\", \"rows\": {}}",
+    );
+    scratch.write("o.jsonl.djr/quarantine.jsonl", "{}\n");
+    let refused = scratch.djr(&["run", "r.yaml"]).expect(2);
+    assert!(
+        refused.stderr.contains("format 1") && refused.stderr.contains("--force"),
+        "{}",
+        refused.stderr
+    );
+    scratch.djr(&["run", "r.yaml", "--force"]).expect(0);
+    assert!(!scratch.path("o.jsonl.djr/quarantine.jsonl").exists());
+    scratch.djr(&["verify", "o.jsonl"]).expect(0);
+}
+
+#[test]
+fn content_counts_and_time_does_not() {
+    let scratch = scratch();
+    let rows: String = (0..20_000)
+        .map(|n| format!("{{\"id\": {n}, \"text\": \"row {n:020}\"}}\n"))
+        .collect::<Vec<_>>()
+        .concat();
+    fs::create_dir(scratch.path("rows")).unwrap();
+    let path = scratch.write("rows/a.jsonl", &rows);
+    let packed = zstd::encode_all(ROWS.as_bytes(), 3).unwrap();
+    scratch.write("rows/b.jsonl.zst", packed);
+    scratch.write("r.yaml", RECIPE.replace("in.jsonl", "rows"));
+    let again = ["run", "r.yaml", "--if-changed"];
+    let is_done = |said: &Ran| !said.stderr.contains("not up to date");
+    scratch.djr(&again).expect(0);
+    let manifest = scratch.json("o.jsonl.djr/manifest.json");
+    for (number, name) in ["rows/a.jsonl", "rows/b.jsonl.zst"].into_iter().enumerate() {
+        let digest = xxhash_rust::xxh3::xxh3_128(&scratch.read(name));
+        assert_eq!(
+            manifest["inputs"][number]["xxh3_128"],
+            format!("{digest:032x}")
+        );
+    }
+    let touch = |time: SystemTime| {
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(time).unwrap();
+    };
+    let then = fs::metadata(&path).unwrap().modified().unwrap();
+    touch(then + Duration::from_secs(7));
+    assert!(is_done(&scratch.djr(&again).expect(0)));
+    scratch.djr(&["verify", "o.jsonl"]).expect(0);
+    // A byte in the middle, at the time of before.
+    let mut changed = rows.clone().into_bytes();
+    let at = changed.len() / 2;
+    changed[at] = if changed[at] == b'0' { b'1' } else { b'0' };
+    fs::write(&path, &changed).unwrap();
+    touch(then);
+    let verified = scratch.djr(&["verify", "o.jsonl"]).expect(1);
+    assert!(
+        verified.text().contains("its content is another"),
+        "{}",
+        verified.text()
+    );
+    let ran = scratch.djr(&again);
+    assert!(
+        ran.stderr.contains("a.jsonl: its content is another"),
+        "{}",
+        ran.stderr
+    );
+    fs::write(&path, &rows).unwrap();
+    scratch.djr(&again).expect(0);
+    assert!(is_done(&scratch.djr(&again).expect(0)));
+    scratch.write("rows/c.jsonl", ROWS);
+    let ran = scratch.djr(&again).expect(0);
+    assert!(ran.stderr.contains("rows/c.jsonl"), "{}", ran.stderr);
+}
+
+#[test]
+fn another_program_is_another_plan() {
+    let scratch = scratch();
+    scratch.write("clean.sh", "sed -u s/one/1/\n");
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess: [command_mapper: {command: [sh, clean.sh]}]\n",
+    );
+    let again = ["run", "r.yaml", "--if-changed"];
+    scratch.djr(&again).expect(0);
+    let assets = scratch.json("o.jsonl.djr/manifest.json")["plan"]["steps"][0]["assets"].clone();
+    assert_eq!(assets.as_array().unwrap().len(), 2, "{assets}");
+    let same = scratch.djr(&again).expect(0);
+    assert!(!same.stderr.contains("not up to date"), "{}", same.stderr);
+    scratch.write("clean.sh", "sed -u s/one/2/\n");
+    scratch.djr(&["verify", "o.jsonl"]).expect(1);
+    let ran = scratch.djr(&again).expect(0);
+    assert!(
+        ran.stderr.contains("clean.sh: its content is another"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(scratch.rows("o.jsonl")[0]["text"], "2 two three");
+}
+
+#[test]
+fn one_command_is_enough_for_whatever_happened() {
+    let scratch = scratch();
+    let rows: String = (0..500)
+        .map(|n| format!("{{\"id\": {n}, \"text\": \"a row of text {n}\"}}\n"))
+        .collect::<Vec<_>>()
+        .concat();
+    scratch.write("in.jsonl", rows);
+    let line = [
+        "run",
+        "r.yaml",
+        "--if-changed",
+        "--resume",
+        "--checkpoint-every",
+        "0",
+        "--batch-rows",
+        "50",
+    ];
+    assert!(killed_at(&scratch, &line, ("rename", "4")));
+    assert!(!scratch.path("o.jsonl").exists());
+    let ran = scratch.djr(&line).expect(0);
+    assert!(
+        ran.stderr
+            .contains("an unfinished run of these outputs is there"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(scratch.rows("o.jsonl").len(), 500);
+    let done = scratch.djr(&line).expect(0);
+    assert!(
+        done.stderr.contains("up to date: 500 rows in"),
+        "{}",
+        done.stderr
+    );
+    // Another recipe's output is not overwritten because nothing is there to go on from.
+    scratch.write("other.yaml", RECIPE.replace("10", "1"));
+    scratch.djr(&["run", "other.yaml", "--resume"]).expect(2);
+}
+
+#[test]
+fn an_analysis_tolerates_what_it_is_told_to() {
+    let scratch = scratch();
+    scratch.write("in.jsonl", format!("{ROWS}{{broken\n"));
+    let analyze = ["analyze", "in.jsonl", "-o", "look", "--tolerate"];
+    for (limit, code) in [("1", 0), ("40%", 0), ("10%", 1), ("0", 1)] {
+        scratch.djr(&[&analyze[..], &[limit]].concat()).expect(code);
+    }
+}
