@@ -20,7 +20,7 @@ use crate::record::stats::{IMAGES, InputRef, READ};
 use crate::record::{StatsError, StatsRow, StepNumber};
 use crate::sample::{
     FieldPath, ImageCheck, ImageContext, ImageSlot, Origin, RowError, Sample, StatValue, Stats,
-    normalise, python_json, read_row,
+    simplify, python_json, read_row,
 };
 use crate::text::Words;
 
@@ -424,7 +424,7 @@ impl Pass<'_> {
 
     fn look_at(&self, slot: &ImageSlot) -> Seen {
         // However a row writes it, one place is one path.
-        let place = normalise(slot.path().to_owned());
+        let place = simplify(slot.path().to_owned());
         let mut seen = Seen {
             written: slot.written().to_owned(),
             path: xxhash_rust::xxh3::xxh3_64(place.as_os_str().as_encoded_bytes()),

@@ -23,7 +23,7 @@ use crate::record::{Fate, PastRun, RecordError, RunReport, StepNumber};
 use crate::report::progress::Progress;
 use crate::report::table::{bytes, thousands};
 use crate::sample::{
-    Attachment, ImageCheck, ImageContext, ImageNeed, ImageSlot, Origin, RowError, Sample, normalise,
+    Attachment, ImageCheck, ImageContext, ImageNeed, ImageSlot, Origin, RowError, Sample, simplify,
 };
 
 const EXAMPLES: &str = "\
@@ -662,7 +662,7 @@ fn look(
         let own = image.attached().is_some();
         if output.absolute
             && !own
-            && (!written.is_absolute() || normalise(written.to_owned()) != written)
+            && (!written.is_absolute() || simplify(written.to_owned()) != written)
         {
             found.relative = Some(image.written().to_owned());
         }

@@ -8,14 +8,14 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use crate::sample::{
-    ImageSlot, JsonText, RowError, Sample, each_path, is_normal, is_url, join, normalise,
-    push_escaped, words,
+    ImageSlot, JsonText, RowError, Sample, each_path, is_normal, is_url, join, push_escaped,
+    simplify, words,
 };
 
 words! {
     /// How image paths are written.
     PathStyle {
-        /// Absolute and normalised.
+        /// Absolute; `.` and `..` are resolved where no link is on the way.
         Absolute = "absolute",
         /// As they came in.
         Keep = "keep",
@@ -30,6 +30,10 @@ pub struct PathWriter {
     style: PathStyle,
     working_dir: PathBuf,
     output_dir: PathBuf,
+    /// The output's directory with its links resolved, from which `..` leads where it seems to.
+    real_output_dir: PathBuf,
+    /// How many folders one can go up from `output_dir` before the first link.
+    steps_up: usize,
 }
 
 /// A path in two parts that need not be put together to be written.
@@ -57,10 +61,16 @@ impl PathWriter {
     /// Paths in `style` for an output in `output_dir`, both resolved against `working_dir`.
     #[must_use]
     pub fn new(style: PathStyle, working_dir: &Path, output_dir: &Path) -> Self {
+        let output_dir = simplify(working_dir.join(output_dir));
+        let links = output_dir
+            .ancestors()
+            .map(|dir| std::fs::symlink_metadata(dir).is_ok_and(|found| found.is_symlink()));
         Self {
             style,
             working_dir: working_dir.to_owned(),
-            output_dir: normalise(working_dir.join(output_dir)),
+            real_output_dir: real_directory(&output_dir),
+            steps_up: links.take_while(|link| !link).count(),
+            output_dir,
         }
     }
 
@@ -96,7 +106,7 @@ impl PathWriter {
             _ if is_url(written) => return Ok(Cow::Borrowed(written)),
             PathStyle::Keep => return Ok(Cow::Borrowed(written)),
             PathStyle::Absolute => self.absolute(path),
-            PathStyle::Relative => relative(&self.absolute(path), &self.output_dir),
+            PathStyle::Relative => self.relative(&self.absolute(path)),
         };
         let unicode = path.into_os_string().into_string();
         unicode.map(Cow::Owned).map_err(|path| {
@@ -167,7 +177,16 @@ impl PathWriter {
     }
 
     fn absolute(&self, path: &Path) -> PathBuf {
-        normalise(join(&self.working_dir, path))
+        simplify(join(&self.working_dir, path))
+    }
+
+    fn relative(&self, path: &Path) -> PathBuf {
+        let seen = relative(path, &self.output_dir);
+        let up = |part: &Component<'_>| matches!(part, Component::ParentDir);
+        if seen.components().take_while(up).count() > self.steps_up {
+            return relative(path, &self.real_output_dir);
+        }
+        seen
     }
 }
 
@@ -194,7 +213,19 @@ pub fn from_json(json: &Value) -> Option<PathBuf> {
     Some(OsString::from_vec(bytes?).into())
 }
 
-/// `path` as seen from `base`; both absolute and normalised.
+/// `dir` with its links resolved, as far as it exists.
+fn real_directory(dir: &Path) -> PathBuf {
+    for there in dir.ancestors() {
+        if let Ok(real) = std::fs::canonicalize(there) {
+            return dir
+                .strip_prefix(there)
+                .map_or_else(|_| real.clone(), |rest| join(&real, rest));
+        }
+    }
+    dir.to_owned()
+}
+
+/// `path` as seen from `base`; both absolute and simplified.
 fn relative(path: &Path, base: &Path) -> PathBuf {
     let mut from = base.components().peekable();
     let mut to = path.components().peekable();

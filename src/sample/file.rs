@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::images::is_normal;
-use super::{ImageContext, RowError, join, normalise};
+use super::{ImageContext, RowError, join, simplify};
 
 /// The largest file read, in bytes.
 pub const MAX_FILE: u64 = 1 << 30;
@@ -104,9 +104,9 @@ impl Place {
         &self.path
     }
 
-    /// The path to write or compare: `.` and `..` resolved by name, links untouched.
+    /// The path to write or compare: `.` and `..` resolved where no link is on the way.
     pub fn normal_path(&self) -> PathBuf {
-        normalise(self.path.clone())
+        simplify(self.path.clone())
     }
 
     /// How files of the row are found.
@@ -384,6 +384,10 @@ pub fn lies_below(path: &Path, root: &Path) -> io::Result<bool> {
                 if error.kind() == ErrorKind::NotFound
                     && std::fs::symlink_metadata(asked).is_err() =>
             {
+                // Where the `..` of a directory leads that does not exist yet is not known.
+                if existing.file_name().is_none() {
+                    return Ok(false);
+                }
                 directory = existing.parent();
             }
             Err(error) => return Err(error),

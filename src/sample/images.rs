@@ -882,6 +882,49 @@ pub fn is_normal(path: &Path) -> bool {
         && memchr::memchr_iter(b'/', bytes).all(|slash| goes_on(slash + 1))
 }
 
+/// As [`normalise`], but only where the result surely names the same file: `x/..` goes where `x` is
+/// a directory and no link, whose `..` may lie elsewhere, and a slash at the end stays, since behind
+/// a file it makes the path invalid.
+#[must_use]
+pub fn simplify(path: PathBuf) -> PathBuf {
+    if is_normal(&path) {
+        return path;
+    }
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => match out.components().next_back() {
+                Some(Component::Normal(_)) if is_directory(&out) => {
+                    out.pop();
+                }
+                Some(Component::RootDir | Component::Prefix(_)) => {}
+                _ => out.push(".."),
+            },
+            other => out.push(other),
+        }
+    }
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        out.push("");
+    }
+    out
+}
+
+/// Whether `path` is a directory and no link to one. The rows of a file mostly ask for the same one
+/// again.
+fn is_directory(path: &Path) -> bool {
+    thread_local! {
+        static LAST: RefCell<(PathBuf, bool)> = RefCell::default();
+    }
+    LAST.with_borrow_mut(|(last, is)| {
+        if last != path {
+            *is = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+            path.clone_into(last);
+        }
+        *is
+    })
+}
+
 fn resolve(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {

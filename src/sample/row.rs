@@ -672,7 +672,7 @@ impl Sample {
     }
 
     /// Where the file lies that the row calls `written`: joined with the root, `.` and `..`
-    /// resolved by name.
+    /// resolved where no link is on the way.
     #[must_use]
     pub fn path_of(&self, written: &str) -> PathBuf {
         let context = Arc::clone(&self.context);

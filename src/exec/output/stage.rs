@@ -138,7 +138,9 @@ impl<'a> OutputStage<'a> {
                 continue;
             }
             let stats = buffers.stats.get(row.stats.clone()).unwrap_or_default();
-            accounting.write_stats(stats.into())?;
+            if self.takes_stats(&row) {
+                accounting.write_stats(stats.into())?;
+            }
             self.write(&mut row, &buffers, accounting)?;
         }
         self.settle(settled, &mut buffers, accounting)
@@ -211,6 +213,13 @@ impl<'a> OutputStage<'a> {
             self.write_settled(&before, buffers, accounting)?;
         }
         Ok(())
+    }
+
+    /// Whether the stats of a row that goes through belong beside the first output: it has the row,
+    /// or draws from all of them later.
+    fn takes_stats(&self, row: &RowResult) -> bool {
+        let late = self.specs.first().is_none_or(OutputSpec::is_late);
+        late || matches!(row.rendered.first(), Some(Rendered::Bytes(_)))
     }
 
     fn write_settled(
