@@ -1,17 +1,40 @@
 //! The orientation that EXIF or XMP metadata ask for, read as Pillow's `exif_transpose` reads it.
 
+use super::ImageError;
+
 /// The orientation tag of the first directory.
 const ORIENTATION: u16 = 0x0112;
 
+/// How a TIFF may begin for Pillow, whose readers of EXIF know no others. That of a big TIFF in the
+/// order of little computers is left out: Pillow goes on to read eight bytes more than it has.
+const BEGINNINGS: [&[u8]; 5] = [b"MM\0*", b"II*\0", b"MM*\0", b"II\0*", b"MM\0+"];
+
 /// The orientation in EXIF data: a TIFF stream, after at most two `Exif\0\0` prefixes. `None`
 /// if there is none; damaged metadata counts as none.
-pub fn orientation(mut exif: &[u8]) -> Option<i64> {
+pub fn orientation(exif: &[u8]) -> Option<i64> {
+    let tiff = Tiff::new(stream(exif))?;
+    let start = usize::try_from(tiff.u32(4)?).ok()?;
+    tiff.orientation(start)
+}
+
+/// As [`orientation`], for formats of which Pillow refuses a picture whose EXIF data is no TIFF.
+///
+/// # Errors
+/// If there is data that does not begin as a TIFF.
+pub fn strict_orientation(exif: &[u8]) -> Result<Option<i64>, ImageError> {
+    let data = stream(exif);
+    if data.is_empty() || data.len() >= 8 && Tiff::new(data).is_some() {
+        return Ok(orientation(data));
+    }
+    Err(ImageError::corrupt("its EXIF data is no TIFF"))
+}
+
+/// EXIF data without its prefixes.
+fn stream(mut exif: &[u8]) -> &[u8] {
     for _ in 0..2 {
         exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
     }
-    let tiff = Tiff::new(exif)?;
-    let start = usize::try_from(tiff.u32(4)?).ok()?;
-    tiff.orientation(start)
+    exif
 }
 
 /// EXIF data as `ImageMagick` writes it into texts: an empty line, the kind, the length, and then
@@ -68,12 +91,9 @@ struct Tiff<'a> {
 
 impl<'a> Tiff<'a> {
     fn new(data: &'a [u8]) -> Option<Self> {
-        let big = match data.get(..2)? {
-            b"II" => false,
-            b"MM" => true,
-            _ => return None,
-        };
-        Some(Self { data, big })
+        let begins = BEGINNINGS.iter().any(|begin| data.starts_with(begin));
+        let big = data.starts_with(b"MM");
+        begins.then_some(Self { data, big })
     }
 
     fn bytes<const N: usize>(&self, at: usize) -> Option<[u8; N]> {

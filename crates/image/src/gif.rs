@@ -13,7 +13,7 @@ pub fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
 /// The first frame as RGB. What the frame leaves open has its transparent colour, else the
 /// first of its palette.
 pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, ImageError> {
-    let mut decoder = open(bytes)?;
+    let mut decoder = open(without_cut_block(bytes))?;
     let canvas = canvas(&mut decoder)?;
     check_size(canvas.width, canvas.height)?;
     let palette: Vec<u8> = decoder.palette().map(<[u8]>::to_vec).unwrap_or_default();
@@ -56,6 +56,43 @@ pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, ImageError> {
     }
     RgbImage::new(canvas.width, canvas.height, data)
         .ok_or_else(|| ImageError::corrupt("the GIF has an impossible size"))
+}
+
+/// `bytes` up to the block of the first frame's data that the file ends in, if it does: Pillow looks
+/// at no block before it has all of it, so what of it is there makes no pixels.
+fn without_cut_block(bytes: &[u8]) -> &[u8] {
+    let byte = |at: usize| bytes.get(at).copied().map(usize::from);
+    let palette = |flags: usize| {
+        if flags & 0x80 == 0 {
+            0
+        } else {
+            6 << (flags & 7)
+        }
+    };
+    // The end of the blocks that begin at a place, or where one of them is cut off.
+    let blocks = |mut at: usize| loop {
+        match byte(at) {
+            Some(0) => return Ok(at + 1),
+            Some(length) if at + length < bytes.len() => at += length + 1,
+            _ => return Err(at),
+        }
+    };
+    let mut at = 13 + byte(10).map_or(0, palette);
+    loop {
+        let end = match byte(at) {
+            Some(0x21) => blocks(at + 2),
+            Some(0x2c) => {
+                let data = at + 11 + byte(at + 9).map_or(0, palette);
+                let cut = blocks(data).err().and_then(|cut| bytes.get(..cut));
+                return cut.unwrap_or(bytes);
+            }
+            _ => return bytes,
+        };
+        match end {
+            Ok(next) => at = next,
+            Err(_) => return bytes,
+        }
+    }
 }
 
 /// Where each row of a frame belongs: an interlaced one has every eighth row first, then those

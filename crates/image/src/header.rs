@@ -275,7 +275,7 @@ fn crate_header(format: Format, bytes: &[u8]) -> Result<Header, ImageError> {
             Format::WebP => {
                 let part = |name: &[u8; 4]| riff_chunk(bytes, *name);
                 exif::meaning(
-                    part(b"EXIF").and_then(exif::orientation),
+                    exif::strict_orientation(part(b"EXIF").unwrap_or_default())?,
                     part(b"XMP ").and_then(exif::xmp_orientation),
                 )
             }

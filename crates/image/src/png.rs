@@ -47,7 +47,7 @@ pub fn header(bytes: &[u8]) -> Result<PngHeader, ImageError> {
     Ok(PngHeader {
         width: png.shape.width,
         height: png.shape.height,
-        orientation: png.orientation(),
+        orientation: png.orientation()?,
     })
 }
 
@@ -569,11 +569,11 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn orientation(&self) -> u8 {
+    fn orientation(&self) -> Result<u8, ImageError> {
         let raw = || exif::from_hex(self.raw_exif.as_deref()?);
         let exif = match &self.exif {
-            Some(data) => exif::orientation(data),
-            None => raw().and_then(|data| exif::orientation(&data)),
+            Some(data) => exif::strict_orientation(data)?,
+            None => exif::strict_orientation(&raw().unwrap_or_default())?,
         };
         let filled =
             |xmp: &'_ Option<Cow<'a, [u8]>>| xmp.as_ref().is_some_and(|xmp| !xmp.is_empty());
@@ -582,7 +582,8 @@ impl<'a> Walk<'a> {
         } else {
             &self.xmp
         };
-        exif::meaning(exif, xmp.as_deref().and_then(exif::xmp_orientation))
+        let xmp = xmp.as_deref().and_then(exif::xmp_orientation);
+        Ok(exif::meaning(exif, xmp))
     }
 
     /// A PNG of the same pixels and nothing else.
