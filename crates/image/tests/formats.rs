@@ -24,11 +24,11 @@ fn the_page_lists_what_the_code_reads() {
     let known: Vec<(String, String)> = Format::ALL
         .iter()
         .map(|format| {
-            let support = match format {
-                Format::Avif => "size only; read with the feature `avif`",
-                Format::Jpeg2000 => "size only; read with the feature `jpeg2000`",
-                _ if format.has_pixels() => "read",
-                _ => "size only",
+            let optional = matches!(format, Format::Avif | Format::Jpeg2000);
+            let support = if optional || format.has_pixels() {
+                "read"
+            } else {
+                "size only"
             };
             (format.name().to_owned(), support.to_owned())
         })
