@@ -20,7 +20,7 @@ use crate::record::stats::{IMAGES, InputRef, READ};
 use crate::record::{StatsError, StatsRow, StepNumber};
 use crate::sample::{
     FieldPath, ImageCheck, ImageContext, ImageSlot, Origin, RowError, Sample, StatValue, Stats,
-    simplify, python_json, read_row,
+    python_json, read_row, simplify,
 };
 use crate::text::Words;
 

@@ -14,6 +14,7 @@ use crate::exec::RunError;
 use crate::exec::setup::{BATCH_BYTES, hold_lines, sources};
 use crate::exec::subset::{self, Copied, LineSample};
 use crate::io::LineSource;
+use crate::io::destination::leads_into;
 use crate::io::format::OutputFormat;
 use crate::io::remote::is_remote;
 use crate::note::{Code, Note};
@@ -405,15 +406,18 @@ pub(super) fn ends(asked: Ends<'_>, ui: &Ui) -> Result<(Inputs, Target, OutputFo
     {
         return Err(ui.usage(&problem.what, Some(&problem.hint)));
     }
-    if let (Inputs::Files(files), Target::File(out)) = (&inputs, &target) {
-        let same = |file: &PathBuf| match (std::fs::canonicalize(file), std::fs::canonicalize(out))
-        {
-            (Ok(a), Ok(b)) => a == b,
-            _ => false,
+    if let Inputs::Files(files) = &inputs {
+        let same = |file: &PathBuf| match (&target, target.stream()) {
+            (Target::File(out), _) => {
+                let real = [file, out].map(std::fs::canonicalize);
+                matches!(real, [Ok(a), Ok(b)] if a == b)
+            }
+            (_, Some(stream)) => leads_into(stream, file),
+            (_, None) => false,
         };
         if files.iter().any(same) {
             return Err(ui.usage(
-                &format!("{}: the output is also an input", out.display()),
+                &format!("{target}: the output is also an input"),
                 Some("write to another file"),
             ));
         }

@@ -7,7 +7,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::remote::{is_remote, stand_in};
 
@@ -82,14 +86,77 @@ impl Destination {
     }
 }
 
-/// Opens what [`Destination::of`] calls a stream. Opening a FIFO waits for its reader.
+/// Opens what [`Destination::of`] calls a stream. Opening a FIFO waits for its reader. A descriptor of
+/// this process is shared, as a shell's redirection is: what is there stays, and whoever writes to it
+/// afterwards goes on behind us.
 ///
 /// # Errors
-/// If it cannot be opened for writing.
+/// If it cannot be opened for writing, or is a descriptor that is open for reading only.
 pub fn open_stream(path: &Path) -> io::Result<File> {
-    // A descriptor of a regular file is opened anew by its path: its content stays, ours follows.
+    if let Some(shared) = own_descriptor(path).and_then(share) {
+        let mode = rustix::fs::fcntl_getfl(&shared)?;
+        if (mode & OFlags::ACCMODE) == OFlags::RDONLY {
+            return Err(io::Error::other("it is open for reading only"));
+        }
+        return Ok(shared);
+    }
+    // A descriptor that cannot be shared is opened anew by its path: its content stays, ours follows.
     let regular = fs::metadata(path).is_ok_and(|found| found.is_file());
     OpenOptions::new().write(true).append(regular).open(path)
+}
+
+/// Whether what is written to the stream `path` (`/dev/stdout`, `/dev/fd/7`) goes into the regular
+/// file `file`.
+#[must_use]
+pub fn leads_into(path: &Path, file: &Path) -> bool {
+    match (fs::metadata(path), fs::metadata(file)) {
+        (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+/// The number of the descriptor of this process that `path` names.
+fn own_descriptor(path: &Path) -> Option<i32> {
+    let word = path.to_str()?;
+    match word {
+        "/dev/stdout" => Some(1),
+        "/dev/stderr" => Some(2),
+        _ => {
+            let own = ["/dev/fd/", "/proc/self/fd/"];
+            let number = own.iter().find_map(|dir| word.strip_prefix(dir))?;
+            number.parse().ok()
+        }
+    }
+}
+
+/// Another descriptor of what `number` has open, at the same place. `None` where the system cannot.
+fn share(number: i32) -> Option<File> {
+    match number {
+        1 => io::stdout()
+            .as_fd()
+            .try_clone_to_owned()
+            .ok()
+            .map(File::from),
+        2 => io::stderr()
+            .as_fd()
+            .try_clone_to_owned()
+            .ok()
+            .map(File::from),
+        _ => share_numbered(number),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn share_numbered(number: i32) -> Option<File> {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    let this = pidfd_open(getpid(), PidfdFlags::empty()).ok()?;
+    let shared = pidfd_getfd(this, number, PidfdGetfdFlags::empty()).ok()?;
+    Some(File::from(shared))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn share_numbered(_: i32) -> Option<File> {
+    None
 }
 
 /// Whether `path` is this process's standard output by another name.

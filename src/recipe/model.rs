@@ -391,6 +391,16 @@ impl Target {
         }
     }
 
+    /// The path of the stream that it is, if it is one.
+    #[must_use]
+    pub fn stream(&self) -> Option<&Path> {
+        match self {
+            Self::Stdout => Some(Path::new("/dev/stdout")),
+            Self::Stream(path) => Some(path),
+            Self::File(_) | Self::Caller => None,
+        }
+    }
+
     /// Whether it is a file, which can be replaced as a whole and gone on with.
     #[must_use]
     pub fn is_file(&self) -> bool {

@@ -13,6 +13,7 @@ use super::model::{Inputs, Of, OutputSpec, Recipe, Sampler, Split, Target};
 use super::nearest::did_you_mean;
 use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::io::Destination;
+use crate::io::destination::leads_into;
 use crate::io::format::{
     self, FormatOption, Framing, ImageFiles, OptionKind, OptionValue, OutputFormat, Records,
 };
@@ -559,11 +560,6 @@ const COMPRESSED: &[&str] = &["zstd", "bz2", "xz", "zip", "lz4"];
 /// Suffixes of those that it does.
 const PACKED: &[&str] = &["gz", "zst"];
 
-/// Suffixes of data that djr does not write.
-const FOREIGN: &[&str] = &[
-    "csv", "tsv", "txt", "arrow", "feather", "lance", "avro", "orc", "xlsx", "yaml", "yml", "html",
-];
-
 /// As [`check_path`], for what is written as it is.
 ///
 /// # Errors
@@ -661,14 +657,14 @@ pub fn check_path(
     }
     match format {
         None => Ok(by_suffix),
-        Some(format)
-            if format.suffixes.contains(&suffix.as_str())
-                || by_suffix.is_none() && !FOREIGN.contains(&suffix.as_str()) =>
-        {
-            Ok(Some(format))
-        }
+        Some(format) if format.suffixes.contains(&suffix.as_str()) => Ok(Some(format)),
         Some(format) => Err(PathProblem::new(
-            format!("the name {shown} says {suffix}, and format {format} is not written under it"),
+            match suffix.as_str() {
+                "" => format!("the output has no suffix: {shown}"),
+                _ => format!(
+                    "the name {shown} says {suffix}, and format {format} is not written under it"
+                ),
+            },
             format!("let it end in .{}", format.suffixes.join(" or .")),
         )),
     }
@@ -778,12 +774,15 @@ pub fn check_export(
     })
 }
 
+const NEVER_OVERWRITTEN: &str = "write elsewhere; an input is never overwritten";
+
 /// Checks that each output can be written and destroys neither an input nor another output.
 pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mut Vec<Issue>) {
-    let inputs: Vec<PathBuf> = match inputs {
-        Inputs::Stdin | Inputs::Given(_) => Vec::new(),
-        Inputs::Files(files) => files.iter().map(|file| identity(file)).collect(),
+    let files: &[PathBuf] = match inputs {
+        Inputs::Stdin | Inputs::Given(_) => &[],
+        Inputs::Files(files) => files,
     };
+    let inputs: Vec<PathBuf> = files.iter().map(|file| identity(file)).collect();
     let mut seen: Vec<(Option<PathBuf>, usize)> = Vec::new();
     if let Some((at, _)) = outputs.first()
         && outputs.iter().all(|(_, spec)| spec.of != Of::Kept)
@@ -798,6 +797,12 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
         );
     }
     for (at, spec) in outputs {
+        if let Some(stream) = spec.target.stream()
+            && let Some(file) = files.iter().find(|file| leads_into(stream, file))
+        {
+            let what = format!("{} is the input {}", spec.target, file.display());
+            issues.push(Issue::new("output_invalid", *at, what).hint(NEVER_OVERWRITTEN));
+        }
         let identity = match &spec.target {
             Target::Stdout => None,
             Target::Stream(_) | Target::Caller => continue,
@@ -847,7 +852,7 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
                     *at,
                     format!("the output {} is an input, too", path.display()),
                 )
-                .hint("write elsewhere; an input is never overwritten"),
+                .hint(NEVER_OVERWRITTEN),
             );
         }
         seen.push((identity, at.line));

@@ -463,6 +463,11 @@ fn outputs_are_checked_against_each_other_and_the_input() {
             "the name a.jsonl says jsonl",
         ),
         ("[{format: jsonl, path: a.json}]", "let it end in .jsonl"),
+        (
+            "[{format: llava, path: a.ndjson}]",
+            "the name a.ndjson says ndjson",
+        ),
+        ("[{format: llava, path: a}]", "has no suffix"),
         ("[{format: jsonl, path: a.parquet}]", "says parquet"),
         ("[{format: jsonl, path: 's3://b/a.jsonl'}]", "remote"),
         ("[{format: jsonl, path: new/}]", "is a directory"),

@@ -25,8 +25,8 @@ pub use error::RowError;
 pub use file::{RowFile, is_url, lies_below};
 pub use group::Group;
 pub use images::{
-    ImageCheck, ImageContext, ImageCounts, ImageNeed, ImageSlot, is_normal, join, normalise, simplify,
-    originals,
+    ImageCheck, ImageContext, ImageCounts, ImageNeed, ImageSlot, is_normal, join, normalise,
+    originals, simplify,
 };
 pub use json::{JsonText, RawJson, compact_json, push_escaped, push_string, python_json};
 pub use media::each_path;

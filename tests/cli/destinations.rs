@@ -226,6 +226,38 @@ fn a_shell_may_pack_an_output_on_the_way() {
 }
 
 #[test]
+fn a_descriptor_is_shared_with_who_opened_it() {
+    let scratch = scratch();
+    let djr = env!("CARGO_BIN_EXE_djr");
+    let script = format!(
+        "set -e; \
+         exec 7> seven.txt; echo first >&7; {djr} run r.yaml --input in.jsonl --output /dev/fd/7 2>/dev/null; echo last >&7; exec 7>&-; \
+         {djr} subset in.jsonl -n 1 -o /dev/stderr --quiet 2> two.txt; \
+         cp in.jsonl read.jsonl; ! {djr} subset in.jsonl -n 1 -o /dev/fd/8 8< read.jsonl 2>/dev/null; \
+         ! {djr} run r.yaml --input read.jsonl --output - >> read.jsonl 2>/dev/null; \
+         ! {djr} subset read.jsonl -n 1 -o /dev/fd/9 9>> read.jsonl 2>/dev/null"
+    );
+    let ran = Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(scratch.path(""))
+        .output()
+        .unwrap();
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    let kept = ROWS.lines().next().unwrap();
+    assert_eq!(
+        scratch.read("seven.txt"),
+        format!("first\n{kept}\nlast\n").as_bytes()
+    );
+    assert_eq!(scratch.rows("two.txt").len(), 1);
+    // A descriptor for reading is not written to, nor is an input by another name.
+    assert_eq!(scratch.read("read.jsonl"), ROWS.as_bytes());
+}
+
+#[test]
 fn the_target_of_a_link_is_replaced_and_the_link_stays() {
     for command in [
         [

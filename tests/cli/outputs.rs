@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Scratch, rows};
+use crate::support::{Scratch, root, rows};
 
 const ROWS: &str = "{\"id\": 1, \"text\": \"a red kite\", \"x\": 1.50}\n{\"id\": 2, \"text\": \"two boats\"}\n{\"id\": 3, \"text\": \"no\"}\n";
 
@@ -471,4 +471,71 @@ fn what_a_recipe_reads_is_never_overwritten() {
         format!("dataset_path: in.jsonl\nexport_path: o.jsonl\n{step}"),
     );
     scratch.djr(&["run", "r.yaml"]).expect(0);
+}
+
+#[test]
+fn a_row_that_the_first_output_refuses_has_no_stats_beside_it() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "a.png",
+        std::fs::read(root().join("fixtures/images/turn_exif.png")).unwrap(),
+    );
+    scratch.write(
+        "in.jsonl",
+        "{\"id\": 1, \"text\": \"a red kite\", \"images\": [\"none.png\"]}\n{\"id\": 2, \"text\": \"two boats at sea\", \"images\": [\"a.png\"]}\n",
+    );
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nprocess:\n  - text_length_filter: {min_len: 1}\noutputs:\n  - {path: o.jsonl, validate: exists}\n  - {path: all.jsonl, validate: none}\n",
+    );
+    scratch.djr(&["run", "r.yaml"]).expect(1);
+    assert_eq!(scratch.rows("o.jsonl").len(), 1);
+    assert_eq!(scratch.rows("all.jsonl").len(), 2);
+    let stats = scratch.rows("o_stats.jsonl");
+    assert_eq!(stats.len(), 1);
+    assert_eq!(stats[0]["__dj__stats__"]["text_len"], 16);
+}
+
+#[test]
+fn a_written_path_names_the_picture_that_was_measured() {
+    let scratch = Scratch::new();
+    let picture = std::fs::read(root().join("fixtures/images/turn_exif.png")).unwrap();
+    std::fs::create_dir_all(scratch.path("sub/deep")).unwrap();
+    std::os::unix::fs::symlink("sub/deep", scratch.path("ln")).unwrap();
+    scratch.write("sub/a.png", &picture);
+    scratch.write("a.png", "another");
+    let row = |image: &str| format!("{}\n", json!({"text": "<image> x", "images": [image]}));
+    let here = scratch.path("").canonicalize().unwrap();
+    let here = here.to_str().unwrap();
+    for (image, expected) in [
+        ("ln/../a.png", format!("{here}/ln/../a.png")),
+        ("sub/../sub/./a.png", format!("{here}/sub/a.png")),
+        ("none/../a.png", format!("{here}/none/../a.png")),
+        ("a.png/", format!("{here}/a.png/")),
+    ] {
+        scratch.write("in.jsonl", row(image));
+        let line = [
+            "convert",
+            "in.jsonl",
+            "--to",
+            "jsonl",
+            "--validate",
+            "none",
+            "-o",
+            "o.jsonl",
+        ];
+        scratch.djr(&line).expect(0);
+        assert_eq!(scratch.rows("o.jsonl")[0]["images"][0], expected, "{image}");
+    }
+    // Relative paths go up from where the output really is.
+    std::os::unix::fs::symlink("sub/deep", scratch.path("out")).unwrap();
+    scratch.write("in.jsonl", row("sub/a.png"));
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nprocess:\n  - image_shape_filter: {}\noutputs:\n  - {path: out/o.jsonl, paths: relative, validate: decode}\n",
+    );
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let written = scratch.rows("out/o.jsonl")[0]["images"][0].clone();
+    let found = scratch.path("out").join(written.as_str().unwrap());
+    assert_eq!(std::fs::read(found).unwrap(), picture);
 }
