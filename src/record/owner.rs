@@ -276,7 +276,7 @@ fn no_output_of(path: &Path, is_ours: impl Fn(&PastRun) -> bool) -> Result<(), C
 }
 
 /// Whether a run was one of `recipe`: of the same file, whatever it said then, if it is read from one
-/// (`by_file`); or of the same plan.
+/// (`by_file`); or of the same command, such as `djr subset`, which has no file; or of the same plan.
 fn is_of(run: &PastRun, recipe: &Recipe, by_file: bool) -> bool {
     let manifest = &run.manifest;
     let file = |name: &str, dir: Option<&Path>| {
@@ -287,7 +287,11 @@ fn is_of(run: &PastRun, recipe: &Recipe, by_file: bool) -> bool {
     let now = file(&recipe.name, dir).filter(|_| by_file);
     let same_file =
         now.is_some() && now == file(&manifest.recipe_file, manifest.recipe_dir.as_deref());
-    same_file || Plan::of(recipe).is_ok_and(|plan| plan.digest() == manifest.plan_digest)
+    let same_command =
+        dir.is_none() && manifest.recipe_dir.is_none() && recipe.name == manifest.recipe_file;
+    same_file
+        || same_command
+        || Plan::of(recipe).is_ok_and(|plan| plan.digest() == manifest.plan_digest)
 }
 
 /// Whether a record is of another version of djr's.

@@ -112,7 +112,12 @@ fn options_are_refused_where_they_mean_nothing() {
         ("--only-caption", &[]),
     ] {
         for to in ["llava", "dj", "jsonl"] {
-            let mut line = vec!["convert", "--to", to, "in.jsonl", "-o", "new/a.out", option];
+            let out = if to == "llava" {
+                "new/a.json"
+            } else {
+                "new/a.jsonl"
+            };
+            let mut line = vec!["convert", "--to", to, "in.jsonl", "-o", out, option];
             line.extend(values);
             let ran = scratch.djr(&line);
             let has_it = match option {
@@ -514,16 +519,11 @@ fn a_written_path_names_the_picture_that_was_measured() {
         ("a.png/", format!("{here}/a.png/")),
     ] {
         scratch.write("in.jsonl", row(image));
-        let line = [
-            "convert",
-            "in.jsonl",
-            "--to",
-            "jsonl",
-            "--validate",
-            "none",
-            "-o",
-            "o.jsonl",
-        ];
+        scratch.write(
+            "plain.yaml",
+            "dataset_path: in.jsonl\nprocess:\n  - text_length_filter: {min_len: 1}\noutputs:\n  - {path: o.jsonl, validate: none}\n",
+        );
+        let line = ["run", "plain.yaml"];
         scratch.djr(&line).expect(0);
         assert_eq!(scratch.rows("o.jsonl")[0]["images"][0], expected, "{image}");
     }
