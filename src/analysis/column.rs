@@ -254,6 +254,10 @@ impl Sorted {
             (low, high)
         };
         let bars = BARS as f64;
+        // A tail narrower than a bar would be no bar that anybody sees.
+        let bar = (high - low) / bars;
+        let low = if low - min < bar { min } else { low };
+        let high = if max - high < bar { max } else { high };
         // Counts get bars that hold equally many whole numbers each.
         let width = if whole {
             ((high - low) / bars).ceil().max(1.0)
@@ -349,6 +353,17 @@ mod tests {
             assert_eq!(counts.iter().sum::<u64>(), count, "{histogram:?}");
             assert!(edges.windows(2).all(|e| e[0] <= e[1]), "{histogram:?}");
             assert!(counts.len() <= BARS + 2, "{histogram:?}");
+        }
+    }
+
+    #[test]
+    fn no_bar_is_too_narrow_to_be_seen() {
+        for numbers in [vec![0.25, 0.5], vec![0.1, 0.2, 0.9], vec![3.0, 700.0]] {
+            let histogram = Sorted::new(numbers).histogram();
+            let edges = &histogram.edges;
+            let whole = edges.last().unwrap() - edges[0];
+            let narrow = |e: &[f64]| e[1] - e[0] < whole / 100.0;
+            assert!(!edges.windows(2).any(narrow), "{histogram:?}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! row and sets numbers aside on disk (`column`), and at the end each column is read back on
 //! its own and summarised. `docs/ANALYSIS.md` describes the files.
 
+mod among;
 pub mod column;
 mod default;
 mod groups;
@@ -12,18 +13,21 @@ mod parquet;
 mod pass;
 pub mod recut;
 pub mod stat;
+mod stat_column;
 pub mod stored;
 pub mod suggest;
 mod tally;
+pub mod trial;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::sync::atomic::Ordering;
 
+pub use among::StepMeasures;
 pub use default::default_recipe;
-pub use pass::StepMeasures;
 
-use self::column::Column;
+use self::among::{Dropped, Judged, sees_all_rows};
+use self::column::{Column, Spill};
 use self::groups::Groups;
 use self::pass::{Measures, Pass, WaitingBatch};
 use self::stat::{Shape, Stat, bounds_of, stats_of};
@@ -44,6 +48,7 @@ use crate::recipe::Recipe;
 use crate::record::analysis::{
     Counts, FilterRecord, Found, ImagesRecord, Rows, StatRecord, StepError, TextRecord,
 };
+use crate::record::counts::FromData;
 use crate::record::ordered::Ordered;
 use crate::record::version::CURRENT;
 use crate::record::{Analysis, InputRecord, RunReport, ServiceRecord, StepCounts, StepNumber};
@@ -89,6 +94,7 @@ pub fn analyze(
         images,
         ujson: recipe.rounds_stats(),
         watch: FieldWatch::new(&foreseen.asked),
+        suffixes: setup::suffixes(recipe, &inputs),
     };
     let (batch_rows, limit) = setup::limits(
         pool.current_num_threads(),
@@ -133,12 +139,12 @@ pub fn analyze(
             for field in &measures.fields.held {
                 remember(&mut report.seen.held, &field.name, field.is_text);
             }
-            for (step, rows) in &measures.came_along {
+            for ((step, code), rows) in &measures.remarks {
                 report
                     .steps
                     .resize_with(recipe.steps.len(), StepCounts::default);
                 if let Some(counts) = report.steps.get_mut(*step) {
-                    count_note(counts, Code::StatCameAlong, *rows);
+                    count_note(counts, *code, *rows);
                 }
             }
             report.rows_in += measures.rows;
@@ -213,6 +219,8 @@ struct Book {
     groups: Groups,
     notes: Vec<Note>,
     services: Vec<ServiceRecord>,
+    /// [`Judged`] of all rows, if some step decides among them.
+    judged: Option<Spill>,
 }
 
 struct StatBook {
@@ -220,6 +228,7 @@ struct StatBook {
     would_drop: u64,
     numbers: Column,
     others: Tally,
+    others_dropped: Tally,
     other_values: u64,
     shape: Shape,
 }
@@ -263,6 +272,7 @@ impl Book {
                         would_drop: 0,
                         numbers: column()?,
                         others: Tally::default(),
+                        others_dropped: Tally::default(),
                         other_values: 0,
                         shape: Shape::default(),
                     })
@@ -292,6 +302,11 @@ impl Book {
             groups: Groups::create(dir)?,
             notes: Vec::new(),
             services: Vec::new(),
+            judged: if recipe.steps.iter().any(sees_all_rows) {
+                Some(Spill::create(dir)?)
+            } else {
+                None
+            },
         })
     }
 
@@ -300,12 +315,18 @@ impl Book {
         add_counts(&mut self.unreadable, &batch.unreadable);
         add_counts(&mut self.errors, &batch.errors);
         self.lines.write_all(&batch.lines)?;
+        if let (Some(spill), Some(judged)) = (&mut self.judged, &batch.judged) {
+            let words = judged.words().iter();
+            words.copied().try_for_each(|word| spill.push(word))?;
+        }
         for (stat, found) in self.stats.iter_mut().zip(&batch.stats) {
             stat.rows += found.rows;
             stat.would_drop += found.would_drop;
             stat.numbers.extend(&found.numbers)?;
             stat.other_values += found.others.len() as u64;
             found.others.iter().for_each(|value| stat.others.add(value));
+            let dropped = found.others_dropped.iter();
+            dropped.for_each(|value| stat.others_dropped.add(value));
             stat.shape.add(found.shape);
         }
         for (step, found) in self.steps.iter_mut().zip(&batch.steps) {
@@ -365,19 +386,33 @@ impl Book {
             .collect();
         task("writing stats.parquet", 0, stats.len());
         parquet::write(&files.jsonl(), &files.parquet(), &shapes)?;
+        let mut notes = self.notes;
+        let dropped = among(self.judged, recipe, stats, files, &mut notes)?;
+        let measured_steps = dropped.as_ref().map_or(&self.steps, |it| &it.steps);
+        let found_at = |step: usize| {
+            let found = dropped.as_ref().and_then(|it| it.found.get(step));
+            found.map_or(&[][..], Vec::as_slice)
+        };
         let measured = self.rows - self.unreadable.values().sum::<u64>();
         let mut of_stats = Vec::new();
         for (done, (stat, book)) in stats.iter().zip(self.stats).enumerate() {
             task("sorting what was measured", done, stats.len());
             of_stats.push((
                 stat.name.clone().into_owned(),
-                book.record(stat, self.rows)?,
+                book.record(
+                    stat,
+                    self.rows,
+                    dropped.as_ref().map(|it| {
+                        let more = it.by_stat.get(done).copied().unwrap_or(0);
+                        (more, found_at(stat.step))
+                    }),
+                )?,
             ));
         }
         let filters = recipe
             .steps
             .iter()
-            .zip(&self.steps)
+            .zip(measured_steps)
             .filter(|(step, _)| step.spec.kind == OpKind::Filter)
             .map(|(step, counts)| FilterRecord {
                 op: step.name.to_owned(),
@@ -385,6 +420,7 @@ impl Book {
                 stats: step.spec.stats.iter().map(|s| s.name.to_string()).collect(),
                 would_drop: counts.alone,
                 would_drop_in_sequence: counts.in_sequence,
+                from_data: found_at(step.index).to_vec(),
             })
             .collect();
         let errors = self
@@ -412,7 +448,7 @@ impl Book {
             started,
             ended: utc(unix_now()),
             inputs,
-            notes: self.notes,
+            notes,
             services: self.services,
             rows: Rows {
                 read: self.rows,
@@ -439,14 +475,50 @@ impl Book {
     }
 }
 
+/// What the steps would drop, where some of them decide among all rows; nothing where none does, or
+/// where a run would find no sound bounds, which a note tells.
+fn among(
+    judged: Option<Spill>,
+    recipe: &Recipe,
+    stats: &[Stat],
+    files: &AnalysisFiles,
+    notes: &mut Vec<Note>,
+) -> io::Result<Option<Dropped>> {
+    let Some(mut spill) = judged else {
+        return Ok(None);
+    };
+    let judged = Judged::from_words(recipe.steps.len(), spill.read()?);
+    let of = (recipe.steps.as_slice(), stats);
+    let dropped = among::decide(&files.jsonl(), of, recipe.rounds_stats(), &judged)?;
+    Ok(dropped
+        .map_err(|why| {
+            let text = format!("what filters would drop is not known: {why}");
+            notes.push(Note::new(Code::BoundsUnknown, text));
+        })
+        .ok())
+}
+
 impl StatBook {
-    fn record(mut self, stat: &Stat, rows: u64) -> io::Result<StatRecord> {
+    fn record(
+        mut self,
+        stat: &Stat,
+        rows: u64,
+        among: Option<(u64, &[FromData])>,
+    ) -> io::Result<StatRecord> {
+        let (more, found_in_data) = among.unwrap_or_default();
         // A stray text among numbers must not hide them.
         let found = if self.other_values > 0 && self.other_values * 2 >= self.rows {
             Found::Words {
                 values: self.other_values,
                 distinct: self.others.distinct(),
                 top: top(&self.others),
+                top_would_drop: self
+                    .others
+                    .top(SHOWN)
+                    .into_iter()
+                    .map(|(word, _)| (word.to_owned(), self.others_dropped.count(word)))
+                    .filter(|(_, rows)| *rows > 0)
+                    .collect(),
             }
         } else {
             Found::Numbers(self.numbers.sorted()?.summary())
@@ -462,8 +534,8 @@ impl StatBook {
                 Found::Words { .. } => 0,
             },
             found,
-            bounds: bounds_of(stat),
-            would_drop: self.would_drop,
+            bounds: bounds_of(stat, found_in_data),
+            would_drop: self.would_drop + more,
         })
     }
 }

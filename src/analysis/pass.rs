@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::among::{Judged, StepMeasures, sees_all_rows};
 use super::stat::{Shape, Stat, numbers_of};
 use crate::exec::driver::Worked;
-use crate::exec::{Asking, FieldWatch, FieldsSeen, panic_message, take_stats};
+use crate::exec::{Asking, FieldWatch, FieldsSeen, Suffixes, enter, panic_message};
 use crate::io::{RawBatch, RawLine};
 use crate::note::Code;
 use crate::op::{Answer, OpKind, Outcome, Request, Setting};
@@ -50,6 +51,8 @@ pub struct Pass<'a> {
     pub ujson: bool,
     /// Looks for the fields that rows are asked for.
     pub watch: FieldWatch,
+    /// What rows are told of the suffixes of their inputs.
+    pub suffixes: Option<Suffixes>,
 }
 
 /// What a batch showed; columns hold rows in order.
@@ -65,8 +68,10 @@ pub struct Measures {
     pub errors: BTreeMap<(usize, &'static str), u64>,
     /// Which fields rows have.
     pub fields: FieldsSeen,
-    /// For each step: rows whose stats came with the input.
-    pub came_along: BTreeMap<usize, u64>,
+    /// What is noted of rows at a step, and of how many.
+    pub remarks: BTreeMap<(usize, Code), u64>,
+    /// What each step says of each row, if some step decides among all rows.
+    pub judged: Option<Judged>,
     /// One line of `stats.jsonl` a row.
     pub lines: Vec<u8>,
     /// One entry a stat.
@@ -92,17 +97,10 @@ pub struct StatMeasures {
     pub numbers: Vec<f64>,
     /// Its values that are no numbers.
     pub others: Vec<String>,
+    /// Those because of which the filter drops the row.
+    pub others_dropped: Vec<String>,
     /// What its values look like.
     pub shape: Shape,
-}
-
-/// A step over the rows of a batch.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct StepMeasures {
-    /// Rows that it would drop if it was the only one.
-    pub alone: u64,
-    /// Rows that it would drop of those the filters before it keep.
-    pub in_sequence: u64,
 }
 
 /// The images of a batch.
@@ -158,8 +156,8 @@ struct Row {
     /// For each step: which stat made its filter drop the row.
     drops: Vec<(usize, Option<usize>)>,
     first_drop: Option<usize>,
-    /// Steps that took stats of the row that came with it.
-    came_along: Vec<usize>,
+    /// What steps noted of it.
+    remarks: Vec<(usize, Code)>,
     text: Option<String>,
     images: Vec<Seen>,
     image_field: Result<(), RowError>,
@@ -234,6 +232,7 @@ impl Pass<'_> {
             stats: self.stats.iter().map(|_| StatMeasures::default()).collect(),
             steps: vec![StepMeasures::default(); self.steps.len()],
             bytes: batch.data.len() as u64,
+            judged: self.sees_all_rows().then(|| Judged::new(self.steps.len())),
             ..Measures::default()
         };
         let mut slots = Vec::with_capacity(batch.lines.len());
@@ -290,6 +289,11 @@ impl Pass<'_> {
         Worked::Done(out)
     }
 
+    /// Whether some step decides among all rows.
+    fn sees_all_rows(&self) -> bool {
+        self.steps.iter().any(sees_all_rows)
+    }
+
     fn guarded<T>(run: impl FnOnce() -> Result<T, RowError>) -> Result<T, RowError> {
         catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
             let message = panic_message(panic.as_ref());
@@ -307,13 +311,13 @@ impl Pass<'_> {
         let sample = read_row(bytes.into(), line.origin, &self.context).map_err(|row| row.error)?;
         let mut sample = sample.with_attached(line.attached.clone());
         self.watch.look(&sample, fields);
-        take_stats(&mut sample)?;
+        enter(&mut sample, self.suffixes.as_ref())?;
         let mut row = Row {
             stats: Vec::new(),
             errors: Vec::new(),
             drops: Vec::new(),
             first_drop: None,
-            came_along: Vec::new(),
+            remarks: Vec::new(),
             text: None,
             images: Vec::new(),
             image_field: Ok(()),
@@ -384,6 +388,7 @@ impl Pass<'_> {
             let run = |answers: Option<&[Answer]>, sample: &mut Sample| {
                 let setting = Setting {
                     ujson: self.ujson,
+                    collects: sees_all_rows(step),
                     answers,
                     ..Setting::default()
                 };
@@ -394,9 +399,10 @@ impl Pass<'_> {
                 Ok(answers) => run(answers.as_deref(), sample),
                 Err(error) => Err(error.clone()),
             };
-            if sample.take_remarks().contains(Code::StatCameAlong) {
-                row.came_along.push(number);
-            }
+            let remarks = sample.take_remarks();
+            let told = [Code::StatCameAlong, Code::StatMeasuredAgain];
+            let told = told.into_iter().filter(|code| remarks.contains(*code));
+            row.remarks.extend(told.map(|code| (number, code)));
             match outcome {
                 Ok(Outcome::Asks(requests)) => {
                     let answered = answered.ok().flatten().unwrap_or_default();
@@ -457,14 +463,19 @@ impl Pass<'_> {
                 self.write_line(origin, &row, &mut out.lines);
                 self.write_example(origin, &row, &mut out.examples);
                 Self::enter_stats(&row, out);
-                for step in &row.came_along {
-                    *out.came_along.entry(*step).or_default() += 1;
+                for remark in &row.remarks {
+                    *out.remarks.entry(*remark).or_default() += 1;
+                }
+                if let Some(judged) = &mut out.judged {
+                    let drops = row.drops.iter().map(|(step, _)| *step);
+                    judged.push(drops, row.errors.iter().map(|(step, _)| *step));
                 }
                 enter_images(index, &row, &mut out.images);
                 self.enter_caption(&row, &mut out.captions);
             }
             Err(error) => {
                 *out.unreadable.entry(error.code).or_default() += 1;
+                out.judged.iter_mut().for_each(Judged::push_unread);
                 let line = StatsRow {
                     errors: vec![StatsError {
                         by: READ.into(),
@@ -489,10 +500,7 @@ impl Pass<'_> {
                 Some(numbers) => stat
                     .numbers
                     .extend(numbers.into_iter().filter(|n| n.is_finite())),
-                None => stat.others.push(match value.to_json() {
-                    Value::String(text) => text,
-                    other => python_json(&other),
-                }),
+                None => stat.others.push(as_word(value)),
             }
         }
         for (step, error) in &row.errors {
@@ -502,8 +510,12 @@ impl Pass<'_> {
             if let Some(step) = out.steps.get_mut(step) {
                 step.alone += 1;
             }
-            if let Some(stat) = stat.and_then(|stat| out.stats.get_mut(stat)) {
+            let Some(stat) = stat else { continue };
+            let value = row.stats.get(stat).and_then(Option::as_ref);
+            if let Some(stat) = out.stats.get_mut(stat) {
                 stat.would_drop += 1;
+                let word = value.filter(|value| numbers_of(value).is_none());
+                stat.others_dropped.extend(word.map(as_word));
             }
         }
         if let Some(step) = row.first_drop.and_then(|step| out.steps.get_mut(step)) {
@@ -632,6 +644,14 @@ impl Pass<'_> {
 
     fn step_name(&self, step: usize) -> &'static str {
         self.steps.get(step).map_or("", |step| step.name)
+    }
+}
+
+/// A value that is no number, as it is listed.
+fn as_word(value: &StatValue) -> String {
+    match value.to_json() {
+        Value::String(text) => text,
+        other => python_json(&other),
     }
 }
 

@@ -9,8 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::among::cascade;
 use super::stat::{Stat, numbers_of, stats_of};
-use super::stored::{cascade, each_row, judge};
+use super::stored::{each_row, judge};
 use crate::exec::cached_stats::CachedStats;
 use crate::io::format::OutputFormat;
 use crate::layout::AnalysisFiles;
@@ -104,9 +105,15 @@ fn load(path: &Path) -> Result<(Measured, CachedStats), RecutError> {
         (measured, stats)
     };
     if !stats.exists() {
+        let switched_off = measured.plan.recipe.get("stats_files") == Some(&false.into());
+        let hint = if switched_off {
+            "the recipe switched the files of stats off (stats_files: false): run the changed recipe, or run this one with stats_files: true"
+        } else {
+            "no filter of the recipe measures anything: run the changed recipe"
+        };
         return Err(refused(
             format!("{}: there are no stats of rows", stats.display()),
-            "no filter of the recipe measures anything: run the changed recipe",
+            hint,
         ));
     }
     Ok((measured, CachedStats { path: stats }))

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::op::BoundParam;
 use crate::recipe::Step;
 use crate::record::analysis::BoundsRecord;
+use crate::record::counts::FromData;
 use crate::sample::{StatKey, StatValue};
 
 /// One stat that some filter of a recipe measures.
@@ -32,7 +33,7 @@ pub struct Bound {
 }
 
 impl Stat {
-    /// The lower and the upper bound in force.
+    /// The lower and the upper bound that the recipe sets.
     #[must_use]
     pub fn limits(&self) -> [Option<f64>; 2] {
         let [min, max] = &self.bounds;
@@ -54,7 +55,10 @@ pub fn stats_of(steps: &[Step]) -> Vec<Stat> {
                 let bound = |param: Option<BoundParam>| {
                     param.map(|param| Bound {
                         param,
-                        value: param.value(&step.params),
+                        // A bound from the data is found when all rows are known.
+                        value: param
+                            .value(&step.params)
+                            .filter(|_| step.base.data_limit(param.param).is_none()),
                     })
                 };
                 stats.push(Stat {
@@ -124,9 +128,17 @@ pub fn numbers_of(value: &StatValue) -> Option<Vec<f64>> {
     }
 }
 
-/// The bounds of a stat as the analysis writes them; `None` if the recipe has none.
+/// The bounds of a stat as the analysis writes them, with those `found` in the data; `None` if the
+/// recipe has none.
 #[must_use]
-pub fn bounds_of(stat: &Stat) -> Option<BoundsRecord> {
-    let [min, max] = stat.limits();
+pub fn bounds_of(stat: &Stat, found: &[FromData]) -> Option<BoundsRecord> {
+    let [min, max] = [&stat.bounds[0], &stat.bounds[1]].map(|bound| {
+        let bound = bound.as_ref()?;
+        let mut found = found.iter();
+        match found.find(|found| found.param == bound.param.param) {
+            Some(found) => found.value,
+            None => bound.value,
+        }
+    });
     (min.is_some() || max.is_some()).then_some(BoundsRecord { min, max })
 }

@@ -5,12 +5,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::pass::StepMeasures;
 use super::stat::Stat;
 use crate::exec::stats_from_json;
 use crate::io::source::FileSource;
 use crate::op::{Operator, Verdict};
-use crate::recipe::{Recipe, Step};
+use crate::recipe::Step;
 use crate::record::stats::InputRef;
 use crate::record::{StatsError, StatsRow};
 use crate::sample::Stats;
@@ -70,39 +69,6 @@ pub fn each_row(
             stats,
         })?;
     }
-}
-
-/// What each filter of `recipe` would drop of the rows of stored stats, and how many rows all
-/// of them leave. A filter without stats of its own is passed over; a row that lacks a stat is
-/// left to no filter behind the one that asks for it, as in a run.
-///
-/// # Errors
-/// If the file cannot be read.
-pub fn cascade(
-    jsonl: &Path,
-    stats: &[Stat],
-    recipe: &Recipe,
-) -> io::Result<(Vec<StepMeasures>, u64)> {
-    let steps = &recipe.steps;
-    let mut counts = vec![StepMeasures::default(); steps.len()];
-    let mut left = 0;
-    each_row(jsonl, stats, recipe.rounds_stats(), |row| {
-        let mut alive = true;
-        for (step, count) in steps.iter().zip(&mut counts) {
-            match judge(step, &row.stats) {
-                Some(Verdict::Keep) => {}
-                Some(Verdict::Drop(_)) => {
-                    count.alone += 1;
-                    count.in_sequence += u64::from(alive);
-                    alive = false;
-                }
-                None => alive = false,
-            }
-        }
-        left += u64::from(alive);
-        Ok(())
-    })?;
-    Ok((counts, left))
 }
 
 /// What a filter says of stored stats; `None` if a stat is missing.

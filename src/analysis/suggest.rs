@@ -4,8 +4,9 @@ use std::io;
 
 use serde_json::Value;
 
+use super::among::cascade;
 use super::stat::{Stat, stats_of};
-use super::stored::cascade;
+
 use crate::layout::AnalysisFiles;
 use crate::op::{BoundParam, OpKind, Side, Written};
 use crate::recipe::{Comments, Problems, Recipe, Target};

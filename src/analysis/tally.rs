@@ -42,6 +42,12 @@ impl Tally {
         self.counts.insert(text.into(), 1);
     }
 
+    /// How often `text` came up, as far as it is known.
+    #[must_use]
+    pub fn count(&self, text: &str) -> u64 {
+        self.counts.get(text).copied().unwrap_or(0)
+    }
+
     /// How many different texts there are; at least so many if the tally is not exact.
     #[must_use]
     pub fn distinct(&self) -> usize {

@@ -13,7 +13,7 @@ mod trainers;
 
 pub use crate::recipe::peer_ops;
 pub use notes::notes_markdown;
-pub use pages::{FUSED_PAGE, keys_markdown, operator_page, operators_markdown};
+pub use pages::{FUSED_PAGE, keys_markdown, operator_page, operators_markdown, summary};
 pub use recipe_page::{key_examples, recipe_markdown};
 pub use schema::recipe_schema;
 pub use schemas::{schema_names, schema_of, schemas_markdown};

@@ -374,7 +374,8 @@ fn stats(def: &OpDef, level: &str) -> String {
 }
 
 /// The first paragraph of the page.
-fn summary(def: &OpDef) -> String {
+#[must_use]
+pub fn summary(def: &OpDef) -> String {
     def.docs
         .iter()
         .map(|line| line.trim())

@@ -11,7 +11,7 @@ use crate::answer::{
     AnalyzeAnswer, Answer, CacheAnswer, CheckAnswer, CleanAnswer, DiffAnswer, IndexAnswer,
     LsAnswer, OpsAnswer, ReportAnswer, RunAnswer, TasksAnswer, VerifyAnswer, WhyAnswer,
 };
-use crate::record::{LedgerEntry, Manifest, QuarantineEntry, StatsRow};
+use crate::record::{Analysis, LedgerEntry, Manifest, QuarantineEntry, StatsRow};
 use crate::report::log::LogLine;
 
 /// A kind of document.
@@ -58,6 +58,11 @@ const DOCUMENTS: &[Document] = &[
         name: "stats",
         about: "A line of `stats.jsonl.zst` in a run's directory, or of an analysis' `stats.jsonl`: what was measured of a row.",
         schema: of::<StatsRow<'static>>,
+    },
+    Document {
+        name: "analysis",
+        about: "`analysis.json` in the directory of an analysis: what was found of all rows (docs/ANALYSIS.md).",
+        schema: of::<Analysis>,
     },
     Document {
         name: "trace",
@@ -131,7 +136,7 @@ const DOCUMENTS: &[Document] = &[
     },
     Document {
         name: "analyze",
-        about: "The answer of `djr analyze --json`; docs/ANALYSIS.md describes `analysis.json`.",
+        about: "The answer of `djr analyze --json`.",
         schema: of::<Answer<AnalyzeAnswer>>,
     },
     Document {
@@ -179,7 +184,46 @@ fn of<T: JsonSchema>(title: &str) -> Value {
     if let Value::Object(schema) = &mut schema {
         schema.insert("title".into(), format!("djr {title}").into());
     }
+    unlink(&mut schema);
     schema
+}
+
+/// Takes links to the source out of descriptions: readers of a schema have no source at hand.
+fn unlink(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    Value::String(text) if name == "description" => *text = unlinked(text),
+                    field => unlink(field),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(unlink),
+        _ => {}
+    }
+}
+
+/// A text whose links to items of the source are their names; those in parentheses are gone.
+fn unlinked(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, link)) = rest.split_once("[`") {
+        let Some((item, after)) = link.split_once("`]") else {
+            break;
+        };
+        let in_parentheses = before.strip_suffix(" (").zip(after.strip_prefix(')'));
+        if let Some((before, after)) = in_parentheses {
+            out.push_str(before);
+            rest = after;
+        } else {
+            let name = item.rsplit("::").next().unwrap_or(item);
+            let _ = write!(out, "{before}`{name}`");
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 /// The names of all documents that have a schema.
@@ -237,6 +281,12 @@ const DEEPEST: usize = 3;
 impl Table<'_> {
     fn fields(&mut self, prefix: &str, schema: &Value, depth: usize) {
         let schema = self.resolved(schema).clone();
+        // What one of several kinds of objects has beside the fields of all.
+        for kind in self.alternatives(&schema) {
+            if kind != schema {
+                self.fields(prefix, &kind, depth);
+            }
+        }
         let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
             return;
         };
@@ -255,7 +305,10 @@ impl Table<'_> {
             if depth >= DEEPEST || name == "plan" {
                 continue;
             }
-            if let Some(inner) = self.inner(field) {
+            let named = resolved.get("additionalProperties");
+            if let Some(inner) = named.and_then(|entry| self.inner(entry)) {
+                self.fields(&format!("{path}.NAME."), &inner, depth + 1);
+            } else if let Some(inner) = self.inner(field) {
                 let list = self.is_list(field);
                 let joint = if list { "[]." } else { "." };
                 self.fields(&format!("{path}{joint}"), &inner, depth + 1);
@@ -336,5 +389,20 @@ impl Table<'_> {
             }
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_to_the_source_are_names_or_gone() {
+        assert_eq!(unlinked("The digest ([`Plan::digest`])."), "The digest.");
+        assert_eq!(
+            unlinked("As [`super::Settings`] says [`."),
+            "As `Settings` says [`."
+        );
+        assert_eq!(unlinked("a [b] (c)"), "a [b] (c)");
     }
 }

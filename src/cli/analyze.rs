@@ -23,6 +23,7 @@ use crate::recipe::{
 use crate::record::analysis::{StatRecord, Summary};
 use crate::record::{Analysis, PastRun};
 use crate::report::table::thousands;
+use crate::report::tokens::special_tokens;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -374,11 +375,8 @@ fn told(analysis: &Analysis, recipe: &Recipe) -> String {
         ),
     ];
     lines.push(explain::paths_start(recipe));
-    lines.push(format!(
-        "special tokens count in text lengths: {} is {} characters",
-        recipe.image_special_token,
-        recipe.image_special_token.chars().count()
-    ));
+    let tokens = special_tokens([&recipe.image_special_token, &recipe.eoc_special_token]);
+    lines.extend(Some(tokens).filter(|told| !told.is_empty()));
     let names = analysis.stats.iter().map(|(name, _)| name.len());
     let width = names.max().unwrap_or(0);
     lines.push(format!(

@@ -12,24 +12,26 @@ const EXAMPLES: &str = "\
 Examples:
   djr ops                        every operator, a line each
   djr ops text_length_filter     its page: definition, parameters, example
-  djr ops blur                   the operators that speak of it";
+  djr ops blur                   the operators that speak of it
+  djr ops window size            those that speak of both words";
 
-/// Show the operators, one operator's page, or those that a word stands in.
+/// Show the operators, one operator's page, or those in whose pages words stand.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The operator, or a word to look for in names and pages.
-    name: Option<String>,
+    /// The operator, or words to look for in names and pages: all of them must be there.
+    words: Vec<String>,
     #[command(flatten)]
     pub(super) json: AsJson,
 }
 
 /// Runs the command.
 pub fn main(args: &Args, ui: &Ui) -> Exit {
-    let Some(name) = &args.name else {
+    let name = args.words.join(" ");
+    if name.trim().is_empty() {
         return list(&op::all(), ui);
-    };
-    if let Some(def) = op::find(name) {
+    }
+    if let Some(def) = op::find(&name) {
         let page = catalog::operator_page(def);
         ui.result(&OpsAnswer {
             operators: vec![OpAnswer {
@@ -44,16 +46,14 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     if name == recipe::FUSED {
         return ui.data(catalog::FUSED_PAGE.trim_start());
     }
-    let word = name.to_lowercase();
+    let words = name.to_lowercase();
     let speaks = |def: &&OpDef| {
-        def.name.contains(&word)
-            || def
-                .docs
-                .iter()
-                .any(|line| line.to_lowercase().contains(&word))
+        let page = def.docs.join("\n").to_lowercase();
+        let mut words = words.split_whitespace();
+        words.all(|word| def.name.contains(word) || page.contains(word))
     };
     // A name that is nearly right is a mistake, and no word to look for.
-    let (message, hint) = recipe::unknown_operator(name);
+    let (message, hint) = recipe::unknown_operator(&name);
     let found: Vec<&OpDef> = op::all().into_iter().filter(speaks).collect();
     if found.is_empty() {
         ui.error("operator_unknown", &message, hint.as_deref());
@@ -62,15 +62,18 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     list(&found, ui)
 }
 
-fn summary(def: &OpDef) -> &str {
-    def.docs.first().map_or("", |line| line.trim())
+/// The first sentence of its page.
+fn summary(def: &OpDef) -> String {
+    let paragraph = catalog::summary(def);
+    let end = paragraph.find(". ").map_or(paragraph.len(), |dot| dot + 1);
+    paragraph.get(..end).unwrap_or_default().to_owned()
 }
 
 fn in_short(def: &OpDef) -> OpAnswer {
     OpAnswer {
         name: def.name.to_owned(),
         family: def.family.to_string(),
-        summary: summary(def).to_owned(),
+        summary: summary(def),
         version: def.facts.version,
         page: None,
         parameters: None,

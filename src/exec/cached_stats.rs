@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::RunError;
 use super::spill::store::stats_from_json;
 use crate::io::{Input, LineSource, RawBatch};
-use crate::op::ImageNeed;
+use crate::op::{ImageNeed, is_measured};
 use crate::recipe::Step;
 use crate::record::stats::InputRef;
 use crate::record::{StatsError, StatsRow, StepNumber};
@@ -109,7 +109,7 @@ impl CachedRow {
             return Ok(false);
         }
         let names: Vec<&StatKey> = step.spec.stats.iter().map(|stat| &stat.name).collect();
-        if names.iter().all(|name| stats.get(name).is_some()) {
+        if is_measured(&step.spec.stats, stats) {
             return Ok(true);
         }
         let found: Option<Vec<_>> = names.iter().map(|name| self.stats.get(name)).collect();

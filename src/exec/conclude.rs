@@ -74,6 +74,9 @@ fn of_step(step: &Step, code: Code, rows: u64, foreseen: &Foreseen) -> Option<No
         Code::StatCameAlong => {
             format!("{who} decided {count} by stats that came with the input, as in Data-Juicer")
         }
+        Code::StatMeasuredAgain => format!(
+            "{who} measured {count} anew whose stats came with the input as null or as another type"
+        ),
         Code::ShortTexts => format!(
             "{who}: the texts of {count} have fewer tokens than its window (window_size: {}), and all such texts count as one; short_texts: exact or keep tells them apart",
             step.params.get("window_size").cloned().unwrap_or_default()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use super::driver::InFlight;
+use super::entry::Suffixes;
 use super::{CacheChoice, Resume, RunError, RunOptions, write_error};
 use crate::cache::{Results, Trust, user_dir};
 use crate::io::Input;
@@ -260,7 +261,7 @@ pub fn asks_servers(recipe: &Recipe) -> bool {
 }
 
 /// The field that names the suffix of a row's input, and the suffix of each, if a step asks for it.
-pub fn suffixes(recipe: &Recipe, inputs: &[Input]) -> Option<(&'static str, Vec<String>)> {
+pub fn suffixes(recipe: &Recipe, inputs: &[Input]) -> Option<Suffixes> {
     let mut steps = recipe.steps.iter();
     steps.find(|step| step.spec.reads_suffix)?;
     Some((SUFFIX, inputs.iter().map(Input::suffix).collect()))

@@ -68,6 +68,12 @@ codes! {
     StatCameAlong = "stat_came_along":
         "a filter decides by stats that came with the input (`__dj__stats__`) and were not measured in this run, as in Data-Juicer",
         "remove the field `__dj__stats__` from the rows to have them measured";
+    StatMeasuredAgain = "stat_measured_again":
+        "stats that came with the input (`__dj__stats__`) are null, or of another type than the filter measures: they were measured anew",
+        "";
+    BoundsUnknown = "bounds_unknown":
+        "what the filters of an analysis would drop is not known: bounds that come from the data lie in the wrong order",
+        "give one of the two bounds as a number";
     HashOfOtherStep = "hash_of_other_step":
         "an exact deduplicator compares the hashes that an earlier one made, with that one's field and parameters, as in Data-Juicer",
         "keep one of them, or run the second in a recipe of its own";

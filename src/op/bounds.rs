@@ -2,8 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::{BaseParams, DataLimit, ParamError, StatDef, Verdict};
+use super::{BaseParams, BoundParam, DataLimit, ParamError, Stat, StatDef, Verdict};
 use crate::sample::{StatKey, StatValue, Stats};
 
 /// With several images in a row, whether one or all must pass.
@@ -98,6 +99,29 @@ impl Bounds {
         };
         bounds.check()?;
         Ok(bounds)
+    }
+
+    /// The range that the parameters of a filter give `stat`, for who looks at what it measured
+    /// without building it. A bound from the data bounds nothing ([`Bounds::with_found`]).
+    #[must_use]
+    pub fn of_params(stat: &Stat, params: &Map<String, Value>) -> Self {
+        let flag = |name: &str| params.get(name).and_then(Value::as_bool);
+        let [min_closed, max_closed, reversed] = BaseParams::RANGE_FLAGS.map(flag);
+        let flip = reversed.unwrap_or(false);
+        let end = |bound: Option<BoundParam>| End {
+            param: bound.map(|bound| bound.param),
+            value: bound.and_then(|bound| bound.value(params)),
+            from: None,
+        };
+        Self {
+            stat: stat.name.clone(),
+            each: stat.kind.is_list().then_some(AnyOrAll::Any),
+            min: end(stat.min),
+            max: end(stat.max),
+            min_closed: min_closed.unwrap_or(true) != flip,
+            max_closed: max_closed.unwrap_or(true) != flip,
+            reversed: flip,
+        }
     }
 
     /// The same for whole numbers.

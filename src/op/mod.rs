@@ -63,7 +63,7 @@ pub use peer::{
     peer_operator,
 };
 pub use registry::{Built, Family, Make, OpDef, all, ambiguous, find, operator};
-pub use run::{Outcome, Recalls, RowKey, Setting};
+pub use run::{Outcome, Recalls, RowKey, Setting, is_measured};
 pub use selector::{
     FieldKey, KeyList, Keys, Order, PickError, Picked, Quota, Selector, check_number, check_share,
     ranked, share_of,
@@ -72,10 +72,10 @@ pub use service::{
     Answer, Asks, CommandParams, Dtype, Element, Head, ModelService, ModelSettings, ProgramService,
     Request, Said, Service, Tensor,
 };
-pub use size::size_param;
+pub use size::{size_param, size_text};
 pub use spec::{
     ANY_FIELD, BYTES, BoundParam, Facts, Field, OpKind, OpSpec, SharedHash, Stat, StatDef,
-    StatType, Written,
+    StatType, TEXT_UNITS, Written,
 };
 pub use vectors::{VectorOperator, VectorRule};
 

@@ -127,9 +127,10 @@ impl Operator {
                 }
             }
             Self::Filter(op) => {
-                if is_measured(&spec.stats, sample) {
+                if is_measured(&spec.stats, &sample.stats) {
                     remark_on_sources(&spec.stats, sample);
                 } else {
+                    remark_on_refused(&spec.stats, sample);
                     refuse_group(sample)?;
                     let values = match asked(op.asks(), sample, setting)? {
                         Asked::Nothing => op.measure(sample)?,
@@ -221,14 +222,28 @@ fn asked<'a>(
     })
 }
 
-/// Whether a row has all stats of a filter. One of another type than the filter declares (a text
-/// that came with the row, say) is no measurement of it: bounds could not be held against it, so
-/// it counts as missing.
-fn is_measured(stats: &[Stat], sample: &Sample) -> bool {
-    stats.iter().all(|stat| {
-        let value = sample.stats.get(&stat.name);
-        stat.beside || value.is_some_and(|value| stat.kind.holds(value))
-    })
+/// Whether a row has all stats of a filter. One that came with the row and is null or of another
+/// type than the filter declares (a text, say) is no measurement of it: bounds could not be held
+/// against it, so it counts as missing. A null of this run stands for a number that is not finite.
+#[must_use]
+pub fn is_measured(stats: &[Stat], of_row: &Stats) -> bool {
+    let holds = |stat: &Stat| of_row.get(&stat.name).is_some() && !is_refused(stat, of_row);
+    stats.iter().all(|stat| stat.beside || holds(stat))
+}
+
+/// Whether a row's value of a stat cannot be one.
+fn is_refused(stat: &Stat, of_row: &Stats) -> bool {
+    let given = of_row.source(&stat.name) == Some(StatSource::Given);
+    let value = of_row.get(&stat.name);
+    value.is_some_and(|value| !stat.kind.holds(value) || given && stat.kind.lacks(value))
+}
+
+/// Notes that stats which came with a row are measured anew.
+fn remark_on_refused(stats: &[Stat], sample: &Sample) {
+    let mut own = stats.iter().filter(|stat| !stat.beside);
+    if own.any(|stat| is_refused(stat, &sample.stats)) {
+        sample.remark(Code::StatMeasuredAgain);
+    }
 }
 
 fn refuse_group(sample: &Sample) -> Result<(), RowError> {

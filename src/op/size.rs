@@ -37,3 +37,36 @@ pub fn size_param(param: &str, size: &str) -> Result<f64, ParamError> {
     };
     Ok(number * 1024_f64.powi(power))
 }
+
+/// A number of bytes as a recipe writes it: in the greatest unit in which it is whole.
+#[must_use]
+pub fn size_text(bytes: f64) -> String {
+    let units = ["", "KB", "MB", "GB", "TB", "PB"];
+    let mut number = bytes;
+    let mut unit = 0;
+    while unit + 1 < units.len() && number != 0.0 && (number / 1024.0).fract() == 0.0 {
+        number /= 1024.0;
+        unit += 1;
+    }
+    format!("{number}{}", units.get(unit).copied().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_as_they_are_read() {
+        for (bytes, text) in [
+            (0.0, "0"),
+            (500.0, "500"),
+            (1024.0, "1KB"),
+            (1536.0, "1536"),
+            (20.0 * 1024.0 * 1024.0, "20MB"),
+            (1536.0 * 1024.0, "1536KB"),
+        ] {
+            assert_eq!(size_text(bytes), text);
+            assert_eq!(size_param("max_size", text), Ok(bytes));
+        }
+    }
+}

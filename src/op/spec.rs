@@ -14,7 +14,7 @@ use super::{
     Asset, BaseParams, Family, ImageNeed, META, OpDef, Operator, STATS, SUFFIX, Service, Side,
     size_param,
 };
-use crate::sample::{StatKey, StatValue};
+use crate::sample::{StatKey, StatValue, float_of};
 
 /// How an operator is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -213,11 +213,27 @@ impl StatType {
                 value.as_f64().is_some() || json.is_some_and(Value::is_null)
             }
             Self::Integers | Self::Numbers => match json {
-                Some(Value::Array(items)) => {
-                    items.iter().all(|item| item.is_number() || item.is_null())
-                }
+                Some(Value::Array(items)) => items
+                    .iter()
+                    .all(|item| float_of(item).is_some() || item.is_null()),
                 _ => value.as_list().is_some(),
             },
+        }
+    }
+
+    /// Whether `value` has a null where this type has a number.
+    #[must_use]
+    pub fn lacks(self, value: &StatValue) -> bool {
+        let StatValue::Json(json) = value else {
+            return false;
+        };
+        match self {
+            Self::Integer | Self::Number => json.is_null(),
+            Self::Integers | Self::Numbers => {
+                let items = json.as_array();
+                items.is_some_and(|items| items.contains(&Value::Null))
+            }
+            _ => false,
         }
     }
 
@@ -269,6 +285,9 @@ pub enum SharedHash {
 
 /// The unit of sizes.
 pub const BYTES: &str = "bytes";
+
+/// The units of lengths of texts, in which special tokens count.
+pub const TEXT_UNITS: [&str; 2] = ["characters", "words"];
 
 /// A stat as it is declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

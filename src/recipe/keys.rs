@@ -100,9 +100,9 @@ const fn key(
 const RAY: Role = Role::Ignored("djr runs on this machine's threads");
 const SANDBOX: Role = Role::Ignored("only Data-Juicer's sandbox reads it");
 const ANALYZER: Role = Role::Ignored("only Data-Juicer's analyzer reads it");
-const CACHE: Role = Role::Ignored("djr has no cache");
+const CACHE: Role = Role::Ignored("djr keeps no copies of datasets; `cache` keeps dear results");
 const RESUME: Role = Role::Ignored("`djr run --resume` continues a run");
-const GPU: Role = Role::Ignored("djr uses no GPU");
+const GPU: Role = Role::Ignored("djr fuses no mappers; `--devices` says where models run");
 const CRYPT: Role = Role::Refused("djr neither decrypts inputs nor encrypts outputs");
 
 /// The table, in the order of the documentation.
@@ -480,7 +480,7 @@ pub const KEYS: &[KeyDef] = &[
         "export_aws_credentials",
         Kind::Map,
         "",
-        Role::Refused("djr writes local files only"),
+        Role::Refused("credentials are taken from the environment, see docs/REMOTE.md"),
         "Credentials for an export to S3.",
     ),
     key(

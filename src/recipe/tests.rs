@@ -349,7 +349,7 @@ fn keys_without_a_meaning_are_noted_and_others_refused() {
         told(&recipe.notes),
         [
             "ignored: `executor_type: ray` (djr runs on this machine's threads)",
-            "ignored: `use_cache: false` (djr has no cache)",
+            "ignored: `use_cache: false` (djr keeps no copies of datasets; `cache` keeps dear results)",
             "ignored: `checkpoint.n_ops: 3` (`djr run --resume` continues a run)",
             "ignored: `partition.mode: auto` (djr runs on this machine's threads)",
         ]

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ServiceRecord;
+use super::counts::FromData;
 use super::ordered::Ordered;
 use super::version::{self, Version};
 use super::{InputRecord, RecordError, Settings, StepNumber};
@@ -20,7 +22,7 @@ use crate::sample::ImageCheck;
 pub type Counts = BTreeMap<String, u64>;
 
 /// What an analysis found.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Analysis {
     /// The version of this and of the stats of rows beside it.
     pub format: Version,
@@ -39,7 +41,7 @@ pub struct Analysis {
     pub ended: String,
     /// What was read.
     pub inputs: Vec<InputRecord>,
-    /// What is to be known of it ([`crate::note`]).
+    /// What is to be known of it.
     #[serde(default)]
     pub notes: Vec<Note>,
     /// What models and programs were asked, and what they ran on.
@@ -56,8 +58,8 @@ pub struct Analysis {
     /// Where its relative paths start.
     #[serde(default)]
     pub recipe_dir: Option<PathBuf>,
-    /// What was measured by: the recipe as resolved, which [`super::Settings`] reads, the versions
-    /// of its operators, the files that they read.
+    /// What was measured by: the recipe as resolved, the versions of its operators, the files that
+    /// they read.
     pub plan: Plan,
     /// How far images were looked at.
     pub images_checked: ImageCheck,
@@ -74,7 +76,7 @@ pub struct Analysis {
 }
 
 /// The rows of an analysis.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rows {
     /// Rows read.
     #[serde(rename = "in")]
@@ -86,7 +88,7 @@ pub struct Rows {
 }
 
 /// Rows that a step could not process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepError {
     /// The operator.
     pub by: String,
@@ -99,7 +101,7 @@ pub struct StepError {
 }
 
 /// One stat over all rows.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct StatRecord {
     /// The filter that measured it.
     pub op: String,
@@ -131,7 +133,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// The values of a stat.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Found {
     /// They are no numbers.
@@ -142,6 +144,9 @@ pub enum Found {
         distinct: usize,
         /// The most frequent, with their counts.
         top: Vec<(String, u64)>,
+        /// Of these, how many rows the filter would drop because of them, where it would.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        top_would_drop: Vec<(String, u64)>,
     },
     /// They are numbers.
     Numbers(Summary),
@@ -159,7 +164,7 @@ impl Found {
 }
 
 /// The bounds of a stat.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BoundsRecord {
     /// The least value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,7 +175,7 @@ pub struct BoundsRecord {
 }
 
 /// Numbers in short.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Summary {
     /// How many there are.
@@ -198,7 +203,7 @@ impl Summary {
 }
 
 /// A histogram.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Bars {
     /// Where bars begin, and the last one ends.
@@ -208,7 +213,7 @@ pub struct Bars {
 }
 
 /// What one filter would drop.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FilterRecord {
     /// The filter.
     pub op: String,
@@ -220,10 +225,14 @@ pub struct FilterRecord {
     pub would_drop: u64,
     /// Rows that it would drop of those that the filters before it keep.
     pub would_drop_in_sequence: u64,
+    /// Bounds that come from the data, as a run would find them: among the rows that reach the
+    /// filter. Alone, it takes them from all rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from_data: Vec<FromData>,
 }
 
 /// The images of all rows.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ImagesRecord {
     /// Paths in rows, repetitions included.
     pub references: u64,
@@ -258,7 +267,7 @@ impl ImagesRecord {
 }
 
 /// The captions of all rows.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TextRecord {
     /// Rows with a text.
     pub rows: u64,
@@ -285,7 +294,7 @@ pub struct TextRecord {
 }
 
 /// Rows that share something, by what they share.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Duplicates {
     /// The text.
     pub text: Clusters,
@@ -298,7 +307,7 @@ pub struct Duplicates {
 }
 
 /// Clusters of rows.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Clusters {
     /// How many.
     pub clusters: usize,
@@ -312,7 +321,7 @@ pub struct Clusters {
 }
 
 /// A cluster of rows.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Cluster {
     /// How many rows.
     pub rows: usize,
@@ -330,7 +339,7 @@ pub struct Cluster {
 }
 
 /// What a row looks like.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RowExample {
     /// The input's name.
     pub file: String,

@@ -33,10 +33,10 @@ pub struct Manifest {
     pub recipe_file: String,
     /// Where its relative paths start.
     pub recipe_dir: Option<PathBuf>,
-    /// The digest of the plan ([`Plan::digest`]).
+    /// The digest of the plan.
     pub plan_digest: String,
-    /// What was done: the recipe as resolved, which [`super::Settings`] reads, the versions of its
-    /// operators, the files that they and the outputs read.
+    /// What was done: the recipe as resolved, the versions of its operators, the files that they and
+    /// the outputs read.
     pub plan: Plan,
     /// The command line, word by word.
     #[serde(default)]
@@ -57,7 +57,7 @@ pub struct Manifest {
     pub threads: usize,
     /// What was read.
     pub inputs: Vec<InputRecord>,
-    /// What is to be known of it ([`crate::note`]).
+    /// What is to be known of it.
     #[serde(default)]
     pub notes: Vec<Note>,
     /// The rows in all.

@@ -3,6 +3,7 @@
 pub mod log;
 pub mod progress;
 pub mod table;
+pub mod tokens;
 
 use std::fmt::Write as _;
 

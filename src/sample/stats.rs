@@ -72,7 +72,7 @@ impl StatValue {
             )]
             Self::Ints(v) => Some(v.iter().map(|&x| x as f64).collect()),
             Self::Floats(v) => Some(v.clone()),
-            Self::Json(v) => v.as_array()?.iter().map(Value::as_f64).collect(),
+            Self::Json(v) => v.as_array()?.iter().map(float_of).collect(),
             Self::Int(_) | Self::Float(_) => None,
         }
     }

@@ -15,10 +15,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::histogram::{Histogram, Sketch, round_up, tidy};
+use super::cuts::{self, Cuts, SHARES};
+use super::histogram::{Histogram, Sketch};
 use super::{RowReader, ViewError};
+use crate::analysis::trial::Trial;
 use crate::io::Input;
-use crate::op::{self, BoundParam, Family, Side};
+use crate::op::{self, BoundParam, Family, Keep, OpDef, Side, Stat, Written};
+use crate::recipe::RecipeSpec;
+use crate::record::counts::FromData;
 use crate::record::past::StatsRows;
 use crate::record::settings::StepSettings;
 use crate::record::{Fate, LedgerEntry, PastRun, QuarantineEntry, Records, StepNumber};
@@ -45,8 +49,8 @@ pub struct Facts {
     pub reasons: Vec<Reason>,
     /// The sampled outputs whose rows could be found among all.
     pub samples: Vec<Sampled>,
-    /// Rows next to bounds that a later step ended, and which.
-    pub later: HashMap<u64, String>,
+    /// Of rows next to bounds that a step ended, its number (from 0), and what it did in words.
+    pub ended: HashMap<u64, (usize, String)>,
     /// What is not shown, and why.
     pub notes: Vec<String>,
 }
@@ -77,20 +81,30 @@ pub struct Measure {
 /// A bound of a stat, and the rows next to it.
 #[derive(Debug, Clone, Default)]
 pub struct Bound {
-    /// The parameter.
+    /// The parameter, or `keep`.
     pub param: String,
     /// Its value.
     pub value: f64,
     /// Whether it is the greatest value and not the least.
     pub upper: bool,
-    /// As the recipe writes it, where that is a text: `20MB`.
+    /// As the recipe writes it, where that is a text: `20MB`, `p99`.
     pub written: Option<String>,
-    /// Other values of the bound, and how many of the rows whose value is stored they would leave.
-    pub cuts: Vec<(f64, u64)>,
+    /// Whether the value was found in the data.
+    pub from_data: bool,
+    /// Other values of the bound, and how many of the rows whose values are stored they would leave.
+    pub cuts: Option<Cuts>,
     /// The rows nearest to it that the filter let through: value and identity.
     pub kept: Vec<(f64, u64)>,
     /// The nearest rows that it dropped.
     pub dropped: Vec<(f64, u64)>,
+}
+
+impl Bound {
+    /// Whether it is no bound of the filter's, but the last row that `keep` kept.
+    #[must_use]
+    pub fn is_rank(&self) -> bool {
+        Keep::parse(self.written.as_deref().unwrap_or_default()).is_ok()
+    }
 }
 
 /// What a deduplicator dropped.
@@ -184,27 +198,16 @@ pub fn gather(run: &PastRun) -> Result<Facts, ViewError> {
 fn measures(run: &PastRun) -> Vec<Measure> {
     let mut out = Vec::new();
     for (number, step) in run.settings.process.iter().enumerate() {
-        let (name, params) = (&step.op, &step.params);
-        let Some(def) = op::find(name) else {
+        let Some(def) = op::find(&step.op) else {
             continue;
         };
-        for stat in def.stats(params) {
-            let set = |bound: BoundParam| {
-                Some(Bound {
-                    param: bound.param.to_owned(),
-                    value: bound.value(params)?,
-                    upper: bound.side == Side::Max,
-                    written: params
-                        .get(bound.param)
-                        .and_then(Value::as_str)
-                        .map(str::to_owned),
-                    ..Bound::default()
-                })
-            };
+        let record = run.manifest.steps.get(number);
+        let found = record.map_or(&[][..], |record| &record.from_data);
+        for stat in def.stats(&step.params) {
             out.push(Measure {
                 step: number,
-                op: name.clone(),
-                bounds: stat.bounds().filter_map(set).collect(),
+                op: step.op.clone(),
+                bounds: bounds(def, step, &stat, found),
                 unit: stat.unit,
                 stat: stat.name.into_owned(),
                 ..Measure::default()
@@ -212,6 +215,53 @@ fn measures(run: &PastRun) -> Vec<Measure> {
         }
     }
     out
+}
+
+/// The bounds of `stat` in a step: those that it sets, and those `found` in the data.
+pub(super) fn bounds(
+    def: &OpDef,
+    step: &StepSettings,
+    stat: &Stat,
+    found: &[FromData],
+) -> Vec<Bound> {
+    let set = |bound: BoundParam| {
+        let from_data = found.iter().find(|found| found.param == bound.param);
+        let written = step.params.get(bound.param).and_then(Value::as_str);
+        Some(Bound {
+            param: bound.param.to_owned(),
+            value: match from_data {
+                Some(found) => found.value?,
+                None => bound.value(&step.params)?,
+            },
+            upper: bound.side == Side::Max,
+            written: written.map(str::to_owned),
+            from_data: from_data.is_some(),
+            ..Bound::default()
+        })
+    };
+    let mut bounds: Vec<Bound> = stat.bounds().filter_map(set).collect();
+    let ranked = |keep: &Keep| {
+        let first = || def.stats(&step.params).into_iter().next();
+        match &keep.by {
+            Some(by) => stat.name == **by,
+            None => first().is_some_and(|first| first.name == stat.name),
+        }
+    };
+    // The last row kept is a bound, too, but for rows that are as good.
+    let kept = found.iter().find_map(|found| {
+        let keep = Keep::parse(&found.from).ok()?;
+        let value = found.value.filter(|_| ranked(&keep))?;
+        Some(Bound {
+            param: found.param.clone(),
+            value,
+            upper: keep.worst,
+            written: Some(found.from.clone()),
+            from_data: true,
+            ..Bound::default()
+        })
+    });
+    bounds.extend(kept);
+    bounds
 }
 
 fn reasons(run: &PastRun) -> Result<Vec<Reason>, ViewError> {
@@ -443,75 +493,83 @@ struct Pass<'a> {
     fates: &'a Fates,
 }
 
-/// The values of one row: of the measure with this index, let through (0) or dropped (1).
-struct Found<'a> {
-    measure: usize,
+/// The stored stats of one row.
+struct Row<'a> {
+    offset: u64,
+    /// Whether it reached the outputs.
+    reached: bool,
+    stats: &'a Map<String, Value>,
+    kind_at: &'a dyn Fn(usize) -> Option<usize>,
+}
+
+/// A value that one row has of a measure: let through (0) or dropped (1).
+struct Found {
     kind: usize,
     offset: u64,
-    reached: bool,
-    numbers: &'a [f64],
+    numbers: Vec<f64>,
+}
+
+impl Row<'_> {
+    /// Its values of a measure, if the filter judged it.
+    fn found(&self, measure: &Measure) -> Option<Found> {
+        Some(Found {
+            numbers: numbers(self.stats.get(&measure.stat)?),
+            kind: (self.kind_at)(measure.step)?,
+            offset: self.offset,
+        })
+    }
 }
 
 impl Pass<'_> {
     fn fill(&self, facts: &mut Facts, drawn: &[Drawn]) -> Result<(), ViewError> {
         let mut sketches = vec![Sketch::default(); facts.measures.len()];
-        self.each(&facts.measures, |found| {
-            if let Some(sketch) = sketches.get_mut(found.measure) {
-                found.numbers.iter().for_each(|n| sketch.add(*n));
+        self.each(|row| {
+            for (measure, sketch) in facts.measures.iter().zip(&mut sketches) {
+                let found = row.found(measure).into_iter();
+                found
+                    .flat_map(|found| found.numbers)
+                    .for_each(|n| sketch.add(n));
             }
         })?;
         let mut nearest = Vec::new();
         for (measure, sketch) in facts.measures.iter_mut().zip(&sketches) {
-            add_cuts(measure, sketch, &self.run.settings.process);
             let marks: Vec<f64> = measure.bounds.iter().map(|b| b.value).collect();
             measure.histogram = sketch.histogram(&marks);
             measure.samples = drawn.iter().map(|_| measure.histogram.clone()).collect();
             nearest.push(vec![[Nearest::default(), Nearest::default()]; marks.len()]);
         }
-        let mut counted = facts.measures.clone();
-        self.each(&facts.measures, |found| {
-            let (Some(measure), Some(nearest)) = (
-                counted.get_mut(found.measure),
-                nearest.get_mut(found.measure),
-            ) else {
-                return;
-            };
-            if let Some(rows) = measure.rows.get_mut(found.kind) {
-                *rows += 1;
-            }
-            count_cuts(measure, found.numbers, &self.run.settings.process);
-            for value in found.numbers {
-                measure.histogram.add(*value, found.kind);
-                if found.reached {
-                    for (histogram, sample) in measure.samples.iter_mut().zip(drawn) {
-                        histogram.add(*value, 0);
-                        if sample.rows.contains(&found.offset) {
-                            histogram.add(*value, 1);
-                        }
-                    }
+        let mut trials = self.trials(facts, &sketches);
+        let mut counted = std::mem::take(&mut facts.measures);
+        self.each(|row| {
+            for (measure, nearest) in counted.iter_mut().zip(&mut nearest) {
+                if let Some(found) = row.found(measure) {
+                    enter(measure, nearest, &found, row.reached.then_some(drawn));
                 }
             }
-            enter_nearest(measure, nearest, &found);
+            for (step, trial) in &mut trials {
+                if (row.kind_at)(*step).is_some() {
+                    trial.see(row.stats);
+                }
+            }
         })?;
-        let mut later = HashMap::new();
         for (measure, nearest) in counted.iter_mut().zip(nearest) {
+            let trial = trials.iter().find(|(step, _)| *step == measure.step);
             for (bound, [kept, dropped]) in measure.bounds.iter_mut().zip(nearest) {
                 bound.kept = kept.into_list();
                 bound.dropped = dropped.into_list();
                 for (_, offset) in &bound.kept {
                     let ended = self.fates.ended.get(offset);
                     let step = ended.and_then(|(step, _)| self.run.manifest.steps.get(*step));
-                    if let (Some(step), Some((_, dropped))) = (step, ended) {
+                    if let (Some(step), Some((number, dropped))) = (step, ended) {
                         let what = if *dropped { "dropped" } else { "set aside" };
-                        later.insert(*offset, format!("{what} later, by {}", step.op));
+                        let told = format!("{what} later, by {}", step.op);
+                        facts.ended.insert(*offset, (*number, told));
                     }
                 }
-                // What the run counted is what the bound itself leaves, rounding included.
-                for (value, left) in &mut bound.cuts {
-                    if value.to_bits() == bound.value.to_bits() {
-                        *left = measure.rows[0];
-                    }
-                }
+                bound.cuts = trial.and_then(|(_, trial)| {
+                    let param = trial.bound(&bound.param)?;
+                    Cuts::of(trial, param, Some(bound.value))
+                });
             }
             let step = self.run.manifest.steps.get(measure.step);
             let judged = step.map_or(0, |s| s.shown.saturating_sub(s.quarantined));
@@ -524,34 +582,66 @@ impl Pass<'_> {
             m.rows != [0, 0] || !steps.iter().any(|(step, found)| *step == m.step && *found)
         });
         facts.measures = counted;
-        facts.later = later;
         Ok(())
     }
 
-    fn each(
-        &self,
-        measures: &[Measure],
-        mut visit: impl FnMut(Found<'_>),
-    ) -> Result<(), ViewError> {
+    /// The filters with bounds, each with the values of its bounds that are tried.
+    fn trials(&self, facts: &mut Facts, sketches: &[Sketch]) -> Vec<(usize, Trial)> {
+        let Ok(recipe) = RecipeSpec::from_json(self.run.manifest.plan.recipe.clone()) else {
+            return Vec::new();
+        };
+        let mut trials: Vec<(usize, Trial)> = Vec::new();
+        let mut failed = Vec::new();
+        for (measure, sketch) in facts.measures.iter().zip(sketches) {
+            if measure.bounds.is_empty() || failed.contains(&measure.step) {
+                continue;
+            }
+            if trials.iter().all(|(step, _)| *step != measure.step) {
+                let record = self.run.manifest.steps.get(measure.step);
+                let found = record.map_or(&[][..], |record| &record.from_data);
+                match Trial::open(&recipe, measure.step, found) {
+                    Ok(Some(trial)) => trials.push((measure.step, trial)),
+                    Ok(None) => continue,
+                    Err(problems) => {
+                        failed.push(measure.step);
+                        facts.notes.push(cuts::not_tried(&measure.op, &problems));
+                        continue;
+                    }
+                }
+            }
+            let Some((_, trial)) = trials.iter_mut().find(|(step, _)| *step == measure.step) else {
+                continue;
+            };
+            let quantiles = sketch.quantiles(&SHARES);
+            for bound in &measure.bounds {
+                let written = trial
+                    .bound(&bound.param)
+                    .map_or(Written::Number, |b| b.written);
+                let values = cuts::values(&quantiles, Some(bound.value), written);
+                trial.add(&bound.param, &values);
+            }
+        }
+        trials
+    }
+
+    /// Calls `visit` with all stored stats.
+    fn each(&self, mut visit: impl FnMut(&Row<'_>)) -> Result<(), ViewError> {
         match self.values {
             Values::All(path) => {
                 let mut records = StatsRows::open(path)?;
                 while let Some(row) = records.next_record()? {
                     let offset = row.offset;
                     let ended = self.fates.ended.get(&offset).copied();
-                    let kind_at = |step: usize| match ended {
-                        Some((end, _)) if end < step => None,
-                        Some((end, dropped)) if end == step => dropped.then_some(1),
-                        _ => Some(0),
-                    };
-                    visit_row(
-                        measures,
-                        &row.stats,
+                    visit(&Row {
                         offset,
-                        ended.is_none(),
-                        kind_at,
-                        &mut visit,
-                    );
+                        reached: ended.is_none(),
+                        stats: &row.stats,
+                        kind_at: &|step: usize| match ended {
+                            Some((end, _)) if end < step => None,
+                            Some((end, dropped)) if end == step => dropped.then_some(1),
+                            _ => Some(0),
+                        },
+                    });
                 }
                 return Ok(());
             }
@@ -562,7 +652,12 @@ impl Pass<'_> {
                         break;
                     };
                     if let Value::Object(stats) = &line.stats {
-                        visit_row(measures, stats, *offset, true, |_| Some(0), &mut visit);
+                        visit(&Row {
+                            offset: *offset,
+                            reached: true,
+                            stats,
+                            kind_at: &|_| Some(0),
+                        });
                     }
                 }
             }
@@ -570,45 +665,40 @@ impl Pass<'_> {
         }
         let mut ledger = self.run.ledger()?;
         while let Some(row) = ledger.next_record()? {
-            let (Some(step), Some(stat), Some(value)) = (row.step, &row.stat, &row.value) else {
+            let (Some(end), Some(stat), Some(value)) = (row.step, &row.stat, &row.value) else {
                 continue;
             };
-            let measure = measures
-                .iter()
-                .position(|m| m.step == step.index() && m.stat == **stat);
-            if let Some(measure) = measure {
-                visit(Found {
-                    measure,
-                    kind: 1,
-                    offset: row.offset,
-                    reached: false,
-                    numbers: &numbers(value),
-                });
-            }
+            visit(&Row {
+                offset: row.offset,
+                reached: false,
+                stats: &Map::from_iter([(stat.to_string(), value.clone())]),
+                kind_at: &|step: usize| (step == end.index()).then_some(1),
+            });
         }
         Ok(())
     }
 }
 
-fn visit_row(
-    measures: &[Measure],
-    stats: &Map<String, Value>,
-    offset: u64,
-    reached: bool,
-    kind_at: impl Fn(usize) -> Option<usize>,
-    visit: &mut impl FnMut(Found<'_>),
+/// Counts the values of a row; `drawn` are the samples of rows that reached the outputs, if it is one.
+fn enter(
+    measure: &mut Measure,
+    nearest: &mut [[Nearest; 2]],
+    found: &Found,
+    drawn: Option<&[Drawn]>,
 ) {
-    for (index, measure) in measures.iter().enumerate() {
-        if let (Some(value), Some(kind)) = (stats.get(&measure.stat), kind_at(measure.step)) {
-            visit(Found {
-                measure: index,
-                kind,
-                offset,
-                reached,
-                numbers: &numbers(value),
-            });
+    if let Some(rows) = measure.rows.get_mut(found.kind) {
+        *rows += 1;
+    }
+    for value in &found.numbers {
+        measure.histogram.add(*value, found.kind);
+        for (histogram, sample) in measure.samples.iter_mut().zip(drawn.into_iter().flatten()) {
+            histogram.add(*value, 0);
+            if sample.rows.contains(&found.offset) {
+                histogram.add(*value, 1);
+            }
         }
     }
+    enter_nearest(measure, nearest, found);
 }
 
 /// The numbers in a stat: itself, or one an image.
@@ -619,84 +709,7 @@ pub(super) fn numbers(value: &Value) -> Vec<f64> {
     }
 }
 
-/// How many round values of a bound are tried.
-const ROUND_CUTS: f64 = 5.0;
-
-/// Chooses the values of bounds to be tried: the bound itself, some close to it, and round ones over
-/// all values. A range that is reversed or open has none.
-fn add_cuts(measure: &mut Measure, sketch: &Sketch, process: &[StepSettings]) {
-    let Some((least, greatest)) = sketch.range() else {
-        return;
-    };
-    let plain = |step: &StepSettings| {
-        let closed = |param: &str| step.params.get(param) != Some(&Value::Bool(false));
-        !step.is_set("reversed_range")
-            && closed("min_closed_interval")
-            && closed("max_closed_interval")
-    };
-    if !process.get(measure.step).is_some_and(plain) {
-        return;
-    }
-    let wide = round_up((greatest - least) / ROUND_CUTS);
-    for bound in &mut measure.bounds {
-        let near = round_up((greatest - least) / (ROUND_CUTS * 8.0));
-        let near = if bound.value.fract() == 0.0 && wide >= 1.0 {
-            near.max(1.0).round()
-        } else {
-            near
-        };
-        let mut values: Vec<f64> = (-2..=2_i32)
-            .map(|steps| bound.value + f64::from(steps) * near)
-            .map(|value| tidy(value, near))
-            .collect();
-        let mut at = if wide > 0.0 {
-            (least / wide).ceil() * wide
-        } else {
-            greatest
-        };
-        while wide > 0.0 && at <= greatest {
-            values.push(tidy(at, wide));
-            at += wide;
-        }
-        values.push(bound.value);
-        values.retain(|value| value.is_finite() && (least < 0.0 || *value >= 0.0));
-        values.sort_by(f64::total_cmp);
-        values.dedup();
-        bound.cuts = values.into_iter().map(|value| (value, 0)).collect();
-    }
-}
-
-/// Counts a row for each value of each bound that would leave it, the other bounds as they are.
-fn count_cuts(measure: &mut Measure, numbers: &[f64], process: &[StepSettings]) {
-    let step = process.get(measure.step);
-    let all = step.is_some_and(|step| step.params.get("any_or_all") == Some(&"all".into()));
-    let others: Vec<(f64, bool)> = measure.bounds.iter().map(|b| (b.value, b.upper)).collect();
-    let within = |value: f64, bound: f64, upper: bool| {
-        if upper {
-            value <= bound
-        } else {
-            value >= bound
-        }
-    };
-    for (number, bound) in measure.bounds.iter_mut().enumerate() {
-        let upper = bound.upper;
-        for (cut, left) in &mut bound.cuts {
-            let passes = |value: &f64| {
-                others.iter().enumerate().all(|(other, (bound, upper))| {
-                    other == number || within(*value, *bound, *upper)
-                }) && within(*value, *cut, upper)
-            };
-            let passes = if numbers.is_empty() || all {
-                numbers.iter().all(passes)
-            } else {
-                numbers.iter().any(passes)
-            };
-            *left += u64::from(passes);
-        }
-    }
-}
-
-fn enter_nearest(measure: &Measure, nearest: &mut [[Nearest; 2]], found: &Found<'_>) {
+fn enter_nearest(measure: &Measure, nearest: &mut [[Nearest; 2]], found: &Found) {
     // Of several images the one nearest to the bound speaks for the row.
     let closest = |bound: &Bound| {
         found

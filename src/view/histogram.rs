@@ -58,6 +58,23 @@ impl Sketch {
         }
     }
 
+    /// About the values that these `shares` (in percent) of all do not exceed; the first and the last
+    /// are exact. Empty if there are no values.
+    #[must_use]
+    pub(super) fn quantiles(&self, shares: &[f64]) -> Vec<f64> {
+        let Some((least, greatest)) = self.range() else {
+            return Vec::new();
+        };
+        let at = |share: &f64| match *share {
+            0.0 => Some(least),
+            100.0 => Some(greatest),
+            share => self.quantile(share / 100.0),
+        };
+        let found = shares.iter().filter_map(at);
+        // Those between are rounded down.
+        found.map(|value| value.clamp(least, greatest)).collect()
+    }
+
     /// The range that is drawn: all values, but for those that are far from nearly all others.
     fn middle(&self) -> Option<(f64, f64)> {
         let (low, high) = (self.least?, self.greatest?);
@@ -165,6 +182,16 @@ impl Histogram {
             out.below = bars.remove(0);
         }
         Self { edges, bars, ..out }
+    }
+
+    /// The same bars with nothing in them.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self {
+            edges: self.edges.clone(),
+            bars: vec![[0; 2]; self.bars.len()],
+            ..Self::default()
+        }
     }
 
     /// The same with bars taken together until there are not more than `most`.

@@ -1,6 +1,7 @@
 //! Looking at what runs and analyses left: the difference of two runs or outputs, and the HTML
 //! report. Nothing here runs operators or prints.
 
+pub mod cuts;
 pub mod diff;
 pub mod gather;
 pub mod histogram;

@@ -867,3 +867,97 @@ fn recut_says_why_it_cannot() {
         ran.stderr
     );
 }
+
+#[test]
+fn rows_have_the_suffix_of_their_input_as_in_a_run() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "in.jsonl",
+        "{\"text\": \"a\"}\n{\"text\": \"b\", \"__dj__suffix__\": \".txt\"}\n",
+    );
+    let recipe = "dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess:\n  - suffix_filter: {suffixes: [.jsonl]}\n";
+    scratch.write("r.yaml", recipe);
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    scratch
+        .djr(&["analyze", "--recipe", "r.yaml", "-o", "look"])
+        .expect(0);
+    let ran = scratch.json("o.jsonl.djr/manifest.json");
+    assert_eq!(ran["steps"][0]["dropped"], 1);
+    let found = &scratch.json("look/analysis.json")["filters"][0];
+    assert_eq!(
+        (&found["would_drop"], &found["would_drop_in_sequence"]),
+        (&json!(1), &json!(1))
+    );
+}
+
+#[test]
+fn what_special_tokens_count_as_stands_where_lengths_are_shown() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "in.jsonl",
+        "{\"text\": \"<__dj__image>\\na kite <|__dj__eoc|>\"}\n",
+    );
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess: [words_num_filter: {min_num: 1}]\n",
+    );
+    let told = "pecial tokens count in text lengths: <__dj__image> is 13 characters and 1 word, <|__dj__eoc|> is 13 characters and 1 word";
+    let ran = scratch
+        .djr(&["analyze", "--recipe", "r.yaml", "-o", "look"])
+        .expect(0);
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let told = told.replace('<', "&lt;").replace('>', "&gt;");
+    for what in ["look", "o.jsonl.djr"] {
+        let page = scratch.djr(&["report", what]).expect(0).text();
+        assert!(page.contains(&told), "{what}");
+    }
+}
+
+#[test]
+fn a_target_counts_filters_that_see_all_rows() {
+    let scratch = Scratch::new();
+    let rows: Vec<String> = (1..=20)
+        .map(|n| format!("{}\n", json!({"text": "ab ".repeat(n)})))
+        .collect();
+    scratch.write("in.jsonl", rows.concat());
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess:\n  - text_length_filter: {min_len: 1}\n  - words_num_filter: {min_num: 1, keep: best 5}\n",
+    );
+    scratch
+        .djr(&[
+            "analyze",
+            "--recipe",
+            "r.yaml",
+            "-o",
+            "look",
+            "--suggest",
+            "s.yaml",
+        ])
+        .expect(0);
+    let found = scratch.json("look/analysis.json");
+    assert_eq!(found["filters"][1]["would_drop_in_sequence"], 15);
+    assert_eq!(found["stats"]["num_words"]["would_drop"], 15);
+}
+
+#[test]
+fn bounds_in_the_wrong_order_leave_an_analysis_without_counts_of_drops() {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", "{\"text\": \"a\"}\n{\"text\": \"bb\"}\n");
+    let analyzed = |bounds: &str| {
+        let recipe = format!(
+            "dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess: [text_length_filter: {{{bounds}}}]\n"
+        );
+        scratch.write("r.yaml", recipe);
+        let ran = scratch.djr(&["analyze", "--recipe", "r.yaml", "-o", "look"]);
+        (ran.expect(0).stderr, scratch.json("look/analysis.json"))
+    };
+    let (told, found) = analyzed("min_len: p90, max_len: p10");
+    assert!(told.contains(Code::BoundsUnknown.word()), "{told}");
+    assert!(found["filters"][0].get("from_data").is_none());
+    let (told, found) = analyzed("min_len: p10, max_len: p90");
+    assert!(!told.contains(Code::BoundsUnknown.word()), "{told}");
+    assert_eq!(found["filters"][0]["from_data"][0]["value"], 1.1);
+    assert_eq!(found["filters"][0]["would_drop"], 2);
+}

@@ -126,6 +126,10 @@ fn every_answer_and_every_record_is_as_its_schema_says() {
             ("input_not_found", None, None),
         ]
     );
+    holds(
+        &schema(&scratch, "analysis"),
+        &scratch.json("look/analysis.json"),
+    );
     let dir = "o.jsonl.djr";
     let manifest = scratch.json(&format!("{dir}/manifest.json"));
     holds(&schema(&scratch, "manifest"), &manifest);
@@ -640,4 +644,19 @@ fn data_juicers_command_lines_and_the_environment_work() {
     assert_eq!(subset(&["--threads", "2"]), Some(2));
     let found = scratch.djr(&["ops", "blur"]).expect(0).text();
     assert!(found.contains("image_blur_mapper"), "{found}");
+    // All words must be there, wherever they stand.
+    for words in [
+        &["window size"][..],
+        &["window", "size"],
+        &["size", "WINDOW"],
+    ] {
+        let found = scratch.djr(&[&["ops"], words].concat()).expect(0).text();
+        assert!(found.contains("document_minhash_deduplicator"), "{found}");
+        assert!(!found.contains("image_blur_mapper"), "{found}");
+    }
+    scratch.djr(&["ops", "window", "nosuchword"]).expect(2);
+    let all = scratch.djr(&["ops"]).expect(0).text();
+    for line in all.lines() {
+        assert!(line.ends_with('.'), "no whole sentence: {line}");
+    }
 }

@@ -12,6 +12,7 @@ mod answers;
 mod archives;
 mod assets;
 mod bad_recipes;
+mod bounds;
 mod cache;
 mod choices;
 mod columns;

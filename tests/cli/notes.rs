@@ -191,10 +191,15 @@ fn stats_that_came_along_are_counted() {
     let recipe = "process: [text_length_filter: {min_len: 10}]\n";
     let told = run(&scratch, &rows, recipe, 0);
     let notes = of(Code::StatCameAlong, &told);
-    // A text is no number: that one is measured. Null is what rounding makes of infinity.
     assert_eq!(
         (&notes[0]["step"], &notes[0]["rows"]),
-        (&json!(1), &json!(3))
+        (&json!(1), &json!(2))
+    );
+    // A text is no number, and null is none: these are measured.
+    let again = of(Code::StatMeasuredAgain, &told);
+    assert_eq!(
+        (&again[0]["step"], &again[0]["rows"]),
+        (&json!(1), &json!(2))
     );
     let ledger = scratch.ledger("out/o.jsonl.djr");
     assert_eq!(ledger[1]["notes"], json!(["stat_came_along"]));
@@ -205,10 +210,10 @@ fn stats_that_came_along_are_counted() {
     let far = "process:\n  - text_length_filter: {min_len: 1}\n  - random_selector: {select_num: 5}\n  - text_length_filter: {min_len: 10}\n";
     let notes = of(Code::StatCameAlong, &run(&scratch, &rows, far, 0));
     let counts: Vec<_> = notes.iter().map(|n| (&n["step"], &n["rows"])).collect();
-    // Null is no number that could be below a bound: that row ends at the first filter.
-    assert_eq!(counts, [(&json!(1), &json!(3)), (&json!(3), &json!(2))]);
+    assert_eq!(counts, [(&json!(1), &json!(2)), (&json!(3), &json!(2))]);
     let told = run(&scratch, &rows[..1], far, 0);
     assert!(of(Code::StatCameAlong, &told).is_empty());
+    assert!(of(Code::StatMeasuredAgain, &told).is_empty());
 }
 
 #[test]

@@ -559,6 +559,88 @@ fn stats_of_another_type_that_came_with_a_row_are_measured_again() {
 }
 
 #[test]
+fn null_that_came_with_a_row_is_no_stat_and_what_is_not_finite_is_one() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nexport_path: out.jsonl\nprocess:\n  - text_length_filter: {min_len: 10, max_len: 50}\n  - image_shape_filter: {min_width: 5}\n",
+    );
+    let row = |id: &str, stats: &str| {
+        format!(
+            "{{\"id\": \"{id}\", \"text\": \"long enough for the bound\", \"images\": [], \"__dj__stats__\": {stats}}}\n"
+        )
+    };
+    // Data-Juicer 1.6.1 compares NaN and Infinity, and drops both.
+    scratch.write(
+        "in.jsonl",
+        [
+            row("null", "{\"text_len\": null}"),
+            row("nulls", "{\"image_width\": [null], \"image_height\": [7]}"),
+            row("nan", "{\"text_len\": NaN}"),
+            row("infinite", "{\"text_len\": Infinity}"),
+            row("lists", "{\"image_width\": [NaN], \"image_height\": [7]}"),
+        ]
+        .concat(),
+    );
+    let ran = scratch.djr(&["run", "r.yaml"]).expect(0);
+    let rows = scratch.rows("out.jsonl");
+    let kept: Vec<&str> = rows.iter().map(|row| row["id"].as_str().unwrap()).collect();
+    assert_eq!(kept, ["null", "nulls"]);
+    let stats = scratch.rows("out_stats.jsonl");
+    assert_eq!(stats[0]["__dj__stats__"]["text_len"], 25);
+    assert_eq!(stats[1]["__dj__stats__"]["image_width"], json!([]));
+    for told in [
+        "step 1 (text_length_filter) measured 1 row anew",
+        "[stat_measured_again]",
+    ] {
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    }
+    let analyzed = scratch
+        .djr(&["analyze", "--recipe", "r.yaml", "-o", "look"])
+        .expect(0);
+    assert!(
+        analyzed.stderr.contains("[stat_measured_again]"),
+        "{}",
+        analyzed.stderr
+    );
+    // Other bounds find what was measured, not what came along.
+    let recut = [
+        "recut",
+        "out.jsonl.djr",
+        "--set",
+        "text_length_filter.min_len=20",
+        "-o",
+        "again.jsonl",
+    ];
+    scratch.djr(&recut).expect(0);
+    assert_eq!(scratch.rows("again.jsonl").len(), 2);
+}
+
+#[test]
+fn a_recut_without_files_of_stats_says_who_switched_them_off() {
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", "{\"text\": \"long enough\"}\n");
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nexport_path: o.jsonl\nstats_files: false\nprocess:\n  - text_length_filter: {min_len: 2}\n",
+    );
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let recut = [
+        "recut",
+        "o.jsonl.djr",
+        "--set",
+        "text_length_filter.min_len=3",
+        "-o",
+        "c.jsonl",
+    ];
+    for command in [&recut[..], &["view", "o.jsonl.djr"]] {
+        let told = scratch.djr(command).expect(2).stderr;
+        assert!(told.contains("stats_files: false"), "{told}");
+        assert!(!told.contains("measures anything"), "{told}");
+    }
+}
+
+#[test]
 fn stats_never_replace_what_is_no_stats() {
     let scratch = Scratch::new();
     scratch.write("in.jsonl", "{\"text\": \"long enough\"}\n");

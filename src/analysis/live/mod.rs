@@ -8,7 +8,6 @@
 //! same rows reach them.
 
 mod bits;
-mod column;
 
 use std::io;
 use std::path::Path;
@@ -18,10 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hashbrown::HashMap;
 
 pub use bits::Bits;
-use column::StatColumn;
 
 use super::recut::{RecutError, StoredRecipe};
 use super::stat::{Stat, numbers_of, stats_of};
+use super::stat_column::StatColumn;
 use super::stored::each_row;
 use crate::exec::Among;
 use crate::note::Note;

@@ -17,8 +17,8 @@ use super::row::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
 use super::settled::{decided_entry, noted_at};
 use crate::exec::cached_stats::{self, CachedRow};
 use crate::exec::driver;
+use crate::exec::entry::{self, Suffixes};
 use crate::exec::fields::FieldWatch;
-use crate::exec::own_stats::take_stats;
 use crate::exec::spill::store::{self, Store};
 use crate::io::RawBatch;
 use crate::io::format::{Framing, Renderer};
@@ -70,7 +70,7 @@ pub struct Chain<'a> {
     /// The steps behind them that decide among all rows.
     pub group: Range<usize>,
     /// A field that fresh rows get if they lack it, and its value by input file.
-    pub suffixes: Option<(&'static str, Vec<String>)>,
+    pub suffixes: Option<Suffixes>,
     /// How images are found.
     pub context: Arc<ImageContext>,
     /// Round stats as Data-Juicer 1.6.1 does.
@@ -588,7 +588,7 @@ impl Chain<'_> {
                 if let Some(watch) = &self.watch {
                     watch.look(sample, &mut result.fields);
                 }
-                self.enter(sample)?;
+                entry::enter(sample, self.suffixes.as_ref())?;
                 0
             }
         };
@@ -724,22 +724,12 @@ impl Chain<'_> {
                 Code::StatOfOtherStep,
                 Code::StatBeforeChange,
                 Code::StatCameAlong,
+                Code::StatMeasuredAgain,
             ] {
                 remarks.remove(code);
             }
         }
         remarks
-    }
-
-    /// What is done to a row before its first step.
-    fn enter(&self, sample: &mut Sample) -> Result<(), RowError> {
-        if let Some((field, suffixes)) = &self.suffixes
-            && !sample.has(field)
-            && let Some(suffix) = suffixes.get(sample.origin().file as usize)
-        {
-            sample.set_value(field, suffix.clone().into());
-        }
-        take_stats(sample)
     }
 
     /// What the trace of a row tells of it before a mapper: the fields asked for, and its text.

@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 
 use super::chain::WaitingRow;
 use super::settled::{Candidates, Mark, Settled};
+use crate::exec::entry::STATS_FIELD;
 use crate::exec::fields::FieldsSeen;
-use crate::exec::own_stats::STATS_FIELD;
 use crate::note::{Codes, Counts};
 use crate::op::Decision;
 use crate::record::Stage;

@@ -9,17 +9,22 @@ use maud::{Markup, html};
 use super::plot::{Plot, bar, value_of};
 use super::run::{input_fact, reread, service_fact};
 use super::text::{count, number, percent, shorten};
-use super::{Card, Head, Section, cards, page, pairs, recipe_steps};
+use super::tokens_told;
+use super::{Card, Head, Section, cards, cuts, page, pairs, recipe_steps};
+use crate::analysis::trial::Trial;
 use crate::io::Input;
 use crate::layout::AnalysisFiles;
-use crate::op::BYTES;
+use crate::op::{self, BYTES, BoundParam, Bounds, TEXT_UNITS};
+use crate::recipe::RecipeSpec;
 use crate::record::analysis::{Cluster, Clusters, Counts, Found, StatRecord, Summary};
+use crate::record::counts::FromData;
 use crate::record::past::StatsRows;
 use crate::record::{Analysis, InputRecord, Settings};
 use crate::report::table::thousands;
 use crate::sample::ImageCheck;
 use crate::view::ViewError;
-use crate::view::gather::{Nearest, numbers};
+use crate::view::cuts::{self as tried, Cuts, SHARES};
+use crate::view::gather::{self, Bound, Nearest, numbers};
 use crate::view::histogram::Histogram;
 use crate::view::rows::{self, Budget, RowStyle, ShownRow};
 
@@ -44,9 +49,12 @@ pub fn analysis_page(path: &Path) -> Result<String, ViewError> {
     };
     let of_analysis = analysis.notes.iter();
     let mut notes: Vec<String> = of_analysis.map(|note| format!("Note: {note}")).collect();
-    let borders = borders(&analysis, &AnalysisFiles::new(&directory), &mut notes)?;
-    let wanted: BTreeSet<u64> = borders
+    let files = AnalysisFiles::new(&directory);
+    let looked = Looked::at(&analysis, &settings, &files, &mut notes)?;
+    let wanted: BTreeSet<u64> = looked
+        .stats
         .iter()
+        .flat_map(|stat| &stat.borders)
         .flat_map(|b| b.inside.iter().chain(&b.outside).map(|(_, offset)| *offset))
         .chain(cluster_rows(&analysis))
         .collect();
@@ -62,7 +70,7 @@ pub fn analysis_page(path: &Path) -> Result<String, ViewError> {
     let report = AnalysisReport {
         analysis: &analysis,
         settings: &settings,
-        borders: &borders,
+        looked: &looked,
         rows: &rows,
     };
     let sections: Vec<Section> = [
@@ -106,91 +114,227 @@ fn title(inputs: Option<&[Input]>, directory: &Path) -> String {
     )
 }
 
+/// What the stored stats show of each stat beside its summary.
+#[derive(Default)]
+struct Looked {
+    stats: Vec<StatLook>,
+}
+
+/// What is shown of one stat.
+struct StatLook {
+    name: String,
+    borders: Vec<Border>,
+    /// Values within the range (0) and beyond it (1), if it has one and the stats are there.
+    histogram: Option<Histogram>,
+    cuts: Vec<Cuts>,
+}
+
 /// The rows next to a bound of a stat.
 struct Border {
-    stat: String,
-    unit: String,
-    upper: bool,
-    bound: f64,
+    bound: Bound,
     inside: Vec<(f64, u64)>,
     outside: Vec<(f64, u64)>,
 }
 
-/// The rows next to each bound, from the stored stats.
-fn borders(
-    analysis: &Analysis,
-    files: &AnalysisFiles,
-    notes: &mut Vec<String>,
-) -> Result<Vec<Border>, ViewError> {
-    let mut bounds: Vec<(Border, Nearest, Nearest)> = Vec::new();
-    for (stat, entry) in analysis.stats.iter() {
-        for (_, bound, upper) in marks(entry) {
-            let border = Border {
-                stat: stat.to_owned(),
-                unit: entry.unit.clone(),
-                upper,
-                bound,
-                inside: Vec::new(),
-                outside: Vec::new(),
-            };
-            bounds.push((border, Nearest::default(), Nearest::default()));
+/// A stat while rows are looked at.
+struct Looking<'a> {
+    name: &'a str,
+    step: usize,
+    params: Vec<BoundParam>,
+    range: Bounds,
+    /// Each bound with the rows next to it, within and beyond.
+    borders: Vec<(Bound, [Nearest; 2])>,
+    histogram: Option<Histogram>,
+}
+
+impl Looked {
+    /// Reads the stored stats once.
+    fn at(
+        analysis: &Analysis,
+        settings: &Settings,
+        files: &AnalysisFiles,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, ViewError> {
+        let mut looking: Vec<Looking<'_>> = Vec::new();
+        for (name, record) in analysis.stats.iter() {
+            looking.extend(Looking::of(name, record, analysis, settings));
         }
+        let path = files.jsonl();
+        if !path.is_file() {
+            if looking.iter().any(|stat| !stat.borders.is_empty()) {
+                notes.push(
+                    "stats.jsonl is not there: rows next to bounds, and what other bounds would \
+                     leave, are not shown."
+                        .to_owned(),
+                );
+            }
+            let stats = looking.into_iter().map(|stat| stat.seen(&[], false));
+            return Ok(Self {
+                stats: stats.collect(),
+            });
+        }
+        let mut trials = trials(analysis, &looking, notes);
+        let mut records = StatsRows::open(&path)?;
+        while let Some(row) = records.next_record()? {
+            for stat in &mut looking {
+                let values = row.stats.get(stat.name).map(numbers).unwrap_or_default();
+                stat.see(&values, row.offset);
+            }
+            for (_, trial) in &mut trials {
+                trial.see(&row.stats);
+            }
+        }
+        let stats = looking.into_iter().map(|stat| stat.seen(&trials, true));
+        Ok(Self {
+            stats: stats.collect(),
+        })
     }
-    if bounds.is_empty() {
-        return Ok(Vec::new());
+
+    fn of(&self, name: &str) -> Option<&StatLook> {
+        self.stats.iter().find(|stat| stat.name == name)
     }
-    let path = files.jsonl();
-    if !path.is_file() {
-        notes.push("stats.jsonl is not there: rows next to bounds are not shown.".to_owned());
-        return Ok(Vec::new());
+}
+
+impl<'a> Looking<'a> {
+    fn of(
+        name: &'a str,
+        record: &StatRecord,
+        analysis: &Analysis,
+        settings: &Settings,
+    ) -> Option<Self> {
+        let step = record.step.index();
+        let set = settings.process.get(step)?;
+        let def = op::find(&set.op)?;
+        let stat = def.stats(&set.params);
+        let stat = stat.into_iter().find(|stat| stat.name == name)?;
+        let found = found_in(analysis, step);
+        let values = found.iter().map(|it| (it.param.as_str(), it.value));
+        let range = Bounds::of_params(&stat, &set.params);
+        let borders = gather::bounds(def, set, &stat, found);
+        let bounded = borders.iter().any(|bound| !bound.is_rank());
+        Some(Self {
+            name,
+            step,
+            params: stat.bounds().collect(),
+            range: range.with_found(values).unwrap_or(range),
+            histogram: record
+                .found
+                .numbers()
+                .filter(|_| bounded)
+                .and_then(histogram)
+                .map(|drawn| drawn.emptied()),
+            borders: borders
+                .into_iter()
+                .map(|bound| (bound, <[Nearest; 2]>::default()))
+                .collect(),
+        })
     }
-    let mut records = StatsRows::open(&path)?;
-    while let Some(row) = records.next_record()? {
-        for (border, inside, outside) in &mut bounds {
-            let values = row.stats.get(&border.stat).map(numbers).unwrap_or_default();
+
+    fn see(&mut self, values: &[f64], offset: u64) {
+        if let Some(histogram) = &mut self.histogram {
+            for value in values {
+                histogram.add(*value, usize::from(!self.range.keeps(*value)));
+            }
+        }
+        for (bound, [inside, outside]) in &mut self.borders {
             // Of several images the one nearest to the bound speaks for the row.
             let nearest = values
-                .into_iter()
-                .map(|value| ((value - border.bound).abs(), value))
+                .iter()
+                .map(|value| ((value - bound.value).abs(), *value))
                 .min_by(|a, b| a.0.total_cmp(&b.0));
             let Some((distance, value)) = nearest else {
                 continue;
             };
-            let beyond = if border.upper {
-                value > border.bound
+            let beyond = if bound.upper {
+                value > bound.value
             } else {
-                value < border.bound
+                value < bound.value
             };
             let side = if beyond { outside } else { inside };
-            side.add(distance, value, row.offset);
+            side.add(distance, value, offset);
         }
     }
-    Ok(bounds
-        .into_iter()
-        .map(|(border, inside, outside)| Border {
-            inside: inside.into_list(),
-            outside: outside.into_list(),
-            ..border
-        })
-        .collect())
+
+    /// What was seen, if `there` was something to see.
+    fn seen(self, trials: &[(usize, Trial)], there: bool) -> StatLook {
+        let trial = trials.iter().find(|(step, _)| *step == self.step);
+        let cuts = self.params.iter().filter_map(|param| {
+            let mut set = self.borders.iter().map(|(bound, _)| bound);
+            let now = set.find(|bound| bound.param == param.param);
+            Cuts::of(&trial?.1, *param, now.map(|bound| bound.value))
+        });
+        StatLook {
+            name: self.name.to_owned(),
+            cuts: cuts.collect(),
+            histogram: self.histogram.filter(|_| there),
+            borders: self
+                .borders
+                .into_iter()
+                .map(|(bound, [inside, outside])| Border {
+                    bound,
+                    inside: inside.into_list(),
+                    outside: outside.into_list(),
+                })
+                .collect(),
+        }
+    }
 }
 
-/// The bounds of a stat, as charts mark them.
-/// The bounds of a stat as a chart shows them.
-fn named_marks(stat: &StatRecord) -> Vec<(String, f64, bool)> {
-    let named = |(param, value, upper)| {
-        let name = format!("{param} {}", value_of(&stat.unit, value));
-        (name, value, upper)
+/// What a step of an analysis found in the data for its bounds.
+fn found_in(analysis: &Analysis, step: usize) -> &[FromData] {
+    let mut filters = analysis.filters.iter();
+    let filter = filters.find(|filter| filter.step.index() == step);
+    filter.map_or(&[], |filter| &filter.from_data)
+}
+
+/// The filters whose stats have bounds, each with the values of these that are tried.
+fn trials(
+    analysis: &Analysis,
+    looking: &[Looking<'_>],
+    notes: &mut Vec<String>,
+) -> Vec<(usize, Trial)> {
+    let mut trials: Vec<(usize, Trial)> = Vec::new();
+    let Ok(recipe) = RecipeSpec::from_json(analysis.plan.recipe.clone()) else {
+        return trials;
     };
-    marks(stat).into_iter().map(named).collect()
-}
-
-fn marks(stat: &StatRecord) -> Vec<(&'static str, f64, bool)> {
-    let bounds = stat.bounds.unwrap_or_default();
-    [("min", bounds.min, false), ("max", bounds.max, true)]
-        .into_iter()
-        .filter_map(|(name, value, upper)| Some((name, value?, upper)))
-        .collect()
+    for filter in &analysis.filters {
+        let step = filter.step.index();
+        let mut own = looking.iter().filter(|stat| stat.step == step).peekable();
+        if own.peek().is_none_or(|stat| stat.params.is_empty()) {
+            continue;
+        }
+        let mut trial = match Trial::open(&recipe, step, &filter.from_data) {
+            Ok(Some(trial)) => trial,
+            Ok(None) => continue,
+            Err(problems) => {
+                notes.push(tried::not_tried(&filter.op, &problems));
+                continue;
+            }
+        };
+        for stat in own {
+            let record = analysis.stats.get(stat.name);
+            let Some(summary) = record.and_then(|record| record.found.numbers()) else {
+                continue;
+            };
+            let quantiles: Option<Vec<f64>> = SHARES
+                .iter()
+                .map(|share| match *share {
+                    0.0 => summary.min,
+                    100.0 => summary.max,
+                    share => summary.percentile(&share.to_string()),
+                })
+                .collect();
+            let quantiles = quantiles.unwrap_or_default();
+            for param in &stat.params {
+                let mut set = stat.borders.iter().map(|(bound, _)| bound);
+                let now = set.find(|bound| bound.param == param.param);
+                let now = now.map(|bound| bound.value);
+                trial.add(param.param, &tried::values(&quantiles, now, param.written));
+            }
+        }
+        trials.push((step, trial));
+    }
+    trials
 }
 
 /// The kinds of duplicates.
@@ -230,7 +374,7 @@ fn histogram(summary: &Summary) -> Option<Histogram> {
 struct AnalysisReport<'a> {
     analysis: &'a Analysis,
     settings: &'a Settings,
-    borders: &'a [Border],
+    looked: &'a Looked,
     rows: &'a HashMap<u64, ShownRow>,
 }
 
@@ -289,15 +433,31 @@ impl AnalysisReport<'_> {
 
     fn stats(&self) -> Option<Section> {
         let stats = &self.analysis.stats;
+        let mut units = stats.iter().map(|(_, stat)| stat.unit.as_str());
+        let of_texts = units.any(|unit| TEXT_UNITS.contains(&unit));
         (!stats.is_empty()).then(|| Section {
             id: "stats",
             title: "What was measured",
-            body: html! { @for (name, stat) in stats.iter() { (self.stat(name, stat)) } },
+            body: html! {
+                @if of_texts { p.lead { (tokens_told(self.settings)) } }
+                @for (name, stat) in stats.iter() { (self.stat(name, stat)) }
+            },
         })
     }
 
     fn stat(&self, name: &str, stat: &StatRecord) -> Markup {
-        let borders = self.borders.iter().filter(|border| border.stat == name);
+        let look = self.looked.of(name);
+        let borders = look.map_or(&[][..], |look| &look.borders);
+        let shown = |bound: &Bound| format!("{} {}", bound.param, bound.shown(&stat.unit));
+        let marks = borders.iter().map(|border| {
+            let bound = &border.bound;
+            (shown(bound), bound.value, bound.upper)
+        });
+        let now = |cuts: &Cuts| {
+            let mut bounds = borders.iter().map(|border| &border.bound);
+            let now = bounds.find(|bound| bound.param == cuts.bound.param);
+            now.map(|bound| bound.shown(&stat.unit))
+        };
         html! {
             article {
                 header {
@@ -305,7 +465,7 @@ impl AnalysisReport<'_> {
                     p {
                         (count(stat.rows, "row"))
                         @if stat.would_drop > 0 {
-                            " · " span class=[(stat.would_drop > 0).then_some("lost")] { (thousands(stat.would_drop)) " would go" }
+                            " · " span.lost { (thousands(stat.would_drop)) " would go" }
                             " (" (percent(stat.would_drop, stat.rows)) ")"
                         }
                     }
@@ -313,26 +473,37 @@ impl AnalysisReport<'_> {
                 p.what { (stat.op) }
                 @match &stat.found {
                     Found::Numbers(summary) => {
-                        (distribution((name, &stat.unit), summary, Some(stat.rows), named_marks(stat)))
+                        (Distribution {
+                            name,
+                            unit: &stat.unit,
+                            summary,
+                            rows: Some(stat.rows),
+                            marks: marks.collect(),
+                            sides: look.and_then(|look| look.histogram.as_ref()),
+                        }.draw())
                     }
-                    Found::Words { values, top, .. } => { (ranks("Value", top, *values)) }
+                    Found::Words { values, top, top_would_drop, .. } => {
+                        (ranks("Value", top, top_would_drop, *values))
+                    }
                 }
-                @for border in borders { (self.border(border)) }
+                @for cuts in look.iter().flat_map(|look| &look.cuts) {
+                    (cuts::table(cuts, &stat.unit, now(cuts).as_deref(), "that have it, by this filter alone"))
+                }
+                @for border in borders { (self.border(border, &stat.unit)) }
             }
         }
     }
 
-    fn border(&self, border: &Border) -> Markup {
+    fn border(&self, border: &Border, unit: &str) -> Markup {
         if border.outside.is_empty() || self.rows.is_empty() {
             return Markup::default();
         }
-        let bound = if border.upper { "max" } else { "min" };
         let list = |class, rows: &[(f64, u64)]| {
             let list: Vec<Card<'_>> = rows
                 .iter()
                 .map(|(value, offset)| Card {
                     class,
-                    value: value_of(&border.unit, *value),
+                    value: value_of(unit, *value),
                     reason: None,
                     row: self.rows.get(offset),
                     raw: None,
@@ -340,12 +511,13 @@ impl AnalysisReport<'_> {
                 .collect();
             cards(&list)
         };
+        let bound = &border.bound;
         html! {
             @for (title, class, rows) in [
                 ("Just within", "kept", &border.inside),
                 ("Just beyond", "lost", &border.outside),
             ] {
-                h4 { (title) " " code { (bound) " " (value_of(&border.unit, border.bound)) } }
+                h4 { (title) " " code { (bound.param) " " (bound.shown(unit)) } }
                 (list(class, rows))
             }
         }
@@ -386,9 +558,9 @@ impl AnalysisReport<'_> {
             body: html! {
                 (pairs(&facts))
                 div.grid.two {
-                    (article("Characters", &distribution(("characters", ""), &text.characters, None, vec![])))
-                    (article("Words", &distribution(("words", ""), &text.words, None, vec![])))
-                    @for (title, list, whole) in lists { (article(title, &ranks(title, list, *whole))) }
+                    (article("Characters", &Distribution::of("characters", "", &text.characters).draw()))
+                    (article("Words", &Distribution::of("words", "", &text.words).draw()))
+                    @for (title, list, whole) in lists { (article(title, &ranks(title, list, &[], *whole))) }
                 }
             },
         }
@@ -428,10 +600,10 @@ impl AnalysisReport<'_> {
                 (pairs(&facts))
                 div.grid {
                     @for (title, counts) in counted {
-                        (article(title, &ranks(title, &ranked(counts), images.references)))
+                        (article(title, &ranks(title, &ranked(counts), &[], images.references)))
                     }
                     @for (key, unit, title, summary) in measured {
-                        (article(title, &distribution((key, unit), summary, None, vec![])))
+                        (article(title, &Distribution::of(key, unit, summary).draw()))
                     }
                 }
             },
@@ -535,44 +707,73 @@ fn article(title: &str, body: &Markup) -> Markup {
     }
 }
 
-/// Percentiles and a histogram. Where each of `rows` has one value, it is rows that are counted.
-fn distribution(
-    (name, unit): (&str, &str),
-    summary: &Summary,
+/// Percentiles and a histogram.
+struct Distribution<'a> {
+    name: &'a str,
+    unit: &'a str,
+    summary: &'a Summary,
+    /// Where each of so many rows has one value, it is rows that are counted.
     rows: Option<u64>,
     marks: Vec<(String, f64, bool)>,
-) -> Markup {
-    let Some(histogram) = histogram(summary) else {
-        return Markup::default();
-    };
-    let shown = |value: Option<f64>| value.map_or("–".to_owned(), |v| value_of(unit, v));
-    let columns = [
-        ("least", summary.min),
-        ("5 %", summary.percentile("5")),
-        ("25 %", summary.percentile("25")),
-        ("median", summary.percentile("50")),
-        ("75 %", summary.percentile("75")),
-        ("95 %", summary.percentile("95")),
-        ("most", summary.max),
-        ("mean", summary.mean),
-        ("std", summary.std),
-    ];
-    let plot = Plot {
-        histogram: &histogram,
-        stat: name,
-        unit,
-        kinds: match rows {
-            Some(rows) if rows == summary.values => ["rows", ""],
-            _ => ["values", ""],
-        },
-        marks,
-        compare: false,
-    };
-    html! {
-        (plot.draw())
-        dl.spread {
-            @for (label, value) in columns {
-                div { dt { (label) } dd { (shown(value)) } }
+    /// The histogram of the summary with values beyond the range told apart.
+    sides: Option<&'a Histogram>,
+}
+
+impl<'a> Distribution<'a> {
+    /// One without bounds.
+    fn of(name: &'a str, unit: &'a str, summary: &'a Summary) -> Self {
+        Self {
+            name,
+            unit,
+            summary,
+            rows: None,
+            marks: Vec::new(),
+            sides: None,
+        }
+    }
+
+    fn draw(self) -> Markup {
+        let Some(histogram) = histogram(self.summary) else {
+            return Markup::default();
+        };
+        let unit = self.unit;
+        let shown = |value: Option<f64>| value.map_or("–".to_owned(), |v| value_of(unit, v));
+        let summary = self.summary;
+        let columns = [
+            ("least", summary.min),
+            ("5 %", summary.percentile("5")),
+            ("25 %", summary.percentile("25")),
+            ("median", summary.percentile("50")),
+            ("75 %", summary.percentile("75")),
+            ("95 %", summary.percentile("95")),
+            ("most", summary.max),
+            ("mean", summary.mean),
+            ("std", summary.std),
+        ];
+        let plot = Plot {
+            histogram: self.sides.unwrap_or(&histogram),
+            stat: self.name,
+            unit,
+            kinds: match (self.rows, self.sides) {
+                (_, Some(_)) => ["within the bounds", "beyond"],
+                (Some(rows), None) if rows == summary.values => ["rows", ""],
+                _ => ["values", ""],
+            },
+            marks: self.marks,
+            compare: false,
+        };
+        html! {
+            @if self.sides.is_some() {
+                ul.key {
+                    li.k0 { i {} "within the bounds" }
+                    li.k1 { i {} "beyond" }
+                }
+            }
+            (plot.draw())
+            dl.spread {
+                @for (label, value) in columns {
+                    div { dt { (label) } dd { (shown(value)) } }
+                }
             }
         }
     }
@@ -585,8 +786,13 @@ fn ranked(counts: &Counts) -> Vec<(String, u64)> {
     list
 }
 
-/// Texts and how often they came up, as a table with bars.
-fn ranks(title: &str, list: &[(String, u64)], whole: u64) -> Markup {
+/// Texts and how often they came up, as a table with bars; `gone` says how many of some would go.
+fn ranks(title: &str, list: &[(String, u64)], gone: &[(String, u64)], whole: u64) -> Markup {
+    let parts = |text: &str, rows: u64| {
+        let gone = gone.iter().find(|(other, _)| other == text);
+        let gone = gone.map_or(0, |(_, gone)| rows.min(*gone));
+        [("kept-fill", rows - gone), ("lost-fill", gone)]
+    };
     let most = list.iter().map(|(_, rows)| *rows).max().unwrap_or(1);
     html! {
         table.ranks {
@@ -602,7 +808,7 @@ fn ranks(title: &str, list: &[(String, u64)], whole: u64) -> Markup {
                     tr {
                         th scope="row" dir="auto" { (shorten(text, 80)) }
                         td { (thousands(*rows)) }
-                        td title=(percent(*rows, whole)) { (bar(&[("kept-fill", *rows)], most)) }
+                        td title=(percent(*rows, whole)) { (bar(&parts(text, *rows), most)) }
                     }
                 }
             }

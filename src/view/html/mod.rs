@@ -2,16 +2,20 @@
 //! outside of itself; its content security policy forbids both.
 
 mod analysis;
+mod cuts;
 mod plot;
 mod run;
 mod text;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use self::plot::value_of;
 use self::text::{count, plain, shorten};
 use super::rows::ShownRow;
 use crate::record::Settings;
 use crate::report::table::thousands;
+use crate::report::tokens::special_tokens;
+use crate::view::gather::Bound;
 
 pub use analysis::analysis_page;
 pub(super) use run::reread;
@@ -37,6 +41,18 @@ struct Section {
     id: &'static str,
     title: &'static str,
     body: Markup,
+}
+
+impl Bound {
+    /// As the recipe writes it; what was found in the data stands behind.
+    fn shown(&self, unit: &str) -> String {
+        let value = value_of(unit, self.value);
+        match &self.written {
+            Some(written) if self.from_data => format!("{written} ({value})"),
+            Some(written) => written.clone(),
+            None => value,
+        }
+    }
 }
 
 /// What stands at the head of the page.
@@ -222,6 +238,17 @@ fn pairs(facts: &[(&str, String)]) -> Markup {
         dl.pairs {
             @for (name, value) in facts { dt { (name) } dd { (value) } }
         }
+    }
+}
+
+/// What special tokens count as in lengths of texts, as a sentence.
+fn tokens_told(recipe: &Settings) -> String {
+    let tokens = [&recipe.image_special_token, &recipe.eoc_special_token];
+    let told = special_tokens(tokens.map(String::as_str));
+    let mut letters = told.chars();
+    match letters.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str()),
+        None => told,
     }
 }
 

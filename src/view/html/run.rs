@@ -9,8 +9,10 @@ use maud::{Markup, html};
 
 use super::plot::{Plot, bar, value_of};
 use super::text::{count, number, percent};
-use super::{Card, Head, Section, cards, page, pairs, recipe_steps};
+use super::tokens_told;
+use super::{Card, Head, Section, cards, cuts, page, pairs, recipe_steps};
 use crate::io::Input;
+use crate::op::TEXT_UNITS;
 use crate::record::manifest::StepRecord;
 use crate::record::stats::READ;
 use crate::record::{InputRecord, PastRun, QuarantineEntry, ServiceRecord, StepNumber};
@@ -256,6 +258,9 @@ impl RunReport<'_> {
                     "What each filter measured, where its bounds lie, and the rows next to them. \
                      Texts are those of the input, without special tokens; values count what the \
                      filter saw."
+                    @if measures.iter().any(|measure| TEXT_UNITS.contains(&measure.unit)) {
+                        " " (tokens_told(&self.run.settings))
+                    }
                 }
                 @for measure in measures { (self.filter(measure)) }
             },
@@ -300,7 +305,11 @@ impl RunReport<'_> {
                          dropped. The run does not store their values."
                     }
                 }
-                @for bound in &measure.bounds { (cuts(measure, bound)) }
+                @for bound in &measure.bounds {
+                    @if let Some(tried) = &bound.cuts {
+                        (cuts::table(tried, measure.unit, Some(&shown_bound(measure, bound)), "whose values are stored"))
+                    }
+                }
                 @for bound in &measure.bounds { (self.border(measure, bound)) }
             }
         }
@@ -345,12 +354,16 @@ impl RunReport<'_> {
             let values: Vec<String> = rows.iter().map(|(value, _)| show(*value)).collect();
             values.join(" · ")
         };
+        let later = |offset: &u64| {
+            let ended = self.facts.ended.get(offset);
+            ended.filter(|(step, _)| *step > measure.step)
+        };
         let list = |class, rows: &[(f64, u64)]| -> Vec<Card<'_>> {
             rows.iter()
                 .map(|(value, offset)| Card {
                     class,
                     value: show(*value),
-                    reason: self.facts.later.get(offset).map(String::as_str),
+                    reason: later(offset).map(|(_, told)| told.as_str()),
                     row: self.rows.get(offset),
                     raw: None,
                 })
@@ -676,50 +689,8 @@ fn marks(measure: &Measure) -> Vec<(String, f64, bool)> {
     bounds.map(|b| (name(b), b.value, b.upper)).collect()
 }
 
-/// A bound as the recipe writes it.
 fn shown_bound(measure: &Measure, bound: &Bound) -> String {
-    let written = bound.written.clone();
-    written.unwrap_or_else(|| value_of(measure.unit, bound.value))
-}
-
-/// What other values of a bound would leave.
-fn cuts(measure: &Measure, bound: &Bound) -> Markup {
-    let known: u64 = measure.rows.iter().sum();
-    html! {
-        @if bound.cuts.len() > 1 {
-            details.numbers {
-                summary { (bound.param) " → rows left" }
-                p.what {
-                    "Of the " (count(known, "row")) " whose value is stored, the other bounds as \
-                     they are."
-                }
-                div.scroll {
-                    table.cuts {
-                        thead {
-                            tr {
-                                th scope="col" { (bound.param) }
-                                th scope="col" { "Rows left" }
-                                th scope="col" { "Share" }
-                            }
-                        }
-                        tbody {
-                            @for (value, left) in &bound.cuts {
-                                @let now = value.to_bits() == bound.value.to_bits();
-                                tr.now[now] {
-                                    th scope="row" {
-                                        @if now { (shown_bound(measure, bound)) }
-                                        @else { (value_of(measure.unit, *value)) }
-                                    }
-                                    td { (thousands(*left)) }
-                                    td { (percent(*left, known)) }
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
+    bound.shown(measure.unit)
 }
 
 /// One line of the waterfall.
