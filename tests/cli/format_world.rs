@@ -227,12 +227,21 @@ fn every_command_reads_every_input_of_the_world() {
             "jsonl",
             "--validate",
             "none",
+            "--force",
             "-o",
             "convert.jsonl",
         ]);
         assert!(ran.code < 2, "{}: {}", case.name, ran.stderr);
         assert_eq!(lines("convert.jsonl"), count, "{}", case.name);
-        let ran = scratch.djr(&["subset", input, "--n", "1000", "-o", "subset.jsonl"]);
+        let ran = scratch.djr(&[
+            "subset",
+            input,
+            "--n",
+            "1000",
+            "-o",
+            "subset.jsonl",
+            "--force",
+        ]);
         assert!(ran.code < 2, "{}: {}", case.name, ran.stderr);
         assert_eq!(lines("subset.jsonl"), count, "{}", case.name);
         let ran = scratch.djr(&["analyze", input, "-o", "analysis"]);

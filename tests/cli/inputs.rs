@@ -173,11 +173,6 @@ fn what_holds_no_rows_is_refused_before_anything_is_written() {
             "a text without JSON",
         ),
         (
-            "in.jsonl",
-            b"id,text\n1,a kite\n".to_vec(),
-            "a text without JSON",
-        ),
-        (
             "in.json",
             b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n".to_vec(),
             "a text without JSON",

@@ -60,6 +60,7 @@ fn every_kind_of_note_has_a_test() {
         "bad_recipes.rs",
         "analyze.rs",
         "cache.rs",
+        "ownership.rs",
     ]
     .map(|file| fs::read_to_string(root().join("tests/cli").join(file)).unwrap());
     for code in Code::ALL {

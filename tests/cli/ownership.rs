@@ -4,6 +4,8 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use djr::note::Code;
+
 use crate::resume::killed_at;
 use crate::support::{Ran, Scratch};
 
@@ -57,8 +59,13 @@ fn other_names_of_options_are_variables_too() {
     let ran = with(&scratch, &["run", "r.yaml", "--restart"], &both).expect(2);
     assert!(ran.stderr.contains("DJR_RESUME=1"), "{}", ran.stderr);
     let ran = with(&scratch, &["ls"], &[("DJR_THREDS", "2")]).expect(0);
-    let said = "note: the variable DJR_THREDS stands for no option; did you mean DJR_THREADS?";
+    let said = "the variable DJR_THREDS stands for no option; did you mean DJR_THREADS?";
     assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    let code = Code::VariableUnknown.word();
+    assert!(ran.stderr.contains(code), "{}", ran.stderr);
+    let set = [("DJR_THREADS", "2"), ("DJR_SHARED", "/")];
+    let ran = with(&scratch, &["ls"], &set).expect(0);
+    assert!(!ran.stderr.contains(Code::VariableUnknown.word()));
 }
 
 #[test]

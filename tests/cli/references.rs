@@ -246,7 +246,11 @@ fn who_is_meant_must_be_clear() {
     let answer = index(&scratch, &args).expect(0).answer();
     assert_eq!(answer["result"]["operator"], "image_deduplicator");
     let ran = index(&scratch, &["seen.jsonl", "-o", "seen.jsonl", "--step", "1"]).expect(2);
-    assert!(ran.stderr.contains("is an input, too"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the output is also an input"),
+        "{}",
+        ran.stderr
+    );
     recipe("  - document_line_deduplicator:\n");
     let ran = index(&scratch, &["seen.jsonl", "-o", "seen.index"]).expect(2);
     assert!(

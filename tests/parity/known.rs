@@ -14,12 +14,12 @@ pub struct Known {
 pub const TABLE: &[Known] = &[
     Known {
         case: "shared/image_deduplicator/extra__img_ahash",
-        rows: &[28, 61, 62, 71, 72, 73],
+        rows: &[28, 71, 72, 73],
         why: CUT_OR_UNREADABLE,
     },
     Known {
         case: "shared/image_deduplicator/extra__img_phash",
-        rows: &[28, 61, 62, 71, 72, 73],
+        rows: &[28, 71, 72, 73],
         why: CUT_OR_UNREADABLE,
     },
 ];

@@ -70,6 +70,14 @@ pub fn is_binary(head: &[u8]) -> bool {
     head.contains(&0) || !utf8
 }
 
+/// Whether a text is what comes instead of a file of rows: the page of a server, or the pointer that
+/// git-lfs leaves.
+#[must_use]
+pub fn is_instead(head: &[u8]) -> bool {
+    let head = head.trim_ascii_start();
+    head.starts_with(b"<") || head.starts_with(b"version https://git-lfs.github.com/spec/")
+}
+
 /// What a file that holds no JSON most likely is, by its first bytes and its name.
 #[must_use]
 pub fn likely(head: &[u8], name: &str) -> &'static str {

@@ -34,10 +34,8 @@ impl Format for Lines {
         // Nothing at all, values that are no objects, or what was meant to be rows: they are told one
         // by one.
         let unnamed = foreign::named(start.name).is_none();
-        let mut lines = start.bytes.split(|byte| *byte == b'\n');
-        let bracket = |line: &[u8]| matches!(line.trim_ascii_start(), [b'{' | b'[', ..]);
         let named = is_named_json(start.name) && !foreign::is_binary(start.bytes);
-        let meant = named && lines.any(bracket);
+        let meant = named && !foreign::is_instead(start.bytes);
         if unnamed && is_value(start.bytes) || meant {
             Recognised::Yes
         } else {
