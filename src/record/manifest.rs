@@ -38,6 +38,9 @@ pub struct Manifest {
     /// What was done: the recipe as resolved, the versions of its operators, the files that they and
     /// the outputs read.
     pub plan: Plan,
+    /// Whether stored stats were cut by other bounds, instead of rows measured.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recut: bool,
     /// The command line, word by word.
     #[serde(default)]
     pub command: Vec<String>,
@@ -246,6 +249,8 @@ pub struct Facts<'a> {
     pub recipe: &'a Recipe,
     /// Its plan.
     pub plan: &'a Plan,
+    /// Whether stored stats were cut.
+    pub recut: bool,
     /// The numbers.
     pub report: &'a RunReport,
     /// The inputs.
@@ -299,6 +304,7 @@ impl Manifest {
             recipe_dir: recipe.search.first().map(|dir| readable(dir)),
             plan_digest: facts.plan.digest(),
             plan: facts.plan.clone(),
+            recut: facts.recut,
             command: facts.call.command,
             started: facts.call.started,
             ended: facts.call.ended,

@@ -172,15 +172,16 @@ impl Earlier {
     }
 
     /// Makes sure that the outputs there are, as they were written, are not those of another recipe:
-    /// of another file than `recipe` was read from, if it was (`by_file`), and of another plan.
+    /// of another file than `recipe` was read from, and of another plan. A recut (`recut`) has the
+    /// recipe of what it cuts, with other bounds: it replaces what a recut wrote.
     ///
     /// # Errors
     /// [`ClaimError::OtherRecipe`].
-    pub fn same_recipe(&self, recipe: &Recipe, by_file: bool) -> Result<(), ClaimError> {
+    pub fn same_recipe(&self, recipe: &Recipe, recut: bool) -> Result<(), ClaimError> {
         let Some(run) = &self.run else { return Ok(()) };
         let manifest = &run.manifest;
         let mut files = manifest.outputs.iter().flat_map(|output| &output.files);
-        if !files.any(|file| run.intact(file).is_some()) || is_of(run, recipe, by_file) {
+        if !files.any(|file| run.intact(file).is_some()) || is_of(run, recipe, recut) {
             return Ok(());
         }
         Err(ClaimError::OtherRecipe {
@@ -198,11 +199,11 @@ impl Earlier {
         files: Option<&RunFiles>,
         outputs: &[PathBuf],
         recipe: &Recipe,
-        by_file: bool,
+        recut: bool,
     ) -> Result<(), ClaimError> {
         let own = files.map(|files| whole(&files.dir));
         let is_ours = |run: &PastRun| {
-            own.as_ref() == Some(&whole(&run.files.dir)) || is_of(run, recipe, by_file)
+            own.as_ref() == Some(&whole(&run.files.dir)) || is_of(run, recipe, recut)
         };
         let mut outputs = outputs.iter();
         outputs.try_for_each(|output| no_output_of(output, is_ours))
@@ -275,16 +276,16 @@ fn no_output_of(path: &Path, is_ours: impl Fn(&PastRun) -> bool) -> Result<(), C
     })
 }
 
-/// Whether a run was one of `recipe`: of the same file, whatever it said then, if it is read from one
-/// (`by_file`); or of the same command, such as `djr subset`, which has no file; or of the same plan.
-fn is_of(run: &PastRun, recipe: &Recipe, by_file: bool) -> bool {
+/// Whether a run was one of `recipe`: of the same file, whatever it said then, and no run for a
+/// recut; or of the same command, such as `djr subset`, which has no file; or of the same plan.
+fn is_of(run: &PastRun, recipe: &Recipe, recut: bool) -> bool {
     let manifest = &run.manifest;
     let file = |name: &str, dir: Option<&Path>| {
         let file = dir?.join(Path::new(name).file_name()?);
         file.is_file().then(|| whole(&file))
     };
     let dir = recipe.search.first().map(PathBuf::as_path);
-    let now = file(&recipe.name, dir).filter(|_| by_file);
+    let now = file(&recipe.name, dir).filter(|_| !recut || manifest.recut);
     let same_file =
         now.is_some() && now == file(&manifest.recipe_file, manifest.recipe_dir.as_deref());
     let same_command =

@@ -43,6 +43,20 @@ fn left(scratch: &Scratch, put: &[&str]) -> Vec<String> {
     new
 }
 
+/// Runs a script that must succeed.
+fn bash(scratch: &Scratch, script: &str) {
+    let ran = Command::new("bash")
+        .args(["-c", script])
+        .current_dir(scratch.path(""))
+        .output()
+        .unwrap();
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
+
 #[test]
 fn every_command_writes_into_a_pipe_and_leaves_nothing_beside_it() {
     let commands: [&[&str]; 4] = [
@@ -202,16 +216,7 @@ fn a_shell_may_pack_an_output_on_the_way() {
          {{ echo first; {djr} run r.yaml --input in.jsonl --output /dev/stdout 2>/dev/null; echo last; }} > all.txt; \
          for i in $(seq 100); do gzip -t x.gz 2>/dev/null && break; sleep 0.1; done; gzip -dc x.gz > x.jsonl"
     );
-    let ran = Command::new("bash")
-        .args(["-c", &script])
-        .current_dir(scratch.path(""))
-        .output()
-        .unwrap();
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    bash(&scratch, &script);
     let kept = ROWS.lines().next().unwrap();
     assert_eq!(scratch.read("x.jsonl"), format!("{kept}\n").as_bytes());
     assert_eq!(scratch.read("three.jsonl"), format!("{kept}\n").as_bytes());
@@ -233,20 +238,12 @@ fn a_descriptor_is_shared_with_who_opened_it() {
         "set -e; \
          exec 7> seven.txt; echo first >&7; {djr} run r.yaml --input in.jsonl --output /dev/fd/7 2>/dev/null; echo last >&7; exec 7>&-; \
          {djr} subset in.jsonl -n 1 -o /dev/stderr --quiet 2> two.txt; \
-         cp in.jsonl read.jsonl; ! {djr} subset in.jsonl -n 1 -o /dev/fd/8 8< read.jsonl 2>/dev/null; \
-         ! {djr} run r.yaml --input read.jsonl --output - >> read.jsonl 2>/dev/null; \
-         ! {djr} subset read.jsonl -n 1 -o /dev/fd/9 9>> read.jsonl 2>/dev/null"
+         cp in.jsonl read.jsonl; \
+         if {djr} subset in.jsonl -n 1 -o /dev/fd/8 8< read.jsonl 2>/dev/null; then exit 4; fi; \
+         if {djr} run r.yaml --input read.jsonl --output - >> read.jsonl 2>/dev/null; then exit 5; fi; \
+         if {djr} subset read.jsonl -n 1 -o /dev/fd/9 9>> read.jsonl 2>/dev/null; then exit 6; fi"
     );
-    let ran = Command::new("bash")
-        .args(["-c", &script])
-        .current_dir(scratch.path(""))
-        .output()
-        .unwrap();
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    bash(&scratch, &script);
     let kept = ROWS.lines().next().unwrap();
     assert_eq!(
         scratch.read("seven.txt"),

@@ -227,7 +227,6 @@ fn every_command_reads_every_input_of_the_world() {
             "jsonl",
             "--validate",
             "none",
-            "--force",
             "-o",
             "convert.jsonl",
         ]);

@@ -173,15 +173,7 @@ fn counts_are_those_of_plain_code() {
         // And in a recut.
         let set = format!("{op}.max_count={}", bound + 1);
         scratch
-            .djr(&[
-                "recut",
-                "all_out.jsonl",
-                "--set",
-                &set,
-                "-o",
-                "recut.jsonl",
-                "--force",
-            ])
+            .djr(&["recut", "all_out.jsonl", "--set", &set, "-o", "recut.jsonl"])
             .expect(0);
         scratch
             .djr(&["run", "r.yaml", "--set", &set, "--output", "fresh.jsonl"])

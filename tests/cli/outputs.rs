@@ -295,7 +295,6 @@ fn a_sample_that_falls_short_is_exit_1() {
             "in.jsonl",
             "--validate",
             "exists",
-            "--force",
             "-o",
             "s.jsonl",
         ];

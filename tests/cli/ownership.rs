@@ -132,6 +132,25 @@ fn a_wrong_command_line_is_told_to_programs() {
 }
 
 #[test]
+fn a_recut_replaces_what_a_recut_wrote_and_no_run() {
+    let scratch = scratch();
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let recut = |bound: &str, to: &str, code| {
+        let set = format!("text_length_filter.min_len={bound}");
+        let ran = scratch.djr(&["recut", "o.jsonl", "--set", &set, "-o", to]);
+        ran.expect(code)
+    };
+    recut("11", "cut.jsonl", 0);
+    recut("12", "cut.jsonl", 0);
+    assert_eq!(scratch.json("cut.jsonl.djr/manifest.json")["recut"], true);
+    scratch
+        .djr(&["run", "r.yaml", "--output", "other.jsonl"])
+        .expect(0);
+    let ran = recut("13", "other.jsonl", 2);
+    assert!(ran.stderr.contains("--force"), "{}", ran.stderr);
+}
+
+#[test]
 fn no_command_overwrites_what_is_not_its_own() {
     let scratch = scratch();
     let from_stdin = |text: &str, code| {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::resume;
-use crate::support::{Scratch, root, rows as parsed};
+use crate::support::{Ran, Scratch, root, rows as parsed};
 
 /// A draw that is the same for the same seed.
 struct Draw(u64);
@@ -194,6 +194,13 @@ fn recipe(scratch: &Scratch, case: &Value) {
 /// How a run is cut: files, threads, rows a batch.
 const CUTS: [(usize, &str, &str); 3] = [(1, "1", "1000"), (7, "2", "7"), (100, "8", "1")];
 
+/// Runs the recipe over the files that are there.
+fn cut_run(scratch: &Scratch, threads: &str, batch: &str) -> Ran {
+    let more = ["--threads", threads, "--batch-rows", batch];
+    let args: Vec<&str> = ["run", "r.yaml", "-q"].into_iter().chain(more).collect();
+    scratch.djr(&args)
+}
+
 #[test]
 fn choices_draws_and_merges_are_those_of_plain_python() {
     let mut draw = Draw(0x1234_5678_9abc);
@@ -230,16 +237,7 @@ fn choices_draws_and_merges_are_those_of_plain_python() {
         let scratch = Scratch::new();
         lay(&scratch, &rows, files);
         recipe(&scratch, case);
-        let args = [
-            "run",
-            "r.yaml",
-            "-q",
-            "--threads",
-            threads,
-            "--batch-rows",
-            batch,
-        ];
-        let ran = scratch.djr(&args);
+        let ran = cut_run(&scratch, threads, batch);
         assert!(ran.code == 0, "{case}: {}", ran.stderr);
         assert!(scratch.rows("out/rows.jsonl") == expected[number], "{case}");
     }
@@ -284,16 +282,7 @@ fn neither_threads_nor_cuts_nor_kills_nor_recuts_change_what_python_leaves() {
     for files in [1, 7, 100] {
         lay(&scratch, &rows, files);
         for (_, threads, batch) in CUTS {
-            let args = [
-                "run",
-                "r.yaml",
-                "-q",
-                "--threads",
-                threads,
-                "--batch-rows",
-                batch,
-            ];
-            scratch.djr(&args).expect(0);
+            cut_run(&scratch, threads, batch).expect(0);
             let found = scratch.read("out/rows.jsonl");
             assert!(
                 parsed(&found) == expected[0],

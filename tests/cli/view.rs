@@ -194,7 +194,6 @@ fn recut(scratch: &Scratch, what: &str, sets: &[(&str, &str, String)]) -> u64 {
         what.to_owned(),
         "-o".to_owned(),
         "cut.jsonl".to_owned(),
-        "--force".to_owned(),
     ];
     for (op, param, value) in sets {
         args.extend(["--set".to_owned(), format!("{op}.{param}={value}")]);

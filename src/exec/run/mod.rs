@@ -220,10 +220,9 @@ fn claim(
     })?;
     let goes_on = options.resume == Resume::Continue && files.is_some_and(RunFiles::is_unfinished);
     if !claim.force && !goes_on {
-        // A recut has the recipe of what it cuts, with other bounds.
-        let by_file = options.cached_stats.is_none();
-        earlier.same_recipe(recipe, by_file)?;
-        Earlier::only_own(files, &outputs, recipe, by_file)?;
+        let recut = options.cached_stats.is_some();
+        earlier.same_recipe(recipe, recut)?;
+        Earlier::only_own(files, &outputs, recipe, recut)?;
     }
     if let Some(stats) = stats_path(recipe) {
         claim_stats(&stats, &outputs)?;

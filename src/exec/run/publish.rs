@@ -167,6 +167,7 @@ impl<'a> Run<'a> {
                 run_dir: &named.dir,
                 recipe: context.recipe,
                 plan: checkpointer.plan(),
+                recut: context.options.cached_stats.is_some(),
                 report: &accounting.report,
                 inputs: inputs
                     .map(|((input, print), read)| InputRecord::of(input, print.as_ref(), read))
