@@ -132,6 +132,7 @@ pub(super) fn options(
         batch_rows: args.batch_rows,
         run_dir: args.run_dir.clone(),
         working_dir,
+        digest_inputs: args.if_changed,
         cached_stats: None,
         cache: match &args.cache {
             _ if args.no_cache => CacheChoice::Off,

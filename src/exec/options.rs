@@ -45,6 +45,9 @@ pub struct RunOptions {
     pub max_tokens_total: Option<u64>,
     /// How many rows may be lost for the run to count as a success; default: none.
     pub tolerate: Option<QuarantineLimit>,
+    /// Tables and archives, of which readers of rows pass over much, are read once more, for the
+    /// digests of their content in the manifest.
+    pub digest_inputs: bool,
     /// Outputs of another recipe are overwritten.
     pub force: bool,
     /// The command line, for the manifest.

@@ -138,7 +138,7 @@ pub struct InputRecord {
     pub modified_unix: Option<f64>,
     /// XXH3-128 of its first and last 64 KiB.
     pub ends_xxh3_128: Option<String>,
-    /// XXH3-128 of all its bytes; of files, not of folders, pipes and objects of a store.
+    /// XXH3-128 of all its bytes: of files, of archives and tables with `--if-changed` only; not of folders, pipes and objects of a store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xxh3_128: Option<String>,
     /// Rows read of it.

@@ -282,6 +282,20 @@ fn content_counts_and_time_does_not() {
 }
 
 #[test]
+fn tables_are_digested_where_that_is_asked_for() {
+    let scratch = scratch();
+    let over = |input: &str, output: &str, more: &[&str]| {
+        let line = ["run", "r.yaml", "--input", input, "--output", output];
+        let line: Vec<&str> = line.into_iter().chain(more.iter().copied()).collect();
+        scratch.djr(&line).expect(0);
+        scratch.json(&format!("{output}.djr/manifest.json"))["inputs"][0]["xxh3_128"].clone()
+    };
+    assert!(over("in.jsonl", "t.parquet", &[]).is_string());
+    assert!(over("t.parquet", "a.jsonl", &[]).is_null());
+    assert!(over("t.parquet", "b.jsonl", &["--if-changed"]).is_string());
+}
+
+#[test]
 fn another_program_is_another_plan() {
     let scratch = scratch();
     scratch.write("clean.sh", "sed -u s/one/1/\n");

@@ -211,8 +211,8 @@ impl<'a> Run<'a> {
 
 impl Run<'_> {
     /// What was read of the inputs, each with the digest of its content: what the readers did not
-    /// come by all of (ranges, packed files, tables, archives, what a resumed run read before) is read
-    /// once more, several files at once.
+    /// come by all of (ranges, packed files, what a resumed run read before, and where that is asked
+    /// for tables and archives) is read once more, several files at once.
     fn digested(
         &self,
         read: &[InputSummary],
@@ -226,12 +226,13 @@ impl Run<'_> {
             watch.task("digesting the inputs", 0, 1, &self.accounting.report);
         }
         let inputs = &self.context.inputs;
+        let all = self.context.options.digest_inputs;
         self.context.pool.install(|| {
             let each = summaries.par_iter_mut().zip(inputs);
             each.filter(|(summary, _)| summary.digest.is_none())
                 .try_for_each(|(summary, input)| {
                     let source = input.source();
-                    summary.digest = source.digest().map_err(|error| SourceError::Io {
+                    summary.digest = source.digest(all).map_err(|error| SourceError::Io {
                         name: source.name(),
                         error,
                     })?;

@@ -160,8 +160,12 @@ impl Source for FileSource {
         Fingerprint::of(&self.path)
     }
 
-    fn digest(&self) -> io::Result<Option<String>> {
+    fn digest(&self, all: bool) -> io::Result<Option<String>> {
         if self.is_remote() || !self.path.is_file() {
+            return Ok(None);
+        }
+        let passed_over = |opened: Opened| opened.format().is_read_again();
+        if !all && self.look().is_ok_and(passed_over) {
             return Ok(None);
         }
         digest_of(&self.path).map(|(_, digest)| Some(digest))

@@ -86,11 +86,12 @@ pub trait Source: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
-    /// XXH3-128 of all its bytes, 32 hexadecimal digits, if it is one file that can be read again.
+    /// XXH3-128 of all its bytes, 32 hexadecimal digits, if it is one file that can be read again;
+    /// unless `all` is set only if whoever reads its rows reads all of it, too.
     ///
     /// # Errors
     /// If it cannot be read.
-    fn digest(&self) -> io::Result<Option<String>> {
+    fn digest(&self, _all: bool) -> io::Result<Option<String>> {
         Ok(None)
     }
 
