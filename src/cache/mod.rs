@@ -329,6 +329,10 @@ impl Drop for Cache {
     fn drop(&mut self) {
         // What is lost is computed again.
         let _ = self.flush();
+        // A child that is being started still holds what is open here, for a moment.
+        if let Some(log) = &self.own().log {
+            let _ = log.file.unlock();
+        }
     }
 }
 
@@ -373,9 +377,13 @@ fn open_one(path: &Path) -> io::Result<Opened> {
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return Ok(Opened::Live),
         }
         // Its run may have finished it just now.
-        if !index_path(path).try_exists()?
-            && let Some(opened) = recover(path, &log)?
-        {
+        let recovered = match index_path(path).try_exists() {
+            Ok(true) => Ok(None),
+            Ok(false) => recover(path, &log),
+            Err(error) => Err(error),
+        };
+        let _ = log.unlock();
+        if let Some(opened) = recovered? {
             return Ok(opened);
         }
     }

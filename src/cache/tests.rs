@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -147,6 +149,16 @@ fn a_run_with_many_results_finishes_segments_on_its_way() {
 
 #[test]
 fn what_a_killed_run_has_written_is_found() {
+    // A child has what is open here until its own program runs, locks included.
+    let is_over = Arc::new(AtomicBool::new(false));
+    let children = thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        move || {
+            while !is_over.load(Ordering::Relaxed) {
+                let _ = Command::new("/bin/true").status();
+            }
+        }
+    });
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::open(dir.path()).unwrap();
     fill(&cache, 0..50);
@@ -177,6 +189,8 @@ fn what_a_killed_run_has_written_is_found() {
     let cache = Cache::open(dir.path()).unwrap();
     has(&cache, 0..50);
     assert!(cache.troubles().is_empty());
+    is_over.store(true, Ordering::Relaxed);
+    children.join().unwrap();
 }
 
 /// Whatever happens to the bytes of a segment, the value that comes is the one that was put in, or

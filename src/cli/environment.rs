@@ -80,7 +80,13 @@ fn variables(arg: &Arg, command: &str) -> Vec<String> {
 }
 
 /// Variables that tests and scripts of this project use, and no option has.
-const OTHERS: [&str; 4] = ["DJR_BINARY", "DJR_BLESS", "DJR_PYTHONS", "DJR_SHARED"];
+const OTHERS: [&str; 5] = [
+    "DJR_BINARY",
+    "DJR_BLESS",
+    "DJR_PYTHONS",
+    "DJR_RAY_PYTHON",
+    "DJR_SHARED",
+];
 
 /// Notes about variables that are called like options and are none, each with the one that was
 /// probably meant.

@@ -37,12 +37,18 @@ fn table(prefix: &str) -> Vec<(String, Vec<String>)> {
 }
 
 fn sources(dir: &Path) -> Vec<PathBuf> {
+    files(dir, &["rs"])
+}
+
+/// The files below `dir` whose names have one of these suffixes.
+fn files(dir: &Path, suffixes: &[&str]) -> Vec<PathBuf> {
     let mut out = Vec::new();
     for entry in fs::read_dir(dir).unwrap().flatten() {
         let path = entry.path();
+        let suffix = path.extension().and_then(|suffix| suffix.to_str());
         if path.is_dir() {
-            out.extend(sources(&path));
-        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.extend(files(&path, suffixes));
+        } else if suffix.is_some_and(|suffix| suffixes.contains(&suffix)) {
             out.push(path);
         }
     }
@@ -392,6 +398,47 @@ fn operators_open_files_through_their_context_only() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Names like those of options that the tests and scripts of this project take from the environment.
+fn variables_of_tests() -> BTreeSet<String> {
+    let mut scripts = vec![root().join(".ci/run")];
+    for folder in ["tests", "crates", "python", "benches", "fixtures"] {
+        scripts.extend(files(&root().join(folder), &["rs", "py", "sh"]));
+    }
+    let mut names = BTreeSet::new();
+    for script in scripts {
+        let text = fs::read_to_string(&script).unwrap();
+        for reads in [
+            "env::var(\"",
+            "env::var_os(\"",
+            "environ.get(\"",
+            "environ[\"",
+            "${",
+        ] {
+            for name in text.split(reads).skip(1) {
+                let is_word = |letter: char| letter == '_' || letter.is_ascii_uppercase();
+                let name: String = name.chars().take_while(|it| is_word(*it)).collect();
+                names.extend(name.starts_with("DJR_").then_some(name));
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn variables_of_the_tests_are_told_from_mistyped_options() {
+    let names = variables_of_tests();
+    assert!(names.contains("DJR_SHARED") && names.contains("DJR_RAY_PYTHON"));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_djr"));
+    let said = command
+        .args(["ls", "fixtures/golden"])
+        .current_dir(root())
+        .envs(names.iter().map(|name| (name, "x")))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&said.stderr);
+    assert!(!said.contains("stands for no option"), "{said}");
 }
 
 /// Codes given to the constructors of errors of a row anywhere in the source.
