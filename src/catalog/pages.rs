@@ -112,7 +112,8 @@ and the rows that stay keep their order.
   never written. Of a row that went so the ledger says which reference row it was for
   (`reference`, with the file and line). Steps before are not applied to them; a row of theirs that
   cannot be read ends the run. Images are found from where the file lies, unless the recipe has
-  an `image_root`. `djr index FILES --for RECIPE` makes their keys once: the index stands for the files in
+  an `image_root`. Where lines go and not rows, their lines count among those of the rows.
+  `djr index FILES --for RECIPE` makes their keys once: the index stands for the files in
   the list, and one that does not fit the step is refused (docs/CURATION.md).
 - `report_clusters: true` writes `clusters.jsonl.zst` into the run's directory: for each row that stays
   and has duplicates `{\"step\", \"by\", \"kept\", \"duplicates\"}`, each row by its `file`, `line`, `offset` and `id`,

@@ -7,12 +7,12 @@ use super::claim::claim;
 use super::ui::{AsJson, Ui};
 use super::{Exit, run, runner};
 use crate::answer::IndexAnswer;
-use crate::exec::{self, RunOptions};
+use crate::exec::{self, Observer, RunOptions};
 use crate::image::HashMethod;
 use crate::io::{GivenRows, PendingFile};
-use crate::op::OpKind;
+use crate::op::Family;
 use crate::ops::benchmark::Benchmark;
-use crate::recipe::{self, Inputs, LoadOptions, Recipe, Target, find_inputs};
+use crate::recipe::{self, Inputs, LoadOptions, Recipe, Step, Target, find_inputs};
 use crate::report::table::{bytes, thousands};
 use crate::service::{self, Host};
 
@@ -177,7 +177,17 @@ fn references(path: &Path, args: &Args, ui: &Ui) -> Result<Made, Exit> {
     };
     let mut file =
         PendingFile::create(&args.output).map_err(|error| unwritten(&args.output, &error, ui))?;
-    let rows = exec::index_references(&recipe, number, &files, &options, &mut file);
+    let sizes = files.iter().map(std::fs::metadata);
+    let size = sizes.map(|it| it.map_or(0, |it| it.len())).sum();
+    let mut progress = ui.progress(Some(size));
+    let made = exec::ReferenceIndex {
+        recipe: &recipe,
+        step: number,
+        files: &files,
+        options: &options,
+    };
+    let rows = made.write(&mut file, &mut progress as &mut dyn Observer);
+    drop(progress);
     let rows = rows.map_err(|failure| {
         let (exit, problem) = runner::failed(&failure, None);
         ui.error(&problem.code, &problem.message, problem.hint.as_deref());
@@ -217,10 +227,13 @@ fn load(path: &Path, args: &Args, cwd: &Path, ui: &Ui) -> Result<Recipe, Exit> {
 
 /// The step that is meant, from 0, and its operator.
 fn step(recipe: &Recipe, asked: Option<usize>, ui: &Ui) -> Result<(usize, String), Exit> {
-    let drops = |kind: OpKind| matches!(kind, OpKind::Exact | OpKind::Near);
+    let takes_references = |step: &Step| {
+        let def = crate::op::find(step.name);
+        def.is_some_and(|def| def.family == Family::Deduplicator)
+    };
     let steps = recipe.steps.iter().enumerate();
     let own: Vec<_> = steps
-        .filter(|(_, step)| drops(step.spec.kind) && crate::op::find(step.name).is_some())
+        .filter(|(_, step)| takes_references(step))
         .map(|(number, step)| (number, step.name.to_owned()))
         .collect();
     let listed: Vec<String> = own

@@ -582,8 +582,10 @@ fn unchosen(spec: &OpSpec, base: &BaseParams, entries: &[Entry], at: Pos) -> Opt
         return None;
     }
     if !matches!(spec.kind, OpKind::Exact | OpKind::Near) {
+        // What rows have in common is common to them and the rows of references.
+        let is_known = |key: &&String| spec.kind == OpKind::Census && *key == "reference";
         let written = choice.written();
-        let key = written.keys().next().map_or("keep", String::as_str);
+        let key = written.keys().find(|key| !is_known(key))?;
         let what = format!("'{key}': {} drops no rows", spec.name);
         return Some(Issue::new("step_invalid", place(key), what).hint(format!("leave {key} out")));
     }

@@ -104,7 +104,8 @@ fn an_index_drops_the_rows_that_its_files_drop() {
             &op::BuildContext::default(),
         );
         let kind = built.map(|built| built.spec.kind);
-        if def.family == Family::Deduplicator && matches!(kind, Ok(OpKind::Exact | OpKind::Near)) {
+        let of_rows = matches!(kind, Ok(OpKind::Exact | OpKind::Near | OpKind::Census));
+        if def.family == Family::Deduplicator && of_rows {
             cases.push((def.name, Map::new()));
         }
     }
@@ -148,6 +149,49 @@ fn an_index_drops_the_rows_that_its_files_drop() {
         went += of_references.count();
     }
     assert!(went > 40, "{went} rows went for references");
+}
+
+#[test]
+fn lines_of_references_count_and_are_not_written() {
+    let scratch = Scratch::new();
+    let lines = |texts: &[&str]| {
+        let row = |text: &&str| format!("{}\n", json!({"text": text}));
+        texts.iter().map(row).collect::<String>()
+    };
+    scratch.write("in.jsonl", lines(&["menu\na kite", "menu\na bus\nfooter"]));
+    scratch.write(
+        "seen.jsonl",
+        lines(&["footer\nold\nmenu", "footer", "a tram"]),
+    );
+    let op = "document_line_deduplicator";
+    let left = |params: Value, references: &[&str]| {
+        recipe(&scratch, op, params.as_object().unwrap(), references);
+        run(&scratch);
+        let rows = scratch.rows("out.jsonl");
+        let texts = rows
+            .iter()
+            .map(|row| row["text"].as_str().unwrap().to_owned());
+        texts.collect::<Vec<_>>()
+    };
+    let once = json!({"frequency_threshold": 1});
+    let twice = json!({"frequency_threshold": 2});
+    assert_eq!(left(once.clone(), &[]), ["a kite", "a bus\nfooter"]);
+    assert_eq!(
+        left(twice.clone(), &[]),
+        ["menu\na kite", "menu\na bus\nfooter"]
+    );
+    assert_eq!(left(twice.clone(), &["seen.jsonl"]), ["a kite", "a bus"]);
+    // An index serves any threshold.
+    recipe(&scratch, op, once.as_object().unwrap(), &["seen.index"]);
+    index(&scratch, &["seen.jsonl", "-o", "seen.index"]).expect(0);
+    assert_eq!(left(once, &["seen.index"]), ["a kite", "a bus"]);
+    assert_eq!(left(twice, &["seen.index"]), ["a kite", "a bus"]);
+    // No row goes, so that none is chosen or merged.
+    let chosen = json!({"keep": "longest"});
+    recipe(&scratch, op, chosen.as_object().unwrap(), &["seen.index"]);
+    let refused = scratch.djr(&["check", "r.yaml"]).expect(2);
+    let what = "'keep': document_line_deduplicator drops no rows";
+    assert!(refused.stderr.contains(what), "{}", refused.stderr);
 }
 
 #[test]
@@ -251,7 +295,7 @@ fn who_is_meant_must_be_clear() {
         "{}",
         ran.stderr
     );
-    recipe("  - document_line_deduplicator:\n");
+    recipe("  - text_length_filter:\n");
     let ran = index(&scratch, &["seen.jsonl", "-o", "seen.index"]).expect(2);
     assert!(
         ran.stderr

@@ -1,8 +1,9 @@
 """Plain Python for djr's choices, draws, merges and cut-offs.
 
 Reads {"rows": [...], "cases": [...]} from standard input and writes, for each case, a line with the rows
-that are left of it. A case has the `seed` of its draws and either `steps`, as a recipe has them, or
-`sample`, a number of rows for Python's own random.sample.
+that are left of it. A case has the `seed` of its draws and `steps`, as a recipe has them, or `sample`, a
+number of rows for Python's own random.sample, or `datasets`, parts of the rows with their weights, of which
+`max_sample_num` rows are drawn as Data-Juicer does.
 """
 
 import json
@@ -204,12 +205,67 @@ def mixture_selector(rows, params, seed):
     return [rows[at] for _, at in sorted(copies)]
 
 
+def default_rng(seed):
+    """The 32-bit words of numpy's default_rng: PCG64 (XSL-RR), seeded by a SeedSequence."""
+    mask = 0xFFFFFFFF
+
+    def hasher(constant, multiplier):
+        def turned(word):
+            nonlocal constant
+            word ^= constant
+            constant = constant * multiplier & mask
+            word = word * constant & mask
+            return word ^ word >> 16
+        return turned
+
+    into, out = hasher(0x43B0D7E5, 0x931E8875), hasher(0x8B51F9DD, 0x58F38DED)
+    pool = [into(word) for word in (seed & mask, seed >> 32, 0, 0)]
+    for source in range(4):
+        for target in range(4):
+            if source != target:
+                mixed = 0xCA01F9DD * pool[target] - 0x4973F715 * into(pool[source]) & mask
+                pool[target] = mixed ^ mixed >> 16
+    words = [out(pool[at % 4]) for at in range(8)]
+    wide = [words[at] | words[at + 1] << 32 for at in range(0, 8, 2)]
+    whole = (1 << 128) - 1
+    increment = (wide[2] << 64 | wide[3]) << 1 & whole | 1
+    step = lambda state: state * 0x2360ED051FC65DA44385DF649FCCF645 + increment & whole
+    state = step((wide[0] << 64 | wide[1]) + increment & whole)
+    while True:
+        state = step(state)
+        folded, by = (state >> 64 ^ state) & WORD, state >> 122
+        folded = (folded >> by | folded << 64 - by) & WORD
+        yield folded & mask
+        yield folded >> 32
+
+
+def shuffled(count, seed):
+    """numpy's permutation: from the last place down, each with one before it or itself."""
+    order, words = list(range(count)), default_rng(seed)
+    for last in range(count - 1, 0, -1):
+        other = next(word for drawn in words if (word := drawn & (1 << last.bit_length()) - 1) <= last)
+        order[last], order[other] = order[other], order[last]
+    return order
+
+
+def mixed(rows, datasets, most):
+    """Of each dataset (its rows from, to, its weight) its share, shuffled by 42, in the order of the rows."""
+    whole, left = sum(weight for _, _, weight in datasets), []
+    for start, end, weight in datasets:
+        share = min(math.ceil(most * (weight / whole)), most - len(left))
+        drawn = range(end - start) if share == end - start else sorted(shuffled(end - start, 42)[:share])
+        left += [rows[start + at] for at in drawn]
+    return left
+
+
 def main():
     asked = json.load(sys.stdin)
     for case in asked["cases"]:
         rows = asked["rows"]
         if "sample" in case:
             rows = [rows[at] for at in random.Random(case["seed"]).sample(range(len(rows)), case["sample"])]
+        if "datasets" in case:
+            rows = mixed(rows, case["datasets"], case["max_sample_num"])
         before, reached = {}, None
         for step in case.get("steps", []):
             [(name, params)] = step.items()

@@ -258,6 +258,51 @@ fn choices_draws_and_merges_are_those_of_plain_python() {
 }
 
 #[test]
+fn mixtures_of_inputs_are_those_of_plain_python() {
+    let mut draw = Draw(0xabcd_0042);
+    let rows = some_rows(&mut draw, 240);
+    let case = |draw: &mut Draw| {
+        // Between two and four datasets, the cuts on multiples of ten.
+        let mut cuts: Vec<u64> = (0..=draw.below(3))
+            .map(|_| 50 + draw.below(15) * 10)
+            .collect();
+        cuts.extend([0, 240]);
+        cuts.sort_unstable();
+        cuts.dedup();
+        let datasets: Vec<Value> = cuts
+            .windows(2)
+            .map(|cut| json!([cut[0], cut[1], (1 + draw.below(8)) * cut[1] / 10]))
+            .collect();
+        json!({"seed": 1, "max_sample_num": 1 + draw.below(12), "datasets": datasets})
+    };
+    let mut cases: Vec<Value> = (0..12).map(|_| case(&mut draw)).collect();
+    // All of one and a part of the other.
+    cases.push(json!({"seed": 1, "max_sample_num": 80, "datasets": [[0, 40, 1], [40, 240, 1]]}));
+    let Some(expected) = twin(&rows, &cases) else {
+        println!("skipped: there is no python3");
+        return;
+    };
+    for (number, (case, expected)) in cases.iter().zip(&expected).enumerate() {
+        assert_eq!(case["max_sample_num"], expected.len(), "{case}");
+        let (files, threads, batch) = CUTS[number % CUTS.len()];
+        let scratch = Scratch::new();
+        let mut configs = Vec::new();
+        for (at, dataset) in case["datasets"].as_array().unwrap().iter().enumerate() {
+            let place = |side: usize| usize::try_from(dataset[side].as_u64().unwrap()).unwrap();
+            lay(&scratch, &rows[place(0)..place(1)], files);
+            let name = format!("in-{at}");
+            std::fs::rename(scratch.path("in"), scratch.path(&name)).unwrap();
+            configs.push(json!({"type": "local", "path": name, "weight": dataset[2]}));
+        }
+        let dataset = json!({"configs": configs, "max_sample_num": case["max_sample_num"]});
+        let recipe = json!({"dataset": dataset, "export_path": "out/rows.jsonl", "process": [{"text_length_filter": {"min_len": 1}}]});
+        scratch.write("r.yaml", recipe.to_string());
+        cut_run(&scratch, threads, batch).expect(0);
+        assert!(scratch.rows("out/rows.jsonl") == *expected, "{case}");
+    }
+}
+
+#[test]
 fn neither_threads_nor_cuts_nor_kills_nor_recuts_change_what_python_leaves() {
     let mut draw = Draw(0xfeed_beef);
     let rows = some_rows(&mut draw, 400);

@@ -11,7 +11,7 @@ mod serving;
 
 pub use current::up_to_date;
 pub use piece::{Piece, PieceRows, check_limit, run_piece};
-pub use references::index_references;
+pub use references::ReferenceIndex;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -409,7 +409,7 @@ impl Run<'_> {
         let budget = self.context.key_budget();
         let mut pass = ExchangeStage::open(&self.context.workspace, at.phase, &exchanges, budget)
             .map_err(|e| write_error(self.context.workspace.directory().display(), e))?;
-        self.read_references(&mut pass)?;
+        self.read_references(&mut pass, watch)?;
         self.read(&mut pass, phase, feed, &mut at, watch)?;
         let Self {
             context,

@@ -19,7 +19,7 @@ operator! {
     /// and as `lowercase` and `ignore_special_character` say. A line counts once for each row that
     /// holds it, and is removed from all of them, the first included; no row is dropped. Lines that are
     /// too short or that one of the rules passes over neither count nor are removed. A single row is
-    /// left as it is.
+    /// left as it is. The rows of a `reference` count like those of the run, and are never written.
     ///
     /// ## Example
     /// ```yaml
@@ -33,7 +33,10 @@ operator! {
     /// Data-Juicer 1.6.1 `document_line_deduplicator`: same, but that a field of line hashes in the
     /// input is not looked at.
     document_line_deduplicator: Deduplicator(Params) => build,
-    Facts::MAPS_TEXT
+    Facts {
+        compares: &["frequency_threshold"],
+        ..Facts::MAPS_TEXT
+    }
 }
 
 /// Parameters.

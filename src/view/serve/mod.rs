@@ -72,7 +72,7 @@ impl Viewer {
         peers: Option<Rc<dyn Peers>>,
     ) -> Result<Self, RecutError> {
         let live = Live::open(path, peers)?;
-        Ok(Self {
+        let viewer = Self {
             title: path.file_name().map_or_else(
                 || path.display().to_string(),
                 |name| name.to_string_lossy().into_owned(),
@@ -82,7 +82,10 @@ impl Viewer {
             clusters: Clusters::of(&live, path)?,
             directory: directory.to_owned(),
             live,
-        })
+        };
+        // What each bound leaves by itself is kept from here on, so that the page need not wait for it.
+        let _ = viewer.cut(&Asked::default());
+        Ok(viewer)
     }
 
     /// How many rows there are.
