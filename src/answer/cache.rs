@@ -18,20 +18,39 @@ pub struct CacheAnswer {
     pub bytes: u64,
     /// Results, by what was measured.
     pub kernels: Vec<CacheKernel>,
-    /// What is damaged, one sentence each.
-    pub damage: Vec<String>,
+    /// What is damaged.
+    pub damage: Vec<CacheProblem>,
     /// Of `verify`: results that were computed again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checked: Option<u64>,
-    /// Of `verify`: those that came out otherwise, one sentence each.
+    /// Of `verify`: those that came out otherwise.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub differ: Vec<String>,
+    pub differ: Vec<CacheProblem>,
     /// Of `gc`: results that were removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removed: Option<u64>,
     /// Of `gc`: bytes that became free.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freed: Option<u64>,
+}
+
+/// Something in a cache that is not as it should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CacheProblem {
+    /// The stable word: `damaged` (a file of the cache, which is ignored), `content` (a file of the
+    /// user's is another, and its size and times do not say so), `result` (a result comes out
+    /// otherwise).
+    pub code: String,
+    /// The file.
+    pub file: PathBuf,
+    /// Where in it, in bytes, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Of `result`: what was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// What is wrong, for people.
+    pub message: String,
 }
 
 /// The results of one measurement.

@@ -21,9 +21,9 @@ pub struct RecipeChecked {
     pub file: String,
     /// Its operators, in order.
     pub steps: Vec<String>,
-    /// What it reads.
+    /// What it reads: files, or `<stdin>`.
     pub inputs: Vec<String>,
-    /// What it writes.
+    /// What it writes: paths, or `<stdout>`.
     pub outputs: Vec<String>,
 }
 
@@ -47,8 +47,9 @@ pub struct TrainingChecked {
 pub struct FindingCount {
     /// The stable word (docs/TRAINERS.md).
     pub code: String,
-    /// What it does to the training.
-    pub effect: String,
+    /// What it does to the training: `crash_start`, `crash_middle`, `skip` (the row is left out or
+    /// replaced in silence), `wrong` (it trains on something else than the file says).
+    pub effect: &'static str,
     /// How often.
     pub count: u64,
 }
@@ -64,8 +65,9 @@ pub struct FindingRecord {
     pub code: String,
     /// What is wrong.
     pub message: String,
-    /// What it does to the training.
-    pub effect: String,
+    /// What it does to the training: `crash_start`, `crash_middle`, `skip` (the row is left out or
+    /// replaced in silence), `wrong` (it trains on something else than the file says).
+    pub effect: &'static str,
     /// What the loader does about it.
     pub loader: String,
     /// What cures it.

@@ -9,28 +9,6 @@ use serde_json::Value;
 use crate::note::Code;
 use crate::record::{Fate, StepNumber};
 
-/// The answer of `djr verify`.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct VerifyAnswer {
-    /// The run.
-    pub run_dir: PathBuf,
-    /// What was checked.
-    pub checks: Vec<VerifyKind>,
-}
-
-/// One kind of thing that was checked.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct VerifyKind {
-    /// What: `inputs`, `assets`, `files`, `counts`, `ledger`, `quarantine`, `rows`, `paths`, `images`.
-    pub name: String,
-    /// How many differences there are.
-    pub differences: u64,
-    /// The first of them.
-    pub first: Option<String>,
-    /// What was looked at.
-    pub looked_at: String,
-}
-
 /// The answer of `djr diff`.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct DiffAnswer {
@@ -66,14 +44,32 @@ pub struct DiffCount {
 pub struct DiffReason {
     /// As in `differing`.
     pub kind: String,
-    /// What decided: an operator and its bound.
-    pub by: String,
+    /// What became of the rows in the run that did not keep them; null where they are not in its
+    /// input.
+    pub fate: Option<Fate>,
+    /// Who decided: an operator, `read`, `outputs`, `sample` or `where`.
+    pub by: Option<String>,
+    /// The stable word, where they could not be processed.
+    pub code: Option<String>,
+    /// The bound they broke, as the recipe says it.
+    pub limit: Option<String>,
+    /// The same in values.
+    pub bounds: Vec<BoundValue>,
     /// How many rows.
     pub rows: u64,
     /// The least value that decided.
     pub least: Option<f64>,
     /// The greatest.
     pub greatest: Option<f64>,
+}
+
+/// A bound of a filter.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct BoundValue {
+    /// The parameter.
+    pub param: String,
+    /// Its value; null where it bounds nothing.
+    pub value: Option<f64>,
 }
 
 /// A field that differs.
@@ -216,8 +212,10 @@ pub struct WhyRow {
     pub stat: Option<String>,
     /// Its value.
     pub value: Option<Value>,
-    /// The bound it broke.
+    /// The bound it broke, as the recipe says it.
     pub limit: Option<String>,
+    /// The same in values: one bound, or both of a reversed range.
+    pub bounds: Vec<BoundValue>,
     /// The stable word for why it could not be processed.
     pub code: Option<String>,
     /// The row it duplicates.

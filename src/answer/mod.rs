@@ -1,5 +1,5 @@
-//! What commands answer with `--json`, in types: one object on standard output, of the same version
-//! as the records. Nothing in it has to be parsed out of a sentence. Only the command line makes
+//! What commands answer with `--json`, in types: one object on standard output, with a
+//! version of its own. Nothing in it has to be parsed out of a sentence. Only the command line makes
 //! these values; whoever reads them has their JSON Schemas (`djr schema`).
 
 mod cache;
@@ -8,23 +8,29 @@ mod look;
 mod run;
 mod runs;
 mod tasks;
+mod verify;
 
-pub use cache::{CacheAnswer, CacheKernel};
+pub use cache::{CacheAnswer, CacheKernel, CacheProblem};
 pub use check::{CheckAnswer, FindingCount, FindingRecord, RecipeChecked, TrainingChecked};
 pub use look::{
-    AnalyzeAnswer, DiffAnswer, DiffCount, DiffField, DiffReason, OpAnswer, OpsAnswer, PlaceRecord,
-    ReportAnswer, SetAsideRecord, StatShort, VerifyAnswer, VerifyKind, WhyAnswer, WhyRow,
+    AnalyzeAnswer, BoundValue, DiffAnswer, DiffCount, DiffField, DiffReason, OpAnswer, OpsAnswer,
+    PlaceRecord, ReportAnswer, SetAsideRecord, StatShort, WhyAnswer, WhyRow,
 };
-pub use run::{CostEstimate, Estimate, ProbeRecord, RunAnswer, RunState};
-pub use runs::{CleanAnswer, IndexAnswer, LsAnswer, RunListed};
+pub use run::{CostEstimate, DryRun, Estimate, FileThere, ProbeRecord, RunAnswer, RunState};
+pub use runs::{CleanAnswer, IndexAnswer, LsAnswer, RunListed, RunSkipped};
 pub use tasks::TasksAnswer;
+pub use verify::{Difference, LookedAt, VerifyAnswer, VerifyKind};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::note::Note;
 use crate::recipe::Problem;
-use crate::record::version::{CURRENT, Version};
+use crate::record::version::Version;
+
+/// The version of answers. It is not that of records: who reads answers and who reads what runs left
+/// are told of changes apart.
+pub const FORMAT: Version = Version { major: 3, minor: 0 };
 
 /// The answer of a command.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -51,7 +57,7 @@ impl<R> Answer<R> {
     #[must_use]
     pub fn new(command: &str) -> Self {
         Self {
-            format: CURRENT,
+            format: FORMAT,
             djr: env!("CARGO_PKG_VERSION").to_owned(),
             command: command.to_owned(),
             exit: 0,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::ProblemRecord;
 use crate::layout::FileRecord;
 use crate::plan::Plan;
 use crate::record::manifest::{OutputRecord, ReasonRecord, RowCounts, StepRecord, reasons_of};
@@ -19,7 +20,7 @@ pub enum RunState {
     Done,
     /// With `--if-changed`: everything is as an earlier run left it, and nothing was done.
     UpToDate,
-    /// With `--explain`: only the plan was made.
+    /// With `--explain` or `--dry-run`: only the plan was made.
     Planned,
 }
 
@@ -44,9 +45,15 @@ pub struct RunAnswer {
     pub seconds: f64,
     /// Largest resident memory of the process.
     pub peak_memory_bytes: u64,
-    /// With `--explain`: what would be done.
+    /// With `--explain` or `--dry-run`: what would be done; null where rows are copied unread.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
+    /// With `--explain` or `--dry-run`: what would be read, written and overwritten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would: Option<DryRun>,
+    /// With `--explain`: why the run would be refused as things are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<ProblemRecord>,
     /// With `--explain --probe`: what the first rows cost, an entry a step; null behind a step that
     /// decides among all rows.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +64,26 @@ pub struct RunAnswer {
     /// With `--estimate`: what servers would take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<CostEstimate>,
+}
+
+/// What a run would do.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+pub struct DryRun {
+    /// What it would read.
+    pub reads: Vec<FileThere>,
+    /// The files it would write; one that is there already would be overwritten.
+    pub writes: Vec<FileThere>,
+    /// Where manifest, ledger and quarantine would go.
+    pub run_dir: Option<PathBuf>,
+}
+
+/// A file as it is now.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct FileThere {
+    /// Its path, or `<stdin>`.
+    pub name: String,
+    /// Its size; null where it is not there, or has none.
+    pub bytes: Option<u64>,
 }
 
 /// What servers took for the first rows, and would take for all.

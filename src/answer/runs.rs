@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::ProblemRecord;
+
 /// The answer of `djr ls`.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct LsAnswer {
@@ -14,7 +16,7 @@ pub struct LsAnswer {
     pub runs: Vec<RunListed>,
 }
 
-/// A run.
+/// A run. One directory may hold two: one that has ended, and a newer one that has not.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunListed {
     /// Its directory.
@@ -35,8 +37,11 @@ pub struct RunListed {
     pub missing: usize,
     /// Bytes of its outputs that are there.
     pub output_bytes: u64,
-    /// Bytes of its directory.
+    /// Bytes of its directory, or of its working files.
     pub record_bytes: u64,
+    /// Why it cannot be read, if it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<ProblemRecord>,
 }
 
 /// The answer of `djr clean`.
@@ -50,6 +55,20 @@ pub struct CleanAnswer {
     pub files: Vec<PathBuf>,
     /// Their bytes.
     pub bytes: u64,
+    /// Runs that were left because their records cannot be read.
+    pub skipped: Vec<RunSkipped>,
+}
+
+/// A run that was left.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RunSkipped {
+    /// Its directory.
+    pub run_dir: PathBuf,
+    /// Why: `record_version` and `checkpoint_damaged` (removed by `--force`), `record_damaged`,
+    /// `cannot_read`.
+    pub code: String,
+    /// The same, for people.
+    pub message: String,
 }
 
 /// The answer of `djr index`.

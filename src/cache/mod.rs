@@ -32,7 +32,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub use merge::{Cleaned, Limits, clean};
 pub use results::{FileKnown, Results, Stat, Trust, unchanged_file, user_dir};
 use segment::{Found, IndexWriter, Place, Segment, index_path};
-pub use survey::{Survey, Tally, survey};
+pub use survey::{Damage, Survey, Tally, survey};
 
 /// What a result is found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,8 +1,9 @@
 //! A cache read as a whole: what is in it, and whether all of it is sound.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Key, Opened, damaged, log, logs, open_one};
 
@@ -17,8 +18,35 @@ pub struct Survey {
     pub bytes: u64,
     /// Results by kernel.
     pub kernels: BTreeMap<u64, Tally>,
-    /// What is damaged, one sentence each.
-    pub damage: Vec<String>,
+    /// What is damaged.
+    pub damage: Vec<Damage>,
+}
+
+/// A file of a cache that is damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// Where, in bytes from its beginning, if that is known.
+    pub offset: Option<u64>,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Damage {
+    fn new(path: &Path, why: impl Into<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            offset: None,
+            why: why.into(),
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&damaged(&self.path, &self.why))
+    }
 }
 
 /// How many results a kernel has.
@@ -45,7 +73,7 @@ pub fn survey(dir: &Path, each: &mut dyn FnMut(Key, &[u8])) -> io::Result<Survey
             }
             Opened::Gone => continue,
             Opened::Damaged(why) => {
-                survey.damage.push(damaged(&listed.path, &why));
+                survey.damage.push(Damage::new(&listed.path, why));
                 continue;
             }
         };
@@ -68,10 +96,13 @@ pub fn survey(dir: &Path, each: &mut dyn FnMut(Key, &[u8])) -> io::Result<Survey
         let at = scan.offset();
         if ended != log::Next::End && at < segment.log_length() {
             let why = format!("its record at byte {at} is none");
-            survey.damage.push(damaged(&listed.path, &why));
+            survey.damage.push(Damage {
+                offset: Some(at),
+                ..Damage::new(&listed.path, why)
+            });
         } else if !segment.index_is_sound()? {
             let why = "its index is not the one that was written";
-            survey.damage.push(damaged(&listed.path, why));
+            survey.damage.push(Damage::new(&listed.path, why));
         }
     }
     Ok(survey)

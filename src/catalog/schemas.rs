@@ -245,7 +245,7 @@ pub fn schemas_markdown() -> String {
     let mut out = String::from(
         "# What runs leave, and what commands answer\n\n\
          Generated from the types that write them; `DJR_BLESS=1 cargo test --test cli schemas` rewrites it.\n\n\
-         Every document has a JSON Schema: `djr schema NAME`. Records and answers carry `format`, a version: \
+         Every document has a JSON Schema: `djr schema NAME`. Records and answers carry `format`, a version of records and one of answers: \
          a reader of one major version understands all its minor ones, which only add. With `--json` a command \
          prints one object, the answer, on standard output, whatever its exit code; messages stay on standard \
          error (`--quiet` silences them, `--log-format json` makes each an object, too).\n",

@@ -11,14 +11,15 @@ use super::ui::{AsJson, Ui};
 use super::{Exit, explain, past, run, runner};
 use crate::analysis;
 use crate::analysis::suggest::{Rule, suggest};
-use crate::answer::{AnalyzeAnswer, StatShort};
+use crate::answer::{AnalyzeAnswer, ProblemRecord, StatShort};
 use crate::exec::{Observer, RunError};
 use crate::io::PendingFile;
+use crate::io::destination::Destination;
 use crate::layout::{AnalysisFiles, RunFiles, is_analysis};
 use crate::note::{Code, Note};
 use crate::op::OpKind;
 use crate::recipe::{
-    LoadOptions, QuarantineLimit, Recipe, Step, Target, Validation, check_local, check_place,
+    LoadOptions, QuarantineLimit, Recipe, Step, Target, Validation, check_document, check_local,
 };
 use crate::record::analysis::{StatRecord, Summary};
 use crate::record::{Analysis, PastRun};
@@ -138,17 +139,18 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         batch_rows: args.batch_rows,
     };
     if let Some(path) = &args.suggest
-        && let Err(problem) = check_place(Path::new(""), path)
+        && let Err(problem) = check_document(Path::new(""), path, &["yaml", "yml"])
     {
-        return ui.usage(&problem.what, Some(&problem.hint));
+        return ui.usage_in(path.display(), &problem.what, Some(&problem.hint));
     }
     if let Err(problem) = check_local(&args.output) {
-        return ui.usage(&problem.what, Some(&problem.hint));
+        return ui.usage_in(args.output.display(), &problem.what, Some(&problem.hint));
     }
     if let Err(exit) = claim(args, ui) {
         return exit;
     }
-    if let Some(path) = args.suggest.as_ref().filter(|path| path.exists()) {
+    let is_there = |path: &&PathBuf| path.exists() && !Destination::is_stream(path);
+    if let Some(path) = args.suggest.as_ref().filter(is_there) {
         return ui.usage(
             &format!("{}: is there already", path.display()),
             Some("--suggest names a new file; --recipe names one to measure by"),
@@ -173,15 +175,16 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
             ui.info(&told(&analysis, &recipe));
             ui.notes(&analysis.notes);
             ui.info(&format!("analysis: {}", files.json().display()));
-            ui.result(&answer(&analysis, &files, args.suggest.as_ref()));
             if let Some(path) = &args.suggest {
                 if let Err(message) = suggested(&recipe, &analysis, &files, args.bounds, path) {
                     let hint = "the analysis itself was written";
-                    ui.error("cannot_write", &message, Some(hint));
+                    ui.result(&answer(&analysis, &files, None));
+                    ui.error_in(path.display(), "cannot_write", &message, Some(hint));
                     return Exit::Failed;
                 }
                 ui.info(&format!("suggested recipe: {}", path.display()));
             }
+            ui.result(&answer(&analysis, &files, args.suggest.as_ref()));
             let (lost, read) = (analysis.rows.unreadable, analysis.rows.read);
             let allowed = args.tolerate.is_some_and(|limit| limit.allows(lost, read));
             if lost > 0 && !allowed {
@@ -196,7 +199,11 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         }
         Err(failure) => {
             let hint = "no analysis was written";
-            ui.error(failure.code(), &failure.to_string(), Some(hint));
+            let (_, problem) = runner::failed(&failure, None);
+            ui.problem(ProblemRecord {
+                hint: Some(hint.to_owned()),
+                ..problem
+            });
             Exit::Failed
         }
     }

@@ -85,6 +85,78 @@ impl RunArgs {
     }
 }
 
+/// Options that only steps have a use for that ask models, programs, servers or Data-Juicer.
+const OF_SERVICES: [&str; 4] = ["--python", "--devices", "--max-cost", "--max-tokens-total"];
+
+/// Options of the cache, which keeps what decoders say of images and what services answer.
+pub const OF_CACHE: [&str; 2] = ["--cache", "--no-cache"];
+
+/// Options that a look at a recipe or at files for training has no use for: nothing is run.
+const OF_RUNS: [&str; 13] = [
+    "--tolerate",
+    "--if-changed",
+    "--resume",
+    "--restart",
+    "--checkpoint-every",
+    "--run-dir",
+    "--record-host",
+    "--max-quarantine",
+    "--devices",
+    "--max-cost",
+    "--max-tokens-total",
+    "--cache",
+    "--no-cache",
+];
+
+/// Options that a command shares with others and has no use for: it neither shows nor takes them.
+const UNUSED: [(&str, &[&str]); 4] = [
+    ("check", &OF_RUNS),
+    ("convert", &OF_SERVICES),
+    ("decontaminate", &OF_SERVICES),
+    ("subset", &OF_SERVICES),
+];
+
+/// The command line without what its commands have no use for in their help.
+pub fn without_unused(mut line: clap::Command) -> clap::Command {
+    for (command, options) in UNUSED {
+        line = line.mut_subcommand(command, |mut known| {
+            for option in options {
+                let id = option.trim_start_matches("--").replace('-', "_");
+                known = known.mut_arg(id, |arg| arg.hide(true));
+            }
+            known
+        });
+    }
+    line
+}
+
+/// Refuses options that were typed and that `command` has no use for. One that stands in the
+/// environment is a wish for every command.
+///
+/// # Errors
+/// If there is one; the user was told.
+pub fn refuse_unused(command: &str, ui: &Ui) -> Result<(), Exit> {
+    let of = UNUSED.iter().find(|(name, _)| *name == command);
+    let options = of.map_or(&[][..], |(_, options)| options);
+    refuse(options, &format!("on djr {command}"), ui)
+}
+
+/// Refuses those of `options` that were typed, which have no effect `here`.
+///
+/// # Errors
+/// If there is one; the user was told.
+pub fn refuse(options: &[&str], here: &str, ui: &Ui) -> Result<(), Exit> {
+    let typed = options.iter().filter(|option| ui.typed(option));
+    let typed: Vec<&str> = typed.copied().collect();
+    let (has, it) = match typed.len() {
+        0 => return Ok(()),
+        1 => ("has", "it"),
+        _ => ("have", "them"),
+    };
+    let message = format!("{} {has} no effect {here}", typed.join(", "));
+    Err(ui.usage(&message, Some(&format!("leave {it} out"))))
+}
+
 /// What paths on the command line name: nothing, standard input (`-`), or files.
 ///
 /// # Errors

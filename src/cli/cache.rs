@@ -8,7 +8,7 @@ use super::Exit;
 use super::args::parse_size;
 use super::clean::parse_age;
 use super::ui::{AsJson, Ui};
-use crate::answer::{CacheAnswer, CacheKernel};
+use crate::answer::{CacheAnswer, CacheKernel, CacheProblem};
 use crate::cache::kernel::{FILE_ID, computed, known_name, of_files};
 use crate::cache::{Limits, Results, Survey, Trust, clean, survey, unchanged_file, user_dir};
 use crate::report::table::{bytes, thousands};
@@ -93,7 +93,8 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     };
     if !dir.is_dir() {
         let message = format!("{}: there is no such directory", dir.display());
-        return ui.usage(&message, Some("djr run --cache DIR makes one"));
+        let hint = "djr run --cache DIR makes one";
+        return ui.usage_in(dir.display(), &message, Some(hint));
     }
     let mut answer = CacheAnswer {
         dir: dir.clone(),
@@ -115,7 +116,8 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         }
     };
     if let Err(error) = done {
-        ui.error("cannot_read", &format!("{}: {error}", dir.display()), None);
+        let message = format!("{}: {error}", dir.display());
+        ui.error_in(dir.display(), "cannot_read", &message, None);
         return Exit::Failed;
     }
     let sound = answer.damage.is_empty() && answer.differ.is_empty();
@@ -132,7 +134,14 @@ fn fill(answer: &mut CacheAnswer, found: Survey) {
     answer.segments = found.segments;
     answer.live = found.live;
     answer.bytes = found.bytes;
-    answer.damage = found.damage;
+    let damage = found.damage.into_iter().map(|damage| CacheProblem {
+        code: "damaged".to_owned(),
+        message: damage.to_string(),
+        file: damage.path,
+        offset: damage.offset,
+        kernel: None,
+    });
+    answer.damage = damage.collect();
     let kernels = found.kernels.into_iter().map(|(id, tally)| CacheKernel {
         kernel: known_name(id).unwrap_or_else(|| format!("{id:016x}")),
         results: tally.results,
@@ -167,9 +176,12 @@ fn verify(dir: &Path, sample: usize, answer: &mut CacheAnswer) -> std::io::Resul
         let name = path.display();
         checked += 1;
         if xxhash_rust::xxh3::xxh3_128(&content) != digest {
-            answer.differ.push(format!(
-                "{name}: its content is another, and the system does not say so"
-            ));
+            answer.differ.push(CacheProblem {
+                code: "content".to_owned(),
+                message: format!("{name}: its content is another, and the system does not say so"),
+                file: path.clone(),
+                ..CacheProblem::default()
+            });
             continue;
         }
         for id in of_files() {
@@ -177,9 +189,13 @@ fn verify(dir: &Path, sample: usize, answer: &mut CacheAnswer) -> std::io::Resul
                 && computed(id, &content).as_ref() != Some(&kept)
             {
                 let kernel = known_name(id).unwrap_or_default();
-                answer
-                    .differ
-                    .push(format!("{name}: {kernel} comes out otherwise"));
+                answer.differ.push(CacheProblem {
+                    code: "result".to_owned(),
+                    message: format!("{name}: {kernel} comes out otherwise"),
+                    file: path.clone(),
+                    kernel: Some(kernel),
+                    ..CacheProblem::default()
+                });
             }
         }
     }
@@ -229,8 +245,8 @@ fn told(answer: &CacheAnswer) -> String {
             bytes(freed)
         );
     }
-    for line in answer.damage.iter().chain(&answer.differ) {
-        let _ = writeln!(text, "  {line}");
+    for problem in answer.damage.iter().chain(&answer.differ) {
+        let _ = writeln!(text, "  {}", problem.message);
     }
     text
 }

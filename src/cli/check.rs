@@ -3,12 +3,13 @@
 
 use std::path::PathBuf;
 
-use super::args::RunArgs;
+use super::args::{RunArgs, refuse};
 use super::run::{Asked, load};
 use super::ui::{AsJson, Ui};
 use super::{Exit, explain, past, preflight};
 use crate::answer::{CheckAnswer, RecipeChecked};
 use crate::exec;
+use crate::io::Input;
 use crate::op::Service;
 use crate::recipe::Validation;
 use crate::trainer::{Template, TrainerRef};
@@ -88,6 +89,17 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     if let Err(exit) = past::look(read.map(std::path::PathBuf::as_path), ui) {
         return exit;
     }
+    let unused: &[&str] = match args.trainer {
+        Some(_) => &["--on-error", "--python"],
+        None => &["--threads", "--max-memory", "--force"],
+    };
+    let here = match args.trainer {
+        Some(_) => "on files for training",
+        None => "on a recipe",
+    };
+    if let Err(exit) = refuse(unused, here, ui) {
+        return exit;
+    }
     if let Some(trainer) = args.trainer {
         return preflight::main(trainer, &args.files, &args.of_files, &args.run, ui);
     }
@@ -136,9 +148,9 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
                 .iter()
                 .map(|step| step.name.to_owned())
                 .collect(),
-            inputs: reads
-                .lines()
-                .map(|line| line.trim_start_matches("read").trim().to_owned())
+            inputs: exec::setup::inputs(&recipe)
+                .iter()
+                .map(Input::name)
                 .collect(),
             outputs: recipe
                 .outputs

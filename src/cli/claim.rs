@@ -13,6 +13,20 @@ use crate::record::{PastRun, claim_file};
 /// # Errors
 /// If it is; the user was told.
 pub fn claim(path: &Path, read: &[&Path], force: bool, ui: &Ui) -> Result<(), Exit> {
+    claim_as(None, path, read, force, ui)
+}
+
+/// The same for a command that may replace what it wrote itself.
+///
+/// # Errors
+/// As [`claim`].
+pub fn claim_as(
+    command: Option<&str>,
+    path: &Path,
+    read: &[&Path],
+    force: bool,
+    ui: &Ui,
+) -> Result<(), Exit> {
     if path.as_os_str() == "-" {
         return Ok(());
     }
@@ -33,6 +47,6 @@ pub fn claim(path: &Path, read: &[&Path], force: bool, ui: &Ui) -> Result<(), Ex
             inputs.push(run.files.manifest());
         }
     }
-    claim_file(path, &inputs, force)
-        .map_err(|taken| ui.usage(&taken.to_string(), Some(taken.hint())))
+    claim_file(path, &inputs, force, command)
+        .map_err(|taken| ui.usage_in(taken.path(), &taken.to_string(), Some(taken.hint())))
 }

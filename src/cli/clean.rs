@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Exit;
 use super::ui::{AsJson, Ui};
-use crate::answer::CleanAnswer;
-use crate::exec::{RunState, found_runs, remove_run};
+use crate::answer::{CleanAnswer, RunSkipped};
+use crate::exec::{FoundRun, RunState, found_runs, remove_run};
 use crate::io::lock::unix_now;
 use crate::layout::file::readable;
 use crate::report::table::bytes;
@@ -16,6 +16,7 @@ Examples:
   djr clean out --dry-run              what would be removed
   djr clean out                        unfinished runs, and records whose outputs are all gone
   djr clean out --runs --older-than 30d
+  djr clean out --force                records and checkpoints of another version, too
 
 Only files that a run is known to have made, and that are as it made them, are removed; what a run
 that goes on is working with is left alone.";
@@ -33,6 +34,10 @@ pub struct Args {
     /// Finished runs, too, with their outputs.
     #[arg(long)]
     runs: bool,
+    /// Records and checkpoints of another version, too, if they would be removed otherwise: of what
+    /// they list the files that are as recorded.
+    #[arg(long)]
+    force: bool,
     /// Say what would be removed, and remove nothing.
     #[arg(long)]
     dry_run: bool,
@@ -65,7 +70,7 @@ pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
 pub fn main(args: &Args, ui: &Ui) -> Exit {
     if !args.dir.is_dir() {
         let message = format!("{}: there is no such directory", args.dir.display());
-        return ui.usage(&message, None);
+        return ui.usage_in(args.dir.display(), &message, None);
     }
     let age = args.older_than.map_or(0, |age| age.as_secs());
     let before = unix_now().saturating_sub(age);
@@ -75,13 +80,18 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     };
     let mut failed = false;
     for run in found_runs(&args.dir) {
-        let is_orphan = !run.outputs.is_empty() && run.missing == run.outputs.len();
-        let wanted = match run.state {
-            RunState::Unfinished => true,
-            RunState::Finished => args.runs || is_orphan,
-            RunState::Unreadable => false,
-        };
-        if !wanted || run.when_unix > before {
+        let is_wanted = is_wanted(&run, args.runs);
+        if run.when_unix > before || run.unread.is_none() && !is_wanted {
+            continue;
+        }
+        if let Some((code, message)) = &run.unread
+            && !(is_wanted && args.force && FORCED.contains(code))
+        {
+            answer.skipped.push(RunSkipped {
+                run_dir: readable(&run.files.dir),
+                code: (*code).to_owned(),
+                message: message.clone(),
+            });
             continue;
         }
         match remove_run(&run, args.dry_run) {
@@ -115,10 +125,46 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         answer.runs.len(),
         bytes(answer.bytes)
     ));
+    say_skipped(&answer.skipped, ui);
     ui.result(&answer);
     match ui.data(&text) {
         Exit::Success if failed => Exit::Failed,
         exit => exit,
+    }
+}
+
+/// What `--force` removes although it cannot be read.
+const FORCED: [&str; 2] = ["record_version", "checkpoint_damaged"];
+
+/// Whether a run is one of those that are removed.
+fn is_wanted(run: &FoundRun, finished: bool) -> bool {
+    let is_orphan = !run.outputs.is_empty() && run.missing == run.outputs.len();
+    match run.state {
+        RunState::Unfinished => true,
+        RunState::Finished => finished || is_orphan,
+        // Of a checkpoint that cannot be read the outputs are not known: none of them has its name.
+        RunState::Unreadable => finished || is_orphan || run.outputs.is_empty(),
+    }
+}
+
+/// Names the runs that were left because their records cannot be read.
+fn say_skipped(skipped: &[RunSkipped], ui: &Ui) {
+    if skipped.is_empty() {
+        return;
+    }
+    let what = match skipped.len() {
+        1 => "1 run that cannot be read was left".to_owned(),
+        number => format!("{number} runs that cannot be read were left"),
+    };
+    let forced = |run: &RunSkipped| FORCED.contains(&run.code.as_str());
+    let hint = if skipped.iter().any(forced) {
+        " (--force removes those of another version, where outputs are there with --runs)"
+    } else {
+        ""
+    };
+    ui.info(&format!("{what}{hint}:"));
+    for run in skipped {
+        ui.info(&format!("  {}", run.message));
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::args::RunArgs;
+use super::args::{OF_CACHE, RunArgs, refuse};
 use super::format_args::{self, FormatArgs};
 use super::ui::{AsJson, Ui};
-use super::{Exit, runner, subset};
+use super::{Exit, dry_run, runner, subset};
 use crate::io::format::from::Origin;
 use crate::io::format::{ImageFiles, OutputFormat};
 use crate::recipe::{OutputSpec, PathStyle, Recipe, Validation, unread};
@@ -79,6 +79,9 @@ pub struct Args {
     eoc_token: Option<String>,
     #[command(flatten)]
     run: RunArgs,
+    /// Say what would be read, written and overwritten, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     pub(super) json: AsJson,
 }
@@ -103,7 +106,8 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     };
     for path in options.files() {
         if let Err(e) = std::fs::File::open(path) {
-            return ui.usage(&format!("{}: {e}", path.display()), None);
+            let message = format!("{}: {e}", path.display());
+            return ui.usage_in(path.display(), &message, None);
         }
     }
     if format.own_paths && args.paths.is_some() {
@@ -175,6 +179,14 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     }
     if origin.is_some_and(Origin::is_rows) {
         recipe.text_keys = vec!["text".to_owned()];
+    }
+    if args.validate.unwrap_or(format.check) == Validation::None
+        && let Err(exit) = refuse(&OF_CACHE, "where no image is checked", ui)
+    {
+        return exit;
+    }
+    if args.dry_run {
+        return dry_run::run(&recipe, &args.run, None, ui);
     }
     runner::run(&recipe, &args.run, ui)
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::args::RunArgs;
 use super::subset::{Ends, ends};
 use super::ui::{AsJson, Ui};
-use super::{Exit, runner};
+use super::{Exit, dry_run, runner};
 use crate::ops::BenchmarkStep;
 use crate::recipe::{self, Of, OutputSpec, PathStyle, Recipe, StepSpec, Target};
 use crate::record::{PastRun, RecordError};
@@ -66,6 +66,9 @@ pub struct Args {
     dropped: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
+    /// Say what would be read, written and overwritten, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     pub(super) json: AsJson,
 }
@@ -95,7 +98,9 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     if let Some(path) = &args.dropped {
         let format = match recipe::check_named(Path::new(""), path) {
             Ok(format) => format,
-            Err(problem) => return ui.usage(&problem.what, Some(&problem.hint)),
+            Err(problem) => {
+                return ui.usage_in(path.display(), &problem.what, Some(&problem.hint));
+            }
         };
         recipe.outputs.push(OutputSpec {
             of: Of::Dropped,
@@ -122,6 +127,9 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         Ok(recipe) => recipe,
         Err(problems) => return ui.problems(&problems),
     };
+    if args.dry_run {
+        return dry_run::run(&recipe, &args.run, None, ui);
+    }
     let exit = runner::run(&recipe, &args.run, ui);
     if matches!(exit, Exit::Success | Exit::Losses)
         && let Some(path) = target.path().filter(|_| target.is_file())

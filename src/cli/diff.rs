@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 
 use super::claim::claim;
 use super::ui::{AsJson, Ui};
+use super::why::bounds_in;
 use super::{Exit, past};
 use crate::answer::{DiffAnswer, DiffCount, DiffField, DiffReason};
+use crate::exec::{Moment, Observer as _};
 use crate::io::PendingFile;
 use crate::io::format::OutputFormat;
 use crate::layout::RunFiles;
 use crate::recipe::check_plain;
-use crate::record::PastRun;
+use crate::record::{PastRun, RunReport};
 use crate::report::table::thousands;
 use crate::view::ViewError;
-use crate::view::diff::{self, Kind, Options, Summary};
+use crate::view::diff::{self, Decided, Kind, Options, Reason, Seen, Summary, Watcher};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,7 +56,8 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     }
     for path in [&args.a, &args.b] {
         if let Some(problem) = problem(path) {
-            return ui.usage(
+            return ui.usage_in(
+                path.display(),
                 &format!("{}: {problem}", path.display()),
                 Some("name two run directories (they hold a manifest.json), or two files of rows"),
             );
@@ -69,7 +72,7 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     if let Some(path) = &args.output
         && let Err(problem) = check_plain(Path::new(""), path, Some(OutputFormat::ROWS))
     {
-        return ui.usage(&problem.what, Some(&problem.hint));
+        return ui.usage_in(path.display(), &problem.what, Some(&problem.hint));
     }
     if let Some(path) = &args.output
         && let Err(exit) = claim(path, &[&args.a, &args.b], args.force, ui)
@@ -86,18 +89,29 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
             Some("write the records to a file"),
         );
     }
+    let mut progress = ui.progress(diff::work(&args.a, &args.b));
+    let mut watch = |seen: Seen| {
+        let report = RunReport {
+            rows_in: seen.rows,
+            bytes_in: seen.done,
+            ..RunReport::default()
+        };
+        progress.progress(&Moment::reading(0, 1, &report));
+    };
     let compared = match &args.output {
-        None => diff::compare(&args.a, &args.b, &options, None),
+        None => diff::compare(&args.a, &args.b, &options, None, &mut watch),
         Some(_) if to_stdout => {
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-            diff::compare(&args.a, &args.b, &options, Some(&mut out)).and_then(|summary| {
+            let compared = diff::compare(&args.a, &args.b, &options, Some(&mut out), &mut watch);
+            compared.and_then(|summary| {
                 out.flush()
                     .map_err(|e| ViewError::write("standard output", e))?;
                 Ok(summary)
             })
         }
-        Some(path) => to_file(args, path, &options),
+        Some(path) => to_file(args, path, &options, &mut watch),
     };
+    drop(progress);
     let summary = match compared {
         Ok(summary) => summary,
         Err(ViewError::Write { error, .. })
@@ -142,10 +156,15 @@ fn problem(path: &Path) -> Option<String> {
     }
 }
 
-fn to_file(args: &Args, path: &Path, options: &Options) -> Result<Summary, ViewError> {
+fn to_file(
+    args: &Args,
+    path: &Path,
+    options: &Options,
+    watch: Watcher<'_>,
+) -> Result<Summary, ViewError> {
     let fail = |e| ViewError::write(path.display(), e);
     let mut file = PendingFile::create(path).map_err(fail)?;
-    let summary = diff::compare(&args.a, &args.b, options, Some(&mut file))?;
+    let summary = diff::compare(&args.a, &args.b, options, Some(&mut file), watch)?;
     file.commit().map_err(fail)?;
     Ok(summary)
 }
@@ -169,13 +188,7 @@ fn answer(summary: &Summary, args: &Args) -> DiffAnswer {
         reasons: summary
             .reasons
             .iter()
-            .map(|((kind, by), reason)| DiffReason {
-                kind: word(*kind),
-                by: by.clone(),
-                rows: reason.rows,
-                least: reason.values.map(|(least, _)| least),
-                greatest: reason.values.map(|(_, greatest)| greatest),
-            })
+            .map(|((kind, decided), reason)| self::reason(*kind, decided, reason))
             .collect(),
         fields: summary
             .fields
@@ -185,6 +198,29 @@ fn answer(summary: &Summary, args: &Args) -> DiffAnswer {
                 rows: *rows,
             })
             .collect(),
+    }
+}
+
+fn reason(kind: Kind, decided: &Decided, reason: &Reason) -> DiffReason {
+    let (fate, by, code, limit) = match decided.clone() {
+        Decided::Here {
+            fate,
+            by,
+            code,
+            limit,
+        } => (Some(fate), by, code, limit),
+        Decided::Elsewhere => (None, None, None, None),
+    };
+    DiffReason {
+        kind: kind.word().to_owned(),
+        fate,
+        by,
+        code,
+        bounds: bounds_in(limit.as_deref()),
+        limit,
+        rows: reason.rows,
+        least: reason.values.map(|(least, _)| least),
+        greatest: reason.values.map(|(_, greatest)| greatest),
     }
 }
 

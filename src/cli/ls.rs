@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Exit;
 use super::ui::{AsJson, Ui};
-use crate::answer::{LsAnswer, RunListed};
+use crate::answer::{LsAnswer, ProblemRecord, RunListed};
 use crate::exec::found_runs;
 use crate::layout::file::readable;
 use crate::report::table::{bytes, thousands};
@@ -30,7 +30,7 @@ pub struct Args {
 pub fn main(args: &Args, ui: &Ui) -> Exit {
     if !args.dir.is_dir() {
         let message = format!("{}: there is no such directory", args.dir.display());
-        return ui.usage(&message, None);
+        return ui.usage_in(args.dir.display(), &message, None);
     }
     let runs: Vec<RunListed> = found_runs(&args.dir)
         .iter()
@@ -45,6 +45,12 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
             missing: run.missing,
             output_bytes: run.output_bytes,
             record_bytes: run.record_bytes,
+            problem: run.unread.as_ref().map(|(code, message)| ProblemRecord {
+                file: Some(run.files.dir.display().to_string()),
+                code: (*code).to_owned(),
+                message: message.clone(),
+                ..ProblemRecord::default()
+            }),
         })
         .collect();
     let mut text = String::new();
@@ -63,6 +69,16 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
 
 fn line(text: &mut String, run: &RunListed, base: &Path) {
     let dir = run.run_dir.strip_prefix(base).unwrap_or(&run.run_dir);
+    if let Some(problem) = &run.problem {
+        let _ = writeln!(
+            text,
+            "{:<10} {}  {}",
+            run.state,
+            dir.display(),
+            problem.message
+        );
+        return;
+    }
     let gone = match run.missing {
         0 => String::new(),
         n => format!(", {n} of its outputs gone"),

@@ -13,6 +13,7 @@ mod clean;
 mod convert;
 mod decontaminate;
 mod diff;
+mod dry_run;
 mod environment;
 mod exit;
 mod explain;
@@ -149,7 +150,7 @@ impl Command {
 
 /// The command line as clap knows it, every option with its variable of the environment.
 fn command() -> clap::Command {
-    environment::with_variables(Cli::command())
+    environment::with_variables(args::without_unused(Cli::command()))
 }
 
 /// Runs the command line of this process.
@@ -171,8 +172,11 @@ pub fn run(words: Vec<OsString>) -> Exit {
     let ui = Ui::new(cli.voice, cli.command.is_json());
     let ui = ui.knowing(words, &matches);
     ui.notes(&environment::unknown(&known));
-    let exit = carry_out(&cli.command, &ui);
     let name = matches.subcommand_name().unwrap_or_default();
+    let exit = match args::refuse_unused(name, &ui) {
+        Ok(()) => carry_out(&cli.command, &ui),
+        Err(exit) => exit,
+    };
     ui.finish(name, exit)
 }
 

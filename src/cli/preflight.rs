@@ -58,7 +58,7 @@ impl Failed {
             line: self.line,
             code: self.code.clone(),
             message: self.message.clone(),
-            effect: self.effect.words().to_owned(),
+            effect: self.effect.word(),
             loader: self.loader.to_owned(),
             cure: self.cure.to_owned(),
         }
@@ -174,7 +174,7 @@ pub fn main(
             } else {
                 "cannot_read"
             };
-            ui.error(code, &what, None);
+            ui.error_in(file.path.display(), code, &what, None);
             return exit;
         }
     }
@@ -221,7 +221,7 @@ fn show(found: &Found, trainer: TrainerRef, ui: &Ui) -> Exit {
             counts: counts
                 .map(|(code, effect, count)| FindingCount {
                     code: code.clone(),
-                    effect: effect.words().to_owned(),
+                    effect: effect.word(),
                     count: *count,
                 })
                 .collect(),
@@ -387,7 +387,7 @@ fn fix(
     let cwd = &options.working_dir;
     let format = match check_plain(cwd, out, None) {
         Ok(format) => format.unwrap_or(OutputFormat::ROWS),
-        Err(problem) => return Err(ui.usage(&problem.what, Some(&problem.hint))),
+        Err(problem) => return Err(ui.usage_in(out.display(), &problem.what, Some(&problem.hint))),
     };
     let trainer = checked.trainer;
     let output = OutputSpec {

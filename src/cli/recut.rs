@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::args::RunArgs;
 use super::ui::{AsJson, Ui};
-use super::{Exit, past, run, runner};
+use super::{Exit, dry_run, past, run, runner};
 use crate::analysis::recut::{self, Recut, RecutError, RecutOutput};
 use crate::recipe;
 use crate::record::RecordError;
@@ -41,6 +41,9 @@ pub struct Args {
     output: PathBuf,
     #[command(flatten)]
     run: RunArgs,
+    /// Say what would be read, written and overwritten, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     pub(super) json: AsJson,
 }
@@ -53,6 +56,10 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     let failure = match prepare(args, ui) {
         Ok(recut) => {
             ui.notes(&recut.notes);
+            if args.dry_run {
+                let stats = Some(recut.cached_stats);
+                return dry_run::run(&recut.recipe, &args.run, stats, ui);
+            }
             return runner::run_with_cached(&recut.recipe, &args.run, recut.cached_stats, ui);
         }
         Err(failure) => failure,

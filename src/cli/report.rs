@@ -9,7 +9,7 @@ use super::{Exit, past};
 use crate::answer::ReportAnswer;
 use crate::io::PendingFile;
 use crate::layout::AnalysisFiles;
-use crate::recipe::check_place;
+use crate::recipe::check_document;
 use crate::record::{PastRun, RecordError};
 use crate::report::table::bytes;
 use crate::view::{ViewError, html};
@@ -40,9 +40,10 @@ pub struct Args {
 /// Runs the command.
 pub fn main(args: &Args, ui: &Ui) -> Exit {
     if let Some(path) = &args.output
-        && let Err(problem) = check_place(Path::new(""), path)
+        && path.as_os_str() != "-"
+        && let Err(problem) = check_document(Path::new(""), path, &["html", "htm"])
     {
-        return ui.usage(&problem.what, Some(&problem.hint));
+        return ui.usage_in(path.display(), &problem.what, Some(&problem.hint));
     }
     let what = args.what.as_path();
     if let Some(path) = &args.output

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 
 use super::args::{RunArgs, inputs};
 use super::ui::{AsJson, Ui};
-use super::{Exit, explain, finish, runner, tasks};
+use super::{Exit, dry_run, explain, finish, runner, tasks};
 use crate::answer::{RunAnswer, RunState};
 use crate::exec::tasks::{TaskId, Work};
 use crate::exec::{self, Probe};
@@ -185,19 +185,31 @@ fn explained(recipe: &Recipe, args: &Args, ui: &Ui) -> Exit {
         let bytes = runner::input_bytes(recipe)?;
         Some(explain::estimate(recipe, probed, bytes, threads))
     });
+    let signals = runner::Signals::watch(ui);
+    let options = match runner::options(recipe, &args.run, &signals, ui) {
+        Ok(options) => options,
+        Err(exit) => return exit,
+    };
+    let (would, refused) = match exec::foresee(recipe, &options) {
+        Ok(would) => (Some(would), None),
+        Err(failure) => (None, Some(runner::failed(&failure, Some(true)).1)),
+    };
+    let mut text = explain::render(recipe, &plan, probed.as_ref(), estimate.as_ref());
+    text.extend(would.as_ref().map(dry_run::words));
+    text.extend(refused.as_ref().map(|problem| {
+        let hint = problem.hint.as_deref().unwrap_or_default();
+        format!("refused as things are: {}\nhint: {hint}\n", problem.message)
+    }));
     ui.result(&RunAnswer {
         state: RunState::Planned,
+        would: would.as_ref().map(dry_run::record),
+        refused,
         probe: probed.as_ref().map(explain::probe_records),
         estimate,
-        plan: Some(plan.clone()),
+        plan: Some(plan),
         ..RunAnswer::default()
     });
-    ui.data(&explain::render(
-        recipe,
-        &plan,
-        probed.as_ref(),
-        estimate.as_ref(),
-    ))
+    ui.data(&text)
 }
 
 /// Measures the first rows of the inputs.

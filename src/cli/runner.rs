@@ -96,7 +96,7 @@ pub fn failed(failure: &RunError, has_progress: Option<bool>) -> (Exit, ProblemR
     let general = Some(general).filter(|_| has_progress.is_some() || !is_of_files);
     let place = failure.place();
     let problem = ProblemRecord {
-        file: place.map(|(file, _)| file.to_owned()),
+        file: failure.file().map(str::to_owned),
         line: place.and_then(|(_, line)| usize::try_from(line).ok()),
         code: failure.code().to_owned(),
         message: failure.to_string(),

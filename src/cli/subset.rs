@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::args::{RunArgs, inputs};
-use super::claim::claim;
+use super::args::{OF_CACHE, RunArgs, inputs, refuse};
+use super::claim::claim_as;
 use super::ui::{AsJson, Ui};
-use super::{Exit, past, runner};
-use crate::answer::RunAnswer;
-use crate::exec::RunError;
+use super::{Exit, dry_run, past, runner};
+use crate::answer::{ProblemRecord, RunAnswer};
 use crate::exec::setup::{BATCH_BYTES, hold_lines, sources};
 use crate::exec::subset::{self, Copied, LineSample};
+use crate::exec::{FileNow, RunError, WouldDo};
 use crate::io::LineSource;
 use crate::io::destination::leads_into;
 use crate::io::format::OutputFormat;
 use crate::io::remote::is_remote;
+use crate::layout::RunFiles;
 use crate::note::{Code, Note};
 use crate::ops::MixtureStep;
 use crate::recipe::{
@@ -91,6 +92,9 @@ pub struct Args {
     paths: Option<PathStyle>,
     #[command(flatten)]
     run: RunArgs,
+    /// Say what would be read, written and overwritten, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     pub(super) json: AsJson,
 }
@@ -187,8 +191,14 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     if let Some(on_error) = args.run.on_error {
         recipe.on_error = on_error;
     }
+    if args.by.is_none()
+        && validate == Validation::None
+        && let Err(exit) = refuse(&OF_CACHE, "where no image is checked", ui)
+    {
+        return exit;
+    }
     let Some(by) = args.by.clone() else {
-        return runner::run(&recipe, &args.run, ui);
+        return start(&recipe, args, ui);
     };
     let step = MixtureStep {
         by,
@@ -204,8 +214,16 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         params: step.params(),
     });
     match spec.build() {
-        Ok(recipe) => runner::run(&recipe, &args.run, ui),
+        Ok(recipe) => start(&recipe, args, ui),
         Err(problems) => ui.problems(&problems),
+    }
+}
+
+fn start(recipe: &Recipe, args: &Args, ui: &Ui) -> Exit {
+    if args.dry_run {
+        dry_run::run(recipe, &args.run, None, ui)
+    } else {
+        runner::run(recipe, &args.run, ui)
     }
 }
 
@@ -273,9 +291,12 @@ fn copy_lines(args: &Args, rows: u64, (inputs, target): (&Inputs, &Target), ui: 
     }
     if let (Target::File(path), Inputs::Files(read)) = (target, inputs) {
         let read: Vec<&Path> = read.iter().map(PathBuf::as_path).collect();
-        if let Err(exit) = claim(path, &read, args.run.force, ui) {
+        if let Err(exit) = claim_as(Some("subset"), path, &read, args.run.force, ui) {
             return exit;
         }
+    }
+    if args.dry_run {
+        return dry_run::copy(&would_copy(inputs, target), ui);
     }
     let sample = LineSample {
         rows,
@@ -317,6 +338,21 @@ fn copy_lines(args: &Args, rows: u64, (inputs, target): (&Inputs, &Target), ui: 
     }
 }
 
+/// What a copy would read and write.
+fn would_copy(inputs: &Inputs, target: &Target) -> WouldDo {
+    let sources = sources(inputs, &Arc::default());
+    let reads = sources.iter().map(|input| FileNow {
+        name: input.name(),
+        bytes: input.source().size(),
+    });
+    let file = target.path().filter(|_| target.is_file());
+    WouldDo {
+        reads: reads.collect(),
+        writes: file.map(FileNow::at).into_iter().collect(),
+        run_dir: file.and_then(RunFiles::of_output).map(|files| files.dir),
+    }
+}
+
 /// What was copied, as runs tell it.
 fn answer(copied: &Copied, target: &Target) -> RunAnswer {
     let not_drawn = copied.rows.saturating_sub(copied.written + copied.unusable);
@@ -342,7 +378,11 @@ fn answer(copied: &Copied, target: &Target) -> RunAnswer {
 }
 
 fn failed(failure: &RunError, ui: &Ui) -> Exit {
-    ui.error(failure.code(), &failure.to_string(), None);
+    let (_, problem) = runner::failed(failure, None);
+    ui.problem(ProblemRecord {
+        hint: None,
+        ..problem
+    });
     match failure {
         RunError::Source(error) if error.is_of_input() => Exit::Usage,
         _ => Exit::Failed,
@@ -372,7 +412,7 @@ pub(super) fn ends(asked: Ends<'_>, ui: &Ui) -> Result<(Inputs, Target, OutputFo
         Some(Inputs::Files(given)) => {
             let (files, found) = find_inputs(&given).map_err(|problems| {
                 for problem in &problems {
-                    ui.error(problem.code, &problem.message, problem.hint.as_deref());
+                    ui.problem(problem.into());
                 }
                 Exit::Usage
             })?;
@@ -384,7 +424,8 @@ pub(super) fn ends(asked: Ends<'_>, ui: &Ui) -> Result<(Inputs, Target, OutputFo
     if let Some(root) = image_root
         && !root.is_dir()
     {
-        return Err(ui.usage(
+        return Err(ui.usage_in(
+            root.display(),
             &format!("{}: --image-root is not a directory", root.display()),
             None,
         ));
@@ -396,7 +437,10 @@ pub(super) fn ends(asked: Ends<'_>, ui: &Ui) -> Result<(Inputs, Target, OutputFo
         (Some(path), None) => recipe::check_named(here, path),
         (Some(path), Some(format)) => recipe::check_path(here, path, Some(format)).map(|_| format),
     };
-    let format = checked.map_err(|problem| ui.usage(&problem.what, Some(&problem.hint)))?;
+    let format = checked.map_err(|problem| {
+        let file = output.map_or_else(String::new, |path| path.display().to_string());
+        ui.usage_in(file, &problem.what, Some(&problem.hint))
+    })?;
     let target = match output {
         Some(path) if !dash(path) => Target::at(path.clone()),
         _ => Target::Stdout,
@@ -404,7 +448,7 @@ pub(super) fn ends(asked: Ends<'_>, ui: &Ui) -> Result<(Inputs, Target, OutputFo
     if let Target::File(out) = &target
         && let Err(problem) = recipe::check_writable(out)
     {
-        return Err(ui.usage(&problem.what, Some(&problem.hint)));
+        return Err(ui.usage_in(out.display(), &problem.what, Some(&problem.hint)));
     }
     if let Inputs::Files(files) = &inputs {
         let same = |file: &PathBuf| match (&target, target.stream()) {
@@ -416,7 +460,8 @@ pub(super) fn ends(asked: Ends<'_>, ui: &Ui) -> Result<(Inputs, Target, OutputFo
             (_, None) => false,
         };
         if files.iter().any(same) {
-            return Err(ui.usage(
+            return Err(ui.usage_in(
+                &target,
                 &format!("{target}: the output is also an input"),
                 Some("write to another file"),
             ));

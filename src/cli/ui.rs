@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -170,6 +171,17 @@ impl Ui {
         });
     }
 
+    /// Says what is wrong with a file, which the message names.
+    pub fn error_in(&self, file: impl Display, code: &str, message: &str, hint: Option<&str>) {
+        self.problem(ProblemRecord {
+            file: Some(file.to_string()),
+            code: code.to_owned(),
+            message: message.to_owned(),
+            hint: hint.map(str::to_owned),
+            ..ProblemRecord::default()
+        });
+    }
+
     /// Says what is wrong, with its place if it has one.
     pub fn problem(&self, problem: ProblemRecord) {
         self.log
@@ -185,6 +197,12 @@ impl Ui {
     /// Says that the command is used in a wrong way.
     pub fn usage(&self, message: &str, hint: Option<&str>) -> Exit {
         self.error("usage", message, hint);
+        Exit::Usage
+    }
+
+    /// Says that a file, which the message names, is not one that the command can use.
+    pub fn usage_in(&self, file: impl Display, message: &str, hint: Option<&str>) -> Exit {
+        self.error_in(file, "usage", message, hint);
         Exit::Usage
     }
 
@@ -212,7 +230,8 @@ impl Ui {
 
     /// Says why no record can be read.
     pub fn record(&self, failure: &RecordError) {
-        self.error(failure.code(), &failure.to_string(), failure.hint());
+        let message = failure.to_string();
+        self.error_in(failure.path(), failure.code(), &message, failure.hint());
     }
 
     /// Says why something cannot be looked at.
@@ -222,7 +241,13 @@ impl Ui {
             ViewError::Write { .. } => "cannot_write",
             _ => "cannot_read",
         };
-        self.error(code, &failure.to_string(), failure.hint());
+        self.problem(ProblemRecord {
+            file: failure.path().map(str::to_owned),
+            code: code.to_owned(),
+            message: failure.to_string(),
+            hint: failure.hint().map(str::to_owned),
+            ..ProblemRecord::default()
+        });
     }
 
     /// Says notes, one a line. Of keys that have no meaning here, only how many there are, unless

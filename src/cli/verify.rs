@@ -10,20 +10,20 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::ui::{AsJson, Ui};
 use super::{Exit, past};
-use crate::answer::{VerifyAnswer, VerifyKind};
+use crate::answer::{Difference, LookedAt, VerifyAnswer, VerifyKind};
 use crate::exec::{Moment, Observer};
 use crate::io::atomic::digest_of;
 use crate::io::format::{Framing, OutputFormat};
 use crate::io::source::InputAttachments;
 use crate::io::{Input, LineSource, RawBatch};
-use crate::record::manifest::Change;
-use crate::record::manifest::OutputRecord;
+use crate::record::manifest::{Change, OutputRecord, RowCounts};
 use crate::record::settings::OutputSettings;
 use crate::record::{Fate, PastRun, RecordError, RunReport, StepNumber};
 use crate::report::progress::Progress;
 use crate::report::table::{bytes, thousands};
 use crate::sample::{
-    Attachment, ImageCheck, ImageContext, ImageNeed, ImageSlot, Origin, RowError, Sample, simplify,
+    Attachment, ImageCheck, ImageContext, ImageNeed, ImageSlot, Origin, RowError, read_row,
+    simplify,
 };
 
 const EXAMPLES: &str = "\
@@ -81,206 +81,304 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         match &kind.first {
             None if ui.log.quiet => {}
             None => {
-                let _ = writeln!(text, "ok       {:<12} {}", kind.name, kind.looked_at);
+                let _ = writeln!(text, "ok       {:<12} {}", kind.name, looked_at(kind));
             }
             Some(first) => {
                 let more = match kind.differences {
                     0 | 1 => String::new(),
                     n => format!(" (and {} more)", thousands(n - 1)),
                 };
-                let _ = writeln!(text, "DIFFERS  {:<12} {first}{more}", kind.name);
+                let _ = writeln!(text, "DIFFERS  {:<12} {}{more}", kind.name, first.message);
             }
         }
     }
-    let answers = kinds.iter().map(|kind| VerifyKind {
-        name: kind.name.to_owned(),
-        differences: kind.differences,
-        first: kind.first.clone(),
-        looked_at: kind.looked_at.clone(),
-    });
+    let sound = kinds.iter().all(|kind| kind.first.is_none());
     ui.result(&VerifyAnswer {
         run_dir: run.files.dir.clone(),
-        checks: answers.collect(),
+        checks: kinds,
     });
     let printed = ui.data(&text);
-    let sound = kinds.iter().all(|kind| kind.first.is_none());
     if sound { printed } else { Exit::Losses }
 }
 
-/// One kind of thing that is checked.
-struct Kind {
-    name: &'static str,
-    looked_at: String,
-    differences: u64,
-    first: Option<String>,
+/// What was looked at, for people.
+fn looked_at(kind: &VerifyKind) -> String {
+    let LookedAt {
+        count,
+        bytes: size,
+        without_digest,
+        rows,
+        unchecked,
+    } = &kind.looked_at;
+    let Some(count) = count else {
+        return "there is none".to_owned();
+    };
+    let number = thousands(*count);
+    match kind.name {
+        INPUTS => match without_digest.unwrap_or(0) {
+            0 => format!("{number} as they were read"),
+            others => format!(
+                "{} as they were read, {} unchanged in size, time and both ends",
+                thousands(count.saturating_sub(others)),
+                thousands(others)
+            ),
+        },
+        ASSETS => format!("{number} as they were read"),
+        FILES => format!("{number} as written, {}", bytes(size.unwrap_or(0))),
+        COUNTS => rows_in_words(&rows.unwrap_or_default()),
+        LEDGER => format!("{number} entries add up"),
+        QUARANTINE => format!("{number} records"),
+        ROWS => format!("{number} as counted"),
+        PATHS => format!("{number} absolute where they should be"),
+        _ => match unchecked {
+            None => format!("{number} checked"),
+            Some(outputs) => format!(
+                "{number} checked; not those of {} (--images decode checks them)",
+                outputs.join(", ")
+            ),
+        },
+    }
 }
+
+/// `9 rows in = 6 out + 2 dropped + 1 set aside`.
+fn rows_in_words(rows: &RowCounts) -> String {
+    let mut words = format!(
+        "{} rows in = {} out + {} dropped + {} set aside",
+        thousands(rows.read),
+        thousands(rows.out),
+        thousands(rows.dropped),
+        thousands(rows.quarantined)
+    );
+    if rows.merged > 0 {
+        let _ = write!(words, " + {} merged", thousands(rows.merged));
+    }
+    if rows.repeated > 0 {
+        let _ = write!(words, " - {} repeated", thousands(rows.repeated));
+    }
+    words
+}
+
+/// The kinds of things that are checked.
+const INPUTS: &str = "inputs";
+const ASSETS: &str = "assets";
+const FILES: &str = "files";
+const COUNTS: &str = "counts";
+const LEDGER: &str = "ledger";
+const QUARANTINE: &str = "quarantine";
+const ROWS: &str = "rows";
+const PATHS: &str = "paths";
+const IMAGES: &str = "images";
+
+/// One kind of thing that is checked, while it is.
+struct Kind(VerifyKind);
 
 impl Kind {
     fn new(name: &'static str) -> Self {
-        Self {
+        Self(VerifyKind {
             name,
-            looked_at: String::new(),
-            differences: 0,
-            first: None,
-        }
+            looked_at: LookedAt {
+                count: Some(0),
+                ..LookedAt::default()
+            },
+            ..VerifyKind::default()
+        })
     }
 
-    fn differs(&mut self, what: impl Into<String>) {
-        self.differences += 1;
-        self.first.get_or_insert(what.into());
+    fn looked_at(mut self, looked_at: LookedAt) -> VerifyKind {
+        self.0.looked_at = looked_at;
+        self.0
+    }
+
+    /// So many things were looked at.
+    fn counted(self, count: u64) -> VerifyKind {
+        self.looked_at(LookedAt {
+            count: Some(count),
+            ..LookedAt::default()
+        })
+    }
+
+    fn differs(&mut self, what: Difference) {
+        self.0.differences += 1;
+        self.0.first.get_or_insert(what);
     }
 
     /// Notes a difference unless `found` is what the manifest says.
-    fn same(&mut self, what: &str, found: u64, said: u64) {
-        if found != said {
-            self.differs(format!(
-                "{what}: {}, the manifest says {}",
+    fn same(&mut self, what: Difference, found: u64, recorded: u64) {
+        if found != recorded {
+            let message = format!(
+                "{}: {}, the manifest says {}",
+                what.message,
                 thousands(found),
-                thousands(said)
-            ));
+                thousands(recorded)
+            );
+            self.differs(Difference { message, ..what }.between(found, recorded));
         }
     }
 }
 
 /// The inputs' digests; of what has none, size, time and both ends.
-fn inputs(run: &PastRun) -> Kind {
-    let mut kind = Kind::new("inputs");
+fn inputs(run: &PastRun) -> VerifyKind {
+    let mut kind = Kind::new(INPUTS);
     // Standard input has no size.
     let records = run.manifest.inputs.iter();
     let records: Vec<_> = records.filter(|input| input.bytes.is_some()).collect();
     let changes: Vec<_> = records.par_iter().map(|input| input.change()).collect();
-    let by_digest = records.iter().filter(|input| input.xxh3_128.is_some());
-    let by_digest = by_digest.count();
     for (input, change) in records.iter().zip(changes) {
         let name = &input.name;
+        let differs =
+            |code: &str, what: &str| Difference::new(code, format!("{name}: {what}")).of_file(name);
         match change {
-            Err(failure) => kind.differs(format!("{name}: {failure}")),
+            Err(failure) => kind.differs(differs("cannot_read", &failure.to_string())),
             Ok(None) => {}
-            Ok(Some(Change::Kind)) => kind.differs(format!("{name}: it is no file any more")),
-            Ok(Some(Change::Size(now))) => {
-                kind.same(&format!("{name}: bytes"), now, input.bytes.unwrap_or(0));
+            Ok(Some(Change::Kind)) => kind.differs(differs("not_a_file", "it is no file any more")),
+            Ok(Some(Change::Size(now))) => kind.same(
+                Difference::count("bytes", format!("{name}: bytes")).of_file(name),
+                now,
+                input.bytes.unwrap_or(0),
+            ),
+            Ok(Some(Change::Content)) => {
+                kind.differs(differs("content", "its content is another"));
             }
-            Ok(Some(Change::Content)) => kind.differs(format!("{name}: its content is another")),
             Ok(Some(Change::Time)) => {
-                kind.differs(format!("{name}: it was written to after the run read it"));
+                kind.differs(differs("time", "it was written to after the run read it"));
             }
         }
     }
-    let others = records.len() - by_digest;
-    kind.looked_at = match others {
-        0 => format!("{by_digest} as they were read"),
-        _ => {
-            format!("{by_digest} as they were read, {others} unchanged in size, time and both ends")
-        }
-    };
-    kind
+    let by_digest = records.iter().filter(|input| input.xxh3_128.is_some());
+    let by_digest = by_digest.count();
+    kind.looked_at(LookedAt {
+        count: Some(records.len() as u64),
+        without_digest: Some((records.len() - by_digest) as u64),
+        ..LookedAt::default()
+    })
 }
 
 /// The files that operators and outputs read: word lists, models, questions.
-fn assets(run: &PastRun) -> Kind {
-    let mut kind = Kind::new("assets");
+fn assets(run: &PastRun) -> VerifyKind {
+    let mut kind = Kind::new(ASSETS);
     let plan = &run.manifest.plan;
     for change in plan.changed_assets() {
-        kind.differs(change);
+        let code = match change.error {
+            Some(_) => "cannot_read",
+            None => "content",
+        };
+        kind.differs(Difference::new(code, change.to_string()).of_file(change.path.display()));
     }
-    if plan.digest() != run.manifest.plan_digest {
-        kind.differs("the plan is not the one whose digest the manifest holds");
+    let (digest, recorded) = (plan.digest(), &run.manifest.plan_digest);
+    if digest != *recorded {
+        let what = "the plan is not the one whose digest the manifest holds";
+        kind.differs(Difference::new("plan", what).between(digest, recorded.as_str()));
     }
-    kind.looked_at = format!("{} as they were read", plan.assets().count());
-    kind
+    kind.counted(plan.assets().count() as u64)
 }
 
 /// Sizes and digests of all files that the run wrote.
-fn files(run: &PastRun) -> Kind {
-    let mut kind = Kind::new("files");
+fn files(run: &PastRun) -> VerifyKind {
+    let mut kind = Kind::new(FILES);
     let (mut seen, mut total) = (0, 0);
     for file in run.manifest.files() {
         let path = run.place(file);
         let shown = path.display();
         seen += 1;
         match digest_of(&path) {
-            Err(failure) => kind.differs(format!("{shown}: {failure}")),
+            Err(failure) => kind.differs(
+                Difference::new("cannot_read", format!("{shown}: {failure}")).of_file(&shown),
+            ),
             Ok((size, digest)) => {
                 total += size;
                 if size != file.bytes {
-                    kind.same(&format!("{shown}: bytes"), size, file.bytes);
+                    let what = Difference::count("bytes", format!("{shown}: bytes"));
+                    kind.same(what.of_file(&shown), size, file.bytes);
                 } else if file.xxh3_128 != digest {
-                    kind.differs(format!(
-                        "{shown}: its digest is {digest}, the manifest says {}",
-                        file.xxh3_128
-                    ));
+                    let recorded = file.xxh3_128.as_str();
+                    let what =
+                        format!("{shown}: its digest is {digest}, the manifest says {recorded}");
+                    let what = Difference::new("content", what).of_file(&shown);
+                    kind.differs(what.between(digest, recorded));
                 }
             }
         }
     }
-    kind.looked_at = format!("{seen} as written, {}", bytes(total));
-    kind
+    kind.looked_at(LookedAt {
+        count: Some(seen),
+        bytes: Some(total),
+        ..LookedAt::default()
+    })
 }
 
 /// The manifest's own numbers: every row accounted for.
-fn counts(run: &PastRun) -> Kind {
-    let mut kind = Kind::new("counts");
+fn counts(run: &PastRun) -> VerifyKind {
+    let mut kind = Kind::new(COUNTS);
     let rows = &run.manifest.rows;
     let (read, out, dropped, aside) = (rows.read, rows.out, rows.dropped, rows.quarantined);
     let (repeated, merged) = (rows.repeated, rows.merged);
-    if read + repeated != out + dropped + aside + merged {
-        kind.differs(format!(
+    let ended = out + dropped + aside + merged;
+    if read + repeated != ended {
+        let what = format!(
             "rows in {read} + repeated {repeated} are not rows out {out} + dropped {dropped} + quarantined {aside} + merged {merged}"
-        ));
+        );
+        kind.differs(Difference::new("not_conserved", what).between(ended, read + repeated));
     }
     let from_inputs: u64 = run.manifest.inputs.iter().map(|input| input.rows).sum();
-    kind.same("rows of all inputs", from_inputs, read);
+    kind.same(
+        Difference::count("in", "rows of all inputs"),
+        from_inputs,
+        read,
+    );
+    let mut compared = 2;
     let mut shown: Option<u64> = None;
-    for step in &run.manifest.steps {
+    for (number, step) in run.manifest.steps.iter().enumerate() {
         let name = &step.op;
-        let ended = step.dropped + step.quarantined + step.merged;
-        if step.shown + step.repeated != step.out + ended {
-            kind.differs(format!("the rows of {name} do not add up"));
+        let ended = step.out + step.dropped + step.quarantined + step.merged;
+        if step.shown + step.repeated != ended {
+            let what = format!("the rows of {name} do not add up");
+            let what = Difference::new("not_conserved", what).of_step(number);
+            kind.differs(what.between(ended, step.shown + step.repeated));
         }
         if let Some(before) = shown {
-            kind.same(&format!("rows that {name} was shown"), step.shown, before);
+            let what = Difference::count("shown", format!("rows that {name} was shown"));
+            kind.same(what.of_step(number), step.shown, before);
         }
+        compared += 1 + u64::from(shown.is_some());
         shown = Some(step.out);
     }
     for output in &run.manifest.outputs {
-        if output.candidates
-            != output.written + output.refused + output.not_drawn + output.unmatched
-        {
-            kind.differs(format!("the rows of {} do not add up", output.name));
+        let ended = output.written + output.refused + output.not_drawn + output.unmatched;
+        if output.candidates != ended {
+            let what = format!("the rows of {} do not add up", output.name);
+            let what = Difference::new("not_conserved", what).of_file(&output.name);
+            kind.differs(what.between(ended, output.candidates));
         }
+        compared += 1;
     }
-    kind.looked_at = format!(
-        "{} rows in = {} out + {} dropped + {} set aside{}{}",
-        thousands(read),
-        thousands(out),
-        thousands(dropped),
-        thousands(aside),
-        if merged > 0 {
-            format!(" + {} merged", thousands(merged))
-        } else {
-            String::new()
-        },
-        if repeated > 0 {
-            format!(" - {} repeated", thousands(repeated))
-        } else {
-            String::new()
-        }
-    );
-    kind
+    kind.looked_at(LookedAt {
+        count: Some(compared),
+        rows: Some(*rows),
+        ..LookedAt::default()
+    })
 }
 
 /// The ledger's fates, added up.
-fn ledger(run: &PastRun) -> Kind {
-    let mut kind = Kind::new("ledger");
+fn ledger(run: &PastRun) -> VerifyKind {
+    let mut kind = Kind::new(LEDGER);
     if run.manifest.ledger.is_none() {
-        "there is none".clone_into(&mut kind.looked_at);
-        return kind;
+        return kind.looked_at(LookedAt::default());
     }
     match tally(run) {
-        Ok(tally) => tally.compare(run, &mut kind),
-        Err(failure) => kind.differs(failure.to_string()),
+        Ok(tally) => {
+            tally.compare(run, &mut kind);
+            kind.counted(tally.entries)
+        }
+        Err(failure) => {
+            kind.differs(unread(&failure));
+            kind.counted(0)
+        }
     }
-    kind
+}
+
+/// A record that cannot be read.
+fn unread(failure: &RecordError) -> Difference {
+    Difference::new(failure.code(), failure.to_string()).of_file(failure.path())
 }
 
 /// How many entries of the ledger have which fate.
@@ -337,12 +435,16 @@ fn tally(run: &PastRun) -> Result<Tally, RecordError> {
 impl Tally {
     fn compare(&self, run: &PastRun, kind: &mut Kind) {
         let rows = &run.manifest.rows;
-        kind.same("rows kept", self.all.kept, rows.out);
-        kind.same("rows dropped", self.all.dropped, rows.dropped);
-        kind.same("rows quarantined", self.all.quarantined, rows.quarantined);
-        kind.same("rows merged", self.all.merged, rows.merged);
-        for (step, found) in run.manifest.steps.iter().zip(&self.by_step) {
-            let name = &step.op;
+        for (counted, found, recorded) in [
+            ("kept", self.all.kept, rows.out),
+            ("dropped", self.all.dropped, rows.dropped),
+            ("quarantined", self.all.quarantined, rows.quarantined),
+            ("merged", self.all.merged, rows.merged),
+        ] {
+            let what = Difference::count(counted, format!("rows {counted}"));
+            kind.same(what, found, recorded);
+        }
+        for (number, (step, found)) in run.manifest.steps.iter().zip(&self.by_step).enumerate() {
             // With `on_error: drop` rows that failed in a step are among the dropped.
             let (dropped, aside) = if run.settings.drops_failed() {
                 let failed = step.quarantined;
@@ -350,27 +452,29 @@ impl Tally {
             } else {
                 (found.dropped, found.quarantined)
             };
-            kind.same(&format!("rows dropped by {name}"), dropped, step.dropped);
-            kind.same(
-                &format!("rows quarantined by {name}"),
-                aside,
-                step.quarantined,
-            );
-            kind.same(&format!("rows merged by {name}"), found.merged, step.merged);
+            for (counted, found, recorded) in [
+                ("dropped", dropped, step.dropped),
+                ("quarantined", aside, step.quarantined),
+                ("merged", found.merged, step.merged),
+            ] {
+                let what = format!("rows {counted} by {}", step.op);
+                let what = Difference::count(counted, what).of_step(number);
+                kind.same(what, found, recorded);
+            }
         }
         if rows.repeated == 0 {
             for (input, found) in run.manifest.inputs.iter().zip(&self.by_input) {
-                kind.same(&format!("rows of {}", input.name), *found, input.rows);
+                let what = Difference::count("in", format!("rows of {}", input.name));
+                kind.same(what.of_file(&input.name), *found, input.rows);
             }
         }
-        kind.looked_at = format!("{} entries add up", thousands(self.entries));
     }
 }
 
 /// The quarantine holds a record for each reason counted, but for those of outputs of rows that had ended:
 /// what has ended is not set aside once more.
-fn quarantine(run: &PastRun) -> Kind {
-    let mut kind = Kind::new("quarantine");
+fn quarantine(run: &PastRun) -> VerifyKind {
+    let mut kind = Kind::new(QUARANTINE);
     let count = || -> Result<u64, RecordError> {
         let mut count = 0;
         if let Some(mut records) = run.quarantine()? {
@@ -381,7 +485,10 @@ fn quarantine(run: &PastRun) -> Kind {
         Ok(count)
     };
     match count() {
-        Err(failure) => kind.differs(failure.to_string()),
+        Err(failure) => {
+            kind.differs(unread(&failure));
+            kind.counted(0)
+        }
         Ok(records) => {
             if !run.settings.drops_failed() {
                 let outputs = run.manifest.outputs.iter().zip(&run.settings.outputs);
@@ -389,12 +496,12 @@ fn quarantine(run: &PastRun) -> Kind {
                 let of_ended: Vec<&str> = of_ended.map(|(it, _)| it.name.as_str()).collect();
                 let reasons = run.manifest.reasons.iter();
                 let said = reasons.filter(|reason| !of_ended.contains(&reason.by.as_str()));
-                kind.same("records", records, said.map(|reason| reason.rows).sum());
+                let said = said.map(|reason| reason.rows).sum();
+                kind.same(Difference::count("records", "records"), records, said);
             }
-            kind.looked_at = format!("{} records", thousands(records));
+            kind.counted(records)
         }
     }
-    kind
 }
 
 /// One output: where its rows are and how its image paths are to be read.
@@ -409,7 +516,7 @@ struct Output<'a> {
 }
 
 /// Rows, paths and images of the outputs.
-fn rows(run: &PastRun, args: &Args, pool: &rayon::ThreadPool, ui: &Ui) -> Vec<Kind> {
+fn rows(run: &PastRun, args: &Args, pool: &rayon::ThreadPool, ui: &Ui) -> Vec<VerifyKind> {
     let outputs: Vec<Output<'_>> = run
         .manifest
         .outputs
@@ -424,38 +531,33 @@ fn rows(run: &PastRun, args: &Args, pool: &rayon::ThreadPool, ui: &Ui) -> Vec<Ki
         .map(|metadata| metadata.len())
         .sum();
     let mut check = RowCheck {
-        rows: Kind::new("rows"),
-        paths: Kind::new("paths"),
-        images: Kind::new("images"),
+        rows: Kind::new(ROWS),
+        paths: Kind::new(PATHS),
+        images: Kind::new(IMAGES),
         rows_seen: 0,
         paths_seen: 0,
         images_seen: 0,
         known: HashSet::new(),
-        progress: Progress::new(Some(total), ui.log),
+        progress: ui.progress(Some(total)),
         report: RunReport::default(),
     };
     for output in &outputs {
         check.output(output, pool);
     }
-    check.rows.looked_at = format!("{} as counted", thousands(check.rows_seen));
-    check.paths.looked_at = format!(
-        "{} absolute where they should be",
-        thousands(check.paths_seen)
-    );
-    check.images.looked_at = format!("{} checked", thousands(check.images_seen));
-    let unchecked: Vec<&str> = outputs
+    let unchecked: Vec<String> = outputs
         .iter()
         .filter(|output| output.level == ImageCheck::None)
-        .map(|output| output.name)
+        .map(|output| output.name.to_owned())
         .collect();
-    if !unchecked.is_empty() {
-        let _ = write!(
-            check.images.looked_at,
-            "; not those of {} (--images decode checks them)",
-            unchecked.join(", ")
-        );
-    }
-    vec![check.rows, check.paths, check.images]
+    vec![
+        check.rows.counted(check.rows_seen),
+        check.paths.counted(check.paths_seen),
+        check.images.looked_at(LookedAt {
+            count: Some(check.images_seen),
+            unchecked: Some(unchecked).filter(|outputs| !outputs.is_empty()),
+            ..LookedAt::default()
+        }),
+    ]
 }
 
 fn output<'a>(
@@ -532,11 +634,12 @@ struct RowCheck {
 /// What one row of an output has that should not be.
 #[derive(Default)]
 struct RowFound {
-    problem: Option<String>,
+    problem: Option<RowError>,
     relative: Option<String>,
     paths: u64,
     sound: Vec<u128>,
-    broken: Vec<String>,
+    /// Images as they are written, with what is wrong.
+    broken: Vec<(String, RowError)>,
 }
 
 impl RowCheck {
@@ -549,7 +652,8 @@ impl RowCheck {
                 Ok(Some(batch)) => batch,
                 Ok(None) => break,
                 Err(failure) => {
-                    self.rows.differs(failure.to_string());
+                    let what = Difference::new("cannot_read", failure.to_string());
+                    self.rows.differs(what.of_file(output.name));
                     return;
                 }
             };
@@ -559,8 +663,9 @@ impl RowCheck {
             self.progress.progress(&Moment::reading(0, 1, &self.report));
         }
         self.rows_seen += written;
-        let name = format!("{}: rows", output.name);
-        self.rows.same(&name, written, output.written);
+        let what = Difference::count("written", format!("{}: rows", output.name));
+        self.rows
+            .same(what.of_file(output.name), written, output.written);
     }
 
     /// Checks the rows of a batch in parallel and returns how many there are.
@@ -575,7 +680,7 @@ impl RowCheck {
                     let row = record(row, output.in_array)?;
                     let found = match &line.problem {
                         Some(problem) => RowFound {
-                            problem: Some(problem.to_string()),
+                            problem: Some(problem.clone()),
                             ..RowFound::default()
                         },
                         None => look(output, row, &line.attached, known),
@@ -589,16 +694,25 @@ impl RowCheck {
             rows += 1;
             let file = output.files.get(origin.file as usize);
             let file = file.map_or_else(String::new, |file| file.display().to_string());
-            let place = format!("{file}:{}", origin.line);
+            let differs = |code: &str, what: &str, image: Option<String>| Difference {
+                line: Some(origin.line),
+                offset: Some(origin.offset),
+                image,
+                ..Difference::new(code, format!("{file}:{}: {what}", origin.line)).of_file(&file)
+            };
             if let Some(problem) = found.problem {
-                self.rows.differs(format!("{place}: {problem}"));
+                let what = problem.to_string();
+                self.rows.differs(differs(problem.code, &what, None));
             }
             if let Some(path) = found.relative {
+                let what = format!("'{path}' is not absolute");
                 self.paths
-                    .differs(format!("{place}: '{path}' is not absolute"));
+                    .differs(differs("path_not_absolute", &what, Some(path)));
             }
-            for broken in found.broken {
-                self.images.differs(format!("{place}: {broken}"));
+            for (image, broken) in found.broken {
+                let what = broken.to_string();
+                self.images
+                    .differs(differs(broken.code, &what, Some(image)));
             }
             self.paths_seen += found.paths;
             self.images_seen += found.sound.len() as u64;
@@ -625,17 +739,9 @@ fn look(
     known: &HashSet<u128>,
 ) -> RowFound {
     let mut found = RowFound::default();
-    let sample = std::str::from_utf8(row)
-        .map_err(|failure| failure.to_string())
-        .and_then(|line| {
-            Sample::parse(
-                line.to_owned(),
-                Origin::default(),
-                Arc::clone(&output.context),
-            )
-            .map(|sample| sample.with_attached(attached.to_vec()))
-            .map_err(|failure| failure.to_string())
-        });
+    let sample = read_row(row.into(), Origin::default(), &output.context)
+        .map(|sample| sample.with_attached(attached.to_vec()))
+        .map_err(|unread| unread.error);
     let sample = match sample {
         Ok(sample) => sample,
         Err(problem) => {
@@ -651,7 +757,7 @@ fn look(
             &group
         }
         (Err(problem), None) => {
-            found.problem = Some(problem.to_string());
+            found.problem = Some(problem);
             return found;
         }
     };
@@ -677,7 +783,7 @@ fn look(
         }
         match check(output, image) {
             Ok(()) => found.sound.push(key),
-            Err(problem) => found.broken.push(problem.to_string()),
+            Err(problem) => found.broken.push((image.written().to_owned(), problem)),
         }
     }
     found

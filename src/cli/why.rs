@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 
 use super::ui::{AsJson, Ui};
 use super::{Exit, past};
-use crate::answer::{PlaceRecord, SetAsideRecord, WhyAnswer, WhyRow};
+use crate::answer::{BoundValue, PlaceRecord, SetAsideRecord, WhyAnswer, WhyRow};
 use crate::note::rows;
+use crate::op::named_in;
 use crate::record::stats::READ;
 use crate::record::{Fate, InputRecord, LedgerEntry, PastRun, QuarantineEntry, RecordError};
 use crate::report::table::thousands;
@@ -592,6 +593,7 @@ impl Answer<'_> {
             stat: text(&row.stat),
             value: row.value.clone(),
             limit: text(&row.limit),
+            bounds: bounds_in(row.limit.as_deref()),
             code: text(&row.code),
             duplicate_of: other(row.duplicate_of),
             merged_into: other(row.merged_into),
@@ -599,6 +601,16 @@ impl Answer<'_> {
             set_aside: set_aside.collect(),
         }
     }
+}
+
+/// The bounds that a limit of the ledger names, as values.
+pub(super) fn bounds_in(limit: Option<&str>) -> Vec<BoundValue> {
+    let named = named_in(limit.unwrap_or_default()).into_iter();
+    let bound = |(param, value): (&str, Option<f64>)| BoundValue {
+        param: param.to_owned(),
+        value,
+    };
+    named.map(bound).collect()
 }
 
 /// A JSON text as a value; it was checked when it was recorded.

@@ -205,6 +205,24 @@ impl RunError {
         }
     }
 
+    /// The file or directory that it is about, if it is about one.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Self::Source(error) => Some(error.name()),
+            Self::Write { path, .. }
+            | Self::Publish { path, .. }
+            | Self::Checkpoint(path, _)
+            | Self::Locked { path, .. }
+            | Self::Unfinished {
+                directory: path, ..
+            }
+            | Self::InputChanged { name: path, .. } => Some(path),
+            Self::Claim(taken) => Some(taken.path()),
+            _ => self.place().map(|(file, _)| file),
+        }
+    }
+
     /// The stable word for it.
     #[must_use]
     pub fn code(&self) -> &'static str {

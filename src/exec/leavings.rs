@@ -1,15 +1,15 @@
 //! What runs left below a directory, and its removal: only what a run is known to have made.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
+use std::{fs, iter};
 
 use super::checkpoint::{part_files, saved};
 use crate::io::OutputLock;
 use crate::io::atomic::digest_of;
 use crate::io::lock::utc;
-use crate::layout::{FileRecord, RunFiles};
-use crate::record::{Manifest, PastRun};
+use crate::layout::{CopiedRecord, FileRecord, RunFiles, is_outputs, recorded_files};
+use crate::record::{Manifest, PastRun, RecordError};
 
 /// How far a run got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum RunState {
     Finished,
     /// It was stopped, or goes on still.
     Unfinished,
-    /// Its record is of another version, or damaged.
+    /// Its record, or its checkpoint, is of another version, or damaged.
     Unreadable,
 }
 
@@ -34,7 +34,8 @@ impl RunState {
     }
 }
 
-/// A run that was found.
+/// A run that was found. One directory may hold two: one that has ended, and a newer one of the same
+/// outputs that has not.
 #[derive(Debug)]
 pub struct FoundRun {
     /// Its directory.
@@ -59,7 +60,22 @@ pub struct FoundRun {
     pub output_bytes: u64,
     /// Bytes of its directory.
     pub record_bytes: u64,
-    past: Option<PastRun>,
+    /// Why it cannot be read: a stable word, and a sentence.
+    pub unread: Option<(&'static str, String)>,
+    what: Left,
+}
+
+/// What was left of a run.
+#[derive(Debug)]
+enum Left {
+    /// Outputs and records.
+    Whole(Box<PastRun>),
+    /// A record that cannot be read as one; which files it lists can be.
+    Listed(Vec<FileRecord>),
+    /// A file that was copied, with its record.
+    Copied(PathBuf, FileRecord),
+    /// Working files.
+    Parts,
 }
 
 /// The runs whose directories lie below `dir`, in the order of their names. Links are not followed.
@@ -69,8 +85,9 @@ pub fn found_runs(dir: &Path) -> Vec<FoundRun> {
     let mut waiting = vec![dir.to_owned()];
     while let Some(dir) = waiting.pop() {
         let files = RunFiles::new(&dir);
-        if let Some(run) = look(files) {
-            found.push(run);
+        let runs = look(&files);
+        if !runs.is_empty() {
+            found.extend(runs);
             continue;
         }
         let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
@@ -81,47 +98,135 @@ pub fn found_runs(dir: &Path) -> Vec<FoundRun> {
     found
 }
 
-fn look(files: RunFiles) -> Option<FoundRun> {
+/// What is in one directory: a run that has ended before one that has not.
+fn look(files: &RunFiles) -> Vec<FoundRun> {
     let is_unfinished = files.is_unfinished();
     let has_manifest = files.manifest().is_file();
-    let is_run = has_manifest && RunFiles::is_named_so(&files.dir) || is_ours(&files);
-    if !(is_unfinished || is_run) {
-        return None;
+    let is_run =
+        has_manifest && (RunFiles::is_named_so(&files.dir) || is_unfinished) || is_ours(files);
+    let working = bytes_below(&files.checkpoint());
+    let record_bytes = bytes_below(&files.dir).saturating_sub(working);
+    let mut found = Vec::new();
+    if is_run {
+        found.push(ended(files, record_bytes));
+    } else if let Some(record) = CopiedRecord::read(files) {
+        found.extend(copied(files, &record, record_bytes));
     }
-    let record_bytes = bytes_below(&files.dir);
-    let mut run = FoundRun {
-        state: RunState::Unreadable,
-        recipe: String::new(),
-        when_unix: 0,
-        when: String::new(),
-        rows_in: 0,
-        rows_out: 0,
-        outputs: Vec::new(),
-        missing: 0,
-        output_bytes: 0,
-        record_bytes,
-        past: None,
-        files,
-    };
     if is_unfinished {
-        if let Some(saved) = saved(&run.files) {
-            run.state = RunState::Unfinished;
+        found.push(unfinished(files, working));
+    }
+    found
+}
+
+impl FoundRun {
+    fn new(files: &RunFiles, state: RunState, what: Left) -> Self {
+        Self {
+            files: files.clone(),
+            state,
+            recipe: String::new(),
+            when_unix: 0,
+            when: String::new(),
+            rows_in: 0,
+            rows_out: 0,
+            outputs: Vec::new(),
+            missing: 0,
+            output_bytes: 0,
+            record_bytes: 0,
+            unread: None,
+            what,
+        }
+    }
+}
+
+/// A run that has ended.
+fn ended(files: &RunFiles, record_bytes: u64) -> FoundRun {
+    let mut run = match PastRun::read(files.clone()) {
+        Ok(past) => of_manifest(past),
+        Err(failure) => unread_manifest(files, &failure),
+    };
+    run.record_bytes = record_bytes;
+    run
+}
+
+/// One whose record this program does not understand: what it lists is found all the same.
+fn unread_manifest(files: &RunFiles, failure: &RecordError) -> FoundRun {
+    let listed = recorded_files(files, |_| true);
+    let outputs = recorded_files(files, is_outputs);
+    let mut run = FoundRun::new(files, RunState::Unreadable, Left::Listed(listed));
+    run.unread = Some((failure.code(), failure.to_string()));
+    run.when_unix = written(&files.manifest());
+    run.when = utc(run.when_unix);
+    for file in outputs {
+        match fs::metadata(&file.path) {
+            Ok(meta) => run.output_bytes += meta.len(),
+            Err(_) => run.missing += 1,
+        }
+        run.outputs.push(file.path);
+    }
+    run
+}
+
+/// One that has not ended: its parts of outputs, and its working files.
+fn unfinished(files: &RunFiles, working: u64) -> FoundRun {
+    let mut run = FoundRun::new(files, RunState::Unfinished, Left::Parts);
+    run.record_bytes = working;
+    match saved(files) {
+        Ok(saved) => {
             run.recipe = saved.recipe;
             run.rows_in = saved.rows;
             run.when_unix = saved.when_unix;
-            run.when = utc(saved.when_unix);
             run.outputs = saved.outputs;
+            let parts = part_files(files).into_iter();
+            let parts = parts.filter(|part| !part.starts_with(files.checkpoint()));
+            run.output_bytes = parts.filter_map(|part| size(&part)).sum();
         }
-        return Some(run);
+        Err(error) => {
+            let place = files.state();
+            run.state = RunState::Unreadable;
+            run.when_unix = written(&place);
+            let message = format!(
+                "{}: the checkpoint cannot be read: {error}",
+                place.display()
+            );
+            run.unread = Some(("checkpoint_damaged", message));
+        }
     }
-    if let Ok(past) = PastRun::read(run.files.clone()) {
-        of_manifest(&mut run, &past);
-        run.past = Some(past);
-    }
-    Some(run)
+    run.when = utc(run.when_unix);
+    run
 }
 
-fn of_manifest(run: &mut FoundRun, past: &PastRun) {
+/// A subset that was copied.
+fn copied(files: &RunFiles, record: &CopiedRecord, record_bytes: u64) -> Option<FoundRun> {
+    let (path, file) = record.output(files)?;
+    let there = size(&path);
+    Some(FoundRun {
+        recipe: "subset".to_owned(),
+        when_unix: written(&files.copied()),
+        when: record.ended.clone(),
+        rows_in: record.rows_in,
+        rows_out: record.rows_out,
+        outputs: vec![path.clone()],
+        missing: usize::from(there.is_none()),
+        output_bytes: there.unwrap_or(0),
+        record_bytes,
+        ..FoundRun::new(files, RunState::Finished, Left::Copied(path, file.clone()))
+    })
+}
+
+fn size(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|meta| meta.len())
+}
+
+/// When a file was written last, in seconds since 1970.
+fn written(path: &Path) -> u64 {
+    fs::metadata(path)
+        .and_then(|meta| meta.modified())
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .map_or(0, |time| time.as_secs())
+}
+
+fn of_manifest(past: PastRun) -> FoundRun {
     let Manifest {
         recipe_file,
         rows,
@@ -129,30 +234,30 @@ fn of_manifest(run: &mut FoundRun, past: &PastRun) {
         ended,
         ..
     } = &past.manifest;
-    run.state = RunState::Finished;
-    run.recipe.clone_from(recipe_file);
-    run.rows_in = rows.read;
-    run.rows_out = rows.out;
-    run.when.clone_from(ended);
-    run.when_unix = fs::metadata(run.files.manifest())
-        .and_then(|meta| meta.modified())
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .map_or(0, |time| time.as_secs());
+    let mut found = FoundRun {
+        recipe: recipe_file.clone(),
+        rows_in: rows.read,
+        rows_out: rows.out,
+        when: ended.clone(),
+        when_unix: written(&past.files.manifest()),
+        ..FoundRun::new(&past.files, RunState::Finished, Left::Parts)
+    };
     for output in outputs {
         let mut there = 0;
         for file in &output.files {
-            if let Ok(meta) = fs::metadata(past.place(file)) {
+            if let Some(size) = size(&past.place(file)) {
                 there += 1;
-                run.output_bytes += meta.len();
+                found.output_bytes += size;
             }
         }
         // What went to a stream is neither there nor gone.
         if !output.files.is_empty() {
-            run.outputs.push(past.moved(Path::new(&output.name)));
-            run.missing += usize::from(there == 0);
+            found.outputs.push(past.moved(Path::new(&output.name)));
+            found.missing += usize::from(there == 0);
         }
     }
+    found.what = Left::Whole(Box::new(past));
+    found
 }
 
 /// Whether a directory of any name holds a manifest of djr.
@@ -171,22 +276,37 @@ fn bytes_below(dir: &Path) -> u64 {
         .sum()
 }
 
-/// Removes what a run made: of a finished one the files that are as it wrote them, with its record;
-/// of an unfinished one its working files and the parts of its outputs. Says what was removed, or
-/// with `dry_run` would be.
+/// Removes what a run made: of one that has ended the files that are as it wrote them, with its
+/// record; of one that has not its working files and the parts of its outputs. Says what was removed,
+/// or with `dry_run` would be.
 ///
 /// # Errors
 /// If the run goes on in another process, or a file cannot be removed.
 pub fn remove_run(run: &FoundRun, dry_run: bool) -> Result<Vec<(PathBuf, u64)>, String> {
     let lock = OutputLock::acquire(&run.files.manifest());
     let lock = lock.map_err(|error| format!("{}: {error}", run.files.dir.display()))?;
-    let mut paths = match &run.past {
-        Some(past) => intact(past),
-        None => part_files(&run.files),
+    let mut paths = match &run.what {
+        Left::Whole(past) => {
+            let files = past.manifest.files();
+            let mut paths = intact(files.map(|file| (past.place(file), file)));
+            paths.push(past.files.manifest());
+            paths
+        }
+        Left::Listed(files) => {
+            let mut paths = intact(files.iter().map(|file| (file.path.clone(), file)));
+            paths.push(run.files.manifest());
+            paths
+        }
+        Left::Copied(path, file) => {
+            let mut paths = intact(iter::once((path.clone(), file)));
+            paths.push(run.files.copied());
+            paths
+        }
+        Left::Parts => part_files(&run.files),
     };
     paths.retain(|path| path.symlink_metadata().is_ok());
     let sized = paths.into_iter().map(|path| {
-        let bytes = fs::metadata(&path).map_or(0, |meta| meta.len());
+        let bytes = size(&path).unwrap_or(0);
         (path, bytes)
     });
     let removed: Vec<(PathBuf, u64)> = sized.collect();
@@ -196,7 +316,7 @@ pub fn remove_run(run: &FoundRun, dry_run: bool) -> Result<Vec<(PathBuf, u64)>, 
     for (path, _) in &removed {
         fs::remove_file(path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    if run.past.is_none() {
+    if matches!(run.what, Left::Parts) {
         run.files.remove_checkpoint();
     }
     // Its file lies in the directory.
@@ -208,13 +328,10 @@ pub fn remove_run(run: &FoundRun, dry_run: bool) -> Result<Vec<(PathBuf, u64)>, 
     Ok(removed)
 }
 
-/// The files of a finished run that are as it wrote them, the manifest last.
-fn intact(past: &PastRun) -> Vec<PathBuf> {
-    let is_intact = |file: &&FileRecord| {
-        digest_of(&past.place(file)).is_ok_and(|now| now == (file.bytes, file.xxh3_128.clone()))
+/// The files that are as they were recorded.
+fn intact<'f>(files: impl Iterator<Item = (PathBuf, &'f FileRecord)>) -> Vec<PathBuf> {
+    let is_intact = |(path, file): &(PathBuf, &FileRecord)| {
+        digest_of(path).is_ok_and(|now| now == (file.bytes, file.xxh3_128.clone()))
     };
-    let files = past.manifest.files().filter(is_intact);
-    let mut paths: Vec<PathBuf> = files.map(|file| past.place(file)).collect();
-    paths.push(past.files.manifest());
-    paths
+    files.filter(is_intact).map(|(path, _)| path).collect()
 }

@@ -44,7 +44,7 @@ pub use leavings::{FoundRun, RunState, found_runs, remove_run};
 pub use options::{CacheChoice, Moment, Observer, Resume, RunOptions, RunOutcome};
 pub use peek::all_notes;
 pub use probe::{Probe, Sampled, StepProbe, probe, sample_servers};
-pub use run::{ReferenceIndex, answers_file, has_progress, up_to_date};
+pub use run::{FileNow, ReferenceIndex, WouldDo, answers_file, has_progress, up_to_date};
 use sinks::Caller;
 pub use sinks::Receiver;
 pub use spill::stats_from_json;
@@ -100,4 +100,12 @@ pub fn run_to(
 ) -> Result<RunOutcome, RunError> {
     let caller = Caller::new(receiver);
     driver::Panicked::catch(|| run::run(recipe, options, observer, Some(caller)))?
+}
+
+/// What a run of `recipe` would read, write and overwrite; nothing is made.
+///
+/// # Errors
+/// As [`run`], of what is known before a row is read.
+pub fn foresee(recipe: &Recipe, options: &RunOptions) -> Result<WouldDo, RunError> {
+    run::foresee(recipe, options)
 }

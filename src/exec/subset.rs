@@ -14,6 +14,7 @@ use crate::io::source::{Place, RowReader, SourceError, Split};
 use crate::io::{Input, OutputLock, PendingFile, Workspace};
 use crate::layout::CopiedRecord;
 use crate::recipe::{Inputs, Sampler, Target};
+use crate::record::forget_run;
 
 /// Bytes written at once.
 const OUT_BLOCK: usize = 1 << 18;
@@ -99,7 +100,10 @@ pub fn copy(inputs: &Inputs, target: &Target, sample: &LineSample) -> Result<Cop
             write(&rows, &drawn, &mut out, HELD).map_err(|e| named(e, target))?;
             let sealed = out.seal().map_err(failed)?;
             if target.is_file() && !is_remote(path) {
-                CopiedRecord::write(sealed.finished().into()).map_err(failed)?;
+                let file = sealed.finished().into();
+                let record = CopiedRecord::of(file, found.rows, written).map_err(failed)?;
+                forget_run(path);
+                record.write().map_err(failed)?;
             }
             sealed.publish().map_err(failed)?;
         }

@@ -40,6 +40,32 @@ pub fn records(dir: &Path) -> HashSet<PathBuf> {
     listed_in(dir, |key| key != OUTPUTS)
 }
 
+/// Whether a key of a manifest is that of outputs.
+#[must_use]
+pub fn is_outputs(key: &str) -> bool {
+    key == OUTPUTS
+}
+
+/// The files that the manifest in a run's directory lists under keys that `of` takes, where they are
+/// now. A manifest of any version says it.
+#[must_use]
+pub fn recorded_files(files: &RunFiles, of: impl Fn(&str) -> bool) -> Vec<FileRecord> {
+    let record = fs::read(files.manifest()).unwrap_or_default();
+    let record: Value = serde_json::from_slice(&record).unwrap_or_default();
+    // The run and what it wrote may have been moved together since.
+    let then = record.get("run_dir").and_then(Value::as_str);
+    let then = then.and_then(|path| Path::new(path).parent());
+    let now = files.dir.parent();
+    let mut found = listed(&record, of);
+    for file in &mut found {
+        let moved = then.and_then(|then| file.path.strip_prefix(then).ok());
+        if let (Some(moved), Some(now)) = (moved, now) {
+            file.path = now.join(moved);
+        }
+    }
+    found
+}
+
 /// The files that manifests in `dir` list under keys that `of` takes.
 fn listed_in(dir: &Path, of: impl Fn(&str) -> bool) -> HashSet<PathBuf> {
     let mut found = HashSet::new();

@@ -9,6 +9,6 @@ mod run;
 
 pub use analysis::{AnalysisFiles, AnalysisKind};
 pub use copied::CopiedRecord;
-pub use earlier::{is_analysis, records, written};
+pub use earlier::{is_analysis, is_outputs, recorded_files, records, written};
 pub use file::FileRecord;
 pub use run::RunFiles;

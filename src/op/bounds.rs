@@ -283,6 +283,23 @@ impl Bounds {
     }
 }
 
+/// The bounds that a limit ([`Bounds::limit`]) names, each with its value; `None` where there is none
+/// or it is infinite. Nothing of what is no such limit.
+#[must_use]
+pub fn named_in(limit: &str) -> Vec<(&str, Option<f64>)> {
+    let ends = limit.strip_prefix("outside of ").unwrap_or(limit);
+    let named = ends.split(", ").map(|end| {
+        let (param, value) = end.split_once(": ")?;
+        let value = value.split_once(" (").map_or(value, |(value, _)| value);
+        let value = match value {
+            "none" | ".inf" | "-.inf" => None,
+            number => Some(number.parse().ok()?),
+        };
+        Some((param, value))
+    });
+    named.collect::<Option<_>>().unwrap_or_default()
+}
+
 /// A bound as a recipe writes it: a whole number stops where 64 bits end, and there infinity began.
 fn shown(bound: f64) -> String {
     if bound.abs() < 9.2e18 {
@@ -327,6 +344,10 @@ mod tests {
         });
         assert!(range.keeps(1.0) && range.keeps(2.0) && !range.keeps(1.5) && range.keeps(9.0));
         assert_eq!(range.limit(1.5), "outside of min: 1, max: 2");
+        assert_eq!(
+            named_in(&range.limit(1.5)),
+            [("min", Some(1.0)), ("max", Some(2.0))]
+        );
     }
 
     #[test]
@@ -347,6 +368,11 @@ mod tests {
         let found = found.unwrap();
         assert!(!found.keeps(2.0) && found.keeps(3.0));
         assert_eq!(found.limit(2.0), "min: 3 (p5)");
+        assert_eq!(named_in("min: 3 (p5)"), [("min", Some(3.0))]);
+        assert_eq!(named_in("max: .inf"), [("max", None)]);
+        for other in ["at least 4", "true", "suffixes: [\".md\"], x", ""] {
+            assert_eq!(named_in(other), [], "{other}");
+        }
         assert!(range.with_found([("min", None)]).unwrap().keeps(-9.0));
         let none = range.with_found([("min", Some(4.5))]).unwrap_err();
         assert!(none.message.contains("min 4.5 is above max 4"), "{none:?}");

@@ -37,7 +37,7 @@ mod vectors;
 
 pub use allot::{Stratum, allot};
 pub use assets::Asset;
-pub use bounds::{AnyOrAll, Bounds};
+pub use bounds::{AnyOrAll, Bounds, named_in};
 pub use build::{
     AssetError, BaseParams, BuildContext, ParamError, Problems, SpecialTokens, positive,
 };

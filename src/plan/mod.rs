@@ -7,8 +7,9 @@
 pub mod cut;
 mod foresee;
 
+use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -155,19 +156,21 @@ impl Plan {
         of_steps.chain(&self.assets)
     }
 
-    /// Which of [`Plan::assets`] are not now what they were, in words.
+    /// Which of [`Plan::assets`] are not now what they were, each once.
     #[must_use]
-    pub fn changed_assets(&self) -> Vec<String> {
-        let mut changed = Vec::new();
+    pub fn changed_assets(&self) -> Vec<AssetChange> {
+        let mut changed: Vec<AssetChange> = Vec::new();
         for asset in self.assets() {
-            let path = asset.path.display();
-            let change = match Asset::now(&asset.path) {
+            let error = match Asset::now(&asset.path) {
                 Ok(now) if now == *asset => continue,
-                Ok(_) => format!("{path}: its content is another"),
-                Err(error) => format!("{path}: {error}"),
+                Ok(_) => None,
+                Err(error) => Some(error),
             };
-            if !changed.contains(&change) {
-                changed.push(change);
+            if !changed.iter().any(|known| known.path == asset.path) {
+                changed.push(AssetChange {
+                    path: asset.path.clone(),
+                    error,
+                });
             }
         }
         changed
@@ -214,6 +217,25 @@ impl Plan {
     }
 }
 
+/// A file that an operator or an output read, and that is not now what it was.
+#[derive(Debug)]
+pub struct AssetChange {
+    /// The file.
+    pub path: PathBuf,
+    /// Why it cannot be read; else its content is another.
+    pub error: Option<io::Error>,
+}
+
+impl fmt::Display for AssetChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.error {
+            Some(error) => write!(f, "{path}: {error}"),
+            None => write!(f, "{path}: its content is another"),
+        }
+    }
+}
+
 fn json_differences(at: &str, before: &Value, now: &Value, found: &mut Vec<String>) {
     match (before, now) {
         (Value::Object(a), Value::Object(b)) => {
@@ -240,8 +262,6 @@ fn json_differences(at: &str, before: &Value, now: &Value, found: &mut Vec<Strin
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use serde_json::json;
 
     use super::*;

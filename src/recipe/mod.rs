@@ -36,7 +36,7 @@ pub use model::{
 };
 pub use nearest::nearest;
 pub use outputs::{
-    OutputKey, PathProblem, check_local, check_named, check_path, check_place, check_plain,
+    OutputKey, PathProblem, check_document, check_local, check_named, check_path, check_plain,
     check_writable, is_packed, output_keys, unread,
 };
 pub use peers::PeerKeys;

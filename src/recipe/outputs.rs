@@ -709,10 +709,7 @@ fn check_row_place(cwd: &Path, path: &Path) -> Result<(), PathProblem> {
 }
 
 /// Checks that a path is local and that of a file, whatever goes there.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check_place(cwd: &Path, path: &Path) -> Result<(), PathProblem> {
+fn check_place(cwd: &Path, path: &Path) -> Result<(), PathProblem> {
     check_local(path)?;
     let ends = path.as_os_str().as_encoded_bytes().ends_with(b"/");
     if ends || cwd.join(path).is_dir() {
@@ -722,6 +719,29 @@ pub fn check_place(cwd: &Path, path: &Path) -> Result<(), PathProblem> {
         ));
     }
     Ok(())
+}
+
+/// Checks the path of a document, which is no rows: a local file that one of `suffixes` says what it
+/// is, or a stream.
+///
+/// # Errors
+/// What is wrong with the path.
+pub fn check_document(cwd: &Path, path: &Path, suffixes: &[&str]) -> Result<(), PathProblem> {
+    check_place(cwd, path)?;
+    let suffix = path.extension().unwrap_or_default().to_string_lossy();
+    let is_one = suffixes.iter().any(|one| suffix.eq_ignore_ascii_case(one));
+    if is_one || Destination::is_stream(&cwd.join(path)) {
+        return Ok(());
+    }
+    let what = format!(
+        "the name does not say what is written there: {}",
+        path.display()
+    );
+    let known: Vec<String> = suffixes.iter().map(|suffix| format!(".{suffix}")).collect();
+    Err(PathProblem::new(
+        what,
+        format!("let it end in {}", known.join(" or ")),
+    ))
 }
 
 /// Checks that a path is local.

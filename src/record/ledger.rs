@@ -21,7 +21,9 @@ use crate::note::Code;
 use crate::sample::{Origin, is_plain_string};
 
 /// What became of a row.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Fate {
     /// At least one output wrote it.

@@ -22,7 +22,7 @@ pub use clusters::{Cluster, RowPlace};
 pub use counts::{OutputCounts, RunReport, Stage, StepCounts};
 pub use ledger::{Fate, LedgerEntry};
 pub use manifest::{InputRecord, Manifest};
-pub use owner::{Claim, ClaimError, Earlier, claim_file, claim_stats};
+pub use owner::{Claim, ClaimError, Earlier, claim_file, claim_stats, forget_run};
 pub use past::{PastRun, RecordError, Records};
 pub use quarantine::QuarantineEntry;
 pub use services::ServiceRecord;

@@ -12,7 +12,7 @@ use super::past::whole;
 use super::version::VersionError;
 use super::{Manifest, PastRun, RecordError};
 use crate::io::atomic::{digest_of, directory};
-use crate::layout::RunFiles;
+use crate::layout::{CopiedRecord, RunFiles};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 
@@ -29,13 +29,15 @@ pub enum ClaimError {
     },
     /// The outputs are those of another recipe.
     #[error(
-        "the outputs are there already, and another recipe wrote them: {recipe} (recorded in {dir})"
+        "the outputs are there already, and {} wrote them: {recipe} (recorded in {dir})", writer(*.recut)
     )]
     OtherRecipe {
         /// The directory.
         dir: String,
         /// That recipe.
         recipe: String,
+        /// A recut was to replace what a run wrote, be it of the same recipe.
+        recut: bool,
     },
     /// It holds something under the name of what a run writes that no run is known to have made.
     #[error("{0} is in the way: nothing says that a run of djr made it")]
@@ -70,6 +72,20 @@ pub enum ClaimError {
 }
 
 impl ClaimError {
+    /// The file or directory that is taken.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::OtherOutputs { dir, .. } | Self::OtherRecipe { dir, .. } => dir,
+            Self::Foreign(path)
+            | Self::NoStats(path)
+            | Self::StatsOfOther { path, .. }
+            | Self::OutputOfRun { path, .. }
+            | Self::Input(path) => path,
+            Self::Unread(record) => record.path(),
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
@@ -187,6 +203,7 @@ impl Earlier {
         Err(ClaimError::OtherRecipe {
             dir: run.files.dir.display().to_string(),
             recipe: manifest.recipe_file.clone(),
+            recut: recut && !manifest.recut,
         })
     }
 
@@ -205,8 +222,12 @@ impl Earlier {
         let is_ours = |run: &PastRun| {
             own.as_ref() == Some(&whole(&run.files.dir)) || is_of(run, recipe, recut)
         };
+        let command = (recipe.search.is_empty() && !recut).then_some(recipe.name.as_str());
         let mut outputs = outputs.iter();
-        outputs.try_for_each(|output| no_output_of(output, is_ours))
+        outputs.try_for_each(|output| {
+            no_copy_of(output, command)?;
+            no_output_of(output, is_ours)
+        })
     }
 
     /// Removes what the earlier run wrote and the new one, which writes `new` and reads `inputs`,
@@ -241,11 +262,16 @@ impl Earlier {
 }
 
 /// Makes sure that a command may write the file `path`: it is none of its `inputs` and, unless
-/// `force` is set, no output of a run, by a record beside it.
+/// `force` is set, by a record beside it no output of a run, but for one of the same `command`.
 ///
 /// # Errors
 /// [`ClaimError::Input`] or [`ClaimError::OutputOfRun`].
-pub fn claim_file(path: &Path, inputs: &[PathBuf], force: bool) -> Result<(), ClaimError> {
+pub fn claim_file(
+    path: &Path,
+    inputs: &[PathBuf],
+    force: bool,
+    command: Option<&str>,
+) -> Result<(), ClaimError> {
     if let Ok(there) = fs::canonicalize(path)
         && inputs
             .iter()
@@ -256,7 +282,67 @@ pub fn claim_file(path: &Path, inputs: &[PathBuf], force: bool) -> Result<(), Cl
     if force {
         return Ok(());
     }
-    no_output_of(path, |_| false)
+    no_copy_of(path, command)?;
+    no_output_of(path, |run| {
+        command.is_some_and(|command| is_of_command(&run.manifest, command))
+    })
+}
+
+/// Makes sure that `path` as it is there was not copied by `djr subset`, unless `command` is that.
+fn no_copy_of(path: &Path, command: Option<&str>) -> Result<(), ClaimError> {
+    if command == Some(SUBSET) || !CopiedRecord::is_of(path) {
+        return Ok(());
+    }
+    let dir = RunFiles::of_output(path).map(|files| files.dir.display().to_string());
+    Err(ClaimError::OutputOfRun {
+        path: path.display().to_string(),
+        recipe: SUBSET.to_owned(),
+        dir: dir.unwrap_or_default(),
+    })
+}
+
+/// Removes the records of an earlier run of `output`, which is written anew by something that is no
+/// run: they would be taken for those of the new file. A run with other outputs that are there keeps
+/// its records.
+pub fn forget_run(output: &Path) {
+    let Some(files) = RunFiles::of_output(output) else {
+        return;
+    };
+    let Ok(run) = PastRun::read(files) else {
+        return;
+    };
+    let own = whole(output);
+    let outputs = run.manifest.outputs.iter().flat_map(|output| &output.files);
+    let outputs: HashSet<PathBuf> = outputs.map(|file| whole(&run.place(file))).collect();
+    if outputs.iter().any(|path| *path != own && path.exists()) {
+        return;
+    }
+    for file in run.manifest.files() {
+        let path = run.place(file);
+        let is_record = !outputs.contains(&whole(&path));
+        let now = || digest_of(&path).ok();
+        if is_record && now() == Some((file.bytes, file.xxh3_128.clone())) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+    let _ = fs::remove_file(run.files.manifest());
+}
+
+/// The command that copies rows, as records name it.
+const SUBSET: &str = "subset";
+
+/// Who wrote outputs that are not to be replaced.
+fn writer(recut: bool) -> &'static str {
+    if recut {
+        "a run, which no recut replaces,"
+    } else {
+        "another recipe"
+    }
+}
+
+/// Whether a run was one of a command that has no recipe, such as `djr subset`.
+fn is_of_command(manifest: &Manifest, command: &str) -> bool {
+    manifest.recipe_dir.is_none() && manifest.recipe_file == command
 }
 
 /// Makes sure that no run but one that `is_ours` is known to have written `path` as it is there.
@@ -288,8 +374,7 @@ fn is_of(run: &PastRun, recipe: &Recipe, recut: bool) -> bool {
     let now = file(&recipe.name, dir).filter(|_| !recut || manifest.recut);
     let same_file =
         now.is_some() && now == file(&manifest.recipe_file, manifest.recipe_dir.as_deref());
-    let same_command =
-        dir.is_none() && manifest.recipe_dir.is_none() && recipe.name == manifest.recipe_file;
+    let same_command = dir.is_none() && is_of_command(manifest, &recipe.name);
     same_file
         || same_command
         || Plan::of(recipe).is_ok_and(|plan| plan.digest() == manifest.plan_digest)

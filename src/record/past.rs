@@ -82,8 +82,24 @@ impl RecordError {
             Self::NoRun(_) => "no_run",
             Self::Unfinished(_) => "unfinished",
             Self::NotListed { .. } => "not_listed",
+            Self::Version {
+                error: VersionError::Foreign(_),
+                ..
+            } => "record_damaged",
             Self::Version { .. } => "record_version",
             Self::Read { .. } => "cannot_read",
+        }
+    }
+
+    /// The file or directory that it is about.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::NoRun(path)
+            | Self::Unfinished(path)
+            | Self::NotListed { path, .. }
+            | Self::Version { path, .. }
+            | Self::Read { path, .. } => path,
         }
     }
 

@@ -64,6 +64,17 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// The stable word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::CrashStart => "crash_start",
+            Self::CrashMiddle => "crash_middle",
+            Self::Skip => "skip",
+            Self::Wrong => "wrong",
+        }
+    }
+
     /// In words.
     #[must_use]
     pub fn words(self) -> &'static str {

@@ -8,7 +8,9 @@
 //! content. Rows are equal if their values are: white space between tokens, the order of fields
 //! and how characters are escaped make no difference; digits of numbers do.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -48,6 +50,63 @@ pub struct Reason {
     pub values: Option<(f64, f64)>,
 }
 
+/// What decided that a run did not keep a row. Sorted, rows that are not in its input come last.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Decided {
+    /// The run read it.
+    Here {
+        /// What became of it.
+        fate: Fate,
+        /// Who decided.
+        by: Option<String>,
+        /// Why it could not be processed.
+        code: Option<String>,
+        /// The bound it broke, as the recipe says it.
+        limit: Option<String>,
+    },
+    /// It is not in its input.
+    Elsewhere,
+}
+
+impl Decided {
+    /// By the ledger, without the row's own value.
+    fn of(entry: Option<&LedgerEntry<'_>>) -> Self {
+        let Some(entry) = entry else {
+            return Self::Elsewhere;
+        };
+        let text = |word: &Option<Cow<'_, str>>| word.as_deref().map(str::to_owned);
+        let code = text(&entry.code);
+        Self::Here {
+            fate: entry.fate,
+            by: text(&entry.by),
+            limit: text(&entry.limit).filter(|_| code.is_none()),
+            code,
+        }
+    }
+}
+
+/// `dropped by text_length_filter, max_len: 100`.
+impl fmt::Display for Decided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Here {
+            fate,
+            by,
+            code,
+            limit,
+        } = self
+        else {
+            return f.write_str("not in its input");
+        };
+        let by = by.as_deref().unwrap_or("?");
+        write!(f, "{} by {by}", fate.word())?;
+        match (code, limit) {
+            (Some(code), _) => write!(f, ": {code}"),
+            (None, Some(limit)) => write!(f, ", {limit}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
 /// What the comparison found.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
@@ -59,8 +118,8 @@ pub struct Summary {
     pub same: u64,
     /// Rows that differ, by kind.
     pub differing: BTreeMap<Kind, u64>,
-    /// What decided, by kind: `text_length_filter, max_len: 100`.
-    pub reasons: BTreeMap<(Kind, String), Reason>,
+    /// What decided, by kind.
+    pub reasons: BTreeMap<(Kind, Decided), Reason>,
     /// Fields that differ in changed rows.
     pub fields: BTreeMap<String, u64>,
     /// What could not be compared, for people.
@@ -82,6 +141,29 @@ pub struct Options {
     pub ignore: Vec<String>,
 }
 
+/// How far a comparison is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Rows read so far; those of A are read twice.
+    pub rows: u64,
+    /// How much of [`work`] is done.
+    pub done: u64,
+}
+
+/// Hears now and then how far a comparison is.
+pub type Watcher<'w> = &'w mut dyn FnMut(Seen);
+
+/// How much there is to read: bytes of files, or entries of ledgers; `None` where that is not known
+/// beforehand.
+#[must_use]
+pub fn work(a: &Path, b: &Path) -> Option<u64> {
+    let size = |path: &Path| match PastRun::open(path) {
+        Ok(run) if PastRun::is_one(path) => Some(run.manifest.rows.read),
+        _ => Input::File(path.to_owned()).source().size(),
+    };
+    Some(2 * size(a)? + size(b)?)
+}
+
 /// Compares `a` with `b`: two run directories, or two files of rows. One JSON record a row that
 /// differs goes to `out`.
 ///
@@ -92,6 +174,7 @@ pub fn compare(
     b: &Path,
     options: &Options,
     out: Option<&mut dyn Write>,
+    watch: Watcher<'_>,
 ) -> Result<Summary, ViewError> {
     let mut summary = Summary::default();
     let (a, b) = match (PastRun::is_one(a), PastRun::is_one(b)) {
@@ -114,6 +197,8 @@ pub fn compare(
         extra: Vec::new(),
         spill: Spill::new()?,
         summary,
+        seen: Seen::default(),
+        watch,
     }
     .run(&a, &b, out)
 }
@@ -335,10 +420,10 @@ struct Slot {
     kept: bool,
     fate: u64,
     content: u64,
-    seen: Seen,
+    seen: Found,
 }
 
-enum Seen {
+enum Found {
     Not,
     Same,
     /// B has it otherwise; its side waits here.
@@ -351,8 +436,10 @@ struct Place {
     bytes: u32,
 }
 
-struct Comparison<'o> {
+struct Comparison<'o, 'w> {
     options: &'o Options,
+    seen: Seen,
+    watch: Watcher<'w>,
     slots: HashMap<u128, Slot>,
     /// Rows of B that A does not know at all.
     extra: Vec<Place>,
@@ -360,7 +447,10 @@ struct Comparison<'o> {
     summary: Summary,
 }
 
-impl Comparison<'_> {
+/// Rows between two words about how far it is.
+const TOLD_EVERY: u64 = 1024;
+
+impl Comparison<'_, '_> {
     fn run(
         mut self,
         a: &Side,
@@ -369,6 +459,7 @@ impl Comparison<'_> {
     ) -> Result<Summary, ViewError> {
         let mut rows = a.open(self.options)?;
         while let Some(row) = rows.next()? {
+            self.tell(&row);
             self.summary.rows_a += u64::from(row.is_kept());
             self.slots.insert(
                 row.key,
@@ -376,25 +467,27 @@ impl Comparison<'_> {
                     kept: row.is_kept(),
                     fate: fate_hash(&row),
                     content: self.content_hash(&row),
-                    seen: Seen::Not,
+                    seen: Found::Not,
                 },
             );
         }
         let mut rows = b.open(self.options)?;
         while let Some(row) = rows.next()? {
+            self.tell(&row);
             self.summary.rows_b += u64::from(row.is_kept());
             self.hold_against(&row)?;
         }
         let mut rows = a.open(self.options)?;
         while let Some(row) = rows.next()? {
+            self.tell(&row);
             let Some(slot) = self.slots.get(&row.key) else {
                 continue;
             };
             let (kind, place) = match slot.seen {
-                Seen::Same => continue,
-                Seen::Not if row.is_kept() => (Kind::OnlyA, None),
-                Seen::Not => (Kind::Decided, None),
-                Seen::Differs(kind, place) => (kind, Some(place)),
+                Found::Same => continue,
+                Found::Not if row.is_kept() => (Kind::OnlyA, None),
+                Found::Not => (Kind::Decided, None),
+                Found::Differs(kind, place) => (kind, Some(place)),
             };
             let other = place.map(|place| self.spill.get(place)).transpose()?;
             self.record(kind, Some(&row), other.as_ref(), &mut out)?;
@@ -409,6 +502,18 @@ impl Comparison<'_> {
             self.record(kind, None, Some(&row), &mut out)?;
         }
         Ok(self.summary)
+    }
+
+    /// Says now and then how far it is.
+    fn tell(&mut self, row: &Row) {
+        self.seen.rows += 1;
+        self.seen.done += match (&row.ledger, &row.bytes) {
+            (None, Some(bytes)) => bytes.len() as u64 + 1,
+            _ => 1,
+        };
+        if self.seen.rows.is_multiple_of(TOLD_EVERY) {
+            (self.watch)(self.seen);
+        }
     }
 
     /// Holds a row of B against what is known of A.
@@ -430,8 +535,8 @@ impl Comparison<'_> {
             (false, false) => (slot.fate != fate_hash(row)).then_some(Kind::Decided),
         };
         slot.seen = match kind {
-            None => Seen::Same,
-            Some(kind) => Seen::Differs(kind, self.spill.put(row)?),
+            None => Found::Same,
+            Some(kind) => Found::Differs(kind, self.spill.put(row)?),
         };
         Ok(())
     }
@@ -457,7 +562,7 @@ impl Comparison<'_> {
             let reason = self
                 .summary
                 .reasons
-                .entry((kind, entry.map_or("not in its input".to_owned(), decided)))
+                .entry((kind, Decided::of(entry)))
                 .or_default();
             reason.rows += 1;
             for value in entry.map(numbers).unwrap_or_default() {
@@ -645,17 +750,6 @@ impl SideRecord<'_> {
 /// JSON as it is; what cannot be decoded, as text.
 fn json_or_text(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
-}
-
-/// What decided, without the row's own value.
-fn decided(entry: &LedgerEntry<'_>) -> String {
-    let by = entry.by.as_deref().unwrap_or("?");
-    let fate = entry.fate.word();
-    match (&entry.code, &entry.limit) {
-        (Some(code), _) => format!("{fate} by {by}: {code}"),
-        (None, Some(limit)) => format!("{fate} by {by}, {limit}"),
-        (None, None) => format!("{fate} by {by}"),
-    }
 }
 
 fn numbers(entry: &LedgerEntry<'_>) -> Vec<f64> {

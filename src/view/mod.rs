@@ -54,6 +54,16 @@ impl ViewError {
         }
     }
 
+    /// The file that it is about, where it is about one.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Record(record) => Some(record.path()),
+            Self::Source(_) => None,
+            Self::Format { path, .. } | Self::Write { path, .. } => Some(path),
+        }
+    }
+
     pub(crate) fn format(path: impl std::fmt::Display, message: impl Into<String>) -> Self {
         Self::Format {
             path: path.to_string(),

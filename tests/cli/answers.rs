@@ -194,6 +194,103 @@ fn every_answer_and_every_record_is_as_its_schema_says() {
 }
 
 #[test]
+fn what_verify_finds_is_told_in_values() {
+    let scratch = scratch();
+    let schema = schema(&scratch, "verify");
+    let verified = |code| {
+        let answer = scratch
+            .djr(&["verify", "o.jsonl", "--json"])
+            .expect(code)
+            .answer();
+        holds(&schema, &answer);
+        move |name: &str| {
+            let checks = answer["result"]["checks"].as_array().unwrap().iter();
+            checks
+                .clone()
+                .find(|check| check["name"] == name)
+                .unwrap()
+                .clone()
+        }
+    };
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(1);
+    let kept = scratch.read("o.jsonl");
+    let sound = verified(0);
+    assert_eq!(
+        sound("inputs")["looked_at"],
+        json!({"count": 1, "without_digest": 0})
+    );
+    assert_eq!(sound("rows")["looked_at"], json!({"count": 1}));
+    assert_eq!(sound("counts")["looked_at"]["rows"]["quarantined"], 1);
+    assert_eq!(sound("ledger")["looked_at"]["count"], 4);
+    let output = scratch.path("o.jsonl");
+    assert_eq!(sound("images")["looked_at"]["unchecked"], json!([output]));
+    assert_eq!(sound("files")["first"], Value::Null);
+    // A further row, which is none.
+    let path = scratch.write("o.jsonl", [&kept[..], b"{oh\n"].concat());
+    let path = path.to_str().unwrap();
+    let longer = verified(1);
+    let first = longer("files")["first"].clone();
+    assert_eq!(
+        [
+            &first["code"],
+            &first["counted"],
+            &first["found"],
+            &first["recorded"]
+        ],
+        [
+            &json!("count"),
+            &json!("bytes"),
+            &json!(kept.len() + 4),
+            &json!(kept.len())
+        ]
+    );
+    let row = &longer("rows");
+    assert_eq!(row["differences"], 2);
+    assert_eq!(
+        [
+            &row["first"]["code"],
+            &row["first"]["line"],
+            &row["first"]["offset"]
+        ],
+        [&json!("json_invalid"), &json!(2), &json!(kept.len())]
+    );
+    assert!(
+        path.ends_with(row["first"]["file"].as_str().unwrap()),
+        "{row:#}"
+    );
+    fs::remove_file(scratch.path("in.jsonl")).unwrap();
+    let gone = verified(1)("inputs")["first"].clone();
+    assert_eq!(gone["code"], "cannot_read");
+    assert!(gone["file"].as_str().unwrap().ends_with("in.jsonl"));
+    let nowhere = scratch
+        .djr(&["verify", "nowhere", "--json"])
+        .expect(2)
+        .answer();
+    assert_eq!(nowhere["problems"][0]["file"], "nowhere");
+}
+
+#[test]
+fn bounds_that_decided_are_values() {
+    let scratch = scratch();
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(1);
+    let set = ["--set", "text_length_filter.min_len=0"];
+    let wide = ["run", "r.yaml", "-q", "--output", "wide.jsonl"];
+    scratch.djr(&[&wide[..], &set].concat()).expect(1);
+    let bound = json!([{"param": "min_len", "value": 5.0}]);
+    let why = scratch
+        .djr(&["why", "o.jsonl", "b", "--json"])
+        .expect(0)
+        .answer();
+    assert_eq!(why["result"]["rows"][0]["bounds"], bound);
+    let line = ["diff", "wide.jsonl.djr", "o.jsonl.djr", "--json"];
+    let reason = scratch.djr(&line).expect(1).answer()["result"]["reasons"][0].clone();
+    assert_eq!(
+        [&reason["fate"], &reason["by"], &reason["bounds"]],
+        [&json!("dropped"), &json!("text_length_filter"), &bound]
+    );
+}
+
+#[test]
 fn losses_are_tolerated_as_far_as_is_said() {
     let scratch = scratch();
     for (tolerate, code) in [("1", 0), ("25%", 0), ("24.9%", 1), ("0", 1)] {
@@ -420,6 +517,26 @@ fn a_newer_run_that_is_unfinished_is_named_by_every_reader() {
     };
     stopped("o.jsonl", "0");
     stopped("new.jsonl", "0");
+    let listed = scratch.djr(&["ls", "--json"]).expect(0).answer();
+    let runs = listed["result"]["runs"].as_array().unwrap().iter();
+    let states: Vec<_> = runs
+        .map(|run| {
+            (
+                run["outputs"][0].as_str().unwrap(),
+                run["state"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let outputs = ["new.jsonl", "o.jsonl", "o.jsonl"].map(|name| scratch.path(name));
+    let outputs = outputs.each_ref().map(|path| path.to_str().unwrap());
+    assert_eq!(
+        states,
+        [
+            (outputs[0], "unfinished"),
+            (outputs[1], "finished"),
+            (outputs[2], "unfinished"),
+        ]
+    );
     for line in [
         "verify o.jsonl",
         "why o.jsonl a",

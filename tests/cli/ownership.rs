@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use djr::note::Code;
+use serde_json::json;
 
 use crate::resume::killed_at;
 use crate::support::{Ran, Scratch};
@@ -177,8 +178,8 @@ fn no_command_overwrites_what_is_not_its_own() {
             "convert --to messages in.jsonl --question x -o o.jsonl",
             "--force",
         ),
-        ("report o.jsonl -o o.jsonl", "another file"),
-        ("report o.jsonl -o in.jsonl", "another file"),
+        ("report o.jsonl -o o.jsonl", "end in .html"),
+        ("report o.jsonl -o in.jsonl", "end in .html"),
         ("diff o.jsonl in.jsonl --output o.jsonl", "another file"),
         ("analyze in.jsonl -o o.jsonl.djr", "another directory"),
     ] {
@@ -222,6 +223,263 @@ fn a_record_of_another_version_can_be_taken_over() {
     scratch.djr(&["run", "r.yaml", "--force"]).expect(0);
     assert!(!scratch.path("o.jsonl.djr/quarantine.jsonl").exists());
     scratch.djr(&["verify", "o.jsonl"]).expect(0);
+}
+
+#[test]
+fn records_of_another_version_are_named_and_cleaned_by_force() {
+    let scratch = scratch();
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let mut manifest = scratch.json("o.jsonl.djr/manifest.json");
+    manifest["format"]["major"] = 9.into();
+    scratch.write("o.jsonl.djr/manifest.json", manifest.to_string());
+    fs::create_dir(scratch.path("torn.jsonl.djr")).unwrap();
+    scratch.write("torn.jsonl.djr/manifest.json", "{");
+    scratch.write("torn.jsonl.djr/ledger.jsonl.zst", "x");
+    let listed = scratch.djr(&["ls", "--json"]).expect(0).answer();
+    let runs = &listed["result"]["runs"];
+    assert_eq!(
+        (&runs[0]["state"], &runs[0]["problem"]["code"]),
+        (&"unreadable".into(), &"record_version".into())
+    );
+    assert!(runs[0]["output_bytes"].as_u64() > Some(0), "{listed:#}");
+    let clean = |more: &[&str]| {
+        let line = [&["clean", "--json"], more].concat();
+        scratch.djr(&line).expect(0).answer()["result"].clone()
+    };
+    let codes = |result: &serde_json::Value| -> Vec<String> {
+        let skipped = result["skipped"].as_array().unwrap().iter();
+        skipped
+            .map(|run| run["code"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let both = ["record_version", "record_damaged"];
+    assert_eq!(codes(&clean(&[])), both);
+    assert_eq!(codes(&clean(&["--runs"])), both);
+    // Its output is there: as of every run it goes with --runs only.
+    assert_eq!(codes(&clean(&["--force"])), both);
+    assert!(codes(&clean(&["--older-than", "1d"])).is_empty());
+    let said = scratch.djr(&["clean", "--runs"]).expect(0).stderr;
+    assert!(
+        said.contains("2 runs that cannot be read were left (--force") && said.contains("format 9"),
+        "{said}"
+    );
+    scratch.write("o_stats.jsonl", "mine\n");
+    let gone = clean(&["--runs", "--force"]);
+    assert_eq!(gone["runs"].as_array().unwrap().len(), 1, "{gone:#}");
+    assert_eq!(codes(&gone), ["record_damaged"]);
+    assert!(!scratch.path("o.jsonl").exists() && !scratch.path("o.jsonl.djr").exists());
+    // What no record lists, or is not as recorded, is left.
+    assert_eq!(scratch.read("o_stats.jsonl"), b"mine\n");
+    assert!(scratch.path("torn.jsonl.djr/ledger.jsonl.zst").exists());
+}
+
+#[test]
+fn one_rule_for_subsets_however_their_rows_are_drawn() {
+    let scratch = scratch();
+    let subset = |more: &[&str], code| {
+        let line = [&["subset", "-n", "1", "in.jsonl", "-o", "s.jsonl"], more].concat();
+        scratch.djr(&line).expect(code)
+    };
+    let run = &["--validate", "exists"][..];
+    for more in [run, &[], &[], run, &[]] {
+        subset(more, 0);
+    }
+    // A copy leaves nothing that tells of the run before it, and a run nothing of the copy.
+    assert_eq!(scratch.files("s.jsonl.djr"), ["copied.json"]);
+    subset(run, 0);
+    assert!(!scratch.path("s.jsonl.djr/copied.json").exists());
+    scratch.djr(&["verify", "s.jsonl"]).expect(0);
+    subset(&[], 0);
+    for line in [
+        "convert --to jsonl in.jsonl -o s.jsonl",
+        "run r.yaml --output s.jsonl",
+        "diff in.jsonl o.jsonl -o s.jsonl",
+    ] {
+        scratch.djr(&["run", "r.yaml"]).expect(0);
+        let words: Vec<&str> = line.split(' ').collect();
+        let ran = scratch.djr(&words).expect(2);
+        assert!(
+            ran.stderr
+                .contains("s.jsonl is the output of a run of subset"),
+            "{line}: {}",
+            ran.stderr
+        );
+    }
+    scratch
+        .djr(&["run", "r.yaml", "--output", "s.jsonl", "--force"])
+        .expect(0);
+    let listed = scratch.djr(&["ls", "--json"]).expect(0).answer();
+    assert_eq!(listed["result"]["runs"][1]["recipe"], "r.yaml");
+    let ran = scratch.djr(&["subset", "-n", "1", "in.jsonl", "-o", "s.jsonl"]);
+    ran.expect(2);
+    let set = ["recut", "o.jsonl", "--set", "text_length_filter.min_len=12"];
+    let ran = scratch
+        .djr(&[&set[..], &["-o", "s.jsonl"]].concat())
+        .expect(2);
+    assert!(
+        ran.stderr
+            .contains("and a run, which no recut replaces, wrote them: r.yaml"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_done_and_makes_nothing() {
+    let scratch = scratch();
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+    scratch.write("there.jsonl", "{}\n");
+    let before = scratch.files("");
+    for (line, writes, run_dir) in [
+        (
+            "subset -n 1 in.jsonl -o there.jsonl",
+            json!(3),
+            "there.jsonl.djr",
+        ),
+        (
+            "subset -n 1 in.jsonl -o new/x.jsonl",
+            json!(null),
+            "new/x.jsonl.djr",
+        ),
+        (
+            "subset -n 1 --validate exists in.jsonl -o x.jsonl",
+            json!(null),
+            "x.jsonl.djr",
+        ),
+        (
+            "convert --to messages --question x in.jsonl -o x.jsonl",
+            json!(null),
+            "x.jsonl.djr",
+        ),
+        (
+            "recut o.jsonl --set text_length_filter.min_len=11 -o there.jsonl",
+            json!(3),
+            "there.jsonl.djr",
+        ),
+        (
+            "run r.yaml",
+            json!(scratch.read("o.jsonl").len()),
+            "o.jsonl.djr",
+        ),
+    ] {
+        let words: Vec<&str> = line.split(' ').chain(["--dry-run"]).collect();
+        let answer = scratch
+            .djr(&[&words[..], &["--json"]].concat())
+            .expect(0)
+            .answer();
+        let result = &answer["result"];
+        assert_eq!(result["state"], "planned", "{line}");
+        let would = &result["would"];
+        assert_eq!(would["writes"][0]["bytes"], writes, "{line}: {would:#}");
+        let read = would["reads"][0]["name"].as_str().unwrap();
+        assert!(read.ends_with("in.jsonl"), "{line}: {would:#}");
+        assert_eq!(would["reads"][0]["bytes"], ROWS.len(), "{line}");
+        let dir = would["run_dir"].as_str().unwrap();
+        assert!(dir.ends_with(run_dir), "{line}: {dir}");
+        let text = scratch.djr(&words).expect(0).text();
+        assert_eq!(
+            text.contains("over   "),
+            !writes.is_null(),
+            "{line}: {text}"
+        );
+        assert_eq!(scratch.files(""), before, "{line}");
+        assert!(!scratch.path("new").exists());
+    }
+    // What would be refused is said beforehand.
+    for line in [
+        "subset -n 1 in.jsonl -o o.jsonl --dry-run",
+        "convert --to jsonl in.jsonl -o o.jsonl --dry-run",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        scratch.djr(&words).expect(2);
+    }
+    scratch.write("other.yaml", RECIPE.replace("10", "1"));
+    let before = scratch.files("");
+    let refused = scratch
+        .djr(&["run", "other.yaml", "--explain", "--json"])
+        .expect(0)
+        .answer();
+    assert_eq!(refused["result"]["refused"]["code"], "taken", "{refused:#}");
+    let text = scratch
+        .djr(&["run", "other.yaml", "--explain"])
+        .expect(0)
+        .text();
+    assert!(
+        text.contains("refused as things are: the outputs are there"),
+        "{text}"
+    );
+    assert_eq!(scratch.files(""), before);
+}
+
+#[test]
+fn options_that_a_command_has_no_use_for_are_refused_and_not_shown() {
+    let scratch = scratch();
+    for (line, option) in [
+        ("convert --to jsonl in.jsonl -o x.jsonl", "--max-cost 2"),
+        ("convert --to jsonl in.jsonl -o x.jsonl", "--devices cpu"),
+        ("convert --to jsonl in.jsonl -o x.jsonl", "--python python3"),
+        ("convert --to jsonl in.jsonl -o x.jsonl", "--cache kept"),
+        (
+            "subset -n 1 --shuffle --paths absolute in.jsonl -o x.jsonl",
+            "--no-cache",
+        ),
+        (
+            "subset -n 1 --validate exists in.jsonl -o x.jsonl",
+            "--max-tokens-total 5",
+        ),
+        (
+            "decontaminate in.jsonl --against in.jsonl -o x.jsonl",
+            "--python python3",
+        ),
+        ("check r.yaml", "--max-tokens-total 5"),
+        ("check r.yaml", "--resume"),
+        ("check r.yaml", "--threads 2"),
+        ("check --for llava in.jsonl", "--on-error drop"),
+    ] {
+        let words: Vec<&str> = line.split(' ').chain(option.split(' ')).collect();
+        let name = option.split(' ').next().unwrap();
+        let ran = scratch.djr(&words).expect(2);
+        assert!(
+            ran.stderr.contains(&format!("{name} has no effect ")),
+            "{line} {option}: {}",
+            ran.stderr
+        );
+        assert!(!scratch.path("x.jsonl").exists());
+    }
+    // As a wish for every command it is none of one's business.
+    let wish = [("DJR_MAX_COST", "2")];
+    let line = ["convert", "--to", "jsonl", "in.jsonl", "-o", "x.jsonl"];
+    with(&scratch, &line, &wish).expect(0);
+    let help = |command: &str| scratch.djr(&[command, "--help"]).expect(0).text();
+    assert!(help("run").contains("--max-cost") && !help("convert").contains("--max-cost"));
+}
+
+#[test]
+fn a_subset_that_was_copied_is_listed_and_cleaned() {
+    let scratch = scratch();
+    scratch
+        .djr(&["subset", "-n", "1", "in.jsonl", "-o", "s.jsonl"])
+        .expect(0);
+    let listed = scratch.djr(&["ls", "--json"]).expect(0).answer();
+    let run = &listed["result"]["runs"][0];
+    assert_eq!(
+        [
+            &run["recipe"],
+            &run["rows_in"],
+            &run["rows_out"],
+            &run["state"]
+        ],
+        [
+            &"subset".into(),
+            &2.into(),
+            &1.into(),
+            &serde_json::json!("finished")
+        ]
+    );
+    scratch.djr(&["clean"]).expect(0);
+    assert!(scratch.path("s.jsonl").exists());
+    scratch.djr(&["clean", "--runs"]).expect(0);
+    assert!(!scratch.path("s.jsonl").exists() && !scratch.path("s.jsonl.djr").exists());
 }
 
 #[test]

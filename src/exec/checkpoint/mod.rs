@@ -7,6 +7,7 @@
 mod state;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -305,13 +306,15 @@ pub struct Saved {
     pub outputs: Vec<PathBuf>,
 }
 
-/// What the last checkpoint in `files` says, if it can be read.
-#[must_use]
-pub fn saved(files: &RunFiles) -> Option<Saved> {
-    let state = read_state(files).ok()??;
-    let spec = RecipeSpec::from_json(state.identity.plan.recipe).ok()?;
+/// What the last checkpoint in `files` says.
+///
+/// # Errors
+/// If it is of another version, damaged, or gone.
+pub fn saved(files: &RunFiles) -> io::Result<Saved> {
+    let state = read_state(files)?.ok_or(io::ErrorKind::NotFound)?;
+    let spec = RecipeSpec::from_json(state.identity.plan.recipe).map_err(io::Error::other)?;
     let outputs = spec.outputs.iter();
-    Some(Saved {
+    Ok(Saved {
         rows: state.accounting.report.rows_in,
         when_unix: state.saved_unix,
         outputs: outputs

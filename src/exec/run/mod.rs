@@ -13,7 +13,7 @@ pub use current::up_to_date;
 pub use piece::{Piece, PieceRows, check_limit, run_piece};
 pub use references::ReferenceIndex;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -200,6 +200,62 @@ fn check_locked(
     let inputs = setup::inputs(recipe);
     renderers(recipe, options)?;
     Checkpointer::check(recipe, options, &inputs, files)
+}
+
+/// What a run would read and write, if it could begin. Nothing is made, not even for a moment.
+///
+/// # Errors
+/// As [`super::run`], of what is known before a row is read.
+pub(super) fn foresee(recipe: &Recipe, options: &RunOptions) -> Result<WouldDo, RunError> {
+    let files = run_files(recipe, options);
+    claim(recipe, options, files.as_ref(), false)?;
+    renderers(recipe, options)?;
+    let inputs = setup::inputs(recipe);
+    if options.resume == Resume::Refuse && files.as_ref().is_some_and(RunFiles::is_unfinished) {
+        Checkpointer::check(recipe, options, &inputs, files.as_ref())?;
+    }
+    let reads = inputs.iter().map(|input| FileNow {
+        name: input.name(),
+        bytes: input.source().size(),
+    });
+    let stats = stats_path(recipe);
+    let writes = output_files(recipe).into_iter().chain(stats);
+    Ok(WouldDo {
+        reads: reads.collect(),
+        writes: writes.map(|path| FileNow::at(&path)).collect(),
+        run_dir: files.map(|files| files.dir),
+    })
+}
+
+/// What a run would read and write.
+#[derive(Debug, Clone, Default)]
+pub struct WouldDo {
+    /// The inputs.
+    pub reads: Vec<FileNow>,
+    /// The files that would be written, and are overwritten where they are there.
+    pub writes: Vec<FileNow>,
+    /// Where manifest, ledger and quarantine go.
+    pub run_dir: Option<PathBuf>,
+}
+
+/// A file as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileNow {
+    /// Its name.
+    pub name: String,
+    /// Its size, if it is there and has one.
+    pub bytes: Option<u64>,
+}
+
+impl FileNow {
+    /// The file at `path`.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self {
+            name: path.display().to_string(),
+            bytes: std::fs::metadata(path).ok().map(|meta| meta.len()),
+        }
+    }
 }
 
 /// Makes sure that the outputs of a run are nobody else's. Who does what tasks are left has made sure

@@ -1,6 +1,7 @@
 //! The end of a run: everything is made durable, then the files get their names.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
@@ -311,6 +312,10 @@ pub fn publish(
     let manifest = named.map(RunFiles::manifest);
     for (done, file) in files.iter().enumerate() {
         if manifest.as_ref() == Some(&file.target) {
+            if let Some(files) = named {
+                // The record of a copy that this run takes the place of.
+                let _ = fs::remove_file(files.copied());
+            }
             let read = match &recipe.inputs {
                 Inputs::Files(files) => files.as_slice(),
                 Inputs::Stdin | Inputs::Given(_) => &[],

@@ -447,6 +447,18 @@ impl SourceError {
         }
     }
 
+    /// The input's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Io { name, .. }
+            | Self::Utf16 { name }
+            | Self::Broken { name, .. }
+            | Self::Invalid { name, .. }
+            | Self::Foreign { name, .. } => name,
+        }
+    }
+
     /// Whether the rest of the input can be set aside as one record: what it holds is at fault, and
     /// not the system.
     #[must_use]
