@@ -128,7 +128,7 @@ const OUTRO: &str = "
 An operator of djr itself is one file and its `mod` line; then
 
 ```console
-$ cargo test --lib NAME_OF_THE_OPERATOR
+$ cargo test -p djr --lib NAME_OF_THE_OPERATOR
 $ cargo test --test parity
 $ DJR_BLESS=1 cargo test --test cli documents
 ```
