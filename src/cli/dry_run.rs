@@ -78,7 +78,7 @@ pub fn words(would: &WouldDo) -> String {
     let mut text = String::new();
     for file in &would.writes {
         if let Some(size) = file.bytes {
-            let _ = writeln!(text, "over   {} ({} there now)", file.name, bytes(size));
+            let _ = writeln!(text, "replaces {} ({} there now)", file.name, bytes(size));
         }
     }
     if let Some(dir) = &would.run_dir {

@@ -175,7 +175,7 @@ fn probe_line(probe: Option<StepProbe>) -> String {
         return "no row came here".to_owned();
     }
     let micros = Duration::from_nanos(probe.nanos).as_secs_f64() * 1e6;
-    let mut line = format!("{} rows, {micros:.2} µs a row", probe.rows);
+    let mut line = format!("{}, {micros:.2} µs a row", rows(probe.rows));
     match probe.dropped {
         Some(0) => {}
         Some(dropped) => {
@@ -211,19 +211,20 @@ const ROW_NANOS: u64 = 2_000;
 /// Bytes of ledger and stats a row leaves, packed.
 const RECORD_BYTES: u64 = 40;
 
-/// What a run over `input_bytes` takes, by what its first rows took. What stands behind an exchange
-/// is taken to cost as much as the steps before it.
+/// What a run over `input_bytes` takes, by what its first rows took; `None` if it is not known how
+/// many rows there are. What stands behind an exchange is taken to cost as much as the steps before it.
 pub fn estimate(
     recipe: &Recipe,
     probed: &Probe,
-    input_bytes: u64,
+    input_bytes: Option<u64>,
     threads: Option<usize>,
-) -> Estimate {
+) -> Option<Estimate> {
+    let times = probed.part.times(input_bytes)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = threads.or(recipe.threads).unwrap_or(cores).clamp(1, cores) as u64;
     let seen = probed.rows.max(1);
     let row_bytes = (probed.bytes / seen).max(1);
-    let rows = input_bytes / row_bytes;
+    let rows = times_of(probed.rows, times);
     let rows_left = scaled(rows, probed.alive, seen);
     let steps = probed.steps.iter().flatten();
     let probed_nanos: u64 = steps.map(|step| step.nanos * step.rows).sum();
@@ -250,7 +251,7 @@ pub fn estimate(
         let written = output.sample.map_or(rows_left, |most| most.min(rows_left));
         written * row_bytes
     };
-    Estimate {
+    Some(Estimate {
         rows,
         rows_left,
         seconds: Duration::from_nanos(scaled(rows, nanos, threads)).as_secs_f64(),
@@ -261,7 +262,17 @@ pub fn estimate(
         } else {
             rows * RECORD_BYTES
         },
-    }
+    })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate of what is never negative"
+)]
+fn times_of(number: u64, times: f64) -> u64 {
+    (number as f64 * times).round() as u64
 }
 
 /// `number * times / by`, without an overflow.
@@ -271,15 +282,24 @@ fn scaled(number: u64, times: u64, by: u64) -> u64 {
 }
 
 fn estimate_words(probed: &Probe, estimate: &Estimate) -> String {
+    let from = if probed.part.is_whole {
+        "all of them".to_owned()
+    } else {
+        format!("the first {}", rows(probed.rows))
+    };
+    let time = if estimate.seconds < 0.1 {
+        "less than 0.1 s".to_owned()
+    } else {
+        let time = Duration::from_secs_f64(estimate.seconds);
+        format!("about {}", seconds(time))
+    };
     format!(
-        "about {} for {}, {} of memory, {} on disk and {} of working files; {} left (from the first {})",
-        seconds(Duration::from_secs_f64(estimate.seconds.max(0.0))),
+        "{time} for {}, {} of memory, {} on disk and {} of working files; {} left (from {from})",
         rows(estimate.rows),
         bytes(estimate.memory_bytes),
         bytes(estimate.output_bytes),
         bytes(estimate.working_bytes),
         thousands(estimate.rows_left),
-        rows(probed.rows),
     )
 }
 
@@ -381,20 +401,11 @@ fn image_words(need: ImageNeed) -> &'static str {
 
 /// What `found` comes to for inputs of so many bytes.
 #[must_use]
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "an estimate of what is never negative"
-)]
 pub fn cost(found: &Sampled, bytes: Option<u64>) -> CostEstimate {
     let paid = found.paid;
     // Rows whose answers were known cost nothing now: what is told is of those that did.
-    let share = |all: u64| all as f64 / found.bytes.max(1) as f64;
-    let factor = bytes
-        .filter(|_| found.rows > 0)
-        .map(|all| share(all).max(1.0));
-    let whole = |now: u64| factor.map(|factor| (now as f64 * factor).round() as u64);
+    let factor = found.part.times(bytes);
+    let whole = |now: u64| factor.map(|factor| times_of(now, factor));
     CostEstimate {
         rows: found.rows,
         failed: found.failed,
@@ -414,15 +425,15 @@ pub fn cost(found: &Sampled, bytes: Option<u64>) -> CostEstimate {
 /// What servers would take, for a person.
 #[must_use]
 pub fn cost_words(estimate: &CostEstimate) -> String {
-    let line = |rows: u64, requests: u64, sent: u64, answered: u64, cost: f64| {
+    let line = |read: u64, requests: u64, sent: u64, answered: u64, cost: f64| {
         let cost = if cost > 0.0 {
             format!(", cost {cost:.4}")
         } else {
             String::new()
         };
         format!(
-            "{} rows: {} requests, {} tokens sent, {} answered{cost}",
-            thousands(rows),
+            "{}: {} requests, {} tokens sent, {} answered{cost}",
+            rows(read),
             thousands(requests),
             thousands(sent),
             thousands(answered)
@@ -441,18 +452,18 @@ pub fn cost_words(estimate: &CostEstimate) -> String {
         let _ = write!(words, "; {known} answers were known already");
     }
     if estimate.failed > 0 {
-        let failed = thousands(estimate.failed);
-        let _ = write!(words, "; {failed} rows could not be processed");
+        let failed = rows(estimate.failed);
+        let _ = write!(words, "; {failed} could not be processed");
     }
     words.push('\n');
-    if let (Some(rows), Some(requests), Some(sent), Some(answered), Some(cost)) = (
+    if let (Some(read), Some(requests), Some(sent), Some(answered), Some(cost)) = (
         estimate.all_rows,
         estimate.all_requests,
         estimate.all_tokens_in,
         estimate.all_tokens_out,
         estimate.all_cost,
     ) {
-        let all = line(rows, requests, sent, answered, cost);
+        let all = line(read, requests, sent, answered, cost);
         let _ = writeln!(words, "all of them, about {all}");
     } else {
         words.push_str("how many rows there are is not known beforehand\n");

@@ -153,6 +153,12 @@ pub fn main(
             Err(what) => return ui.usage(&what, None),
         }
     }
+    if args.fix.as_deref() == Some(Path::new("-")) {
+        return ui.usage(
+            "--fix writes a file: what was found goes to standard output",
+            Some("name a file, or /dev/fd/N for a descriptor of yours"),
+        );
+    }
     if args.fix.is_some() && named.len() != 1 {
         return ui.usage(
             "--fix writes one file for one",

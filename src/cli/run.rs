@@ -181,10 +181,9 @@ fn explained(recipe: &Recipe, args: &Args, ui: &Ui) -> Exit {
         }
     };
     let threads = args.run.threads.map(usize::from);
-    let estimate = probed.as_ref().and_then(|probed| {
-        let bytes = runner::input_bytes(recipe)?;
-        Some(explain::estimate(recipe, probed, bytes, threads))
-    });
+    let estimate = probed
+        .as_ref()
+        .and_then(|probed| explain::estimate(recipe, probed, runner::input_bytes(recipe), threads));
     let signals = runner::Signals::watch(ui);
     let options = match runner::options(recipe, &args.run, &signals, ui) {
         Ok(options) => options,

@@ -27,6 +27,40 @@ pub struct StepProbe {
     pub nanos: u64,
 }
 
+/// How much of the inputs was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Bytes of inputs, blank lines and all; of files of columns those of the rows made of them.
+    pub bytes: u64,
+    /// Whether that is all there is.
+    pub is_whole: bool,
+}
+
+impl Part {
+    /// What `source` has read of `inputs`, whose rows have so many bytes.
+    fn of(source: &mut LineSource, inputs: &[Input], row_bytes: u64) -> Result<Self, RunError> {
+        let place = source.position();
+        let ended = source.summaries().iter().take(place.file);
+        let bytes = ended.map(|input| input.bytes).sum::<u64>() + place.bytes;
+        let has_columns = inputs.iter().any(|input| input.columns().is_some());
+        Ok(Self {
+            bytes: if has_columns { row_bytes } else { bytes },
+            is_whole: source.next_batch(1, 1)?.is_none(),
+        })
+    }
+
+    /// How often what was read is in all inputs, which have so many bytes; `None` if that is not known.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn times(self, all_bytes: Option<u64>) -> Option<f64> {
+        if self.is_whole {
+            return Some(1.0);
+        }
+        let all = all_bytes?.max(self.bytes) as f64;
+        Some(all / self.bytes.max(1) as f64)
+    }
+}
+
 /// What the first rows of a recipe's inputs showed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Probe {
@@ -36,6 +70,8 @@ pub struct Probe {
     pub rows: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// How much of the inputs they are.
+    pub part: Part,
     /// Rows that came through all steps that were probed.
     pub alive: u64,
 }
@@ -70,7 +106,7 @@ pub fn probe(
     } else {
         512
     };
-    let mut source = LineSource::new(inputs);
+    let mut source = LineSource::new(inputs.clone());
     let mut left = rows;
     let mut found = Probe::default();
     while left > 0 {
@@ -105,6 +141,7 @@ pub fn probe(
         probe.nanos /= probe.rows.max(1);
     }
     found.steps = probes;
+    found.part = Part::of(&mut source, &inputs, found.bytes)?;
     Ok(found)
 }
 
@@ -148,6 +185,8 @@ pub struct Sampled {
     pub rows: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// How much of the inputs they are.
+    pub part: Part,
     /// Rows that could not be processed.
     pub failed: u64,
     /// What their answers took: each of them once, whether it was paid now or before.
@@ -186,7 +225,7 @@ pub fn sample_servers(
         limit: setup::with_services(limit, batch_rows, chain.services().map(|(_, asked)| asked)),
         lanes: &batcher,
     };
-    let mut source = LineSource::new(inputs);
+    let mut source = LineSource::new(inputs.clone());
     let mut left = rows;
     let mut found = Sampled::default();
     stages.run(
@@ -217,6 +256,7 @@ pub fn sample_servers(
         },
     )?;
     batcher.finish()?;
+    found.part = Part::of(&mut source, &inputs, found.bytes)?;
     let after = host.spending.total();
     found.paid = Paid {
         answers: after.answers - before.answers,

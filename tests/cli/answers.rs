@@ -291,6 +291,85 @@ fn bounds_that_decided_are_values() {
 }
 
 #[test]
+fn a_probe_that_read_all_rows_knows_how_many_there_are() {
+    let scratch = scratch();
+    let lines: Vec<String> = (0..9)
+        .map(|n| format!("{{\"id\": {n}, \"text\": \"{}\"}}", "x".repeat(n * 9)))
+        .collect();
+    let plain = lines.join("\n\n\n");
+    scratch.write("blank.jsonl", &plain);
+    scratch.write(
+        "packed.jsonl.zst",
+        zstd::encode_all(plain.as_bytes(), 3).unwrap(),
+    );
+    scratch.write("all.json", format!("[{}]", lines.join(",\n")));
+    scratch.write("table.csv", "id,text\n1,ab\n2,abcdef\n");
+    scratch.write("none.jsonl", "");
+    for (input, probe, rows, left) in [
+        ("blank.jsonl", "1000", 9, 8),
+        ("blank.jsonl", "9", 9, 8),
+        ("packed.jsonl.zst", "1000", 9, 8),
+        ("all.json", "1000", 9, 8),
+        ("table.csv", "1000", 2, 1),
+        ("none.jsonl", "1000", 0, 0),
+    ] {
+        let line = [
+            "run",
+            "r.yaml",
+            "--input",
+            input,
+            "--explain",
+            "--probe",
+            probe,
+        ];
+        let answer = scratch
+            .djr(&[&line[..], &["--json"]].concat())
+            .expect(0)
+            .answer();
+        let estimate = &answer["result"]["estimate"];
+        assert_eq!(
+            (&estimate["rows"], &estimate["rows_left"]),
+            (&json!(rows), &json!(left)),
+            "{input} {probe}"
+        );
+        let text = scratch.djr(&line).expect(0).text();
+        assert!(text.contains("(from all of them)"), "{text}");
+    }
+    // Of half of them, blank lines count for what they take.
+    let even = "{\"id\": 1, \"text\": \"words\"}\n\n\n".repeat(40);
+    scratch.write("even.jsonl", even);
+    let line = [
+        "run",
+        "r.yaml",
+        "--input",
+        "even.jsonl",
+        "--explain",
+        "--probe",
+        "20",
+        "--json",
+    ];
+    let estimate = scratch.djr(&line).expect(0).answer()["result"]["estimate"].clone();
+    let rows = estimate["rows"].as_u64().unwrap();
+    assert!((39..=42).contains(&rows), "{rows}");
+    scratch.write(
+        "some.jsonl.zst",
+        zstd::encode_all(plain.as_bytes(), 3).unwrap(),
+    );
+    let line = [
+        "run",
+        "r.yaml",
+        "--input",
+        "some.jsonl.zst",
+        "--explain",
+        "--probe",
+        "2",
+        "--json",
+    ];
+    let packed = scratch.djr(&line).expect(0).answer();
+    assert!(packed["result"]["estimate"].is_null());
+}
+
+#[test]
 fn losses_are_tolerated_as_far_as_is_said() {
     let scratch = scratch();
     for (tolerate, code) in [("1", 0), ("25%", 0), ("24.9%", 1), ("0", 1)] {

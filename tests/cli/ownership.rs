@@ -180,6 +180,8 @@ fn no_command_overwrites_what_is_not_its_own() {
         ),
         ("report o.jsonl -o o.jsonl", "end in .html"),
         ("report o.jsonl -o in.jsonl", "end in .html"),
+        ("check --for llava in.jsonl --fix -", "name a file"),
+        ("analyze in.jsonl -o new --suggest new.txt", "end in .yaml"),
         ("diff o.jsonl in.jsonl --output o.jsonl", "another file"),
         ("analyze in.jsonl -o o.jsonl.djr", "another directory"),
     ] {
@@ -378,7 +380,7 @@ fn a_dry_run_says_what_would_be_done_and_makes_nothing() {
         assert!(dir.ends_with(run_dir), "{line}: {dir}");
         let text = scratch.djr(&words).expect(0).text();
         assert_eq!(
-            text.contains("over   "),
+            text.contains("replaces "),
             !writes.is_null(),
             "{line}: {text}"
         );
