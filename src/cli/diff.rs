@@ -11,6 +11,7 @@ use super::{Exit, past};
 use crate::answer::{DiffAnswer, DiffCount, DiffField, DiffReason};
 use crate::exec::{Moment, Observer as _};
 use crate::io::PendingFile;
+use crate::io::destination::check_stdout;
 use crate::io::format::OutputFormat;
 use crate::layout::RunFiles;
 use crate::recipe::check_plain;
@@ -102,7 +103,11 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         None => diff::compare(&args.a, &args.b, &options, None, &mut watch),
         Some(_) if to_stdout => {
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-            let compared = diff::compare(&args.a, &args.b, &options, Some(&mut out), &mut watch);
+            let compared = check_stdout()
+                .map_err(|e| ViewError::write("standard output", e))
+                .and_then(|()| {
+                    diff::compare(&args.a, &args.b, &options, Some(&mut out), &mut watch)
+                });
             compared.and_then(|summary| {
                 out.flush()
                     .map_err(|e| ViewError::write("standard output", e))?;

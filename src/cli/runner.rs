@@ -129,6 +129,7 @@ pub(super) fn options(
     Ok(RunOptions {
         threads: args.threads.map(usize::from),
         max_memory: args.max_memory.or(recipe.max_memory),
+        row_memory: args.max_memory,
         batch_rows: args.batch_rows,
         run_dir: args.run_dir.clone(),
         working_dir,

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::Exit;
 use crate::answer::{Answer, ProblemRecord};
+use crate::io::destination::check_stdout;
 use crate::note::{Code, Note};
 use crate::recipe::{Problems, RecipeSource};
 use crate::record::RecordError;
@@ -305,8 +306,8 @@ impl Ui {
 
     fn write(&self, text: &str) -> Exit {
         let mut out = std::io::stdout().lock();
-        match out
-            .write_all(printable(text).as_bytes())
+        match check_stdout()
+            .and_then(|()| out.write_all(printable(text).as_bytes()))
             .and_then(|()| out.flush())
         {
             Ok(()) => Exit::Success,

@@ -52,6 +52,9 @@ pub struct RunOptions {
     pub force: bool,
     /// The command line, for the manifest.
     pub command: Vec<String>,
+    /// The memory, in bytes, that decides which texts are too long for a step, if that is not for the
+    /// recipe to say. It decides what becomes of rows, so that nothing of the machine goes into it.
+    pub row_memory: Option<u64>,
     /// The machine, if the manifest is to name it.
     pub host_name: Option<String>,
 }

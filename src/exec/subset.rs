@@ -9,6 +9,7 @@ use super::spill::store::StoreWriter;
 use super::{RunError, setup, write_error};
 use crate::hash::{PythonRandom, priority};
 use crate::io::atomic::Keep;
+use crate::io::destination::check_stdout;
 use crate::io::remote::is_remote;
 use crate::io::source::{Place, RowReader, SourceError, Split};
 use crate::io::{Input, OutputLock, PendingFile, Workspace};
@@ -85,6 +86,7 @@ pub fn copy(inputs: &Inputs, target: &Target, sample: &LineSample) -> Result<Cop
             return Err(write_error(target, io::Error::other(why)));
         }
         Target::Stdout => {
+            check_stdout().map_err(|e| write_error(target, e))?;
             let mut out = io::stdout().lock();
             write(&rows, &drawn, &mut out, HELD).map_err(|e| named(e, target))?;
             out.flush().map_err(pipe_error)?;

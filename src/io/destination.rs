@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::OFlags;
 
@@ -91,8 +92,12 @@ impl Destination {
 /// afterwards goes on behind us.
 ///
 /// # Errors
-/// If it cannot be opened for writing, or is a descriptor that is open for reading only.
+/// If it cannot be opened for writing, is a descriptor that is open for reading only, or a standard
+/// output that was closed.
 pub fn open_stream(path: &Path) -> io::Result<File> {
+    if own_descriptor(path) == Some(1) {
+        check_stdout()?;
+    }
     if let Some(shared) = own_descriptor(path).and_then(share) {
         let mode = rustix::fs::fcntl_getfl(&shared)?;
         if (mode & OFlags::ACCMODE) == OFlags::RDONLY {
@@ -103,6 +108,27 @@ pub fn open_stream(path: &Path) -> io::Result<File> {
     // A descriptor that cannot be shared is opened anew by its path: its content stays, ours follows.
     let regular = fs::metadata(path).is_ok_and(|found| found.is_file());
     OpenOptions::new().write(true).append(regular).open(path)
+}
+
+/// Whether standard output was closed when the process began.
+static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Looks whether standard output is open. A program calls it before Rust's runtime, which opens
+/// `/dev/null` in its place; it is a function that C can call for that.
+pub extern "C" fn look_at_stdout() {
+    let closed = rustix::fs::fcntl_getfl(io::stdout().as_fd()).is_err();
+    STDOUT_WAS_CLOSED.store(closed, Ordering::Relaxed);
+}
+
+/// Makes sure that what is written to standard output goes somewhere.
+///
+/// # Errors
+/// If it was closed when the process began.
+pub fn check_stdout() -> io::Result<()> {
+    if STDOUT_WAS_CLOSED.load(Ordering::Relaxed) {
+        return Err(io::Error::other("it is closed"));
+    }
+    Ok(())
 }
 
 /// Whether what is written to the stream `path` (`/dev/stdout`, `/dev/fd/7`) goes into the regular

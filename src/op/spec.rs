@@ -460,6 +460,10 @@ pub struct Facts {
     /// If an analysis without a recipe measures it: the parameters, in JSON, that it has there
     /// beside open bounds.
     pub analysis: Option<&'static str>,
+    /// Bytes of memory that it may need for each byte of the text it reads, beside the text and what it
+    /// makes of it, for texts of the worst kind; 0 if it needs none to speak of. Where a run's memory is
+    /// bounded, longer texts than fit are set aside ([`Facts::longest_text`]).
+    pub memory: u32,
     /// Whether it takes groups: rows whose fields, the text too, are lists.
     pub takes_groups: bool,
     /// The hashes that it makes or finds made, with these parameters.
@@ -477,9 +481,17 @@ impl Facts {
         decides: &[],
         compares: &[],
         analysis: None,
+        memory: 0,
         takes_groups: false,
         hashes: |_| &[],
     };
+
+    /// The bytes of the longest text that it may be given where a run stays within `budget` bytes of
+    /// memory: a quarter of that is for what it needs. `None` if there is no limit.
+    #[must_use]
+    pub fn longest_text(&self, budget: u64) -> Option<u64> {
+        (budget / 4).checked_div(u64::from(self.memory))
+    }
 
     /// Reads the text.
     pub const OF_TEXT: Self = Self {

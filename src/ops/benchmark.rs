@@ -3,9 +3,10 @@
 //! Read are TSV tables with columns `index, question, image` (a JPEG as base64, or the index of the
 //! row that has it), `hint` and `A`, `B`, … (`MMBench`); JSON `{"data": [{"question", "image_id", …}]}`
 //! beside a folder of pictures (`TextVQA`); JSON arrays and JSON Lines of such objects, or of rows
-//! with `text` and `images`; and what [`Benchmark::to_index`] wrote of any of them.
+//! with `text` and `images`, packed or not; and what [`Benchmark::to_index`] wrote of any of them.
 
 use std::collections::HashMap;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::archive::packing::{Packing, split_name};
 use crate::image::{HashMethod, decode, perceptual_hash_and_blank};
 use crate::text::lower;
 
@@ -94,7 +96,8 @@ impl Benchmark {
     ) -> Result<(), BenchmarkError> {
         let name = path.display();
         let failed = |why: String| BenchmarkError(format!("{name}: {why}"));
-        let bytes = open(path).map_err(|e| failed(e.to_string()))?;
+        let bytes = open(path).and_then(unpacked);
+        let bytes = bytes.map_err(|e| failed(e.to_string()))?;
         if let Ok(index) = serde_json::from_slice::<Self>(&bytes) {
             return self.add_index(index, method).map_err(failed);
         }
@@ -208,8 +211,28 @@ struct Item {
     picture: Option<String>,
 }
 
+/// The most bytes that a packed benchmark may unpack to.
+const MOST_UNPACKED: u64 = 4 << 30;
+
+/// What `bytes` hold, if they are packed, or themselves.
+fn unpacked(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+    let Some(packing) = Packing::of(&bytes) else {
+        return Ok(bytes);
+    };
+    let mut whole = Vec::new();
+    let stream = packing.unpack(Box::new(io::Cursor::new(bytes)))?;
+    let read = stream.take(MOST_UNPACKED + 1).read_to_end(&mut whole)?;
+    if read as u64 > MOST_UNPACKED {
+        let what = format!("it unpacks to more than {MOST_UNPACKED} bytes");
+        return Err(io::Error::other(what));
+    }
+    Ok(whole)
+}
+
 fn items(path: &Path, bytes: &[u8]) -> Result<Vec<Item>, String> {
-    let is_table = path
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let (stem, _) = split_name(&name);
+    let is_table = Path::new(stem)
         .extension()
         .is_some_and(|ending| ending.eq_ignore_ascii_case("tsv"));
     if is_table {
@@ -330,6 +353,24 @@ mod tests {
     fn said(entries: &[Entry]) -> Vec<String> {
         let said = |e: &Entry| format!("{} | {} | {}", e.place, e.question, e.all);
         entries.iter().map(said).collect()
+    }
+
+    #[test]
+    fn packed_files_are_read_as_what_they_hold() {
+        let mut table = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut table, b"index\tquestion\n1\tWhat is it?\n").unwrap();
+        let lines = zstd::encode_all(&b"{\"question\": \"What is it?\"}\n"[..], 1).unwrap();
+        for (name, bytes) in [
+            ("b.tsv.gz", table.finish().unwrap()),
+            ("b.jsonl.zst", lines.clone()),
+            ("b", lines),
+        ] {
+            let found = read(name, &bytes).unwrap();
+            assert_eq!(found.len(), 1, "{name}");
+            assert_eq!(found[0].question, "what is it", "{name}");
+            assert_eq!(found[0].place, format!("{name}:1"));
+        }
+        assert!(read("b.jsonl.zst", &[0x28, 0xB5, 0x2F, 0xFD, 1]).is_err());
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::note::{Code, Note};
-use crate::op::{ANY_FIELD, OpKind, Operator, SharedHash};
-use crate::recipe::{Recipe, Step, Validation};
+use crate::op::{ANY_FIELD, OpKind, Operator, RowCondition, SharedHash};
+use crate::recipe::{OutputSpec, Recipe, Split, Step, Validation};
 use crate::sample::StatKey;
 
 /// What is known of a recipe's steps together.
@@ -34,6 +34,18 @@ pub struct Asked {
     pub step: Option<usize>,
     /// Whether a stat of that name, which came with the rows, does as well.
     pub or_stat: bool,
+}
+
+impl Asked {
+    /// The field that outputs alone ask for.
+    fn of_outputs(field: &str, key: &str) -> Self {
+        Self {
+            field: field.to_owned(),
+            key: key.to_owned(),
+            step: None,
+            or_stat: false,
+        }
+    }
 }
 
 /// Looks at the steps and outputs of `recipe` together.
@@ -284,18 +296,51 @@ fn asked(recipe: &Recipe) -> Vec<Asked> {
         measured.extend(step.spec.stats.iter().map(|stat| stat.name.as_ref()));
         made.extend(step.spec.writes.iter().map(String::as_str));
     }
-    let checks = |spec: &crate::recipe::OutputSpec| spec.validate != Validation::None;
-    let known = asked.iter().any(|other| other.field == recipe.image_key);
-    if recipe.outputs.iter().any(checks)
-        && !known
-        && !made.iter().any(|made| overlap(made, &recipe.image_key))
+    let known = |asked: &[Asked], field: &str| {
+        let is_made = made.iter().any(|made| overlap(made, field));
+        is_own(field) || is_made || asked.iter().any(|other| other.field == field)
+    };
+    // Data-Juicer looks for all text keys in the rows, although its operators take the first.
+    for field in recipe.text_keys.iter().skip(1) {
+        if !known(&asked, field) {
+            asked.push(Asked::of_outputs(field, "text_keys"));
+        }
+    }
+    for output in &recipe.outputs {
+        asked.extend(asked_by(output, &measured, &|asked_for, field| {
+            known(&asked, field) || known(asked_for, field)
+        }));
+    }
+    let checks = |spec: &OutputSpec| spec.validate != Validation::None;
+    if recipe.outputs.iter().any(checks) && !known(&asked, &recipe.image_key) {
+        asked.push(Asked::of_outputs(&recipe.image_key, "image_key"));
+    }
+    asked
+}
+
+/// The fields that the condition of an output and the key that it is split by ask for, unless they are
+/// known; `measured` are the stats that rows have by then.
+fn asked_by(
+    output: &OutputSpec,
+    measured: &HashSet<&str>,
+    known: &dyn Fn(&[Asked], &str) -> bool,
+) -> Vec<Asked> {
+    let mut asked = Vec::new();
+    // One that cannot be read is refused with the recipe.
+    let condition = output.condition.as_deref().map(RowCondition::parse);
+    let names = condition.iter().flatten().flat_map(RowCondition::names);
+    for name in names.filter(|name| !measured.contains(name.as_str())) {
+        if !known(&asked, &name) {
+            asked.push(Asked {
+                or_stat: true,
+                ..Asked::of_outputs(&name, "where")
+            });
+        }
+    }
+    if let Some(Split::Field(field)) = &output.split
+        && !known(&asked, field)
     {
-        asked.push(Asked {
-            field: recipe.image_key.clone(),
-            key: "image_key".to_owned(),
-            step: None,
-            or_stat: false,
-        });
+        asked.push(Asked::of_outputs(field, "split_by"));
     }
     asked
 }

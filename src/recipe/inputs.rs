@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,10 +15,10 @@ use super::nearest::did_you_mean;
 use super::patterns;
 use super::problem::{Problem, Problems};
 use super::yaml::{Entry, Issue, Node, Pos, Value};
+use crate::archive::packing::{PACKINGS, split_name};
 use crate::io::remote::{HubPlace, is_remote};
 use crate::io::source::columns::roles::agree;
 use crate::io::source::format::{is_named_so, suffixes};
-use crate::io::source::packing::{PACKINGS, split_name};
 use crate::io::source::{FileSource, Reading, Source as _, SourceError};
 use crate::layout::{self, RunFiles};
 use crate::note::{Code, Note};
@@ -500,7 +501,7 @@ impl Finder<'_> {
             let hidden = name.starts_with(['.', '_']) && !self.reading.spec.hidden;
             // What Hugging Face says of its Arrow files, and img2dataset's list of what it tried,
             // beside the archive or the folder of what it got.
-            let about = arrow && matches!(name.as_str(), "dataset_info.json" | "state.json")
+            let about = arrow && name == "state.json"
                 || tar && ends(entry, "parquet") && path.with_extension("tar").is_file()
                 || ends(entry, "parquet") && FileSource::new(path.with_extension("")).is_folder();
             let record = RunFiles::is_named_so(&path);
@@ -512,20 +513,23 @@ impl Finder<'_> {
                 } else if depth < MAX_DEPTH && !hidden && !record {
                     self.walk(&path, depth + 1, found, passed)?;
                 }
-            } else if path.is_file() {
-                if hidden {
-                    passed.hidden += 1;
-                } else if about || !self.wanted(&path, &name) {
-                    passed.foreign += 1;
-                } else if fs::canonicalize(&path).is_ok_and(|path| {
-                    written
-                        .get_or_insert_with(|| layout::written(dir))
-                        .contains(&path)
-                }) {
-                    passed.written.push(name_of(&path));
-                } else {
-                    found.push(path);
-                }
+            } else if !path.is_file() {
+                // A link to a directory or to nothing, a FIFO, a socket, a device.
+                passed.no_files += 1;
+            } else if hidden {
+                passed.hidden += 1;
+            } else if about || !self.wanted(&path, &name) {
+                passed.foreign += 1;
+            } else if self.suffixes.is_empty() && is_about_files(&path, &name) {
+                passed.about.push(name_of(&path));
+            } else if fs::canonicalize(&path).is_ok_and(|path| {
+                written
+                    .get_or_insert_with(|| layout::written(dir))
+                    .contains(&path)
+            }) {
+                passed.written.push(name_of(&path));
+            } else {
+                found.push(path);
             }
         }
         Ok(())
@@ -545,7 +549,7 @@ impl Finder<'_> {
         let (stem, _) = split_name(&name);
         let asked = |suffix: &String| name.ends_with(suffix);
         let asked = self.suffixes.is_empty() || self.suffixes.iter().any(asked);
-        // What images were downloaded with it, as img2dataset notes it.
+        // How images were downloaded, as img2dataset notes it.
         let about = self.suffixes.is_empty() && stem.ends_with("_stats.json");
         is_named_so(stem) && asked && !about
     }
@@ -758,6 +762,33 @@ fn directory(dir: &Path) -> PathBuf {
     }
 }
 
+/// How a list of the archives of a data set says what it is (webdataset's `wids`).
+const SHARD_INDEX: &[u8] = b"wids-shard-index";
+
+/// How much of a file is read to find that.
+const SHARD_INDEX_HEAD: u64 = 4096;
+
+/// How what `djr index` made begins: of benchmarks, and of references of deduplicators.
+const INDEXES: [&[u8]; 2] = [b"{\"djr_index\":", b"djr reference index "];
+
+/// Whether a file called `name` (in lower case) tells of the files of a data set and holds none of its
+/// rows: what LLaMA-Factory and Hugging Face know of their files, a list of archives, what `djr index`
+/// made.
+fn is_about_files(path: &Path, name: &str) -> bool {
+    if matches!(
+        name,
+        "dataset_info.json" | "dataset_infos.json" | "dataset_dict.json"
+    ) {
+        return true;
+    }
+    let mut head = Vec::new();
+    let read =
+        fs::File::open(path).and_then(|file| file.take(SHARD_INDEX_HEAD).read_to_end(&mut head));
+    let lists_archives =
+        || name.ends_with(".json") && memchr::memmem::find(&head, SHARD_INDEX).is_some();
+    read.is_ok() && (lists_archives() || INDEXES.iter().any(|begin| head.starts_with(begin)))
+}
+
 /// Files of a directory that are not read.
 #[derive(Debug, Default)]
 pub(super) struct PassedOver {
@@ -767,6 +798,10 @@ pub(super) struct PassedOver {
     pub foreign: usize,
     /// Names of files that an earlier run wrote.
     pub written: Vec<String>,
+    /// Names of files that tell of other files.
+    pub about: Vec<String>,
+    /// How many are neither files nor directories.
+    pub no_files: usize,
 }
 
 impl PassedOver {
@@ -774,20 +809,21 @@ impl PassedOver {
     pub fn told(&mut self) -> Option<String> {
         let files = |count: usize| if count == 1 { "file" } else { "files" };
         let mut told = Vec::new();
-        if !self.written.is_empty() {
-            self.written.sort();
-            let count = self.written.len();
-            let names: Vec<&str> = self
-                .written
-                .iter()
-                .take(SHOWN)
-                .map(String::as_str)
-                .collect();
+        for (names, what) in [
+            (&mut self.written, "that an earlier run wrote"),
+            (&mut self.about, "about other files"),
+        ] {
+            if names.is_empty() {
+                continue;
+            }
+            names.sort();
+            let count = names.len();
+            let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
             let more = if count > SHOWN { ", …" } else { "" };
             told.push(format!(
-                "{count} {} that an earlier run wrote ({}{more})",
+                "{count} {} {what} ({}{more})",
                 files(count),
-                names.join(", ")
+                shown.join(", ")
             ));
         }
         if self.foreign > 0 {
@@ -799,6 +835,13 @@ impl PassedOver {
         }
         if self.hidden > 0 {
             told.push(format!("{} hidden {}", self.hidden, files(self.hidden)));
+        }
+        match self.no_files {
+            0 => {}
+            1 => told.push("1 link, FIFO or the like that leads to no file".to_owned()),
+            many => told.push(format!(
+                "{many} links, FIFOs or the like that lead to no file"
+            )),
         }
         (!told.is_empty()).then(|| told.join(", "))
     }

@@ -6,8 +6,8 @@ use super::hub;
 use super::inputs::{Finder, Listing, PassedOver};
 use super::patterns::{braces, is_pattern, is_run, parts_match};
 use super::yaml::{Issue, Pos};
+use crate::archive::packing::split_name;
 use crate::io::remote::{self, HubPlace, Kind};
-use crate::io::source::packing::split_name;
 use crate::note::{Code, Note};
 
 impl Finder<'_> {

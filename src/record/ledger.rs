@@ -15,6 +15,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::StepNumber;
+use super::originals::{Original, Originals};
 use crate::io::workspace::Lengths;
 use crate::io::{Log, PendingFile, Workspace};
 use crate::note::Code;
@@ -101,6 +102,9 @@ pub struct LedgerEntry<'a> {
     /// The stable word for why it could not be processed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Cow<'a, str>>,
+    /// Where the row is from that it duplicates, or whose group it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<Original<'a>>,
 }
 
 impl<'a> LedgerEntry<'a> {
@@ -210,7 +214,7 @@ pub(crate) fn is_whole(part: &u64) -> bool {
 
 /// Bytes of records that are compressed as one frame. It does not depend on the threads: neither do
 /// the bytes of the file.
-const FRAME: u64 = 1 << 19;
+pub(super) const FRAME: u64 = 1 << 19;
 
 /// Frames that are in memory at a time, at most: more would be done no sooner than the disk takes
 /// them.
@@ -259,17 +263,29 @@ impl PackedLog {
     /// # Errors
     /// If the disk is full or fails.
     pub fn finish(mut self, workspace: &Workspace, pool: &ThreadPool) -> io::Result<PendingFile> {
-        let mut packed = workspace.pending(&self.path)?;
         self.records.flush()?;
-        let records = &self.records;
-        let length = records.len();
-        let compress = |number: u64| {
+        let part = |records: &Log, number: u64| {
             let start = number * FRAME;
-            let size = length.saturating_sub(start).min(FRAME);
+            let size = records.len().saturating_sub(start).min(FRAME);
             let mut part = vec![0; usize::try_from(size).unwrap_or(0)];
             records.read_exact_at(&mut part, start)?;
-            zstd::bulk::compress(&part, LEVEL)
+            Ok(part)
         };
+        self.pack(workspace, pool, &part)
+    }
+
+    /// Compresses the records, a frame for each [`FRAME`] bytes: `part` makes what it holds of all
+    /// records and its number.
+    fn pack(
+        self,
+        workspace: &Workspace,
+        pool: &ThreadPool,
+        part: &(dyn Fn(&Log, u64) -> io::Result<Vec<u8>> + Sync),
+    ) -> io::Result<PendingFile> {
+        let mut packed = workspace.pending(&self.path)?;
+        let records = &self.records;
+        let length = records.len();
+        let compress = |number: u64| zstd::bulk::compress(&part(records, number)?, LEVEL);
         // No records are a frame of none: a file without a frame is no zstd file.
         let frames = length.div_ceil(FRAME).max(1);
         let at_once = pool.current_num_threads().min(FRAMES) as u64;
@@ -347,12 +363,19 @@ impl Ledger {
         self.records.sync(lengths)
     }
 
-    /// Compresses the records into the file that will be the ledger.
+    /// Compresses the records into the file that will be the ledger; those that name another row say
+    /// there where that is from.
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub fn finish(self, workspace: &Workspace, pool: &ThreadPool) -> io::Result<PendingFile> {
-        self.records.finish(workspace, pool)
+    pub fn finish(mut self, workspace: &Workspace, pool: &ThreadPool) -> io::Result<PendingFile> {
+        self.records.records.flush()?;
+        let originals = Originals::find(&self.records.records, pool)?;
+        if originals.is_empty() {
+            return self.records.finish(workspace, pool);
+        }
+        let told = |records: &Log, number| originals.told(records, number);
+        self.records.pack(workspace, pool, &told)
     }
 }
 

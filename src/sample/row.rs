@@ -901,6 +901,18 @@ impl Sample {
         matches!(field.content, Content::Raw { .. }).then(|| self.raw_of(field))
     }
 
+    /// About how many bytes a top-level text or value has: as it stands in the line, or as a step wrote
+    /// it. 0 if there is none.
+    #[must_use]
+    pub fn bytes_of(&self, name: &str) -> usize {
+        let field = self.find(name).and_then(|index| self.fields.get(index));
+        match field.map(|field| &field.content) {
+            Some(Content::Raw { .. }) => field.map_or(0, |field| self.raw_of(field).len()),
+            Some(Content::Text(text)) => text.len(),
+            Some(Content::Json(_) | Content::Removed) | None => 0,
+        }
+    }
+
     /// The top-level fields in order, each by its name and as JSON; of duplicate keys the last.
     pub fn members(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         self.fields

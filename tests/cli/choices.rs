@@ -70,6 +70,10 @@ fn the_row_that_is_chosen_stays_and_takes_over_what_others_knew() {
     let ledger = scratch.ledger("out.jsonl.djr");
     let of = |line: u64| ledger.iter().find(|entry| entry["line"] == line).unwrap();
     assert_eq!(of(1)["duplicate_of"], place(3, 3)["offset"]);
+    let original = |of: &Value| json!([of["original"]["line"], of["original"]["id"]]);
+    assert_eq!(original(of(1)), json!([3, 3]));
+    assert_eq!(original(of(2)), json!([5, 5]));
+    assert!(of(3).get("original").is_none());
     scratch.djr(&["verify", "out.jsonl"]).expect(0);
     // The manifest knows the file, so that a run without clusters takes it away.
     ids(&dedup(""));

@@ -162,6 +162,71 @@ fn a_line_of_any_length_costs_no_more_than_the_cap() {
     assert!(peak < 250 << 20, "{peak}");
 }
 
+/// For each operator that declares how much memory texts take it: the worst kind of text that is known.
+fn worst_texts(bytes: usize) -> [(&'static str, String); 5] {
+    let repeated = |piece: &str| piece.chars().cycle().take(bytes).collect::<String>();
+    let mut state = 1_u32;
+    let mut letter = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'a' + u8::try_from(state >> 24).unwrap() % 26)
+    };
+    let letters: String = (0..bytes).map(|_| letter()).collect();
+    let words: String = (0..bytes)
+        .map(|at| if at % 4 == 3 { ' ' } else { letter() })
+        .collect();
+    [
+        ("clean_html_mapper", repeated("<b>")),
+        ("extract_tables_from_html_mapper", repeated("<b>")),
+        ("character_repetition_filter", letters),
+        ("word_repetition_filter", words),
+        ("pii_redaction_mapper", repeated("a@b.co ")),
+    ]
+}
+
+#[test]
+fn a_text_takes_a_step_no_more_than_a_quarter_of_max_memory() {
+    const BUDGET: u64 = 96_000_000;
+    let scratch = Scratch::new();
+    let peak_of = |op: &str, text: &str, code| {
+        scratch.write("in.jsonl", format!("{{\"id\": 1, \"text\": \"{text}\"}}\n"));
+        let recipe = format!(
+            "dataset_path: in.jsonl\nexport_path: o.jsonl\nmax_quarantine: none\nprocess: [{op}: {{}}]\n"
+        );
+        scratch.write("r.yaml", recipe);
+        let run = [
+            "run",
+            "r.yaml",
+            "-q",
+            "--threads",
+            "1",
+            "--max-memory",
+            "96MB",
+        ];
+        scratch.djr(&run).expect(code);
+        peak_memory(&scratch, "o.jsonl.djr")
+    };
+    let declared = djr::op::all().into_iter().filter(|op| op.facts.memory > 0);
+    let declared: Vec<&str> = declared.map(|op| op.name).collect();
+    assert_eq!(declared.len(), worst_texts(0).len(), "{declared:?}");
+    for (index, (op, _)) in worst_texts(0).into_iter().enumerate() {
+        let longest = djr::op::find(op).unwrap().facts.longest_text(BUDGET);
+        let longest = usize::try_from(longest.unwrap()).unwrap();
+        // The quotes count.
+        let (_, text) = &worst_texts(longest - 2)[index];
+        let plain = peak_of("text_length_filter", text, 0);
+        let peak = peak_of(op, text, 0);
+        let most = plain + BUDGET / 4 + 2 * longest as u64;
+        assert!(peak < most, "{op}: {peak}, not below {most}");
+        // One byte more is too long; where nothing is said of memory, it is not.
+        let (_, text) = &worst_texts(longest - 1)[index];
+        peak_of(op, text, 1);
+        let aside = scratch.rows("o.jsonl.djr/quarantine.jsonl");
+        assert_eq!(aside[0]["code"], "row_too_long", "{op}");
+        assert_eq!(aside[0]["by"], op);
+        scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+    }
+}
+
 #[test]
 fn a_file_in_utf16_is_refused_with_what_to_do() {
     let scratch = Scratch::new();

@@ -182,6 +182,42 @@ fn what_holds_no_rows_is_refused_before_anything_is_written() {
             (0..=255).cycle().take(5000).collect(),
             "a binary file",
         ),
+        // Texts of other kinds, whatever they are called, and whatever of JSON stands in them.
+        (
+            "in.jsonl",
+            b"id,text\n1,\"a, b\"\n2,cat\n".to_vec(),
+            "by its looks CSV",
+        ),
+        (
+            "in.json",
+            b"id\ttext\n1\ta\n2\tcat\n".to_vec(),
+            "by its looks TSV",
+        ),
+        (
+            "in.jsonl",
+            b"import json\n\nROWS = [\n    {\"id\": 1},\n    {\"id\": 2}\n]\n".to_vec(),
+            "by its looks a program",
+        ),
+        (
+            "in.jsonl",
+            b"[2026-11-26 10:00:00] INFO start\n[2026-11-26 10:00:01] INFO end\n".to_vec(),
+            "by its looks a log",
+        ),
+        (
+            "in.jsonl",
+            b"{'id': 1, 'text': 'one'}\n{'id': 2, 'text': 'two'}\n".to_vec(),
+            "json.dumps",
+        ),
+        (
+            "in.jsonl",
+            b"\"one\"\n\"two\"\n".to_vec(),
+            "JSON values that are no objects",
+        ),
+        (
+            "in.jsonl",
+            b"Rows\n====\nSuch as this one:\n\n{\"id\": 1}\n\nand others.\n".to_vec(),
+            "a text without JSON",
+        ),
     ] {
         scratch.write(name, &content);
         for command in [
@@ -208,6 +244,68 @@ fn what_holds_no_rows_is_refused_before_anything_is_written() {
     for left in ["o.jsonl", "o.json", "s.jsonl", "look"] {
         assert!(!scratch.path(left).exists(), "{left}");
     }
+}
+
+#[test]
+fn broken_first_rows_are_told_as_rows() {
+    let scratch = Scratch::new();
+    scratch.write("r.yaml", RECIPE);
+    let good = "{\"id\": 1, \"text\": \"one\"}\n{\"id\": 2, \"text\": \"two\"}\n{\"id\": 3, \"text\": \"three\"}\n";
+    let long = "x".repeat(100_000);
+    for (broken, rows) in [
+        ("oops", 1),
+        ("d\": 0, \"text\": \"its start is gone\"}", 1),
+        ("<<<<<<< HEAD", 1),
+        ("{\"id\": 0, \"text\": \"cut", 1),
+        ("null", 1),
+        ("id,text\n0,zero", 2),
+        // Longer than what is looked at.
+        (&long, 1),
+    ] {
+        scratch.write("in.jsonl", format!("{broken}\n{good}"));
+        let run = ["run", "r.yaml", "-q", "--max-quarantine", "none"];
+        scratch.djr(&run).expect(1);
+        assert_eq!(ids(&scratch.read("o.jsonl")), [1, 2, 3], "{broken:.40}");
+        let aside = scratch.rows("o.jsonl.djr/quarantine.jsonl");
+        assert_eq!(aside.len(), rows, "{broken:.40}");
+    }
+}
+
+#[test]
+fn objects_may_share_a_line() {
+    let scratch = Scratch::new();
+    scratch.write("r.yaml", RECIPE);
+    let objects = [
+        "{\"id\": 1, \"text\": \"}{\"}",
+        "{\"id\": 2, \"text\": \"two\"}",
+        "{\"id\": 3, \"text\": \"three\"}",
+    ];
+    for content in [
+        objects.concat(),
+        objects.join(" ") + "\n",
+        objects.join("\r"),
+        objects.join("\r") + "\r",
+        format!("{}{}\n{}\n", objects[0], objects[1], objects[2]),
+    ] {
+        scratch.write("in.jsonl", &content);
+        scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+        assert_eq!(ids(&scratch.read("o.jsonl")), [1, 2, 3], "{content}");
+        let drawn = scratch
+            .djr(&["subset", "-q", "--n", "3", "in.jsonl"])
+            .expect(0);
+        assert_eq!(drawn.text().lines().count(), 3, "{content}");
+        let ran = scratch
+            .djr_with(
+                &["run", "r.yaml", "-q", "--input", "-", "-o", "-"],
+                content.as_bytes(),
+            )
+            .expect(0);
+        assert_eq!(ids(&ran.stdout), [1, 2, 3], "{content}");
+    }
+    // Lines that end as on Windows are lines.
+    scratch.write("in.jsonl", objects.join("\r\n") + "\r\n");
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
+    assert_eq!(scratch.ledger("o.jsonl.djr")[2]["line"], 3);
 }
 
 #[test]
@@ -487,6 +585,19 @@ fn of_a_directory_only_rows_are_read() {
         ("d/sub/.cache/x.jsonl", b"{\"id\": 91}\n".to_vec()),
         ("d/table.orc", b"ORC".to_vec()),
         ("d/README.md", b"# Rows\n".to_vec()),
+        // What tells of other files.
+        (
+            "d/dataset_info.json",
+            b"{\"rows\": {\"file_name\": \"b.jsonl\"}}\n".to_vec(),
+        ),
+        (
+            "d/index.json",
+            b"{\"__kind__\": \"wids-shard-index-v1\", \"shardlist\": []}\n".to_vec(),
+        ),
+        (
+            "d/bench.index.json",
+            b"{\"djr_index\":1,\"method\":\"\",\"entries\":[]}\n".to_vec(),
+        ),
     ] {
         fs::write(scratch.path(name), content).unwrap();
     }
@@ -494,9 +605,18 @@ fn of_a_directory_only_rows_are_read() {
         "r.yaml",
         "dataset_path: d\nexport_path: d/clean.jsonl\nprocess: [text_length_filter: {min_len: 1}]\n",
     );
+    std::os::unix::fs::symlink("gone.jsonl", scratch.path("d/dangling.jsonl")).unwrap();
+    std::os::unix::fs::symlink(".", scratch.path("d/circle")).unwrap();
+    let socket = scratch.path("d/socket.jsonl");
+    let _socket = std::os::unix::net::UnixListener::bind(socket).unwrap();
     let ran = scratch.djr(&["run", "r.yaml"]).expect(0);
     assert_eq!(ids(&scratch.read("d/clean.jsonl")), [1, 2, 3, 4, 5]);
-    for told in ["3 files of formats", "2 hidden files"] {
+    for told in [
+        "3 files about other files (bench.index.json, dataset_info.json, index.json)",
+        "3 files of formats",
+        "2 hidden files",
+        "3 links, FIFOs or the like that lead to no file",
+    ] {
         assert!(ran.stderr.contains(told), "{}", ran.stderr);
     }
     // Who looks for inputs knows what the manifest lists, whatever version wrote it.

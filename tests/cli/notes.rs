@@ -374,6 +374,41 @@ fn a_field_of_no_row_is_named() {
         0,
     );
     assert_eq!(of(Code::FieldOfNoRow, &told).len(), 1);
+    // Where an output's condition, its split or a second text key names it.
+    let filter = "process: [text_length_filter: {min_len: 1}]\n";
+    for (keys, field, key) in [
+        (
+            "outputs: [{path: o2.jsonl, where: 'scor > 3 and text'}]",
+            "scor",
+            "where",
+        ),
+        (
+            "outputs: [{path: 'o-{value}.jsonl', split_by: lang}]",
+            "lang",
+            "split_by",
+        ),
+        ("text_keys: [text, caption]", "caption", "text_keys"),
+    ] {
+        let _ = fs::remove_dir_all(scratch.path("out"));
+        let told = run(&scratch, &rows, &format!("{keys}\n{filter}"), 0);
+        let notes = of(Code::FieldOfNoRow, &told);
+        assert_eq!(notes.len(), 1, "{keys}");
+        let message = notes[0]["message"].as_str().unwrap();
+        let wanted = format!("'{field}' ({key}); rows have: id, image, text");
+        assert!(message.contains(&wanted), "{message}");
+        assert!(checked(&scratch).contains(&wanted), "{keys}");
+    }
+    // A stat does for a condition, and a field that a step makes.
+    for keys in [
+        "outputs: [{path: o2.jsonl, where: 'text_len > 3 and id'}]",
+        "outputs: [{path: o2.jsonl, of: dropped, where: '__dj__fate__'}]",
+        "outputs: [{path: 'o-{value}.jsonl', split_by: id}]",
+    ] {
+        let _ = fs::remove_dir_all(scratch.path("out"));
+        let told = run(&scratch, &rows, &format!("{keys}\n{filter}"), 0);
+        assert!(of(Code::FieldOfNoRow, &told).is_empty(), "{}", told.1);
+    }
+    let _ = fs::remove_dir_all(scratch.path("out"));
     // One row that has it is enough, whatever it holds; and nobody asks where nobody asks.
     let mut some = rows.to_vec();
     some.push(json!({"id": 3, "text": "c", "images": null}));

@@ -410,6 +410,42 @@ fn a_full_disk_is_named() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_closed_standard_output_loses_nothing_in_silence() {
+    let scratch = scratch();
+    scratch.write("b.jsonl", "{\"text\": \"a\"}\n");
+    for (line, code) in [
+        ("run r.yaml -q --output -", 3),
+        ("run r.yaml -q --output /dev/stdout", 3),
+        ("subset -q --n 1 in.jsonl", 3),
+        ("convert -q --to json in.jsonl", 3),
+        ("diff in.jsonl b.jsonl -o -", 3),
+        ("ops", 3),
+        ("check r.yaml --json", 3),
+        // Nothing is to be written there.
+        ("run r.yaml -q", 0),
+    ] {
+        let closed = Command::new("sh")
+            .args(["-c", &format!("exec \"$0\" {line} >&-")])
+            .arg(env!("CARGO_BIN_EXE_djr"))
+            .current_dir(scratch.path(""))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&closed.stderr);
+        assert_eq!(closed.status.code(), Some(code), "{line}: {said}");
+        assert_eq!(said.contains("it is closed"), code == 3, "{line}: {said}");
+        // /dev/null is asked for by whoever opens it.
+        let nowhere = Command::new(env!("CARGO_BIN_EXE_djr"))
+            .args(line.split(' '))
+            .current_dir(scratch.path(""))
+            .stdout(Stdio::null())
+            .output()
+            .unwrap();
+        assert_ne!(nowhere.status.code(), Some(3), "{line}");
+    }
+}
+
+#[test]
 fn a_hint_about_images_is_for_reasons_of_images() {
     let scratch = Scratch::new();
     let rows = |row: &str| format!("{row}\n").repeat(20);

@@ -1,9 +1,12 @@
+//! How files are packed (gzip, zstd, bzip2, xz, lz4), told by their first bytes ([`packing`]).
+//!
 //! Members of archives as bytes: tar, gzipped or not, and zip, read as Python's `tarfile` and
 //! `zipfile` read them. No name within an archive is ever used as a path.
 //!
 //! Nothing is believed of a header before the bytes are there: what is decompressed is capped
 //! while it is decompressed, whatever sizes an archive claims.
 
+pub mod packing;
 pub mod tar;
 mod zip;
 

@@ -108,6 +108,7 @@ impl RunContext<'_> {
         let suffixes = setup::suffixes(recipe, &self.inputs).filter(|_| fresh);
         Chain {
             steps: &recipe.steps,
+            longest: self.longest_texts(),
             suffixes,
             stream: plan::order(recipe, &phase.stream),
             group: phase.group.clone(),
@@ -130,6 +131,18 @@ impl RunContext<'_> {
             tokens: self.tokens().filter(|_| last),
             settles: false,
         }
+    }
+
+    /// The longest text, in bytes, that each step may be given; none where that is not bounded.
+    fn longest_texts(&self) -> Vec<Option<u64>> {
+        let Some(budget) = self.options.row_memory.or(self.recipe.max_memory) else {
+            return Vec::new();
+        };
+        let longest = |step: &Step| {
+            let facts = crate::op::find(step.name).map(|def| def.facts);
+            facts.and_then(|facts| facts.longest_text(budget))
+        };
+        self.recipe.steps.iter().map(longest).collect()
     }
 
     /// What an output asks of a row.
@@ -178,6 +191,7 @@ impl RunContext<'_> {
             .ok_or_else(|| write_error(target_name(spec), io::Error::other("no renderer")))?;
         Ok(Chain {
             steps: &[],
+            longest: Vec::new(),
             stream: Vec::new(),
             group: 0..0,
             suffixes: None,
@@ -206,6 +220,7 @@ impl RunContext<'_> {
         let working_dir = &self.options.working_dir;
         Chain {
             steps: &self.recipe.steps,
+            longest: self.longest_texts(),
             stream: Vec::new(),
             group: number..number + 1,
             suffixes: None,

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use super::{Complete, Framed, Sink, SinkState};
-use crate::io::destination::open_stream;
+use crate::io::destination::{check_stdout, open_stream};
 use crate::io::format::Framing;
 use crate::io::workspace::Lengths;
 
@@ -22,6 +22,7 @@ impl Stream<io::Stdout> {
     /// # Errors
     /// If it is closed.
     pub fn stdout(framing: Framing) -> io::Result<Self> {
+        check_stdout()?;
         Self::over(io::stdout(), framing)
     }
 }

@@ -97,6 +97,8 @@ pub struct Chain<'a> {
     pub common: Arc<Common>,
     /// What is known of the steps together.
     pub foreseen: Arc<Foreseen>,
+    /// The longest text, in bytes, that each step may be given, if that is bounded.
+    pub longest: Vec<Option<u64>>,
     /// Looks for the fields of fresh rows that the recipe asks for.
     pub watch: Option<FieldWatch>,
     /// Answers of models that other runs got.
@@ -617,6 +619,9 @@ impl Chain<'_> {
                     step.name
                 ));
             }
+            if let Some(longest) = self.longest.get(number).copied().flatten() {
+                check_length(step, sample, longest)?;
+            }
             let mut done = self.step(step, number, sample, row, answers.as_deref());
             if let (Ok(Outcome::Asks(requests)), Some(recall)) = (&mut done, &self.recall)
                 && let Some(known) = recall.of(number, requests)
@@ -936,6 +941,24 @@ impl SplitBy {
             Some(other) => Some(other.to_string()),
         };
         write_value(text.as_deref(), out);
+    }
+}
+
+/// Sees that no field that a step reads is longer than `longest` bytes.
+///
+/// # Errors
+/// `row_too_long`.
+fn check_length(step: &Step, sample: &Sample, longest: u64) -> Result<(), RowError> {
+    let own = step.spec.reads.iter().map(|name| sample.bytes_of(name));
+    match own.max().filter(|bytes| *bytes as u64 > longest) {
+        Some(bytes) => Err(RowError::new(
+            "row_too_long",
+            format!(
+                "the text has {bytes} bytes; within max_memory {} takes {longest} at most",
+                step.name
+            ),
+        )),
+        None => Ok(()),
     }
 }
 

@@ -143,6 +143,8 @@ pub fn paths_of(sample: &Sample, key: &str) -> Result<Vec<String>, RowError> {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::String(path)) if path.is_empty() => Ok(Vec::new()),
         Some(Value::String(path)) => Ok(vec![path]),
+        // A list of no path, as one empty path.
+        Some(Value::Array(items)) if items.iter().all(|item| item == "") => Ok(Vec::new()),
         Some(Value::Array(items)) => items
             .into_iter()
             .map(|item| match item {

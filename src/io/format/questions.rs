@@ -10,8 +10,6 @@ use simd_json::prelude::{
 };
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::io::source::format::Format as _;
-use crate::io::source::values::Array;
 use crate::io::source::{Input, MAX_ROW_BYTES, Reading, SourceError};
 use crate::sample::blanked;
 
@@ -66,9 +64,9 @@ pub enum QuestionsError {
     /// It cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// It is not a JSON array.
-    #[error("{name}: expected one JSON array of LLaVA records, found {found}")]
-    NotAnArray {
+    /// It holds no JSON.
+    #[error("{name}: expected LLaVA records in JSON, found {found}")]
+    NotJson {
         /// The file.
         name: String,
         /// How it begins.
@@ -90,7 +88,7 @@ impl Questions {
     /// once more for their images; a pipe cannot be, and there such ids have no question.
     ///
     /// # Errors
-    /// If the file cannot be read or is not a whole JSON array. Single records without an id or
+    /// If the file cannot be read, holds no JSON, or is an array that is cut short. Single records without an id or
     /// two turns are skipped and counted.
     pub fn load(input: &Input) -> Result<Self, QuestionsError> {
         let mut questions = Self {
@@ -255,23 +253,31 @@ fn each_record(input: &Input, mut see: impl FnMut(Option<Asked>)) -> Result<(), 
         name: name.clone(),
         error,
     };
-    let not_an_array = |found: &str| QuestionsError::NotAnArray {
+    let not_json = |found: &str| QuestionsError::NotJson {
         name: name.clone(),
         found: found.to_owned(),
     };
-    let opened = input.look()?.ok_or_else(|| not_an_array("rows"))?;
-    let format = opened.format().name();
-    if format != Array.name() {
-        let mut bytes = opened.into_bytes();
-        let empty = bytes.peek().map_err(io_error)?.trim_ascii().is_empty();
-        return Err(not_an_array(if empty { "an empty file" } else { format }));
+    let opened = input.look()?.ok_or_else(|| not_json("rows"))?;
+    let format = opened.format();
+    if !matches!(format.word(), "json" | "jsonl") {
+        return Err(not_json(format.name()));
     }
     let mut elements = opened.rows(&Reading::default()).map_err(io_error)?;
+    let mut any = false;
     let mut data = Vec::new();
     loop {
         data.clear();
         let row = elements.next(&mut data, MAX_ROW_BYTES).map_err(io_error)?;
-        let Some(row) = row else { return Ok(()) };
+        let Some(row) = row else {
+            // An array may have no elements.
+            let empty = !any && format.word() == "jsonl";
+            return if empty {
+                Err(not_json("an empty file"))
+            } else {
+                Ok(())
+            };
+        };
+        any = true;
         if let Some(problem) = row.problem {
             return Err(QuestionsError::Broken {
                 name,
@@ -410,8 +416,13 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_array_are_refused() {
-        assert!(load("{\"a\": 1}").is_err_and(|e| e.to_string().contains("JSON array")));
+    fn records_may_stand_in_lines_and_what_is_no_json_is_refused() {
+        let record = r#"{"id": "1", "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}"#;
+        let lines = load(&format!("{record}\n{}\n", record.replace("\"1\"", "\"2\""))).unwrap();
+        let printed = load(&record.replace(", ", ",\n")).unwrap();
+        assert_eq!((lines.len(), printed.len()), (2, 1));
+        assert_eq!(load("{\"a\": 1}").unwrap().unusable(), 1);
+        assert!(load("id,question\n1,what\n").is_err_and(|e| e.to_string().contains("CSV")));
         assert!(load("").is_err_and(|e| e.to_string().contains("empty")));
         assert!(load("[{\"id\": 1}").is_err_and(|e| e.to_string().contains("cut short")));
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::READ_BLOCK;
-use super::packing::Stream;
 use super::spooled::Spooled;
 use super::whole::Whole;
+use crate::archive::packing::Stream;
 use crate::io::remote;
 
 /// Where bytes come from.

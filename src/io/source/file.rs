@@ -13,10 +13,10 @@ use super::drawn::Drawn;
 use super::folder;
 use super::lines;
 use super::opened::Opened;
-use super::packing::split_name;
 use super::{
     Fingerprint, OnBrokenInput, Reading, RowReader, Source, SourceError, Split, is_of_system,
 };
+use crate::archive::packing::split_name;
 use crate::io::atomic::digest_of;
 use crate::io::remote;
 

@@ -80,11 +80,102 @@ pub fn is_instead(head: &[u8]) -> bool {
 
 /// What a file that holds no JSON most likely is, by its first bytes and its name.
 #[must_use]
-pub fn likely(head: &[u8], name: &str) -> &'static str {
+pub fn likely(head: &[u8], name: &str) -> String {
     if is_binary(head) {
-        return "a binary file of an unknown kind";
+        return "a binary file of an unknown kind".to_owned();
     }
-    named(name).unwrap_or("a text without JSON")
+    if let Some(named) = named(name) {
+        return named.to_owned();
+    }
+    let looks = by_looks(head).map(|looks| format!(" (by its looks {looks})"));
+    format!("a text without JSON{}", looks.unwrap_or_default())
+}
+
+/// How many lines of a text are looked at to say what it looks like.
+const LINES: usize = 16;
+
+/// How lines of programs begin.
+const PROGRAMS: [&str; 18] = [
+    "#!",
+    "#include",
+    "import ",
+    "from ",
+    "def ",
+    "class ",
+    "package ",
+    "using ",
+    "fn ",
+    "pub ",
+    "function ",
+    "const ",
+    "let ",
+    "var ",
+    "return ",
+    "//",
+    "/*",
+    "@",
+];
+
+/// What a text looks like; a guess that helps whoever gave it by mistake.
+fn by_looks(head: &[u8]) -> Option<&'static str> {
+    let text = String::from_utf8_lossy(head);
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .take(LINES)
+        .collect();
+    let first = lines.first()?.trim_start();
+    let is_value = |line: &&str| serde_json::from_str::<serde::de::IgnoredAny>(line).is_ok();
+    let separated_by = |separator: char| {
+        let count = |line: &&str| unquoted(line, separator);
+        let columns = count(lines.first().unwrap_or(&""));
+        // The last line may go on behind what is shown.
+        let whole = lines.split_last().map_or(&[][..], |(_, rest)| rest);
+        columns > 0 && lines.len() > 1 && whole.iter().all(|line| count(line) == columns)
+    };
+    let dated = first.trim_start_matches(['[', '<', '(']).as_bytes();
+    if is_instead(head) {
+        let page = first.starts_with('<');
+        return Some(if page {
+            "a page in HTML or XML"
+        } else {
+            "a pointer of git-lfs"
+        });
+    }
+    if first.starts_with("{'") {
+        return Some("dictionaries as Python prints them, which json.dumps turns into JSON");
+    }
+    if matches!(dated, [a, b, c, d, b'-' | b'/', ..] if [a, b, c, d].iter().all(|it| it.is_ascii_digit()))
+    {
+        return Some("a log");
+    }
+    if lines
+        .iter()
+        .any(|line| PROGRAMS.iter().any(|begin| line.starts_with(begin)))
+    {
+        return Some("a program");
+    }
+    if lines.iter().all(is_value) {
+        return Some("JSON values that are no objects");
+    }
+    if separated_by('\t') {
+        return Some("TSV, which input.format: tsv reads");
+    }
+    if separated_by(',') {
+        return Some("CSV, which input.format: csv reads");
+    }
+    None
+}
+
+/// How often `separator` stands outside of quotes.
+fn unquoted(line: &str, separator: char) -> usize {
+    let mut inside = false;
+    let mut count = 0;
+    for c in line.chars() {
+        inside ^= c == '"';
+        count += usize::from(c == separator && !inside);
+    }
+    count
 }
 
 /// The kind of text that a file called `name` says it is.

@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 
 use super::bytes::Bytes;
 use super::format::{Format, FoundRow, Place, Recognised, RowReader, Start, is_named_json};
+use super::opened::{BYTE_ORDER_MARK, HEAD};
 use super::{Reading, foreign, keep_start, too_long};
 
 /// JSON Lines.
@@ -24,19 +25,55 @@ impl Format for Lines {
     }
 
     fn recognise(&self, start: &Start<'_>) -> Recognised {
-        let mut lines = start.bytes.split(|byte| *byte == b'\n');
-        if lines.any(|line| begins_as_json(line.trim_ascii_start())) {
+        let mut lines = Vec::new();
+        let mut rest = start.bytes;
+        while let Some(newline) = memchr::memchr(b'\n', rest) {
+            let (line, behind) = rest.split_at(newline);
+            lines.push(line);
+            rest = behind.get(1..).unwrap_or_default();
+        }
+        // The last line may go on behind what is shown.
+        let begun = rest.trim_ascii_start();
+        let first_begins = |line: &&[u8]| begins_as_object(line.trim_ascii_start());
+        let mut seen = lines.iter().filter(|line| !line.trim_ascii().is_empty());
+        if seen
+            .clone()
+            .next()
+            .or(Some(&begun))
+            .is_some_and(first_begins)
+        {
+            return Recognised::Yes;
+        }
+        // Broken lines before rows cost themselves only. But as many rows must follow: else these are
+        // lines of another kind with a few objects among them.
+        let (mut objects, mut others) = (0, 0);
+        let mut holds_rows = |line: &[u8]| {
+            if begins_as_object(line) {
+                objects += 1;
+            } else {
+                others += 1;
+            }
+            others <= objects
+        };
+        if seen.any(|line| holds_rows(line)) {
             return Recognised::Yes;
         }
         if !start.last {
             return Recognised::Unknown;
         }
-        // Nothing at all, values that are no objects, or what was meant to be rows: they are told one
-        // by one.
+        if !begun.is_empty() && holds_rows(rest) {
+            return Recognised::Yes;
+        }
+        // Nothing at all holds no row that could be lost; what has no line break as far as it is shown
+        // may be a broken row in front of others.
+        let nothing = start.bytes.trim_ascii().is_empty();
+        let one_long = lines.is_empty() && start.bytes.len() + BYTE_ORDER_MARK >= HEAD;
+        let meant = is_named_json(start.name)
+            && one_long
+            && !foreign::is_binary(start.bytes)
+            && !foreign::is_instead(start.bytes);
         let unnamed = foreign::named(start.name).is_none();
-        let named = is_named_json(start.name) && !foreign::is_binary(start.bytes);
-        let meant = named && !foreign::is_instead(start.bytes);
-        if unnamed && is_value(start.bytes) || meant {
+        if nothing && (unnamed || is_named_json(start.name)) || meant {
             Recognised::Yes
         } else {
             Recognised::No
@@ -113,22 +150,11 @@ pub fn count(file: &mut File, from: u64, until: u64) -> io::Result<u64> {
     Ok(lines)
 }
 
-/// Whether the first line is a JSON value as a whole, or there is none.
-fn is_value(text: &[u8]) -> bool {
-    let text = text.trim_ascii();
-    let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    text.is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(first).is_ok()
-}
-
-/// Whether a line begins as an object, or as a list of what is no word: programs, settings and
-/// notes have lines that begin with brackets, too.
-fn begins_as_json(line: &[u8]) -> bool {
+/// Whether a line begins as an object. In front of it there is no blank: lists of a program and of
+/// settings are indented.
+fn begins_as_object(line: &[u8]) -> bool {
     match line {
         [b'{', rest @ ..] => matches!(rest.trim_ascii_start().first(), Some(b'"' | b'}')),
-        [b'[', rest @ ..] => matches!(
-            rest.trim_ascii_start().first(),
-            Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9')
-        ),
         _ => false,
     }
 }

@@ -4,7 +4,7 @@
 //! follow each other. Its identity is the offset of its first byte in all inputs laid end to end,
 //! decompressed, each ended by a newline.
 //!
-//! What an input is, is found by its content, then by its name: how it is packed ([`packing`]), and
+//! What an input is, is found by its content, then by its name: how it is packed ([`crate::archive::packing`]), and
 //! how rows lie in it ([`mod@format`], the list of formats). A [`Source`] says how rows come in at all;
 //! [`Input::source`] is the list of them.
 
@@ -21,7 +21,6 @@ pub mod format;
 pub mod given;
 pub mod lines;
 pub mod opened;
-pub mod packing;
 pub mod reading;
 mod rows;
 pub mod spooled;
@@ -724,11 +723,26 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_named_as_rows_are_told_one_by_one() {
-        for (suffix, content) in [(".jsonl", "nonsense\n"), (".json", "\"a\"\n"), ("", " \n")] {
-            let found = rows(&[&file(suffix, content.as_bytes())], 9);
-            assert_eq!(found.len(), usize::from(!content.trim().is_empty()));
+    fn a_text_without_rows_is_no_input_whatever_it_is_called() {
+        for (suffix, content) in [
+            (".jsonl", "nonsense\n"),
+            (".json", "\"a\"\n"),
+            ("", "1\n2\n"),
+        ] {
+            let file = file(suffix, content.as_bytes());
+            let checked = FileSource::new(file.path().to_owned()).check();
+            assert!(
+                matches!(checked, Err(SourceError::Foreign { .. })),
+                "{content}"
+            );
         }
+        for (suffix, content) in [
+            (".jsonl", "nonsense\n{\"a\": 1}\n"),
+            (".json", "null\n{}\n"),
+        ] {
+            assert_eq!(rows(&[&file(suffix, content.as_bytes())], 9).len(), 2);
+        }
+        assert!(rows(&[&file("", b" \n")], 9).is_empty());
     }
 
     #[test]

@@ -4,11 +4,14 @@ use std::io::{self, Read as _};
 
 use super::bytes::{Bytes, Origin, read_some};
 use super::format::{FORMATS, Format, Recognised, RowReader, Start};
-use super::packing::{Packing, split_name};
 use super::{Reading, SourceError, foreign};
+use crate::archive::packing::{Packing, split_name};
 
 /// How much of an input is looked at to tell what it is.
-const HEAD: usize = 64 << 10;
+pub(super) const HEAD: usize = 64 << 10;
+
+/// The bytes of the mark that may stand before a text.
+pub(super) const BYTE_ORDER_MARK: usize = 3;
 
 /// Enough for the first bytes of every kind of file that is known: those of a tar are the last.
 const MAGIC: usize = 262;
@@ -88,7 +91,7 @@ impl Opened {
             return Err(refused(what.to_owned()));
         }
         let skip = if head.starts_with(&[0xEF, 0xBB, 0xBF]) {
-            3
+            BYTE_ORDER_MARK
         } else {
             0
         };
@@ -105,7 +108,7 @@ impl Opened {
                     let more = read_block(&mut origin, &mut head).map_err(io_error)?;
                     last = !more || head.len() >= HEAD;
                 }
-                Err(_) => return Err(refused(foreign::likely(&head, file_name).to_owned())),
+                Err(_) => return Err(refused(foreign::likely(&head, file_name))),
             }
         };
         let mut bytes = Bytes::new(origin, head);

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::{Mutex, PoisonError};
 
 use super::bytes::read_some;
-use super::packing::Stream;
+use crate::archive::packing::Stream;
 
 /// How much is read at a time.
 const BLOCK: usize = 1 << 18;

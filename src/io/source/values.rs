@@ -14,7 +14,7 @@ use crate::sample::RowError;
 /// One JSON array, or several one after the other.
 pub struct Array;
 
-/// JSON objects one after the other, printed over several lines each.
+/// JSON objects one after the other, printed over several lines each or several in a line.
 pub struct Objects;
 
 impl Format for Array {
@@ -63,7 +63,7 @@ impl Format for Objects {
     }
 
     fn name(&self) -> &'static str {
-        "JSON objects over several lines"
+        "JSON objects one after the other"
     }
 
     fn suffixes(&self) -> &'static [&'static str] {
@@ -77,18 +77,17 @@ impl Format for Objects {
         }
         let mut scan = Scan::default();
         let mut lines = 0;
-        for &byte in text {
+        for (at, &byte) in text.iter().enumerate() {
             scan.step(byte);
             if scan.misplaced || scan.cut_string {
                 return Recognised::No;
             }
             lines += usize::from(byte == b'\n');
             if scan.is_outside() {
-                return if lines > 0 {
-                    Recognised::Yes
-                } else {
-                    Recognised::No
-                };
+                if lines > 0 {
+                    return Recognised::Yes;
+                }
+                return followed_in_line(text.get(at + 1..).unwrap_or_default(), start.last);
             }
         }
         match (start.last, lines) {
@@ -100,6 +99,17 @@ impl Format for Objects {
 
     fn open(&self, bytes: Bytes, _: &Reading) -> io::Result<Box<dyn RowReader>> {
         Ok(Box::new(ValueReader::new(bytes, State::Between)))
+    }
+}
+
+/// Whether another object begins in the line in which one has ended: `rest` is what follows that.
+/// So it is where nothing, or a carriage return alone, stands between objects.
+fn followed_in_line(rest: &[u8], last: bool) -> Recognised {
+    let blank = |byte: &&u8| byte.is_ascii_whitespace() && **byte != b'\n';
+    match rest.iter().find(|byte| !blank(byte)) {
+        Some(b'{') => Recognised::Yes,
+        None if !last => Recognised::Unknown,
+        _ => Recognised::No,
     }
 }
 
@@ -576,6 +586,11 @@ mod tests {
             ("{\"a\": 1,\n \"b\": [\n{", No, Yes),
             ("{\"a\": 1,\n{\"a\": 2}\n", No, No),
             ("{\"a\": \"cut\n{\"a\": 2}\n", No, No),
+            ("{\"a\": 1}{\"a\": 2}\n", No, Yes),
+            ("{\"a\": 1} {}", No, Yes),
+            ("{\"a\": 1}\r{\"a\": 2}\r", No, Yes),
+            ("{\"a\": 1}\r\n{\"a\": 2}\r\n", No, No),
+            ("{\"a\": 1}, {\"a\": 2}\n", No, No),
             ("", No, No),
         ] {
             assert_eq!(tell(&Array, text, true), array, "{text}");
@@ -584,5 +599,7 @@ mod tests {
         assert_eq!(tell(&Array, "[{\"a\": 1}]", false), Unknown);
         assert_eq!(tell(&Objects, "{\"a\":\n", false), Unknown);
         assert_eq!(tell(&Objects, " ", false), Unknown);
+        assert_eq!(tell(&Objects, "{\"a\": 1}\r", false), Unknown);
+        assert_eq!(tell(&Objects, "{\"a\": 1}\r\n", false), No);
     }
 }

@@ -32,6 +32,7 @@ operator! {
     /// Data-Juicer 1.6.1 `character_repetition_filter`: same.
     character_repetition_filter: Filter(Params) => build,
     Facts {
+        memory: 48,
         stats: &[SHARE],
         analysis: Some("{}"),
         ..Facts::OF_TEXT

@@ -33,6 +33,7 @@ operator! {
     /// error that says where to put it.
     word_repetition_filter: Filter(Params) => build,
     Facts {
+        memory: 24,
         stats: &[SHARE],
         analysis: Some(r#"{"rep_len": 3}"#),
         ..Facts::OF_TEXT

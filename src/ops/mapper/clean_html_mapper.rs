@@ -31,7 +31,10 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `clean_html_mapper` (selectolax 1.0.2, lexbor): same.
     clean_html_mapper: Mapper(Params) => build,
-    Facts::MAPS_TEXT
+    Facts {
+        memory: 48,
+        ..Facts::MAPS_TEXT
+    }
 }
 
 /// Parameters: none.

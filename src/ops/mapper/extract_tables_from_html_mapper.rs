@@ -36,6 +36,7 @@ operator! {
     /// unless `keep_stats_in_res_ds` is set.
     extract_tables_from_html_mapper: Mapper(Params) => build,
     Facts {
+        memory: 64,
         reads: &[Field::Text, Field::Meta],
         writes: &[Field::Meta],
         ..Facts::NONE

@@ -43,6 +43,7 @@ operator! {
     /// those of Python's `regex` module.
     pii_redaction_mapper: Mapper(Params) => build,
     Facts {
+        memory: 8,
         reads: &[Field::Any],
         writes: &[Field::Any],
         ..Facts::NONE

@@ -2,7 +2,8 @@
 
 use std::io::{self, BufRead as _, BufReader, Read};
 
-use super::READ_BLOCK;
+/// Bytes that a packed file is read by.
+const READ_BLOCK: usize = 1 << 18;
 
 /// Bytes that are read one after the other.
 pub type Stream = Box<dyn Read + Send>;
