@@ -76,8 +76,9 @@ fn a_record_without_an_image_is_a_text_only_row() {
             {"id": "no path", "image": [""], "conversations": words()},
         ]),
     );
-    assert!(codes.is_empty(), "{codes:?}");
-    assert_eq!(written.len(), 5);
+    // A picture is asked for, and a list of no path names one that cannot be there.
+    assert_eq!(codes, ["image_path_invalid"]);
+    assert_eq!(written.len(), 4);
     for row in &written {
         assert_eq!(row["images"], json!([]));
         assert_eq!(
@@ -85,6 +86,11 @@ fn a_record_without_an_image_is_a_text_only_row() {
             "[[human]]: Write a line about rain.\n[[gpt]]: It falls. <|__dj__eoc|>"
         );
     }
+    // Where no picture is, a list of empty paths is none.
+    let record = json!([{"id": "no path", "image": [""], "conversations": words()}]);
+    let (found, codes) = to_rows(&scratch, &[], &record);
+    assert!(codes.is_empty(), "{codes:?}");
+    assert_eq!(found[0]["images"], json!([]));
     // And back: no key `image`.
     let (records, codes) = to_llava(
         &scratch,

@@ -468,6 +468,49 @@ const OWN_SPACE: &str = r"[\s\x1c-\x1f]";
 /// Characters of words of Python's own `re`.
 const OWN_WORD: &str = r"[\p{L}\p{N}_]";
 
+/// Letters of any case: what a property of one case stands for where case is ignored.
+const CASED: &str = r"\p{Lu}\p{Ll}\p{Lt}";
+
+/// The same of the properties that go beyond letters.
+const CASED_TOO: &str = r"\p{Uppercase}\p{Lowercase}\p{Lt}";
+
+/// What a property called `name` stands for where case is ignored, if it is one of a case.
+fn cased(name: &str) -> Option<&'static str> {
+    let plain = |c: &char| !matches!(c, ' ' | '_' | '-');
+    let name: String = name
+        .chars()
+        .filter(plain)
+        .collect::<String>()
+        .to_lowercase();
+    let name = ["gc=", "generalcategory=", "gc:", "generalcategory:"]
+        .iter()
+        .find_map(|key| name.strip_prefix(key))
+        .unwrap_or(&name);
+    match name {
+        "lu" | "ll" | "lt" | "uppercaseletter" | "lowercaseletter" | "titlecaseletter" => {
+            Some(CASED)
+        }
+        "upper" | "lower" | "uppercase" | "lowercase" => Some(CASED_TOO),
+        _ => None,
+    }
+}
+
+/// What `[:name:]` stands for, beyond ASCII.
+fn posix(name: &str, in_any_case: bool) -> Option<&'static str> {
+    Some(match name {
+        "upper" | "lower" if in_any_case => CASED_TOO,
+        "upper" => r"\p{Uppercase}",
+        "lower" => r"\p{Lowercase}",
+        "alpha" => r"\p{Alphabetic}",
+        "alnum" => r"\p{Alphabetic}0-9",
+        "space" => r"\p{White_Space}",
+        "word" => r"\w",
+        "blank" => r"\p{Zs}\t",
+        "cntrl" => r"\p{Cc}",
+        _ => return None,
+    })
+}
+
 struct Translated {
     pattern: String,
     needs_backtracking: bool,
@@ -608,25 +651,37 @@ impl<'p> Translator<'p> {
         });
     }
 
-    /// `\p{..}`, copied as it is.
+    /// `\p{..}`, copied as it is, but for upper and lower case where case is ignored.
     fn property(&mut self, letter: char) -> Result<(), String> {
-        if self.chars.peek() != Some(&'{') {
+        if self.chars.next_if_eq(&'{').is_none() {
             return Err(format!("\\{letter} must be followed by {{property}}"));
         }
-        self.out.extend(['\\', letter]);
-        for c in self.chars.by_ref() {
-            self.out.push(c);
-            if c == '}' {
-                break;
+        let name: String = self.chars.by_ref().take_while(|c| *c != '}').collect();
+        let (not, bare) = match name.strip_prefix('^') {
+            Some(rest) => (letter == 'p', rest),
+            None => (letter == 'P', name.as_str()),
+        };
+        match cased(bare).filter(|_| self.in_any_case()) {
+            Some(all) => self.either(all, not),
+            None => {
+                let _ = write!(self.out, "\\{letter}{{{name}}}");
             }
         }
         Ok(())
     }
 
+    /// A set, or what is not in it; it may stand within a class.
+    fn either(&mut self, set: &str, not: bool) {
+        let not = if not { "^" } else { "" };
+        let _ = write!(self.out, "[{not}{set}]");
+    }
+
     fn class(&mut self) -> Result<(), String> {
         self.repeatable = true;
+        let begins = self.out.len();
         self.out.push('[');
-        if self.chars.next_if_eq(&'^').is_some() {
+        let negated = self.chars.next_if_eq(&'^').is_some();
+        if negated {
             self.out.push('^');
         }
         let inside = self.out.len();
@@ -661,22 +716,42 @@ impl<'p> Translator<'p> {
                 }
             }
         }
-        if self.in_any_case() {
-            // What of the four the set has by itself, before any case is ignored.
-            let inside = self.out.get(inside..).unwrap_or_default();
-            let has = |c: char| {
-                let set = regex::Regex::new(&format!("^[{inside}]$"));
-                set.is_ok_and(|set| set.is_match(c.encode_utf8(&mut [0; 4])))
-            };
-            let alike: String = DOTTED_AND_DOTLESS
-                .into_iter()
-                .filter(|&c| has(c))
-                .map(|c| self.classes.alike(c))
-                .collect();
-            self.out.push_str(&alike);
-        }
         self.out.push(']');
+        if self.in_any_case() {
+            let set = self.out.get(inside..self.out.len() - 1).unwrap_or_default();
+            if let Some(written) = self.in_any_case_of_i(set, negated) {
+                self.out.truncate(begins);
+                self.out.push_str(&written);
+            }
+        }
         Ok(())
+    }
+
+    /// A class where case is ignored, if it has one of the letters with and without a dot, which the
+    /// engines have by another rule; `set` is what stands in it.
+    fn in_any_case_of_i(&self, set: &str, negated: bool) -> Option<String> {
+        // What of the four the set has by itself, before any case is ignored.
+        let itself = regex::Regex::new(&format!("^[{set}]$")).ok()?;
+        let own = DOTTED_AND_DOTLESS.map(|c| itself.is_match(c.encode_utf8(&mut [0; 4])));
+        let has = |wanted: char| {
+            let mut of_set = DOTTED_AND_DOTLESS.into_iter().zip(own);
+            of_set.any(|(c, own)| own && (c == wanted || self.classes.alike(c).contains(wanted)))
+        };
+        if !own.contains(&true) {
+            return None;
+        }
+        let (is, is_not): (String, String) = DOTTED_AND_DOTLESS.into_iter().partition(|c| has(*c));
+        let not = if negated { "^" } else { "" };
+        if is.contains('i') == is.contains('I') {
+            return Some(format!("[{not}{set}{is}]"));
+        }
+        // The engines would add the one of these two that is not meant.
+        let all = String::from_iter(DOTTED_AND_DOTLESS);
+        Some(if negated {
+            format!("(?:[^{set}{all}]|(?-i:[{is_not}]))")
+        } else {
+            format!("(?:[[{set}]--[{all}]]|(?-i:[{is}]))")
+        })
     }
 
     /// One member of a class: a character, or `None` for a class that is already written out.
@@ -684,10 +759,18 @@ impl<'p> Translator<'p> {
         if c == '[' && self.chars.peek() == Some(&':') {
             let rest: String = self.chars.clone().collect();
             if let Some(end) = rest.find(":]") {
-                let name = rest.get(..end + 2).unwrap_or_default();
-                self.out.push('[');
-                self.out.push_str(name);
-                for _ in name.chars() {
+                let name = rest.get(1..end).unwrap_or_default();
+                let (not, bare) = match name.strip_prefix('^') {
+                    Some(rest) => (true, rest),
+                    None => (false, name),
+                };
+                match posix(bare, self.in_any_case()) {
+                    Some(set) => self.either(set, not),
+                    None => {
+                        let _ = write!(self.out, "[:{name}:]");
+                    }
+                }
+                for _ in rest.get(..end + 2).unwrap_or_default().chars() {
                     self.chars.next();
                 }
                 return Ok(None);
@@ -947,8 +1030,61 @@ mod tests {
             found(&not),
             text.replace(['i', 'I', '\u{130}', 'k', 's', '\u{212a}', '\u{17f}'], "")
         );
+        for (pattern, found_by_regex) in [
+            ("(?i)[\u{131}]", "I\u{131}"),
+            ("(?i)[\u{130}]", "i\u{130}"),
+            ("(?i)[\u{131}\u{130}]", "iI\u{130}\u{131}"),
+            (r"(?i)[\u0131k]", "I\u{131}k\u{212a}"),
+        ] {
+            let pattern = Pattern::new(pattern).unwrap();
+            assert_eq!(found(&pattern), found_by_regex, "{pattern:?}");
+        }
+        for (pattern, missing) in [
+            ("(?i)[^\u{131}]", &['I', '\u{131}'][..]),
+            ("(?i)[^\u{130}]", &['i', '\u{130}']),
+            ("(?i)[^i]", &['i', 'I', '\u{130}']),
+        ] {
+            let pattern = Pattern::new(pattern).unwrap();
+            assert_eq!(found(&pattern), text.replace(missing, ""), "{pattern:?}");
+        }
         check("(?i)[a-z]+", "_", "\u{130}stanbul", "_");
+        check(
+            "(?i)x(?=[\u{131}])",
+            "_",
+            "xI xi X\u{131}",
+            "_I xi _\u{131}",
+        );
         check("(?i)title", "_", "T\u{130}TLE t\u{131}tle", "_ t\u{131}tle");
+    }
+
+    /// What regex 2026.11.19 says.
+    #[test]
+    fn properties_of_a_case_are_of_any_where_case_is_ignored() {
+        let text = "aA\u{1c5}\u{149}\u{2170}\u{24b6}5\u{661}";
+        let letters = "aA\u{1c5}\u{149}";
+        let cased = "aA\u{1c5}\u{149}\u{2170}\u{24b6}";
+        for (pattern, taken) in [
+            (r"(?i)\p{Lu}", letters),
+            (r"(?i)[\p{Ll}5]", "aA\u{1c5}\u{149}5"),
+            (r"(?i)\p{Uppercase_Letter}", letters),
+            (r"(?i)\p{gc=Lt}", letters),
+            (r"(?i)\P{Lu}", "\u{2170}\u{24b6}5\u{661}"),
+            (r"(?i)[^\p{Lu}]", "\u{2170}\u{24b6}5\u{661}"),
+            (r"(?i)\p{Uppercase}", cased),
+            (r"(?i)[[:lower:]]", cased),
+            (r"\p{Lu}", "A"),
+            (r"[[:upper:]]", "A\u{24b6}"),
+            (r"[[:alnum:]]", "aA\u{1c5}\u{149}\u{2170}\u{24b6}5"),
+            (r"[[:^alpha:]]", "5\u{661}"),
+            (r"[[:digit:]]", "5"),
+        ] {
+            let mut found = String::new();
+            Pattern::new(pattern)
+                .unwrap()
+                .each_match(text, false, |m| found.push_str(&text[m.start..m.end]))
+                .unwrap();
+            assert_eq!(found, taken, "{pattern}");
+        }
     }
 
     #[test]

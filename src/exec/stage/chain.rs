@@ -25,8 +25,8 @@ use crate::io::format::{Framing, Renderer};
 use crate::io::split::write_value;
 use crate::note::{Code, Codes};
 use crate::op::{
-    Answer, Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, Recalls, Request,
-    RowCondition, RowKey, Service, Setting, field_value,
+    ANY_FIELD, Answer, Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, Recalls,
+    Request, RowCondition, RowKey, Service, Setting, field_value,
 };
 use crate::plan::Foreseen;
 use crate::recipe::{Step, Validation};
@@ -949,7 +949,10 @@ impl SplitBy {
 /// # Errors
 /// `row_too_long`.
 fn check_length(step: &Step, sample: &Sample, longest: u64) -> Result<(), RowError> {
-    let own = step.spec.reads.iter().map(|name| sample.bytes_of(name));
+    let own = step.spec.reads.iter().map(|name| match name.as_str() {
+        ANY_FIELD => sample.line().len(),
+        name => sample.bytes_of(name),
+    });
     match own.max().filter(|bytes| *bytes as u64 > longest) {
         Some(bytes) => Err(RowError::new(
             "row_too_long",

@@ -43,7 +43,7 @@ operator! {
     /// those of Python's `regex` module.
     pii_redaction_mapper: Mapper(Params) => build,
     Facts {
-        memory: 8,
+        memory: 12,
         reads: &[Field::Any],
         writes: &[Field::Any],
         ..Facts::NONE

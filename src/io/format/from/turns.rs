@@ -77,7 +77,14 @@ pub(super) fn column<'s>(
     elsewhere: Elsewhere,
 ) -> Result<Pictures<'s>, RowError> {
     if sample.image_context().image_key == key {
-        return sample.images().map(Pictures::OfRow);
+        let images = sample.images()?;
+        // A list of empty paths names no image, as one empty path.
+        let named = images.iter().any(|image| !image.written().is_empty());
+        return Ok(if named {
+            Pictures::OfRow(images)
+        } else {
+            Pictures::Found(Vec::new())
+        });
     }
     let written = paths_of(sample, key)?;
     Ok(Pictures::Found(elsewhere.slots(sample, written)?))
