@@ -784,8 +784,8 @@ fn is_about_files(path: &Path, name: &str) -> bool {
     let mut head = Vec::new();
     let read =
         fs::File::open(path).and_then(|file| file.take(SHARD_INDEX_HEAD).read_to_end(&mut head));
-    let lists_archives =
-        || name.ends_with(".json") && memchr::memmem::find(&head, SHARD_INDEX).is_some();
+    let json = Path::new(name).extension().is_some_and(|it| it == "json");
+    let lists_archives = || json && memchr::memmem::find(&head, SHARD_INDEX).is_some();
     read.is_ok() && (lists_archives() || INDEXES.iter().any(|begin| head.starts_with(begin)))
 }
 

@@ -67,7 +67,7 @@ impl Originals {
         if offsets.is_empty() {
             return Ok(Self { offsets, places });
         }
-        let placed = |block: u64| -> io::Result<Vec<(usize, u64)>> {
+        let wanted_in = |block: u64| -> io::Result<Vec<(usize, u64)>> {
             let (start, bytes) = lines_of(log, block)?;
             let wanted = |(at, line): (usize, &[u8])| {
                 let index = offsets.binary_search(&number_behind(line, OFFSET)?).ok()?;
@@ -76,7 +76,7 @@ impl Originals {
             Ok(lines(&bytes).filter_map(wanted).collect())
         };
         let found: io::Result<Vec<_>> =
-            pool.install(|| (0..blocks).into_par_iter().map(placed).collect());
+            pool.install(|| (0..blocks).into_par_iter().map(wanted_in).collect());
         for (index, place) in found?.into_iter().flatten() {
             if let Some(first) = places.get_mut(index) {
                 // A row that fell into parts has several.
