@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::Value;
 
 use super::ui::{Caller, Ui};
-use super::{Exit, carry_out, command, matched, quiet_worker_panics, usage};
+use super::{Exit, args, carry_out, command, matched, quiet_worker_panics, usage};
 use crate::answer::Answer;
 use crate::recipe::RecipeSource;
 use crate::report::progress::Listener;
@@ -69,7 +69,11 @@ pub fn call(call: Call) -> Called {
         Ok((cli, matches)) => {
             ui = ui.knowing(words, &matches);
             let name = matches.subcommand_name().unwrap_or_default().to_owned();
-            (name, carry_out(&cli.command, &ui))
+            let exit = match args::refuse_unused(&name, &ui) {
+                Ok(()) => carry_out(&cli.command, &ui),
+                Err(exit) => exit,
+            };
+            (name, exit)
         }
         Err(failure) => {
             ui.unsaid(usage::problem(&failure, &known, &words));
