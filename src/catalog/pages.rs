@@ -104,12 +104,12 @@ and the rows that stay keep their order.
   them: texts as Python's `float` does, of lists the mean. A row without a number loses against one that has
   one; of equal rows the first stays. Where no row has a number, the run fails and says so.
 - `merge: {FIELD: list}` gives the row that stays the values of all rows of its cluster, in input
-  order, each once, those of lists one by one; `sum` the sum of their numbers; `first`, if it has
+  order, each once, those of lists one by one; `sum` the sum of their numbers (texts that are numbers count); `first`, if it has
   none or null, the first value of the others. Stats are not measured again. The text and the images
   cannot be merged.
 - `reference: [PATH, ...]` names files of rows (in any form that inputs have) that are known before the
-  rows of the run: what equals one of them, or is near one, goes, whatever `keep` says, and they are
-  never written. Of a row that went so the ledger says which reference row it was for
+  rows of the run: what is the same as one of them, directly or through rows between them as duplicates
+  are, goes, whatever `keep` says, and they are never written. Of a row that went so the ledger says which reference row it was for
   (`reference`, with the file and line). Steps before are not applied to them; a row of theirs that
   cannot be read ends the run. Images are found from where the file lies, unless the recipe has
   an `image_root`. Where lines go and not rows, their lines count among those of the rows.

@@ -339,7 +339,10 @@ fn load(args: &Args, ui: &Ui) -> Result<Recipe, Exit> {
         None => analysis::default_recipe(options),
     };
     let recipe = recipe.map_err(|problems| ui.problems(&problems))?;
-    let edits = |step: &&Step| step.spec.kind.makes_rows() || step.spec.kind == OpKind::Census;
+    let edits = |step: &&Step| {
+        let spec = &step.spec;
+        spec.kind.makes_rows() || spec.kind == OpKind::Census && !spec.measures()
+    };
     if let Some(step) = recipe.steps.iter().find(edits) {
         return Err(ui.usage(
             &format!(

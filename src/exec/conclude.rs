@@ -34,6 +34,7 @@ pub fn notes(recipe: &Recipe, foreseen: &Foreseen, report: &RunReport) -> Vec<No
         notes.push(Note::new(Code::IdsRepeat, text).of_rows(seen.ids_repeated));
     }
     notes.extend(short_samples(report));
+    notes.extend(short_mixtures(recipe, report));
     notes
 }
 
@@ -180,6 +181,41 @@ fn meant<'h>(field: &str, held: &'h [HeldField], is_text: bool) -> Option<&'h st
 
 fn have(rows: u64) -> &'static str {
     if rows == 1 { "has" } else { "have" }
+}
+
+/// Mixtures that drew fewer rows than they were to draw, or found none of a kind that they name.
+fn short_mixtures(recipe: &Recipe, report: &RunReport) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for (step, counts) in recipe.steps.iter().zip(&report.steps) {
+        let lacking = counts.lacking();
+        let absent = counts
+            .strata
+            .iter()
+            .filter(|it| it.had == 0 && it.wanted > 0);
+        let absent: Vec<&str> = absent.map(|it| it.value.as_str()).collect();
+        if lacking == 0 && absent.is_empty() {
+            continue;
+        }
+        let got: u64 = counts.strata.iter().map(|it| it.got).sum();
+        let mut text = format!(
+            "{}: {} of {}",
+            named(step),
+            thousands(got),
+            words(got + lacking)
+        );
+        if !absent.is_empty() {
+            let there = counts.strata.iter().filter(|it| it.had > 0).take(10);
+            let there: Vec<&str> = there.map(|it| it.value.as_str()).collect();
+            let _ = write!(
+                text,
+                "; no row is of the kind '{}' (rows are of: {})",
+                absent.join("', '"),
+                there.join(", ")
+            );
+        }
+        notes.push(Note::new(Code::SampleShort, text).at(step.index));
+    }
+    notes
 }
 
 fn short_samples(report: &RunReport) -> Vec<Note> {

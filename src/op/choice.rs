@@ -192,15 +192,27 @@ impl Merge {
                 }
                 (known().next().is_some()).then_some(Value::Array(list))
             }
-            Self::Sum => sum(&known().filter_map(Value::as_number).collect::<Vec<_>>()),
+            Self::Sum => sum(&known().filter_map(number).collect::<Vec<_>>()),
             Self::First if own.is_null() => known().next().cloned(),
             Self::First => None,
         }
     }
 }
 
+/// A number, or a text that is one: cells of tables are texts.
+fn number(value: &Value) -> Option<Number> {
+    match value {
+        Value::Number(number) => Some(number.clone()),
+        Value::String(text) => match text.trim().parse::<i64>() {
+            Ok(whole) => Some(whole.into()),
+            Err(_) => rank_number(value).and_then(Number::from_f64),
+        },
+        _ => None,
+    }
+}
+
 /// Whole numbers stay whole, unless their sum needs more than 64 bits.
-fn sum(numbers: &[&Number]) -> Option<Value> {
+fn sum(numbers: &[Number]) -> Option<Value> {
     if numbers.is_empty() {
         return None;
     }
@@ -269,6 +281,8 @@ mod tests {
             (Merge::List, null.clone(), json!([null, null]), null.clone()),
             (Merge::Sum, json!(1), json!([1, 2, null, "x", 3]), json!(6)),
             (Merge::Sum, json!(1), json!([1, 0.5]), json!(1.5)),
+            (Merge::Sum, json!("2"), json!(["2", " 3"]), json!(5)),
+            (Merge::Sum, json!("2"), json!(["2", "0.5", [7]]), json!(2.5)),
             (Merge::Sum, null.clone(), json!(["x"]), null.clone()),
             (
                 Merge::First,

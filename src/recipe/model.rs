@@ -327,6 +327,27 @@ impl OutputSpec {
         self.split.is_some() && target.parent() == file.parent() && fits
     }
 
+    /// Whether some value could make it write a file that `other` writes, too; both with their paths.
+    #[must_use]
+    pub fn may_share(&self, target: &Path, (other, path): (&Self, &Path)) -> bool {
+        if other.split.is_none() {
+            return self.may_write(target, path);
+        }
+        if self.split.is_none() {
+            return other.may_write(path, target);
+        }
+        // Of two names with a value in each, the parts around it decide.
+        let names = [target, path].map(|path| {
+            let name = path.file_name().unwrap_or_default();
+            name.to_string_lossy().into_owned()
+        });
+        let [(before, after), (others_before, others_after)] =
+            names.each_ref().map(|name| crate::io::split::around(name));
+        let begin = before.starts_with(others_before) || others_before.starts_with(before);
+        let end = after.ends_with(others_after) || others_after.ends_with(after);
+        target.parent() == path.parent() && begin && end
+    }
+
     /// Every row, in `format`, as a recipe that says no more would have it.
     #[must_use]
     pub fn new(format: OutputFormat, target: Target) -> Self {

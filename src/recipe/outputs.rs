@@ -107,7 +107,7 @@ const COMMON_KEYS: &[OutputKey] = &[
     OutputKey {
         name: "of",
         kind: Kind::Word(Of::WORDS),
-        doc: "Which rows: `kept`, or `dropped`, `quarantined`, `duplicates` (dropped for another row) or `all`, each with what decided in its field `__dj__fate__`, its images neither checked nor called otherwise unless `validate` and `paths` say so.",
+        doc: "Which rows: `kept`, or `dropped`, `quarantined`, `duplicates` (dropped for another row) or `all`, each with what decided in its field `__dj__fate__`, its images not checked unless `validate` says so.",
     },
     OutputKey {
         name: "where",
@@ -301,9 +301,6 @@ impl Defaults<'_> {
         if spec.of != Of::Kept {
             // What has been decided about is not refused once more.
             spec.validate = Validation::None;
-            if !format.own_paths && !said.contains_key("paths") {
-                spec.paths = PathStyle::Keep;
-            }
         }
         spec.validate = text("validate")
             .and_then(Validation::from_word)
@@ -803,7 +800,7 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
         Inputs::Files(files) => files,
     };
     let inputs: Vec<PathBuf> = files.iter().map(|file| identity(file)).collect();
-    let mut seen: Vec<(Option<PathBuf>, usize)> = Vec::new();
+    let mut seen: Vec<(Option<PathBuf>, &OutputSpec, usize)> = Vec::new();
     if let Some((at, _)) = outputs.first()
         && outputs.iter().all(|(_, spec)| spec.of != Of::Kept)
     {
@@ -844,7 +841,8 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
                 Some(identity(path))
             }
         };
-        if let Some((_, line)) = seen.iter().find(|(other, _)| *other == identity) {
+        let same = |(other, ..): &&(Option<PathBuf>, &OutputSpec, usize)| *other == identity;
+        if let Some((.., line)) = seen.iter().find(same) {
             let what = match &identity {
                 None => "standard output".to_owned(),
                 Some(path) => path.display().to_string(),
@@ -859,6 +857,21 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
                     },
                 )
                 .hint("give each output its own path"),
+            );
+        } else if let Some(path) = &identity
+            && let Some((Some(other), ..)) = seen.iter().find(|(other, others, _)| {
+                let other = other.as_deref();
+                other.is_some_and(|other| spec.may_share(path, (others, other)))
+            })
+        {
+            let what = format!(
+                "a file of {} may be one of {}",
+                path.display(),
+                other.display()
+            );
+            issues.push(
+                Issue::new("output_invalid", *at, what)
+                    .hint("write the files of a split output into a directory of their own, or call them otherwise"),
             );
         }
         if let Some(path) = &identity
@@ -875,7 +888,7 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
                 .hint(NEVER_OVERWRITTEN),
             );
         }
-        seen.push((identity, at.line));
+        seen.push((identity, spec, at.line));
     }
 }
 

@@ -437,6 +437,18 @@ fn outputs_are_checked_against_each_other_and_the_input() {
             "[{format: llava, path: a.json}, {format: llava, path: ./x/../a.json}]",
             "two outputs go to",
         ),
+        (
+            "[{path: o/main.jsonl}, {path: 'o/{value}.jsonl', split_by: k}]",
+            "o/{value}.jsonl may be one of",
+        ),
+        (
+            "[{path: 'o/{value}.jsonl', split_by: k}, {path: o/a.jsonl, of: dropped}]",
+            "o/a.jsonl may be one of",
+        ),
+        (
+            "[{path: 'o/{value}.jsonl', split_by: k}, {path: 'o/e{value}.jsonl', split_by: n}]",
+            "may be one of",
+        ),
         ("[{path: rows.jsonl}]", "is an input, too"),
         ("[{path: rows.jsonl/x.jsonl}]", "is not a directory"),
         ("[{path: ''}]", "has no path"),

@@ -260,6 +260,15 @@ mod pairs {
     }
 }
 
+impl StepCounts {
+    /// Rows that a mixture was to draw and did not find.
+    #[must_use]
+    pub fn lacking(&self) -> u64 {
+        let sum = |of: fn(&StratumCounts) -> u64| self.strata.iter().map(of).sum::<u64>();
+        sum(|it| it.wanted).saturating_sub(sum(|it| it.got))
+    }
+}
+
 impl RunReport {
     /// Who a stage is: an operator, an output, or `read`.
     #[must_use]
@@ -328,7 +337,8 @@ impl RunReport {
             Some(limit) => limit.allows(lost, self.rows_in),
         };
         let mut outputs = self.outputs.iter();
-        let is_short = outputs.any(|o| o.wanted.is_some_and(|wanted| o.written < wanted));
+        let is_short = outputs.any(|o| o.wanted.is_some_and(|wanted| o.written < wanted))
+            || self.steps.iter().any(|step| step.lacking() > 0);
         u8::from(!fine || is_short)
     }
 

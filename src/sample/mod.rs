@@ -20,6 +20,9 @@ mod scan;
 mod stats;
 mod words;
 
+/// The field that says what became of a row which has come to an end.
+pub const FATE: &str = "__dj__fate__";
+
 pub use attached::{Attachment, Attachments, Locator};
 pub use error::RowError;
 pub use file::{RowFile, is_url, lies_below};

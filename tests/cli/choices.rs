@@ -342,3 +342,65 @@ fn rows_of_references_are_never_written_and_nobody_equals_them() {
         ran.stderr
     );
 }
+
+#[test]
+fn a_mixture_that_falls_short_says_so() {
+    let scratch = Scratch::new();
+    let row = |n: u32| {
+        let lang = ["en", "fr"][usize::from(n.is_multiple_of(3))];
+        format!(
+            "{}\n",
+            json!({"text": format!("row {n}"), "lang": lang, "n": n})
+        )
+    };
+    scratch.write("in.jsonl", (0..30).map(row).collect::<String>());
+    let run = |params: Value, code: i32| {
+        let recipe = json!({"dataset_path": "in.jsonl", "export_path": "out.jsonl", "process": [{"mixture_selector": params}]});
+        scratch.write("r.yaml", recipe.to_string());
+        let ran = scratch.djr(&["run", "r.yaml", "--force"]).expect(code);
+        let manifest = scratch.json("out.jsonl.djr/manifest.json");
+        let notes = manifest["notes"].as_array().unwrap().clone();
+        let short = notes
+            .into_iter()
+            .find(|note| note["code"] == "sample_short");
+        let strata = manifest["steps"][0]["strata"].clone();
+        (scratch.rows("out.jsonl").len(), short, strata, ran.stderr)
+    };
+    let (rows, note, ..) = run(json!({"by": "lang", "select_num": 12}), 0);
+    assert_eq!((rows, note), (12, None));
+    let (rows, note, ..) = run(json!({"by": "lang", "select_num": 31}), 1);
+    assert!(
+        rows == 30
+            && note.unwrap()["message"]
+                .as_str()
+                .unwrap()
+                .contains("30 of 31 rows")
+    );
+    // A kind that no row is of, beside others and alone.
+    let shares = json!({"en": 1, "xx": 1});
+    let (rows, note, strata, said) =
+        run(json!({"by": "lang", "shares": shares, "select_num": 10}), 0);
+    assert_eq!(rows, 10);
+    let note = note.unwrap()["message"].as_str().unwrap().to_owned();
+    assert!(
+        note.contains("no row is of the kind 'xx' (rows are of: fr, en)"),
+        "{note}"
+    );
+    assert_eq!(
+        strata[2],
+        json!({"value": "xx", "had": 0, "wanted": 5, "got": 0})
+    );
+    assert!(said.contains("xx"), "{said}");
+    let (rows, note, ..) = run(
+        json!({"by": "lang", "shares": {"xx": 1}, "repeat_to": 5}),
+        1,
+    );
+    assert!(rows == 0 && note.is_some());
+    // Kinds of bins have names.
+    let shares = json!({"below 10": 1, "10 to 20": 2});
+    let (rows, note, ..) = run(
+        json!({"by": "n", "bins": [10, 20], "shares": shares, "select_num": 9}),
+        0,
+    );
+    assert_eq!((rows, note), (9, None));
+}

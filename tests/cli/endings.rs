@@ -330,6 +330,22 @@ fn every_sink_takes_what_it_is_asked_for() {
             });
             let own: Vec<&String> = own.collect();
             assert_eq!(own.len(), *parts, "{what}: {own:?}");
+            if asked.contains("of:")
+                && matches!(
+                    format,
+                    "llava" | "llava_jsonl" | "internvl" | "messages" | "openai" | "trl"
+                )
+            {
+                let text = |name: &&String| {
+                    String::from_utf8_lossy(&scratch.read(&format!("o/{name}"))).into_owned()
+                };
+                let told: usize = own
+                    .iter()
+                    .map(text)
+                    .map(|it| it.matches("__dj__fate__").count())
+                    .sum();
+                assert_eq!(told, ids.len() - refused, "{what}");
+            }
             if refused > 0 || !matches!(format, "jsonl" | "json" | "parquet" | "webdataset") {
                 continue;
             }
@@ -429,4 +445,27 @@ outputs:
             Some(reference) => assert!(*reference == found, "{files} files, {threads} threads"),
         }
     }
+}
+
+#[test]
+fn dropped_rows_are_data_again_wherever_they_are_written() {
+    let scratch = Scratch::new();
+    pictured(&scratch);
+    let recipe = "dataset_path: [one.jsonl, two.jsonl]\nprocess: [text_length_filter: {min_len: 20}]\noutputs:\n  - {path: kept.jsonl}\n  - {path: deep/er/gone.jsonl, of: dropped}\n";
+    scratch.write("r.yaml", recipe);
+    scratch.djr(&["run", "r.yaml", "--max-quarantine", "none"]);
+    let gone = scratch.rows("deep/er/gone.jsonl");
+    let with_images = gone
+        .iter()
+        .filter(|row| row["images"][0].is_string())
+        .count();
+    assert!(with_images > 0, "{gone:?}");
+    scratch.write(
+        "again.yaml",
+        "process: [image_shape_filter: {min_width: 1}]\nexport_path: again.jsonl\n",
+    );
+    scratch
+        .djr(&["run", "again.yaml", "--input", "deep/er/gone.jsonl"])
+        .expect(0);
+    assert_eq!(scratch.rows("again.jsonl").len(), gone.len());
 }

@@ -272,3 +272,18 @@ fn a_field_is_needed_only_where_it_is_counted() {
         assert_eq!(rows.lines().count(), left, "{step}");
     }
 }
+
+#[test]
+fn an_analysis_passes_over_what_counts_among_all_rows() {
+    let scratch = Scratch::new();
+    let lines = rows(&scratch).into_iter().map(|row| format!("{row}\n"));
+    scratch.write("in.jsonl", lines.collect::<String>());
+    let recipe =
+        "process:\n- text_frequency_filter: {max_count: 1}\n- text_length_filter: {min_len: 1}\n";
+    scratch.write("r.yaml", recipe);
+    scratch
+        .djr(&["analyze", "in.jsonl", "--recipe", "r.yaml", "-o", "look"])
+        .expect(0);
+    let analysis = scratch.json("look/analysis.json");
+    assert!(analysis.to_string().contains("text_len"), "{analysis}");
+}

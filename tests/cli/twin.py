@@ -136,6 +136,13 @@ def document_deduplicator(rows, params, _):
     return [changed.get(at, row) for at, row in enumerate(rows) if at not in gone]
 
 
+def addend(value):
+    try:
+        return int(value) if isinstance(value, str) else value if isinstance(value, (int, float)) else None
+    except ValueError:
+        return as_number(value)
+
+
 def merged(own, cluster, fields):
     own = dict(own)
     for field, how in fields.items():
@@ -149,7 +156,7 @@ def merged(own, cluster, fields):
                     if item not in own[field]:
                         own[field].append(item)
         elif how == "sum":
-            numbers = [value for value in known if isinstance(value, (int, float))]
+            numbers = [number for number in map(addend, known) if number is not None]
             if numbers:
                 total = 0
                 for number in numbers:

@@ -238,7 +238,8 @@ fn choices_draws_and_merges_are_those_of_plain_python() {
         lay(&scratch, &rows, files);
         recipe(&scratch, case);
         let ran = cut_run(&scratch, threads, batch);
-        assert!(ran.code == 0, "{case}: {}", ran.stderr);
+        // A mixture may fall short.
+        assert!(ran.code <= 1, "{case}: {}", ran.stderr);
         assert!(scratch.rows("out/rows.jsonl") == expected[number], "{case}");
     }
     let scratch = Scratch::new();

@@ -504,6 +504,30 @@ fn of_a_run_it_counts_what_is_known() {
 }
 
 #[test]
+fn of_a_run_steps_whose_stats_it_did_not_store_are_as_the_run_had_them() {
+    let scratch = Scratch::new();
+    rows(&scratch);
+    let recipe = format!(
+        "{FILTERS}- document_deduplicator: {{keep: longest}}\n- words_num_filter: {{min_num: 3}}\n"
+    );
+    scratch.write("r.yaml", recipe);
+    scratch.djr(&["run", "r.yaml"]).expect(1);
+    let manifest = scratch.json("out.jsonl.djr/manifest.json");
+    let served = Served::start(&scratch, "out.jsonl");
+    let whole = served.asked("cut", &json!({}));
+    assert_eq!(whole["left"], manifest["outputs"][0]["written"]);
+    assert_eq!(whole["unknown"], 0);
+    for (step, cut) in manifest["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(whole["steps"].as_array().unwrap())
+    {
+        assert_eq!(cut["dropped"], step["dropped"], "{step}");
+    }
+}
+
+#[test]
 fn bounds_from_the_data_are_found_among_the_rows_that_are_left() {
     let scratch = Scratch::new();
     rows(&scratch);

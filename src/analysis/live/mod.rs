@@ -375,6 +375,9 @@ impl Live {
             let Operator::Filter(filter) = &step.operator else {
                 continue;
             };
+            if matches!(self.rule(step), Rule::Ledger | Rule::Unknown) {
+                continue;
+            }
             for own in &step.spec.stats {
                 let stat = self.stats.iter().position(|stat| stat.name == own.name);
                 let ranged = filter
@@ -474,8 +477,18 @@ impl Live {
         })
     }
 
+    /// Whether the stats of a filter were measured: those of one behind a step that decides among all rows
+    /// are not in the record of a run.
+    fn is_measured(&self, step: &Step) -> bool {
+        let rows = self.rows();
+        let has_some = |column: &StatColumn| (0..rows).any(|row| column.has(row));
+        (self.stats.iter().zip(&self.columns))
+            .filter(|(stat, _)| step.spec.stats.iter().any(|own| own.name == stat.name))
+            .all(|(_, column)| has_some(column))
+    }
+
     fn rule(&self, step: &Step) -> Rule {
-        if step.spec.decides_by_stats() {
+        if step.spec.decides_by_stats() && (self.refused.is_none() || self.is_measured(step)) {
             return if step.base.sees_all_rows() {
                 Rule::Among
             } else {
@@ -541,6 +554,7 @@ impl Live {
                     here.dropped = found.0;
                 }
                 (Rule::Ledger, _) => {
+                    changed |= moved.iter().any(|moved| moved.knob.step == step.index);
                     if changed && outcome.unsure.is_none() {
                         outcome.unsure = Some(step.index);
                     }

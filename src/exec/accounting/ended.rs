@@ -10,10 +10,7 @@ use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 use crate::recipe::{Of, OutputSpec};
 use crate::record::{Fate, LedgerEntry};
-use crate::sample::{Changed, ImageContext, Origin, Sample};
-
-/// The field that says what became of the row.
-pub const FATE: &str = "__dj__fate__";
+use crate::sample::{Changed, FATE, ImageContext, Origin, Sample};
 
 /// The field of a row that is no JSON object: the bytes it came with, as text.
 pub const LINE: &str = "__dj__line__";

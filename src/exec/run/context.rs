@@ -19,7 +19,7 @@ use crate::io::{Input, OutputLock, Workspace};
 use crate::layout::RunFiles;
 use crate::op::{Common, ImageNeed, RowCondition};
 use crate::plan::{self, Foreseen};
-use crate::recipe::{OutputSpec, PathStyle, Recipe, Split, Step, Target, Validation};
+use crate::recipe::{Of, OutputSpec, PathStyle, Recipe, Split, Step, Target, Validation};
 use crate::record::Earlier;
 use crate::sample::{FieldPath, ImageContext};
 use crate::service::{Host, Memory};
@@ -316,6 +316,7 @@ fn renderer(
         validate: spec.validate,
         images: spec.images,
         inputs: setup::inputs(recipe),
+        tells_fate: spec.of != Of::Kept,
     };
     let failed = |what| RunError::from(FormatError(what));
     if let Some(what) = spec.unsuited() {

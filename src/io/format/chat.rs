@@ -17,7 +17,7 @@ use super::{
 };
 use crate::io::Input;
 use crate::io::paths::PathWriter;
-use crate::sample::{ImageSlot, RowError, Sample};
+use crate::sample::{FATE, FieldPath, ImageSlot, RowError, Sample};
 
 /// What the records are made of.
 pub const FROM: FormatOption = FormatOption {
@@ -162,6 +162,8 @@ struct Writer {
     /// The field of videos and what stands for one, if records may have some.
     videos: Option<(VideoField, &'static str)>,
     paths: PathWriter,
+    /// Where a row says what became of it, if records are to say so.
+    fate: Option<FieldPath>,
 }
 
 /// What writes records of `shape`.
@@ -217,6 +219,7 @@ pub fn renderer(shape: &'static Shape, usual: Usual, options: &Options, setting:
                 Some("image") => (field, IMAGE_TOKEN),
                 _ => (field, VIDEO_MARK),
             }),
+        fate: setting.tells_fate.then(|| FieldPath::new(FATE)),
         paths: setting.paths,
     }))
 }
@@ -282,7 +285,17 @@ impl Renderer for Writer {
         if let Some((_, token)) = self.videos.filter(|_| !said.videos.is_empty()) {
             said.mark_videos(token);
         }
-        self.write(said, out)
+        self.write(said, out)?;
+        if let Some(field) = &self.fate
+            && let Some(fate) = sample.value(field)?
+        {
+            out.pop();
+            out.extend_from_slice(b", ");
+            name(FATE, out);
+            out.extend_from_slice(fate.to_string().as_bytes());
+            out.push(b'}');
+        }
+        Ok(())
     }
 }
 

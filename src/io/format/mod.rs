@@ -147,6 +147,9 @@ pub struct Setting {
     pub images: ImageFiles,
     /// Where the rows come from.
     pub inputs: Vec<Input>,
+    /// Whether rows have what became of them in a field ([`crate::sample::FATE`]), which every record is
+    /// to have, too.
+    pub tells_fate: bool,
 }
 
 /// A file that an option names cannot be used.

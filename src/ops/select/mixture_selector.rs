@@ -23,7 +23,8 @@ operator! {
     ///
     /// `shares: proportional` gives each kind its share of the rows there are, `equal` the same number,
     /// and a mapping such as `{news: 2, web: 1}` what it says; kinds that it does not name get
-    /// nothing. Of `select_num` rows each kind gets its part, remainders to the greatest fractions,
+    /// nothing. With `bins` the kinds are called `below 100`, `100 to 200` and `from 200`, and rows without a
+    /// number `none`. Of `select_num` rows each kind gets its part, remainders to the greatest fractions,
     /// of equal ones to the kind that comes first. A kind with fewer rows gives all it has, and
     /// the others share the rest: the number is met exactly as long as there are so many rows. With
     /// `repeat_to` instead, a kind with fewer rows repeats them: all of them as often as they fit, then
@@ -32,7 +33,9 @@ operator! {
     /// The draw takes the rows with the least hashes of the recipe's `seed` and their place among the
     /// rows. What is drawn stays in input order; with copies, all first ones stand before the
     /// second ones. What each kind had, was to have and got is in the table of the run and in the
-    /// manifest (`strata`). A copy has a line of its own in the ledger.
+    /// manifest (`strata`), kinds that `shares` names and no row is of included. A copy has a line of
+    /// its own in the ledger. If fewer rows are drawn than asked for, or a kind that is named has none, a
+    /// note says so; a run that falls short exits with 1.
     ///
     /// ## Example
     /// ```yaml
@@ -232,6 +235,18 @@ impl Mixture {
         }
     }
 
+    /// The kinds that `shares` names and gives something.
+    fn named(&self) -> impl Iterator<Item = &str> {
+        let shares = match &self.shares {
+            Shares::Word(_) => None,
+            Shares::Given(shares) => Some(shares),
+        };
+        let shares = shares.into_iter().flatten();
+        shares
+            .filter(|(_, share)| **share > 0.0)
+            .map(|(label, _)| label.as_str())
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^32 rows")]
     fn share(&self, label: &str, had: u64) -> f64 {
         match &self.shares {
@@ -285,17 +300,28 @@ impl Selector for Mixture {
                 labels.insert(row, self.label(key));
             }
         })?;
-        let parts: Vec<(f64, u64)> = kinds
-            .iter()
-            .map(|(first, rows)| {
-                let had = rows.len() as u64;
-                let label = labels.get(first).map_or("", String::as_str);
-                (self.share(label, had), had)
-            })
-            .collect();
+        let found = kinds.iter().map(|(first, rows)| {
+            let had = rows.len() as u64;
+            let label = labels.get(first).map_or("", String::as_str);
+            (self.share(label, had), had)
+        });
+        // Kinds that are named and have no row: they want what nobody can give.
+        let is_absent = |label: &&str| !labels.values().any(|found| found == label);
+        let absent: Vec<&str> = self.named().filter(is_absent).collect();
+        let none = absent.iter().map(|label| (self.share(label, 0), 0));
+        let parts: Vec<(f64, u64)> = found.chain(none).collect();
         let (wanted, got) = allot(self.number, &parts, self.repeats);
         let mut copies: Vec<(u32, u32)> = Vec::new();
         let mut strata = Vec::new();
+        let lacking = absent.into_iter().zip(wanted.iter().skip(kinds.len()));
+        let lacking: Vec<Stratum> = lacking
+            .map(|(label, wanted)| Stratum {
+                value: label.to_owned(),
+                had: 0,
+                wanted: *wanted,
+                got: 0,
+            })
+            .collect();
         for (((first, rows), wanted), got) in kinds.iter().zip(wanted).zip(got) {
             drawn(rows, got, self.seed, &mut copies);
             strata.push(Stratum {
@@ -305,6 +331,7 @@ impl Selector for Mixture {
                 got,
             });
         }
+        strata.extend(lacking);
         copies.sort_unstable();
         Ok(Picked::Mixed {
             rows: copies.into_iter().map(|(_, row)| row).collect(),
@@ -411,9 +438,10 @@ mod tests {
             numbers(&strata),
             [
                 ("a", [7, 0, 0]),
-                ("c", [1, 6, 6]),
+                ("c", [1, 2, 6]),
                 ("none", [1, 0, 0]),
-                ("b", [1, 2, 2])
+                ("b", [1, 1, 2]),
+                ("x", [0, 5, 0])
             ]
         );
         // First copies before second ones.
