@@ -457,7 +457,11 @@ mod tests {
     proptest! {
         #[test]
         fn blocks_give_the_rows_that_runs_read(
-            contents in prop::collection::vec("\u{feff}?([ab]{0,4}[ \r]?\n){0,5}[ c]{0,3}", 1..4),
+            // What has no object at its beginning is no file of rows, unless it is blank.
+            contents in prop::collection::vec(
+                "\u{feff}?(\\{\\}\n([ab]{0,4}[ \r]?\n){0,5}[ c]{0,3}|[ \r\n]{0,3})",
+                1..4,
+            ),
         ) {
             let files: Vec<_> = contents.iter().map(|c| file(".jsonl", c.as_bytes())).collect();
             let [plain, fast] = both(&files.iter().collect::<Vec<_>>());
@@ -468,7 +472,7 @@ mod tests {
     #[test]
     fn rows_longer_than_a_block_are_whole() {
         let long = "x".repeat((2 << 20) + 77);
-        let lines = file(".jsonl", format!("a\n{long}\n\nb\n{long}").as_bytes());
+        let lines = file(".jsonl", format!("{{}}\n{long}\n\nb\n{long}").as_bytes());
         let array = file(".json", b"[{}, 1]");
         let [plain, fast] = both(&[&lines]);
         assert!(plain == fast && plain.len() == 4);
