@@ -80,3 +80,21 @@ impl Filter for TextLength {
         std::slice::from_ref(&self.bounds)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::op::testing::check_filter;
+
+    #[test]
+    fn characters_count_and_both_ends_are_inclusive() {
+        for (text, expected) in [
+            ("", r#"{"text_len": 0} drop"#),
+            ("e\u{301}", r#"{"text_len": 2} keep"#),
+            ("a b\n", r#"{"text_len": 4} keep"#),
+            ("five!", r#"{"text_len": 5} drop"#),
+        ] {
+            let params = r#"{"min_len": 2, "max_len": 4}"#;
+            check_filter("text_length_filter", params, text, expected);
+        }
+    }
+}
