@@ -216,14 +216,14 @@ fn sum(numbers: &[Number]) -> Option<Value> {
     if numbers.is_empty() {
         return None;
     }
-    let whole = numbers.iter().map(|number| number.as_i64());
+    let whole = numbers.iter().map(Number::as_i64);
     let whole = whole.collect::<Option<Vec<i64>>>();
     let whole = whole.and_then(|all| all.into_iter().try_fold(0_i64, i64::checked_add));
     Some(match whole {
         Some(sum) => sum.into(),
         None => numbers
             .iter()
-            .filter_map(|number| number.as_f64())
+            .filter_map(Number::as_f64)
             .sum::<f64>()
             .into(),
     })

@@ -487,10 +487,12 @@ impl Facts {
     };
 
     /// The bytes of the longest text that it may be given where a run stays within `budget` bytes of
-    /// memory: a quarter of that is for what it needs. `None` if there is no limit.
+    /// memory: a quarter of that is for what it needs. `None` if there is no limit. Texts that a budget of
+    /// 64 MB has room for are given to it under any.
     #[must_use]
     pub fn longest_text(&self, budget: u64) -> Option<u64> {
-        (budget / 4).checked_div(u64::from(self.memory))
+        const LEAST: u64 = 64_000_000;
+        (budget.max(LEAST) / 4).checked_div(u64::from(self.memory))
     }
 
     /// Reads the text.

@@ -522,7 +522,7 @@ fn a_run_whose_outputs_refuse_every_row_publishes_nothing() {
 #[test]
 fn a_file_without_one_readable_row_publishes_nothing() {
     let scratch = scratch();
-    scratch.write("in.jsonl", "{broken\n{too\n");
+    scratch.write("in.jsonl", "{\"text\": broken\n{\"text\": too\n");
     let line = ["run", "r.yaml", "--max-quarantine", "5%", "--json"];
     let ran = scratch.djr(&line).expect(3);
     assert!(

@@ -42,7 +42,10 @@ fn convert_and_subset_are_stages_too() {
         "[[human]]: q\n[[gpt]]: a <|__dj__eoc|>"
     );
     let ran = scratch
-        .djr_with(&["subset", "--n", "2"], b"1\n2\n3\n")
+        .djr_with(
+            &["subset", "--n", "2"],
+            b"{\"n\": 1}\n{\"n\": 2}\n{\"n\": 3}\n",
+        )
         .expect(0);
     assert_eq!(ran.text().lines().count(), 2);
 }

@@ -32,7 +32,7 @@ operator! {
     /// Data-Juicer 1.6.1 `clean_html_mapper` (selectolax 1.0.2, lexbor): same.
     clean_html_mapper: Mapper(Params) => build,
     Facts {
-        memory: 48,
+        memory: 56,
         ..Facts::MAPS_TEXT
     }
 }
