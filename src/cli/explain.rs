@@ -265,13 +265,14 @@ pub fn estimate(
     })
 }
 
+/// A number so many times, or a share of it, rounded.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "an estimate of what is never negative"
+    reason = "rows and bytes are fewer than 2^53, and never negative"
 )]
-fn times_of(number: u64, times: f64) -> u64 {
+pub(super) fn times_of(number: u64, times: f64) -> u64 {
     (number as f64 * times).round() as u64
 }
 

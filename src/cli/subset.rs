@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::args::{OF_CACHE, RunArgs, inputs, refuse};
 use super::claim::claim_as;
+use super::explain::times_of;
 use super::ui::{AsJson, Ui};
 use super::{Exit, dry_run, past, runner};
 use crate::answer::{ProblemRecord, RunAnswer};
@@ -245,7 +246,7 @@ fn rows(count: Count, inputs: &Inputs, ui: &Ui) -> Result<u64, Exit> {
     loop {
         match source.next_batch(BATCH_ROWS, BATCH_BYTES) {
             Ok(Some(batch)) => rows += batch.lines.len() as u64,
-            Ok(None) => return Ok(share_of(rows, share)),
+            Ok(None) => return Ok(times_of(rows, share)),
             Err(failure) => return Err(failed(&failure.into(), ui)),
         }
     }
@@ -253,16 +254,6 @@ fn rows(count: Count, inputs: &Inputs, ui: &Ui) -> Result<u64, Exit> {
 
 /// Rows of a batch that is counted.
 const BATCH_ROWS: usize = 4096;
-
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a share of rows, rounded"
-)]
-fn share_of(rows: u64, share: f64) -> u64 {
-    (rows as f64 * share).round() as u64
-}
 
 fn copy_lines(args: &Args, rows: u64, (inputs, target): (&Inputs, &Target), ui: &Ui) -> Exit {
     let mut said = RunArgs::options();
