@@ -348,6 +348,7 @@ fn renderers() -> Vec<(OutputFormat, Box<dyn Renderer>)> {
         validate: ImageCheck::None,
         images: format.images[0],
         inputs: Vec::new(),
+        lists: Vec::new(),
         tells_fate: false,
     };
     let mut renderers = Vec::new();

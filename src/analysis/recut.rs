@@ -5,6 +5,7 @@
 //! the outcome is that of a fresh run by construction, and all that must be decided here is when
 //! the stored stats are those that a fresh run would measure.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -525,6 +526,26 @@ fn check_steps(recipe: &Recipe) -> Result<Vec<Note>, RecutError> {
     Ok(notes)
 }
 
+/// What files are called in another directory: by their names, and where two have the same by their paths
+/// below the directory that all of them are in.
+fn below(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let names = paths.iter().filter_map(|path| path.file_name());
+    let names: Vec<PathBuf> = names.map(PathBuf::from).collect();
+    let different: HashSet<&PathBuf> = names.iter().collect();
+    if different.len() == paths.len() {
+        return names;
+    }
+    let mut common = paths.first().and_then(|path| path.parent());
+    while let Some(above) = common
+        && !paths.iter().all(|path| path.starts_with(above))
+    {
+        common = above.parent();
+    }
+    let common = common.unwrap_or(Path::new(""));
+    let inner = |path: &PathBuf| path.strip_prefix(common).unwrap_or(path).to_owned();
+    paths.iter().map(inner).collect()
+}
+
 /// The outputs of a changed recipe, whose own ones are `stored`.
 ///
 /// # Errors
@@ -553,12 +574,17 @@ pub fn outputs(
             }])
         }
         RecutOutput::Directory(dir) => {
+            let paths = stored.iter().filter_map(|spec| match &spec.target {
+                Target::Stdout | Target::Stream(_) | Target::Caller => None,
+                Target::File(path) => Some(path.clone()),
+            });
+            let mut paths = below(&paths.collect::<Vec<_>>()).into_iter();
             let files: Vec<OutputSpec> = stored
                 .into_iter()
                 .filter_map(|spec| match &spec.target {
                     Target::Stdout | Target::Stream(_) | Target::Caller => None,
-                    Target::File(path) => Some(OutputSpec {
-                        target: target(&dir.join(path.file_name()?)),
+                    Target::File(_) => Some(OutputSpec {
+                        target: target(&dir.join(paths.next()?)),
                         ..spec
                     }),
                 })

@@ -198,12 +198,17 @@ pub struct WhyRow {
     /// Which part, where an operator made several of the row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<u64>,
+    /// Which further copy of the row, from 1, where a selector took it more than once; of several that
+    /// are told of together the first. The row itself has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy: Option<u64>,
     /// The row's `id`, if it has one.
     pub id: Value,
     /// What became of it.
     pub fate: Fate,
-    /// How many times: a selector may take a row more than once.
-    pub times: usize,
+    /// How many times: a selector may take a row more than once. Copies that ended alike, one number
+    /// behind the other, are told of together.
+    pub times: u64,
     /// Who decided.
     pub by: Option<String>,
     /// The operator's step, from 1.

@@ -30,7 +30,7 @@ use crate::record::version::Version;
 
 /// The version of answers. It is not that of records: who reads answers and who reads what runs left
 /// are told of changes apart.
-pub const FORMAT: Version = Version { major: 3, minor: 0 };
+pub const FORMAT: Version = Version { major: 3, minor: 1 };
 
 /// The answer of a command.
 #[derive(Debug, Clone, Serialize, JsonSchema)]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::ProblemRecord;
 use crate::layout::FileRecord;
 use crate::plan::Plan;
+use crate::record::counts::StratumCounts;
 use crate::record::manifest::{OutputRecord, ReasonRecord, RowCounts, StepRecord, reasons_of};
 use crate::record::{Manifest, RunReport};
 
@@ -35,6 +36,10 @@ pub struct RunAnswer {
     pub quarantine: Option<PathBuf>,
     /// The rows in all; null where none were read.
     pub rows: Option<RowCounts>,
+    /// The datasets that rows were drawn of, where the recipe gives them weights: what each had, was to
+    /// give and gave.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub datasets: Vec<StratumCounts>,
     /// What each step did.
     pub steps: Vec<StepRecord>,
     /// Why rows could not be processed or were refused.
@@ -151,6 +156,7 @@ impl RunAnswer {
     pub fn of(report: &RunReport) -> Self {
         Self {
             rows: Some(RowCounts::of(report)),
+            datasets: report.datasets.clone(),
             steps: report.steps.iter().map(StepRecord::of).collect(),
             reasons: reasons_of(report),
             outputs: report.outputs.iter().map(OutputRecord::of).collect(),
@@ -169,6 +175,7 @@ impl RunAnswer {
             run_dir: Some(manifest.run_dir.clone()),
             quarantine: manifest.quarantine.as_ref().map(aside),
             rows: Some(manifest.rows),
+            datasets: manifest.datasets.clone(),
             steps: manifest.steps.clone(),
             reasons: manifest.reasons.clone(),
             outputs: manifest.outputs.clone(),

@@ -92,7 +92,10 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
                 .iter()
                 .any(|other| other.offset == row.offset && other.part > 0),
             other: row.other().and_then(|offset| origins.get(&offset)),
-            set_aside: of_row.iter().filter(|r| r.part == row.part).collect(),
+            set_aside: of_row
+                .iter()
+                .filter(|r| (r.part, r.copy) == (row.part, row.copy))
+                .collect(),
         };
         if ui.json {
             records.push(answer.record());
@@ -225,7 +228,7 @@ impl<'a> List<'a> {
                 }
             }
         }
-        found.rows.sort_by_key(|row| (row.offset, row.part));
+        found.rows.sort_by_key(place);
         Ok(found)
     }
 
@@ -393,7 +396,7 @@ fn search(asked: &[Wanted<'_>], run: &PastRun) -> Result<Found, RecordError> {
             found.rows.push(entry);
         }
     }
-    found.rows.sort_by_key(|row| (row.offset, row.part));
+    found.rows.sort_by_key(place);
     for (wanted, seen) in asked.iter().zip(&seen) {
         if !seen.is_found {
             found
@@ -461,16 +464,23 @@ fn set_aside(run: &PastRun, rows: &[Entry]) -> Result<BTreeMap<u64, Vec<SetAside
     Ok(found)
 }
 
-/// Each row once, with how many entries it has: selectors may take a row more than once.
-fn repeats(rows: &[Entry]) -> Vec<(&Entry, usize)> {
-    let mut out: Vec<(&Entry, usize)> = Vec::new();
+/// Where an entry stands in an answer.
+fn place(row: &Entry) -> (u64, u64, u64) {
+    (row.offset, row.part, row.copy)
+}
+
+/// Each row with how many entries it has: copies that selectors made and that ended alike, one number
+/// behind the other, are told of together.
+fn repeats(rows: &[Entry]) -> Vec<(&Entry, u64)> {
+    let mut out: Vec<(&Entry, u64)> = Vec::new();
     for row in rows {
-        let same = |last: &Entry| {
-            (last.offset, last.part, last.fate) == (row.offset, row.part, row.fate)
-                && last.by == row.by
+        let same = |last: &Entry, times: u64| {
+            place(row) == (last.offset, last.part, last.copy + times)
+                && (last.fate, &last.by, last.step) == (row.fate, &row.by, row.step)
+                && (&last.code, last.other()) == (&row.code, row.other())
         };
         match out.last_mut() {
-            Some((last, times)) if same(last) => *times += 1,
+            Some((last, times)) if same(last, *times) => *times += 1,
             _ => out.push((row, 1)),
         }
     }
@@ -481,7 +491,7 @@ fn repeats(rows: &[Entry]) -> Vec<(&Entry, usize)> {
 struct Answer<'a> {
     run: &'a PastRun,
     row: &'a Entry,
-    times: usize,
+    times: u64,
     /// The row was cut into parts, and this is one of them.
     in_parts: bool,
     /// The row that it duplicates or is merged into.
@@ -507,7 +517,15 @@ impl Answer<'_> {
         } else {
             String::new()
         };
-        let _ = writeln!(out, "{}{part}", self.place(row));
+        let last = row.copy + self.times.saturating_sub(1);
+        let copy = match (row.copy, last) {
+            (0, 0) => String::new(),
+            (0, 1) => "  and copy 1".to_owned(),
+            (0, last) => format!("  and copies 1 to {last}"),
+            (first, last) if first == last => format!("  copy {first}"),
+            (first, last) => format!("  copies {first} to {last}"),
+        };
+        let _ = writeln!(out, "{}{part}{copy}", self.place(row));
         let by = row.by.as_deref();
         let step = row.step.map(|step| {
             let steps = self.run.manifest.steps.len();
@@ -585,6 +603,7 @@ impl Answer<'_> {
             line: row.line,
             offset: row.offset,
             part: self.in_parts.then_some(row.part),
+            copy: (row.copy > 0).then_some(row.copy),
             id: row.id.as_deref().map_or(Value::Null, value),
             fate: row.fate,
             times: self.times,

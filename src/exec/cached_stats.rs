@@ -202,6 +202,7 @@ mod tests {
                     file: 2,
                     line: 9,
                     part: 0,
+                    copy: 0,
                 };
                 let mut long = Vec::new();
                 let row = StatsRow {

@@ -227,6 +227,16 @@ fn short_samples(report: &RunReport) -> Vec<Note> {
                 "{} {were} refused and no others were left",
                 words(output.refused)
             )
+        } else if output.unmatched > 0 {
+            let asked = output.candidates.saturating_sub(output.unmatched);
+            let (all, meet) = (
+                thousands(output.candidates),
+                if asked == 1 { "meets" } else { "meet" },
+            );
+            format!(
+                "of {all} rows only {} {meet} its condition",
+                thousands(asked)
+            )
         } else {
             format!("there are only {}", words(output.candidates))
         };

@@ -164,6 +164,7 @@ fn chain<'r>(
         keep_frames: false,
         keep_dropped: false,
         outputs: Vec::new(),
+        sampled: Vec::new(),
         keep_row_stats: false,
         keep_ledger: false,
         render_stats: false,

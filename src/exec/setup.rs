@@ -1,6 +1,6 @@
 //! What every pass over inputs needs before it starts: threads, inputs, where images are, limits.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -13,6 +13,7 @@ use crate::io::Input;
 use crate::io::source::{FileSource, InputAttachments, Reading, StdinSource, drawn};
 use crate::op::{ImageNeed, SUFFIX, Service};
 use crate::recipe::{CacheTrust, Inputs, Recipe};
+use crate::record::counts::StratumCounts;
 use crate::sample::ImageContext;
 use crate::service::{Answers, Host, Limits, Spending};
 
@@ -135,6 +136,11 @@ pub fn image_context(
         image_key: recipe.image_key.clone(),
         media_keys: vec![recipe.video_key.clone(), recipe.audio_key.clone()],
         roots,
+        datasets: if recipe.steps.iter().any(|step| step.spec.reads_dataset) {
+            dataset_names(recipe, inputs)
+        } else {
+            Vec::new()
+        },
         confine: recipe.confine,
         want,
         attachments: Some(Arc::new(InputAttachments::new(inputs.to_vec()))),
@@ -268,37 +274,137 @@ pub fn suffixes(recipe: &Recipe, inputs: &[Input]) -> Option<Suffixes> {
 }
 
 /// What the file of each input is called in an output that has one for each: the name of the file up
-/// to its first dot, with the number of the input where several have the same.
+/// to its first dot, behind those of its directories where several are called the same.
 #[must_use]
 pub fn input_names(inputs: &[Input]) -> Vec<String> {
-    let stem = |input: &Input| {
-        let name = input.name();
-        let file = Path::new(&name).file_name();
-        let file = file.map_or_else(|| name.clone(), |file| file.to_string_lossy().into_owned());
-        match file.split('.').next() {
-            Some(stem) if !stem.is_empty() => stem.to_owned(),
-            _ => file,
-        }
-    };
-    let stems: Vec<String> = inputs.iter().map(stem).collect();
-    let mut times: HashMap<&str, usize> = HashMap::new();
-    for stem in &stems {
-        *times.entry(stem).or_default() += 1;
+    let paths: Vec<PathBuf> = inputs.iter().map(|it| it.name().into()).collect();
+    short_names(&paths)
+}
+
+/// What the dataset of each input is called: what the recipe names, as [`input_names`] shortens it.
+#[must_use]
+pub fn dataset_names(recipe: &Recipe, inputs: &[Input]) -> Vec<String> {
+    if recipe.datasets.is_empty() {
+        return input_names(inputs);
     }
-    let named = stems.iter().enumerate().map(|(number, stem)| {
-        if times.get(stem.as_str()).is_some_and(|times| *times > 1) {
-            format!("{stem}-{}", number + 1)
-        } else {
-            stem.clone()
+    let paths: Vec<PathBuf> = recipe.datasets.iter().map(|it| it.path.clone()).collect();
+    let names = short_names(&paths).into_iter().zip(&recipe.datasets);
+    let names = names.flat_map(|(name, dataset)| std::iter::repeat_n(name, dataset.files));
+    names.collect()
+}
+
+/// What each dataset of a recipe with weights had, was to give and gave.
+///
+/// # Errors
+/// If its rows are not counted yet, and cannot be.
+pub fn drawn_of(recipe: &Recipe, inputs: &[Input]) -> Result<Vec<StratumCounts>, RunError> {
+    if recipe.shares.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names = dataset_names(recipe, inputs);
+    let mut datasets = Vec::new();
+    let mut first = 0;
+    for share in &recipe.shares {
+        if let (Some(Input::Data(file)), Some(name)) = (inputs.get(first), names.get(first))
+            && let Some(drawn) = &file.drawn
+        {
+            let (had, got) = drawn.counts(file)?;
+            datasets.push(StratumCounts {
+                value: name.clone(),
+                had,
+                wanted: share.rows,
+                got,
+            });
         }
-    });
+        first += share.files;
+    }
+    Ok(datasets)
+}
+
+/// A name for each of `paths`: that of the file up to its first dot; where several have the same, with
+/// as many of their directories before it as tell them apart; where nothing does, with its number.
+fn short_names(paths: &[PathBuf]) -> Vec<String> {
+    let parts = |path: &PathBuf| -> Vec<String> {
+        let mut parts: Vec<String> = path
+            .components()
+            .filter_map(|part| match part {
+                Component::Normal(part) => Some(part.to_string_lossy().into_owned()),
+                _ => None,
+            })
+            .collect();
+        parts.reverse();
+        if let Some(file) = parts.first_mut() {
+            match file.split('.').next() {
+                Some(stem) if !stem.is_empty() => *file = stem.to_owned(),
+                _ => {}
+            }
+        }
+        parts
+    };
+    let parts: Vec<Vec<String>> = paths.iter().map(parts).collect();
+    let joined = |path: &[String], depth: usize| {
+        let mut own: Vec<&str> = path.iter().take(depth + 1).map(String::as_str).collect();
+        own.reverse();
+        own.join("-")
+    };
+    let mut names: Vec<Option<String>> = vec![None; paths.len()];
+    let mut alike: Vec<usize> = (0..paths.len()).collect();
+    for depth in 0..parts.iter().map(Vec::len).max().unwrap_or(0) {
+        let mut of_name: HashMap<String, Vec<usize>> = HashMap::new();
+        for number in alike.drain(..) {
+            if let Some(path) = parts.get(number) {
+                of_name.entry(joined(path, depth)).or_default().push(number);
+            }
+        }
+        for (name, mut own) in of_name {
+            match own.as_slice() {
+                [number] => {
+                    if let Some(slot) = names.get_mut(*number) {
+                        *slot = Some(name);
+                    }
+                }
+                _ => alike.append(&mut own),
+            }
+        }
+        alike.sort_unstable();
+    }
     let mut taken = HashSet::new();
-    let named = named.map(|mut name| {
-        // `a-1` may be the name of another one.
+    let names = names.into_iter().zip(&parts).zip(1..);
+    let names = names.map(|((name, path), number)| {
+        let mut name = name.unwrap_or_else(|| format!("{}-{number}", joined(path, 0)));
+        // `a-b` may be the name of another one.
         while !taken.insert(name.clone()) {
             name.push('_');
         }
         name
     });
-    named.collect()
+    names.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_inputs_apart() {
+        let names = |paths: &[&str]| {
+            let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+            short_names(&paths)
+        };
+        assert_eq!(names(&["in/web.jsonl.gz", "news"]), ["web", "news"]);
+        assert_eq!(
+            names(&["/x/a/c.jsonl", "/x/b/c.jsonl", "/x/d.jsonl"]),
+            ["a-c", "b-c", "d"]
+        );
+        assert_eq!(
+            names(&["a/x/c.jsonl", "b/x/c.jsonl", "c.jsonl"]),
+            ["a-x-c", "b-x-c", "c"]
+        );
+        assert_eq!(names(&["c.csv", "c.jsonl"]), ["c-1", "c-2"]);
+        assert_eq!(
+            names(&["x/c.csv", "y/c.csv", "x-c.csv"]),
+            ["x-c", "y-c", "x-c_"]
+        );
+        assert_eq!(names(&["data-*.parquet", ".hidden"]), ["data-*", ".hidden"]);
+    }
 }

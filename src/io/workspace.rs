@@ -5,11 +5,12 @@
 //! checkpoint made durable; other runs use nameless files, which vanish with the process.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -26,6 +27,8 @@ pub type Lengths = BTreeMap<String, Committed>;
 pub struct Workspace {
     directory: PathBuf,
     kept: Option<Kept>,
+    /// What outputs were opened, by all that share it.
+    opened: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -41,6 +44,7 @@ impl Workspace {
         Self {
             directory,
             kept: None,
+            opened: Arc::default(),
         }
     }
 
@@ -51,6 +55,7 @@ impl Workspace {
         Self {
             directory,
             kept: Some(Kept { committed, keep }),
+            opened: Arc::default(),
         }
     }
 
@@ -109,6 +114,9 @@ impl Workspace {
     /// # Errors
     /// If its part cannot be opened, or has lost bytes.
     pub fn pending(&self, target: &Path) -> io::Result<PendingFile> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.insert(real_path(target));
+        drop(opened);
         let Some(kept) = &self.kept else {
             return PendingFile::create_lasting(target, &Keep::default());
         };
@@ -116,6 +124,13 @@ impl Workspace {
             Some(committed) => PendingFile::reopen(target, committed, &kept.keep),
             None => PendingFile::create_lasting(target, &kept.keep),
         }
+    }
+
+    /// Whether an output of this run is written to `target` already.
+    #[must_use]
+    pub fn is_opened(&self, target: &Path) -> bool {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.contains(&real_path(target))
     }
 
     /// Whether an earlier process wrote to `target`.
@@ -138,6 +153,16 @@ pub fn sync_pending(
 ) -> io::Result<()> {
     lengths.insert(output_name(target), file.sync()?);
     Ok(())
+}
+
+/// The path of a file that need not be there, however its directory is written.
+#[must_use]
+pub fn real_path(target: &Path) -> PathBuf {
+    let directory = fs::canonicalize(super::atomic::directory(target));
+    match (directory, target.file_name()) {
+        (Ok(directory), Some(name)) => directory.join(name),
+        _ => target.to_owned(),
+    }
 }
 
 fn output_name(target: &Path) -> String {

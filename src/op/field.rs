@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::STATS;
-use crate::sample::{FieldPath, RowError, Sample, float_of};
+use crate::sample::{DATASET, FieldPath, RowError, Sample, float_of};
 use crate::text::parse_python_float;
 
 /// The value at `path`; `None` if missing. A path that starts with `__dj__stats__.` names what
@@ -24,13 +24,14 @@ pub fn field_value(sample: &Sample, path: &FieldPath) -> Result<Option<Value>, R
 }
 
 /// The value of the stat or field `name`: what a filter measured in this run, or else the field at that
-/// path; `None` if there is neither.
+/// path; `None` if there is neither. [`DATASET`] is the dataset that the row is from.
 ///
 /// # Errors
 /// Those of [`Sample::value`].
 pub fn named_value(sample: &Sample, name: &str) -> Result<Option<Value>, RowError> {
     match sample.stats.get(name) {
         Some(stat) => Ok(Some(stat.to_json())),
+        None if name == DATASET => Ok(sample.dataset().map(Value::from)),
         None => field_value(sample, &FieldPath::new(name)),
     }
 }

@@ -228,6 +228,12 @@ impl Quota {
         self.of(1).is_some()
     }
 
+    /// Whether it may come to more than there are.
+    #[must_use]
+    pub fn may_exceed(&self) -> bool {
+        self.number.is_some() && self.share.is_none_or(|share| share == 0.0)
+    }
+
     /// How many of `total`; `None` if nothing was asked for. A share of 0 counts as not given,
     /// and the share of a total is rounded down.
     #[must_use]
@@ -392,6 +398,11 @@ pub trait Selector: Send + Sync {
     /// # Errors
     /// Those of [`Keys`]: the run fails with them.
     fn pick(&self, keys: &mut dyn Keys) -> Result<Picked, PickError>;
+
+    /// Whether it may pick a row more than once.
+    fn repeats(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

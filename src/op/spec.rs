@@ -14,7 +14,7 @@ use super::{
     Asset, BaseParams, Family, ImageNeed, META, OpDef, Operator, STATS, SUFFIX, Service, Side,
     size_param,
 };
-use crate::sample::{StatKey, StatValue, float_of};
+use crate::sample::{DATASET, StatKey, StatValue, float_of};
 
 /// How an operator is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -136,6 +136,7 @@ impl Field {
             Self::Any => vec![ANY_FIELD.to_owned()],
             Self::StatOrParam(param) => {
                 let mut names = Self::Param(param).names(params, base);
+                names.retain(|name| name != DATASET);
                 if !names.is_empty() {
                     names.push(STATS.to_owned());
                 }
@@ -624,6 +625,9 @@ pub struct OpSpec {
     pub writes: Vec<String>,
     /// Whether rows that lack the suffix of their input get it before the first step.
     pub reads_suffix: bool,
+    /// Whether it asks for the dataset that a row is from ([`DATASET`]).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reads_dataset: bool,
     /// Whether it takes groups: rows whose fields, the text too, are lists.
     pub takes_groups: bool,
     /// How far it needs images decoded.
@@ -653,6 +657,7 @@ impl OpSpec {
             reads: Vec::new(),
             writes: Vec::new(),
             reads_suffix: false,
+            reads_dataset: false,
             takes_groups: false,
             images: ImageNeed::None,
             stats: Vec::new(),
@@ -691,6 +696,10 @@ impl OpSpec {
             reads: names(def.facts.reads),
             writes: names(def.facts.writes),
             reads_suffix: def.facts.reads.contains(&Field::Suffix),
+            reads_dataset: def.facts.reads.iter().any(|field| match field {
+                Field::StatOrParam(param) => params.get(*param).is_some_and(|name| name == DATASET),
+                _ => false,
+            }),
             takes_groups: def.facts.takes_groups,
             images: (def.facts.images)(params),
             stats: def.stats(params),

@@ -16,8 +16,9 @@ pub struct Phase {
     /// deduplicators behind one of them; may be empty. An exact deduplicator before an operator
     /// that makes several rows of one begins a group too, because the ordered step admits whole
     /// rows only. What makes other rows (a grouper, a deduplicator that
-    /// merges fields) ends its group: what comes behind sees those. A census is a group of
-    /// its own, and the first step of the next phase: there it edits what it counted here.
+    /// merges fields) ends its group: what comes behind sees those. So does a selector that may take
+    /// a row more than once: behind it each copy is a row with a number of its own. A census is a
+    /// group of its own, and the first step of the next phase: there it edits what it counted here.
     pub group: Range<usize>,
 }
 
@@ -49,14 +50,14 @@ pub fn phases(steps: &[Step]) -> Vec<Phase> {
             });
             return phases;
         };
-        let mut merged = false;
+        let mut ended = false;
         let group_end = steps
             .iter()
             .skip(exchange)
             .position(|s| {
                 let joins = s.is_exchange() || s.spec.kind == OpKind::Exact;
-                let ends = merged || !joins || s.spec.kind == OpKind::Census;
-                merged = s.remakes_rows();
+                let ends = ended || !joins || s.spec.kind == OpKind::Census;
+                ended = s.remakes_rows() || s.repeats_rows();
                 ends
             })
             .map_or(steps.len(), |i| exchange + i);
@@ -77,6 +78,13 @@ impl Phase {
     pub fn remakes_rows<'s>(&self, steps: &'s [Step]) -> Option<&'s Step> {
         let last = steps.get(self.group.clone())?.last()?;
         last.remakes_rows().then_some(last)
+    }
+
+    /// Whether its group ends with a step that may take a row more than once.
+    #[must_use]
+    pub fn repeats_rows(&self, steps: &[Step]) -> bool {
+        let group = steps.get(self.group.clone()).unwrap_or_default();
+        group.last().is_some_and(Step::repeats_rows)
     }
 }
 

@@ -10,7 +10,7 @@ use arrow_schema::DataType;
 
 use super::hub;
 use super::keys::Kind;
-use super::model::Share;
+use super::model::{Dataset, Share};
 use super::nearest::did_you_mean;
 use super::patterns;
 use super::problem::{Problem, Problems};
@@ -81,12 +81,24 @@ pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Note>), Probl
 pub struct Listing {
     /// The files so far, in order.
     pub files: Vec<PathBuf>,
+    /// What was named, in order, with how many of them it stands for.
+    pub datasets: Vec<Dataset>,
     /// How many rows are drawn of which of them; all if empty.
     pub shares: Vec<Share>,
     /// What names no input.
     pub issues: Vec<Issue>,
     /// What is there and not read.
     pub notes: Vec<Note>,
+}
+
+impl Listing {
+    /// What was found since there were `before` files belongs to what is called `path`.
+    pub fn close(&mut self, path: &Path, before: usize) {
+        self.datasets.push(Dataset {
+            path: path.to_owned(),
+            files: self.files.len() - before,
+        });
+    }
 }
 
 impl Finder<'_> {
@@ -109,7 +121,9 @@ impl Finder<'_> {
                 "-" => (stdin, given) = (true, true),
                 written => {
                     given = true;
+                    let before = listing.files.len();
                     self.find(written, node.at, listing);
+                    listing.close(Path::new(written), before);
                 }
             }
         }
@@ -200,6 +214,11 @@ impl Finder<'_> {
             };
             let before = listing.files.len();
             let weight = self.config(config.at, entries, listing);
+            let path = entries.iter().find(|entry| entry.key == "path");
+            let path = texts(path.map(|entry| &entry.node)).first();
+            if let Some(Value::Str(path)) = path.map(|node| &node.value) {
+                listing.close(Path::new(path.as_str()), before);
+            }
             if most.is_none() && weight.is_some() {
                 // Data-Juicer does not use it then, either.
                 Note::new(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::hub;
 use super::inputs::{Finder, Listing, check_columns, check_wanted, locate};
 use super::keys::{self, KEYS, Keys, Role, bytes};
-use super::model::{Inputs, OutputSpec, Recipe, RecipeSpec, Share, Step, Target};
+use super::model::{Dataset, Inputs, OutputSpec, Recipe, RecipeSpec, Share, Step, Target};
 use super::nearest::{did_you_mean, nearest};
 use super::outputs::{
     Defaults, check_export, check_read_files, check_targets, output_keys, word_hint,
@@ -383,7 +383,7 @@ impl Loader<'_> {
         self.csv(&mut recipe.input);
         recipe.image_root = self.image_root();
         recipe.peers.custom_operator_paths = self.custom_operators();
-        (recipe.inputs, recipe.shares) = self.inputs(recipe.reading());
+        (recipe.inputs, recipe.datasets, recipe.shares) = self.inputs(recipe.reading());
         recipe.outputs = self.outputs(&recipe.inputs);
         recipe.steps = self.steps(&recipe);
         check_read_files(&recipe, &mut self.issues);
@@ -528,7 +528,7 @@ impl Loader<'_> {
         custom_operators(&node, |path| locate(path, search), &mut self.issues)
     }
 
-    fn inputs(&mut self, reading: Reading) -> (Inputs, Vec<Share>) {
+    fn inputs(&mut self, reading: Reading) -> (Inputs, Vec<Dataset>, Vec<Share>) {
         let suffixes = self
             .keys
             .texts("suffixes")
@@ -563,7 +563,9 @@ impl Loader<'_> {
                     hub: finder.hub,
                 };
                 for path in given {
+                    let before = listing.files.len();
                     finder.find_path(path, &mut listing);
+                    listing.close(path, before);
                 }
                 Inputs::Files(listing.files)
             }
@@ -579,6 +581,7 @@ impl Loader<'_> {
         let Listing {
             mut issues,
             notes,
+            mut datasets,
             shares,
             ..
         } = listing;
@@ -595,7 +598,11 @@ impl Loader<'_> {
         for note in notes {
             note.add_to(&mut self.notes);
         }
-        (inputs, shares)
+        if datasets.iter().all(|dataset| dataset.files == 1) {
+            // The inputs say it themselves.
+            datasets.clear();
+        }
+        (inputs, datasets, shares)
     }
 
     fn outputs(&mut self, inputs: &Inputs) -> Vec<OutputSpec> {

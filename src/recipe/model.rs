@@ -42,6 +42,9 @@ pub struct Recipe<S = Step> {
     pub project_name: String,
     /// Where rows come from.
     pub inputs: Inputs,
+    /// What the recipe names as inputs, where that is not file by file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub datasets: Vec<Dataset>,
     /// `dataset` with `max_sample_num`: how many rows are drawn of which inputs; all if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shares: Vec<Share>,
@@ -139,6 +142,16 @@ pub struct Recipe<S = Step> {
     /// What the reader of the recipe should know.
     #[serde(skip)]
     pub notes: Vec<Note>,
+}
+
+/// What a recipe names as an input: a file, a directory, a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dataset {
+    /// As it is written.
+    pub path: PathBuf,
+    /// How many of the inputs are its files; they stand behind those of the one before.
+    pub files: usize,
 }
 
 /// A dataset of a mixture.
@@ -645,6 +658,7 @@ impl<S> Recipe<S> {
             name: name.to_owned(),
             project_name: keys.text("project_name"),
             inputs: Inputs::Stdin,
+            datasets: Vec::new(),
             shares: Vec::new(),
             input: InputSpec {
                 format: Some(keys.text("input.format")).filter(|word| word != "auto"),
@@ -717,6 +731,7 @@ impl<S> Recipe<S> {
             name: self.name.clone(),
             project_name: self.project_name.clone(),
             inputs: self.inputs.clone(),
+            datasets: self.datasets.clone(),
             shares: self.shares.clone(),
             input: self.input.clone(),
             image_bytes_key: self.image_bytes_key.clone(),
@@ -903,6 +918,12 @@ impl Step {
     #[must_use]
     pub fn remakes_rows(&self) -> bool {
         self.spec.kind == OpKind::Grouper || !self.base.choice.merge.is_empty()
+    }
+
+    /// Whether it may take a row more than once when it has decided.
+    #[must_use]
+    pub fn repeats_rows(&self) -> bool {
+        matches!(&self.operator, Operator::Selector(selector) if selector.repeats())
     }
 
     /// Its own parameters as the recipe writes them, defaults included.

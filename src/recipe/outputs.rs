@@ -107,7 +107,7 @@ const COMMON_KEYS: &[OutputKey] = &[
     OutputKey {
         name: "of",
         kind: Kind::Word(Of::WORDS),
-        doc: "Which rows: `kept`, or `dropped`, `quarantined`, `duplicates` (dropped for another row) or `all`, each with what decided in its field `__dj__fate__`, its images not checked unless `validate` says so.",
+        doc: "Which rows: `kept`, or `dropped`, `quarantined`, `duplicates` (dropped for another row, of a reference too) or `all`, each with what decided in its field `__dj__fate__`, its images not checked unless `validate` says so.",
     },
     OutputKey {
         name: "where",
@@ -802,16 +802,14 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
     let inputs: Vec<PathBuf> = files.iter().map(|file| identity(file)).collect();
     let mut seen: Vec<(Option<PathBuf>, &OutputSpec, usize)> = Vec::new();
     if let Some((at, _)) = outputs.first()
-        && outputs.iter().all(|(_, spec)| spec.of != Of::Kept)
+        && !outputs.iter().any(|(_, spec)| {
+            let has_every = spec.condition.is_none() && spec.sample.is_none();
+            spec.of == Of::Kept || spec.of == Of::All && has_every
+        })
     {
-        issues.push(
-            Issue::new(
-                "output_invalid",
-                *at,
-                "no output takes the rows that are kept",
-            )
-            .hint("add an output without `of`, such as `{path: clean.jsonl}`"),
-        );
+        let what = "no output takes the rows that are kept: they would count as dropped";
+        let hint = "add an output without `of`, such as `{path: clean.jsonl}`, or one `of: all`, which has every row with what became of it";
+        issues.push(Issue::new("output_invalid", *at, what).hint(hint));
     }
     for (at, spec) in outputs {
         if let Some(stream) = spec.target.stream()

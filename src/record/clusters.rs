@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::StepNumber;
-use super::ledger::sound_id;
+use super::ledger::{is_whole, sound_id};
 use crate::sample::Origin;
 
 /// A row, by where it is from.
@@ -21,6 +21,9 @@ pub struct RowPlace<'a> {
     /// Which part of the line's row, if an operator made several of it.
     #[serde(default, skip_serializing_if = "is_whole")]
     pub part: u64,
+    /// Which further copy of the row, if a selector took it more than once.
+    #[serde(default, skip_serializing_if = "is_whole")]
+    pub copy: u64,
     /// The row's `id` as JSON text, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Cow<'a, RawValue>>,
@@ -48,15 +51,8 @@ impl<'a> RowPlace<'a> {
             line: origin.line,
             offset: origin.offset,
             part: origin.part,
+            copy: origin.copy,
             id: sound_id(id).map(Cow::Borrowed),
         }
     }
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature serde asks for"
-)]
-fn is_whole(part: &u64) -> bool {
-    *part == 0
 }

@@ -49,7 +49,7 @@ pub struct FromData {
     pub value: Option<f64>,
 }
 
-/// One kind of rows that a selector drew from.
+/// One kind of rows that a selector, or a recipe with weights, drew from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StratumCounts {
     /// What its rows have in common.
@@ -199,6 +199,9 @@ pub struct RunReport {
     pub unmatched: u64,
     /// Rows that could not be read.
     pub unreadable: u64,
+    /// The datasets that rows were drawn of, where the recipe gives them weights.
+    #[serde(default)]
+    pub datasets: Vec<StratumCounts>,
     /// One entry a step.
     pub steps: Vec<StepCounts>,
     /// One entry an output.

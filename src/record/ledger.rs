@@ -21,6 +21,12 @@ use crate::io::{Log, PendingFile, Workspace};
 use crate::note::Code;
 use crate::sample::{Origin, is_plain_string};
 
+/// Stands for a stat where a row went for one of a reference; its value says for which.
+pub const REFERENCE: &str = "reference";
+
+/// The limit that such a row broke.
+pub const REFERENCE_LIMIT: &str = "no row of a reference";
+
 /// What became of a row.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -64,6 +70,10 @@ pub struct LedgerEntry<'a> {
     /// row itself, and is left out.
     #[serde(default, skip_serializing_if = "is_whole")]
     pub part: u64,
+    /// Which further copy of the row, from 1, if a selector took it more than once; the row itself is 0
+    /// and leaves this out.
+    #[serde(default, skip_serializing_if = "is_whole")]
+    pub copy: u64,
     /// The row's `id` as JSON text, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Value>")]
@@ -117,6 +127,7 @@ impl<'a> LedgerEntry<'a> {
             line: origin.line,
             offset: origin.offset,
             part: origin.part,
+            copy: origin.copy,
             id: sound_id(id).map(Cow::Borrowed),
             ..Self::default()
         }
@@ -128,7 +139,7 @@ impl<'a> LedgerEntry<'a> {
             None => true,
             Some(id) => id.len() < 64 && is_plain_string(id),
         };
-        if !plain || origin.part > 0 {
+        if !plain || origin.part > 0 || origin.copy > 0 {
             return LedgerEntry::of(origin, id).write(out);
         }
         let mut digits = itoa::Buffer::new();
@@ -167,6 +178,14 @@ impl<'a> LedgerEntry<'a> {
         // Writing to a Vec cannot fail.
         let _ = serde_json::to_writer(&mut *out, self);
         out.push(b'\n');
+    }
+
+    /// Whether it went for another row: of the run, or of a reference.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        let of_reference = self.stat.as_deref() == Some(REFERENCE)
+            && self.limit.as_deref() == Some(REFERENCE_LIMIT);
+        self.fate == Fate::Dropped && (self.duplicate_of.is_some() || of_reference)
     }
 
     /// The row that stands for it: the one it duplicates, or the first of its group.
@@ -208,8 +227,8 @@ pub(crate) fn sound_id(id: Option<&str>) -> Option<&RawValue> {
 const MAX_ID_BYTES: usize = 256;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
-pub(crate) fn is_whole(part: &u64) -> bool {
-    *part == 0
+pub(crate) fn is_whole(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Bytes of records that are compressed as one frame. It does not depend on the threads: neither do
@@ -399,12 +418,13 @@ mod tests {
             Some("\",\\\"fate\\\":\""),
         ];
         for id in ids {
-            for part in [0, 3] {
+            for (part, copy) in [(0, 0), (3, 0), (0, 2)] {
                 let origin = Origin {
                     offset: 118,
                     file: 2,
                     line: 9,
                     part,
+                    copy,
                 };
                 let (mut short, mut long) = (Vec::new(), Vec::new());
                 LedgerEntry::write_kept(origin, id, &mut short);

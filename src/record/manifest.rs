@@ -60,6 +60,10 @@ pub struct Manifest {
     pub threads: usize,
     /// What was read.
     pub inputs: Vec<InputRecord>,
+    /// The datasets that rows were drawn of, where the recipe gives them weights: what each had, was to
+    /// give and gave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub datasets: Vec<StratumCounts>,
     /// What is to be known of it.
     #[serde(default)]
     pub notes: Vec<Note>,
@@ -312,6 +316,7 @@ impl Manifest {
             host: facts.call.host,
             threads: facts.threads,
             inputs: facts.inputs,
+            datasets: report.datasets.clone(),
             notes: report.notes.clone(),
             rows: RowCounts::of(report),
             steps: report.steps.iter().map(StepRecord::of).collect(),

@@ -34,6 +34,9 @@ pub struct QuarantineEntry<'a> {
     /// As in the ledger.
     #[serde(default, skip_serializing_if = "is_whole")]
     pub part: u64,
+    /// As in the ledger.
+    #[serde(default, skip_serializing_if = "is_whole")]
+    pub copy: u64,
     /// The row's `id` as JSON text, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Value>")]

@@ -17,7 +17,7 @@ pub struct Version {
 }
 
 /// The version that this program writes. The first one had no number.
-pub const CURRENT: Version = Version { major: 2, minor: 1 };
+pub const CURRENT: Version = Version { major: 2, minor: 2 };
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

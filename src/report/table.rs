@@ -28,6 +28,7 @@ pub fn render(report: &RunReport) -> String {
         );
     };
     line(&mut out, "rows in", report.rows_in, &from(&report.inputs));
+    write_strata(&report.datasets, &mut out);
     for (number, step) in report.steps.iter().enumerate() {
         let mut notes = Vec::new();
         if step.changed > 0 {
@@ -56,12 +57,7 @@ pub fn render(report: &RunReport) -> String {
             "{}",
             format!("{label:<width$} {dropped:>11}   {}", notes.join(", ")).trim_end()
         );
-        for stratum in step.strata.iter().take(STRATA_SHOWN) {
-            let _ = writeln!(out, "{}", stratum_line(stratum));
-        }
-        if let more @ 1.. = step.strata.len().saturating_sub(STRATA_SHOWN) {
-            let _ = writeln!(out, "     {more} more kinds");
-        }
+        write_strata(&step.strata, &mut out);
     }
     if report.not_drawn > 0 {
         line(&mut out, "not drawn", report.not_drawn, "for any sample");
@@ -175,17 +171,22 @@ fn from(inputs: &[String]) -> String {
 /// How many kinds of rows the table names for a step.
 const STRATA_SHOWN: usize = 20;
 
+/// What became of kinds of rows, the first of them one by one.
+fn write_strata(strata: &[StratumCounts], out: &mut String) {
+    for stratum in strata.iter().take(STRATA_SHOWN) {
+        let _ = writeln!(out, "{}", stratum_line(stratum));
+    }
+    if let more @ 1.. = strata.len().saturating_sub(STRATA_SHOWN) {
+        let _ = writeln!(out, "     {more} more kinds");
+    }
+}
+
 /// What became of one kind of rows.
 fn stratum_line(stratum: &StratumCounts) -> String {
-    let wanted = match stratum.wanted {
-        wanted if wanted == stratum.got => String::new(),
-        wanted => format!(", wanted {}", thousands(wanted)),
-    };
+    let [had, wanted, got] = [stratum.had, stratum.wanted, stratum.got].map(thousands);
     format!(
-        "     {}: had {}{wanted}, got {}",
-        stratum.value,
-        thousands(stratum.had),
-        thousands(stratum.got)
+        "     {}: had {had}, wanted {wanted}, got {got}",
+        stratum.value
     )
 }
 

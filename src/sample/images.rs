@@ -83,6 +83,8 @@ pub struct ImageContext {
     pub media_keys: Vec<String>,
     /// Where relative paths start, one directory an input file. One entry serves all files.
     pub roots: Vec<PathBuf>,
+    /// What the dataset of each input file is called; none where nobody asks.
+    pub datasets: Vec<String>,
     /// Refuse whatever lies outside the row's root, symlinks followed.
     pub confine: bool,
     /// The furthest that any operator or output of the plan will decode: when that is beyond the
@@ -100,6 +102,7 @@ impl Default for ImageContext {
             image_key: "images".into(),
             media_keys: vec!["videos".into(), "audios".into()],
             roots: vec![PathBuf::new()],
+            datasets: Vec::new(),
             confine: false,
             want: ImageNeed::None,
             attachments: None,

@@ -23,6 +23,10 @@ mod words;
 /// The field that says what became of a row which has come to an end.
 pub const FATE: &str = "__dj__fate__";
 
+/// Names the dataset of a row where an operator asks for a stat or field: what the recipe calls the
+/// input that it is from. No row has it as a field.
+pub const DATASET: &str = "__dj__dataset__";
+
 pub use attached::{Attachment, Attachments, Locator};
 pub use error::RowError;
 pub use file::{RowFile, is_url, lies_below};

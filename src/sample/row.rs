@@ -48,6 +48,9 @@ pub struct Origin {
     pub line: u64,
     /// Which part of the line's row it is; 0 for the row itself and for the first of its parts.
     pub part: u64,
+    /// Which further copy of the row it is, where a selector took the row more than once; 0 for the
+    /// row itself.
+    pub copy: u64,
 }
 
 impl Origin {
@@ -61,18 +64,39 @@ impl Origin {
         }
     }
 
-    /// The identity that draws go by: the offset, for a further part mixed with its number.
+    /// The same row's copy `number` (from 1; 0 is the row itself). Copies of copies count on in the bits
+    /// above, as parts do.
+    #[must_use]
+    pub fn copied(self, number: u64) -> Self {
+        Self {
+            copy: (self.copy << COPY_BITS) | number,
+            ..self
+        }
+    }
+
+    /// The identity of the row and its copies: the offset, for a further part mixed with its number.
     #[must_use]
     pub fn identity(&self) -> u64 {
-        if self.part == 0 {
-            return self.offset;
-        }
-        let mut bytes = [0; 16];
-        let (offset, part) = bytes.split_at_mut(8);
-        offset.copy_from_slice(&self.offset.to_le_bytes());
-        part.copy_from_slice(&self.part.to_le_bytes());
-        xxhash_rust::xxh3::xxh3_64(&bytes)
+        mixed(self.offset, self.part)
     }
+
+    /// What draws go by: the identity, for a copy mixed with its number.
+    #[must_use]
+    pub fn lot(&self) -> u64 {
+        mixed(self.identity(), self.copy)
+    }
+}
+
+/// A number told from others of the same `base`; the base itself where it is the first.
+fn mixed(base: u64, number: u64) -> u64 {
+    if number == 0 {
+        return base;
+    }
+    let mut bytes = [0; 16];
+    let (first, second) = bytes.split_at_mut(8);
+    first.copy_from_slice(&base.to_le_bytes());
+    second.copy_from_slice(&number.to_le_bytes());
+    xxhash_rust::xxh3::xxh3_64(&bytes)
 }
 
 /// A row of more bytes has texts that are worth freeing.
@@ -80,6 +104,9 @@ const LONG_LINE: usize = 1 << 20;
 
 /// A row has fewer than a million parts; more would only share a number.
 const PART_BITS: u32 = 20;
+
+/// A selector takes fewer than 2^32 rows.
+const COPY_BITS: u32 = 32;
 
 /// Hashes that deduplicators computed, shared between them as Data-Juicer's hash columns are: a
 /// second deduplicator of the same kind reuses the first one's value.
@@ -522,6 +549,20 @@ impl Sample {
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// What the dataset is called that the row is from, if it has a name.
+    #[must_use]
+    pub fn dataset(&self) -> Option<&str> {
+        let names = &self.context.datasets;
+        names
+            .get(self.origin.file as usize)
+            .map(std::string::String::as_str)
+    }
+
+    /// It is copy `number` of the row from now on.
+    pub fn become_copy(&mut self, number: u64) {
+        self.origin = self.origin.copied(number);
     }
 
     /// The line as it was read, whatever was edited since.

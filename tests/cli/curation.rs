@@ -169,3 +169,201 @@ process:
         }
     }
 }
+
+/// A row, its copy and its fate as the ledger has them.
+fn fates(scratch: &Scratch, run_dir: &str) -> Vec<(u64, u64, Value)> {
+    let ledger = scratch.ledger(run_dir);
+    let told = |entry: &Value| {
+        let copy = entry["copy"].as_u64().unwrap_or(0);
+        (entry["line"].as_u64().unwrap(), copy, entry["fate"].clone())
+    };
+    let mut fates: Vec<_> = ledger.iter().map(told).collect();
+    fates.sort_by_key(|(line, copy, _)| (*line, *copy));
+    fates
+}
+
+#[test]
+fn copies_have_numbers_wherever_they_go() {
+    let rows: Vec<String> = (0..40)
+        .map(|n| format!("{}\n", json!({"id": n, "text": format!("row {}", n % 13)})))
+        .collect();
+    let recipe = |steps: &str, outputs: &str| {
+        format!(
+            "dataset_path: in.jsonl\nprocess:\n  - text_length_filter: {{min_len: 6}}\n{steps}outputs:\n  - {{path: out.jsonl}}\n{outputs}"
+        )
+    };
+    let scratch = Scratch::new();
+    scratch.write("in.jsonl", rows.concat());
+    // Texts of six characters: `row 10` to `row 12`.
+    let long: Vec<u64> = (0..40).filter(|n| n % 13 > 9).map(|n| n + 1).collect();
+    let (all, wanted) = (long.len() as u64, 31);
+    let mixture = format!("  - mixture_selector: {{repeat_to: {wanted}}}\n");
+    scratch.write("r.yaml", recipe(&mixture, ""));
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let copies: Vec<(u64, u64)> = fates(&scratch, "out.jsonl.djr")
+        .into_iter()
+        .filter(|(.., fate)| fate == "kept")
+        .map(|(line, copy, _)| (line, copy))
+        .collect();
+    assert_eq!(copies.len() as u64, wanted);
+    // Whole copies of all, then a draw; each is told from the others.
+    for line in &long {
+        let own: Vec<u64> = copies
+            .iter()
+            .filter(|it| it.0 == *line)
+            .map(|it| it.1)
+            .collect();
+        assert!(own.iter().copied().eq(0..own.len() as u64), "{own:?}");
+        assert!((wanted / all..=wanted / all + 1).contains(&(own.len() as u64)));
+    }
+    let most = |line: u64| copies.iter().filter(|it| it.0 == line).count();
+    let told = scratch.djr(&["why", "out.jsonl", &format!("in.jsonl:{}", long[0])]);
+    let said = format!("and copies 1 to {}", most(long[0]) - 1);
+    assert!(told.expect(0).text().contains(&said));
+
+    // Behind such a step copies are rows: one stays of those that are the same, and what becomes of each
+    // is told. All outputs and samples have them.
+    let steps = format!("{mixture}  - document_deduplicator: {{keep: {{max: text_len}}}}\n");
+    let outputs =
+        "  - {path: doubles.jsonl, of: duplicates}\n  - {path: some.jsonl, of: all, sample: 9}\n";
+    scratch.write("r.yaml", recipe(&steps, outputs));
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let ended = fates(&scratch, "out.jsonl.djr");
+    let kept = ended.iter().filter(|(.., fate)| fate == "kept");
+    assert_eq!(
+        kept.map(|(_, copy, _)| *copy).collect::<Vec<_>>(),
+        [0, 0, 0]
+    );
+    let mut places: Vec<(u64, u64)> = ended.iter().map(|it| (it.0, it.1)).collect();
+    places.dedup();
+    assert_eq!(places.len(), ended.len());
+    assert_eq!(ended.len() as u64, 40 - all + wanted);
+    let doubles = scratch.rows("doubles.jsonl");
+    assert_eq!(doubles.len() as u64, wanted - 3);
+    let numbered = doubles
+        .iter()
+        .filter(|row| row["__dj__fate__"]["copy"].is_u64());
+    assert_eq!(numbered.count() as u64, wanted - all);
+
+    // Copies of copies, through pieces of tasks, too.
+    let steps = format!(
+        "{mixture}  - mixture_selector: {{repeat_to: 70}}\n  - text_length_filter: {{min_len: 1, max_len: 6}}\n  - mixture_selector: {{select_num: 50}}\n"
+    );
+    let again = recipe(&steps, "  - {path: some.jsonl, sample: 20}\n");
+    scratch.write("r.yaml", again.replace("out.jsonl", "again.jsonl"));
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let ended = fates(&scratch, "again.jsonl.djr");
+    let mut places: Vec<(u64, u64)> = ended.iter().map(|it| (it.0, it.1)).collect();
+    places.dedup();
+    assert_eq!(places.len() as u64, 40 - all + 70);
+    let kept = ended.iter().filter(|(.., fate)| fate == "kept");
+    assert_eq!(kept.count(), 50);
+    let one = [
+        "again.jsonl",
+        "some.jsonl",
+        "again.jsonl.djr/ledger.jsonl.zst",
+    ]
+    .map(|name| scratch.read(name));
+    scratch
+        .djr(&["run", "r.yaml", "--tasks", "W", "--task-bytes", "300"])
+        .expect(0);
+    for (name, before) in [
+        "again.jsonl",
+        "some.jsonl",
+        "again.jsonl.djr/ledger.jsonl.zst",
+    ]
+    .iter()
+    .zip(one)
+    {
+        assert!(scratch.read(name) == before, "{name}");
+    }
+}
+
+#[test]
+fn datasets_are_weighed_and_told_of() {
+    let scratch = Scratch::new();
+    let lines = |from: u64, to: u64| -> String {
+        let rows = (from..to).map(|n| json!({"id": n, "text": "t"}).to_string());
+        rows.collect::<Vec<_>>().join("\n")
+    };
+    fs::create_dir_all(scratch.path("web")).unwrap();
+    scratch.write("web/a.jsonl", lines(0, 30));
+    scratch.write("web/b.jsonl", lines(30, 60));
+    scratch.write("news.jsonl.v1.jsonl", lines(60, 70));
+    let strata = |told: &Value| -> Vec<(String, [u64; 3])> {
+        let told = told.as_array().unwrap().iter();
+        told.map(|it| {
+            let numbers = ["had", "wanted", "got"].map(|name| it[name].as_u64().unwrap());
+            (it["value"].as_str().unwrap().to_owned(), numbers)
+        })
+        .collect()
+    };
+    let expect =
+        |web: [u64; 3], news: [u64; 3]| vec![("web".to_owned(), web), ("news".to_owned(), news)];
+
+    // As Data-Juicer draws.
+    let weights = |most: u64| {
+        format!("dataset:
+  configs: [{{type: local, path: web, weight: 2}}, {{type: local, path: news.jsonl.v1.jsonl, weight: 1}}]
+  max_sample_num: {most}
+export_path: out.jsonl
+process: [{{text_length_filter: {{min_len: 1}}}}]
+")
+    };
+    scratch.write("r.yaml", weights(24));
+    let ran = scratch.djr(&["run", "r.yaml", "--json"]).expect(0);
+    let drawn = expect([60, 16, 16], [10, 8, 8]);
+    assert_eq!(strata(&ran.answer()["result"]["datasets"]), drawn);
+    assert_eq!(
+        strata(&scratch.json("out.jsonl.djr/manifest.json")["datasets"]),
+        drawn
+    );
+    let ran = scratch.djr(&["run", "r.yaml"]).expect(0);
+    assert!(
+        ran.stderr
+            .contains("     web: had 60, wanted 16, got 16\n     news: had 10, wanted 8, got 8\n"),
+        "{}",
+        ran.stderr
+    );
+    // More than there are: a step repeats them, and the run says which.
+    scratch.write("r.yaml", weights(60));
+    let refused = scratch.djr(&["run", "r.yaml"]);
+    let told = "by: __dj__dataset__, shares: {NAME: WEIGHT} and repeat_to";
+    assert!(
+        refused.code > 1 && refused.stderr.contains(told),
+        "{}",
+        refused.stderr
+    );
+
+    scratch.write(
+        "r.yaml",
+        "dataset_path: [web, news.jsonl.v1.jsonl]
+export_path: out.jsonl
+process:
+  - text_length_filter: {min_len: 1}
+  - mixture_selector: {by: __dj__dataset__, shares: {web: 2, news: 1}, repeat_to: 60}
+",
+    );
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let manifest = scratch.json("out.jsonl.djr/manifest.json");
+    assert_eq!(
+        strata(&manifest["steps"][1]["strata"]),
+        expect([60, 40, 40], [10, 20, 20])
+    );
+    let rows = scratch.rows("out.jsonl");
+    let of_news = rows.iter().filter(|row| row["id"].as_u64() >= Some(60));
+    assert_eq!(of_news.count(), 20);
+    // No row has such a field for it.
+    assert!(rows.iter().all(|row| row.get("__dj__dataset__").is_none()));
+    scratch
+        .djr(&[
+            "recut",
+            "out.jsonl",
+            "--set",
+            "text_length_filter.min_len=0",
+            "-o",
+            "again.jsonl",
+        ])
+        .expect(0);
+    assert!(scratch.read("again.jsonl") == scratch.read("out.jsonl"));
+}

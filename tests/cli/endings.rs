@@ -189,8 +189,27 @@ fn outputs_take_what_they_ask_for_and_are_split() {
     // The duplicate, too: a row that is refused does not stand for it.
     assert_eq!(manifest["outputs"][0]["refused"], 4);
 
+    // Every row with what became of it is an output of those that are kept, too.
+    scratch.write(
+        "r.yaml",
+        format!("dataset_path: in.jsonl\n{STEPS}outputs:\n  - {{path: told.jsonl, of: all}}\n"),
+    );
+    scratch.djr(&["run", "r.yaml"]).expect(1);
+    let fates = scratch.rows("told.jsonl");
+    let kept = fates
+        .iter()
+        .filter(|row| row["__dj__fate__"]["fate"] == "kept");
+    let manifest = scratch.json("told.jsonl.djr/manifest.json");
+    assert_eq!(manifest["rows"]["out"], kept.count());
+    assert_eq!(manifest["rows"]["in"], fates.len());
+    scratch.djr(&["verify", "told.jsonl"]).expect(0);
+
     for (output, what) in [
         ("{path: x.jsonl, where: 'n >'}", "'where' of an output"),
+        (
+            "{path: x.jsonl, of: all, where: n > 1}",
+            "no output takes the rows that are kept",
+        ),
         (
             "{path: x.jsonl, of: dropped}",
             "no output takes the rows that are kept",
@@ -468,4 +487,114 @@ fn dropped_rows_are_data_again_wherever_they_are_written() {
         .djr(&["run", "again.yaml", "--input", "deep/er/gone.jsonl"])
         .expect(0);
     assert_eq!(scratch.rows("again.jsonl").len(), gone.len());
+}
+
+#[test]
+fn a_sample_is_drawn_of_rows_that_it_asks_for() {
+    let scratch = Scratch::new();
+    let lines = (0..90).map(|n| {
+        format!(
+            "{}\n",
+            json!({"id": n, "text": "a row of some length", "n": n % 10})
+        )
+    });
+    scratch.write("in.jsonl", lines.collect::<String>());
+    let run = |outputs: &str| {
+        scratch.write(
+            "r.yaml",
+            format!("dataset_path: in.jsonl\nprocess:\n  - text_length_filter: {{min_len: 1}}\noutputs:\n{outputs}"),
+        );
+        let ran = scratch.djr(&["run", "r.yaml"]);
+        let output = scratch.json("x.jsonl.djr/manifest.json");
+        (ran, output["outputs"].clone())
+    };
+    let numbers = |output: &Value| {
+        ["candidates", "written", "not_drawn", "unmatched"]
+            .map(|it| output[it].as_u64().unwrap_or(0))
+    };
+    let by = |who: &str| {
+        let ledger = scratch.ledger("x.jsonl.djr");
+        ledger.iter().filter(|entry| entry["by"] == who).count()
+    };
+    let (ran, outputs) = run("  - {path: x.jsonl, sample: 12, where: n >= 8}\n");
+    ran.expect(0);
+    assert_eq!(numbers(&outputs[0]), [90, 12, 6, 72]);
+    assert_eq!((by("sample"), by("where")), (6, 72));
+    let rows = scratch.rows("x.jsonl");
+    assert!(rows.len() == 12 && rows.iter().all(|row| row["n"].as_u64() >= Some(8)));
+
+    let (ran, outputs) = run("  - {path: x.jsonl, sample: 30, where: n >= 8}\n");
+    assert!(
+        ran.expect(1)
+            .stderr
+            .contains("of 90 rows only 18 meet its condition")
+    );
+    assert_eq!(numbers(&outputs[0]), [90, 18, 0, 72]);
+    assert_eq!((by("sample"), by("where")), (0, 72));
+
+    // Of two samples the one that asks for everything might have drawn a row.
+    let (ran, outputs) = run(
+        "  - {path: x.jsonl, sample: 5, where: n == 3}\n  - {path: y.jsonl, sample: 20}\n  - {path: z.jsonl, where: n == 4}\n",
+    );
+    ran.expect(0);
+    assert_eq!(numbers(&outputs[0]), [90, 5, 4, 81]);
+    assert_eq!(numbers(&outputs[1]), [90, 20, 70, 0]);
+    assert_eq!(by("where"), 0);
+    let one = ["x.jsonl", "y.jsonl", "x.jsonl.djr/ledger.jsonl.zst"].map(|name| scratch.read(name));
+    scratch
+        .djr(&["run", "r.yaml", "--tasks", "W", "--task-bytes", "500"])
+        .expect(0);
+    for (name, before) in ["x.jsonl", "y.jsonl", "x.jsonl.djr/ledger.jsonl.zst"]
+        .iter()
+        .zip(one)
+    {
+        assert!(scratch.read(name) == before, "{name}");
+    }
+}
+
+#[test]
+fn no_value_takes_the_name_of_another_file() {
+    let scratch = Scratch::new();
+    let row = |lang: &str| {
+        format!(
+            "{}\n",
+            json!({"text": "a row of some length", "lang": lang})
+        )
+    };
+    let run = |langs: &[&str], outputs: &str| {
+        scratch.write(
+            "in.jsonl",
+            langs.iter().map(|lang| row(lang)).collect::<String>(),
+        );
+        scratch.write(
+            "r.yaml",
+            format!("dataset_path: in.jsonl\nprocess:\n  - text_length_filter: {{min_len: 1}}\noutputs:\n{outputs}"),
+        );
+        scratch.djr(&["run", "r.yaml"])
+    };
+    let outputs = "  - {path: x.jsonl}\n  - {path: 'x_{value}.jsonl', split_by: lang}\n";
+    run(&["en", "state"], outputs).expect(0);
+    let refused = run(&["en", "stats"], outputs).expect(3);
+    let told = "x_stats.jsonl, which is another file of this run";
+    assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    // Whatever the values are, each has a file of its own below the directory of the output.
+    let long = "v".repeat(300);
+    let longer = format!("{long}w");
+    let langs = [
+        "..", "../up", "/abs", "", "a/b", "A", "a", "%none", &long, &longer, ".hidden", "CON",
+        "a:b",
+    ];
+    run(&langs, "  - {path: 'by/{value}.jsonl', split_by: lang}\n").expect(0);
+    let files: Vec<String> = scratch
+        .files("by")
+        .into_iter()
+        .filter(|name| !name.contains(".djr"))
+        .collect();
+    assert_eq!(files.len(), langs.len(), "{files:?}");
+    assert!(files.iter().all(|name| !name.starts_with('.')));
+    let all: usize = files
+        .iter()
+        .map(|name| scratch.rows(&format!("by/{name}")).len())
+        .sum();
+    assert_eq!(all, langs.len());
 }

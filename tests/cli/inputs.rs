@@ -927,7 +927,9 @@ export_path: o.jsonl
     scratch.write("r.yaml", mixture(60));
     let refused = scratch.djr(&["run", "r.yaml"]).expect(2);
     assert!(
-        refused.stderr.contains("has 30: djr does not repeat rows"),
+        refused
+            .stderr
+            .contains("has 30, which Data-Juicer would repeat"),
         "{}",
         refused.stderr
     );

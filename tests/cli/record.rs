@@ -307,7 +307,7 @@ fn records_of_another_version_are_refused_by_name() {
     scratch.djr(&["run", "r.yaml", "-q"]).expect(0);
     let path = "k/clean.jsonl.djr/manifest.json";
     let manifest = scratch.json(path);
-    assert_eq!(manifest["format"], json!({"major": 2, "minor": 1}));
+    assert_eq!(manifest["format"], json!({"major": 2, "minor": 2}));
     // A later minor version only knows more.
     let mut later = manifest.clone();
     later["format"]["minor"] = 9.into();
@@ -321,7 +321,7 @@ fn records_of_another_version_are_refused_by_name() {
     new["djr"] = "7.0.0".into();
     for (other, named) in [
         (old, "in format 1;"),
-        (new, "djr 7.0.0 wrote it in format 3.1;"),
+        (new, "djr 7.0.0 wrote it in format 3.2;"),
     ] {
         scratch.write(path, other.to_string());
         for args in [

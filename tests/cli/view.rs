@@ -528,6 +528,29 @@ fn of_a_run_steps_whose_stats_it_did_not_store_are_as_the_run_had_them() {
 }
 
 #[test]
+fn copies_of_a_run_count_as_often_as_it_has_them() {
+    let scratch = Scratch::new();
+    rows(&scratch);
+    let recipe = format!(
+        "{FILTERS}- mixture_selector: {{repeat_to: 1000}}\n- document_deduplicator: {{keep: longest}}\n- mixture_selector: {{repeat_to: 2000}}\n- words_num_filter: {{min_num: 3}}\n"
+    );
+    scratch.write("r.yaml", recipe);
+    let ran = scratch.djr(&["run", "r.yaml"]);
+    assert!(ran.code <= 1, "{}", ran.stderr);
+    let manifest = scratch.json("out.jsonl.djr/manifest.json");
+    let served = Served::start(&scratch, "out.jsonl");
+    let whole = served.asked("cut", &json!({}));
+    assert_eq!(whole["left"], manifest["outputs"][0]["written"]);
+    let steps = manifest["steps"].as_array().unwrap();
+    for (step, cut) in steps.iter().zip(whole["steps"].as_array().unwrap()) {
+        assert_eq!(cut["reach"], step["in"], "{step}");
+        assert_eq!(cut["dropped"], step["dropped"], "{step}");
+        assert_eq!(cut["repeated"], step["repeated"], "{step}");
+    }
+    assert!(steps.iter().filter(|step| step["repeated"] != 0).count() == 2);
+}
+
+#[test]
 fn bounds_from_the_data_are_found_among_the_rows_that_are_left() {
     let scratch = Scratch::new();
     rows(&scratch);

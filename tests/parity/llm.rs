@@ -258,6 +258,7 @@ fn sample(row: &Value, index: usize) -> Sample {
         file: 0,
         line: index as u64 + 1,
         part: 0,
+        copy: 0,
     };
     let context = Arc::new(ImageContext {
         image_key: "images".to_owned(),

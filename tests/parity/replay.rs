@@ -125,6 +125,7 @@ impl Rows<'_> {
             file: 0,
             line: index as u64 + 1,
             part: 0,
+            copy: 0,
         };
         let mut sample = Sample::parse(row.to_string(), origin, Arc::clone(&self.context))?;
         if let Some(Value::Object(stats)) = row.get("__dj__stats__") {

@@ -8,15 +8,17 @@
 //! same rows reach them.
 
 mod bits;
+mod copies;
 
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 pub use bits::Bits;
+use copies::{Copies, CopyEnd};
 
 use super::recut::{RecutError, StoredRecipe};
 use super::stat::{Stat, numbers_of, stats_of};
@@ -94,14 +96,6 @@ pub struct StepOutcome {
     pub unknown: Bits,
 }
 
-impl Outcome {
-    /// The rows that reach the outputs.
-    #[must_use]
-    pub fn left(&self) -> u64 {
-        self.reach.last().map_or(0, Bits::count)
-    }
-}
-
 /// How a step decides about stored rows.
 enum Rule {
     /// By its stats.
@@ -129,6 +123,8 @@ pub struct Live {
     failed: Vec<Bits>,
     /// By step, those that it dropped in the run.
     ended: Vec<Bits>,
+    /// Copies that it made.
+    copies: Copies,
     /// Rows that an output refused in the run, where there was one.
     refused: Option<Bits>,
     /// Of duplicates, the step and the identity of the row that stayed.
@@ -159,6 +155,7 @@ impl Live {
             unreadable: Bits::default(),
             failed: vec![Bits::default(); steps],
             ended: vec![Bits::default(); steps],
+            copies: Copies::default(),
             refused: None,
             duplicates: Vec::new(),
             reasons: Vec::new(),
@@ -241,6 +238,21 @@ impl Live {
         let numbers: HashMap<u64, u32> = (self.places.iter().zip(0_u32..))
             .map(|(place, row)| (place.offset, row))
             .collect();
+        // Of rows that were taken more than once, how each copy ended.
+        let mut ends: Vec<CopyEnd> = Vec::new();
+        let mut copied: HashSet<u32> = HashSet::new();
+        let ran = run.manifest.steps.iter().zip(0..);
+        let repeating = ran.filter(|(step, _)| step.repeated > 0);
+        let repeating: Vec<usize> = repeating.map(|(_, number)| number).collect();
+        if !repeating.is_empty() {
+            let mut ledger = run.ledger()?;
+            let is_copy = |line: &[u8]| memchr::memmem::find(line, b"\"copy\":").is_some();
+            while let Some(entry) = ledger.next_of(is_copy)? {
+                if entry.copy > 0 {
+                    copied.extend(numbers.get(&entry.offset));
+                }
+            }
+        }
         let mut ledger = run.ledger()?;
         while let Some(entry) = ledger.next_record()? {
             let Some(&row) = numbers.get(&entry.offset) else {
@@ -248,6 +260,13 @@ impl Live {
             };
             let by = entry.by.as_deref().unwrap_or_default();
             let step = entry.step.map(StepNumber::index);
+            if copied.contains(&row) {
+                ends.push(CopyEnd {
+                    row,
+                    copy: entry.copy,
+                    step,
+                });
+            }
             if entry.fate == Fate::Quarantined {
                 let reason = Reason {
                     by: by.to_owned(),
@@ -260,14 +279,28 @@ impl Live {
                     self.give_reason(row, reason);
                 }
             } else if let (Fate::Dropped, Some(step)) = (entry.fate, step) {
-                if let Some(bits) = self.ended.get_mut(step) {
+                // A row goes with its last copy.
+                if let (Some(bits), false) = (self.ended.get_mut(step), copied.contains(&row)) {
                     bits.add(row as usize);
                 }
-                if let Some(first) = entry.duplicate_of {
+                if let Some(first) = entry.duplicate_of.filter(|first| *first != entry.offset) {
                     self.duplicates.push((step, first, row));
                 }
             }
         }
+        ends.sort_by_key(|end| end.row);
+        for copies in ends.chunk_by(|a, b| a.row == b.row) {
+            // No step is behind the outputs.
+            let last = copies
+                .iter()
+                .map(|end| end.step.unwrap_or(usize::MAX))
+                .max();
+            let bits = last.and_then(|last| self.ended.get_mut(last));
+            if let (Some(bits), Some(end)) = (bits, copies.first()) {
+                bits.add(end.row as usize);
+            }
+        }
+        self.copies = Copies::of(self.steps().len(), &repeating, &ends);
         self.refused = Some(refused);
         Ok(())
     }
@@ -343,6 +376,20 @@ impl Live {
     #[must_use]
     pub fn refused(&self) -> Option<&Bits> {
         self.refused.as_ref()
+    }
+
+    /// How many there are of `rows` behind `done` steps: a row that a selector took more than once in the
+    /// run counts as often.
+    #[must_use]
+    pub fn count(&self, rows: &Bits, done: usize) -> u64 {
+        self.copies.count(rows, done)
+    }
+
+    /// How many reach the outputs.
+    #[must_use]
+    pub fn left(&self, outcome: &Outcome) -> u64 {
+        let last = outcome.reach.last();
+        last.map_or(0, |last| self.count(last, outcome.steps.len()))
     }
 
     /// Duplicates that a run dropped: the step, the identity of the row that stayed, and the row.

@@ -35,15 +35,15 @@ pub struct Ended {
     next: Option<(u8, Value)>,
 }
 
-/// An entry of the index: offset, part, kind.
-const INDEX: usize = 17;
+/// An entry of the index: offset, part, copy, kind.
+const INDEX: usize = 25;
 
 /// Rows that have come to an end, complete.
 pub struct Endings {
     /// The rows.
     pub store: Arc<Store>,
-    /// Each row by where it is from, with its kind.
-    places: Vec<(u64, u64, u32, u8)>,
+    /// Each row by where it is from (offset, part, copy), with its kind.
+    places: Vec<([u64; 3], u32, u8)>,
 }
 
 impl Ended {
@@ -107,6 +107,7 @@ impl Ended {
         let origin = sample.origin();
         self.index.append(&origin.offset.to_le_bytes())?;
         self.index.append(&origin.part.to_le_bytes())?;
+        self.index.append(&origin.copy.to_le_bytes())?;
         self.index.append(&[kind])
     }
 
@@ -144,9 +145,9 @@ impl Ended {
         let mut ordinal = 0;
         each_record(&mut self.index.replay()?, |record: [u8; INDEX]| {
             let (words, kind) = record.as_chunks::<8>();
-            if let ([offset, part], [kind]) = (words, kind) {
-                let (offset, part) = (u64::from_le_bytes(*offset), u64::from_le_bytes(*part));
-                places.push((offset, part, ordinal, *kind));
+            if let ([offset, part, copy], [kind]) = (words, kind) {
+                let place = [offset, part, copy].map(|word| u64::from_le_bytes(*word));
+                places.push((place, ordinal, *kind));
             }
             ordinal += 1;
         })?;
@@ -164,13 +165,14 @@ impl Endings {
     pub fn of(&self, of: Of) -> Vec<(u64, u32)> {
         let taken = self.places.iter().filter(|(.., kind)| is_of(of, *kind));
         taken
-            .map(|&(offset, part, ordinal, _)| {
+            .map(|&([offset, part, copy], ordinal, _)| {
                 let origin = Origin {
                     offset,
                     part,
+                    copy,
                     ..Origin::default()
                 };
-                (origin.identity(), ordinal)
+                (origin.lot(), ordinal)
             })
             .collect()
     }
@@ -184,7 +186,7 @@ const DUPLICATE: u8 = 3;
 fn kind(entry: &LedgerEntry<'_>) -> u8 {
     match entry.fate {
         Fate::Kept | Fate::Merged => KEPT,
-        Fate::Dropped if entry.duplicate_of.is_some() => DUPLICATE,
+        Fate::Dropped if entry.is_duplicate() => DUPLICATE,
         Fate::Dropped => DROPPED,
         Fate::Quarantined => QUARANTINED,
     }

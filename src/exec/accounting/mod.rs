@@ -914,6 +914,7 @@ impl Accounting {
             line: origin.line,
             offset: origin.offset,
             part: origin.part,
+            copy: origin.copy,
             id: sound_id(id).map(Cow::Borrowed),
             by: self.stage_name(stage).into(),
             step: stage.step(),

@@ -12,6 +12,7 @@ use crate::exec::spill::store::{Store, StoreWriter};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
 use crate::op::{Choice, Decision, Survivor};
+use crate::record::ledger::{REFERENCE, REFERENCE_LIMIT};
 use crate::sample::StatValue;
 
 /// A deduplicator that has references.
@@ -121,9 +122,9 @@ impl Records for WithReferences<'_> {
         places.read(*reference, &mut place)?;
         let place = String::from_utf8_lossy(&place).into_owned();
         Ok(Some(Box::new(Decision {
-            stat: "reference".into(),
+            stat: REFERENCE.into(),
             value: StatValue::json(place),
-            limit: "no row of a reference".to_owned(),
+            limit: REFERENCE_LIMIT.to_owned(),
         })))
     }
 }

@@ -15,7 +15,7 @@ use super::group::{GroupImages, Merging};
 use super::{PlacedExchange, Records};
 use crate::exec::accounting::{Accounting, Last};
 use crate::exec::spill::ExactKeys;
-use crate::exec::spill::store::{self, Store, StoreWriter};
+use crate::exec::spill::store::{self, Picks, Store, StoreWriter};
 use crate::exec::stage::{BatchResult, RowEnd, RowResult, Trace, noted_at, thread_time};
 use crate::exec::watch::Watch;
 use crate::exec::{RunError, write_error};
@@ -112,20 +112,28 @@ pub struct Alive {
     /// All rows that were set aside, or the groups that a grouper made of them.
     pub store: Arc<Store>,
     /// Those that are left.
-    pub rows: Arc<Vec<u32>>,
+    pub rows: Arc<Picks>,
     /// What a census found common among them.
     pub common: Arc<Common>,
 }
 
-/// The rows that the exchanges of phase `phase` left alive when an earlier process ran it; `merged`
-/// says that its last step made other rows of them.
+/// The rows that the exchanges of `phase`, which is phase `number`, left alive when an earlier process
+/// ran it.
 ///
 /// # Errors
 /// If the working files cannot be read.
-pub fn alive_rows(workspace: &Workspace, phase: usize, merged: bool) -> Result<Alive, RunError> {
-    let names = Names(phase);
+pub fn alive_rows(
+    workspace: &Workspace,
+    (number, phase): (usize, &Phase),
+    steps: &[Step],
+) -> Result<Alive, RunError> {
+    let names = Names(number);
     let read = || {
-        let rows = if merged { names.groups() } else { names.rows() };
+        let rows = if phase.remakes_rows(steps).is_some() {
+            names.groups()
+        } else {
+            names.rows()
+        };
         let store = StoreWriter::open(workspace, &rows)?.finish()?;
         let mut alive = Vec::new();
         each_record(&mut workspace.log(&names.alive())?.replay()?, |word| {
@@ -138,7 +146,7 @@ pub fn alive_rows(workspace: &Workspace, phase: usize, merged: bool) -> Result<A
         })?;
         Ok(Alive {
             store: Arc::new(store),
-            rows: Arc::new(alive),
+            rows: Arc::new(Picks::new(alive, phase.repeats_rows(steps))),
             common: Arc::new(common),
         })
     };
@@ -333,6 +341,8 @@ impl<'e> ExchangeStage<'e> {
         let mut remade = None;
         // The rows that reach the first of neighbouring filters, if one of them asks for these.
         let mut reached: Option<Vec<u32>> = None;
+        let last = self.records.last().and_then(|(at, _)| steps.get(*at));
+        let repeats = last.is_some_and(Step::repeats_rows);
         let mut own = self.records.iter().filter_map(|(at, _)| steps.get(*at));
         let look_at_all = own.any(|step| step.base.looks_at_all());
         for (done, (number, mut records)) in self.records.into_iter().enumerate() {
@@ -448,7 +458,7 @@ impl<'e> ExchangeStage<'e> {
         }
         Ok(Alive {
             store,
-            rows: Arc::new(alive),
+            rows: Arc::new(Picks::new(alive, repeats)),
             common: Arc::new(common),
         })
     }

@@ -5,6 +5,7 @@ use std::io;
 use hashbrown::HashSet;
 
 use crate::exec::accounting::LateFate;
+use crate::exec::stage::MOST_MARKED;
 use crate::hash::{PythonRandom, priority};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
@@ -16,6 +17,10 @@ pub struct Survivors {
     fates: Vec<LateFate>,
     /// Rows whose fate an unsampled output settled.
     settled: Vec<bool>,
+    /// The samples whose conditions each row does not meet, a bit each; empty as long as all meet all.
+    unwanted: Vec<u64>,
+    /// How many samples there are.
+    samples: usize,
     log: Option<Log>,
 }
 
@@ -41,33 +46,46 @@ impl Survivors {
     ///
     /// # Errors
     /// If the log cannot be opened.
-    pub fn open(workspace: &Workspace) -> io::Result<Self> {
+    pub fn open(workspace: &Workspace, samples: usize) -> io::Result<Self> {
         let mut survivors = Self {
             offsets: Vec::new(),
             fates: Vec::new(),
             settled: Vec::new(),
+            unwanted: Vec::new(),
+            samples,
             log: None,
         };
         if let Some(mut log) = workspace.log_if_kept("survivors")? {
-            each_record(&mut log.replay()?, |[flags, offset @ ..]: [u8; 9]| {
-                survivors.enter(u64::from_le_bytes(offset), flags & 1 != 0, flags & 2 != 0);
+            each_record(&mut log.replay()?, |[flags, rest @ ..]: [u8; 17]| {
+                let (words, _) = rest.as_chunks::<8>();
+                if let [offset, unwanted] = words {
+                    let [offset, unwanted] = [offset, unwanted].map(|it| u64::from_le_bytes(*it));
+                    survivors.enter(offset, (flags & 1 != 0, flags & 2 != 0), unwanted);
+                }
             })?;
             survivors.log = Some(log);
         }
         Ok(survivors)
     }
 
-    /// Adds the next row.
+    /// Adds the next row, with what outputs that are no samples did, and the samples that do not ask
+    /// for it.
     ///
     /// # Errors
     /// If the log cannot be written.
-    pub fn push(&mut self, offset: u64, written: bool, refused: bool) -> io::Result<()> {
-        self.enter(offset, written, refused);
+    pub fn push(
+        &mut self,
+        offset: u64,
+        (written, refused): (bool, bool),
+        unwanted: u64,
+    ) -> io::Result<()> {
+        self.enter(offset, (written, refused), unwanted);
         let Some(log) = &mut self.log else {
             return Ok(());
         };
         log.append(&[u8::from(written) | u8::from(refused) << 1])?;
-        log.append(&offset.to_le_bytes())
+        log.append(&offset.to_le_bytes())?;
+        log.append(&unwanted.to_le_bytes())
     }
 
     /// Makes the rows durable.
@@ -78,14 +96,34 @@ impl Survivors {
         self.log.as_mut().map_or(Ok(()), |log| log.sync(lengths))
     }
 
-    fn enter(&mut self, offset: u64, written: bool, refused: bool) {
+    fn enter(&mut self, offset: u64, ended: (bool, bool), unwanted: u64) {
+        if unwanted > 0 && self.unwanted.is_empty() {
+            self.unwanted.resize(self.offsets.len(), 0);
+        }
+        if unwanted > 0 || !self.unwanted.is_empty() {
+            self.unwanted.push(unwanted);
+        }
         self.offsets.push(offset);
-        self.settled.push(written);
-        self.fates.push(match (written, refused) {
+        self.settled.push(ended.0);
+        self.fates.push(match ended {
             (true, _) => LateFate::Written,
             (false, true) => LateFate::Refused,
+            (false, false) if unwanted.count_ones() as usize == self.samples => LateFate::Unmatched,
             (false, false) => LateFate::NotDrawn,
         });
+    }
+
+    /// Whether the sample number `sample` asks for a row.
+    fn is_asked(&self, ordinal: usize, sample: usize) -> bool {
+        let marks = self.unwanted.get(ordinal).copied().unwrap_or(0);
+        sample >= MOST_MARKED || marks >> sample & 1 == 0
+    }
+
+    /// How many rows the sample number `sample` does not ask for.
+    #[must_use]
+    pub fn unasked(&self, sample: usize) -> u64 {
+        let rows = 0..self.unwanted.len();
+        rows.filter(|row| !self.is_asked(*row, sample)).count() as u64
     }
 
     /// A sample refused the row.
@@ -115,16 +153,18 @@ impl Survivors {
             .map(|((ordinal, fate), _)| (ordinal, *fate))
     }
 
-    /// The draw that `spec` asks for.
+    /// The draw that `spec`, the sample number `sample`, asks for.
     #[must_use]
-    pub fn draw(&self, spec: &OutputSpec) -> Draw {
+    pub fn draw(&self, spec: &OutputSpec, sample: usize) -> Draw {
         let rows = self.offsets.len();
         let wanted = usize::try_from(spec.sample.unwrap_or(0))
             .unwrap_or(usize::MAX)
             .min(rows);
         let order = match spec.sampler {
             Sampler::Uniform => {
-                return Draw::uniform(spec, self.offsets.iter().copied().zip(0..), wanted);
+                let rows = self.offsets.iter().copied().zip(0..);
+                let rows = rows.filter(|(_, row)| self.is_asked(*row as usize, sample));
+                return Draw::uniform(spec, rows, wanted);
             }
             Sampler::Python => {
                 let mut random = PythonRandom::new(spec.seed);

@@ -32,8 +32,19 @@ pub struct OutputStage<'a> {
 /// Whether some of `outputs` is a sample of the rows that are left.
 #[must_use]
 pub fn samples(outputs: &[OutputSpec]) -> bool {
-    let mut outputs = outputs.iter();
-    outputs.any(|output| output.sample.is_some() && output.of == Of::Kept)
+    sampled(outputs).next().is_some()
+}
+
+/// Whether no output asks for the rows that are left alone, so that one of all rows has them.
+#[must_use]
+pub fn takes_all(outputs: &[OutputSpec]) -> bool {
+    outputs.iter().all(|output| output.of != Of::Kept)
+}
+
+/// The samples of the rows that are left, in the order in which marks of rows stand for them.
+pub fn sampled(outputs: &[OutputSpec]) -> impl Iterator<Item = &OutputSpec> {
+    let outputs = outputs.iter();
+    outputs.filter(|output| output.sample.is_some() && output.of == Of::Kept)
 }
 
 /// What the worker threads wrote for the rows of a batch.
@@ -91,7 +102,7 @@ impl<'a> OutputStage<'a> {
                 .then(|| StoreWriter::open(workspace, "survivors-rows"))
                 .transpose()
                 .map_err(failed)?,
-            survivors: Survivors::open(workspace).map_err(failed)?,
+            survivors: Survivors::open(workspace, sampled(specs).count()).map_err(failed)?,
             seen: ExactKeys::open(workspace, "seen-last", key_budget).map_err(failed)?,
         })
     }
@@ -247,7 +258,7 @@ impl<'a> OutputStage<'a> {
         buffers: &Buffers,
         accounting: &mut Accounting,
     ) -> Result<(), RunError> {
-        let mut wrote = false;
+        let mut wrote = takes_all(self.specs);
         let mut refused = false;
         let records = std::mem::take(&mut row.rendered);
         let unsampled = self
@@ -284,7 +295,10 @@ impl<'a> OutputStage<'a> {
         if let Some(store) = &mut self.rows {
             store
                 .push(frame)
-                .and_then(|_| self.survivors.push(row.origin.identity(), wrote, refused))
+                .and_then(|_| {
+                    let ended = (wrote, refused);
+                    self.survivors.push(row.origin.lot(), ended, row.unwanted)
+                })
                 .map_err(|e| write_error("rows set aside on disk", e))?;
         }
         accounting.traced(&row.traces);

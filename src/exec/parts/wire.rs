@@ -33,6 +33,8 @@ mod has {
     pub const FILES: u64 = 1 << 8;
     pub const REMARKED: u64 = 1 << 9;
     pub const PART: u64 = 1 << 10;
+    pub const COPY: u64 = 1 << 11;
+    pub const UNWANTED: u64 = 1 << 12;
 }
 
 /// Appends `batch` to `out`.
@@ -112,13 +114,21 @@ fn encode_row(row: &RowResult, out: &mut Vec<u8>) -> serde_json::Result<()> {
             has::FILES,
         )
         | flag(!row.remarked.is_empty(), has::REMARKED)
-        | flag(row.origin.part != 0, has::PART);
+        | flag(row.origin.part != 0, has::PART)
+        | flag(row.origin.copy != 0, has::COPY)
+        | flag(row.unwanted != 0, has::UNWANTED);
     number(flags, out);
     number(row.origin.offset, out);
     number(row.origin.file.into(), out);
     number(row.origin.line, out);
     if row.origin.part != 0 {
         number(row.origin.part, out);
+    }
+    if row.origin.copy != 0 {
+        number(row.origin.copy, out);
+    }
+    if row.unwanted != 0 {
+        number(row.unwanted, out);
     }
     match &row.end {
         RowEnd::Alive => out.push(0),
@@ -338,6 +348,15 @@ impl Decoder {
             } else {
                 take_number(from)?
             },
+            copy: if flags & has::COPY == 0 {
+                0
+            } else {
+                take_number(from)?
+            },
+        };
+        let unwanted = match flags & has::UNWANTED {
+            0 => 0,
+            _ => take_number(from)?,
         };
         let end = match take_byte(from)? {
             0 => RowEnd::Alive,
@@ -367,6 +386,7 @@ impl Decoder {
         };
         let mut row = RowResult {
             end,
+            unwanted,
             ..RowResult::unread(origin)
         };
         if flags & has::ID != 0 {
@@ -556,6 +576,7 @@ mod tests {
             file: 3,
             line: 300,
             part,
+            copy: part / 2,
         };
         let row = |end, part| RowResult {
             end,

@@ -17,7 +17,7 @@ use crate::io::format::{FormatError, ImageFiles, Renderer, Setting};
 use crate::io::paths::PathWriter;
 use crate::io::{Input, OutputLock, Workspace};
 use crate::layout::RunFiles;
-use crate::op::{Common, ImageNeed, RowCondition};
+use crate::op::{Common, ImageNeed, Merge, RowCondition};
 use crate::plan::{self, Foreseen};
 use crate::recipe::{Of, OutputSpec, PathStyle, Recipe, Split, Step, Target, Validation};
 use crate::record::Earlier;
@@ -105,6 +105,7 @@ impl RunContext<'_> {
             .filter(|(spec, _)| last && !spec.is_late())
             .map(|(spec, renderer)| self.work(spec, renderer.as_ref(), spec.validate))
             .collect();
+        let sampled = output::sampled(&recipe.outputs).map(condition_of);
         let suffixes = setup::suffixes(recipe, &self.inputs).filter(|_| fresh);
         Chain {
             steps: &recipe.steps,
@@ -117,8 +118,11 @@ impl RunContext<'_> {
             // A later phase reads them, or samples are drawn from them.
             keep_frames: keeps.ended || !last || output::samples(&recipe.outputs),
             keep_dropped: keeps.ended,
+            sampled: sampled.filter(|_| last).collect(),
             keep_row_stats: fresh && keeps.row_stats,
-            keep_ledger: !outputs.is_empty() && keeps.ledger,
+            // A sample tells later which rows it took.
+            keep_ledger: (!outputs.is_empty() || last && output::takes_all(&recipe.outputs))
+                && keeps.ledger,
             render_stats: last && keeps.stats,
             outputs,
             traced: keeps.traced.clone(),
@@ -152,14 +156,12 @@ impl RunContext<'_> {
         renderer: &'r dyn Renderer,
         validate: Validation,
     ) -> OutputWork<'r> {
-        let condition = spec.condition.as_deref();
         OutputWork {
             renderer,
             validate,
             copies: self.copies(spec),
             framing: spec.format.framing,
-            // It was read when the recipe was.
-            condition: condition.and_then(|written| RowCondition::parse(written).ok()),
+            condition: condition_of(spec),
             split: spec.split.as_ref().map(|split| match split {
                 Split::Field(field) => SplitBy::Field(FieldPath::new(field)),
                 Split::Input => SplitBy::Input(setup::input_names(&self.inputs)),
@@ -200,6 +202,7 @@ impl RunContext<'_> {
             keep_frames: false,
             keep_dropped: false,
             outputs: vec![self.work(spec, renderer.as_ref(), validate)],
+            sampled: Vec::new(),
             keep_row_stats: false,
             keep_ledger: false,
             render_stats: false,
@@ -232,6 +235,7 @@ impl RunContext<'_> {
             keep_frames: false,
             keep_dropped: false,
             outputs: Vec::new(),
+            sampled: Vec::new(),
             keep_row_stats: false,
             keep_ledger: false,
             render_stats: false,
@@ -285,6 +289,20 @@ impl RunContext<'_> {
     }
 }
 
+/// The fields that deduplicators of a recipe make lists of.
+fn lists(recipe: &Recipe) -> Vec<String> {
+    let merged = recipe.steps.iter().flat_map(|step| &step.base.choice.merge);
+    let lists = merged.filter(|(_, how)| *how == Merge::List);
+    lists.map(|(field, _)| field.clone()).collect()
+}
+
+/// What an output asks of its rows.
+fn condition_of(spec: &OutputSpec) -> Option<RowCondition> {
+    let written = spec.condition.as_deref()?;
+    // It was read when the recipe was.
+    RowCondition::parse(written).ok()
+}
+
 /// What turns rows into the records of each output.
 pub fn renderers(
     recipe: &Recipe,
@@ -316,6 +334,7 @@ fn renderer(
         validate: spec.validate,
         images: spec.images,
         inputs: setup::inputs(recipe),
+        lists: lists(recipe),
         tells_fate: spec.of != Of::Kept,
     };
     let failed = |what| RunError::from(FormatError(what));

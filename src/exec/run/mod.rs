@@ -403,12 +403,10 @@ impl Run<'_> {
         let mut watch = Watch::new(observer, phases.len());
         let until = self.tasks.and_then(|tasks| tasks.until);
         let mut rows = None;
-        if let Some(before) = at.phase.checked_sub(1) {
-            let merged = phases
-                .get(before)
-                .is_some_and(|phase| phase.remakes_rows(&recipe.steps).is_some());
+        let before = at.phase.checked_sub(1);
+        if let Some((before, phase)) = before.and_then(|at| Some((at, phases.get(at)?))) {
             let workspace = &self.context.workspace;
-            let left = || exchange_stage::alive_rows(workspace, before, merged);
+            let left = || exchange_stage::alive_rows(workspace, (before, phase), &recipe.steps);
             if until == Some(before) {
                 return left().map(Ended::Decided);
             }

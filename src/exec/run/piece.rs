@@ -8,7 +8,7 @@ use super::context::{Place, RunContext, renderers, run_files};
 use super::serving::Serving;
 use crate::exec::accounting::Keeps;
 use crate::exec::parts::{Part, PartWriter};
-use crate::exec::spill::Store;
+use crate::exec::spill::{Picks, Store};
 use crate::exec::stage::{RowEnd, Source, drive};
 use crate::exec::{RunError, RunOptions, setup, write_error};
 use crate::io::source::InputSummary;
@@ -87,7 +87,8 @@ pub fn run_piece(
         }
         PieceRows::Stored(store, common) => {
             let rows = 0..u32::try_from(store.len()).unwrap_or(u32::MAX);
-            let source = Source::rows(store, Arc::new(rows.collect()), None);
+            let rows = Picks::new(rows.collect(), false);
+            let source = Source::rows(store, Arc::new(rows), None);
             (vec![source], common)
         }
     };

@@ -1,9 +1,10 @@
 //! The end of a run: everything is made durable, then the files get their names.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
+use std::{fs, io};
 
+use hashbrown::HashSet;
 use rayon::prelude::*;
 
 use super::{Run, beside};
@@ -11,10 +12,11 @@ use crate::exec::checkpoint::{Progress, Remaining};
 use crate::exec::error::output_error;
 use crate::exec::output::OutputStage;
 use crate::exec::watch::Watch;
-use crate::exec::{RunError, RunOutcome, conclude, write_error};
+use crate::exec::{RunError, RunOutcome, conclude, setup, write_error};
 use crate::io::atomic::Sealed;
 use crate::io::lock::{unix_now, utc};
 use crate::io::source::InputSummary;
+use crate::io::workspace::real_path;
 use crate::io::{PendingFile, SourceError};
 use crate::layout::RunFiles;
 use crate::note::{Code, Note};
@@ -60,6 +62,7 @@ impl<'a> Run<'a> {
         {
             return Err(unreadable);
         }
+        accounting.report.datasets = setup::drawn_of(context.recipe, &context.inputs)?;
         accounting.report.time = checkpointer.elapsed();
         accounting.report.notes =
             conclude::notes(context.recipe, &context.foreseen, &accounting.report);
@@ -193,6 +196,7 @@ impl<'a> Run<'a> {
                 .map_err(|e| write_error(named.dir.display(), e))?;
             files.push(seal(file)?);
         }
+        check_apart(&files)?;
         watch.task(
             "giving files their names",
             0,
@@ -242,6 +246,18 @@ impl Run<'_> {
         })?;
         Ok(summaries)
     }
+}
+
+/// Sees that no two files of a run would have one name: which of them stays would be up to chance.
+fn check_apart(files: &[Sealed]) -> Result<(), RunError> {
+    let mut seen = HashSet::new();
+    for file in files {
+        if !seen.insert(real_path(&file.target)) {
+            let twice = io::Error::other("two files of this run are called so");
+            return Err(write_error(file.target.display(), twice));
+        }
+    }
+    Ok(())
 }
 
 /// What a run does with its ledger and the stats of rows when it ends.

@@ -12,7 +12,7 @@ use crate::exec::driver::NoLanes;
 use crate::exec::error::{output_error, target_name};
 use crate::exec::output::{self, Draw, OutputStage};
 use crate::exec::sinks::{self, Sink};
-use crate::exec::spill::store::{self, Store};
+use crate::exec::spill::store::{self, Picks, Store};
 use crate::exec::stage::{Rendered, RowEnd, Source, drive};
 use crate::exec::watch::Watch;
 use crate::exec::{RunError, write_error};
@@ -99,6 +99,8 @@ struct Sampled<'s> {
     /// Its number among the outputs.
     index: usize,
     spec: &'s OutputSpec,
+    /// Its number among the samples of rows that are left.
+    sample: usize,
     /// The rows that it is drawn from.
     store: &'s Arc<Store>,
     /// Those that ended before the outputs, if it takes them: in the order of the input, by identity.
@@ -123,12 +125,13 @@ impl<'a> Run<'a> {
         let (of_ended, drawn): (Vec<_>, Vec<_>) = late.partition(|(_, spec)| spec.of != Of::Kept);
         if let Some(rows) = pass.rows.take() {
             let store = Arc::new(rows.finish().map_err(failed)?);
-            for (index, spec) in drawn {
+            for (sample, (index, spec)) in drawn.into_iter().enumerate() {
                 let outputs = recipe.outputs.len();
                 watch.task("drawing samples", index, outputs, &self.accounting.report);
                 let sampled = Sampled {
                     index,
                     spec,
+                    sample,
                     store: &store,
                     ended: None,
                     progress,
@@ -154,6 +157,7 @@ impl<'a> Run<'a> {
             let sampled = Sampled {
                 index,
                 spec,
+                sample: 0,
                 store: &endings.store,
                 ended: Some(&rows),
                 progress,
@@ -170,6 +174,7 @@ impl<'a> Run<'a> {
     ) -> Result<(), RunError> {
         let Sampled {
             index,
+            sample,
             progress,
             ended,
             ..
@@ -198,11 +203,13 @@ impl<'a> Run<'a> {
             pass.survivors.mark_written(&chosen);
         }
         let reached = ended.map_or(self.accounting.reached_outputs, |rows| rows.len() as u64);
+        // Those were not drawn from; others turned out only when they were drawn.
+        let unasked = ended.map_or_else(|| pass.survivors.unasked(sample), |_| 0);
         if let Some(counts) = self.accounting.report.outputs.get_mut(index) {
             counts.candidates = reached;
             counts.written = chosen.len() as u64;
             counts.refused = checked.count(Check::Refused);
-            counts.unmatched = checked.count(Check::Unmatched);
+            counts.unmatched = unasked + checked.count(Check::Unmatched);
             counts.not_drawn = reached - counts.written - counts.refused - counts.unmatched;
         }
         Ok(())
@@ -220,6 +227,7 @@ impl<'a> Run<'a> {
         let Sampled {
             index,
             spec,
+            sample,
             store,
             ended,
             progress,
@@ -230,7 +238,7 @@ impl<'a> Run<'a> {
             .sample
             .map_or(all, |rows| usize::try_from(rows).unwrap_or(usize::MAX));
         let mut draw = match (ended, spec.sample) {
-            (None, _) => pass.survivors.draw(spec),
+            (None, _) => pass.survivors.draw(spec, sample),
             (Some(rows), Some(_)) => Draw::uniform(spec, rows.iter().copied(), wanted),
             (Some(rows), None) => Draw::all(rows.iter().map(|(_, row)| *row)),
         };
@@ -252,7 +260,11 @@ impl<'a> Run<'a> {
             let again = (checked.sound.len() - drawn).min(candidates.len());
             let (_, rest) = candidates.split_at(again);
             let mut order = rest.iter().copied();
-            let source = Source::rows(Arc::clone(store), Arc::new(rest.to_vec()), None);
+            let source = Source::rows(
+                Arc::clone(store),
+                Arc::new(Picks::new(rest.to_vec(), false)),
+                None,
+            );
             let mut save = |pass: &mut OutputStage<'a>,
                             checked: &mut Checked,
                             accounting: &mut Accounting,
@@ -359,7 +371,7 @@ impl<'a> Run<'a> {
             &context.pool,
             context.options,
             &writing,
-            Source::rows(Arc::clone(store), Arc::new(chosen), None),
+            Source::rows(Arc::clone(store), Arc::new(Picks::new(chosen, false)), None),
             &NoLanes,
             |batch, _| {
                 for row in &batch.rows {

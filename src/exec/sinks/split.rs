@@ -22,6 +22,26 @@ const MOST_VALUES: usize = 10_000;
 /// Where each record ends, and whose it is.
 const INDEX: usize = 12;
 
+/// A name as a file system that does not tell case has it.
+fn folded(name: &str) -> String {
+    name.to_lowercase()
+}
+
+/// Whether names that differ in case are two files in `directory`, which is there: asked of the system
+/// by its own name in another case.
+fn knows_case(directory: &Path) -> bool {
+    let Some(name) = directory.file_name().and_then(|name| name.to_str()) else {
+        return true;
+    };
+    let other = match name.to_uppercase() {
+        upper if upper == name => name.to_lowercase(),
+        upper => upper,
+    };
+    let other = directory.with_file_name(other);
+    let (own, other) = (directory.canonicalize(), other.canonicalize());
+    !matches!((own, other), (Ok(own), Ok(other)) if own == other)
+}
+
 fn log_name(number: usize, of: &str) -> String {
     format!("split-{number}-{of}")
 }
@@ -48,6 +68,9 @@ pub struct Split {
     names_log: Log,
     names: Vec<String>,
     ids: HashMap<String, u32>,
+    /// Each name as a file system that knows no case has it; found out once two of them are the same.
+    folded: HashMap<String, u32>,
+    knows_case: Option<bool>,
 }
 
 impl Split {
@@ -74,12 +97,12 @@ impl Split {
             names_log: log("names")?,
             names: Vec::new(),
             ids: HashMap::new(),
+            folded: HashMap::new(),
+            knows_case: None,
         };
-        for name in split.names_log.replay()?.lines() {
-            let id = u32::try_from(split.names.len()).unwrap_or(u32::MAX);
-            let name = name?;
-            split.ids.insert(name.clone(), id);
-            split.names.push(name);
+        let names: io::Result<Vec<String>> = split.names_log.replay()?.lines().collect();
+        for name in names? {
+            split.enter(&name);
         }
         Ok(split)
     }
@@ -93,11 +116,42 @@ impl Split {
                 "it is split into more than {MOST_VALUES} files: split by a field of fewer values"
             )));
         }
-        let id = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.check_name(name)?;
         self.names_log.append(format!("{name}\n").as_bytes())?;
+        Ok(self.enter(name))
+    }
+
+    fn enter(&mut self, name: &str) -> u32 {
+        let id = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
         self.ids.insert(name.to_owned(), id);
+        self.folded.entry(folded(name)).or_insert(id);
         self.names.push(name.to_owned());
-        Ok(id)
+        id
+    }
+
+    /// Sees that the file of a new value is no other file of the run.
+    fn check_name(&mut self, name: &str) -> io::Result<()> {
+        let path = file_of(&self.path, name);
+        let taken = |whose: &str| {
+            io::Error::other(format!(
+                "the file of the value '{name}' would be {}, which is {whose}: call the files of this output \
+                 otherwise, or write them into a directory of their own",
+                path.display()
+            ))
+        };
+        if self.workspace.is_opened(&path) {
+            return Err(taken("another file of this run"));
+        }
+        let same = self.folded.get(&folded(name));
+        let Some(other) = same.and_then(|id| self.names.get(*id as usize)) else {
+            return Ok(());
+        };
+        let place = self.workspace.directory();
+        if *self.knows_case.get_or_insert_with(|| knows_case(place)) {
+            return Ok(());
+        }
+        let whose = format!("that of the value '{other}' on a file system that does not tell case");
+        Err(taken(&whose))
     }
 
     /// The records as (whose, start, end), those of one value beside each other in their order.

@@ -4,4 +4,4 @@ pub mod exact_keys;
 pub mod store;
 
 pub use exact_keys::{ExactKeys, KeyedRows};
-pub use store::{Store, StoreWriter, stats_from_json};
+pub use store::{Picks, Store, StoreWriter, stats_from_json};

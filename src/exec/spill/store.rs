@@ -3,6 +3,7 @@
 //! Eight bytes a row are resident: where its frame ends.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -50,6 +51,60 @@ pub struct StoreWriter {
 pub struct Store {
     frames: Log,
     ends: Vec<u64>,
+}
+
+/// Rows of a store, in an order of their own; some may come more than once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Picks {
+    /// Their ordinals.
+    pub rows: Vec<u32>,
+    /// Which copy each is, from 0; empty if no row comes twice.
+    copies: Vec<u32>,
+}
+
+impl Picks {
+    /// These rows; `may_repeat` says that some may come more than once: they are numbered in
+    /// their order.
+    #[must_use]
+    pub fn new(rows: Vec<u32>, may_repeat: bool) -> Self {
+        let mut copies = Vec::new();
+        if may_repeat {
+            let most = rows.iter().max().map_or(0, |most| *most as usize + 1);
+            let mut seen = vec![0_u32; most];
+            let mut next = |row: &u32| {
+                let slot = seen.get_mut(*row as usize)?;
+                *slot += 1;
+                Some(*slot - 1)
+            };
+            copies = rows.iter().filter_map(&mut next).collect();
+            if copies.iter().all(|copy| *copy == 0) {
+                copies.clear();
+            }
+        }
+        Self { rows, copies }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Which copy the one at `index` is; `None` if no row comes twice.
+    #[must_use]
+    pub fn copy(&self, index: usize) -> Option<u64> {
+        self.copies.get(index).copied().map(u64::from)
+    }
+
+    /// Those in a range.
+    #[must_use]
+    pub fn within(&self, range: Range<usize>) -> Self {
+        let of = |list: &[u32]| list.get(range.clone()).unwrap_or_default().to_vec();
+        Self {
+            rows: of(&self.rows),
+            copies: of(&self.copies),
+        }
+    }
 }
 
 impl StoreWriter {
@@ -224,6 +279,7 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(&origin.line.to_le_bytes());
     out.extend_from_slice(&origin.file.to_le_bytes());
     out.extend_from_slice(&origin.part.to_le_bytes());
+    out.extend_from_slice(&origin.copy.to_le_bytes());
     let given = sample.stats.any_given();
     let stale = sample.stats.any_stale();
     let remarked = !sample.remarked.is_empty();
@@ -281,6 +337,25 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
     sample.write_json(&[], out);
 }
 
+/// Where a frame has the number of a copy.
+const COPY: Range<usize> = 28..36;
+
+/// The frame of copy `number` of the row of `frame`.
+///
+/// # Errors
+/// Never for a frame that [`encode`] wrote.
+pub fn copied(frame: &[u8], number: u64) -> io::Result<Vec<u8>> {
+    let mut copied = frame.to_vec();
+    let slot = copied.get_mut(COPY).and_then(|slot| slot.first_chunk_mut());
+    let slot: &mut [u8; 8] = slot.ok_or_else(|| io::Error::other("a row cannot be read back"))?;
+    let before = Origin {
+        copy: u64::from_le_bytes(*slot),
+        ..Origin::default()
+    };
+    *slot = before.copied(number).copy.to_le_bytes();
+    Ok(copied)
+}
+
 /// Restores the sample of `frame`, and whether its images are known to decode.
 ///
 /// # Errors
@@ -301,6 +376,7 @@ fn restore(
     let line = u64::from_le_bytes(take(&mut frame)?);
     let file = u32::from_le_bytes(take(&mut frame)?);
     let part = u64::from_le_bytes(take(&mut frame)?);
+    let copy = u64::from_le_bytes(take(&mut frame)?);
     let [flags] = take::<1>(&mut frame)?;
     let changed = if flags & FLAG_CHANGED != 0 {
         Changed::Fields(serde_json::from_slice(take_block(&mut frame)?).ok()?)
@@ -339,6 +415,7 @@ fn restore(
         file,
         line,
         part,
+        copy,
     };
     let mut sample = match Sample::parse(json, origin, Arc::clone(context)) {
         Ok(sample) => sample.with_attached(attached).with_changed(changed),
@@ -449,6 +526,21 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_come_again_are_numbered() {
+        let copies = |rows: &[u32], may_repeat| {
+            let picks = Picks::new(rows.to_vec(), may_repeat);
+            let copies = (0..picks.len()).map(|at| picks.copy(at));
+            (copies.collect::<Vec<_>>(), picks)
+        };
+        let (numbers, picks) = copies(&[2, 5, 2, 0, 2, 5], true);
+        assert_eq!(numbers, [0, 0, 1, 0, 2, 1].map(Some));
+        assert_eq!(picks.within(2..4).rows, [2, 0]);
+        assert_eq!(picks.within(2..4).copy(0), Some(1));
+        assert_eq!(copies(&[2, 5, 0], true).0, [None; 3]);
+        assert_eq!(copies(&[], true).0, []);
+    }
+
+    #[test]
     fn rows_come_back_as_they_were() {
         let context = Arc::new(ImageContext::default());
         let origin = Origin {
@@ -456,6 +548,7 @@ mod tests {
             file: 2,
             line: 9,
             part: 3,
+            copy: 2,
         };
         let mut sample = Sample::parse(
             r#"{"text": "a", "x": 1e-07}"#.into(),
@@ -491,6 +584,10 @@ mod tests {
         assert!(decodes);
         assert_eq!(back.line(), r#"{"text": "b", "x": 1e-07}"#);
         assert_eq!(back.origin(), origin);
+        let (again, _) = decode(&copied(&read, 5).unwrap(), &context).unwrap();
+        assert_eq!(again.origin(), origin.copied(5));
+        assert_ne!(again.origin(), origin);
+        assert_eq!(again.line(), back.line());
         assert_eq!(back.stats.to_json(), sample.stats.to_json());
         for stat in ["n", "m"] {
             assert_eq!(back.stats.source(stat), sample.stats.source(stat));

@@ -19,7 +19,7 @@ use crate::exec::cached_stats::{self, CachedRow};
 use crate::exec::driver;
 use crate::exec::entry::{self, Suffixes};
 use crate::exec::fields::FieldWatch;
-use crate::exec::spill::store::{self, Store};
+use crate::exec::spill::store::{self, Picks, Store};
 use crate::io::RawBatch;
 use crate::io::format::{Framing, Renderer};
 use crate::io::split::write_value;
@@ -48,7 +48,7 @@ pub enum Work {
     /// Fresh from the input, with what is known of the rows, if anything is.
     Raw(RawBatch, Option<RawBatch>),
     /// Rows of an earlier phase.
-    Stored(Arc<Store>, Vec<u32>),
+    Stored(Arc<Store>, Picks),
 }
 
 impl Work {
@@ -81,6 +81,9 @@ pub struct Chain<'a> {
     pub keep_dropped: bool,
     /// Outputs that take every surviving row; empty unless this is the last phase.
     pub outputs: Vec<OutputWork<'a>>,
+    /// What samples of the rows that are left ask for, an entry a sample; empty unless this is the
+    /// last phase.
+    pub sampled: Vec<Option<RowCondition>>,
     /// Whether what was measured of each row is kept, dropped rows included.
     pub keep_row_stats: bool,
     /// Whether the ledger's entries of survivors are written.
@@ -110,6 +113,10 @@ pub struct Chain<'a> {
     /// that reach the outputs.
     pub tokens: Option<(FieldPath, String)>,
 }
+
+/// Samples whose conditions are known of each row before they draw; of further ones they are found out
+/// while they draw, which gives the same rows.
+pub const MOST_MARKED: usize = 64;
 
 /// What an output asks of a row.
 pub struct OutputWork<'a> {
@@ -341,10 +348,13 @@ impl Chain<'_> {
                     }
                 }
             }
-            Work::Stored(store, ordinals) => {
+            Work::Stored(store, picks) => {
                 let mut index = 0;
-                let read = store.each(&ordinals, |frame| {
+                let read = store.each(&picks.rows, |frame| {
                     let (mut sample, images_decode) = store::decode(frame, &self.context)?;
+                    if let Some(copy) = picks.copy(index) {
+                        sample.become_copy(copy);
+                    }
                     let state = RowState {
                         images_decode,
                         ..RowState::new(index)
@@ -898,6 +908,15 @@ impl Chain<'_> {
                 }
             }
         }
+        let asks = |condition: &Option<RowCondition>| match condition {
+            // A sample that draws the row says what is wrong with it.
+            Some(condition) => condition.holds(sample).unwrap_or(true),
+            None => true,
+        };
+        let sampled = self.sampled.iter().enumerate().take(MOST_MARKED);
+        row.unwanted = sampled
+            .filter(|(_, condition)| !asks(condition))
+            .fold(0, |marks, (number, _)| marks | 1 << number);
         if let Some((text, token)) = &self.tokens
             && sample.images_match(text, token) == Some(false)
         {

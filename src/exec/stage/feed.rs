@@ -11,7 +11,7 @@ use super::row::BatchResult;
 use crate::exec::cached_stats::CachedStats;
 use crate::exec::driver::{Job, Lanes, Stages, Worked};
 use crate::exec::setup::{BATCH_BYTES, limits, with_services};
-use crate::exec::spill::store::Store;
+use crate::exec::spill::store::{Picks, Store};
 use crate::exec::{RunError, RunOptions, write_error};
 use crate::io::source::InputSummary;
 use crate::io::{Input, LineSource, Position};
@@ -41,7 +41,7 @@ pub enum Source {
     /// The inputs.
     Inputs(LineSource),
     /// These rows of an earlier phase, from an index on.
-    Rows(Arc<Store>, Arc<Vec<u32>>, usize),
+    Rows(Arc<Store>, Arc<Picks>, usize),
 }
 
 /// A batch that waits, with the place behind it.
@@ -77,7 +77,7 @@ impl Source {
 
     /// Rows of an earlier phase, from `cursor` on.
     #[must_use]
-    pub fn rows(store: Arc<Store>, rows: Arc<Vec<u32>>, cursor: Option<&Cursor>) -> Self {
+    pub fn rows(store: Arc<Store>, rows: Arc<Picks>, cursor: Option<&Cursor>) -> Self {
         let at = match cursor {
             Some(Cursor::Rows(at)) => *at,
             _ => 0,
@@ -166,12 +166,12 @@ pub fn drive(
             passes.run(next, work, consume)?;
             Some(inputs.summaries().to_vec())
         }
-        Source::Rows(store, ordinals, mut at) => {
+        Source::Rows(store, picks, mut at) => {
             let next = || {
                 if stop() {
                     return Ok(None);
                 }
-                let rest = ordinals.get(at..).unwrap_or_default();
+                let rest = picks.rows.get(at..).unwrap_or_default();
                 let mut size = 0;
                 let count = rest
                     .iter()
@@ -182,9 +182,9 @@ pub fn drive(
                         fits
                     })
                     .count();
+                let batch = picks.within(at..at + count);
                 at += count;
-                let batch = rest.get(..count).unwrap_or_default().to_vec();
-                Ok((!batch.is_empty()).then(|| {
+                Ok((count > 0).then(|| {
                     let work = Work::Stored(Arc::clone(&store), batch);
                     ((work, Cursor::Rows(at)), size)
                 }))

@@ -10,7 +10,8 @@ mod row;
 mod settled;
 
 pub use chain::{
-    Chain, OutputWork, Progress, SplitBy, TIMED_EVERY, WaitingBatch, Work, panic_message,
+    Chain, MOST_MARKED, OutputWork, Progress, SplitBy, TIMED_EVERY, WaitingBatch, Work,
+    panic_message,
 };
 pub use cpu::thread_time;
 pub use feed::{Cursor, PartPlace, Passed, Source, Waiting, drive};

@@ -67,6 +67,8 @@ pub struct RowResult {
     pub produced: Vec<Arc<Produced>>,
     /// Copies of its images, to be written if it is.
     pub copies: Vec<Arc<Produced>>,
+    /// The samples whose conditions it does not meet, a bit each ([`super::chain::Chain::sampled`]).
+    pub unwanted: u64,
     /// Whether rounding decided at the step that it has just passed.
     pub rounding: bool,
     /// What steps noted of it, by their index.
@@ -96,6 +98,7 @@ impl RowResult {
             traces: Vec::new(),
             produced: Vec::new(),
             copies: Vec::new(),
+            unwanted: 0,
             rounding: false,
             remarked: SmallVec::new(),
         }

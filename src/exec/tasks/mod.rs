@@ -42,7 +42,7 @@ use super::exchange::stage::counted_key;
 use super::parts::{Part, Parts};
 use super::run::{Ended, FromTasks, Piece, PieceRows, check_limit, run_piece, run_tasks};
 use super::setup::BATCH_BYTES;
-use super::spill::{Store, StoreWriter};
+use super::spill::{Store, StoreWriter, store};
 use super::{Observer, Resume, RunError, RunOptions, RunOutcome, setup, write_error};
 use crate::io::atomic::{Keep, create_fresh, sync_directory};
 use crate::io::source::InputSummary;
@@ -620,7 +620,8 @@ impl Work {
             }
             log.sync(&mut lengths)?;
             let mut open: Option<StoreWriter> = None;
-            alive.store.each(&alive.rows, |frame| {
+            let mut index = 0;
+            alive.store.each(&alive.rows.rows, |frame| {
                 let full = |slice: &StoreWriter| slice.bytes() >= self.plan.task_bytes;
                 if let Some(mut full) = open.take_if(|slice| full(slice)) {
                     full.sync(&mut lengths)?;
@@ -630,7 +631,11 @@ impl Work {
                     Some(slice) => slice,
                     none => none.insert(StoreWriter::open(&files, &slice(slices.len()))?),
                 };
-                slice.push(frame)?;
+                match alive.rows.copy(index) {
+                    None => slice.push(frame)?,
+                    Some(copy) => slice.push(&store::copied(frame, copy)?)?,
+                };
+                index += 1;
                 Ok(())
             })?;
             if let Some(mut last) = open {

@@ -147,6 +147,8 @@ pub struct Setting {
     pub images: ImageFiles,
     /// Where the rows come from.
     pub inputs: Vec<Input>,
+    /// Fields that steps make lists of.
+    pub lists: Vec<String>,
     /// Whether rows have what became of them in a field ([`crate::sample::FATE`]), which every record is
     /// to have, too.
     pub tells_fate: bool,

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use super::format::{FoundRow, Place};
 use super::{FileSource, RowReader, Source as _, SourceError, Split};
 use crate::hash::NumpyGenerator;
+use crate::sample::DATASET;
 
 /// What Data-Juicer shuffles with.
 const SEED: u64 = 42;
@@ -19,11 +20,17 @@ const SEED: u64 = 42;
 pub struct Share {
     files: Vec<FileSource>,
     rows: u64,
-    /// Of each file whether each of its rows is drawn; `None` where all are.
-    drawn: OnceLock<Result<Option<Files>, String>>,
+    drawn: OnceLock<Result<Rows, String>>,
 }
 
-type Files = Vec<Arc<[bool]>>;
+/// The rows of a share.
+#[derive(Debug)]
+struct Rows {
+    /// How many its files have.
+    all: u64,
+    /// Of each file whether each of its rows is drawn; `None` where all are.
+    drawn: Option<Vec<Arc<[bool]>>>,
+}
 
 /// One file of a share.
 #[derive(Debug, Clone)]
@@ -60,10 +67,7 @@ pub fn share(files: Vec<FileSource>, rows: u64) -> Vec<FileSource> {
 }
 
 impl Share {
-    fn draw(&self) -> Result<Option<Files>, String> {
-        if self.rows == 0 {
-            return Ok(Some(vec![Arc::default(); self.files.len()]));
-        }
+    fn draw(&self) -> Result<Rows, String> {
         let mut counts = Vec::new();
         for file in &self.files {
             let mut reader = file.open(Split::default()).map_err(|e| e.to_string())?;
@@ -79,11 +83,17 @@ impl Share {
         }
         let all: usize = counts.iter().sum();
         if all as u64 == self.rows {
-            return Ok(None);
+            return Ok(Rows {
+                all: self.rows,
+                drawn: None,
+            });
         }
         if self.rows > all as u64 {
             return Err(format!(
-                "its share of max_sample_num is {} rows, and it has {all}: djr does not repeat rows",
+                "its share of max_sample_num is {} rows, and it has {all}, which Data-Juicer would repeat; \
+                 here the step for mixtures does, which numbers the copies: leave weights and max_sample_num \
+                 out, and give it by: {DATASET}, shares: {{NAME: WEIGHT}} and repeat_to: ROWS (docs/CURATION.md \
+                 shows it)",
                 self.rows
             ));
         }
@@ -105,24 +115,41 @@ impl Share {
             rest = behind;
             Arc::from(of_file)
         });
-        Ok(Some(files.collect()))
+        Ok(Rows {
+            all: u64::from(all),
+            drawn: Some(files.collect()),
+        })
     }
 }
 
 impl Drawn {
+    /// How many rows the dataset of `file` has, and how many are drawn of them; its rows are counted if
+    /// they are not yet.
+    ///
+    /// # Errors
+    /// As [`Drawn::open`].
+    pub fn counts(&self, file: &FileSource) -> Result<(u64, u64), SourceError> {
+        let rows = self.rows(file)?;
+        Ok((rows.all, self.share.rows))
+    }
+
+    fn rows(&self, file: &FileSource) -> Result<&Rows, SourceError> {
+        let rows = self.share.drawn.get_or_init(|| self.share.draw());
+        rows.as_ref().map_err(|why| SourceError::Invalid {
+            name: file.name(),
+            what: "this dataset of a mixture cannot be drawn from".to_owned(),
+            error: io::Error::other(why.clone()),
+        })
+    }
+
     /// The rows of `file` that are drawn.
     ///
     /// # Errors
     /// If a file of the share cannot be read, or they have too few rows.
     pub fn open(&self, file: &FileSource) -> Result<Box<dyn RowReader>, SourceError> {
-        let drawn = self.share.drawn.get_or_init(|| self.share.draw());
-        let drawn = drawn.as_ref().map_err(|why| SourceError::Invalid {
-            name: file.name(),
-            what: "this dataset of a mixture cannot be drawn from".to_owned(),
-            error: io::Error::other(why.clone()),
-        })?;
+        let rows = self.rows(file)?;
         let reader = file.open(Split::default())?;
-        Ok(match drawn {
+        Ok(match &rows.drawn {
             None => reader,
             Some(files) => Box::new(Chosen {
                 reader,

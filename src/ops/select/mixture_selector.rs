@@ -18,7 +18,8 @@ operator! {
     ///
     /// Rows are of one kind (a stratum) if they have the same value in `by`, the stat of an earlier
     /// step or else a field (dots descend); 1, 1.0 and true are one value, null and a missing field
-    /// another. With `bins` the value is taken as a number, and a kind is what lies between two of
+    /// another; `__dj__dataset__` is what the recipe names as the input that a row is from (docs/CURATION.md).
+    /// With `bins` the value is taken as a number, and a kind is what lies between two of
     /// them, the lower one included. Without `by` all rows are of one kind.
     ///
     /// `shares: proportional` gives each kind its share of the rows there are, `equal` the same number,
@@ -33,8 +34,8 @@ operator! {
     /// The draw takes the rows with the least hashes of the recipe's `seed` and their place among the
     /// rows. What is drawn stays in input order; with copies, all first ones stand before the
     /// second ones. What each kind had, was to have and got is in the table of the run and in the
-    /// manifest (`strata`), kinds that `shares` names and no row is of included. A copy has a line of
-    /// its own in the ledger. If fewer rows are drawn than asked for, or a kind that is named has none, a
+    /// manifest (`strata`), kinds that `shares` names and no row is of included. A copy is a row of its
+    /// own behind this step, with its number, from 1, in the ledger (`copy`). If fewer rows are drawn than asked for, or a kind that is named has none, a
     /// note says so; a run that falls short exits with 1.
     ///
     /// ## Example
@@ -227,6 +228,7 @@ impl Mixture {
                     (None, None) => String::new(),
                 }
             }
+            FieldKey::Null if self.by.is_none() => "all rows".to_owned(),
             FieldKey::Null => "none".to_owned(),
             FieldKey::Integer(number) => number.to_string(),
             FieldKey::Number(number) => number.to_string(),
@@ -258,6 +260,10 @@ impl Mixture {
 }
 
 impl Selector for Mixture {
+    fn repeats(&self) -> bool {
+        self.repeats
+    }
+
     fn key(&self, sample: &Sample) -> Result<FieldKey, RowError> {
         let Some(by) = &self.by else {
             return Ok(FieldKey::Null);

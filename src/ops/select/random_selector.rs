@@ -72,6 +72,10 @@ fn build(
 }
 
 impl Selector for RandomSelector {
+    fn repeats(&self) -> bool {
+        self.quota.may_exceed()
+    }
+
     fn key(&self, _: &Sample) -> Result<FieldKey, RowError> {
         Ok(FieldKey::Null)
     }

@@ -428,6 +428,7 @@ impl RunReport<'_> {
                     file: file_of(self.run, &row.input),
                     line: row.line,
                     part: 0,
+                    copy: 0,
                 };
                 let text = row.row.as_deref().unwrap_or_default();
                 (origin, text.as_bytes().to_vec())

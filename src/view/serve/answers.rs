@@ -192,6 +192,7 @@ struct StepCut {
     dropped: u64,
     aside: u64,
     unknown: u64,
+    repeated: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -220,17 +221,31 @@ impl Viewer {
         let outcome = self.live.outcome(&asked.moved(&self.live)?)?;
         let last = outcome.reach.last();
         let refused = last.zip(self.live.refused());
-        let steps: Vec<StepCut> = (outcome.steps.iter().zip(&outcome.reach))
-            .map(|(step, reach)| StepCut {
-                reach: reach.count(),
-                dropped: step.dropped.count(),
-                aside: step.aside.count(),
-                unknown: step.unknown.count(),
+        let next = outcome.reach.iter().skip(1);
+        let steps: Vec<StepCut> = (outcome.steps.iter().zip(&outcome.reach).zip(next))
+            .enumerate()
+            .map(|(number, ((step, reach), next))| {
+                let live = &self.live;
+                let [reach, aside, unknown, dropped] =
+                    [reach, &step.aside, &step.unknown, &step.dropped]
+                        .map(|rows| live.count(rows, number));
+                let next = live.count(next, number + 1);
+                let ended = aside + unknown;
+                StepCut {
+                    reach,
+                    // Of a row's copies some may go and some stay.
+                    dropped: dropped.max(reach.saturating_sub(ended + next)),
+                    aside,
+                    unknown,
+                    repeated: (next + ended + dropped).saturating_sub(reach),
+                }
             })
             .collect();
         Ok(CutAnswer {
-            left: outcome.left(),
-            refused: refused.map_or(0, |(last, refused)| last.and(refused).count()),
+            left: self.live.left(&outcome),
+            refused: refused.map_or(0, |(last, refused)| {
+                self.live.count(&last.and(refused), outcome.steps.len())
+            }),
             unknown: steps.iter().map(|step| step.unknown).sum(),
             unreadable: self.live.unreadable().count(),
             charts: self

@@ -108,6 +108,7 @@
     answer.steps.forEach((step, i) => {
       const parts = [whole(step.reach) + ' in'];
       if (step.aside) parts.push(whole(step.aside) + ' set aside');
+      if (step.repeated) parts.push(whole(step.repeated) + ' repeated');
       if (step.unknown) parts.push(whole(step.unknown) + ' unknown');
       steps[i].replaceChildren(parts.join(', ') + ', ', make('b', '', whole(step.dropped) + ' dropped'));
     });

@@ -69,7 +69,7 @@ impl Viewer {
 
     fn written(&self, name: &str, moved: &[Moved]) -> Result<Written, String> {
         let outcome = self.live.outcome(moved)?;
-        let left = outcome.left();
+        let left = self.live.left(&outcome);
         let mut spec = self.live.recipe_with(moved);
         let output = RecutOutput::Directory(name.into());
         let only = RecutOutput::File(Path::new(name).join("rows.jsonl"));
