@@ -83,6 +83,9 @@ pub struct ProblemRecord {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The path, key, operator or parameter that it is about, as it was written, where it is about
+    /// one.
+    pub named: Option<String>,
 }
 
 impl From<&Problem> for ProblemRecord {
@@ -95,6 +98,7 @@ impl From<&Problem> for ProblemRecord {
             code: problem.code.to_owned(),
             message: problem.message.clone(),
             hint: problem.hint.clone(),
+            named: problem.named.clone(),
         }
     }
 }

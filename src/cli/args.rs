@@ -25,7 +25,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "LIMIT", value_parser = parse_limit)]
     pub max_quarantine: Option<QuarantineLimit>,
     /// Lose so many rows and exit with 0 all the same: a share such as 0.1%, or a number. They are
-    /// set aside as ever; beyond it the exit code is 1.
+    /// set aside as ever; beyond it the exit code is 1. A share also raises the recipe's
+    /// limit, at which a run stops, unless --max-quarantine says one.
     #[arg(long, value_name = "LIMIT", value_parser = parse_tolerance)]
     pub tolerate: Option<QuarantineLimit>,
     /// Do nothing if the plan, the inputs, the assets and the outputs are, by their digests, what an

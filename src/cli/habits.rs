@@ -10,6 +10,7 @@ use crate::recipe::KEYS;
 /// recipe, and `--KEY VALUE` or `--OPERATOR.PARAMETER VALUE` is `--set`. What a command knows by
 /// itself is left alone.
 pub fn translated(words: Vec<OsString>, known: &Command) -> Vec<OsString> {
+    let words = with_command(words, known);
     let mut words = words.into_iter();
     let mut out: Vec<OsString> = words.next().into_iter().collect();
     let mut command = None;
@@ -55,6 +56,25 @@ pub fn translated(words: Vec<OsString>, known: &Command) -> Vec<OsString> {
     }
     out.extend(words);
     out
+}
+
+/// The same command line with `run` where a recipe is named and no command: Data-Juicer's program
+/// has none.
+fn with_command(mut words: Vec<OsString>, known: &Command) -> Vec<OsString> {
+    let first = words.get(1).and_then(|word| word.to_str());
+    let is_option = first.is_some_and(|word| word.starts_with("--"));
+    let names_recipe = |word: &OsString| {
+        let word = word.to_string_lossy();
+        word == "--config" || word.starts_with("--config=")
+    };
+    let is_command = |word: &OsString| {
+        let word = word.to_str();
+        word.is_some_and(|word| known.find_subcommand(word).is_some())
+    };
+    if is_option && words.iter().any(names_recipe) && !words.iter().any(is_command) {
+        words.insert(1, "run".into());
+    }
+    words
 }
 
 /// Whether a word is the value of the key before it: no option, but it may be a number below zero.
@@ -126,6 +146,12 @@ mod tests {
                 "djr analyze --config r.yaml -o look",
                 "djr analyze --recipe r.yaml -o look",
             ),
+            ("djr --config r.yaml --np 4", "djr run r.yaml --np 4"),
+            (
+                "djr --np 2 --config=r.yaml --text_keys x",
+                "djr run --np 2 r.yaml --set text_keys=x",
+            ),
+            ("djr --nonsense 3", "djr --nonsense 3"),
             ("djr run r.yaml --nonsense 3", "djr run r.yaml --nonsense 3"),
             ("djr ops --config r.yaml", "djr ops --config r.yaml"),
             (

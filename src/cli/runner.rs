@@ -63,6 +63,11 @@ fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>, ui:
         }
     }
     ui.notes(&told);
+    if options.resume == Resume::Continue
+        && let Some(done) = exec::rows_done(recipe, &options)
+    {
+        ui.info(&format!("goes on behind {}", rows(done)));
+    }
     let outcome = {
         let mut progress = ui.progress(input_bytes(recipe));
         exec::run(recipe, &options, &mut progress as &mut dyn Observer)
@@ -71,7 +76,8 @@ fn start(recipe: &Recipe, args: &RunArgs, cached_stats: Option<CachedStats>, ui:
         Ok(outcome) => finished(&outcome, &told, &options, ui),
         Err(RunError::BrokenPipe) if recipe.outputs.len() == 1 => Exit::Success,
         Err(failure) => {
-            let (exit, problem) = failed(&failure, Some(exec::has_progress(recipe, &options)));
+            let (exit, problem) =
+                failed(&failure, Some(exec::rows_done(recipe, &options).is_some()));
             if matches!(failure, RunError::Interrupted) {
                 let hint = problem.hint.unwrap_or_default();
                 ui.error(&problem.code, &format!("interrupted: {hint}"), None);

@@ -49,10 +49,16 @@ pub fn problem(failure: &clap::Error, known: &Command, words: &[OsString]) -> Pr
         let said = paragraph.strip_prefix("tip: ").map(str::to_owned);
         said.or_else(|| paragraph.starts_with("Usage: ").then_some(paragraph))
     });
+    let named = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand];
+    let named = named.map(|kind| match failure.get(kind) {
+        Some(ContextValue::String(name)) => Some(name.clone()),
+        _ => None,
+    });
     ProblemRecord {
         code: "usage".to_owned(),
         message: first.trim_start_matches("error: ").to_owned(),
         hint: own_hint(failure, known, words).or(tip),
+        named: named.into_iter().flatten().next(),
         ..ProblemRecord::default()
     }
 }

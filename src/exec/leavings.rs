@@ -313,6 +313,15 @@ pub fn remove_run(run: &FoundRun, dry_run: bool) -> Result<Vec<(PathBuf, u64)>, 
     if dry_run {
         return Ok(removed);
     }
+    // A run that was killed leaves those of its outputs; they go with what holds them.
+    let outputs = match run.what {
+        Left::Parts => run.outputs.iter(),
+        _ => [].iter(),
+    };
+    let outputs = outputs.filter(|path| path.parent().is_some_and(Path::is_dir));
+    let locks = outputs
+        .map(|path| OutputLock::acquire(path).map_err(|e| format!("{}: {e}", path.display())))
+        .collect::<Result<Vec<_>, _>>()?;
     for (path, _) in &removed {
         fs::remove_file(path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
@@ -320,7 +329,7 @@ pub fn remove_run(run: &FoundRun, dry_run: bool) -> Result<Vec<(PathBuf, u64)>, 
         run.files.remove_checkpoint();
     }
     // Its file lies in the directory.
-    drop(lock);
+    drop((lock, locks));
     for dir in [run.files.dir.join("trace"), run.files.dir.clone()] {
         // Goes only if nothing else is in it.
         let _ = fs::remove_dir(dir);

@@ -44,7 +44,7 @@ pub use leavings::{FoundRun, RunState, found_runs, remove_run};
 pub use options::{CacheChoice, Moment, Observer, Resume, RunOptions, RunOutcome};
 pub use peek::all_notes;
 pub use probe::{Probe, Sampled, StepProbe, probe, sample_servers};
-pub use run::{FileNow, ReferenceIndex, WouldDo, answers_file, has_progress, up_to_date};
+pub use run::{FileNow, ReferenceIndex, WouldDo, answers_file, rows_done, up_to_date};
 use sinks::Caller;
 pub use sinks::Receiver;
 pub use spill::stats_from_json;

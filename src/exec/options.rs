@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::cached_stats::CachedStats;
 use super::memory;
-use crate::recipe::QuarantineLimit;
+use crate::recipe::{QuarantineLimit, Recipe};
 use crate::record::RunReport;
 use crate::service::Host;
 
@@ -35,7 +35,7 @@ pub struct RunOptions {
     /// Time between checkpoints; default: ten seconds, and so seldom that they cost at most a
     /// fiftieth of the run.
     pub checkpoint_every: Option<Duration>,
-    /// How many rows may fail before the run stops; default: as the recipe says.
+    /// How many rows may fail before the run stops; default: [`RunOptions::max_quarantine`].
     pub max_quarantine: Option<QuarantineLimit>,
     /// Where models and programs that steps ask run.
     pub host: Host,
@@ -64,6 +64,15 @@ impl RunOptions {
     #[must_use]
     pub fn memory(&self) -> u64 {
         self.max_memory.unwrap_or_else(memory::default_budget)
+    }
+
+    /// How many rows may fail before the run stops: what the command line says of it; otherwise what
+    /// the recipe says, and no less than is tolerated.
+    #[must_use]
+    pub fn max_quarantine(&self, recipe: &Recipe) -> QuarantineLimit {
+        let said = recipe.max_quarantine;
+        let tolerated = self.tolerate.map_or(said, |limit| said.at_least(limit));
+        self.max_quarantine.unwrap_or(tolerated)
     }
 }
 

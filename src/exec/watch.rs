@@ -30,6 +30,11 @@ impl<'o> Watch<'o> {
         self.rows = rows.map(|rows| rows as u64);
     }
 
+    /// Rows will be read from `at` on, or from the first.
+    pub fn begin(&mut self, at: Option<&Cursor>, report: &RunReport) {
+        self.read(at.unwrap_or(&Cursor::Rows(0)), report);
+    }
+
     /// A batch is done, and what stands before `at`.
     pub fn read(&mut self, at: &Cursor, report: &RunReport) {
         let rows = match (self.rows, at) {

@@ -32,7 +32,9 @@ impl Keep {
         self.0.store(keep, Ordering::Relaxed);
     }
 
-    fn is_set(&self) -> bool {
+    /// Whether they stay.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -76,6 +76,7 @@ pub fn unfold<'n>(
                     entry.at,
                     format!("unknown parameter '{key}' of {FUSED}"),
                 )
+                .named(key)
                 .maybe_hint(did_you_mean(key, [LIST, "batch_size"])),
             ),
         }

@@ -71,9 +71,15 @@ pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Note>), Probl
     }
     let problem = |issue: Issue| Problem {
         hint: issue.hint,
+        named: issue.named,
         ..Problem::general("input", issue.code, issue.message)
     };
     Err(Problems::new(issues.into_iter().map(problem).collect()))
+}
+
+/// There is no input that is called so.
+pub fn not_found(written: &str, at: Pos) -> Issue {
+    Issue::new("input_not_found", at, format!("input not found: {written}")).named(written)
 }
 
 /// What looking for inputs comes to.
@@ -153,6 +159,7 @@ impl Finder<'_> {
                     Pos::default(),
                     "no input: dataset_path is missing",
                 )
+                .named("dataset_path")
                 .hint("add `dataset_path: rows.jsonl`, or give --input"),
             );
         } else if !stdin && listing.files.is_empty() && listing.issues.len() == before {
@@ -191,6 +198,7 @@ impl Finder<'_> {
                         )),
                         (key, _) => listing.issues.push(
                             Issue::new("key_unknown", entry.at, format!("unknown key 'dataset.{key}'"))
+                                .named(format!("dataset.{key}"))
                                 .maybe_hint(did_you_mean(key, ["configs", "max_sample_num"])),
                         ),
                     }
@@ -291,6 +299,7 @@ impl Finder<'_> {
                         entry.at,
                         format!("unknown key '{key}' of a dataset"),
                     )
+                    .named(key)
                     .hint(
                         did_you_mean(key, KNOWN)
                             .unwrap_or_else(|| "a local dataset has type, path and weight".into()),
@@ -325,11 +334,9 @@ impl Finder<'_> {
             .find(|path| path.exists())
         {
             Some(path) => self.expand(&path, Pos::default(), listing),
-            None => listing.issues.push(Issue::new(
-                "input_not_found",
-                Pos::default(),
-                format!("input not found: {}", path.display()),
-            )),
+            None => listing
+                .issues
+                .push(not_found(&path.display().to_string(), Pos::default())),
         }
     }
 
@@ -421,7 +428,7 @@ impl Finder<'_> {
     }
 
     fn not_found(&self, written: &str, at: Pos) -> Issue {
-        let issue = Issue::new("input_not_found", at, format!("input not found: {written}"));
+        let issue = not_found(written, at);
         if Path::new(written).is_absolute() || self.search == [PathBuf::new()] {
             return issue;
         }
@@ -472,6 +479,7 @@ impl Finder<'_> {
                     at,
                     format!("no input in the directory {}", path.display()),
                 )
+                .named(path.display().to_string())
                 .hint(format!(
                     "looked for {}, also with {} behind{}",
                     wanted.join(", "),
@@ -604,11 +612,9 @@ impl Finder<'_> {
             }
             return;
         }
-        listing.issues.push(Issue::new(
-            "input_not_found",
-            at,
-            format!("no file matches {written}"),
-        ));
+        let what = format!("no file matches {written}");
+        let issue = Issue::new("input_not_found", at, what);
+        listing.issues.push(issue.named(written));
     }
 
     /// Adds a file, or says why it is no input.

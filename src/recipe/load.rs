@@ -154,6 +154,7 @@ fn problems(issues: Vec<Issue>, name: &str, text: &str, sets: &[(String, String)
                     None => Problem::general(name, issue.code, issue.message),
                 };
                 problem.hint = issue.hint;
+                problem.named = issue.named;
                 if set.is_none() && issue.at.line > 0 {
                     problem.line = issue.at.line;
                     problem.column = issue.at.column;
@@ -367,6 +368,7 @@ impl Loader<'_> {
                         at,
                         format!("unknown operator '{traced}'"),
                     )
+                    .named(traced)
                     .maybe_hint(hint),
                 );
             }
@@ -802,7 +804,7 @@ pub(super) fn built(
 }
 
 fn unknown_key(name: &str, at: Pos) -> Issue {
-    let issue = Issue::new("key_unknown", at, format!("unknown key '{name}'"));
+    let issue = Issue::new("key_unknown", at, format!("unknown key '{name}'")).named(name);
     if op::find(name).is_some() || super::peer_ops::find(name).is_some() {
         return issue.hint("it is an operator: list it under `process`, with `- ` before it");
     }
@@ -926,6 +928,7 @@ fn set_parameter(process: &mut Node, key: &str, value: Node) -> Result<(), Box<I
                 at,
                 format!("no step of the recipe is '{first}'"),
             )
+            .named(first)
             .hint("add it to `process` first"),
         ));
     }
@@ -953,6 +956,7 @@ fn set_parameter(process: &mut Node, key: &str, value: Node) -> Result<(), Box<I
             at,
             format!("unknown key or operator '{first}'"),
         )
+        .named(first)
         .hint(hint),
     ))
 }

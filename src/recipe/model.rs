@@ -603,6 +603,18 @@ impl QuarantineLimit {
         }
     }
 
+    /// The wider of two limits of one kind. A share and a number cannot be compared: this limit
+    /// stays.
+    #[must_use]
+    pub fn at_least(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Share(one), Self::Share(two)) => Self::Share(one.max(two)),
+            (Self::Rows(one), Self::Rows(two)) => Self::Rows(one.max(two)),
+            (_, Self::None) => Self::None,
+            (limit, _) => limit,
+        }
+    }
+
     /// The limit as [`Self::from_text`] reads it.
     #[must_use]
     pub fn written(self) -> String {

@@ -223,6 +223,7 @@ impl Defaults<'_> {
                         entry.at,
                         format!("unknown key '{}' of an output", entry.key),
                     )
+                    .named(&entry.key)
                     .hint(
                         did_you_mean(&entry.key, names)
                             .unwrap_or_else(|| format!("an output has {}", all.join(", "))),
@@ -485,11 +486,10 @@ impl Defaults<'_> {
         if let Some((at, path)) = text("tokenizer") {
             let found = locate(path, self.search).filter(|path| path.is_file());
             match &found {
-                None => issues.push(Issue::new(
-                    "file_not_found",
-                    at,
-                    format!("tokenizer file not found: {path}"),
-                )),
+                None => {
+                    let what = format!("tokenizer file not found: {path}");
+                    issues.push(Issue::new("file_not_found", at, what).named(path));
+                }
                 Some(path) => {
                     if let Err(what) = Tokens::load(path) {
                         issues.push(Issue::new("output_invalid", at, what));

@@ -231,7 +231,11 @@ impl WrittenStep<'_> {
                     let near = did_you_mean(&param, known.iter().map(String::as_str));
                     let hint = near.map_or_else(|| list.clone(), |near| format!("{near} {list}"));
                     let at = entry.map_or(at, |entry| entry.at);
-                    issues.push(Issue::new("parameter_unknown", at, what).hint(hint));
+                    issues.push(
+                        Issue::new("parameter_unknown", at, what)
+                            .named(&*param)
+                            .hint(hint),
+                    );
                 }
             }
             PeerRefusal::Whole(why) => {
@@ -240,6 +244,7 @@ impl WrittenStep<'_> {
                 );
                 issues.push(
                     Issue::new("operator_unknown", at, what)
+                        .named(name)
                         .hint("run that step in Data-Juicer, between two recipes"),
                 );
             }

@@ -24,6 +24,8 @@ pub struct Problem {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The path, key, operator or parameter that it is about, as it was written.
+    pub named: Option<String>,
     /// The source line at fault.
     pub source: Option<String>,
 }
@@ -42,6 +44,7 @@ impl Problem {
             code,
             message: message.into(),
             hint: None,
+            named: None,
             source: None,
         }
     }

@@ -280,9 +280,11 @@ pub fn unknown_operator(name: &str, at: Pos) -> Issue {
                 peer.facts()
             ),
         )
+        .named(name)
         .hint("it runs in Data-Juicer itself, in a Python that has it: docs/DATA_JUICER.md");
     }
-    let issue = Issue::new("operator_unknown", at, format!("unknown operator '{name}'"));
+    let issue =
+        Issue::new("operator_unknown", at, format!("unknown operator '{name}'")).named(name);
     let ours = score(name, op::all().into_iter().map(|def| def.name));
     let theirs = score(name, peer_ops::PEER_OPS.iter().map(|op| op.name));
     match (ours, theirs) {
@@ -727,6 +729,7 @@ fn unknown_param(def: &OpDef, schema: &ParamSchema, entry: &Entry) -> Issue {
         entry.at,
         format!("unknown parameter '{}' of {}", entry.key, def.name),
     )
+    .named(&entry.key)
     .hint(match near {
         Some(near) => format!("{near} {list}"),
         None => list,

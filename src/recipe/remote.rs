@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::hub;
-use super::inputs::{Finder, Listing, PassedOver};
+use super::inputs::{Finder, Listing, PassedOver, not_found};
 use super::patterns::{braces, is_pattern, is_run, parts_match};
 use super::yaml::{Issue, Pos};
 use crate::archive::packing::split_name;
@@ -41,8 +41,7 @@ impl Finder<'_> {
                 if lists && remote::list(url).is_ok_and(|found| !found.is_empty()) {
                     self.remote_folder(url, at, listing);
                 } else {
-                    let what = format!("input not found: {url}");
-                    listing.issues.push(Issue::new("input_not_found", at, what));
+                    listing.issues.push(not_found(url, at));
                 }
             }
             Err(error) => listing.issues.push(unreachable(url, at, &error)),
@@ -87,7 +86,7 @@ impl Finder<'_> {
         }
         let told = passed.told();
         if kept.is_empty() {
-            let issue = Issue::new("input_not_found", at, format!("no input in {url}"));
+            let issue = Issue::new("input_not_found", at, format!("no input in {url}")).named(url);
             let issue = issue.maybe_hint(told.map(|told| format!("not read: {told}")));
             return listing.issues.push(issue);
         }
@@ -118,7 +117,9 @@ impl Finder<'_> {
         let matching: Vec<String> = matching.collect();
         if matching.is_empty() {
             let what = format!("no object matches {url}");
-            listing.issues.push(Issue::new("input_not_found", at, what));
+            listing
+                .issues
+                .push(Issue::new("input_not_found", at, what).named(url));
         }
         for object in matching {
             self.add(PathBuf::from(object), at, listing);

@@ -37,6 +37,8 @@ pub struct Issue {
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
+    /// The path, key, operator or parameter that it is about, as it was written.
+    pub named: Option<String>,
 }
 
 impl Issue {
@@ -47,7 +49,15 @@ impl Issue {
             at,
             message: message.into(),
             hint: None,
+            named: None,
         }
+    }
+
+    /// Says which path, key, operator or parameter it is about.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.named = Some(name.into());
+        self
     }
 
     /// Adds what to do.

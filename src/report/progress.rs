@@ -44,7 +44,8 @@ pub struct Progress {
     shown: Option<Instant>,
     interval: Duration,
     total_bytes: Option<u64>,
-    phase: usize,
+    /// The phase that was heard of last.
+    phase: Option<usize>,
     phase_started: Instant,
     /// Where the phase stood when it was first heard of.
     begin: Begin,
@@ -85,7 +86,7 @@ impl Progress {
             shown: None,
             interval,
             total_bytes,
-            phase: 0,
+            phase: None,
             phase_started: now,
             begin: Begin::default(),
             drawn: 0,
@@ -172,8 +173,8 @@ impl Progress {
 
 impl Observer for Progress {
     fn progress(&mut self, moment: &Moment<'_>) {
-        if moment.phase != self.phase {
-            self.phase = moment.phase;
+        if self.phase != Some(moment.phase) {
+            self.phase = Some(moment.phase);
             self.phase_started = Instant::now();
             self.begin = match moment.rows {
                 Some((done, _)) => Begin {
@@ -318,6 +319,7 @@ fn rounded(number: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::RunReport;
 
     fn state(label: &str, share: Option<f64>) -> State {
         State {
@@ -332,6 +334,24 @@ mod tests {
             tokens: 0,
             cost: 0.0,
         }
+    }
+
+    #[test]
+    fn what_an_earlier_process_did_counts_for_no_rate() {
+        let mut progress = Progress::told(Some(10_000), 80, Box::new(|_| {}));
+        let read = |rows, bytes| RunReport {
+            rows_in: rows,
+            bytes_in: bytes,
+            ..RunReport::default()
+        };
+        progress.progress(&Moment::reading(0, 1, &read(5_000, 5_000)));
+        progress.phase_started -= Duration::from_secs(10);
+        let now = read(6_000, 6_000);
+        let state = progress.state(&Moment::reading(0, 1, &now));
+        assert_eq!((state.rows, state.share), (6_000, Some(0.6)));
+        assert!(state.rate > 50.0 && state.rate <= 100.0, "{}", state.rate);
+        let left = state.left.unwrap().as_secs();
+        assert!((40..80).contains(&left), "{left}");
     }
 
     #[test]

@@ -386,6 +386,30 @@ fn losses_are_tolerated_as_far_as_is_said() {
 }
 
 #[test]
+fn what_is_tolerated_does_not_end_the_run() {
+    let scratch = scratch();
+    let sound = "{\"text\": \"a sound row\"}\n";
+    // One row in ten is broken: beyond the 5% that a run allows unless it is told otherwise.
+    let rows = format!("{}broken\n", sound.repeat(9)).repeat(1200);
+    scratch.write("in.jsonl", rows);
+    scratch.write("r.yaml", "process: [{text_length_filter: {min_len: 1}}]\n");
+    let line = ["run", "--input", "in.jsonl", "-o", "out.jsonl", "r.yaml"];
+    let with = |more: &[&str], code| {
+        let line = [&line[..], more, &["--force"]].concat();
+        scratch.djr(&line).expect(code)
+    };
+    let stopped = with(&["--tolerate", "5%"], 3);
+    assert!(
+        stopped.stderr.contains("max_quarantine (5%)"),
+        "{}",
+        stopped.stderr
+    );
+    with(&["--tolerate", "10%"], 0);
+    // It stops where it is told to.
+    with(&["--tolerate", "10%", "--max-quarantine", "2%"], 3);
+}
+
+#[test]
 fn nothing_is_done_twice_and_no_other_recipes_output_is_overwritten() {
     let scratch = scratch();
     let again = ["run", "r.yaml", "--if-changed"];

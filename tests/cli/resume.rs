@@ -210,7 +210,7 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
         // one rename.
         for kills in [
             &[("rename", "1")][..],
-            &[("rename", "2"), ("write", "1")],
+            &[("rename", "3"), ("write", "1")],
             &[("rename", "9"), ("rename", "3"), ("fsync", "2")],
             &[("fsync", "40"), ("rename", "5")],
             &[("write", "30"), ("write", "30"), ("rename", "2")],
@@ -231,6 +231,57 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
             fs::remove_dir_all(scratch.path("out")).unwrap();
         }
     }
+}
+
+#[test]
+fn what_is_killed_before_its_first_checkpoint_is_found_and_in_nobodys_way() {
+    let scratch = Scratch::new();
+    let library = faults(&scratch);
+    scratch.write("rows.jsonl", rows(1500));
+    scratch.write("stream.yaml", STREAM);
+    run(&scratch, "stream.yaml", &[]).expect(1);
+    let expected = results(&scratch);
+    fs::remove_dir_all(scratch.path("out")).unwrap();
+    let kill = || {
+        // The first rename says that the run has begun, the second would end a checkpoint.
+        let stream = ("stream.yaml", &[][..]);
+        let output = broken(&scratch, &library, stream, ("rename", "2", "kill"));
+        assert_eq!(output.status.signal(), Some(9));
+        assert!(scratch.path("out/.clean.jsonl.djr-part").exists());
+    };
+    kill();
+    let found = scratch.djr(&["ls", "out", "--json"]).expect(0).answer();
+    let run_found = &found["result"]["runs"][0];
+    assert_eq!(run_found["state"], "unfinished");
+    assert_eq!(run_found["recipe"], "stream.yaml");
+    assert_eq!(run_found["rows_in"], 0);
+    assert!(
+        run_found["outputs"][0]
+            .as_str()
+            .unwrap()
+            .ends_with("clean.jsonl")
+    );
+    for reader in [&["why", "--dropped"][..], &["verify"], &["report"]] {
+        let ran = scratch
+            .djr(&[reader, &["out/clean.jsonl"]].concat())
+            .expect(2);
+        assert!(
+            ran.stderr.contains("unfinished"),
+            "{reader:?}: {}",
+            ran.stderr
+        );
+    }
+    // Nothing is lost by beginning again.
+    run(&scratch, "stream.yaml", &[]).expect(1);
+    assert_same(&results(&scratch), &expected, "begun again");
+    fs::remove_dir_all(scratch.path("out")).unwrap();
+    kill();
+    run(&scratch, "stream.yaml", &["--resume"]).expect(1);
+    assert_same(&results(&scratch), &expected, "gone on with");
+    fs::remove_dir_all(scratch.path("out")).unwrap();
+    kill();
+    scratch.djr(&["clean", "out"]).expect(0);
+    assert_eq!(scratch.files("out"), Vec::<String>::new());
 }
 
 /// A table whose rows wait at a barrier, and go to tables.

@@ -125,7 +125,7 @@ pub struct Accounting {
 }
 
 /// What the accounting holds beyond its files.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct AccountingState {
     /// The numbers.
     pub report: RunReport,
@@ -217,7 +217,7 @@ impl Accounting {
             keeps,
             ended: Ended::open(&recipe.outputs, workspace)
                 .map_err(|e| write_error("rows that ended", e))?,
-            failures: Failures::new(options.max_quarantine.unwrap_or(recipe.max_quarantine)),
+            failures: Failures::new(options.max_quarantine(recipe)),
             on_error: recipe.on_error,
             input_names: inputs.iter().map(Input::name).collect(),
             step_names,

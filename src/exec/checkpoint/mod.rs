@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use state::{Identity, State, read_state, write_state};
+use state::{Identity, State, read_progress, read_state, write_state};
 pub use state::{Progress, Remaining};
 
 use super::accounting::{Accounting, AccountingState, stats_beside};
@@ -101,14 +101,13 @@ impl Checkpointer {
                 return Err(RunError::CannotResume);
             }
             if let Some(unfinished_run) = files.filter(|files| files.is_unfinished()) {
-                let checkpoint = unfinished_run.checkpoint();
                 if options.resume == Resume::Refuse {
-                    return Err(match read_state(unfinished_run) {
-                        Ok(state) => unfinished(&checkpoint, state.as_ref()),
-                        Err(e) => {
-                            RunError::Checkpoint(unfinished_run.state().display().to_string(), e)
-                        }
-                    });
+                    let state = read_progress(unfinished_run).map_err(|e| {
+                        RunError::Checkpoint(unfinished_run.state().display().to_string(), e)
+                    })?;
+                    if let Some(state) = state {
+                        return Err(unfinished(&unfinished_run.checkpoint(), &state));
+                    }
                 }
                 remove_leftovers(recipe, files);
             }
@@ -121,13 +120,13 @@ impl Checkpointer {
             });
         };
         let directory = kept.checkpoint();
-        let state = match (read_state(kept), options.resume) {
+        let state = match (read_progress(kept), options.resume) {
             (Ok(None), _) | (_, Resume::Restart) => None,
             (Err(e), _) => {
                 return Err(RunError::Checkpoint(kept.state().display().to_string(), e));
             }
             (Ok(Some(state)), Resume::Continue) => Some(state),
-            (Ok(Some(state)), Resume::Refuse) => return Err(unfinished(&directory, Some(&state))),
+            (Ok(Some(state)), Resume::Refuse) => return Err(unfinished(&directory, &state)),
         };
         let Some(state) = state else {
             remove_leftovers(recipe, files);
@@ -175,9 +174,9 @@ impl Checkpointer {
         let Some(files) = files.filter(|_| lasting) else {
             return Err(RunError::CannotResume);
         };
-        match read_state(files) {
+        match read_progress(files) {
             Ok(Some(state)) if options.resume == Resume::Refuse => {
-                Err(unfinished(&files.checkpoint(), Some(&state)))
+                Err(unfinished(&files.checkpoint(), &state))
             }
             _ if options.resume == Resume::Restart => {
                 remove_leftovers(recipe, Some(files));
@@ -217,6 +216,33 @@ impl Checkpointer {
     pub fn is_due(&self) -> bool {
         let every = self.every.unwrap_or_else(|| EVERY.max(self.cost * SHARE));
         self.files.is_some() && self.saved.elapsed() >= every
+    }
+
+    /// Says that the run has begun, and what it will write: who looks at what a killed run left finds
+    /// it. There is no progress yet to go on from.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn begin(&self) -> Result<(), RunError> {
+        let Some(files) = &self.files else {
+            return Ok(());
+        };
+        let state = State {
+            identity: self.identity.clone(),
+            started_unix: self.started_unix,
+            saved_unix: unix_now(),
+            elapsed: self.elapsed(),
+            lengths: Lengths::new(),
+            accounting: AccountingState::default(),
+            left: Remaining::Rows(Progress::default()),
+        };
+        write_state(files, &state).map_err(|e| write_error(files.checkpoint().display(), e))
+    }
+
+    /// Whether a later process can go on from where this run, or the one that it went on with, was.
+    #[must_use]
+    pub fn has_saved(&self) -> bool {
+        self.keep.is_set()
     }
 
     /// Makes the run's progress durable: `sync` does so for what it has open, and says what is
@@ -286,12 +312,25 @@ impl Checkpointer {
     }
 }
 
-fn unfinished(directory: &Path, state: Option<&State>) -> RunError {
+fn unfinished(directory: &Path, state: &State) -> RunError {
     RunError::Unfinished {
         directory: directory.display().to_string(),
-        rows: state.map_or(0, |s| s.accounting.report.rows_in),
-        since: state.map_or_else(String::new, |s| utc(s.started_unix)),
+        rows: state.accounting.report.rows_in,
+        since: utc(state.started_unix),
     }
+}
+
+/// Rows read before the progress in `files`, if there is some.
+#[must_use]
+pub fn rows_done(files: &RunFiles) -> Option<u64> {
+    let state = read_progress(files).ok().flatten()?;
+    Some(state.accounting.report.rows_in)
+}
+
+/// Whether there is progress in `files` to go on from, or something that cannot be read as such.
+#[must_use]
+pub fn has_progress(files: &RunFiles) -> bool {
+    !matches!(read_progress(files), Ok(None))
 }
 
 /// What the last checkpoint of an unfinished run says of it.

@@ -66,6 +66,14 @@ pub(super) struct State {
     pub(super) left: Remaining,
 }
 
+impl State {
+    /// Whether it says no more than that the run has begun.
+    fn is_beginning(&self) -> bool {
+        let unread = |at: &Progress| at.phase == 0 && at.cursor.is_none();
+        self.lengths.is_empty() && matches!(&self.left, Remaining::Rows(at) if unread(at))
+    }
+}
+
 impl Identity {
     pub(super) fn of(
         recipe: &Recipe,
@@ -141,6 +149,12 @@ pub(super) fn read_state(files: &RunFiles) -> Result<Option<State>, io::Error> {
         return Err(io::Error::other("it holds other bytes than were written"));
     }
     Ok(Some(serde_json::from_str(file.state.get())?))
+}
+
+/// The state, if there is progress in it to go on from.
+pub(super) fn read_progress(files: &RunFiles) -> Result<Option<State>, io::Error> {
+    let state = read_state(files)?;
+    Ok(state.filter(|state| !state.is_beginning()))
 }
 
 pub(super) fn write_state(files: &RunFiles, state: &State) -> io::Result<()> {

@@ -30,7 +30,8 @@ use super::sinks::Caller;
 use super::stage::{BatchResult, Chain, Cursor, PartPlace, Passed, Source, drive};
 use super::watch::Watch;
 use super::{
-    Observer, Resume, RunError, RunOptions, RunOutcome, conclude, exchange, setup, write_error,
+    Observer, Resume, RunError, RunOptions, RunOutcome, checkpoint, conclude, exchange, setup,
+    write_error,
 };
 use crate::io::workspace::Lengths;
 use crate::layout::RunFiles;
@@ -274,7 +275,7 @@ fn claim(
     let earlier = files.map_or(Ok(Earlier::default()), |files| {
         Earlier::claim(files, &outputs, claim)
     })?;
-    let goes_on = options.resume == Resume::Continue && files.is_some_and(RunFiles::is_unfinished);
+    let goes_on = options.resume == Resume::Continue && files.is_some_and(checkpoint::has_progress);
     if !claim.force && !goes_on {
         let recut = options.cached_stats.is_some();
         earlier.same_recipe(recipe, recut)?;
@@ -346,6 +347,7 @@ fn run_locked<'a>(
             checkpointer,
         ),
         (Remaining::Rows(progress), accounting) => {
+            let is_new = accounting.is_none();
             let accounting = Accounting::open(
                 recipe,
                 files.as_ref(),
@@ -360,6 +362,9 @@ fn run_locked<'a>(
                 earlier,
             };
             let context = RunContext::open(recipe, options, inputs, renderers, place)?;
+            if is_new {
+                checkpointer.begin()?;
+            }
             let mut run = Run {
                 context,
                 accounting,
@@ -376,17 +381,16 @@ fn run_locked<'a>(
         Ok(Ended::Decided(_)) => true,
         Err(e) => e.can_be_mended(),
     };
-    let unfinished = files.as_ref().is_some_and(RunFiles::is_unfinished);
-    if !(can_go_on && unfinished) {
+    if !(can_go_on && checkpointer.has_saved()) {
         checkpointer.discard(recipe, files.as_ref());
     }
     outcome
 }
 
-/// Whether there is a checkpoint from which the same run could go on.
+/// Rows read before the checkpoint from which the same run could go on, if there is one.
 #[must_use]
-pub fn has_progress(recipe: &Recipe, options: &RunOptions) -> bool {
-    run_files(recipe, options).is_some_and(|files| files.is_unfinished())
+pub fn rows_done(recipe: &Recipe, options: &RunOptions) -> Option<u64> {
+    checkpoint::rows_done(&run_files(recipe, options)?)
 }
 
 /// Where what servers answer is kept, if there is a place for it.
@@ -564,6 +568,9 @@ impl Run<'_> {
             watch,
             fresh,
         };
+        // Who listens learns what an earlier process did of it.
+        step.watch
+            .begin(step.at.cursor.as_ref(), &step.accounting.report);
         let interrupted = match feed {
             Feed::Rows(source) => step.drive(chain, source)?,
             Feed::Parts(parts, from) => step.replay(parts, from)?,

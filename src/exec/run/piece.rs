@@ -95,7 +95,7 @@ pub fn run_piece(
     let fresh = sources.iter().any(Source::is_fresh);
     let mut chain = context.chain(phase, &keeps, &common, fresh);
     let serving = Serving::open(&context, &mut chain, &piece.asked)?;
-    let limit = options.max_quarantine.unwrap_or(recipe.max_quarantine);
+    let limit = options.max_quarantine(recipe);
     let mut writer = PartWriter::create(directory).map_err(failed)?;
     let (mut rows, mut bad, mut read) = (0, BTreeMap::new(), Vec::new());
     for source in sources {

@@ -48,8 +48,7 @@ impl<'a> Run<'a> {
             .check_conservation()
             .map_err(RunError::Conservation)?;
         accounting.count_repeated_ids()?;
-        let limit = context.options.max_quarantine;
-        let limit = limit.unwrap_or(context.recipe.max_quarantine);
+        let limit = context.options.max_quarantine(context.recipe);
         if limit != QuarantineLimit::None
             && let Some(refused) =
                 all_refused(&accounting.report, accounting.first_refused.as_ref())

@@ -110,7 +110,7 @@ impl Said {
         Self {
             working_dir: options.working_dir.clone(),
             run_dir: options.run_dir.clone(),
-            max_quarantine: options.max_quarantine.unwrap_or(recipe.max_quarantine),
+            max_quarantine: options.max_quarantine(recipe),
             tolerate: options.tolerate,
             cache: match &options.cache {
                 CacheChoice::Recipe => CacheWord::Recipe,
