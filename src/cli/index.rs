@@ -12,7 +12,7 @@ use crate::image::HashMethod;
 use crate::io::{GivenRows, PendingFile};
 use crate::op::Family;
 use crate::ops::benchmark::Benchmark;
-use crate::recipe::{self, Inputs, LoadOptions, Recipe, Step, Target, find_inputs};
+use crate::recipe::{self, Found, Inputs, LoadOptions, Recipe, Step, Target, find_inputs};
 use crate::report::table::{bytes, thousands};
 use crate::service::{self, Host};
 
@@ -147,7 +147,8 @@ fn references(path: &Path, args: &Args, ui: &Ui) -> Result<Made, Exit> {
     let cwd = runner::working_dir(ui)?;
     let recipe = load(path, args, &cwd, ui)?;
     let (number, op) = step(&recipe, args.of_rows.step, ui)?;
-    let (files, notes) = find_inputs(&args.files).map_err(|problems| ui.problems(&problems))?;
+    let Found { files, notes, .. } =
+        find_inputs(&args.files).map_err(|problems| ui.problems(&problems))?;
     ui.notes(&notes);
     if let Some(folder) = files.iter().find(|path| !path.is_file()) {
         let what = format!("{}: no file of rows on this machine", folder.display());

@@ -26,6 +26,7 @@ use crate::recipe::{
 };
 use crate::record::manifest::{OutputRecord, RowCounts};
 use crate::report::table::thousands;
+use crate::sample::DATASET;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -139,8 +140,9 @@ fn parse_shares(text: &str) -> Result<Value, String> {
 
 /// Runs the command.
 pub fn main(args: &Args, ui: &Ui) -> Exit {
+    let given = [args.input.as_slice(), &args.more].concat();
     let asked = Ends {
-        input: &[args.input.as_slice(), &args.more].concat(),
+        input: &given,
         output: args.output.as_ref(),
         format: None,
         image_root: args.image_root.as_ref(),
@@ -188,6 +190,10 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         ..OutputSpec::new(format, target)
     };
     let mut recipe = Recipe::bare("subset", inputs, output);
+    if args.by.as_deref() == Some(DATASET) && matches!(recipe.inputs, Inputs::Files(_)) {
+        // They were found before.
+        recipe.datasets = find_inputs(&given).map_or_else(|_| Vec::new(), |found| found.datasets);
+    }
     recipe.image_root.clone_from(&args.image_root);
     if let Some(on_error) = args.run.on_error {
         recipe.on_error = on_error;
@@ -401,14 +407,14 @@ pub(super) fn ends(asked: Ends<'_>, ui: &Ui) -> Result<(Inputs, Target, OutputFo
     past::look(input.iter().map(PathBuf::as_path), ui)?;
     let inputs = match inputs(input, ui)? {
         Some(Inputs::Files(given)) => {
-            let (files, found) = find_inputs(&given).map_err(|problems| {
+            let found = find_inputs(&given).map_err(|problems| {
                 for problem in &problems {
                     ui.problem(problem.into());
                 }
                 Exit::Usage
             })?;
-            ui.notes(&found);
-            Inputs::Files(files)
+            ui.notes(&found.notes);
+            Inputs::Files(found.files)
         }
         other => other.unwrap_or(Inputs::Stdin),
     };

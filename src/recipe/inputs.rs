@@ -44,12 +44,23 @@ pub struct Finder<'a> {
     pub hub: Option<PathBuf>,
 }
 
-/// The files of rows that paths on a command line name, in order: directories and patterns stand for
-/// what is in them. Also notes on what is there and not read.
+/// What paths on a command line name.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// The files of rows, in order.
+    pub files: Vec<PathBuf>,
+    /// What was named, with how many of them it stands for.
+    pub datasets: Vec<Dataset>,
+    /// What is there and not read.
+    pub notes: Vec<Note>,
+}
+
+/// The files of rows that paths on a command line name: directories and patterns stand for what is in
+/// them.
 ///
 /// # Errors
 /// Every path that names no input.
-pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Note>), Problems> {
+pub fn find_inputs(given: &[PathBuf]) -> Result<Found, Problems> {
     let finder = Finder {
         search: &[PathBuf::new()],
         suffixes: Vec::new(),
@@ -59,15 +70,23 @@ pub fn find_inputs(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Note>), Probl
     let (mut files, mut listing) = (Vec::new(), Listing::default());
     for path in given {
         finder.find_path(path, &mut listing);
+        listing.close(path, 0);
         // Here a file may be named twice.
         files.append(&mut listing.files);
     }
     let Listing {
-        mut issues, notes, ..
+        mut issues,
+        notes,
+        datasets,
+        ..
     } = listing;
     check_columns(&files, &mut issues);
     if issues.is_empty() {
-        return Ok((files, notes));
+        return Ok(Found {
+            files,
+            datasets,
+            notes,
+        });
     }
     let problem = |issue: Issue| Problem {
         hint: issue.hint,

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 pub use fused::{FUSED, LIST as FUSED_LIST};
-pub use inputs::find_inputs;
+pub use inputs::{Found, find_inputs};
 pub use keys::{BASE_KEYS, BaseKey, KEYS, KeyDef, Kind, Role, parse_size};
 pub use load::load;
 pub use model::{

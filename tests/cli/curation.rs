@@ -353,6 +353,20 @@ process:
     let rows = scratch.rows("out.jsonl");
     let of_news = rows.iter().filter(|row| row["id"].as_u64() >= Some(60));
     assert_eq!(of_news.count(), 20);
+    let shares = ["--by", "__dj__dataset__", "--shares", "web=2,news=1"];
+    let drawn = [
+        "subset",
+        "web",
+        "news.jsonl.v1.jsonl",
+        "-n",
+        "15",
+        "-o",
+        "mixed.jsonl",
+    ];
+    scratch.djr(&[&drawn[..], &shares].concat()).expect(0);
+    let mixed = scratch.rows("mixed.jsonl");
+    let of_news = mixed.iter().filter(|row| row["id"].as_u64() >= Some(60));
+    assert_eq!((mixed.len(), of_news.count()), (15, 5));
     // No row has such a field for it.
     assert!(rows.iter().all(|row| row.get("__dj__dataset__").is_none()));
     scratch

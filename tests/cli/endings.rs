@@ -598,3 +598,67 @@ fn no_value_takes_the_name_of_another_file() {
         .sum();
     assert_eq!(all, langs.len());
 }
+
+#[test]
+fn outputs_of_one_name_stay_apart_when_they_are_cut_anew() {
+    let scratch = Scratch::new();
+    let row = |n: usize| json!({"id": n, "text": "x".repeat(n)}).to_string();
+    std::fs::create_dir_all(scratch.path("in/a")).unwrap();
+    std::fs::create_dir_all(scratch.path("in/b")).unwrap();
+    scratch.write("in/a/c.jsonl", [row(3), row(30)].join("\n"));
+    scratch.write("in/b/c.jsonl", [row(4), row(40)].join("\n"));
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in
+process:
+  - text_length_filter: {min_len: 1}
+outputs:
+  - {path: out/x/rows.jsonl}
+  - {path: out/y/rows.jsonl, where: id > 3}
+  - {path: 'out/each/{value}.jsonl', per_input: true}
+",
+    );
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let of = |name: &str| ids(&scratch.rows(name));
+    // What is called alike is told apart by its directories.
+    assert_eq!(of("out/each/a-c.jsonl"), [3, 30]);
+    assert_eq!(of("out/each/b-c.jsonl"), [4, 40]);
+    let cut = ["recut", "out/x/rows.jsonl", "-o", "cut/"];
+    let bound = ["--set", "text_length_filter.min_len=20"];
+    scratch.djr(&[&cut[..], &bound].concat()).expect(0);
+    assert_eq!(of("cut/x/rows.jsonl"), [30, 40]);
+    assert_eq!(of("cut/y/rows.jsonl"), [30, 40]);
+    assert_eq!(of("cut/each/b-c.jsonl"), [40]);
+}
+
+#[test]
+fn lists_go_where_a_column_has_room_for_them() {
+    let scratch = Scratch::new();
+    let lines = [1, 2].map(|n| json!({"id": n, "tags": [n], "text": "the same text"}).to_string());
+    scratch.write("in.jsonl", lines.join("\n"));
+    scratch
+        .djr(&["convert", "in.jsonl", "--to", "parquet", "-o", "in.parquet"])
+        .expect(0);
+    let run = |field: &str| {
+        scratch.write(
+            "r.yaml",
+            format!("dataset_path: in.parquet\nexport_path: {field}.parquet\nprocess:\n  - document_deduplicator: {{merge: {{{field}: list}}}}\n"),
+        );
+        scratch.djr(&["run", "r.yaml"])
+    };
+    run("tags").expect(0);
+    let back = [
+        "convert",
+        "tags.parquet",
+        "--to",
+        "jsonl",
+        "-o",
+        "tags.jsonl",
+    ];
+    scratch.djr(&back).expect(0);
+    assert_eq!(scratch.rows("tags.jsonl")[0]["tags"], json!([1, 2]));
+    let refused = run("id").expect(2);
+    let told = "makes lists of a column of the type Int64";
+    assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    assert!(!scratch.path("id.parquet").exists());
+}

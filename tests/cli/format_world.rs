@@ -55,7 +55,7 @@ struct Seen {
 }
 
 fn see(path: &Path, reading: Reading) -> Result<Seen, String> {
-    let (files, _) = find_inputs(&[path.to_owned()]).map_err(|problems| problems.to_string())?;
+    let found = find_inputs(&[path.to_owned()]).map_err(|problems| problems.to_string())?;
     let reading = Arc::new(reading);
     let source = |path: PathBuf| {
         Input::Data(FileSource {
@@ -63,7 +63,7 @@ fn see(path: &Path, reading: Reading) -> Result<Seen, String> {
             ..FileSource::new(path)
         })
     };
-    let inputs: Vec<Input> = files.into_iter().map(source).collect();
+    let inputs: Vec<Input> = found.files.into_iter().map(source).collect();
     let context = Arc::new(ImageContext {
         roots: inputs.iter().map(Input::directory).collect(),
         want: ImageNeed::Pixels,
