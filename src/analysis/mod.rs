@@ -121,15 +121,18 @@ pub fn analyze(
             if options.interrupted.load(Ordering::Relaxed) {
                 return Err(RunError::Interrupted);
             }
-            let batch = lines.next_batch(batch_rows, setup::BATCH_BYTES)?;
+            let batch = lines.next_unwritten(batch_rows, setup::BATCH_BYTES)?;
             Ok(batch.map(|batch| {
-                let size = batch.data.len();
+                let size = batch.size();
                 (batch, size)
             }))
         },
         |job| {
             Some(match job {
-                Job::New(batch) => pass.start(&batch),
+                Job::New(mut batch) => {
+                    batch.write_columns();
+                    pass.start(&batch)
+                }
                 Job::On(batch) => pass.go_on(batch),
             })
         },

@@ -41,6 +41,9 @@ codes! {
     FilesPassedOver = "files_passed_over":
         "files of an input directory, or files that a pattern matches, are not read: hidden ones, formats that djr does not read, what djr wrote",
         "name such a file by itself to read it all the same";
+    SplitsTogether = "splits_together":
+        "files of an input directory whose names say that they are of several splits (`train-00000-of-00002.parquet`, `test-…`) are read together",
+        "name those of one: `data/train-*.parquet`";
     PathInTwoPlaces = "path_in_two_places":
         "a relative path names one file beside the recipe and another one in the working directory: the first is taken, Data-Juicer would take the second",
         "write an absolute path, or run in the recipe's directory";

@@ -516,7 +516,15 @@ impl Finder<'_> {
             )
             .add_to(&mut listing.notes);
         }
-        found.sort();
+        patterns::sort(&mut found);
+        if let Some(splits) = hub::splits(&found) {
+            let text = format!(
+                "files of the splits {} in {} are read together",
+                splits.join(", "),
+                path.display()
+            );
+            Note::new(Code::SplitsTogether, text).add_to(&mut listing.notes);
+        }
         for path in found {
             self.add(path, at, listing);
         }
@@ -529,6 +537,13 @@ impl Finder<'_> {
         found: &mut Vec<PathBuf>,
         passed: &mut PassedOver,
     ) -> std::io::Result<()> {
+        if hub::is_cached(dir) {
+            let snapshot = hub::snapshot(dir).ok_or_else(|| {
+                let why = "it holds several revisions and none called main; name one of snapshots/";
+                std::io::Error::other(why)
+            })?;
+            return self.walk(&snapshot, depth + 1, found, passed);
+        }
         // One input, however many files its samples have.
         if self.suffixes.is_empty() && FileSource::new(dir.to_owned()).is_folder() {
             found.push(dir.to_owned());

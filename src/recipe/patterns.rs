@@ -30,8 +30,13 @@ pub fn matching(base: &Path, pattern: &str, hidden: bool) -> Vec<PathBuf> {
         walk(&start, &parts, hidden, 0, &mut found);
     }
     let mut found: Vec<PathBuf> = found.into_iter().collect();
-    found.sort();
+    sort(&mut found);
     found
+}
+
+/// Puts paths into the order of their bytes, in which a program in any language sorts them.
+pub fn sort(paths: &mut [PathBuf]) {
+    paths.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
 }
 
 fn walk(dir: &Path, parts: &[&str], hidden: bool, depth: usize, found: &mut BTreeSet<PathBuf>) {

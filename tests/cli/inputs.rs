@@ -941,3 +941,89 @@ export_path: o.jsonl
         refused.stderr
     );
 }
+
+/// The cache itself: names of a revision lead to contents that lie beside them, which are read once.
+#[test]
+fn a_directory_of_the_hubs_cache_is_its_data_sets() {
+    let scratch = Scratch::new();
+    let set = "hub/datasets--org--set";
+    for (commit, text) in [("old", "before"), ("new", "now")] {
+        let blob = scratch.write(
+            &format!("{set}/blobs/{commit}0123"),
+            format!("{{\"text\": \"{text}\"}}\n"),
+        );
+        let folder = scratch.path(&format!("{set}/snapshots/{commit}/data"));
+        fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink(blob, folder.join("rows.jsonl")).unwrap();
+    }
+    scratch.write("r.yaml", "process: [text_length_filter: {min_len: 1}]\n");
+    let texts = |input: &str| {
+        scratch
+            .djr(&["run", "r.yaml", "--input", input, "-o", "o.jsonl"])
+            .expect(0);
+        let rows = scratch.rows("o.jsonl");
+        rows.iter()
+            .map(|row| row["text"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let run = ["run", "r.yaml", "--input", "hub", "-o", "o.jsonl"];
+    let refused = scratch.djr(&run).expect(2);
+    assert!(
+        refused.stderr.contains("several revisions"),
+        "{}",
+        refused.stderr
+    );
+    fs::create_dir_all(scratch.path(&format!("{set}/refs"))).unwrap();
+    scratch.write(&format!("{set}/refs/main"), "new\n");
+    assert_eq!(texts("hub"), ["now"]);
+    assert_eq!(texts(set), ["now"]);
+    assert_eq!(texts(&format!("{set}/snapshots/old")), ["before"]);
+    fs::remove_dir_all(scratch.path(&format!("{set}/snapshots/old"))).unwrap();
+    fs::remove_dir_all(scratch.path(&format!("{set}/refs"))).unwrap();
+    assert_eq!(texts("hub"), ["now"]);
+}
+
+#[test]
+fn files_of_a_directory_come_in_the_order_of_the_bytes_of_their_paths() {
+    let scratch = Scratch::new();
+    let names = [
+        "d/a-1.jsonl",
+        "d/a.jsonl",
+        "d/a/b.jsonl",
+        "d/a0.jsonl",
+        "d/é.jsonl",
+    ];
+    for name in names.iter().rev() {
+        scratch.write(name, format!("{{\"text\": \"{name}\"}}\n"));
+    }
+    for input in ["d", "d/**/*.jsonl"] {
+        let args = ["convert", "--to", "jsonl", input, "-o", "o.jsonl"];
+        scratch.djr(&args).expect(0);
+        let rows = scratch.rows("o.jsonl");
+        let found: Vec<&str> = rows
+            .iter()
+            .map(|row| row["text"].as_str().unwrap())
+            .collect();
+        assert_eq!(found, names, "{input}");
+    }
+}
+
+#[test]
+fn splits_that_are_read_together_are_told() {
+    let scratch = Scratch::new();
+    for name in [
+        "set/data/train-00000-of-00002.jsonl",
+        "set/data/train-00001-of-00002.jsonl",
+        "set/data/test-00000-of-00001-0123456789abcdef.jsonl",
+        "own/train-me.jsonl",
+        "own/test-me.jsonl",
+    ] {
+        scratch.write(name, format!("{{\"text\": \"{name}\"}}\n"));
+    }
+    for (input, told) in [("set", true), ("set/data/train-*", false), ("own", false)] {
+        let args = ["convert", "--to", "jsonl", input, "-o", "o.jsonl"];
+        let ran = scratch.djr(&args).expect(0);
+        let note = "files of the splits train, test in set are read together";
+        assert_eq!(ran.stderr.contains(note), told, "{input}: {}", ran.stderr);
+    }
+}

@@ -30,7 +30,8 @@ pub static PACKINGS: [Packing; 5] = [
         begins: |head| head.starts_with(&[0x1F, 0x8B]),
         unpack: |bytes| {
             let bytes = BufReader::with_capacity(READ_BLOCK, bytes);
-            Ok(Box::new(flate2::read::MultiGzDecoder::new(bytes)))
+            let member = Some(flate2::bufread::GzDecoder::new(bytes));
+            Ok(Box::new(Gzip { member }))
         },
     },
     Packing {
@@ -66,6 +67,41 @@ pub static PACKINGS: [Packing; 5] = [
         },
     },
 ];
+
+/// The members of a gzip file, one after the other. Zeros behind one fill a block up, as `gzip -dc`
+/// and Python's `gzip` have it, and are passed over.
+struct Gzip {
+    member: Option<flate2::bufread::GzDecoder<BufReader<Stream>>>,
+}
+
+impl Read for Gzip {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let mut rest = match self.member.take() {
+                Some(member) => member.into_inner(),
+                None => break,
+            };
+            loop {
+                let ahead = rest.fill_buf()?;
+                let zeros = ahead.iter().take_while(|byte| **byte == 0).count();
+                let (length, end) = (ahead.len(), ahead.is_empty());
+                rest.consume(zeros);
+                if zeros < length {
+                    self.member = Some(flate2::bufread::GzDecoder::new(rest));
+                    break;
+                }
+                if end {
+                    break;
+                }
+            }
+        }
+        Ok(0)
+    }
+}
 
 /// The frames of an lz4 file, one after the other.
 struct Lz4 {

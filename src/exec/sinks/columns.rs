@@ -19,6 +19,7 @@ use crate::io::columns::layout::Layout;
 use crate::io::columns::made;
 use crate::io::columns::record::{Record, block, push, take as take_bytes};
 use crate::io::format::parquet::COMPRESSION;
+use crate::io::source::columns::size::size;
 use crate::io::source::columns::view;
 use crate::io::workspace::Lengths;
 use crate::io::{Input, Log, PendingFile, Workspace};
@@ -231,7 +232,7 @@ impl Columns {
         group.taken = group.ends.len();
         group.carried.resize(layout.columns.len(), Vec::new());
         for (pieces, part) in group.carried.iter_mut().zip(parts) {
-            group.bytes += build::size(&part);
+            group.bytes += size(&part);
             pieces.push(part);
         }
         Ok(())

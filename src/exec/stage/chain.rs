@@ -54,7 +54,7 @@ pub enum Work {
 impl Work {
     fn rows(&self) -> usize {
         match self {
-            Self::Raw(batch, _) => batch.lines.len(),
+            Self::Raw(batch, _) => batch.rows(),
             Self::Stored(_, rows) => rows.len(),
         }
     }
@@ -303,7 +303,10 @@ impl Chain<'_> {
         Progress::Waits(WaitingBatch(result), bytes)
     }
 
-    fn run_rows(&self, work: Work) -> BatchResult {
+    fn run_rows(&self, mut work: Work) -> BatchResult {
+        if let Work::Raw(batch, _) = &mut work {
+            batch.write_columns();
+        }
         let mut result = self.room_for(&work);
         match work {
             Work::Raw(mut batch, cached) => {

@@ -147,14 +147,15 @@ pub fn drive(
                 if stop() {
                     return Ok(None);
                 }
-                let batch = inputs.next_batch(batch_rows, BATCH_BYTES)?;
-                let Some(batch) = batch else {
+                let batch = inputs.next_unwritten(batch_rows, BATCH_BYTES)?;
+                let Some(mut batch) = batch else {
                     return Ok(None);
                 };
                 if let Some(readahead) = &readahead {
+                    batch.write_columns();
                     readahead.offer(&batch);
                 }
-                let rows = batch.lines.len();
+                let rows = batch.rows();
                 let cached = cached
                     .as_mut()
                     .map(|cached| cached.next(rows))

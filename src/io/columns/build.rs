@@ -5,15 +5,14 @@ use std::io;
 use std::sync::Arc;
 
 use arrow_array::builder::{GenericByteDictionaryBuilder, StringBuilder};
-use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
     ArrowDictionaryKeyType, Float16Type, Float32Type, Float64Type, GenericStringType, Int8Type,
     Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, GenericListArray,
-    GenericStringArray, LargeBinaryArray, ListArray, NullArray, OffsetSizeTrait, PrimitiveArray,
-    StringArray, StringViewArray, StructArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, GenericListArray, GenericStringArray,
+    LargeBinaryArray, ListArray, NullArray, OffsetSizeTrait, PrimitiveArray, StringArray,
+    StringViewArray, StructArray,
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field, FieldRef};
@@ -391,81 +390,6 @@ fn is_bytes(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Binary | DataType::LargeBinary)
 }
 
-/// About how many bytes its values have, however they lie in memory.
-#[must_use]
-pub fn size(values: &dyn Array) -> u64 {
-    let rows = values.len() as u64;
-    let range = |first: usize, last: usize| (last - first) as u64;
-    match values.data_type() {
-        DataType::Null => 0,
-        DataType::Boolean => rows.div_ceil(8),
-        DataType::Utf8 => text_size::<i32>(values) + 4 * rows,
-        DataType::LargeUtf8 => text_size::<i64>(values) + 8 * rows,
-        DataType::Binary => {
-            let offsets = values.as_binary::<i32>().value_offsets();
-            ends(offsets).map_or(0, |(a, b)| range(a, b)) + 4 * rows
-        }
-        DataType::LargeBinary => {
-            let offsets = values.as_binary::<i64>().value_offsets();
-            ends(offsets).map_or(0, |(a, b)| range(a, b)) + 8 * rows
-        }
-        DataType::Utf8View => {
-            values
-                .as_string_view()
-                .lengths()
-                .map(u64::from)
-                .sum::<u64>()
-                + 16 * rows
-        }
-        DataType::BinaryView => {
-            values
-                .as_binary_view()
-                .lengths()
-                .map(u64::from)
-                .sum::<u64>()
-                + 16 * rows
-        }
-        DataType::List(_) => {
-            let list = values.as_list::<i32>();
-            items_size(list.value_offsets(), list.values()) + 4 * rows
-        }
-        DataType::LargeList(_) => {
-            let list = values.as_list::<i64>();
-            items_size(list.value_offsets(), list.values()) + 8 * rows
-        }
-        DataType::FixedSizeList(..) => size(values.as_fixed_size_list().values()),
-        DataType::Map(..) => {
-            let map = values.as_map();
-            let entries: ArrayRef = Arc::new(map.entries().clone());
-            items_size(map.value_offsets(), &entries) + 4 * rows
-        }
-        DataType::Struct(_) => {
-            let columns = values.as_struct().columns();
-            columns.iter().map(|column| size(column)).sum()
-        }
-        DataType::FixedSizeBinary(_) => {
-            let bytes = values.as_any().downcast_ref::<FixedSizeBinaryArray>();
-            bytes.map_or(0, |it| u64::try_from(it.value_length()).unwrap_or(0)) * rows
-        }
-        DataType::Dictionary(..) => 4 * rows,
-        other => other.primitive_width().unwrap_or(8) as u64 * rows,
-    }
-}
-
-fn text_size<O: OffsetSizeTrait>(values: &dyn Array) -> u64 {
-    let offsets = values.as_string::<O>().value_offsets();
-    ends(offsets).map_or(0, |(first, last)| (last - first) as u64)
-}
-
-/// The first and the last of some offsets.
-fn ends<O: OffsetSizeTrait>(offsets: &[O]) -> Option<(usize, usize)> {
-    Some((offsets.first()?.as_usize(), offsets.last()?.as_usize()))
-}
-
-fn items_size<O: OffsetSizeTrait>(offsets: &[O], items: &ArrayRef) -> u64 {
-    ends(offsets).map_or(0, |(first, last)| size(&items.slice(first, last - first)))
-}
-
 #[cfg(test)]
 mod tests {
     use arrow_schema::Fields;
@@ -537,15 +461,5 @@ mod tests {
             assert!(!fits(&read_json(text).unwrap(), &field), "{text} {field:?}");
         }
         assert!(!fits(&Value::Null, &Field::new("x", DataType::Int8, false)));
-    }
-
-    #[test]
-    fn the_size_of_values_does_not_depend_on_how_they_lie() {
-        let texts: Vec<Option<&str>> = vec![Some("\"abc\""), None, Some("\"d\"")];
-        let array = of_texts(&texts, &DataType::Utf8).unwrap();
-        let slice = array.slice(1, 2);
-        let alone = of_texts(&texts[1..], &DataType::Utf8).unwrap();
-        assert_eq!(size(&slice), size(&alone));
-        assert_eq!(size(&array), 4 + 12);
     }
 }

@@ -6,9 +6,9 @@ use std::io;
 
 use super::Reading;
 use super::bytes::Bytes;
-use super::columns::Batches;
 use super::columns::ipc::Arrow;
 use super::columns::parquet::Parquet;
+use super::columns::{Batches, ColumnRows};
 use super::csv::{Csv, Tsv};
 use super::lines::Lines;
 use super::text::Text;
@@ -210,6 +210,16 @@ pub trait RowReader: Send {
     /// # Errors
     /// If the input cannot be read.
     fn next(&mut self, data: &mut Vec<u8>, limit: usize) -> io::Result<Option<FoundRow>>;
+
+    /// The next rows, `rows` of them or about so many `bytes` at most, as columns that nobody has made
+    /// rows of yet. `None` where the input has no such, and where the next row is none of them: it is
+    /// asked for by itself.
+    ///
+    /// # Errors
+    /// If the input cannot be read.
+    fn next_columns(&mut self, _rows: usize, _bytes: usize) -> io::Result<Option<ColumnRows>> {
+        Ok(None)
+    }
 
     /// Finds the next row and passes over its bytes.
     ///

@@ -50,8 +50,8 @@ pub use stdin::StdinSource;
 
 use super::Fingerprint;
 use crate::sample::RowError;
-use columns::Batches;
 use columns::table::TableBatches;
+use columns::{Batches, ColumnRows};
 
 /// A row longer than this is not read into memory; its first bytes go to the quarantine.
 pub const MAX_ROW_BYTES: usize = 64 << 20;
@@ -232,6 +232,16 @@ impl RowReader for Until {
             data.truncate(start);
         }
         Ok(row)
+    }
+
+    fn next_columns(&mut self, rows: usize, bytes: usize) -> io::Result<Option<ColumnRows>> {
+        // Of a column file the place is the number of the next row.
+        let left = self.until.saturating_sub(self.reader.place().bytes);
+        if left == 0 {
+            return Ok(None);
+        }
+        let rows = rows.min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.reader.next_columns(rows, bytes)
     }
 
     fn pass(&mut self) -> io::Result<Option<FoundRow>> {
@@ -620,6 +630,26 @@ mod tests {
             }
         }
         assert_eq!(rows(&[&file(".jsonl.gz", b"{}\n{}\n")], 9).len(), 2);
+    }
+
+    #[test]
+    fn zeros_behind_a_member_of_gzip_fill_it_up() {
+        let members: Vec<Vec<u8>> = [&b"{\"a\":1}\n"[..], b"{\"a\":2}\n"]
+            .iter()
+            .map(|text| packed(text).remove(0).1)
+            .collect();
+        for zeros in [1, 512, READ_BLOCK * 2] {
+            let fill = vec![0; zeros];
+            let alone = [&members[0][..], &fill].concat();
+            assert_eq!(rows(&[&file(".jsonl.gz", &alone)], 9).len(), 1, "{zeros}");
+            let both = [&members[0][..], &fill, &members[1]].concat();
+            assert_eq!(rows(&[&file(".jsonl.gz", &both)], 9).len(), 2, "{zeros}");
+        }
+        let foreign = [&members[0][..], b"\0\0more"].concat();
+        let mut source = LineSource::new(vec![Input::File(
+            file(".jsonl.gz", &foreign).path().to_owned(),
+        )]);
+        assert!(source.next_batch(9, 1 << 20).is_err());
     }
 
     #[test]

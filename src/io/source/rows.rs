@@ -1,9 +1,13 @@
 //! The rows of several inputs, one input after the other, in batches.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
+use super::columns::ColumnRows;
 use super::{
-    Input, MAX_ROW_BYTES, OnBrokenInput, Place, READ_BLOCK, RowReader, Source, SourceError, Split,
+    FoundRow, Input, MAX_ROW_BYTES, OnBrokenInput, Place, READ_BLOCK, RowReader, Source,
+    SourceError, Split, keep_start, too_long,
 };
 use crate::sample::{Attachment, Origin, RowError};
 
@@ -31,13 +35,72 @@ pub struct RawBatch {
     pub lines: Vec<RawLine>,
     /// Bytes of what came with the rows and is at hand.
     pub attached: usize,
+    /// Rows that are still in columns, and the index of their input; then there are no others.
+    columns: Option<Box<(ColumnRows, u32)>>,
 }
 
 impl RawBatch {
+    /// How many rows it has.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        let columns = self.columns.as_ref();
+        self.lines.len() + columns.map_or(0, |columns| columns.0.len())
+    }
+
     /// How much memory it takes.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.data.len() + self.attached
+        let columns = self.columns.as_ref();
+        self.data.len() + self.attached + columns.map_or(0, |columns| columns.0.bytes())
+    }
+
+    /// Makes lines of rows that are still in columns.
+    pub fn write_columns(&mut self) {
+        let Some(columns) = self.columns.take() else {
+            return;
+        };
+        let (rows, file) = *columns;
+        self.data.reserve(rows.bytes());
+        self.lines.reserve(rows.len());
+        for at in 0..rows.len() {
+            let start = self.data.len();
+            let attached = rows.write(at, &mut self.data);
+            let number = rows.number(at);
+            let length = self.data.len() - start;
+            let problem = (length > MAX_ROW_BYTES).then(|| too_long(length as u64, MAX_ROW_BYTES));
+            if problem.is_some() {
+                keep_start(&mut self.data, start);
+            }
+            let row = FoundRow {
+                offset: number,
+                number: number + 1,
+                problem,
+                attached,
+            };
+            self.push(start, (file, rows.base()), row);
+        }
+    }
+
+    /// Adds a row whose bytes begin at `start`, of an input of this index whose first row has the
+    /// identity `base`.
+    fn push(&mut self, start: usize, (file, base): (u32, u64), mut row: FoundRow) {
+        for attachment in &mut row.attached {
+            attachment.input = file;
+            self.attached += attachment.here.as_ref().map_or(0, bytes::Bytes::len);
+        }
+        self.lines.push(RawLine {
+            start,
+            end: self.data.len(),
+            origin: Origin {
+                offset: base.wrapping_add(row.offset),
+                file,
+                line: row.number,
+                part: 0,
+                copy: 0,
+            },
+            problem: row.problem,
+            attached: row.attached,
+        });
     }
 
     /// The bytes of `line`.
@@ -162,21 +225,38 @@ impl LineSource {
         max_rows: usize,
         max_bytes: usize,
     ) -> Result<Option<RawBatch>, SourceError> {
+        let mut batch = self.next_unwritten(max_rows, max_bytes)?;
+        if let Some(batch) = &mut batch {
+            batch.write_columns();
+        }
+        Ok(batch)
+    }
+
+    /// The same, but those of a column file may still be columns ([`RawBatch::write_columns`]).
+    ///
+    /// # Errors
+    /// If an input cannot be opened or read.
+    pub fn next_unwritten(
+        &mut self,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> Result<Option<RawBatch>, SourceError> {
         // About as much room as the last batch took: growing on the way copies.
         let (lines, bytes) = self.room;
         let mut batch = RawBatch {
             data: Vec::with_capacity(bytes),
             lines: Vec::with_capacity(lines),
-            attached: 0,
+            ..RawBatch::default()
         };
-        while batch.lines.len() < max_rows && batch.size() < max_bytes {
-            if !self.next_row(&mut batch)? {
+        let most = (max_rows, max_bytes);
+        while batch.columns.is_none() && batch.rows() < max_rows && batch.size() < max_bytes {
+            if !self.next_row(&mut batch, most)? {
                 break;
             }
         }
         let bytes = batch.data.len() + batch.data.len() / 8;
         self.room = (batch.lines.len(), bytes.min(READ_BLOCK * 8));
-        Ok((!batch.lines.is_empty()).then_some(batch))
+        Ok((batch.rows() > 0).then_some(batch))
     }
 
     /// What was read so far, one entry an input.
@@ -185,7 +265,13 @@ impl LineSource {
         &self.summaries
     }
 
-    fn next_row(&mut self, batch: &mut RawBatch) -> Result<bool, SourceError> {
+    /// Adds a row to the batch, or, to one that has none, several that are columns, no more than
+    /// `most` rows and bytes; false at the end.
+    fn next_row(
+        &mut self,
+        batch: &mut RawBatch,
+        most: (usize, usize),
+    ) -> Result<bool, SourceError> {
         loop {
             let (Some(source), Some(summary)) = (
                 self.sources.get(self.current),
@@ -219,7 +305,7 @@ impl LineSource {
                 }
             };
             let (found, broken) = match (&mut self.reader, broken) {
-                (Some(reader), None) => match reader.next(&mut batch.data, MAX_ROW_BYTES) {
+                (Some(reader), None) => match Found::next(&mut **reader, batch, most) {
                     Ok(found) => (found, None),
                     Err(error) => {
                         let place = reader.place();
@@ -258,26 +344,18 @@ impl LineSource {
                 self.current += 1;
                 return Ok(true);
             }
-            if let Some(mut row) = found {
-                summary.rows += 1;
-                for attachment in &mut row.attached {
-                    attachment.input = file;
-                    batch.attached += attachment.here.as_ref().map_or(0, bytes::Bytes::len);
+            match found {
+                Some(Found::Row(row)) => {
+                    summary.rows += 1;
+                    batch.push(start, (file, self.base), row);
+                    return Ok(true);
                 }
-                batch.lines.push(RawLine {
-                    start,
-                    end: batch.data.len(),
-                    origin: Origin {
-                        offset: self.base.wrapping_add(row.offset),
-                        file,
-                        line: row.number,
-                        part: 0,
-                        copy: 0,
-                    },
-                    problem: row.problem,
-                    attached: row.attached,
-                });
-                return Ok(true);
+                Some(Found::Columns(rows)) => {
+                    summary.rows += rows.len() as u64;
+                    batch.columns = Some(Box::new((rows, file)));
+                    return Ok(true);
+                }
+                None => {}
             }
             if let Some(reader) = self.reader.take() {
                 summary.bytes = reader.consumed();
@@ -286,5 +364,29 @@ impl LineSource {
             }
             self.current += 1;
         }
+    }
+}
+
+/// What a reader has next.
+enum Found {
+    Row(FoundRow),
+    Columns(ColumnRows),
+}
+
+impl Found {
+    /// The next row of `reader`, whose bytes are appended to `batch`; or the next ones of a column
+    /// file, if it has none yet. `None` behind the last.
+    fn next(
+        reader: &mut dyn RowReader,
+        batch: &mut RawBatch,
+        (rows, bytes): (usize, usize),
+    ) -> io::Result<Option<Self>> {
+        if batch.lines.is_empty()
+            && let Some(rows) = reader.next_columns(rows, bytes)?
+        {
+            return Ok(Some(Self::Columns(rows)));
+        }
+        let row = reader.next(&mut batch.data, MAX_ROW_BYTES)?;
+        Ok(row.map(Self::Row))
     }
 }

@@ -6,10 +6,13 @@
 pub mod ipc;
 pub mod parquet;
 pub mod roles;
+pub mod rows;
+pub mod size;
 pub mod table;
 pub mod view;
 
 use std::io;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -18,8 +21,10 @@ use bytes::Bytes;
 
 use super::format::{FoundRow, Place, RowReader};
 use super::{OnBrokenInput, Reading, is_of_system, too_long};
-use crate::sample::{Attachment, Locator, RowError, push_string};
+use crate::sample::RowError;
 use roles::Role;
+pub use rows::ColumnRows;
+use rows::{Column, Shape};
 
 /// About how many bytes of values are decoded at a time.
 pub const BATCH_BYTES: u64 = 4 << 20;
@@ -68,9 +73,8 @@ pub fn broken(error: impl Into<ArrowError>) -> io::Error {
 /// The rows of a column file.
 pub struct ColumnReader {
     batches: Box<dyn Batches>,
-    /// The columns that are read, in the order of the file.
-    columns: Vec<Column>,
-    reading: Reading,
+    shape: Arc<Shape>,
+    on_broken: OnBrokenInput,
     batch: Option<RecordBatch>,
     /// The next row of the batch.
     at: usize,
@@ -82,14 +86,6 @@ pub struct ColumnReader {
     sound: u64,
     /// Rows up to here are known to be damaged, and why.
     broken: Option<(u64, String)>,
-}
-
-/// A column that is read.
-struct Column {
-    name: String,
-    role: Role,
-    /// Its place in the file.
-    number: u32,
 }
 
 impl ColumnReader {
@@ -117,8 +113,11 @@ impl ColumnReader {
         )?;
         Ok(Self {
             batches,
-            columns,
-            reading: reading.clone(),
+            shape: Arc::new(Shape {
+                columns,
+                image_key: reading.image_key.clone(),
+            }),
+            on_broken: reading.spec.on_broken_input,
             batch: None,
             at: 0,
             row: 0,
@@ -152,7 +151,7 @@ impl ColumnReader {
     /// Reads the piece ahead once, to know whether it is whole before a row of it goes anywhere.
     fn look_ahead(&mut self) -> io::Result<()> {
         let damaged = self.broken.as_ref().is_some_and(|(end, _)| self.row < *end);
-        if self.reading.spec.on_broken_input == OnBrokenInput::Fail
+        if self.on_broken == OnBrokenInput::Fail
             || self.row < self.sound
             || damaged
             || self.batches.rows().is_none_or(|rows| self.row >= rows)
@@ -204,147 +203,6 @@ impl ColumnReader {
         }
         Ok(Some(FoundRow::plain(row, self.row, Some(problem))))
     }
-
-    fn write(&self, batch: &RecordBatch, data: &mut Vec<u8>) -> Vec<Attachment> {
-        let mut attached = Vec::new();
-        let mut first = true;
-        data.push(b'{');
-        for (column, values) in self.columns.iter().zip(batch.columns()) {
-            match column.role {
-                Role::Field => {
-                    view::name(&column.name, &mut first, data);
-                    view::write_value(values, self.at, data);
-                }
-                Role::ImageBytes => self.named_images(column, values, batch, &mut attached),
-                Role::Image | Role::Content | Role::Carried | Role::Left => {}
-            }
-        }
-        let is_image = |column: &&Column| matches!(column.role, Role::Image | Role::Content);
-        if self.columns.iter().any(|column| is_image(&column)) {
-            view::name(&self.reading.image_key, &mut first, data);
-            data.push(b'[');
-            let start = data.len();
-            for (column, values) in self.columns.iter().zip(batch.columns()) {
-                if column.role == Role::Content {
-                    if let Some(content) = bytes_at(values, self.at) {
-                        self.image(column, (0, Some(content), None), data, &mut attached);
-                    }
-                } else if column.role == Role::Image {
-                    self.images(column, values, data, &mut attached);
-                }
-            }
-            // What separates the first from none before it.
-            if data.len() > start {
-                data.truncate(data.len() - 2);
-            }
-            data.push(b']');
-        }
-        data.push(b'}');
-        attached
-    }
-
-    /// The images of a cell of Hugging Face's type, each with a separator behind it.
-    fn images(
-        &self,
-        column: &Column,
-        values: &ArrayRef,
-        data: &mut Vec<u8>,
-        attached: &mut Vec<Attachment>,
-    ) {
-        if values.is_null(self.at) {
-            return;
-        }
-        let list = list_at(values, self.at);
-        let (items, range) = match &list {
-            Some(items) => (items, 0..items.len()),
-            None => (values, self.at..self.at + 1),
-        };
-        let Some(parts) = items.as_struct_opt() else {
-            return;
-        };
-        let content = parts.column_by_name("bytes");
-        let path = parts.column_by_name("path");
-        for (element, at) in (0..).zip(range) {
-            if parts.is_null(at) {
-                data.extend_from_slice(b"null, ");
-                continue;
-            }
-            let content = content.and_then(|column| bytes_at(column, at));
-            let path = path.and_then(|column| text_at(column, at));
-            self.image(column, (element, content, path), data, attached);
-        }
-    }
-
-    /// One image: its name, a separator, and where it lies.
-    fn image(
-        &self,
-        column: &Column,
-        (element, content, path): (u32, Option<Bytes>, Option<&str>),
-        data: &mut Vec<u8>,
-        attached: &mut Vec<Attachment>,
-    ) {
-        let made;
-        let name = if let Some(path) = path {
-            path
-        } else {
-            let identity = self.base.wrapping_add(self.row);
-            let which = match attached.len() {
-                0 => String::new(),
-                number => format!("-{number}"),
-            };
-            let ending = content.as_deref().map_or("", ending);
-            made = format!("row-{identity}{which}{ending}");
-            &made
-        };
-        push_string(name, data);
-        data.extend_from_slice(b", ");
-        if let Some(content) = content {
-            attached.push(Attachment {
-                name: name.into(),
-                input: 0,
-                at: Locator::Cell {
-                    row: self.row,
-                    column: column.number,
-                    element,
-                },
-                as_stored: false,
-                is_image: true,
-                here: Some(content),
-            });
-        }
-    }
-
-    /// Data-Juicer's rule: image `i` is element `i` of the bytes, if it has any.
-    fn named_images(
-        &self,
-        column: &Column,
-        values: &ArrayRef,
-        batch: &RecordBatch,
-        attached: &mut Vec<Attachment>,
-    ) {
-        let is_list = |column: &&Column| column.name == self.reading.image_key;
-        let names = self.columns.iter().position(|column| is_list(&column));
-        let names = names.and_then(|number| list_at(batch.columns().get(number)?, self.at));
-        let (Some(names), Some(contents)) = (names, list_at(values, self.at)) else {
-            return;
-        };
-        for (element, at) in (0..).zip(0..names.len().min(contents.len())) {
-            if let (Some(name), Some(content)) = (text_at(&names, at), bytes_at(&contents, at)) {
-                attached.push(Attachment {
-                    name: name.into(),
-                    input: 0,
-                    at: Locator::Cell {
-                        row: self.row,
-                        column: column.number,
-                        element,
-                    },
-                    as_stored: true,
-                    is_image: true,
-                    here: Some(content),
-                });
-            }
-        }
-    }
 }
 
 impl RowReader for ColumnReader {
@@ -362,7 +220,9 @@ impl RowReader for ColumnReader {
         }
         let start = data.len();
         let attached = match &self.batch {
-            Some(batch) => self.write(batch, data),
+            Some(batch) => self
+                .shape
+                .write(batch, self.at, (self.base, self.row), data),
             None => Vec::new(),
         };
         let row = self.row;
@@ -379,6 +239,23 @@ impl RowReader for ColumnReader {
             problem,
             attached,
         }))
+    }
+
+    fn next_columns(&mut self, rows: usize, bytes: usize) -> io::Result<Option<ColumnRows>> {
+        self.look_ahead()?;
+        let damaged = self.broken.as_ref().is_some_and(|(end, _)| self.row < *end);
+        if damaged || !self.fill()? {
+            return Ok(None);
+        }
+        let Some(batch) = &self.batch else {
+            return Ok(None);
+        };
+        let left = batch.num_rows() - self.at;
+        let batch = batch.slice(self.at, rows.clamp(1, left));
+        let rows = ColumnRows::new(&self.shape, batch, (self.base, self.row), bytes);
+        self.at += rows.len();
+        self.row += rows.len() as u64;
+        Ok(Some(rows))
     }
 
     fn pass(&mut self) -> io::Result<Option<FoundRow>> {
