@@ -56,6 +56,9 @@ pub struct Args {
     /// Relative image paths start here [default: the input's directory].
     #[arg(long, value_name = "DIR")]
     image_root: Option<PathBuf>,
+    /// The field of the rows' text [default: as the recipe says, or text].
+    #[arg(long, value_name = "FIELD")]
+    text_key: Option<String>,
     /// How far images are looked at. Below decode, broken ones and copies are not found.
     #[arg(long, value_name = "LEVEL", default_value = "decode")]
     validate: Validation,
@@ -327,6 +330,9 @@ fn load(args: &Args, ui: &Ui) -> Result<Recipe, Exit> {
         };
         // As YAML a path may mean something else.
         sets.push(("image_root".into(), Value::from(root).to_string()));
+    }
+    if let Some(key) = &args.text_key {
+        sets.push(("text_keys".into(), Value::from(key.as_str()).to_string()));
     }
     let options = LoadOptions {
         sets,

@@ -7,7 +7,7 @@ use super::format_args::{self, FormatArgs};
 use super::ui::{AsJson, Ui};
 use super::{Exit, dry_run, runner, subset};
 use crate::io::format::from::Origin;
-use crate::io::format::{ImageFiles, OutputFormat};
+use crate::io::format::{ImageFiles, OutputFormat, Records};
 use crate::recipe::{OutputSpec, PathStyle, Recipe, Validation, unread};
 use crate::trainer::{CheckedFor, Template, TrainerRef};
 
@@ -63,6 +63,9 @@ pub struct Args {
     /// With --for: a tokenizer.json or SentencePiece model that counts tokens [default: estimated].
     #[arg(long, value_name = "FILE", requires = "trainer")]
     tokenizer: Option<PathBuf>,
+    /// The field of the rows' caption or conversation [default: text].
+    #[arg(long, value_name = "FIELD")]
+    text_key: Option<String>,
     /// What stands for an image in the rows' text.
     #[arg(
         long,
@@ -139,6 +142,11 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         tokenizer: args.tokenizer.clone(),
         ..CheckedFor::new(trainer)
     });
+    let has_text = origin.map_or(format.framing.records == Records::Samples, Origin::is_rows);
+    if args.text_key.is_some() && !has_text {
+        let message = "--text-key has no effect: the records are not made of the texts of rows";
+        return ui.usage(message, Some("leave it out"));
+    }
     let tokens = ["--image-token", "--eoc-token"];
     if format.holds_rows
         && origin.is_none()
@@ -177,7 +185,9 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     if let Some(key) = origin.and_then(|origin| origin.image_key) {
         key.clone_into(&mut recipe.image_key);
     }
-    if origin.is_some_and(Origin::is_rows) {
+    if let Some(key) = &args.text_key {
+        recipe.text_keys = vec![key.clone()];
+    } else if origin.is_some_and(Origin::is_rows) {
         recipe.text_keys = vec!["text".to_owned()];
     }
     if args.validate.unwrap_or(format.check) == Validation::None

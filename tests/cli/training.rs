@@ -1,7 +1,10 @@
 //! Formats for training: out, back in, and the options that decide what loaders differ on.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 
 use crate::support::{Scratch, rows};
@@ -685,4 +688,158 @@ fn threads_and_batches_change_no_record() {
             assert!(a == b, "{} differs with {args:?}", a.0);
         }
     }
+}
+
+/// What img2dataset downloads: pictures, each with its caption.
+fn downloaded() -> Vec<(String, String, Vec<u8>)> {
+    let picture = |number: u8| {
+        let (width, height) = (60 + u32::from(number), 40 + u32::from(number % 7));
+        let colour = image::Rgb([number * 9, 90, 200 - number * 5]);
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image::RgbImage::from_pixel(width, height, colour)
+            .write_to(&mut bytes, image::ImageFormat::Jpeg)
+            .unwrap();
+        bytes.into_inner()
+    };
+    let caption = |number: u8| format!("picture {number} of a boat and {} gulls", number % 5);
+    (0..20)
+        .map(|number| (format!("{number:09}"), caption(number), picture(number)))
+        .collect()
+}
+
+/// The layouts in which img2dataset writes them: folders of files, archives, tables; beside each
+/// what it tried, and how that went.
+fn layouts(scratch: &Scratch) {
+    let about =
+        |key: &str, caption: &str| json!({"key": key, "caption": caption, "status": "success"});
+    let (mut tar, mut rows) = (Vec::new(), Vec::new());
+    for (key, caption, picture) in downloaded() {
+        let members = [
+            ("jpg", picture),
+            ("json", about(&key, &caption).to_string().into_bytes()),
+            ("txt", caption.into_bytes()),
+        ];
+        for (suffix, content) in &members {
+            scratch.write(&format!("files/00000/{key}.{suffix}"), content);
+            let name = format!("{key}.{suffix}");
+            let mut header = [0_u8; 512];
+            header[..name.len()].copy_from_slice(name.as_bytes());
+            header[100..107].copy_from_slice(b"0000644");
+            header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+            header[148..156].fill(b' ');
+            header[156] = b'0';
+            header[257..265].copy_from_slice(b"ustar\x0000");
+            let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+            header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+            tar.extend(header);
+            tar.extend(content);
+            tar.resize(tar.len().next_multiple_of(512), 0);
+        }
+        let [(_, picture), ..] = members;
+        rows.push((key, picture));
+    }
+    tar.resize(tar.len() + 1024, 0);
+    scratch.write("archives/00000.tar", tar);
+    let captions = downloaded()
+        .into_iter()
+        .map(|(_, caption, _)| Some(caption));
+    let table = |pictures: bool| {
+        let text = |texts: Vec<Option<String>>| -> ArrayRef { Arc::new(StringArray::from(texts)) };
+        let mut columns = vec![
+            ("caption", text(captions.clone().collect())),
+            (
+                "key",
+                text(rows.iter().map(|row| Some(row.0.clone())).collect()),
+            ),
+            ("status", text(vec![Some("success".to_owned()); rows.len()])),
+        ];
+        if pictures {
+            let bytes = BinaryArray::from_iter_values(rows.iter().map(|row| &row.1));
+            columns.push(("jpg", Arc::new(bytes)));
+        }
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap()
+    };
+    scratch.write("tables/00000.parquet", table(true));
+    for layout in ["files", "archives", "tables"] {
+        scratch.write(&format!("{layout}/00000_stats.json"), "{\"count\": 20}");
+        if layout != "tables" {
+            scratch.write(&format!("{layout}/00000.parquet"), table(false));
+        }
+    }
+}
+
+/// The five commands of README, from each of the layouts.
+#[test]
+fn what_img2dataset_downloads_goes_to_trainers_in_five_commands() {
+    let scratch = Scratch::new();
+    layouts(&scratch);
+    let mut all: Vec<Vec<(String, Vec<u8>)>> = Vec::new();
+    for (layout, kept, text, copies) in [
+        ("files", "files.jsonl", false, false),
+        ("archives", "archives.tar", false, true),
+        ("tables", "tables.parquet", true, true),
+    ] {
+        let name = |end: &str| format!("{layout}-{end}");
+        let (keep, llava, swift) = (name("keep.yaml"), name("out.json"), name("out.jsonl"));
+        let seen = name("seen");
+        let text: &[&str] = if text {
+            &["--text-key", "caption"]
+        } else {
+            &[]
+        };
+        let copies: &[&str] = if copies {
+            &["--image-files", "copy"]
+        } else {
+            &[]
+        };
+        let analyze = ["analyze", layout, "-o", &seen, "--suggest", &keep];
+        scratch.djr(&[&analyze[..], text].concat()).expect(0);
+        let run = ["run", &keep, "--input", layout, "-o", kept];
+        scratch.djr(&run).expect(0);
+        let question = ["--question", "Describe the image.", "--for", "llava_next"];
+        let convert = [
+            "convert", "--to", "llava", "--images", "list", kept, "-o", &llava,
+        ];
+        let convert = [&convert[..], &question, text, copies].concat();
+        scratch.djr(&convert).expect(0);
+        scratch
+            .djr(&["check", "--for", "llava_next", &llava])
+            .expect(0);
+        let other = ["convert", "--from", "llava", "--to", "messages", &llava];
+        let other = [&other[..], &["--for", "ms_swift", "-o", &swift]].concat();
+        scratch.djr(&other).expect(0);
+        let records = records(&scratch, &swift).into_iter().map(|record| {
+            let image = record["images"][0].as_str().unwrap();
+            let answer = record["messages"][1]["content"].as_str().unwrap();
+            (answer.to_owned(), std::fs::read(image).unwrap())
+        });
+        all.push(records.collect());
+    }
+    let pictures: Vec<_> = downloaded().into_iter().map(|it| (it.1, it.2)).collect();
+    assert!(all[0].len() > 10, "{} of 20 rows", all[0].len());
+    for record in &all[0] {
+        assert!(pictures.contains(record), "{}", record.0);
+    }
+    assert!(all[0] == all[1] && all[0] == all[2]);
+    let refused = scratch.djr(&[
+        "convert",
+        "--to",
+        "llava",
+        "--from",
+        "llava",
+        "files-out.json",
+        "--text-key",
+        "x",
+        "-o",
+        "x.json",
+    ]);
+    assert!(
+        refused
+            .expect(2)
+            .stderr
+            .contains("--text-key has no effect")
+    );
 }
