@@ -243,7 +243,7 @@ impl PendingFile {
     /// If the disk is full or fails.
     pub fn move_to_front(&mut self, at: u64, length: u64) -> io::Result<()> {
         let end = self.bytes();
-        self.rewrite(|part, put| {
+        self.rewrite(|part, out| {
             let mut file = File::open(part)?;
             let mut block = vec![0; 1 << 18];
             let behind = at + length;
@@ -255,7 +255,7 @@ impl PendingFile {
                     if n == 0 {
                         break;
                     }
-                    put(block.get(..n).unwrap_or_default())?;
+                    out.append(block.get(..n).unwrap_or_default())?;
                 }
             }
             Ok(())
@@ -273,15 +273,15 @@ impl PendingFile {
         Ok(self.part.as_deref())
     }
 
-    /// Makes another file of it: `write` is told where its bytes are so far, and what to put the
-    /// new ones with. What was written stays until the file has its name, so that a run that does
+    /// Makes another file of it: `write` is told where its bytes are so far, and where the new ones
+    /// go. What was written stays until the file has its name, so that a run that does
     /// not get there goes on from it. A stream stays as it is.
     ///
     /// # Errors
     /// Those of `write`, or if the disk is full or fails.
     pub fn rewrite(
         &mut self,
-        write: impl FnOnce(&Path, &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>,
+        write: impl FnOnce(&Path, &mut DigestedFile) -> io::Result<()>,
     ) -> io::Result<()> {
         let (Some(part), Some(file)) = (&self.part, &mut self.file) else {
             return Ok(());
@@ -289,7 +289,7 @@ impl PendingFile {
         file.flush()?;
         let name = Self::reordered_part(&self.target)?;
         let mut out = DigestedFile::new(create_fresh(&name)?, Xxh3::new(), 0);
-        write(part, &mut |bytes| out.append(bytes))?;
+        write(part, &mut out)?;
         self.spare = Some(part.clone());
         self.part = Some(name);
         self.file = Some(out);

@@ -45,6 +45,17 @@ pub struct DigestedFile {
     writer: Option<Writer>,
 }
 
+impl Write for DigestedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::flush(self)
+    }
+}
+
 impl DigestedFile {
     /// Appends to `file`, which holds `bytes` bytes of this digest.
     #[must_use]

@@ -75,7 +75,7 @@ pub use service::{
 pub use size::{size_param, size_text};
 pub use spec::{
     ANY_FIELD, BYTES, BoundParam, Facts, Field, OpKind, OpSpec, SharedHash, Stat, StatDef,
-    StatType, TEXT_UNITS, Written,
+    StatType, TEXT_UNITS, Written, longest_within,
 };
 pub use vectors::{VectorOperator, VectorRule};
 

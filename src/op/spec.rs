@@ -471,6 +471,15 @@ pub struct Facts {
     pub hashes: fn(&Map<String, Value>) -> &'static [SharedHash],
 }
 
+/// The bytes of the longest value that whatever needs `memory` bytes for each of them may be given
+/// within `budget` bytes: a quarter of those, or of 64 MB, is for what it needs. `None` if there is no
+/// limit.
+#[must_use]
+pub fn longest_within(budget: u64, memory: u32) -> Option<u64> {
+    const LEAST: u64 = 64_000_000;
+    (budget.max(LEAST) / 4).checked_div(u64::from(memory))
+}
+
 impl Facts {
     /// Reads nothing, writes nothing, measures nothing.
     pub const NONE: Self = Self {
@@ -492,8 +501,7 @@ impl Facts {
     /// 64 MB has room for are given to it under any.
     #[must_use]
     pub fn longest_text(&self, budget: u64) -> Option<u64> {
-        const LEAST: u64 = 64_000_000;
-        (budget.max(LEAST) / 4).checked_div(u64::from(self.memory))
+        longest_within(budget, self.memory)
     }
 
     /// Reads the text.

@@ -228,6 +228,59 @@ fn a_text_takes_a_step_no_more_than_a_quarter_of_max_memory() {
 }
 
 #[test]
+fn a_row_takes_an_output_no_more_than_a_quarter_of_max_memory() {
+    const BUDGET: u64 = 96_000_000;
+    // What a short row takes, and rows that wait beside the long one.
+    const BESIDE: u64 = 96_000_000;
+    let scratch = Scratch::new();
+    let declared = djr::io::format::FORMATS.iter().filter(|it| it.memory > 0);
+    for (index, format) in declared.enumerate() {
+        let longest = djr::op::longest_within(BUDGET, format.memory).unwrap();
+        let output = format!("{index}.{}", format.suffixes[0]);
+        let run = |bytes: u64, more: &[&str]| {
+            // What stands around the text counts, in the row and in the record.
+            let text = "ab ".repeat(usize::try_from(bytes / 3).unwrap());
+            let rows = match format.name {
+                "dj" => format!(
+                    "[{{\"id\": \"a\", \"conversations\": [{{\"from\": \"human\", \"value\": \"?\"}}, {{\"from\": \"gpt\", \"value\": \"{text}\"}}]}}, {{\"id\": \"b\", \"conversations\": [{{\"from\": \"human\", \"value\": \"?\"}}, {{\"from\": \"gpt\", \"value\": \"x\"}}]}}]"
+                ),
+                _ => format!(
+                    "{{\"id\": \"a\", \"text\": \"{text}\"}}\n{{\"id\": \"b\", \"text\": \"x\"}}\n"
+                ),
+            };
+            scratch.write("in.jsonl", rows);
+            let mut arguments = vec!["convert", "in.jsonl", "--to", format.name, "-o", &output];
+            arguments.extend(["-q", "--force", "--threads", "1"]);
+            if format.options.iter().any(|it| it.argument == "question") && format.name != "dj" {
+                arguments.extend(["--question", "What is it?"]);
+            }
+            arguments.extend(more);
+            scratch.djr(&arguments)
+        };
+        let bounded = ["--max-memory", "96MB"];
+        // The text is twice in a sample of an archive.
+        let fits = if format.name == "webdataset" {
+            longest / 2
+        } else {
+            longest
+        };
+        run(fits - 1000, &bounded).expect(0);
+        let record = format!("{output}.djr");
+        let peak = peak_memory(&scratch, &record);
+        let most = BESIDE + BUDGET / 4 + 2 * longest;
+        assert!(peak < most, "{}: {peak}, not below {most}", format.name);
+        run(longest, &bounded).expect(1);
+        let aside = scratch.rows(&format!("{record}/quarantine.jsonl"));
+        assert_eq!(aside.len(), 1);
+        assert_eq!(aside[0]["code"], "row_too_long", "{}", format.name);
+        let why = aside[0]["message"].as_str().unwrap();
+        assert!(why.contains(&format!("takes {longest} at most")), "{why}");
+        // Where nothing is said of memory, it is not too long.
+        run(longest, &[]).expect(0);
+    }
+}
+
+#[test]
 fn a_file_in_utf16_is_refused_with_what_to_do() {
     let scratch = Scratch::new();
     for order in [u16::to_le_bytes, u16::to_be_bytes] {

@@ -17,7 +17,7 @@ use crate::io::format::{FormatError, ImageFiles, Renderer, Setting};
 use crate::io::paths::PathWriter;
 use crate::io::{Input, OutputLock, Workspace};
 use crate::layout::RunFiles;
-use crate::op::{Common, ImageNeed, Merge, RowCondition};
+use crate::op::{Common, ImageNeed, Merge, RowCondition, longest_within};
 use crate::plan::{self, Foreseen};
 use crate::recipe::{Of, OutputSpec, PathStyle, Recipe, Split, Step, Target, Validation};
 use crate::record::Earlier;
@@ -137,9 +137,14 @@ impl RunContext<'_> {
         }
     }
 
+    /// The bytes of memory that rows have to be processed in, if anybody has said so.
+    fn row_memory(&self) -> Option<u64> {
+        self.options.row_memory.or(self.recipe.max_memory)
+    }
+
     /// The longest text, in bytes, that each step may be given; none where that is not bounded.
     fn longest_texts(&self) -> Vec<Option<u64>> {
-        let Some(budget) = self.options.row_memory.or(self.recipe.max_memory) else {
+        let Some(budget) = self.row_memory() else {
             return Vec::new();
         };
         let longest = |step: &Step| {
@@ -161,6 +166,9 @@ impl RunContext<'_> {
             validate,
             copies: self.copies(spec),
             framing: spec.format.framing,
+            longest: self
+                .row_memory()
+                .and_then(|budget| longest_within(budget, spec.format.memory)),
             condition: condition_of(spec),
             split: spec.split.as_ref().map(|split| match split {
                 Split::Field(field) => SplitBy::Field(FieldPath::new(field)),

@@ -6,6 +6,7 @@
 //! then the groups before it are written once more when all rows are in.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
@@ -13,7 +14,7 @@ use parquet::file::metadata::ParquetMetaData;
 
 use crate::io::columns::build;
 use crate::io::columns::gather::Gatherer;
-use crate::io::columns::groups::{self, MAGIC};
+use crate::io::columns::groups::{self, MAGIC, Pieces};
 use crate::io::columns::kind::Kind;
 use crate::io::columns::layout::Layout;
 use crate::io::columns::made;
@@ -28,11 +29,14 @@ use crate::recipe::{OutputSpec, Sampler};
 /// A group has at most so many rows, or so many if they have images.
 const GROUP_ROWS: (usize, usize) = (100_000, 100);
 
-/// A group ends when its rows have so many bytes.
-const GROUP_BYTES: u64 = 64 << 20;
+/// A group ends when its rows have so many bytes: they are in memory until then.
+const GROUP_BYTES: u64 = 8 << 20;
 
 /// So many rows are taken from the inputs at a time, or so many if they have images.
 const TAKEN_ROWS: (usize, usize) = (500, 10);
+
+/// Rows of so many bytes are taken from the inputs, or made arrays of, at a time.
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// Makes row groups of rows.
 pub struct Columns {
@@ -44,6 +48,7 @@ pub struct Columns {
     group_rows: usize,
     group_bytes: u64,
     taken_rows: usize,
+    taken_bytes: u64,
     /// The columns that are made of JSON, in the order in which they came up.
     made: Vec<(String, Kind)>,
     group: Group,
@@ -67,6 +72,8 @@ struct Group {
     /// What the inputs have of the first of them, one piece after the other, column by column.
     carried: Vec<Vec<ArrayRef>>,
     taken: usize,
+    /// About how many bytes the inputs have of those that are not taken yet.
+    waiting: u64,
     bytes: u64,
 }
 
@@ -82,6 +89,19 @@ impl Group {
         (from..self.ends.len())
             .map(|number| self.record(number))
             .collect()
+    }
+
+    /// Its rows, cut into pieces of about [`PIECE_BYTES`].
+    fn pieces(&self) -> Vec<Range<usize>> {
+        let mut pieces = Vec::new();
+        let (mut first, mut start) = (0, 0);
+        for (number, end) in (1..).zip(&self.ends) {
+            if (*end - start) as u64 >= PIECE_BYTES || number == self.ends.len() {
+                pieces.push(first..number);
+                (first, start) = (number, *end);
+            }
+        }
+        pieces
     }
 }
 
@@ -119,6 +139,7 @@ impl Columns {
             group_bytes: spec.shard_size.unwrap_or(GROUP_BYTES).min(GROUP_BYTES),
             // Rows in random order are sought in as few ways through the inputs as possible.
             taken_rows: if mixed { group_rows } else { of(TAKEN_ROWS) },
+            taken_bytes: if mixed { GROUP_BYTES } else { PIECE_BYTES },
             layout,
             made: Vec::new(),
             group: Group::default(),
@@ -178,9 +199,8 @@ impl Columns {
     /// If a file cannot be read or written.
     pub fn push(&mut self, record: &[u8], out: &mut PendingFile) -> io::Result<u64> {
         if let Some(log) = &mut self.rows_log {
-            let mut framed = Vec::with_capacity(record.len() + 8);
-            push(record, &mut framed);
-            log.append(&framed)?;
+            log.append(&(record.len() as u64).to_le_bytes())?;
+            log.append(record)?;
         }
         self.take_in(record)?;
         if self.group.ends.len() >= self.group_rows || self.group.bytes >= self.group_bytes {
@@ -193,7 +213,9 @@ impl Columns {
         self.group.records.extend_from_slice(record);
         self.group.ends.push(self.group.records.len());
         self.group.bytes += record.len() as u64;
-        if self.group.ends.len() - self.group.taken >= self.taken_rows {
+        self.group.waiting += Record::decode(record).map_or(0, |record| record.weight);
+        let waiting = self.group.ends.len() - self.group.taken;
+        if waiting >= self.taken_rows || self.group.waiting >= self.taken_bytes {
             self.carry()?;
         }
         Ok(())
@@ -230,6 +252,7 @@ impl Columns {
             parts.push(made::with_new(column, found, &records, &place_of)?);
         }
         group.taken = group.ends.len();
+        group.waiting = 0;
         group.carried.resize(layout.columns.len(), Vec::new());
         for (pieces, part) in group.carried.iter_mut().zip(parts) {
             group.bytes += size(&part);
@@ -246,20 +269,19 @@ impl Columns {
         if self.group.taken < self.group.ends.len() {
             self.carry()?;
         }
-        let group = std::mem::take(&mut self.group);
+        let mut group = std::mem::take(&mut self.group);
+        let carried = std::mem::take(&mut group.carried);
         let records = group.records(0)?;
         let texts = made::take_in(&mut self.made, &self.layout, &records)?;
-        let made = made::arrays(&self.made, &texts, &records)?;
-        let mut columns = group.carried;
-        columns.resize(self.layout.columns.len(), Vec::new());
-        columns.extend(made.into_iter().map(|column| vec![column]));
+        let rows = group.pieces();
+        let mut columns: Vec<Pieces<'_>> = carried.into_iter().map(groups::whole).collect();
+        columns.extend(made::pieces(&self.made, &texts, &records, &rows));
         let schema = made::schema(&self.layout, &self.made);
-        let packed = groups::pack(&schema, &columns, self.packing, out.bytes())?;
-        io::Write::write_all(out, &packed.bytes)?;
+        let metadata = groups::pack(&schema, columns, self.packing, out.bytes(), out)?;
         if let Some(log) = &mut self.log {
             let mut entry = self.file.to_le_bytes().to_vec();
             push(&serde_json::to_vec(&self.made)?, &mut entry);
-            push(&groups::write(&packed.metadata)?, &mut entry);
+            push(&groups::write(&metadata)?, &mut entry);
             log.append(&entry)?;
         }
         if self.rows_log.take().is_some() {
@@ -268,7 +290,7 @@ impl Columns {
         self.done.push(Done {
             file: self.file,
             made: self.made.clone(),
-            metadata: packed.metadata,
+            metadata,
         });
         self.rows_log = self.workspace.log_if_kept(&self.rows_name())?;
         Ok(group.bytes)
@@ -320,19 +342,17 @@ impl Columns {
                 io::Write::write_all(file, &groups::footer(&schema, &parts)?)?;
                 continue;
             }
-            file.rewrite(|part, put| {
-                put(MAGIC)?;
-                let mut at = MAGIC.len() as u64;
+            file.rewrite(|part, out| {
+                out.append(MAGIC)?;
                 let mut parts = Vec::new();
                 for group in &groups {
                     let batch = groups::unpack(part, &group.metadata)?;
                     let columns = self.widened(&batch, &group.made)?;
-                    let packed = groups::pack(&schema, &columns, self.packing, at)?;
-                    put(&packed.bytes)?;
-                    at += packed.bytes.len() as u64;
-                    parts.push(packed.metadata);
+                    let columns = columns.into_iter().map(groups::whole).collect();
+                    let at = out.len();
+                    parts.push(groups::pack(&schema, columns, self.packing, at, out)?);
                 }
-                put(&groups::footer(&schema, &parts.iter().collect::<Vec<_>>())?)
+                out.append(&groups::footer(&schema, &parts.iter().collect::<Vec<_>>())?)
             })?;
         }
         Ok(())

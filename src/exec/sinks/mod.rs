@@ -184,10 +184,12 @@ impl Framed {
             return put(records);
         }
         put(first.into())?;
-        put(records
-            .get(next.len()..)
-            .unwrap_or_default()
-            .to_vec()
-            .into())
+        put(match records {
+            Cow::Borrowed(records) => records.get(next.len()..).unwrap_or_default().into(),
+            Cow::Owned(mut records) => {
+                records.drain(..next.len().min(records.len()));
+                records.into()
+            }
+        })
     }
 }

@@ -132,6 +132,31 @@ pub struct OutputWork<'a> {
     pub split: Option<SplitBy>,
     /// What stands around its records in a file.
     pub framing: Framing,
+    /// The longest row, and the longest record, in bytes, that it has memory for, if that is bounded.
+    pub longest: Option<u64>,
+}
+
+impl OutputWork<'_> {
+    /// Appends the record of a row.
+    fn render(&self, sample: &Sample, buffer: &mut Vec<u8>) -> Result<(), RowError> {
+        self.has_room(sample.line().len())?;
+        let start = buffer.len();
+        self.renderer.render(sample, buffer)?;
+        self.has_room(buffer.len() - start)
+    }
+
+    /// Sees that there is memory for a row, or for its record, of so many bytes.
+    fn has_room(&self, bytes: usize) -> Result<(), RowError> {
+        match self.longest.filter(|longest| bytes as u64 > *longest) {
+            Some(longest) => Err(RowError::new(
+                "row_too_long",
+                format!(
+                    "the row has {bytes} bytes; within max_memory its output takes {longest} at most"
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Says by what the records of an output are split.
@@ -887,10 +912,10 @@ impl Chain<'_> {
                 check_images(sample, output.validate)
             };
             let rendered = checked.and_then(|()| match &output.copies {
-                None => output.renderer.render(sample, buffer),
+                None => output.render(sample, buffer),
                 Some(directory) => {
                     let copy = sample.with_copies(directory)?;
-                    output.renderer.render(&copy, buffer)?;
+                    output.render(&copy, buffer)?;
                     let own = sample.produced().len();
                     let made = copy.produced().get(own..).unwrap_or_default();
                     row.copies.extend(made.iter().cloned());

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::slice;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
@@ -133,7 +134,10 @@ impl Collected {
             columns.push(made::with_new(column, &values, &records, &place_of)?);
         }
         let texts = made::take_in(made, &self.layout, &records)?;
-        columns.extend(made::arrays(made, &texts, &records)?);
+        let all = 0..records.len();
+        for column in made::pieces(made, &texts, &records, slice::from_ref(&all)) {
+            columns.extend(column.collect::<io::Result<Vec<_>>>()?);
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(records.len()));
         RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(broken)
     }
@@ -205,7 +209,7 @@ mod tests {
             let record = Record {
                 at: Some((0, *row)),
                 members: members.to_vec(),
-                images: None,
+                ..Record::default()
             };
             record.encode(&mut out);
             all.push(&out);

@@ -2,7 +2,7 @@
 //! any of them; and the footer that makes a file of them.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,36 +30,65 @@ pub const MAGIC: &[u8] = b"PAR1";
 /// How the pages of a file are packed, by the word for it.
 pub const PACKINGS: &[&str] = &["zstd", "snappy", "gzip", "brotli", "none"];
 
-/// A packed row group.
-pub struct Packed {
-    /// Its pages.
-    pub bytes: Vec<u8>,
-    /// The metadata of a file that has it behind so many bytes and nothing else.
-    pub metadata: ParquetMetaData,
+/// Takes what a writer of a whole file writes, but for the magic number in front and, once the pages
+/// are written, the footer.
+struct Pages<'o> {
+    out: &'o mut (dyn Write + Send),
+    /// Bytes of the magic number that are still to come.
+    magic: usize,
+    ended: bool,
 }
 
-/// Packs columns, each in one piece or several, as the row group that begins at byte `at`.
+impl Write for Pages<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.ended {
+            return Ok(bytes.len());
+        }
+        let left_out = self.magic.min(bytes.len());
+        self.magic -= left_out;
+        self.out
+            .write_all(bytes.get(left_out..).unwrap_or_default())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The pieces of a column, one after the other, made when they are asked for.
+pub type Pieces<'a> = Box<dyn Iterator<Item = io::Result<ArrayRef>> + 'a>;
+
+/// Packs columns, each in one piece or several, as the row group that begins at byte `at` of `out`.
+/// One piece of one column is alive at a time. What is given is the metadata of a file that has this
+/// group there and nothing else.
 ///
 /// # Errors
-/// If values have no place in a Parquet file.
+/// If values have no place in a Parquet file, a piece cannot be made, or `out` cannot be written.
 pub fn pack(
     schema: &SchemaRef,
-    columns: &[Vec<ArrayRef>],
+    columns: Vec<Pieces<'_>>,
     packing: &str,
     at: u64,
-) -> io::Result<Packed> {
+    out: &mut (dyn Write + Send),
+) -> io::Result<ParquetMetaData> {
     caught(|| {
-        let mut writer = writer(schema, packing)?;
+        let pages = Pages {
+            out,
+            magic: MAGIC.len(),
+            ended: false,
+        };
+        let mut writer = writer(schema, packing, pages)?;
         let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(schema));
         let mut leaves = factory
             .create_column_writers(0)
             .map_err(broken)?
             .into_iter();
-        let mut chunks = Vec::new();
-        for (field, parts) in schema.fields().iter().zip(columns) {
+        let mut group = writer.next_row_group().map_err(broken)?;
+        for (field, pieces) in schema.fields().iter().zip(columns) {
             let mut of_field: Vec<_> = Vec::new();
-            for (number, part) in parts.iter().enumerate() {
-                let levels = compute_leaves(field, part).map_err(broken)?;
+            for (number, piece) in pieces.enumerate() {
+                let levels = compute_leaves(field, &piece?).map_err(broken)?;
                 if number == 0 {
                     of_field.extend(leaves.by_ref().take(levels.len()));
                 }
@@ -68,29 +97,25 @@ pub fn pack(
                 }
             }
             for leaf in of_field {
-                chunks.push(leaf.close().map_err(broken)?);
+                let chunk = leaf.close().map_err(broken)?;
+                chunk.append_to_row_group(&mut group).map_err(broken)?;
             }
         }
-        let mut group = writer.next_row_group().map_err(broken)?;
-        for chunk in chunks {
-            chunk.append_to_row_group(&mut group).map_err(broken)?;
-        }
         group.close().map_err(broken)?;
+        writer.flush().map_err(broken)?;
+        writer.inner_mut().ended = true;
         let metadata = writer.finish().map_err(broken)?;
-        let mut bytes = std::mem::take(writer.inner_mut());
         let group = metadata.row_groups().first();
         let group = group.ok_or_else(|| io::Error::other("a row group is lost"))?;
-        let ends = group.columns().iter().map(|column| {
-            let (start, length) = column.byte_range();
-            start + length
-        });
-        let end = ends.max().unwrap_or(MAGIC.len() as u64);
-        bytes.truncate(usize::try_from(end).map_err(io::Error::other)?);
-        bytes.drain(..MAGIC.len().min(bytes.len()));
         let group = moved(group, at)?;
-        let metadata = with_groups(&metadata, vec![group]);
-        Ok(Packed { bytes, metadata })
+        Ok(with_groups(&metadata, vec![group]))
     })
+}
+
+/// The pieces of a column that are there.
+#[must_use]
+pub fn whole(pieces: Vec<ArrayRef>) -> Pieces<'static> {
+    Box::new(pieces.into_iter().map(Ok))
 }
 
 /// What stands behind the row groups of `files`, which have one schema.
@@ -98,7 +123,9 @@ pub fn pack(
 /// # Errors
 /// If it cannot be written.
 pub fn footer(schema: &SchemaRef, parts: &[&ParquetMetaData]) -> io::Result<Vec<u8>> {
-    let about = writer(schema, "none")?.finish().map_err(broken)?;
+    let about = writer(schema, "none", io::sink())?
+        .finish()
+        .map_err(broken)?;
     let groups = parts
         .iter()
         .flat_map(|part| part.row_groups().iter().cloned());
@@ -155,7 +182,11 @@ pub fn unpack(path: &Path, metadata: &ParquetMetaData) -> io::Result<RecordBatch
     })
 }
 
-fn writer(schema: &SchemaRef, packing: &str) -> io::Result<SerializedFileWriter<Vec<u8>>> {
+fn writer<W: Write + Send>(
+    schema: &SchemaRef,
+    packing: &str,
+    out: W,
+) -> io::Result<SerializedFileWriter<W>> {
     let parquet = ArrowSchemaConverter::new()
         .convert(schema)
         .map_err(broken)?;
@@ -190,7 +221,7 @@ fn writer(schema: &SchemaRef, packing: &str) -> io::Result<SerializedFileWriter<
     let mut properties = properties.build();
     add_encoded_arrow_schema_to_metadata(schema, &mut properties);
     let root = parquet.root_schema_ptr();
-    SerializedFileWriter::new(Vec::new(), root, Arc::new(properties)).map_err(broken)
+    SerializedFileWriter::new(out, root, Arc::new(properties)).map_err(broken)
 }
 
 fn with_groups(about: &ParquetMetaData, groups: Vec<RowGroupMetaData>) -> ParquetMetaData {
@@ -240,9 +271,10 @@ mod tests {
                 (0..10).map(|n| format!("t{}", n % 3)),
             ));
             let columns = [vec![number.slice(0, 4), number.slice(4, 6)], vec![text]];
-            let packed = pack(&schema, &columns, "zstd", file.len() as u64).unwrap();
-            file.extend_from_slice(&packed.bytes);
-            parts.push(read(&write(&packed.metadata).unwrap()).unwrap());
+            let columns = columns.into_iter().map(whole).collect();
+            let at = file.len() as u64;
+            let metadata = pack(&schema, columns, "zstd", at, &mut file).unwrap();
+            parts.push(read(&write(&metadata).unwrap()).unwrap());
         }
         let parts: Vec<&ParquetMetaData> = parts.iter().collect();
         file.extend_from_slice(&footer(&schema, &parts).unwrap());

@@ -2,6 +2,7 @@
 //! place, and those that are made of the rows' own values.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, UInt32Array, new_null_array};
@@ -11,6 +12,7 @@ use arrow_select::take::take;
 use hashbrown::HashMap;
 
 use super::build;
+use super::groups::Pieces;
 use super::kind::Kind;
 use super::layout::{Carried, Layout};
 use super::record::{Record, RowImage};
@@ -81,26 +83,26 @@ pub fn take_in<'r>(
     Ok(texts)
 }
 
-/// The made columns of `records`, whose `texts` were taken in.
-///
-/// # Errors
-/// If a value has no place in its column.
-pub fn arrays(
-    made: &[(String, Kind)],
-    texts: &Texts<'_>,
-    records: &[Record<'_>],
-) -> io::Result<Vec<ArrayRef>> {
-    let array = |((_, kind), texts): (&(String, Kind), &Vec<Option<&str>>)| {
-        if *kind != Kind::Images {
-            return of_texts(texts, kind);
-        }
-        let images: Vec<Option<&[RowImage<'_>]>> = records
-            .iter()
-            .map(|record| record.images.as_deref())
-            .collect();
-        build::images(&images)
-    };
-    made.iter().zip(texts).map(array).collect()
+/// The made columns of `records`, whose `texts` were taken in, in pieces of these rows. A piece that
+/// has a value without a place in its column is an error.
+pub fn pieces<'a>(
+    made: &'a [(String, Kind)],
+    texts: &'a Texts<'_>,
+    records: &'a [Record<'_>],
+    rows: &'a [Range<usize>],
+) -> impl Iterator<Item = Pieces<'a>> {
+    made.iter().zip(texts).map(move |((_, kind), texts)| {
+        let piece = move |rows: &Range<usize>| {
+            if *kind != Kind::Images {
+                return of_texts(texts.get(rows.clone()).unwrap_or_default(), kind);
+            }
+            let records = records.get(rows.clone()).unwrap_or_default().iter();
+            let images: Vec<Option<&[RowImage<'_>]>> =
+                records.map(|record| record.images.as_deref()).collect();
+            build::images(&images)
+        };
+        Box::new(rows.iter().map(piece)) as Pieces<'a>
+    })
 }
 
 /// The schema of a table with the columns of `layout` and these made ones.

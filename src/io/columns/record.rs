@@ -11,6 +11,8 @@ pub struct Record<'a> {
     pub at: Option<(u32, u64)>,
     /// Members of the row, each by its name and as JSON: those that the input does not have so.
     pub members: Vec<(&'a str, &'a str)>,
+    /// About how many bytes the input has of it.
+    pub weight: u64,
     /// Images that take the place of the input's, if any do.
     pub images: Option<Vec<RowImage<'a>>>,
 }
@@ -21,12 +23,14 @@ const HAS_IMAGES: u8 = 2;
 impl<'a> Record<'a> {
     /// Appends it.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        out.reserve(self.size());
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         out.push(flag(self.at.is_some(), HAS_PLACE) | flag(self.images.is_some(), HAS_IMAGES));
         if let Some((file, row)) = self.at {
             out.extend_from_slice(&file.to_le_bytes());
             out.extend_from_slice(&row.to_le_bytes());
         }
+        out.extend_from_slice(&self.weight.to_le_bytes());
         out.extend_from_slice(&(self.members.len() as u64).to_le_bytes());
         for (name, json) in &self.members {
             push(name.as_bytes(), out);
@@ -39,6 +43,19 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// The bytes that it takes, at most.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        const LENGTH: usize = size_of::<u64>();
+        let members = self.members.iter();
+        let members = members.map(|(name, json)| 2 * LENGTH + name.len() + json.len());
+        let images =
+            self.images.iter().flatten().map(|(path, content)| {
+                2 * LENGTH + 1 + path.len() + content.map_or(0, <[u8]>::len)
+            });
+        5 * LENGTH + members.sum::<usize>() + images.sum::<usize>()
+    }
+
     /// What [`Record::encode`] wrote.
     #[must_use]
     pub fn decode(mut bytes: &'a [u8]) -> Option<Self> {
@@ -49,6 +66,7 @@ impl<'a> Record<'a> {
             let file = u32::from_le_bytes(take(&mut bytes)?);
             Some((file, u64::from_le_bytes(take(&mut bytes)?)))
         };
+        let weight = u64::from_le_bytes(take(&mut bytes)?);
         let mut members = Vec::new();
         for _ in 0..u64::from_le_bytes(take(&mut bytes)?) {
             members.push((text(&mut bytes)?, text(&mut bytes)?));
@@ -63,6 +81,7 @@ impl<'a> Record<'a> {
         Some(Self {
             at,
             members,
+            weight,
             images,
         })
     }
@@ -106,6 +125,7 @@ mod tests {
             Record {
                 at: Some((3, 1 << 40)),
                 members: vec![("a", "1"), ("b", "\"x\"")],
+                weight: 9,
                 images: Some(vec![("é.jpg", Some(&[0, 255])), ("b", None)]),
             },
             Record {
@@ -115,6 +135,7 @@ mod tests {
         ] {
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
+            assert!(bytes.len() <= record.size());
             assert_eq!(Record::decode(&bytes).as_ref(), Some(&record));
             assert_eq!(Record::decode(&bytes[..bytes.len() - 1]).as_ref(), None);
         }

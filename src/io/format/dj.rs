@@ -23,6 +23,7 @@ pub const FORMAT: &Format = &Format {
     made_of: Some(llava::FORMAT.name),
     written_image_key: Some("images"),
     check: ImageCheck::None,
+    memory: 2,
     paths: PathStyle::Keep,
     options: &[
         FROM,

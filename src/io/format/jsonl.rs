@@ -27,6 +27,7 @@ pub const FORMAT: &Format = &Format {
     own_paths: false,
     lead: None,
     beside: None,
+    memory: 0,
     options: &[],
     renderer,
 };

@@ -26,6 +26,7 @@ pub const FORMAT: &Format = &Format {
     own_paths: false,
     lead: None,
     beside: None,
+    memory: 2,
     options: &[
         chat::FROM,
         chat::QUESTIONS,

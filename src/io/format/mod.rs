@@ -84,6 +84,10 @@ pub struct Format {
     pub lead: Option<Lead>,
     /// A file that says to readers what the output is.
     pub beside: Option<&'static Beside>,
+    /// Bytes of memory that an output may need for each byte of a row, beside the row and its record;
+    /// 0 if it needs none to speak of. Where a run's memory is bounded, longer rows than fit are
+    /// refused.
+    pub memory: u32,
     /// What can be said of an output in this format and perhaps of no other.
     pub options: &'static [FormatOption],
     /// What writes its records.

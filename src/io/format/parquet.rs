@@ -35,6 +35,7 @@ pub const FORMAT: &Format = &Format {
     own_paths: false,
     lead: None,
     beside: None,
+    memory: 4,
     options: &[COMPRESSION],
     renderer,
 };
@@ -288,6 +289,11 @@ impl Renderer for ParquetRenderer {
                 .iter()
                 .map(|(name, json)| (&**name, &**json))
                 .collect(),
+            weight: if in_input {
+                sample.line().len() as u64
+            } else {
+                0
+            },
             images,
         };
         record.encode(out);

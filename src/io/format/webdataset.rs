@@ -28,6 +28,7 @@ pub const FORMAT: &Format = &Format {
     options: &[INDEX],
     lead: None,
     beside: None,
+    memory: 3,
     renderer,
 };
 
