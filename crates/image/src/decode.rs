@@ -18,6 +18,7 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
 use super::bmp::Icon;
 use super::pnm::Pnm;
+use super::webp::Webp;
 use super::{
     Format, Header, ImageError, RgbImage, gif, header, jpeg, jpeg_lossless, png, qoi, tiff,
     tiff_kinds,
@@ -58,6 +59,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ImageError> {
             let decode = || super::avif_pixels::decode_rgb(&super::avif::read(bytes)?);
             (guarded(header.format, decode)?, false)
         }
+        Format::WebP => (Webp::open(bytes)?.decode_rgb()?, false),
         Format::Gif => (guarded(header.format, || gif::decode_rgb(bytes))?, false),
         _ => (
             guarded(header.format, || crate_pixels(header, bytes))?,

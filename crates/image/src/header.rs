@@ -8,6 +8,7 @@ use super::bmp::{self, Bitmap, Icon};
 use super::jpeg_header::{self, Walk};
 use super::pnm::{self, Pnm};
 use super::tga::Targa;
+use super::webp::Webp;
 use super::{ImageError, avif, check_size, exif, gif, png, qoi, sniff, tiff_kinds};
 
 /// A file format, known by its content and never by a file's name.
@@ -126,7 +127,6 @@ impl Format {
 
     pub(crate) fn of_crate(self) -> Option<image::ImageFormat> {
         Some(match self {
-            Self::WebP => image::ImageFormat::WebP,
             Self::Tiff => image::ImageFormat::Tiff,
             _ => return None,
         })
@@ -230,6 +230,18 @@ pub fn header(bytes: &[u8]) -> Result<Header, ImageError> {
             let (width, height) = jpeg2000_size(bytes)?;
             finish(Format::Jpeg2000, width, height, 1)
         }
+        Some(Format::WebP) => {
+            let webp = Webp::open(bytes)?;
+            let (width, height) = webp.size();
+            check_size(width, height)?;
+            let exif = webp.chunk(*b"EXIF").unwrap_or_default();
+            let xmp = webp.chunk(*b"XMP ");
+            let orientation = exif::meaning(
+                exif::strict_orientation(&exif)?,
+                xmp.as_deref().and_then(exif::xmp_orientation),
+            );
+            finish(Format::WebP, width, height, orientation)
+        }
         Some(format) => {
             if format == Format::Tiff {
                 tiff_kinds::check(bytes)?;
@@ -261,26 +273,13 @@ fn crate_header(format: Format, bytes: &[u8]) -> Result<Header, ImageError> {
     let Some(crate_format) = format.of_crate() else {
         return Err(unknown(bytes));
     };
-    if format == Format::WebP {
-        check_riff(bytes)?;
-    }
     super::decode::guarded(format, || {
         let reader = ImageReader::with_format(Cursor::new(bytes), crate_format);
         let decoder = reader
             .into_decoder()
             .map_err(|error| super::decode::crate_error(format, &error))?;
         let (width, height) = decoder.dimensions();
-        let orientation = match format {
-            Format::Tiff => exif::meaning(exif::orientation(bytes), None),
-            Format::WebP => {
-                let part = |name: &[u8; 4]| riff_chunk(bytes, *name);
-                exif::meaning(
-                    exif::strict_orientation(part(b"EXIF").unwrap_or_default())?,
-                    part(b"XMP ").and_then(exif::xmp_orientation),
-                )
-            }
-            _ => 1,
-        };
+        let orientation = exif::meaning(exif::orientation(bytes), None);
         finish(format, width, height, orientation)
     })
 }
@@ -311,33 +310,6 @@ fn unknown(bytes: &[u8]) -> ImageError {
             sniff::looks_like(bytes)
         ),
     )
-}
-
-/// A RIFF file must hold as many bytes as it says.
-fn check_riff(bytes: &[u8]) -> Result<(), ImageError> {
-    let size = bytes.get(4..8).and_then(|s| s.try_into().ok());
-    let size = size.map_or(u64::from(u32::MAX), |size| {
-        u64::from(u32::from_le_bytes(size))
-    });
-    if bytes.len() as u64 >= size + 8 {
-        return Ok(());
-    }
-    Err(ImageError::truncated("the WebP is shorter than it says"))
-}
-
-/// The payload of the first chunk called `name` of a RIFF file.
-fn riff_chunk(bytes: &[u8], name: [u8; 4]) -> Option<&[u8]> {
-    let mut at = 12;
-    loop {
-        let size: [u8; 4] = bytes.get(at + 4..at + 8)?.try_into().ok()?;
-        let size = usize::try_from(u32::from_le_bytes(size)).ok()?;
-        let start = at + 8;
-        if bytes.get(at..at + 4)? == &name[..] {
-            return bytes.get(start..start.checked_add(size)?);
-        }
-        at = start.checked_add(size)?;
-        at = at.checked_add(at & 1)?;
-    }
 }
 
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {

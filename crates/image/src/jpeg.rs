@@ -1,6 +1,6 @@
 //! JPEG pixels by libjpeg-turbo's decoder (as mozjpeg ships it), with Pillow's verdict.
 //!
-//! The one place of the project that calls C. It knows no file and no row: bytes in, pixels or a
+//! It knows no file and no row: bytes in, pixels or a
 //! reason out. The source never pretends that there is more input than there is: when the bytes
 //! run out before the last pixel, the decoder suspends and the image is refused as truncated,
 //! which is what Pillow's strict `load()` does, even if only the two bytes of the end marker are
