@@ -76,9 +76,8 @@ fn a_record_without_an_image_is_a_text_only_row() {
             {"id": "no path", "image": [""], "conversations": words()},
         ]),
     );
-    // A picture is asked for, and a list of no path names one that cannot be there.
-    assert_eq!(codes, ["image_path_invalid"]);
-    assert_eq!(written.len(), 4);
+    assert!(codes.is_empty(), "{codes:?}");
+    assert_eq!(written.len(), 5);
     for row in &written {
         assert_eq!(row["images"], json!([]));
         assert_eq!(
@@ -86,11 +85,18 @@ fn a_record_without_an_image_is_a_text_only_row() {
             "[[human]]: Write a line about rain.\n[[gpt]]: It falls. <|__dj__eoc|>"
         );
     }
-    // Where no picture is, a list of empty paths is none.
-    let record = json!([{"id": "no path", "image": [""], "conversations": words()}]);
-    let (found, codes) = to_rows(&scratch, &[], &record);
-    assert!(codes.is_empty(), "{codes:?}");
-    assert_eq!(found[0]["images"], json!([]));
+    // An empty path beside one of a picture is none that can be there, and a row of Data-Juicer's has
+    // no empty paths.
+    let record = json!([{"id": "one path", "image": ["", "a.jpg"], "conversations": words()}]);
+    let (_, codes) = to_rows(&scratch, &["--validate", "decode"], &record);
+    assert_eq!(codes, ["image_path_invalid"]);
+    let rows = json!([{"text": "[[human]]: q [[gpt]]: a", "images": [""]}]);
+    let (_, codes) = convert(
+        &scratch,
+        &["--to", "llava", "--max-quarantine", "none"],
+        &rows,
+    );
+    assert_eq!(codes, ["image_path_invalid"]);
     // And back: no key `image`.
     let (records, codes) = to_llava(
         &scratch,

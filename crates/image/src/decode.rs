@@ -5,8 +5,8 @@
 //!   no pixels (`image_unsupported_format`).
 //! - `other-formats`: formats of Pillow without a decoder here (CUR, PSD, PCX, DDS, ICNS, SGI,
 //!   XBM, XPM, EPS, FITS, …) are refused as unknown.
-//! - `exotic-tiff`: TIFFs of luma and chroma that are no JPEGs, of LAB, with old-style JPEG, LZMA or
-//!   Zstandard compression are refused (`image_unsupported_format`).
+//! - `exotic-tiff`: TIFFs of luma and chroma that are no JPEGs, of LAB or with old-style JPEG are
+//!   refused (`image_unsupported_format`).
 //! - `jpeg-scans`: a JPEG of more than 500 scans is refused if it is not small; Pillow would take
 //!   hours.
 //! - `file-size`: files above 1 GiB are refused unread (by the row's image slot, not here).

@@ -8,7 +8,7 @@
 /// The crates that decode.
 macro_rules! decoders {
     () => {
-        "fax 0.2.7, fdeflate 0.3.7, flate2 1.1.10, gif 0.14.2, image 0.25.10, jpeg2k 0.10.1, libwebp-sys 0.14.4, miniz_oxide 0.8.9 0.9.1, mozjpeg-sys 2.2.3, png 0.18.1, re_rav1d 0.1.3, tiff 0.11.3, weezl 0.1.12, zune-jpeg 0.5.15"
+        "fax 0.2.7, fdeflate 0.3.7, flate2 1.1.10, gif 0.14.2, image 0.25.10, jpeg2k 0.10.1, libwebp-sys 0.14.4, lzma-rust2 0.25.0, miniz_oxide 0.8.9 0.9.1, mozjpeg-sys 2.2.3, png 0.18.1, re_rav1d 0.1.3, tiff 0.11.3, weezl 0.1.12, zstd 0.14.4, zune-jpeg 0.5.15"
     };
 }
 

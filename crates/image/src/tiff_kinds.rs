@@ -1,12 +1,22 @@
 //! Kinds of TIFF that the `tiff` crate does not read, or not to the last bit as Pillow does: palettes,
 //! samples of 2, 4 and 12 bits, with a sign, of 32 bits or fractions, grey with alpha, colours that
-//! were multiplied by alpha, inks, samples that lie apart, faxes, JPEGs.
+//! were multiplied by alpha, inks, samples that lie apart, faxes, JPEGs, LZMA and Zstandard.
+
+use std::io::{self, Read};
 
 use flate2::{Decompress, FlushDecompress};
+use lzma_rust2::XzReader;
 use weezl::{BitOrder, decode::Decoder};
 
 use super::tiff_page::Page;
 use super::{ImageError, RgbImage, check_size, jpeg, tiff_fax, whole_level};
+
+/// Compressions by their numbers.
+const LZMA: u32 = 34_925;
+const ZSTANDARD: u32 = 50_000;
+
+/// What unpacking LZMA may take, in KiB: the dictionaries of all of xz's presets.
+const LZMA_MEMORY: u32 = 80 << 10;
 
 /// What Pillow makes of the samples of a pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +48,10 @@ fn corrupt(what: &str) -> ImageError {
     ImageError::corrupt(format!("not a valid TIFF: {what}"))
 }
 
+fn damaged() -> ImageError {
+    corrupt("its packed data are damaged")
+}
+
 /// Refuses what the `tiff` crate reads and Pillow does not.
 pub fn check(bytes: &[u8]) -> Result<(), ImageError> {
     let from_white = |page: &Page<'_>| (page.meaning, page.bits, page.samples) == (0, 16, 1);
@@ -57,7 +71,9 @@ pub fn page(bytes: &[u8]) -> Option<Page<'_>> {
 fn kind(page: &Page<'_>) -> Option<Kind> {
     let fax = matches!(page.compression, 2..=4);
     let jpeg = page.compression == 7;
-    let plain = matches!(page.compression, 1 | 5 | 8 | 32_773 | 32_946);
+    // The crate unpacks neither of them.
+    let packed = matches!(page.compression, LZMA | ZSTANDARD);
+    let plain = packed || matches!(page.compression, 1 | 5 | 8 | 32_773 | 32_946);
     // Only what these pack is told by differences, whatever the tag says.
     let odd_prediction = page.predictor != 1 && matches!(page.compression, 1 | 32_773);
     let kind = match (
@@ -81,9 +97,14 @@ fn kind(page: &Page<'_>) -> Option<Kind> {
         (1, 2, 16 | 32, 1, []) | (0 | 1, 3, 32, 1, []) => Kind::Number,
         (1, 1, 12 | 32, 1, []) | (0, 1, 16, 1, []) if !page.big_endian() => Kind::Number,
         (3, 1, 1 | 2 | 4 | 8, 1, []) | (3, 1, 8, 2, [0 | 2]) => Kind::Palette,
-        (2, 1, 8 | 16, 3, []) | (2, 1, 8 | 16, 4, [] | [0 | 2]) if page.apart || odd_prediction => {
+        (2, 1, 8 | 16, 3, []) | (2, 1, 8 | 16, 4, [] | [0 | 2])
+            if page.apart || odd_prediction || packed =>
+        {
             Kind::Colours
         }
+        (0, 1, 1 | 8, 1, []) if packed => Kind::GreyFromWhite,
+        (1, 1, 1 | 8, 1, []) if packed => Kind::Grey,
+        (1, 1, 16, 1, []) if packed => Kind::Number,
         (2, 1, 8 | 16, 4, [1]) => Kind::Multiplied,
         (5, 1, 8 | 16, 4, []) => Kind::Inks,
         _ => return None,
@@ -211,7 +232,7 @@ impl Samples {
             }
             let stored = page.stored(plane * across * down + index)?;
             let mut part = unpacked(page, stored, part_line, rows)?;
-            if page.compression == 5 || page.compression == 8 || page.compression == 32_946 {
+            if matches!(page.compression, 5 | 8 | 32_946 | LZMA | ZSTANDARD) {
                 undo_prediction(page, &mut part, part_line, samples)?;
             }
             let from = column * wide * bits / 8;
@@ -287,6 +308,14 @@ fn unpacked(
         1 => stored,
         5 => lzw(&stored, size)?,
         8 | 32_946 => inflated(&stored, size)?,
+        LZMA => filled(
+            XzReader::new_mem_limit(&stored[..], false, LZMA_MEMORY),
+            size,
+        )?,
+        ZSTANDARD => filled(
+            zstd::Decoder::with_buffer(&stored[..]).map_err(|_| damaged())?,
+            size,
+        )?,
         32_773 => bytes_of_runs(&stored, size)?,
         7 => jpeg_part(page, &stored, line, rows)?,
         _ => tiff_fax::decode(
@@ -344,7 +373,7 @@ fn lzw(stored: &[u8], size: usize) -> Result<Vec<u8>, ImageError> {
         match result.status {
             Ok(weezl::LzwStatus::Ok) => {}
             Ok(_) => break,
-            Err(_) => return Err(corrupt("its packed data are damaged")),
+            Err(_) => return Err(damaged()),
         }
     }
     if done < size {
@@ -353,13 +382,23 @@ fn lzw(stored: &[u8], size: usize) -> Result<Vec<u8>, ImageError> {
     Ok(out)
 }
 
+/// The first bytes that a stream unpacks to: libtiff reads no more of it.
+fn filled(mut stream: impl Read, size: usize) -> Result<Vec<u8>, ImageError> {
+    let mut out = vec![0; size];
+    match stream.read_exact(&mut out) {
+        Ok(()) => Ok(out),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(cut()),
+        Err(_) => Err(damaged()),
+    }
+}
+
 /// libtiff stops once a strip is full: what follows, the checksum too, does not count.
 fn inflated(stored: &[u8], size: usize) -> Result<Vec<u8>, ImageError> {
     let mut out = vec![0; size];
     let mut stream = Decompress::new(true);
     let status = stream.decompress(stored, &mut out, FlushDecompress::Finish);
     if status.is_err() || stream.total_out() != size as u64 {
-        return Err(corrupt("its packed data are damaged"));
+        return Err(damaged());
     }
     Ok(out)
 }

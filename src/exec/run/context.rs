@@ -161,9 +161,11 @@ impl RunContext<'_> {
         renderer: &'r dyn Renderer,
         validate: Validation,
     ) -> OutputWork<'r> {
+        let origin = spec.format.origin(&spec.options);
         OutputWork {
             renderer,
             validate,
+            of_records: origin.is_some_and(|origin| !origin.is_rows()),
             copies: self.copies(spec),
             framing: spec.format.framing,
             longest: self

@@ -124,6 +124,8 @@ pub struct OutputWork<'a> {
     pub renderer: &'a dyn Renderer,
     /// How far the row's images are checked first.
     pub validate: Validation,
+    /// Whether it is made of records for training, and not of Data-Juicer's rows.
+    pub of_records: bool,
     /// The folder that its images are copied to, if they are.
     pub copies: Option<PathBuf>,
     /// What a row must meet.
@@ -137,6 +139,19 @@ pub struct OutputWork<'a> {
 }
 
 impl OutputWork<'_> {
+    /// Checks a row's images, videos and audios as far as it asks.
+    fn check(&self, sample: &Sample) -> Result<(), RowError> {
+        // A record of no path, or of empty ones, is a text.
+        let none = |images: &[ImageSlot]| images.iter().all(|image| image.written().is_empty());
+        if self.of_records && sample.images().is_ok_and(none) {
+            return match self.validate {
+                Validation::None => Ok(()),
+                _ => sample.check_media(),
+            };
+        }
+        check_images(sample, self.validate)
+    }
+
     /// Appends the record of a row.
     fn render(&self, sample: &Sample, buffer: &mut Vec<u8>) -> Result<(), RowError> {
         self.has_room(sample.line().len())?;
@@ -909,7 +924,7 @@ impl Chain<'_> {
             let checked = if images_decode {
                 Ok(())
             } else {
-                check_images(sample, output.validate)
+                output.check(sample)
             };
             let rendered = checked.and_then(|()| match &output.copies {
                 None => output.render(sample, buffer),
