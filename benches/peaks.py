@@ -4,7 +4,7 @@
     benches/peaks.py [--djr target/release/djr] [--rows 3] [--bytes 50000000] [--budget 64MB] [WORD...]
 
 Every operator that runs without parameters, alone in a recipe; every format that is converted to;
-subset, analyze, recut, check and decontaminate; those with a WORD in their name if there are any.
+analyze, recut, check of rows and decontaminate; those with a WORD in their name if there are any.
 The text is of random words in lines. Printed is for each command its exit code, the peak of its
 resident set (that of wait4) and what became of the rows; at the end what the aim is: the budget and
 twice a row. Exit code 1 if a command went beyond it.
@@ -76,11 +76,9 @@ def main():
         question = "" if kind in ("jsonl", "json", "parquet", "webdataset") else " --question What?"
         to = f"convert ../rows.jsonl --to {kind} -o c.{ending} --max-quarantine none{question}"
         commands[f"convert to {kind}"] = [to]
-    commands["subset"] = ["subset ../rows.jsonl -o s.jsonl -n 2"]
     commands["analyze"] = ["analyze ../rows.jsonl -o a"]
     commands["analyze a recipe"] = ["analyze -r r.yaml -o a"]
-    commands["recut"] = ["analyze -r r.yaml -o a", "recut a -o s.jsonl"]
-    commands["check"] = ["check r.yaml"]
+    commands["recut"] = ["analyze -r r.yaml -o a", "recut a --set text_length_filter.min_len=5 -o s.jsonl"]
     commands["check rows"] = ["check ../rows.jsonl --for llava"]
     commands["decontaminate"] = ["decontaminate ../rows.jsonl --against ../rows.jsonl -o d.jsonl"]
 

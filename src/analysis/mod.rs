@@ -102,7 +102,7 @@ pub fn analyze(
         want > ImageNeed::Header,
     );
     let mut book = Book::create(recipe, &stats, files).map_err(failed)?;
-    let mut lines = LineSource::new(inputs.clone());
+    let mut lines = LineSource::new(inputs.clone()).bounded(options.longest_row(recipe));
     let mut report = RunReport::default();
     let asked = || {
         let steps = recipe.steps.iter().enumerate();

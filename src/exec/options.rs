@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::cached_stats::CachedStats;
 use super::memory;
+use crate::op::longest_within;
 use crate::recipe::{QuarantineLimit, Recipe};
 use crate::record::RunReport;
 use crate::service::Host;
@@ -60,6 +61,18 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
+    /// The bytes of memory that rows have to be processed in, if anybody has said so.
+    #[must_use]
+    pub fn row_memory(&self, recipe: &Recipe) -> Option<u64> {
+        self.row_memory.or(recipe.max_memory)
+    }
+
+    /// The longest row, in bytes, that is read whole: what works on it takes it a few times.
+    #[must_use]
+    pub fn longest_row(&self, recipe: &Recipe) -> Option<u64> {
+        longest_within(self.row_memory(recipe)?, 1)
+    }
+
     /// Memory the run stays within, in bytes.
     #[must_use]
     pub fn memory(&self) -> u64 {

@@ -155,6 +155,7 @@ fn chain<'r>(
     let need = plan::image_need(&recipe.steps, phase, &[]);
     Chain {
         steps: &recipe.steps,
+        longest_row: None,
         longest: Vec::new(),
         suffixes: setup::suffixes(recipe, inputs),
         stream: plan::order(recipe, &phase.stream),

@@ -162,6 +162,24 @@ fn a_line_of_any_length_costs_no_more_than_the_cap() {
     assert!(peak < 250 << 20, "{peak}");
 }
 
+#[test]
+fn rows_longer_than_a_quarter_of_max_memory_are_not_read_whole() {
+    let scratch = Scratch::new();
+    // 16 MB are a quarter of what counts at least.
+    let row = |bytes: usize| format!("{{\"text\": \"{}\"}}\n", "ab ".repeat(bytes / 3));
+    scratch.write("in.jsonl", [row(16_100_000), row(15_900_000)].concat());
+    scratch.write("r.yaml", RECIPE);
+    let run = ["run", "r.yaml", "-q", "--threads", "2"];
+    let bounded = [&run[..], &["--max-memory", "64MB"]].concat();
+    scratch.djr(&bounded).expect(1);
+    let aside = scratch.rows("o.jsonl.djr/quarantine.jsonl");
+    assert_eq!(aside.len(), 1);
+    assert_eq!(aside[0]["code"], "row_too_long");
+    assert!(aside[0]["row"].as_str().unwrap().len() <= 4096);
+    // Where nothing is said of memory, none is too long.
+    scratch.djr(&run).expect(0);
+}
+
 /// For each operator that declares how much memory texts take it: the worst kind of text that is known.
 fn worst_texts(bytes: usize) -> [(&'static str, String); 5] {
     let repeated = |piece: &str| piece.chars().cycle().take(bytes).collect::<String>();

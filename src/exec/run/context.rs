@@ -109,6 +109,7 @@ impl RunContext<'_> {
         let suffixes = setup::suffixes(recipe, &self.inputs).filter(|_| fresh);
         Chain {
             steps: &recipe.steps,
+            longest_row: self.options.longest_row(self.recipe),
             longest: self.longest_texts(),
             suffixes,
             stream: plan::order(recipe, &phase.stream),
@@ -137,14 +138,9 @@ impl RunContext<'_> {
         }
     }
 
-    /// The bytes of memory that rows have to be processed in, if anybody has said so.
-    fn row_memory(&self) -> Option<u64> {
-        self.options.row_memory.or(self.recipe.max_memory)
-    }
-
     /// The longest text, in bytes, that each step may be given; none where that is not bounded.
     fn longest_texts(&self) -> Vec<Option<u64>> {
-        let Some(budget) = self.row_memory() else {
+        let Some(budget) = self.options.row_memory(self.recipe) else {
             return Vec::new();
         };
         let longest = |step: &Step| {
@@ -169,7 +165,8 @@ impl RunContext<'_> {
             copies: self.copies(spec),
             framing: spec.format.framing,
             longest: self
-                .row_memory()
+                .options
+                .row_memory(self.recipe)
                 .and_then(|budget| longest_within(budget, spec.format.memory)),
             condition: condition_of(spec),
             split: spec.split.as_ref().map(|split| match split {
@@ -203,6 +200,7 @@ impl RunContext<'_> {
             .ok_or_else(|| write_error(target_name(spec), io::Error::other("no renderer")))?;
         Ok(Chain {
             steps: &[],
+            longest_row: None,
             longest: Vec::new(),
             stream: Vec::new(),
             group: 0..0,
@@ -233,6 +231,7 @@ impl RunContext<'_> {
         let working_dir = &self.options.working_dir;
         Chain {
             steps: &self.recipe.steps,
+            longest_row: self.options.longest_row(self.recipe),
             longest: self.longest_texts(),
             stream: Vec::new(),
             group: number..number + 1,

@@ -100,6 +100,8 @@ pub struct Chain<'a> {
     pub common: Arc<Common>,
     /// What is known of the steps together.
     pub foreseen: Arc<Foreseen>,
+    /// The longest row, in bytes, that is read whole, if that is bounded.
+    pub longest_row: Option<u64>,
     /// The longest text, in bytes, that each step may be given, if that is bounded.
     pub longest: Vec<Option<u64>>,
     /// Looks for the fields of fresh rows that the recipe asks for.

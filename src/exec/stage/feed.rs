@@ -137,7 +137,8 @@ pub fn drive(
         consume(batch, cursor)
     };
     let summaries = match source {
-        Source::Inputs(mut inputs) => {
+        Source::Inputs(inputs) => {
+            let mut inputs = inputs.bounded(chain.longest_row);
             let mut cached = options.cached_stats.as_ref().map(CachedStats::open);
             if let Some(cached) = &mut cached {
                 cached.skip(inputs.summaries().iter().map(|read| read.rows).sum())?;

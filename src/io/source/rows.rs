@@ -37,6 +37,8 @@ pub struct RawBatch {
     pub attached: usize,
     /// Rows that are still in columns, and the index of their input; then there are no others.
     columns: Option<Box<(ColumnRows, u32)>>,
+    /// The longest row, in bytes, that is kept whole, if that is less than [`MAX_ROW_BYTES`].
+    longest: Option<usize>,
 }
 
 impl RawBatch {
@@ -45,6 +47,12 @@ impl RawBatch {
     pub fn rows(&self) -> usize {
         let columns = self.columns.as_ref();
         self.lines.len() + columns.map_or(0, |columns| columns.0.len())
+    }
+
+    /// The longest row, in bytes, that is kept whole.
+    fn longest(&self) -> usize {
+        self.longest
+            .map_or(MAX_ROW_BYTES, |longest| longest.min(MAX_ROW_BYTES))
     }
 
     /// How much memory it takes.
@@ -67,7 +75,8 @@ impl RawBatch {
             let attached = rows.write(at, &mut self.data);
             let number = rows.number(at);
             let length = self.data.len() - start;
-            let problem = (length > MAX_ROW_BYTES).then(|| too_long(length as u64, MAX_ROW_BYTES));
+            let longest = self.longest();
+            let problem = (length > longest).then(|| too_long(length as u64, longest));
             if problem.is_some() {
                 keep_start(&mut self.data, start);
             }
@@ -157,6 +166,8 @@ pub struct LineSource {
     begin: Place,
     /// Rows of the last input from this byte on are not read.
     until: Option<u64>,
+    /// The longest row, in bytes, that is read whole, if somebody bounds it.
+    longest: Option<usize>,
     /// Rows of the last batch, and a little more than their bytes.
     room: (usize, usize),
 }
@@ -184,8 +195,17 @@ impl LineSource {
                 rows: position.lines,
             },
             until: None,
+            longest: None,
             room: (0, 0),
         }
+    }
+
+    /// The same, without rows of more than `longest` bytes, if there is such a bound: of them only the
+    /// start is read.
+    #[must_use]
+    pub fn bounded(mut self, longest: Option<u64>) -> Self {
+        self.longest = longest.and_then(|longest| usize::try_from(longest).ok());
+        self
     }
 
     /// A source over the rows of one of `inputs`, from `position` in it on, that begin before the
@@ -246,6 +266,7 @@ impl LineSource {
         let mut batch = RawBatch {
             data: Vec::with_capacity(bytes),
             lines: Vec::with_capacity(lines),
+            longest: self.longest,
             ..RawBatch::default()
         };
         let most = (max_rows, max_bytes);
@@ -386,7 +407,8 @@ impl Found {
         {
             return Ok(Some(Self::Columns(rows)));
         }
-        let row = reader.next(&mut batch.data, MAX_ROW_BYTES)?;
+        let longest = batch.longest();
+        let row = reader.next(&mut batch.data, longest)?;
         Ok(row.map(Self::Row))
     }
 }
