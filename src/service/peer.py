@@ -107,13 +107,23 @@ def settle_names():
 
 
 def settle_packages():
-    """Has a package that is missing named instead of installed."""
+    """Has a package that is missing named instead of installed.
+
+    Data-Juicer asks to install whatever does not import under the name that it gives, `torchcodec==0.7`,
+    too. One that is there in any version is left as it is.
+    """
     try:
         from data_juicer.utils.lazy_loader import LazyLoader
     except ImportError:
         return
+    from importlib import metadata
 
     def refuse(cls, package, pip_args=None):
+        try:
+            metadata.distribution(re.split(r"[^\w.-]", package, maxsplit=1)[0])
+            return
+        except (metadata.PackageNotFoundError, ValueError):
+            pass
         raise ImportError(f"the package {package} is missing: {sys.executable} -m pip install '{package}'")
 
     LazyLoader._install_package = classmethod(refuse)
@@ -159,7 +169,7 @@ def load_custom(path):
             sys.modules[name] = module
             spec.loader.exec_module(module)
     except Exception as error:
-        raise Refusal("custom", f"{path}: {last_line(error)}") from error
+        raise Refusal("custom", f"{path}: {said_by(error)}") from error
     LOADED.add(path)
 
 
@@ -209,7 +219,7 @@ class Built:
             self.op = cls(**params)
         except Exception as error:
             traceback.print_exc()
-            raise Refusal("refused", last_line(error)) from error
+            raise Refusal("refused", said_by(error)) from error
         self.name = name
         self.cls = cls
         self.kind = self.kind_of(base_op)
@@ -365,9 +375,13 @@ def dumps(value):
     return json.dumps(value, default=plain)
 
 
-def last_line(error):
-    lines = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()
-    return (lines[-1] if lines else type(error).__name__)[:500]
+def said_by(error):
+    """What an error says, in one line."""
+    lines = "".join(traceback.format_exception_only(type(error), error)).split("\n")
+    if isinstance(error, SyntaxError):
+        # Where it is stands before it.
+        lines = lines[-2:] + lines[:-2]
+    return " ".join(line.strip() for line in lines if line.strip())[:500]
 
 
 def end_with(parent):
@@ -395,8 +409,8 @@ def main():
             text = dumps({"ok": False, **error.said})
         except (Exception, SystemExit) as error:
             traceback.print_exc()
-            code = {} if "row" in message else {"ok": False, "code": "refused", "message": last_line(error)}
-            text = dumps({"error": last_line(error), **code})
+            code = {} if "row" in message else {"ok": False, "code": "refused", "message": said_by(error)}
+            text = dumps({"error": said_by(error), **code})
         Draws.end()
         OUTPUT.write(text.encode() + b"\n")
         OUTPUT.flush()

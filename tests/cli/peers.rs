@@ -12,13 +12,20 @@ const ROWS: usize = 60;
 /// A scratch directory with that Data-Juicer, rows with videos, and operators of a user's own.
 fn scratch() -> Scratch {
     let scratch = Scratch::new();
-    fs::create_dir_all(scratch.path("python/data_juicer/ops")).unwrap();
+    for folder in ["ops", "utils"] {
+        fs::create_dir_all(scratch.path("python/data_juicer").join(folder)).unwrap();
+    }
     for (name, content) in [
         (
             "python/data_juicer/__init__.py",
             "import os\n__version__ = os.environ.get('PEER_VERSION', '1.6.1')\n",
         ),
         ("python/data_juicer/ops/__init__.py", ""),
+        ("python/data_juicer/utils/__init__.py", ""),
+        (
+            "python/data_juicer/utils/lazy_loader.py",
+            include_str!("peers/lazy_loader.py"),
+        ),
         (
             "python/data_juicer/ops/base_op.py",
             include_str!("peers/base_op.py"),
@@ -198,6 +205,7 @@ fn a_row_that_fails_ends_its_worker_or_hangs_is_set_aside_alone() {
     let rows = (0..ROWS).map(|id| {
         let text = match id {
             7 => "raise",
+            9 => "raise at length",
             20 => "exit",
             41 => "hang",
             42 => "once a",
@@ -217,19 +225,48 @@ fn a_row_that_fails_ends_its_worker_or_hangs_is_set_aside_alone() {
         .map(|row| (row["id"].clone(), row["code"].as_str().unwrap()))
         .collect();
     let code = "operator_failed";
-    assert_eq!(
-        told,
-        [(7.into(), code), (20.into(), code), (41.into(), code)]
-    );
+    assert_eq!(told, [7, 9, 20, 41].map(|id| (id.into(), code)));
     let message = |at: usize| set_aside[at]["message"].as_str().unwrap();
     assert_eq!(message(0), "KeyError: 'told to'");
-    assert!(message(1).contains("exit status: 7"), "{}", message(1));
-    assert!(
-        message(2).contains("no answer within 2 s"),
-        "{}",
-        message(2)
+    assert_eq!(
+        message(1),
+        "RuntimeError: told to. In many words: [the end]"
     );
-    assert_eq!(scratch.rows("out.jsonl").len(), ROWS - 3);
+    assert!(message(2).contains("exit status: 7"), "{}", message(2));
+    assert!(
+        message(3).contains("no answer within 2 s"),
+        "{}",
+        message(3)
+    );
+    assert_eq!(scratch.rows("out.jsonl").len(), ROWS - 4);
+}
+
+#[test]
+fn packages_are_named_unless_they_are_there_in_any_version() {
+    if !there() {
+        return;
+    }
+    let scratch = scratch();
+    let info = "python/at_hand-2.0.dist-info";
+    fs::create_dir(scratch.path(info)).unwrap();
+    let metadata = "Metadata-Version: 2.1\nName: at-hand\nVersion: 2.0\n";
+    scratch.write(&format!("{info}/METADATA"), metadata);
+    let check = |package: &str| {
+        let step = json!({"needy_mapper": {"packages": ["json", package]}});
+        recipe(&scratch, "custom_operator_paths: [own.py]", &[step]);
+        djr(&scratch, &["check", "r.yaml"])
+    };
+    for package in ["at-hand==1.0", "at_hand[more]>=3"] {
+        assert_eq!(check(package).code, 0, "{package}");
+    }
+    let ran = check("absent-one==1.0");
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.stderr.contains("absent-one==1.0 is missing")
+            && ran.stderr.contains("-m pip install 'absent-one==1.0'"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

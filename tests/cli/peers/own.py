@@ -7,6 +7,7 @@ import time
 import uuid
 
 from data_juicer.ops.base_op import OPERATORS, TAGGING_OPS, Mapper
+from data_juicer.utils.lazy_loader import LazyLoader
 
 
 def first_time(what):
@@ -29,6 +30,8 @@ class WildMapper(Mapper):
     def process_single(self, row):
         text = row[self.text_key]
         print("to standard output, which must not disturb", text)
+        if "raise at length" in text:
+            raise RuntimeError("told to.\nIn many words:\n  [the end]")
         if "raise" in text:
             raise KeyError("told to")
         if "exit" in text:
@@ -43,4 +46,14 @@ class WildMapper(Mapper):
         row[self.text_key] = text.upper()
         row["drawn"] = [random.random(), str(uuid.uuid4())]
         row["__dj__meta__"]["tag"] = self.tag
+        return row
+
+
+@OPERATORS.register_module("needy_mapper")
+class NeedyMapper(Mapper):
+    def __init__(self, packages: list = (), **kwargs):
+        super().__init__(**kwargs)
+        LazyLoader.check_packages(packages)
+
+    def process_single(self, row):
         return row
