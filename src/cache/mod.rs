@@ -23,6 +23,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -61,6 +62,8 @@ pub struct Cache {
     /// Newest first.
     finished: RwLock<Vec<Segment>>,
     own: Mutex<Own>,
+    /// Bytes that indexes of segments may still take of memory.
+    room: AtomicU64,
     troubles: Mutex<Vec<String>>,
 }
 
@@ -111,6 +114,7 @@ impl Cache {
             most_own,
             finished: RwLock::default(),
             own: Mutex::default(),
+            room: AtomicU64::new(segment::MOST_HELD),
             troubles: Mutex::default(),
         };
         // Found out now and not after hours.
@@ -142,7 +146,7 @@ impl Cache {
         }
         let finished = self.finished.read().unwrap_or_else(PoisonError::into_inner);
         for segment in &*finished {
-            match segment.get(key) {
+            match segment.get(key, &self.room) {
                 Found::Value(value) => return Some(value),
                 Found::Nothing => {}
                 Found::Damaged(why) => self.trouble(damaged(&segment.path, &why)),

@@ -9,7 +9,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Seek as _, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -27,6 +28,9 @@ pub const ENTRY: usize = 24;
 
 /// Entries that are read at once: about a page of memory.
 const WINDOW: usize = 170;
+
+/// Bytes of indexes that a cache holds in memory at most.
+pub const MOST_HELD: u64 = 64 << 20;
 
 /// Guesses after which a search halves instead: keys that are not spread evenly.
 const GUESSES: usize = 6;
@@ -55,6 +59,12 @@ pub struct Segment {
     index: File,
     entries: u64,
     log_length: u64,
+    /// Windows of the index that were read.
+    windows: AtomicU64,
+    /// Somebody reads the whole index, or has.
+    taken: AtomicBool,
+    /// All entries, once so much was read of them piece by piece.
+    held: OnceLock<Vec<u8>>,
     /// Damage was found: it is not asked any more.
     damaged: AtomicBool,
 }
@@ -117,6 +127,9 @@ impl Segment {
             index,
             entries,
             log_length,
+            windows: AtomicU64::new(0),
+            taken: AtomicBool::new(false),
+            held: OnceLock::new(),
             damaged: AtomicBool::new(false),
         }))
     }
@@ -136,12 +149,13 @@ impl Segment {
         self.log_length + self.entries * ENTRY as u64 + HEAD as u64
     }
 
-    /// The value of `key`.
-    pub fn get(&self, key: Key) -> Found {
+    /// The value of `key`. Of the bytes of `room` it takes what its index needs, if it is asked so
+    /// often that to read it whole costs no more.
+    pub fn get(&self, key: Key, room: &AtomicU64) -> Found {
         if self.damaged.load(Ordering::Relaxed) {
             return Found::Nothing;
         }
-        let why = match self.find(key.place()) {
+        let why = match self.find(key.place(), room) {
             Ok(None) => return Found::Nothing,
             Ok(Some(offset)) => match self.record(offset) {
                 Ok(Some((head, value))) if head.key == key => return Found::Value(value),
@@ -203,7 +217,8 @@ impl Segment {
 
     /// The offset of the record at `place`: a guess from how far the place is between two that
     /// are known, a window around it, and again with what the window tells.
-    fn find(&self, place: Place) -> io::Result<Option<u64>> {
+    fn find(&self, place: Place, room: &AtomicU64) -> io::Result<Option<u64>> {
+        self.hold(room)?;
         let (mut from, mut to) = (0, self.entries);
         let (mut low, mut high) = (0, u64::MAX);
         let mut buffer = [0; WINDOW * ENTRY];
@@ -226,9 +241,7 @@ impl Segment {
             };
             tries += 1;
             let count = usize::try_from((to - start).min(most_entries)).unwrap_or(0);
-            let window = buffer.get_mut(..count * ENTRY).unwrap_or_default();
-            self.index
-                .read_exact_at(window, HEAD as u64 + start * ENTRY as u64)?;
+            let window = self.window(start, count, &mut buffer)?;
             let (entries, _) = window.as_chunks::<ENTRY>();
             let first = entries.first().map_or((0, 0), place_of);
             let last = entries.last().map_or((0, 0), place_of);
@@ -242,6 +255,47 @@ impl Segment {
             }
         }
         Ok(None)
+    }
+
+    /// `count` entries from `start` on.
+    fn window<'a>(
+        &'a self,
+        start: u64,
+        count: usize,
+        buffer: &'a mut [u8; WINDOW * ENTRY],
+    ) -> io::Result<&'a [u8]> {
+        let (at, length) = (start * ENTRY as u64, count * ENTRY);
+        if let Some(held) = self.held.get() {
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            return Ok(held.get(at..at.saturating_add(length)).unwrap_or_default());
+        }
+        self.windows.fetch_add(1, Ordering::Relaxed);
+        let window = buffer.get_mut(..length).unwrap_or_default();
+        self.index.read_exact_at(window, HEAD as u64 + at)?;
+        Ok(window)
+    }
+
+    /// Reads the whole index if as much was read of it in windows, and there is room.
+    fn hold(&self, room: &AtomicU64) -> io::Result<()> {
+        let bytes = self.entries * ENTRY as u64;
+        let read = self.windows.load(Ordering::Relaxed);
+        if read <= self.entries / WINDOW as u64 || self.taken.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let take = |left: u64| left.checked_sub(bytes);
+        let taken = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        if let (Ok(_), Ok(length)) = (taken, usize::try_from(bytes)) {
+            let mut all = vec![0; length];
+            self.index.read_exact_at(&mut all, HEAD as u64)?;
+            let _ = self.held.set(all);
+        }
+        Ok(())
+    }
+
+    /// Whether its index is in memory.
+    #[cfg(test)]
+    pub fn is_held(&self) -> bool {
+        self.held.get().is_some()
     }
 }
 

@@ -401,17 +401,24 @@ fn every_key_of_a_large_index_is_found() {
                 .unwrap();
         }
         cache.finish().unwrap();
-        let cache = Cache::open(cache.dir()).unwrap();
-        for number in 0..20_000 {
-            let found = cache.get(spread(number * 2));
-            assert_eq!(
-                found.as_deref(),
-                Some(&number.to_le_bytes()[..]),
-                "{number}"
-            );
-            assert_eq!(cache.get(spread(number * 2 + 1)), None);
+        for room in [segment::MOST_HELD, 40_000 * segment::ENTRY as u64 / 2 - 1] {
+            let cache = Cache::open(cache.dir()).unwrap();
+            cache.room.store(room, Ordering::Relaxed);
+            let holds = |cache: &Cache| cache.finished.read().unwrap()[0].is_held();
+            assert!(!holds(&cache));
+            for number in 0..20_000 {
+                let found = cache.get(spread(number * 2));
+                assert_eq!(
+                    found.as_deref(),
+                    Some(&number.to_le_bytes()[..]),
+                    "{number}"
+                );
+                assert_eq!(cache.get(spread(number * 2 + 1)), None);
+            }
+            // An index that is read so often is held, where there is room for it.
+            assert_eq!(holds(&cache), room == segment::MOST_HELD);
+            assert!(cache.troubles().is_empty());
         }
-        assert!(cache.troubles().is_empty());
     }
 }
 

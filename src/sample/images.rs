@@ -463,7 +463,9 @@ impl ImageSlot {
         *self.content.get_or_init(|| {
             let is_file = self.produced.is_none() && self.attached.is_none();
             if is_file && self.bytes.borrow().is_none() && results.trusts_stat() {
-                let stat = Stat::of(&self.place.metadata().ok()?);
+                let metadata = self.place.metadata().ok()?;
+                let _ = self.size.set(Ok(metadata.len()));
+                let stat = Stat::of(&metadata);
                 match results.file(self.place.path(), &stat) {
                     FileKnown::Content(digest) => return Some(digest),
                     FileKnown::Stale => self.count(|counts| counts.cache_stale += 1),
