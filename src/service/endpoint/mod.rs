@@ -20,7 +20,7 @@ use serde_json::Value;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 pub use answers::{Answers, Cost};
-pub use spending::{Limits, Paid, Reserved, Spending};
+pub use spending::{Foreseen, Limits, Paid, Reserved, Spending};
 
 use answers::Claim;
 use client::{Client, Heard, Response, read_kept};
@@ -219,40 +219,40 @@ impl Shared {
     /// Asks until there is an answer.
     fn ask(&self, body: &[u8], key: u128) -> Result<OfRow<(Said, Vec<u8>, Cost)>, ServiceError> {
         let seed = xxh3_64(&key.to_le_bytes());
-        let bytes = body.len() as u64;
-        let asked = self.try_often(seed, Some(bytes), |address| {
+        let foreseen = Foreseen::of(body);
+        let asked = self.try_often(seed, Some(foreseen), |address| {
             let url = self.url(address, &self.service.path);
             self.client.post(&url, body, &self.service.response_path)
         });
         Ok(asked?.map(|(said, response)| {
-            let cost = self.cost(bytes, &said);
+            let cost = self.cost(foreseen, &said);
             (said, response, cost)
         }))
     }
 
-    fn cost(&self, bytes: u64, said: &Said) -> Cost {
+    fn cost(&self, foreseen: Foreseen, said: &Said) -> Cost {
         Cost {
             service: self.name.clone(),
-            bytes,
+            bytes: foreseen.bytes,
             tokens_in: said.tokens_in,
             tokens_out: said.tokens_out,
             cost: self.service.prices.of(said.tokens_in, said.tokens_out),
         }
     }
 
-    /// Sends a request of so many bytes that cost something until it is answered, or is not to be
-    /// sent again.
+    /// Sends a request until it is answered, or is not to be sent again; `paid` says what is known
+    /// of one that costs something.
     fn try_often(
         &self,
         seed: u64,
-        paid_bytes: Option<u64>,
+        paid: Option<Foreseen>,
         request: impl Fn(usize) -> Heard,
     ) -> Result<OfRow<(Said, Vec<u8>)>, ServiceError> {
         let (mut failures, mut waits, mut avoided) = (0, 0, None);
         loop {
             let slot = self.pool.enter(avoided, &self.name)?;
             // Room is held only by what is on its way, not by what waits to be sent again.
-            let reserved = match paid_bytes.map(|bytes| self.reserve(bytes)).transpose() {
+            let reserved = match paid.map(|foreseen| self.reserve(foreseen)).transpose() {
                 Ok(reserved) => reserved,
                 Err(error) => {
                     self.pool.leave(slot, Fared::Unsent);
@@ -261,9 +261,9 @@ impl Shared {
             };
             self.spending.sent(&self.name);
             let Heard { response, rest } = request(slot.address);
-            if let (Some(reserved), Some(bytes)) = (reserved, paid_bytes) {
+            if let (Some(reserved), Some(foreseen)) = (reserved, paid) {
                 let cost = match &response {
-                    Response::Answered(said, _) => Some(self.cost(bytes, said)),
+                    Response::Answered(said, _) => Some(self.cost(foreseen, said)),
                     _ => None,
                 };
                 self.spending.settle(reserved, cost.as_ref());
@@ -330,10 +330,10 @@ impl Shared {
         }
     }
 
-    fn reserve(&self, bytes: u64) -> Result<Reserved, ServiceError> {
+    fn reserve(&self, foreseen: Foreseen) -> Result<Reserved, ServiceError> {
         let room = self
             .spending
-            .reserve(&self.name, bytes, self.service.prices, &self.stopping);
+            .reserve(&self.name, foreseen, self.service.prices, &self.stopping);
         room.map_err(|exhausted| {
             self.stop(
                 exhausted.0,

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde_json::Value;
+
 use super::answers::Cost;
 use crate::op::Prices;
 
@@ -34,9 +37,44 @@ pub struct Paid {
     pub reused: u64,
 }
 
+/// What is known of the price of a request before it is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Foreseen {
+    /// The length of its body.
+    pub bytes: u64,
+    /// The most tokens that all its answers may have, where the body says so.
+    pub longest: Option<u64>,
+}
+
+/// So much of a body as limits the answer.
+#[derive(Deserialize)]
+struct Lengths {
+    max_completion_tokens: Option<Value>,
+    max_tokens: Option<Value>,
+    n: Option<Value>,
+}
+
+impl Foreseen {
+    /// The request with `body`.
+    #[must_use]
+    pub fn of(body: &[u8]) -> Self {
+        let number = |value: Option<Value>| value.as_ref().and_then(Value::as_u64);
+        let longest = serde_json::from_slice::<Lengths>(body)
+            .ok()
+            .and_then(|said| {
+                let one = number(said.max_completion_tokens).or(number(said.max_tokens))?;
+                Some(one.saturating_mul(number(said.n).unwrap_or(1)))
+            });
+        Self {
+            bytes: body.len() as u64,
+            longest,
+        }
+    }
+}
+
 /// What a run has spent, with what is on its way. A request is sent only if there is room for what
-/// the dearest answer so far would cost for a body of its length; what it did cost takes that place
-/// when it is answered.
+/// the dearest answer so far would cost for a body of its length, and for as many tokens as it lets
+/// the answer have; what it did cost takes that place when it is answered.
 #[derive(Debug, Default)]
 pub struct Spending {
     limits: Limits,
@@ -120,7 +158,7 @@ impl Spending {
         self.lock().of(service).sent += 1;
     }
 
-    /// Takes room for a request of so many bytes; waits while others that are on their way may
+    /// Takes room for a request; waits while others that are on their way may
     /// leave some. `stopping` ends the wait.
     ///
     /// # Errors
@@ -128,13 +166,13 @@ impl Spending {
     pub fn reserve(
         &self,
         service: &str,
-        bytes: u64,
+        request: Foreseen,
         prices: Prices,
         stopping: &AtomicBool,
     ) -> Result<Reserved, Exhausted> {
         let mut state = self.lock();
         loop {
-            let wanted = state.estimate(service, bytes, prices);
+            let wanted = state.estimate(service, request, prices);
             let (spent, tokens) = state.spent();
             let room_for =
                 |spent: f64, wanted: f64, most: f64| spent < most && spent + wanted <= most;
@@ -224,18 +262,19 @@ impl State {
         })
     }
 
-    /// What a request may cost at most, by the dearest so far.
+    /// What a request may cost at most, by itself and by the dearest so far.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         clippy::cast_precision_loss,
         reason = "tokens are few and none is negative"
     )]
-    fn estimate(&self, service: &str, bytes: u64, prices: Prices) -> Reserved {
-        let (a_byte, output) = self.most.get(service).copied().unwrap_or_default();
-        let input = (a_byte * bytes as f64).round() as u64;
+    fn estimate(&self, service: &str, request: Foreseen, prices: Prices) -> Reserved {
+        let (a_byte, most) = self.most.get(service).copied().unwrap_or_default();
+        let input = (a_byte * request.bytes as f64).round() as u64;
+        let output = most.max(request.longest.unwrap_or_default());
         Reserved {
-            tokens: input + output,
+            tokens: input.saturating_add(output),
             cost: prices.of(input, output),
         }
     }
@@ -260,8 +299,55 @@ mod tests {
         }
     }
 
+    /// A request of 100 bytes.
+    const USUAL: Foreseen = Foreseen {
+        bytes: 100,
+        longest: None,
+    };
+
     fn ask(spending: &Spending) -> Result<Reserved, Exhausted> {
-        spending.reserve("m", 100, PRICES, &AtomicBool::new(false))
+        spending.reserve("m", USUAL, PRICES, &AtomicBool::new(false))
+    }
+
+    #[test]
+    fn an_answer_that_may_be_longer_than_any_before_has_room() {
+        for (body, longest) in [
+            (r#"{"max_tokens":30}"#, Some(30)),
+            (
+                r#"{"n":2,"max_tokens":30,"max_completion_tokens":40}"#,
+                Some(80),
+            ),
+            (r#"{"max_tokens":null}"#, None),
+            ("{}", None),
+            ("not JSON", None),
+        ] {
+            let bytes = body.len() as u64;
+            assert_eq!(
+                Foreseen::of(body.as_bytes()),
+                Foreseen { bytes, longest },
+                "{body}"
+            );
+        }
+        let limits = Limits {
+            cost: None,
+            tokens: Some(100),
+        };
+        let request = Foreseen {
+            longest: Some(30),
+            ..USUAL
+        };
+        let spending = Spending::new(limits, &[]);
+        let mut sent = 0;
+        // Short answers do not make a long one less likely.
+        while let Ok(reserved) = spending.reserve("m", request, PRICES, &AtomicBool::new(false)) {
+            let tokens = if sent == 3 { 30 } else { 1 };
+            spending.settle(reserved, Some(&answer(10, tokens)));
+            sent += 1;
+        }
+        // 33 tokens are used, so that 10 + 30 fit; then 73 are.
+        assert_eq!(sent, 4);
+        let total = spending.total();
+        assert_eq!(total.tokens_in + total.tokens_out, 73);
     }
 
     #[test]
@@ -327,7 +413,7 @@ mod tests {
         spending.settle(first, Some(&answer(10, 5)));
         let (second, third) = (ask(&spending).unwrap(), ask(&spending).unwrap());
         let stopping = AtomicBool::new(true);
-        assert!(spending.reserve("m", 100, PRICES, &stopping).is_err());
+        assert!(spending.reserve("m", USUAL, PRICES, &stopping).is_err());
         spending.settle(second, None);
         let again = ask(&spending).unwrap();
         spending.settle(third, Some(&answer(10, 5)));
