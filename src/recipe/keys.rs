@@ -480,7 +480,9 @@ pub const KEYS: &[KeyDef] = &[
         "export_aws_credentials",
         Kind::Map,
         "",
-        Role::Refused("credentials are taken from the environment, see docs/REMOTE.md"),
+        Role::Refused(
+            "credentials are taken from the environment: `export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… AWS_REGION=…`, see docs/REMOTE.md",
+        ),
         "Credentials for an export to S3.",
     ),
     key(

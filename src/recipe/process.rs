@@ -414,6 +414,7 @@ fn step(
             })
         }
         Err(errors) => {
+            let taken_over = taken_over(name, at, entries);
             for error in errors {
                 let entry = error
                     .param
@@ -425,12 +426,27 @@ fn step(
                         entry.map_or(at, |e| e.node.at),
                         format!("{name}: {}", error.message),
                     )
-                    .maybe_hint(error.hint),
+                    .maybe_hint(taken_over.clone().or(error.hint)),
                 );
             }
             None
         }
     }
+}
+
+/// What to do where a step is wrong that has parameters of an earlier one.
+fn taken_over(name: &str, at: Pos, entries: &[Entry]) -> Option<String> {
+    let foreign = entries.iter().filter(|entry| entry.at < at);
+    let keys: Vec<String> = foreign
+        .filter(|entry| !is_default(name, entry))
+        .map(|entry| format!("`{}`", entry.key))
+        .collect();
+    (!keys.is_empty()).then(|| {
+        format!(
+            "{} is what the {name} before it says, as in Data-Juicer: write it in this step, too (`.inf` is no bound)",
+            keys.join(", ")
+        )
+    })
 }
 
 /// A bound that is written as a place in the distribution of what the filter measures.
@@ -672,9 +688,18 @@ fn read_param(
                 .map(|text| format!("put it in quotes: '{text}'"))
         }
         Value::Str(text) => {
-            let bare = Node::from_plain(node.at, text);
+            // A comma behind it makes a text of a value, too.
+            let inner = text.trim_matches([' ', ',']);
+            let bare = Node::from_plain(node.at, inner);
             (!matches!(bare.value, Value::Str(_)) && schema.accepts(property, &bare.to_json()))
-                .then(|| format!("write it without quotes: {text}"))
+                .then(|| {
+                    let what = if inner == text {
+                        "quotes"
+                    } else {
+                        "what surrounds it"
+                    };
+                    format!("write it without {what}: {inner}")
+                })
                 .or_else(|| did_you_mean(text, choices(&expected)))
                 .or_else(|| {
                     def.bound(name)

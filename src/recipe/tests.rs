@@ -758,6 +758,35 @@ fn steps_that_say_all_take_nothing_over() {
 }
 
 #[test]
+fn a_step_that_is_wrong_for_what_it_took_over_says_so() {
+    let text = "dataset_path: rows.jsonl\nprocess:\n  - alphanumeric_filter: {min_ratio: 0.25, max_ratio: 0.9}\n  - alphanumeric_filter: {min_ratio: 1.5}\n";
+    let problems = Case::new(text).load().map(|_| ()).unwrap_err();
+    let said = problems.to_string();
+    assert!(
+        said.contains("min_ratio 1.5 is above max_ratio 0.9"),
+        "{said}"
+    );
+    assert!(
+        said.contains("`max_ratio` is what the alphanumeric_filter before it says, as in Data-Juicer: write it in this step"),
+        "{said}"
+    );
+    // What the step says itself is its own fault.
+    let text = text.replace("1.5}", "1.5, max_ratio: 1}");
+    let said = Case::new(&text).load().map(|_| ()).unwrap_err().to_string();
+    assert!(said.contains("swap the two bounds"), "{said}");
+}
+
+#[test]
+fn a_value_with_a_comma_behind_it_is_named_without() {
+    let text = "dataset_path: rows.jsonl\nprocess:\n  - extract_tables_from_html_mapper: {retain_html_tags: 'false,'}\n";
+    let said = Case::new(text).load().map(|_| ()).unwrap_err().to_string();
+    assert!(
+        said.contains("write it without what surrounds it: false"),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_is_wrong_with_a_parameter_that_is_taken_over_is_said_once() {
     let text = "dataset_path: rows.jsonl\nprocess:\n  - text_length_filter: {min_len: x}\n  - text_length_filter: {max_len: 50}\n";
     let problems = Case::new(text).load().map(|_| ()).unwrap_err();
