@@ -5,12 +5,14 @@
     tests/differential/peer_operators.py --python PYTHON [--models DIR] [--kills 50] [NAME...]
 
 PYTHON has py-data-juicer and what its operators ask for: av, opencv-python-headless (4), soundfile,
-librosa, ffmpeg-python, scenedetect, audiomentations, nlpaug, nlpcda, openai, tiktoken; the programs
-ffmpeg and ffprobe are beside it, or in PATH. DIR has tiny models (those of golden_models/models), for the
-operators over the frames of videos, which are left out without it. The videos, sounds and pictures are made here. Operators that ask a language model ask a server on loopback, which
-answers each prompt in its own way, the same for the same prompt.
+librosa, torchcodec, transformers, dlib, ffmpeg-python, scenedetect, audiomentations, nlpaug, nlpcda,
+openai, tiktoken (TIKTOKEN_CACHE_DIR names its files where the hub is out of reach); the programs ffmpeg and
+ffprobe are beside it, or in PATH. DIR has tiny models (those of golden_models/models), for the operators
+over the frames of videos, which are left out without it. The videos, sounds and pictures are made here, and
+so are the other models, with random weights. Operators that ask a language model ask a server on loopback,
+which answers each prompt in its own way, the same for the same prompt; what is downloaded comes from it, too.
 
-For each operator it prints whether the rows agree. Files that operators make are compared by content,
+For each operator it prints whether the rows agree, numbers to the ten digits that Data-Juicer writes. Files that operators make are compared by content,
 since Data-Juicer names them by process and time. Of operators that draw at random only the fields and
 the number of rows are compared. What Data-Juicer alone does not run here is named and not counted.
 
@@ -25,6 +27,7 @@ import math
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,7 +50,7 @@ CASES = [
     ("video_split_by_duration_mapper", {"split_duration": 1, "save_dir": "made"}, "videos", "rows"),
     ("video_split_by_key_frame_mapper", {"keep_original_sample": False, "save_dir": "made"}, "videos", "rows"),
     ("video_split_by_scene_mapper", {}, "videos"),
-    ("video_extract_frames_mapper", {"frame_sampling_method": "uniform", "frame_num": 2, "frame_dir": "frames"}, "videos"),
+    ("video_extract_frames_mapper", {"frame_sampling_method": "uniform", "frame_num": 2, "frame_dir": "frames"}, "filled"),
     ("video_resize_resolution_mapper", {"max_width": 48}, "videos"),
     ("video_resize_aspect_ratio_mapper", {"max_ratio": "1/1"}, "videos"),
     ("video_ffmpeg_wrapped_mapper", {"filter_name": "hflip", "filter_kwargs": {}}, "videos"),
@@ -64,6 +67,8 @@ CASES = [
     ("audio_nmf_snr_filter", {"min_snr": 5, "nmf_iter_num": 20}, "audios", "random"),
     ("audio_ffmpeg_wrapped_mapper", {"filter_name": "atrim", "filter_kwargs": {"end": 0.5}}, "audios"),
     ("audio_add_gaussian_noise_mapper", {}, "audios", "random"),
+    ("video_face_ratio_filter", {"threshold": 0.0}, "videos"),
+    ("video_tagging_from_audio_mapper", {"hf_ast": "{made}/sounds"}, "sounding"),
     ("image_face_count_filter", {"max_face_count": 0, "min_face_count": 0}, "images"),
     ("image_face_ratio_filter", {}, "images"),
     ("image_face_blur_mapper", {}, "images"),
@@ -118,13 +123,29 @@ CASES = [
     ("video_atomic_action_segment_mapper", {}, "videos"),
     ("video_trajectory_overlay_mapper", {}, "videos"),
     ("video_clip_reassembly_mapper", {}, "videos"),
+    ("download_file_mapper", {"download_field": "from", "save_dir": "fetched"}, "links"),
+    ("llm_perplexity_filter", {"hf_model": "{made}/words", "max_score": 300}, "texts"),
+    ("instruction_following_difficulty_filter", {"hf_model": "{made}/words", "query_template": "{query}", "min_score": 0.5, "max_score": 1.0}, "texts"),
+    ("in_context_influence_filter", {"hf_model": "{made}/words", "valid_dataset": [{"text": "The kite rose."}], "min_score": 0.5, "max_score": 1.0}, "texts"),
+    ("query_intent_detection_mapper", {"hf_model": "{made}/classes", "zh_to_en_hf_model": None}, "texts"),
+    ("query_sentiment_detection_mapper", {"hf_model": "{made}/classes", "zh_to_en_hf_model": None}, "texts"),
+    ("query_topic_detection_mapper", {"hf_model": "{made}/classes", "zh_to_en_hf_model": None}, "texts"),
+    ("sentence_augmentation_mapper", {"hf_model": "{made}/words", "task_sentence": "Say it again.", "max_new_tokens": 6, "text_key_second": "again"}, "texts"),
+    ("text_tagging_by_prompt_mapper", {"hf_model": "{made}/words", "enable_vllm": False, "sampling_params": {"max_new_tokens": 6, "do_sample": False}}, "texts"),
     ("llm_quality_score_filter", {"min_score": 0.5}, "texts"),
     ("llm_difficulty_score_filter", {"min_score": 0.5}, "texts"),
     ("llm_condition_filter", {"condition": "it speaks of a harbour"}, "texts"),
     ("nested_aggregator", {"output_key": "told"}, "grouped"),
+    ("meta_tags_aggregator", {"meta_tag_key": "event_description"}, "grouped"),
     ("entity_attribute_aggregator", {"entity": "Ada", "attribute": "trade"}, "grouped"),
     ("most_relevant_entities_aggregator", {"entity": "Ada", "query_entity_type": "person"}, "grouped"),
 ]
+
+# Kinds of rows with videos or sounds.
+MEDIA_ROWS = {"videos", "filled", "sounding", "audios"}
+
+# Those that CUSTOM registers.
+OWN = {"reverse_text_mapper", "vowels_filter", "sentences_mapper"}
 
 FUNCTIONS = """def shout(sample):
     sample['text'] = sample['text'].upper()
@@ -184,6 +205,9 @@ import json, sys
 sys.path.insert(0, sys.argv[2])
 from datasets import disable_caching
 disable_caching()
+from data_juicer.utils.lazy_loader import LazyLoader
+# Nothing is installed while operators are compared.
+LazyLoader._install_package = classmethod(lambda *_: None)
 import data_juicer.config.config as config
 from data_juicer.core.data import NestedDataset
 from data_juicer.ops import load_ops
@@ -237,6 +261,15 @@ class Server(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_GET(self):
+        """A file whose content is its name."""
+        found = "missing" not in self.path
+        body = f"the file {self.path}".encode() if found else b"no such file"
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def log_message(self, *_):
         pass
 
@@ -266,11 +299,46 @@ video('a.mp4', 64, 48, 2, 2, 1)
 video('b.mp4', 96, 48, 3, 1, 2)
 video('c.mp4', 48, 64, 1, 0, 1)
 video('d.mp4', 80, 80, 4, 3, 3)
+with av.open('e.mov', 'w') as out:
+    stream = out.add_stream('mpeg4', rate=10)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+    voice = out.add_stream('pcm_s16le', rate=16000, layout='mono')
+    for at in range(10):
+        for packet in stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), at * 20, 'uint8'), format='rgb24')):
+            out.mux(packet)
+        wave = (np.sin(np.arange(1600) * (at + 1) * .1) * 8000).astype('int16').reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(wave, format='s16', layout='mono')
+        frame.sample_rate, frame.pts = 16000, at * 1600
+        for packet in voice.encode(frame):
+            out.mux(packet)
+    for which in (stream, voice):
+        for packet in which.encode():
+            out.mux(packet)
 from PIL import Image
 for number, name in enumerate('pqr'):
     y, x = np.mgrid[0:60, 0:80]
     pixels = np.stack([(x * (number + 1)) % 256, (y * 4) % 256, (x + y) % 256], -1).astype('uint8')
     Image.fromarray(pixels).save(name + '.png')
+"""
+
+# Run by PYTHON, which has transformers: models with random weights, the same each time.
+MODELS = """
+import os, sys
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification, GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel, PreTrainedTokenizerFast
+spelling = ByteLevelBPETokenizer()
+spelling.train_from_iterator(['the kite rose over the river'] * 9, vocab_size=280, special_tokens=['<end>'])
+words = PreTrainedTokenizerFast(tokenizer_object=spelling._tokenizer, eos_token='<end>', pad_token='<end>')
+words.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+size = dict(vocab_size=300, n_positions=4096, n_embd=32, n_layer=2, n_head=2, eos_token_id=0, pad_token_id=0)
+torch.manual_seed(3)
+for name, kind, more in [('words', GPT2LMHeadModel, {}), ('classes', GPT2ForSequenceClassification, {'num_labels': 4})]:
+    words.save_pretrained(name)
+    kind(GPT2Config(**size, **more)).save_pretrained(name)
+heard = ASTConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, max_length=128, num_labels=5)
+ASTForAudioClassification(heard).save_pretrained('sounds')
+ASTFeatureExtractor(max_length=128).save_pretrained('sounds')
 """
 
 
@@ -285,8 +353,8 @@ def sound(path, seconds, tone):
         out.writeframes(b"".join(sample.to_bytes(2, "little", signed=True) for sample in samples))
 
 
-def rows_of(kind, folder):
-    """Rows with absolute paths, as Data-Juicer has them when it has read them."""
+def rows_of(kind, folder, files):
+    """Rows with absolute paths, as Data-Juicer has them when it has read them. FILES is where links lead."""
     here = lambda name: str(folder / name)
     texts = [
         "Ada walks to the harbour. She calls Bo, whom she calls Captain, at 555-1234.",
@@ -295,6 +363,8 @@ def rows_of(kind, folder):
         "A short one.",
         "Bridges are built by many hands. Lanterns are lit by one. Orchards are planted for others.",
     ]
+    if kind == "filled":
+        return rows_of("videos", folder, files)[:-1]
     if kind == "videos":
         lists = [["a.mp4"], ["b.mp4"], ["c.mp4", "a.mp4"], ["d.mp4"], ["a.mp4"], []]
         return [
@@ -313,6 +383,11 @@ def rows_of(kind, folder):
             {"id": n, "text": f"{IMAGE * len(names)} {texts[n]} {EOC}", "images": [here(name) for name in names]}
             for n, names in enumerate(lists)
         ]
+    if kind == "sounding":
+        return [{"id": n, "text": texts[n], "videos": [here(name) for name in names]} for n, names in enumerate([["e.mov"], ["a.mp4", "e.mov"], []])]
+    if kind == "links":
+        lists = [["one.txt", "two.txt"], ["missing.txt"], ["three.txt"]]
+        return [{"id": n, "text": texts[n], "from": [f"{files}/{name}" for name in names]} for n, names in enumerate(lists)]
     if kind == "dialogs":
         turns = [["Where is the harbour?", "Down the river."], ["And the kite?", "It rose."], ["Are you sure?", "I am sorry, no."]]
         return [
@@ -334,6 +409,9 @@ def plain(value):
         return {key: one for key, one in inner.items() if one is not None and one != {}}
     if isinstance(value, list):
         return [plain(one) for one in value]
+    if isinstance(value, float):
+        # So many digits Data-Juicer writes.
+        return round(value, 10)
     if isinstance(value, str) and "/" in value and os.path.isfile(value):
         content = hashlib.sha256(Path(value).read_bytes()).hexdigest()[:16]
         name = re.sub(r"__dj_hash_#.*?#", "", os.path.basename(value))
@@ -346,7 +424,7 @@ def loose(row):
     return {key: (value if key == "id" else type(value).__name__) for key, value in row.items()}
 
 
-def cut(value, most=200):
+def cut(value, most=400):
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= most else text[:most] + "…"
 
@@ -363,7 +441,7 @@ def compare(args, folder, env):
     for case in needs if args.models is None else []:
         print(f"{case[0]:42} left out: it needs --models")
         cases.remove(case)
-    fill = lambda value: value.replace("{models}", str(args.models)) if isinstance(value, str) else value
+    fill = lambda value: value.replace("{models}", str(args.models)).replace("{made}", str(folder)) if isinstance(value, str) else value
     cases = [(name, {key: fill(value) for key, value in params.items()}, *rest) for name, params, *rest in cases]
     native = subprocess.run([args.djr, "ops"], capture_output=True, text=True, check=True).stdout
     native = {line.split()[1] for line in native.splitlines() if len(line.split()) > 1}
@@ -380,7 +458,7 @@ def compare(args, folder, env):
             seen["native"] += 1
             print(f"{name:42} djr has it")
             continue
-        rows = rows_of(kind, folder)
+        rows = rows_of(kind, folder, env["OPENAI_BASE_URL"])
         process = [{op: {**p, "num_proc": 1}} for step in steps_of(case) for op, p in step.items()]
         answer_file = folder / "answer.json"
         question = {"rows": rows, "process": process, "answer": str(answer_file)}
@@ -393,6 +471,10 @@ def compare(args, folder, env):
             seen["not here"] += 1
             print(f"{name:42} not compared: Data-Juicer alone says {expected['error'][:120]}")
             continue
+        wanted = [plain(row) for row in expected["rows"]]
+        # What Data-Juicer alone has made must not be found there.
+        for made in ("made", "frames", "fetched"):
+            shutil.rmtree(folder / made, ignore_errors=True)
         (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         recipe = {
             "dataset_path": "rows.jsonl", "export_path": "out.jsonl", "paths": "keep", "custom_operator_paths": ["custom.py"],
@@ -404,7 +486,6 @@ def compare(args, folder, env):
         found = None
         if ran.returncode == 0:
             found = [plain(json.loads(line)) for line in (folder / "out.jsonl").read_text().splitlines()]
-        wanted = [plain(row) for row in expected["rows"]]
         for row in wanted:
             row.pop("__dj__videohash", None), row.pop("__dj__hash", None)
         changed = "rows" in peculiar and len(wanted) != len(rows)
@@ -421,14 +502,15 @@ def compare(args, folder, env):
         if found is None:
             print("    djr:", ran.returncode, ran.stderr.strip()[-600:])
         else:
-            first = next((pair for pair in zip(found, wanted) if pair[0] != pair[1]), None)
-            print("    djr:        ", cut(first and first[0]), f"{len(found)} rows")
-            print("    Data-Juicer:", cut(first and first[1]), f"{len(wanted)} rows")
+            here, there = next((pair for pair in zip(found, wanted) if pair[0] != pair[1]), ({}, {}))
+            other = [key for key in {**here, **there} if here.get(key) != there.get(key)]
+            print("    djr:        ", cut({key: here.get(key) for key in other}), f"{len(found)} rows")
+            print("    Data-Juicer:", cut({key: there.get(key) for key in other}), f"{len(wanted)} rows")
     baseline.stdin.close()
     names = {name for name, _, _ in operators}
-    media = {name for name, kind, _ in operators if kind in ("videos", "audios")}
+    media = {name for name, kind, _ in operators if kind in MEDIA_ROWS}
     changing = {name for name, _, changed in operators if changed}
-    print(f"agree {seen['agree']} of {seen['agree'] + seen['differ']} cases: {len(names)} operators, {len(media)} over video or audio, {len(changing)} that changed the number of rows; {seen['not here']} that Data-Juicer alone does not run here, {seen['native']} that djr has")
+    print(f"agree {seen['agree']} of {seen['agree'] + seen['differ']} cases: {len(names)} operators ({len(names & OWN)} of them a user's own), {len(media)} over video or audio, {len(changing)} that changed the number of rows; {seen['not here']} that Data-Juicer alone does not run here, {seen['native']} that djr has")
     return seen["differ"] == 0
 
 
@@ -448,7 +530,7 @@ def workers_of(pid):
 
 def campaign(args, folder, env):
     """Kills djr and its workers, in turn, at random moments."""
-    rows = [{**row, "id": n, "text": f"{row['text']} {n}"} for n in range(8) for row in rows_of("videos", folder)]
+    rows = [{**row, "id": n, "text": f"{row['text']} {n}"} for n in range(8) for row in rows_of("videos", folder, "")]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     process = [
         {"video_duration_filter": {"max_duration": 3}},
@@ -520,6 +602,8 @@ def main():
         for name, seconds, tone in [("s.wav", 2, 440), ("t.wav", 0.6, 200), ("u.wav", 1.5, 900)]:
             sound(folder / name, seconds, tone)
         subprocess.run([args.python, "-c", MEDIA], cwd=folder, check=True)
+        if not args.kills:
+            subprocess.run([args.python, "-c", MODELS], cwd=folder, check=True)
         env = {
             **os.environ,
             "PATH": f"{os.path.dirname(args.python)}:{os.environ['PATH']}",
@@ -527,6 +611,8 @@ def main():
             "OPENAI_API_KEY": "none",
             "HF_HUB_OFFLINE": "1",
             "UV_OFFLINE": "1",
+            # Sums of one thread have one order.
+            "OMP_NUM_THREADS": "1",
             "HF_DATASETS_CACHE": str(folder / "hf"),
         }
         sound_answer = campaign(args, folder, env) if args.kills else compare(args, folder, env)
