@@ -70,7 +70,7 @@ pub fn find_inputs(given: &[PathBuf]) -> Result<Found, Problems> {
     let (mut files, mut listing) = (Vec::new(), Listing::default());
     for path in given {
         finder.find_path(path, &mut listing);
-        listing.close(path, 0);
+        listing.close(path, 0, &[]);
         // Here a file may be named twice.
         files.append(&mut listing.files);
     }
@@ -117,11 +117,19 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// What was found since there were `before` files belongs to what is called `path`.
-    pub fn close(&mut self, path: &Path, before: usize) {
+    /// What was found since there were `before` files belongs to what is called `path`, which starts
+    /// where its files are.
+    pub fn close(&mut self, path: &Path, before: usize, search: &[PathBuf]) {
+        let own = self.files.get(before..).unwrap_or_default();
+        let mut places = search.iter().filter(|base| !base.as_os_str().is_empty());
+        let base = places.find(|base| own.first().is_some_and(|file| file.starts_with(base)));
+        let path = match base {
+            Some(base) => base.join(path).components().collect(),
+            None => path.to_owned(),
+        };
         self.datasets.push(Dataset {
-            path: path.to_owned(),
-            files: self.files.len() - before,
+            path,
+            files: own.len(),
         });
     }
 }
@@ -148,7 +156,7 @@ impl Finder<'_> {
                     given = true;
                     let before = listing.files.len();
                     self.find(written, node.at, listing);
-                    listing.close(Path::new(written), before);
+                    listing.close(Path::new(written), before, self.search);
                 }
             }
         }
@@ -244,7 +252,7 @@ impl Finder<'_> {
             let path = entries.iter().find(|entry| entry.key == "path");
             let path = texts(path.map(|entry| &entry.node)).first();
             if let Some(Value::Str(path)) = path.map(|node| &node.value) {
-                listing.close(Path::new(path.as_str()), before);
+                listing.close(Path::new(path.as_str()), before, self.search);
             }
             if most.is_none() && weight.is_some() {
                 // Data-Juicer does not use it then, either.

@@ -567,7 +567,7 @@ impl Loader<'_> {
                 for path in given {
                     let before = listing.files.len();
                     finder.find_path(path, &mut listing);
-                    listing.close(path, before);
+                    listing.close(path, before, &here);
                 }
                 Inputs::Files(listing.files)
             }

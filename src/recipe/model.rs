@@ -148,7 +148,7 @@ pub struct Recipe<S = Step> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dataset {
-    /// As it is written.
+    /// As it is written, from where its files are.
     pub path: PathBuf,
     /// How many of the inputs are its files; they stand behind those of the one before.
     pub files: usize,

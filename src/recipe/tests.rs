@@ -935,8 +935,17 @@ fn a_recipe_is_read_back_from_its_json() {
 
 #[test]
 fn a_recipe_written_as_yaml_says_the_same() {
-    for text in [FULL, GOOD] {
+    let mixed = "dataset_path: [web, 'news-*.jsonl']
+export_path: out/m.jsonl
+process:
+  - mixture_selector: {by: __dj__dataset__, shares: {web: 2, 'news-*': 1}, repeat_to: 9}
+";
+    for text in [FULL, GOOD, mixed] {
         let case = Case::new(text);
+        fs::create_dir(case.path("web")).unwrap();
+        for name in ["web/a.jsonl", "web/b.jsonl", "news-1.jsonl", "news-2.jsonl"] {
+            fs::write(case.path(name), "{}\n").unwrap();
+        }
         let recipe = case.load().unwrap();
         let written = recipe.spec().to_yaml(&Comments {
             head: vec!["head".into()],

@@ -12,6 +12,7 @@ use super::results::ResultKeys;
 use crate::io::format::OutputFormat;
 use crate::io::source::InputSpec;
 use crate::op::{self, Choice, ModelSettings};
+use crate::sample::DATASET;
 
 /// What is written beside a recipe, one line of comment an element, without the `#`.
 #[derive(Debug, Default, Clone)]
@@ -64,7 +65,7 @@ impl RecipeSpec {
             let _ = writeln!(out, "{key}: {}", scalar(value));
         }
         if self.shares.is_empty() {
-            let _ = writeln!(out, "dataset_path: {}", scalar(&inputs(&self.inputs)));
+            let _ = writeln!(out, "dataset_path: {}", scalar(&self.named_inputs()));
         } else {
             let _ = writeln!(out, "dataset: {}", scalar(&self.mixture()));
         }
@@ -77,6 +78,16 @@ impl RecipeSpec {
             self.write_step(step, &mut out);
         }
         out
+    }
+
+    /// The inputs: as they are named where a step asks for their names, else file by file.
+    fn named_inputs(&self) -> Value {
+        let asks = |step: &StepSpec| step.params.values().any(|value| value == DATASET);
+        if self.datasets.is_empty() || !self.steps.iter().any(asks) {
+            return inputs(&self.inputs);
+        }
+        let paths = self.datasets.iter().map(|it| it.path.display().to_string());
+        paths.collect::<Vec<_>>().into()
     }
 
     /// The datasets of a mixture.
