@@ -129,7 +129,12 @@ impl WrittenStep<'_> {
             return None;
         };
         let (mut own, mut params) = (Map::new(), Map::new());
-        for Entry { key, node, .. } in self.entries.iter().filter(|entry| !entry.node.is_null()) {
+        for Entry { key, node, .. } in self.entries {
+            let common = BASE_KEYS.iter().any(|base| base.name == key);
+            if common && node.is_null() {
+                continue;
+            }
+            // Of a parameter of its own null may be another value than the default.
             params.insert(key.clone(), node.to_json());
             if BASE_KEYS.iter().any(|base| base.name == key && base.used) {
                 set_base(&mut base, key, &node.value);

@@ -242,6 +242,19 @@ fn a_row_that_fails_ends_its_worker_or_hangs_is_set_aside_alone() {
 }
 
 #[test]
+fn null_is_a_value_and_not_the_default() {
+    if !there() {
+        return;
+    }
+    let scratch = scratch();
+    for (params, code) in [(json!({"packages": null}), 0), (json!({}), 2)] {
+        let step = json!({"needy_mapper": params.clone()});
+        recipe(&scratch, "custom_operator_paths: [own.py]", &[step]);
+        assert_eq!(djr(&scratch, &["check", "r.yaml"]).code, code, "{params}");
+    }
+}
+
+#[test]
 fn packages_are_named_unless_they_are_there_in_any_version() {
     if !there() {
         return;

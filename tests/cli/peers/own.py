@@ -51,9 +51,9 @@ class WildMapper(Mapper):
 
 @OPERATORS.register_module("needy_mapper")
 class NeedyMapper(Mapper):
-    def __init__(self, packages: list = (), **kwargs):
+    def __init__(self, packages: list = ("absent-by-default",), **kwargs):
         super().__init__(**kwargs)
-        LazyLoader.check_packages(packages)
+        LazyLoader.check_packages(packages or [])
 
     def process_single(self, row):
         return row
