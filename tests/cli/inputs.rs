@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use djr::exec::RunOptions;
 use djr::io::GivenRows;
+use djr::note::Code;
 use djr::recipe::{Inputs, LoadOptions, RecipeSource, Target};
 use djr::record::PastRun;
 use serde_json::json;
@@ -1024,10 +1025,21 @@ fn splits_that_are_read_together_are_told() {
     ] {
         scratch.write(name, format!("{{\"text\": \"{name}\"}}\n"));
     }
-    for (input, told) in [("set", true), ("set/data/train-*", false), ("own", false)] {
+    let notes = |input: &str| {
         let args = ["convert", "--to", "jsonl", input, "-o", "o.jsonl"];
-        let ran = scratch.djr(&args).expect(0);
-        let note = "files of the splits train, test in set are read together";
-        assert_eq!(ran.stderr.contains(note), told, "{input}: {}", ran.stderr);
+        scratch.djr(&args).expect(0).stderr
+    };
+    let (note, code) = (
+        "files of the splits train, test in set are read together",
+        Code::SplitsTogether.word(),
+    );
+    let told = notes("set");
+    assert!(told.contains(&format!("{note} [{code}]")), "{told}");
+    for input in ["set/data/train-*", "own"] {
+        let told = notes(input);
+        assert!(
+            !told.contains(Code::SplitsTogether.word()),
+            "{input}: {told}"
+        );
     }
 }

@@ -103,7 +103,6 @@ fn a_wrong_command_line_is_told_to_programs() {
         "{said}"
     );
     for (line, hint) in [
-        ("--config r.yaml", "hint: djr run r.yaml"),
         ("process --config r.yaml", "hint: djr run r.yaml"),
         ("r.yaml", "hint: djr run r.yaml"),
     ] {
@@ -111,6 +110,8 @@ fn a_wrong_command_line_is_told_to_programs() {
         let ran = scratch.djr(&words).expect(2);
         assert!(ran.stderr.contains(hint), "{}", ran.stderr);
     }
+    let ran = scratch.djr(&["--config", "r.yaml", "--dry-run"]).expect(0);
+    assert!(ran.text().contains("stage 1"), "{}", ran.text());
     let line = [
         "analyze",
         "--dataset_path",
