@@ -98,7 +98,8 @@
     const answer = await ask('cut', {bounds: bounds()});
     at('left').textContent = whole(answer.left);
     at('left').dataset.ms = (performance.now() - start).toFixed(1);
-    at('of').textContent = 'of ' + whole(facts.rows) + ' rows reach the outputs';
+    const copies = answer.steps.reduce((sum, step) => sum + step.repeated, 0);
+    at('of').textContent = 'of ' + whole(facts.rows) + ' rows' + (copies ? ' and ' + whole(copies) + ' copies' : '') + ' reach the outputs';
     const caveats = [];
     if (answer.refused) caveats.push(whole(answer.refused) + ' of them were refused by an output');
     if (answer.unreadable) caveats.push(whole(answer.unreadable) + ' rows could not be read');
