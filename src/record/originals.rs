@@ -4,7 +4,10 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::ops::Range;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use rayon::ThreadPool;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use schemars::JsonSchema;
@@ -30,10 +33,13 @@ pub struct Original<'a> {
 }
 
 /// How a line names the row that stands for it.
-const NAMES: [&[u8]; 2] = [b",\"duplicate_of\":", b",\"merged_into\":"];
+static NAMES: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| {
+    let names = [",\"duplicate_of\":", ",\"merged_into\":"];
+    names.map(|name| Finder::new(name))
+});
 
 /// What stands before the identity of a line's own row. No id stands before it.
-const OFFSET: &[u8] = b"\"offset\":";
+static OFFSET: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"offset\":"));
 
 /// How much is read at a time to find the end of a line.
 const MORE: usize = 4096;
@@ -56,7 +62,8 @@ impl Originals {
         let blocks = log.len().div_ceil(FRAME);
         let named = |block: u64| -> io::Result<Vec<u64>> {
             let (_, bytes) = lines_of(log, block)?;
-            Ok(lines(&bytes).filter_map(|(_, line)| other(line)).collect())
+            let naming = naming(&bytes).into_iter();
+            Ok(naming.filter_map(|line| other(bytes.get(line)?)).collect())
         };
         let found: io::Result<Vec<Vec<u64>>> =
             pool.install(|| (0..blocks).into_par_iter().map(named).collect());
@@ -70,7 +77,7 @@ impl Originals {
         let wanted_in = |block: u64| -> io::Result<Vec<(usize, u64)>> {
             let (start, bytes) = lines_of(log, block)?;
             let wanted = |(at, line): (usize, &[u8])| {
-                let index = offsets.binary_search(&number_behind(line, OFFSET)?).ok()?;
+                let index = offsets.binary_search(&own_offset(line)?).ok()?;
                 Some((index, start + at as u64))
             };
             Ok(lines(&bytes).filter_map(wanted).collect())
@@ -98,19 +105,20 @@ impl Originals {
     pub fn told(&self, log: &Log, block: u64) -> io::Result<Vec<u8>> {
         let (_, bytes) = lines_of(log, block)?;
         let mut out = Vec::with_capacity(bytes.len());
-        for (_, line) in lines(&bytes) {
+        let mut copied = 0;
+        for range in naming(&bytes) {
+            let line = bytes.get(range.clone()).unwrap_or_default();
             let original = other(line).map(|offset| self.line_of(log, offset));
             let original = original.transpose()?.flatten();
-            let open = original.is_some().then(|| line.strip_suffix(b"}\n"));
-            if let (Some(original), Some(Some(open))) = (original, open) {
-                out.extend_from_slice(open);
+            let open = range.end.saturating_sub(b"}\n".len());
+            if let (Some(original), true) = (original, line.ends_with(b"}\n")) {
+                out.extend_from_slice(bytes.get(copied..open).unwrap_or_default());
                 out.extend_from_slice(b",\"original\":");
                 out.extend_from_slice(&original);
-                out.extend_from_slice(b"}\n");
-            } else {
-                out.extend_from_slice(line);
+                copied = open;
             }
         }
+        out.extend_from_slice(bytes.get(copied..).unwrap_or_default());
         Ok(out)
     }
 
@@ -145,23 +153,34 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         })
 }
 
-/// The row that a line names, if it names one.
-fn other(line: &[u8]) -> Option<u64> {
-    // What a value holds may look so, too: the line is read as a whole.
-    NAMES
-        .iter()
-        .any(|name| memchr::memmem::find(line, name).is_some())
-        .then(|| {
-            serde_json::from_slice::<LedgerEntry<'_>>(line)
-                .ok()?
-                .other()
-        })
-        .flatten()
+/// Where the lines are that may name another row: what a value holds may look so, too.
+fn naming(bytes: &[u8]) -> Vec<Range<usize>> {
+    let hits = NAMES.iter().flat_map(|name| name.find_iter(bytes));
+    let mut hits: Vec<usize> = hits.collect();
+    hits.sort_unstable();
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for hit in hits {
+        if found.last().is_some_and(|line| line.contains(&hit)) {
+            continue;
+        }
+        let (before, behind) = bytes.split_at(hit);
+        let start = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+        let end = memchr::memchr(b'\n', behind).map_or(bytes.len(), |newline| hit + newline + 1);
+        found.push(start..end);
+    }
+    found
 }
 
-/// The whole number that stands behind `key`.
-fn number_behind(line: &[u8], key: &[u8]) -> Option<u64> {
-    let digits = line.get(memchr::memmem::find(line, key)? + key.len()..)?;
+/// The row that a line names, if it names one: the line is read as a whole.
+fn other(line: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<LedgerEntry<'_>>(line)
+        .ok()?
+        .other()
+}
+
+/// The identity of a line's own row.
+fn own_offset(line: &[u8]) -> Option<u64> {
+    let digits = line.get(OFFSET.find(line)? + OFFSET.needle().len()..)?;
     let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
     std::str::from_utf8(digits.get(..end)?).ok()?.parse().ok()
 }
