@@ -1,7 +1,7 @@
 //! Parallel work on a stream, with the results in order and the memory in flight bounded.
 
 use std::any::Any;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -186,8 +186,7 @@ where
             sender,
             unread: AtomicUsize::new(0),
         };
-        let jobs = Jobs::default();
-        let (outbox, gate, work, jobs) = (&outbox, &gate, &work, &jobs);
+        let (outbox, gate, work) = (&outbox, &gate, &work);
         std::thread::scope(|threads| {
             threads.spawn(move || {
                 let stalled = || outbox.send(Event::Stalled);
@@ -222,18 +221,14 @@ where
                 });
             }
             self.pool.in_place_scope(|scope| {
-                let _close = CloseOnDrop(jobs);
-                for _ in 0..self.pool.current_num_threads() {
+                let start = |number, job| {
                     scope.spawn(move |_| {
-                        while let Some((number, job)) = jobs.take() {
-                            let worked = Panicked::catch(|| work(job)).and_then(|worked| {
-                                worked.ok_or_else(|| Panicked("served what did not wait".into()))
-                            });
-                            outbox.send(Event::Worked(number, worked));
-                        }
+                        let worked = Panicked::catch(|| work(job)).and_then(|worked| {
+                            worked.ok_or_else(|| Panicked("served what did not wait".into()))
+                        });
+                        outbox.send(Event::Worked(number, worked));
                     });
-                }
-                let start = |number, job| jobs.put((number, job));
+                };
                 let mut result = Ok(());
                 // The bytes of each item in flight, and of what it waits with.
                 let mut inside: BTreeMap<u64, (usize, usize)> = BTreeMap::new();
@@ -334,77 +329,6 @@ impl<T, P, R, E> Outbox<T, P, R, E> {
         self.unread.fetch_add(1, Ordering::AcqRel);
         // The receiver outlives all senders but in a panic, when nothing matters any more.
         let _ = self.sender.send(event);
-    }
-}
-
-/// What workers are to do next. A worker sleeps while there is nothing: one that looks for work
-/// spends a core on it where work comes slower than it is done.
-struct Jobs<J> {
-    state: Mutex<JobsState<J>>,
-    more: Condvar,
-}
-
-struct JobsState<J> {
-    waiting: VecDeque<J>,
-    /// Workers that sleep.
-    idle: usize,
-    closed: bool,
-}
-
-impl<J> Default for Jobs<J> {
-    fn default() -> Self {
-        let state = JobsState {
-            waiting: VecDeque::new(),
-            idle: 0,
-            closed: false,
-        };
-        Self {
-            state: Mutex::new(state),
-            more: Condvar::new(),
-        }
-    }
-}
-
-impl<J> Jobs<J> {
-    fn state(&self) -> MutexGuard<'_, JobsState<J>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Gives workers another job.
-    fn put(&self, job: J) {
-        let mut state = self.state();
-        state.waiting.push_back(job);
-        let wakes = state.idle > 0;
-        drop(state);
-        if wakes {
-            self.more.notify_one();
-        }
-    }
-
-    /// The next job, as soon as there is one; nothing once all is over.
-    fn take(&self) -> Option<J> {
-        let mut state = self.state();
-        while !state.closed {
-            if let Some(job) = state.waiting.pop_front() {
-                return Some(job);
-            }
-            state.idle += 1;
-            state = self
-                .more
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-            state.idle -= 1;
-        }
-        None
-    }
-}
-
-struct CloseOnDrop<'a, J>(&'a Jobs<J>);
-
-impl<J> Drop for CloseOnDrop<'_, J> {
-    fn drop(&mut self) {
-        self.0.state().closed = true;
-        self.0.more.notify_all();
     }
 }
 

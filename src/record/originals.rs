@@ -35,7 +35,7 @@ pub struct Original<'a> {
 /// How a line names the row that stands for it.
 static NAMES: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| {
     let names = [",\"duplicate_of\":", ",\"merged_into\":"];
-    names.map(|name| Finder::new(name))
+    names.map(Finder::new)
 });
 
 /// What stands before the identity of a line's own row. No id stands before it.

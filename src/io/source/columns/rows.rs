@@ -232,18 +232,28 @@ impl Row<'_> {
         push_string(name, data);
         data.extend_from_slice(b", ");
         if let Some(content) = content {
-            attached.push(Attachment {
-                name: name.into(),
-                input: 0,
-                at: Locator::Cell {
-                    row: self.ordinal,
-                    column: column.number,
-                    element,
-                },
-                as_stored: false,
-                is_image: true,
-                here: Some(content),
-            });
+            attached.push(self.attachment(column, (element, name, content), false));
+        }
+    }
+
+    /// An image of a cell, under its name; `as_stored` is that of [`Attachment`].
+    fn attachment(
+        &self,
+        column: &Column,
+        (element, name, content): (u32, &str, Bytes),
+        as_stored: bool,
+    ) -> Attachment {
+        Attachment {
+            name: name.into(),
+            input: 0,
+            at: Locator::Cell {
+                row: self.ordinal,
+                column: column.number,
+                element,
+            },
+            as_stored,
+            is_image: true,
+            here: Some(content),
         }
     }
 
@@ -261,18 +271,7 @@ impl Row<'_> {
         };
         for (element, at) in (0..).zip(0..names.len().min(contents.len())) {
             if let (Some(name), Some(content)) = (text_at(&names, at), bytes_at(&contents, at)) {
-                attached.push(Attachment {
-                    name: name.into(),
-                    input: 0,
-                    at: Locator::Cell {
-                        row: self.ordinal,
-                        column: column.number,
-                        element,
-                    },
-                    as_stored: true,
-                    is_image: true,
-                    here: Some(content),
-                });
+                attached.push(self.attachment(column, (element, name, content), true));
             }
         }
     }

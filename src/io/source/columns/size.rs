@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
+use arrow_array::types::{BinaryType, ByteArrayType, LargeBinaryType, LargeUtf8Type, Utf8Type};
 use arrow_array::{Array, ArrayRef, FixedSizeBinaryArray, OffsetSizeTrait};
 use arrow_schema::DataType;
 
@@ -10,36 +11,15 @@ use arrow_schema::DataType;
 #[must_use]
 pub fn size(values: &dyn Array) -> u64 {
     let rows = values.len() as u64;
-    let range = |first: usize, last: usize| (last - first) as u64;
     match values.data_type() {
         DataType::Null => 0,
         DataType::Boolean => rows.div_ceil(8),
-        DataType::Utf8 => text_size::<i32>(values) + 4 * rows,
-        DataType::LargeUtf8 => text_size::<i64>(values) + 8 * rows,
-        DataType::Binary => {
-            let offsets = values.as_binary::<i32>().value_offsets();
-            ends(offsets).map_or(0, |(a, b)| range(a, b)) + 4 * rows
-        }
-        DataType::LargeBinary => {
-            let offsets = values.as_binary::<i64>().value_offsets();
-            ends(offsets).map_or(0, |(a, b)| range(a, b)) + 8 * rows
-        }
-        DataType::Utf8View => {
-            values
-                .as_string_view()
-                .lengths()
-                .map(u64::from)
-                .sum::<u64>()
-                + 16 * rows
-        }
-        DataType::BinaryView => {
-            values
-                .as_binary_view()
-                .lengths()
-                .map(u64::from)
-                .sum::<u64>()
-                + 16 * rows
-        }
+        DataType::Utf8 => bytes_size::<Utf8Type>(values) + 4 * rows,
+        DataType::LargeUtf8 => bytes_size::<LargeUtf8Type>(values) + 8 * rows,
+        DataType::Binary => bytes_size::<BinaryType>(values) + 4 * rows,
+        DataType::LargeBinary => bytes_size::<LargeBinaryType>(values) + 8 * rows,
+        DataType::Utf8View => viewed_size(values.as_string_view().lengths()) + 16 * rows,
+        DataType::BinaryView => viewed_size(values.as_binary_view().lengths()) + 16 * rows,
         DataType::List(_) => {
             let list = values.as_list::<i32>();
             items_size(list.value_offsets(), list.values()) + 4 * rows
@@ -67,9 +47,13 @@ pub fn size(values: &dyn Array) -> u64 {
     }
 }
 
-fn text_size<O: OffsetSizeTrait>(values: &dyn Array) -> u64 {
-    let offsets = values.as_string::<O>().value_offsets();
+fn bytes_size<T: ByteArrayType>(values: &dyn Array) -> u64 {
+    let offsets = values.as_bytes::<T>().value_offsets();
     ends(offsets).map_or(0, |(first, last)| (last - first) as u64)
+}
+
+fn viewed_size(lengths: impl Iterator<Item = u32>) -> u64 {
+    lengths.map(u64::from).sum()
 }
 
 /// The first and the last of some offsets.
