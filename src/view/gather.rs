@@ -91,6 +91,9 @@ pub struct Bound {
     pub written: Option<String>,
     /// Whether the value was found in the data.
     pub from_data: bool,
+    /// Of a filter with several stats: whether a value on the bound is let through. By that, rows that
+    /// broke another stat's bound are told apart.
+    pub closed: Option<bool>,
     /// Other values of the bound, and how many of the rows whose values are stored they would leave.
     pub cuts: Option<Cuts>,
     /// The rows nearest to it that the filter let through: value and identity.
@@ -104,6 +107,16 @@ impl Bound {
     #[must_use]
     pub fn is_rank(&self) -> bool {
         Keep::parse(self.written.as_deref().unwrap_or_default()).is_ok()
+    }
+
+    /// Whether a dropped row with these values must have broken another bound.
+    fn is_met(&self, values: &[f64]) -> bool {
+        let within = |value: &f64| match self.closed {
+            None => false,
+            Some(closed) if *value == self.value => closed,
+            Some(_) => (*value < self.value) == self.upper,
+        };
+        values.iter().all(within)
     }
 }
 
@@ -224,6 +237,15 @@ pub(super) fn bounds(
     stat: &Stat,
     found: &[FromData],
 ) -> Vec<Bound> {
+    let is_alone = def.stats(&step.params).into_iter().nth(1).is_none();
+    let closed = |side: Side| {
+        let param = match side {
+            Side::Min => "min_closed_interval",
+            Side::Max => "max_closed_interval",
+        };
+        let tells = !is_alone && !step.is_set("reversed_range");
+        tells.then(|| step.params.get(param) != Some(&Value::Bool(false)))
+    };
     let set = |bound: BoundParam| {
         let from_data = found.iter().find(|found| found.param == bound.param);
         let written = step.params.get(bound.param).and_then(Value::as_str);
@@ -236,6 +258,7 @@ pub(super) fn bounds(
             upper: bound.side == Side::Max,
             written: written.map(str::to_owned),
             from_data: from_data.is_some(),
+            closed: closed(bound.side),
             ..Bound::default()
         })
     };
@@ -724,12 +747,12 @@ fn enter_nearest(measure: &Measure, nearest: &mut [[Nearest; 2]], found: &Found)
         .flatten()
         .map(|d| d.0)
         .fold(f64::INFINITY, f64::min);
-    for (distance, pair) in distances.iter().zip(nearest) {
+    for ((bound, distance), pair) in measure.bounds.iter().zip(&distances).zip(nearest) {
         let Some((distance, value)) = distance else {
             continue;
         };
-        // A dropped row broke the bound it is nearest to.
-        if found.kind == 1 && *distance > least {
+        // A dropped row broke the bound it is nearest to, or another stat's.
+        if found.kind == 1 && (*distance > least || bound.is_met(&found.numbers)) {
             continue;
         }
         if let Some(nearest) = pair.get_mut(found.kind) {

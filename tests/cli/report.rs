@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::support::{Scratch, shared};
+use crate::support::{Scratch, root, shared};
 
 /// A caption that would do something if it was not text.
 const EVIL: &str = "<script>document.title='owned'</script><img src=http://canary.invalid/x onerror=alert(1)> \"'&amp;";
@@ -382,6 +382,30 @@ fn markup_in_rows_stays_text() {
     assert!(page.contains("&lt;script&gt;document.title='owned'&lt;/script&gt;"));
     assert!(page.contains("default-src 'none'"));
     assert!(!page.contains('\u{202e}'));
+}
+
+#[test]
+fn rows_stand_at_the_bound_that_they_broke() {
+    let scratch = Scratch::new();
+    let data = root().join("fixtures/dataset/rows.jsonl");
+    let recipe = format!(
+        "dataset_path: {}\nexport_path: o.jsonl\nprocess:\n  - image_shape_filter: {{min_width: 30}}\n",
+        data.display()
+    );
+    scratch.write("r.yaml", recipe);
+    scratch.djr(&["run", "r.yaml", "-q"]).expect(1);
+    scratch
+        .djr(&["report", "o.jsonl", "-o", "r.html"])
+        .expect(0);
+    let page = String::from_utf8(scratch.read("r.html")).unwrap();
+    let says = |words: &str, param: &str| {
+        let at = format!(" at <code>{param} ");
+        page.contains(&format!("{words}{at}"))
+    };
+    assert!(says("Just dropped", "min_width"));
+    // One of the two narrow pictures is one pixel high, which is the least height.
+    assert!(!says("Just dropped", "min_height"));
+    assert!(page.contains("At <code>min_height 1</code> nothing was dropped"));
 }
 
 #[test]
