@@ -7,6 +7,7 @@
 //! In memory: 8 to 16 bytes a row, some kilobytes a filter, and the first row of each duplicate
 //! cluster with a few others.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::path::PathBuf;
 
@@ -111,10 +112,13 @@ impl Bound {
 
     /// Whether a dropped row with these values must have broken another bound.
     fn is_met(&self, values: &[f64]) -> bool {
-        let within = |value: &f64| match self.closed {
-            None => false,
-            Some(closed) if *value == self.value => closed,
-            Some(_) => (*value < self.value) == self.upper,
+        let Some(closed) = self.closed else {
+            return false;
+        };
+        let within = |value: &f64| match value.total_cmp(&self.value) {
+            Ordering::Less => self.upper,
+            Ordering::Equal => closed,
+            Ordering::Greater => !self.upper,
         };
         values.iter().all(within)
     }
