@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Peak memory of commands over rows of 50 MB where 64 MB are given.
 
-    benches/peaks.py [--djr target/release/djr] [--rows 3] [--bytes 50000000] [--budget 64MB] [WORD...]
+    benches/peaks.py [--djr target/release/djr] [--rows 3] [--bytes 50000000] [--budget 64MB]
+                     [--text words] [WORD...]
 
 Every operator that runs without parameters, alone in a recipe; every format that is converted to;
 analyze, recut, check of rows and decontaminate; those with a WORD in their name if there are any.
-The text is of random words in lines. Printed is for each command its exit code, the peak of its
+The text is of random words in lines, or of another kind that is dearer for some: words or lines of
+one letter, one long word, Chinese characters, markup. Printed is for each command its exit code, the peak of its
 resident set (that of wait4) and what became of the rows; at the end what the aim is: the budget and
 twice a row. Exit code 1 if a command went beyond it.
 """
@@ -23,17 +25,34 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 
-def corpus(path, rows, size):
-    draw = random.Random(1)
+def lines_of(kind, draw):
+    """Draws lines of a kind without end."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = ["".join(draw.choices(letters, k=draw.randint(2, 9))) for _ in range(5000)]
+    chinese = [chr(point) for point in range(0x4E00, 0x5E00)]
+    draws = {
+        "words": lambda: " ".join(draw.choices(words, k=12)).capitalize() + ".\n",
+        "letters": lambda: " ".join(draw.choices(letters, k=40)) + " ",
+        "lines": lambda: "\n".join(draw.choices(letters, k=40)) + "\n",
+        "one": lambda: "".join(draw.choices(letters, k=60)),
+        "chinese": lambda: "".join(draw.choices(chinese, k=40)) + "\u3002\n",
+        "markup": lambda: "<b>" + "</i><p>".join(draw.choices(letters, k=10)),
+    }
+    while True:
+        yield draws[kind]()
+
+
+def corpus(path, rows, size, kind):
+    draw = random.Random(1)
     with open(path, "w") as out:
         for number in range(rows):
             lines, have = [], 0
-            while have < size - 100:
-                lines.append(" ".join(draw.choices(words, k=12)).capitalize() + ".\n")
-                have += len(lines[-1]) + 1
-            out.write(json.dumps({"id": number, "text": "".join(lines)}) + "\n")
+            for line in lines_of(kind, draw):
+                have += len(json.dumps(line, ensure_ascii=False).encode()) - 2
+                if have > size - 100:
+                    break
+                lines.append(line)
+            out.write(json.dumps({"id": number, "text": "".join(lines)}, ensure_ascii=False) + "\n")
 
 
 def peak(commands, cwd, patience):
@@ -59,6 +78,7 @@ def main():
     arguments.add_argument("--rows", type=int, default=3)
     arguments.add_argument("--bytes", type=int, default=50_000_000)
     arguments.add_argument("--budget", default="64MB")
+    arguments.add_argument("--text", default="words", help="words, letters, lines, one, chinese or markup")
     arguments.add_argument("--patience", type=int, default=300, help="seconds for a command")
     arguments.add_argument("--jobs", type=int, default=1, help="commands at a time")
     arguments.add_argument("words", nargs="*")
@@ -86,7 +106,7 @@ def main():
         # What a process is started by counts at its peak, too: this one stays small.
         made = os.fork()
         if made == 0:
-            corpus(Path(folder) / "rows.jsonl", known.rows, known.bytes)
+            corpus(Path(folder) / "rows.jsonl", known.rows, known.bytes, known.text)
             os._exit(0)
         os.waitpid(made, 0)
 

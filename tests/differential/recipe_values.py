@@ -245,6 +245,12 @@ def kind(theirs, mine):
     return "agree" if theirs == mine else "other rows"
 
 
+MEANT = {
+    "djr refuses, Data-Juicer goes on": "meant are bounds between which no row can lie, numbers out of a parameter's range, and values of another type than it has",
+    "Data-Juicer refuses, djr goes on": "meant is a step that is the bare name of an operator",
+}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dirs", nargs="*")
@@ -272,7 +278,7 @@ def main():
             theirs = peer.answer(recipe)
             found[kind(theirs, mine)].append((process, theirs, mine))
     for what, which in sorted(found.items()):
-        print(f"{what}: {len(which)}")
+        print(f"{what}: {len(which)}" + (f" ({MEANT[what]})" if what in MEANT else ""))
         for process, theirs, mine in sorted(which, key=lambda case: len(case[0]))[: args.show if what != "agree" else 0]:
             print("    " + process.replace("\n", "\n    "))
             print(f"        peer {theirs}\n        djr  {mine}")
