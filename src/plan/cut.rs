@@ -80,11 +80,12 @@ impl Phase {
         last.remakes_rows().then_some(last)
     }
 
-    /// Whether its group ends with a step that may take a row more than once.
+    /// The number of the step that its group ends with and that may take a row more than once, if it
+    /// does.
     #[must_use]
-    pub fn repeats_rows(&self, steps: &[Step]) -> bool {
-        let group = steps.get(self.group.clone()).unwrap_or_default();
-        group.last().is_some_and(Step::repeats_rows)
+    pub fn repeating(&self, steps: &[Step]) -> Option<usize> {
+        let last = self.group.clone().next_back()?;
+        steps.get(last)?.repeats_rows().then_some(last)
     }
 }
 

@@ -78,6 +78,9 @@ pub struct StepCounts {
     /// Rows it made beyond one of one: a selector may take a row more than once, and a mapper may
     /// make several of it.
     pub repeated: u64,
+    /// How often it took the row that it took most often, if it may take rows more than once.
+    #[serde(default)]
+    pub most_taken: u64,
     /// Rows it made part of another row's group.
     pub merged: u64,
     /// Rows that it would have decided differently if it did not round what it measured.
@@ -281,6 +284,14 @@ impl RunReport {
             Stage::Step(step) => self.steps.get(step).map_or("", |s| &s.name),
             Stage::Output(output) => self.outputs.get(output).map_or("", |o| &o.name),
         }
+    }
+
+    /// How many numbers copies of one row may have in front of step `step`, its own included.
+    #[must_use]
+    pub fn copy_numbers(&self, step: usize) -> u64 {
+        let before = self.steps.iter().take(step);
+        let times = before.map(|step| step.most_taken.max(1));
+        times.fold(1, u64::wrapping_mul)
     }
 
     /// Every row accounted for, in total and for each output?

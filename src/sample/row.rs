@@ -64,12 +64,11 @@ impl Origin {
         }
     }
 
-    /// The same row's copy `number` (from 1; 0 is the row itself). Copies of copies count on in the bits
-    /// above, as parts do.
+    /// The copy of the row, or of a copy of it, whose number is greater by `more`.
     #[must_use]
-    pub fn copied(self, number: u64) -> Self {
+    pub fn copied(self, more: u64) -> Self {
         Self {
-            copy: (self.copy << COPY_BITS) | number,
+            copy: self.copy.wrapping_add(more),
             ..self
         }
     }
@@ -104,9 +103,6 @@ const LONG_LINE: usize = 1 << 20;
 
 /// A row has fewer than a million parts; more would only share a number.
 const PART_BITS: u32 = 20;
-
-/// A selector takes fewer than 2^32 rows.
-const COPY_BITS: u32 = 32;
 
 /// Hashes that deduplicators computed, shared between them as Data-Juicer's hash columns are: a
 /// second deduplicator of the same kind reuses the first one's value.
@@ -560,9 +556,9 @@ impl Sample {
             .map(std::string::String::as_str)
     }
 
-    /// It is copy `number` of the row from now on.
-    pub fn become_copy(&mut self, number: u64) {
-        self.origin = self.origin.copied(number);
+    /// It is the copy whose number is greater by `more` from now on.
+    pub fn become_copy(&mut self, more: u64) {
+        self.origin = self.origin.copied(more);
     }
 
     /// The line as it was read, whatever was edited since.

@@ -280,6 +280,65 @@ fn copies_have_numbers_wherever_they_go() {
 }
 
 #[test]
+fn copies_of_copies_have_numbers_of_their_own_however_often_they_are_copied() {
+    let scratch = Scratch::new();
+    let rows = (0..6).map(|n| format!("{}\n", json!({"id": n, "text": "t", "n": n})));
+    scratch.write("in.jsonl", rows.collect::<String>());
+    // Between the copying steps some copies go, each with a number that nobody gets again.
+    let steps: String = [14, 40, 60, 130, 300]
+        .iter()
+        .flat_map(|most| {
+            [
+                format!("  - mixture_selector: {{repeat_to: {most}}}\n"),
+                format!("  - mixture_selector: {{select_num: {}}}\n", most * 2 / 3),
+            ]
+        })
+        .collect();
+    scratch.write(
+        "r.yaml",
+        format!("dataset_path: in.jsonl\nseed: 4\nprocess:\n  - text_length_filter: {{min_len: 1}}\n{steps}outputs:\n  - {{path: out.jsonl}}\n  - {{path: all.jsonl, of: all}}\n"),
+    );
+    let left = |args: &[&str]| {
+        scratch.djr(args).expect(0);
+        let ended = fates(&scratch, "out.jsonl.djr");
+        let mut places: Vec<(u64, u64)> = ended.iter().map(|it| (it.0, it.1)).collect();
+        places.dedup();
+        assert_eq!(places.len(), ended.len(), "two copies have one number");
+        let manifest = scratch.json("out.jsonl.djr/manifest.json");
+        let repeated = manifest["rows"]["repeated"].as_u64().unwrap();
+        assert_eq!(places.len() as u64, 6 + repeated);
+        // Rows are taken up to 3, 5, 3, 4 and 4 times: a number has a few digits, whatever becomes of a copy.
+        let most = places.iter().map(|it| it.1).max().unwrap();
+        assert!((100..2000).contains(&most), "{most}");
+        let names = ["out.jsonl", "all.jsonl", "out.jsonl.djr/ledger.jsonl.zst"];
+        names.map(|name| scratch.read(name))
+    };
+    let one = left(&["run", "r.yaml"]);
+    assert!(one == left(&["run", "r.yaml", "--threads", "1", "--batch-rows", "3"]));
+    assert!(one == left(&["run", "r.yaml", "--tasks", "W", "--task-bytes", "300"]));
+    let fixed = [
+        "run",
+        "r.yaml",
+        "-q",
+        "--batch-rows",
+        "16",
+        "--checkpoint-every",
+        "0",
+    ];
+    for kill in [("rename", "5"), ("rename", "9"), ("rename", "14")] {
+        for name in ["out.jsonl", "all.jsonl"] {
+            let _ = fs::remove_file(scratch.path(name));
+        }
+        let _ = fs::remove_dir_all(scratch.path("out.jsonl.djr"));
+        assert!(crate::resume::killed_at(&scratch, &fixed, kill), "{kill:?}");
+        assert!(
+            one == left(&[&fixed[..], &["--resume"]].concat()),
+            "{kill:?}"
+        );
+    }
+}
+
+#[test]
 fn datasets_are_weighed_and_told_of() {
     let scratch = Scratch::new();
     let lines = |from: u64, to: u64| -> String {

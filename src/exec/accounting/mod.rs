@@ -739,6 +739,11 @@ impl Accounting {
         self.step(step).repeated += rows;
     }
 
+    /// Notes how often `step` took the row that it took most often.
+    pub fn count_most_taken(&mut self, step: usize, times: u64) {
+        self.step(step).most_taken = times;
+    }
+
     /// Records a row that `step` made part of the group whose first row has the identity `into`.
     ///
     /// # Errors

@@ -25,8 +25,8 @@ use crate::note::Codes;
 use crate::op::{Common, OpKind};
 use crate::plan::Phase;
 use crate::recipe::Step;
-use crate::record::Stage;
 use crate::record::counts::{Word, lasting};
+use crate::record::{RunReport, Stage};
 use crate::sample::{ImageContext, Origin, RowError};
 
 /// Rows, records and failures that a phase has set aside so far.
@@ -118,7 +118,7 @@ pub struct Alive {
 }
 
 /// The rows that the exchanges of `phase`, which is phase `number`, left alive when an earlier process
-/// ran it.
+/// ran it and counted `report`.
 ///
 /// # Errors
 /// If the working files cannot be read.
@@ -126,6 +126,7 @@ pub fn alive_rows(
     workspace: &Workspace,
     (number, phase): (usize, &Phase),
     steps: &[Step],
+    report: &RunReport,
 ) -> Result<Alive, RunError> {
     let names = Names(number);
     let read = || {
@@ -146,11 +147,19 @@ pub fn alive_rows(
         })?;
         Ok(Alive {
             store: Arc::new(store),
-            rows: Arc::new(Picks::new(alive, phase.repeats_rows(steps))),
+            rows: Arc::new(picks(alive, phase.repeating(steps), report)),
             common: Arc::new(common),
         })
     };
     read().map_err(|e| write_error(workspace.directory().display(), e))
+}
+
+/// The rows `alive`, of which `repeating` is the step that may have taken some more than once.
+fn picks(alive: Vec<u32>, repeating: Option<usize>, report: &RunReport) -> Picks {
+    match repeating {
+        Some(step) => Picks::numbered(alive, report.copy_numbers(step)),
+        None => Picks::once(alive),
+    }
 }
 
 /// A key that a census found common, and its count, as they are kept.
@@ -341,8 +350,8 @@ impl<'e> ExchangeStage<'e> {
         let mut remade = None;
         // The rows that reach the first of neighbouring filters, if one of them asks for these.
         let mut reached: Option<Vec<u32>> = None;
-        let last = self.records.last().and_then(|(at, _)| steps.get(*at));
-        let repeats = last.is_some_and(Step::repeats_rows);
+        let last = self.records.last().map(|(at, _)| *at);
+        let repeating = last.filter(|at| steps.get(*at).is_some_and(Step::repeats_rows));
         let mut own = self.records.iter().filter_map(|(at, _)| steps.get(*at));
         let look_at_all = own.any(|step| step.base.looks_at_all());
         for (done, (number, mut records)) in self.records.into_iter().enumerate() {
@@ -456,9 +465,13 @@ impl<'e> ExchangeStage<'e> {
                 .and_then(|()| log.sync(lengths))
                 .map_err(failed)?;
         }
+        let rows = picks(alive, repeating, &accounting.report);
+        if let Some(step) = repeating {
+            accounting.count_most_taken(step, rows.most());
+        }
         Ok(Alive {
             store,
-            rows: Arc::new(Picks::new(alive, repeats)),
+            rows: Arc::new(rows),
             common: Arc::new(common),
         })
     }

@@ -410,7 +410,10 @@ impl Run<'_> {
         let before = at.phase.checked_sub(1);
         if let Some((before, phase)) = before.and_then(|at| Some((at, phases.get(at)?))) {
             let workspace = &self.context.workspace;
-            let left = || exchange_stage::alive_rows(workspace, (before, phase), &recipe.steps);
+            let left = || {
+                let report = &self.accounting.report;
+                exchange_stage::alive_rows(workspace, (before, phase), &recipe.steps, report)
+            };
             if until == Some(before) {
                 return left().map(Ended::Decided);
             }

@@ -87,7 +87,7 @@ pub fn run_piece(
         }
         PieceRows::Stored(store, common) => {
             let rows = 0..u32::try_from(store.len()).unwrap_or(u32::MAX);
-            let rows = Picks::new(rows.collect(), false);
+            let rows = Picks::once(rows.collect());
             let source = Source::rows(store, Arc::new(rows), None);
             (vec![source], common)
         }

@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
             let mut order = rest.iter().copied();
             let source = Source::rows(
                 Arc::clone(store),
-                Arc::new(Picks::new(rest.to_vec(), false)),
+                Arc::new(Picks::once(rest.to_vec())),
                 None,
             );
             let mut save = |pass: &mut OutputStage<'a>,
@@ -371,7 +371,7 @@ impl<'a> Run<'a> {
             &context.pool,
             context.options,
             &writing,
-            Source::rows(Arc::clone(store), Arc::new(Picks::new(chosen, false)), None),
+            Source::rows(Arc::clone(store), Arc::new(Picks::once(chosen)), None),
             &NoLanes,
             |batch, _| {
                 for row in &batch.rows {

@@ -58,30 +58,52 @@ pub struct Store {
 pub struct Picks {
     /// Their ordinals.
     pub rows: Vec<u32>,
-    /// Which copy each is, from 0; empty if no row comes twice.
-    copies: Vec<u32>,
+    /// How often each came before; empty if no row comes twice.
+    before: Vec<u32>,
+    /// How far the numbers of the copies of a row are apart.
+    apart: u64,
 }
 
 impl Picks {
-    /// These rows; `may_repeat` says that some may come more than once: they are numbered in
-    /// their order.
+    /// These rows, each of which comes once.
     #[must_use]
-    pub fn new(rows: Vec<u32>, may_repeat: bool) -> Self {
-        let mut copies = Vec::new();
-        if may_repeat {
-            let most = rows.iter().max().map_or(0, |most| *most as usize + 1);
-            let mut seen = vec![0_u32; most];
-            let mut next = |row: &u32| {
-                let slot = seen.get_mut(*row as usize)?;
-                *slot += 1;
-                Some(*slot - 1)
-            };
-            copies = rows.iter().filter_map(&mut next).collect();
-            if copies.iter().all(|copy| *copy == 0) {
-                copies.clear();
-            }
+    pub fn once(rows: Vec<u32>) -> Self {
+        Self {
+            rows,
+            before: Vec::new(),
+            apart: 1,
         }
-        Self { rows, copies }
+    }
+
+    /// These rows, some of which may come more than once. The copies of a row are numbered in their
+    /// order, its own number and `apart`, twice `apart`, … more: so many numbers there are already.
+    #[must_use]
+    pub fn numbered(rows: Vec<u32>, apart: u64) -> Self {
+        let most = rows.iter().max().map_or(0, |most| *most as usize + 1);
+        let mut seen = vec![0_u32; most];
+        let mut next = |row: &u32| {
+            let slot = seen.get_mut(*row as usize)?;
+            *slot += 1;
+            Some(*slot - 1)
+        };
+        let mut before: Vec<u32> = rows.iter().filter_map(&mut next).collect();
+        if before.iter().all(|times| *times == 0) {
+            before.clear();
+        }
+        Self {
+            rows,
+            before,
+            apart,
+        }
+    }
+
+    /// How often the row comes that comes most often.
+    #[must_use]
+    pub fn most(&self) -> u64 {
+        self.before
+            .iter()
+            .max()
+            .map_or(1, |most| u64::from(*most) + 1)
     }
 
     /// How many there are.
@@ -90,10 +112,12 @@ impl Picks {
         self.rows.len()
     }
 
-    /// Which copy the one at `index` is; `None` if no row comes twice.
+    /// How much greater the number of the one at `index` is than that of its row; `None` if no row comes
+    /// twice.
     #[must_use]
     pub fn copy(&self, index: usize) -> Option<u64> {
-        self.copies.get(index).copied().map(u64::from)
+        let before = self.before.get(index).copied()?;
+        Some(u64::from(before).wrapping_mul(self.apart))
     }
 
     /// Those in a range.
@@ -102,7 +126,8 @@ impl Picks {
         let of = |list: &[u32]| list.get(range.clone()).unwrap_or_default().to_vec();
         Self {
             rows: of(&self.rows),
-            copies: of(&self.copies),
+            before: of(&self.before),
+            apart: self.apart,
         }
     }
 }
@@ -340,11 +365,11 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
 /// Where a frame has the number of a copy.
 const COPY: Range<usize> = 28..36;
 
-/// The frame of copy `number` of the row of `frame`.
+/// The frame of the copy whose number is by `more` greater than that of the row of `frame`.
 ///
 /// # Errors
 /// Never for a frame that [`encode`] wrote.
-pub fn copied(frame: &[u8], number: u64) -> io::Result<Vec<u8>> {
+pub fn copied(frame: &[u8], more: u64) -> io::Result<Vec<u8>> {
     let mut copied = frame.to_vec();
     let slot = copied.get_mut(COPY).and_then(|slot| slot.first_chunk_mut());
     let slot: &mut [u8; 8] = slot.ok_or_else(|| io::Error::other("a row cannot be read back"))?;
@@ -352,7 +377,7 @@ pub fn copied(frame: &[u8], number: u64) -> io::Result<Vec<u8>> {
         copy: u64::from_le_bytes(*slot),
         ..Origin::default()
     };
-    *slot = before.copied(number).copy.to_le_bytes();
+    *slot = before.copied(more).copy.to_le_bytes();
     Ok(copied)
 }
 
@@ -527,17 +552,26 @@ mod tests {
 
     #[test]
     fn rows_that_come_again_are_numbered() {
-        let copies = |rows: &[u32], may_repeat| {
-            let picks = Picks::new(rows.to_vec(), may_repeat);
+        let copies = |rows: &[u32], apart| {
+            let picks = match apart {
+                Some(apart) => Picks::numbered(rows.to_vec(), apart),
+                None => Picks::once(rows.to_vec()),
+            };
             let copies = (0..picks.len()).map(|at| picks.copy(at));
             (copies.collect::<Vec<_>>(), picks)
         };
-        let (numbers, picks) = copies(&[2, 5, 2, 0, 2, 5], true);
+        let (numbers, picks) = copies(&[2, 5, 2, 0, 2, 5], Some(1));
         assert_eq!(numbers, [0, 0, 1, 0, 2, 1].map(Some));
+        assert_eq!(picks.most(), 3);
         assert_eq!(picks.within(2..4).rows, [2, 0]);
         assert_eq!(picks.within(2..4).copy(0), Some(1));
-        assert_eq!(copies(&[2, 5, 0], true).0, [None; 3]);
-        assert_eq!(copies(&[], true).0, []);
+        assert_eq!(copies(&[2, 5, 0], Some(3)).0, [None; 3]);
+        assert_eq!(copies(&[2, 5, 2], None).0, [None; 3]);
+        assert_eq!(copies(&[], Some(1)).0, []);
+        // Copies of rows that have numbers below 7 are told from all of them.
+        let (numbers, picks) = copies(&[1, 1, 0, 1], Some(7));
+        assert_eq!(numbers, [0, 7, 0, 14].map(Some));
+        assert_eq!(picks.within(1..3).copy(0), Some(7));
     }
 
     #[test]
