@@ -221,22 +221,23 @@ fn short_mixtures(recipe: &Recipe, report: &RunReport) -> Vec<Note> {
 fn short_samples(report: &RunReport) -> Vec<Note> {
     let short = |output: &crate::record::OutputCounts| {
         let wanted = output.wanted.filter(|wanted| output.written < *wanted)?;
-        let why = if output.refused > 0 {
-            let were = if output.refused == 1 { "was" } else { "were" };
-            format!(
-                "{} {were} refused and no others were left",
-                words(output.refused)
-            )
-        } else if output.unmatched > 0 {
-            let asked = output.candidates.saturating_sub(output.unmatched);
-            let (all, meet) = (
-                thousands(output.candidates),
-                if asked == 1 { "meets" } else { "meet" },
-            );
-            format!(
+        let were = if output.refused == 1 { "was" } else { "were" };
+        let refused = format!("{} {were} refused", words(output.refused));
+        let asked = output.candidates.saturating_sub(output.unmatched);
+        let why = if output.unmatched > 0 {
+            let meet = if asked == 1 { "meets" } else { "meet" };
+            let all = thousands(output.candidates);
+            let mut why = format!(
                 "of {all} rows only {} {meet} its condition",
                 thousands(asked)
-            )
+            );
+            if output.refused > 0 {
+                // Writing to a string cannot fail.
+                let _ = write!(why, ", and {refused}");
+            }
+            why
+        } else if output.refused > 0 {
+            format!("{refused} and no others were left")
         } else {
             format!("there are only {}", words(output.candidates))
         };

@@ -553,6 +553,117 @@ fn a_sample_is_drawn_of_rows_that_it_asks_for() {
 }
 
 #[test]
+fn every_sample_knows_the_rows_that_it_asks_for_however_many_there_are() {
+    let scratch = Scratch::new();
+    let lines = (0..300).map(|n| format!("{}\n", json!({"text": "a row", "n": n % 75})));
+    scratch.write("in.jsonl", lines.collect::<String>());
+    let sample = |n: usize| format!("  - {{path: o/{n}.jsonl, sample: 3, where: n == {n}}}\n");
+    let outputs: String = (0..70).map(sample).collect();
+    scratch.write(
+        "r.yaml",
+        format!("dataset_path: in.jsonl\nprocess:\n  - text_length_filter: {{min_len: 1}}\noutputs:\n{outputs}"),
+    );
+    let left = |args: &[&str]| {
+        scratch.djr(args).expect(0);
+        let manifest = scratch.json("o/0.jsonl.djr/manifest.json");
+        let outputs = manifest["outputs"].as_array().unwrap().clone();
+        assert_eq!(outputs.len(), 70);
+        for (n, output) in outputs.iter().enumerate() {
+            let counts = ["candidates", "written", "not_drawn", "unmatched"];
+            let counts = counts.map(|it| output[it].as_u64().unwrap_or(0));
+            assert_eq!(counts, [300, 3, 1, 296], "{n}");
+        }
+        // The values 70 to 74 are those that no output asks for; the others might have been drawn.
+        let ledger = scratch.ledger("o/0.jsonl.djr");
+        let by = |who: &str| ledger.iter().filter(|entry| entry["by"] == who).count();
+        assert_eq!((by("where"), by("sample")), (20, 70));
+        (0..70)
+            .map(|n| scratch.read(&format!("o/{n}.jsonl")))
+            .chain([scratch.read("o/0.jsonl.djr/ledger.jsonl.zst")])
+            .collect::<Vec<_>>()
+    };
+    let one = left(&["run", "r.yaml"]);
+    assert!(one == left(&["run", "r.yaml", "--tasks", "W", "--task-bytes", "900"]));
+    // Killed while rows come, and while samples are drawn.
+    let fixed = [
+        "run",
+        "r.yaml",
+        "-q",
+        "--batch-rows",
+        "16",
+        "--checkpoint-every",
+        "0",
+    ];
+    for kill in [("rename", "4"), ("rename", "30")] {
+        let _ = fs::remove_dir_all(scratch.path("o"));
+        assert!(crate::resume::killed_at(&scratch, &fixed, kill), "{kill:?}");
+        assert!(
+            one == left(&[&fixed[..], &["--resume"]].concat()),
+            "{kill:?}"
+        );
+    }
+}
+
+#[test]
+fn a_sample_of_rows_that_ended_counts_all_that_it_does_not_ask_for() {
+    let scratch = Scratch::new();
+    let row = |n: u64| json!({"id": n, "text": "x".repeat(1 + usize::from(n.is_multiple_of(9))), "n": n % 10, "images": [format!("{n}.png")]});
+    let lines = (0..90).map(|n| format!("{}\n", row(n)));
+    scratch.write("in.jsonl", lines.collect::<String>());
+    let run = |output: &str, more: &[&str], code: i32| {
+        scratch.write(
+            "r.yaml",
+            format!("dataset_path: in.jsonl\nprocess:\n  - text_length_filter: {{min_len: 2}}\noutputs:\n  - {{path: x.jsonl}}\n  - {{path: y.jsonl, {output}}}\n"),
+        );
+        let ran = scratch
+            .djr(&[&["run", "r.yaml"], more].concat())
+            .expect(code);
+        let output = scratch.json("x.jsonl.djr/manifest.json")["outputs"][1].clone();
+        let names = ["candidates", "written", "refused", "not_drawn", "unmatched"];
+        (names.map(|it| output[it].as_u64().unwrap_or(0)), ran.stderr)
+    };
+    // Of 80 rows that are dropped 8 have each number but 0, which 8 have as well.
+    assert_eq!(
+        run("of: dropped, sample: 5, where: n >= 8", &[], 0).0,
+        [80, 5, 0, 11, 64]
+    );
+    let rows = scratch.read("y.jsonl");
+    let (counts, told) = run("of: dropped, sample: 30, where: n >= 8", &[], 1);
+    assert_eq!(counts, [80, 16, 0, 0, 64]);
+    assert!(
+        told.contains("of 80 rows only 16 meet its condition"),
+        "{told}"
+    );
+    // What it is asked and cannot write is refused, and told as such.
+    let refusing = "of: dropped, sample: 30, where: n >= 8, validate: header";
+    let (counts, told) = run(refusing, &["--max-quarantine", "none"], 1);
+    assert_eq!(counts, [80, 0, 16, 0, 64]);
+    let why = "of 80 rows only 16 meet its condition, and 16 rows were refused";
+    assert!(told.contains(why), "{told}");
+    // A condition that cannot be held against a row refuses it where it is drawn.
+    let (counts, _) = run("of: dropped, sample: 90, where: n > 'a'", &[], 1);
+    assert_eq!(counts, [80, 0, 80, 0, 0]);
+    // The same rows after a kill at any time.
+    let recipe = "of: dropped, sample: 5, where: n >= 8";
+    let fixed = ["--batch-rows", "16", "--checkpoint-every", "0"];
+    run(recipe, &fixed, 0);
+    for rename in ["3", "6", "8", "9"] {
+        for name in ["x.jsonl", "y.jsonl"] {
+            fs::remove_file(scratch.path(name)).unwrap();
+        }
+        fs::remove_dir_all(scratch.path("x.jsonl.djr")).unwrap();
+        let args = [&["run", "r.yaml"][..], &fixed].concat();
+        assert!(
+            crate::resume::killed_at(&scratch, &args, ("rename", rename)),
+            "{rename}"
+        );
+        let resumed = [&fixed[..], &["--resume"]].concat();
+        assert_eq!(run(recipe, &resumed, 0).0, [80, 5, 0, 11, 64], "{rename}");
+        assert!(scratch.read("y.jsonl") == rows, "{rename}");
+    }
+}
+
+#[test]
 fn no_value_takes_the_name_of_another_file() {
     let scratch = Scratch::new();
     let row = |lang: &str| {

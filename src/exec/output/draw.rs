@@ -1,11 +1,12 @@
-//! RunContext-size samples of the rows that reached the outputs.
+//! Samples of a given size of the rows that reached the outputs.
 
 use std::io;
 
 use hashbrown::HashSet;
 
+use super::stage::sampled;
 use crate::exec::accounting::LateFate;
-use crate::exec::stage::MOST_MARKED;
+use crate::exec::stage::Marks;
 use crate::hash::{PythonRandom, priority};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
@@ -17,11 +18,13 @@ pub struct Survivors {
     fates: Vec<LateFate>,
     /// Rows whose fate an unsampled output settled.
     settled: Vec<bool>,
-    /// The samples whose conditions each row does not meet, a bit each; empty as long as all meet all.
+    /// The samples whose conditions each row does not meet: so many words of marks a row.
     unwanted: Vec<u64>,
+    words: usize,
     /// How many samples there are.
     samples: usize,
     log: Option<Log>,
+    unwanted_log: Option<Log>,
 }
 
 /// The order in which rows are drawn for one sample.
@@ -42,26 +45,36 @@ enum Order {
 }
 
 impl Survivors {
-    /// No rows, or those that an earlier process made durable.
+    /// No rows, or those that an earlier process made durable, for the samples among `outputs`.
     ///
     /// # Errors
-    /// If the log cannot be opened.
-    pub fn open(workspace: &Workspace, samples: usize) -> io::Result<Self> {
+    /// If a log cannot be opened.
+    pub fn open(workspace: &Workspace, outputs: &[OutputSpec]) -> io::Result<Self> {
+        let samples = sampled(outputs).count();
+        let asks = sampled(outputs).any(|spec| spec.condition.is_some());
         let mut survivors = Self {
             offsets: Vec::new(),
             fates: Vec::new(),
             settled: Vec::new(),
             unwanted: Vec::new(),
+            words: if asks { Marks::words_of(samples) } else { 0 },
             samples,
             log: None,
+            unwanted_log: None,
         };
+        let mut unwanted = Vec::new();
+        if let Some(mut log) = workspace.log_if_kept("survivors-unwanted")? {
+            each_record(&mut log.replay()?, |word| {
+                unwanted.push(u64::from_le_bytes(word));
+            })?;
+            survivors.unwanted_log = Some(log);
+        }
         if let Some(mut log) = workspace.log_if_kept("survivors")? {
-            each_record(&mut log.replay()?, |[flags, rest @ ..]: [u8; 17]| {
-                let (words, _) = rest.as_chunks::<8>();
-                if let [offset, unwanted] = words {
-                    let [offset, unwanted] = [offset, unwanted].map(|it| u64::from_le_bytes(*it));
-                    survivors.enter(offset, (flags & 1 != 0, flags & 2 != 0), unwanted);
-                }
+            let mut words = unwanted.into_iter();
+            each_record(&mut log.replay()?, |[flags, offset @ ..]: [u8; 9]| {
+                let own = words.by_ref().take(survivors.words);
+                let ended = (flags & 1 != 0, flags & 2 != 0);
+                survivors.enter(u64::from_le_bytes(offset), ended, &Marks::of_words(own));
             })?;
             survivors.log = Some(log);
         }
@@ -72,20 +85,25 @@ impl Survivors {
     /// for it.
     ///
     /// # Errors
-    /// If the log cannot be written.
+    /// If a log cannot be written.
     pub fn push(
         &mut self,
         offset: u64,
         (written, refused): (bool, bool),
-        unwanted: u64,
+        unwanted: &Marks,
     ) -> io::Result<()> {
         self.enter(offset, (written, refused), unwanted);
-        let Some(log) = &mut self.log else {
-            return Ok(());
-        };
-        log.append(&[u8::from(written) | u8::from(refused) << 1])?;
-        log.append(&offset.to_le_bytes())?;
-        log.append(&unwanted.to_le_bytes())
+        if let Some(log) = &mut self.log {
+            log.append(&[u8::from(written) | u8::from(refused) << 1])?;
+            log.append(&offset.to_le_bytes())?;
+        }
+        if let Some(log) = &mut self.unwanted_log {
+            let words = padded(unwanted, self.words);
+            words
+                .map(u64::to_le_bytes)
+                .try_for_each(|word| log.append(&word))?;
+        }
+        Ok(())
     }
 
     /// Makes the rows durable.
@@ -93,36 +111,33 @@ impl Survivors {
     /// # Errors
     /// If the disk is full or fails.
     pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
-        self.log.as_mut().map_or(Ok(()), |log| log.sync(lengths))
+        let logs = [&mut self.log, &mut self.unwanted_log].into_iter();
+        logs.flatten().try_for_each(|log| log.sync(lengths))
     }
 
-    fn enter(&mut self, offset: u64, ended: (bool, bool), unwanted: u64) {
-        if unwanted > 0 && self.unwanted.is_empty() {
-            self.unwanted.resize(self.offsets.len(), 0);
-        }
-        if unwanted > 0 || !self.unwanted.is_empty() {
-            self.unwanted.push(unwanted);
-        }
+    fn enter(&mut self, offset: u64, ended: (bool, bool), unwanted: &Marks) {
+        self.unwanted.extend(padded(unwanted, self.words));
         self.offsets.push(offset);
         self.settled.push(ended.0);
         self.fates.push(match ended {
             (true, _) => LateFate::Written,
             (false, true) => LateFate::Refused,
-            (false, false) if unwanted.count_ones() as usize == self.samples => LateFate::Unmatched,
+            (false, false) if unwanted.count() == self.samples => LateFate::Unmatched,
             (false, false) => LateFate::NotDrawn,
         });
     }
 
     /// Whether the sample number `sample` asks for a row.
     fn is_asked(&self, ordinal: usize, sample: usize) -> bool {
-        let marks = self.unwanted.get(ordinal).copied().unwrap_or(0);
-        sample >= MOST_MARKED || marks >> sample & 1 == 0
+        let from = ordinal * self.words;
+        let marks = self.unwanted.get(from..from + self.words);
+        !Marks::is_set(marks.unwrap_or_default(), sample)
     }
 
     /// How many rows the sample number `sample` does not ask for.
     #[must_use]
     pub fn unasked(&self, sample: usize) -> u64 {
-        let rows = 0..self.unwanted.len();
+        let rows = 0..self.offsets.len();
         rows.filter(|row| !self.is_asked(*row, sample)).count() as u64
     }
 
@@ -180,6 +195,12 @@ impl Survivors {
         };
         Draw { order, wanted }
     }
+}
+
+/// The words of `marks`, and as many without one as make `words`.
+fn padded(marks: &Marks, words: usize) -> impl Iterator<Item = u64> {
+    let all = marks.words().iter().copied();
+    all.chain(std::iter::repeat(0)).take(words)
 }
 
 impl Draw {

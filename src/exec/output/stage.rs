@@ -102,7 +102,7 @@ impl<'a> OutputStage<'a> {
                 .then(|| StoreWriter::open(workspace, "survivors-rows"))
                 .transpose()
                 .map_err(failed)?,
-            survivors: Survivors::open(workspace, sampled(specs).count()).map_err(failed)?,
+            survivors: Survivors::open(workspace, specs).map_err(failed)?,
             seen: ExactKeys::open(workspace, "seen-last", key_budget).map_err(failed)?,
         })
     }
@@ -297,7 +297,7 @@ impl<'a> OutputStage<'a> {
                 .push(frame)
                 .and_then(|_| {
                     let ended = (wrote, refused);
-                    self.survivors.push(row.origin.lot(), ended, row.unwanted)
+                    self.survivors.push(row.origin.lot(), ended, &row.unwanted)
                 })
                 .map_err(|e| write_error("rows set aside on disk", e))?;
         }

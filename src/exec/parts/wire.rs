@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use crate::exec::fields::FieldsSeen;
-use crate::exec::stage::{BatchResult, Rendered, RowEnd, RowResult, StepCost, Trace};
+use crate::exec::stage::{BatchResult, Marks, Rendered, RowEnd, RowResult, StepCost, Trace};
 use crate::note::{Code, Codes, Counts};
 use crate::op::Decision;
 use crate::record::Stage;
@@ -116,7 +116,7 @@ fn encode_row(row: &RowResult, out: &mut Vec<u8>) -> serde_json::Result<()> {
         | flag(!row.remarked.is_empty(), has::REMARKED)
         | flag(row.origin.part != 0, has::PART)
         | flag(row.origin.copy != 0, has::COPY)
-        | flag(row.unwanted != 0, has::UNWANTED);
+        | flag(!row.unwanted.is_empty(), has::UNWANTED);
     number(flags, out);
     number(row.origin.offset, out);
     number(row.origin.file.into(), out);
@@ -127,8 +127,12 @@ fn encode_row(row: &RowResult, out: &mut Vec<u8>) -> serde_json::Result<()> {
     if row.origin.copy != 0 {
         number(row.origin.copy, out);
     }
-    if row.unwanted != 0 {
-        number(row.unwanted, out);
+    if !row.unwanted.is_empty() {
+        let words = row.unwanted.words();
+        number(words.len() as u64, out);
+        for word in words {
+            number(*word, out);
+        }
     }
     match &row.end {
         RowEnd::Alive => out.push(0),
@@ -354,10 +358,12 @@ impl Decoder {
                 take_number(from)?
             },
         };
-        let unwanted = match flags & has::UNWANTED {
-            0 => 0,
-            _ => take_number(from)?,
-        };
+        let mut words = 0;
+        if flags & has::UNWANTED != 0 {
+            words = take_number(from)?;
+        }
+        let words: Option<Vec<u64>> = (0..words).map(|_| take_number(from)).collect();
+        let unwanted = Marks::of_words(words?);
         let end = match take_byte(from)? {
             0 => RowEnd::Alive,
             1 => {
@@ -628,6 +634,7 @@ mod tests {
                 produced: file(),
                 copies: file(),
                 remarked: [(6, codes)].into_iter().collect(),
+                unwanted: [1, 64, 200].into_iter().collect(),
                 ..RowResult::unread(origin(0, 0))
             },
         ]

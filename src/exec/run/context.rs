@@ -199,17 +199,33 @@ impl RunContext<'_> {
             .get(index)
             .ok_or_else(|| write_error(target_name(spec), io::Error::other("no renderer")))?;
         Ok(Chain {
+            outputs: vec![self.work(spec, renderer.as_ref(), validate)],
+            ..self.stepless_chain(plan::output_need(validate))
+        })
+    }
+
+    /// Marks rows that an output does not ask for.
+    pub fn asking_chain(&self, spec: &OutputSpec) -> Chain<'_> {
+        Chain {
+            sampled: vec![condition_of(spec)],
+            ..self.stepless_chain(ImageNeed::None)
+        }
+    }
+
+    /// Looks at rows as far as `need` asks and does nothing to them.
+    fn stepless_chain(&self, need: ImageNeed) -> Chain<'_> {
+        Chain {
             steps: &[],
             longest_row: None,
             longest: Vec::new(),
             stream: Vec::new(),
             group: 0..0,
             suffixes: None,
-            context: self.image_context(plan::output_need(validate)),
+            context: self.image_context(need),
             ujson: false,
             keep_frames: false,
             keep_dropped: false,
-            outputs: vec![self.work(spec, renderer.as_ref(), validate)],
+            outputs: Vec::new(),
             sampled: Vec::new(),
             keep_row_stats: false,
             keep_ledger: false,
@@ -223,7 +239,7 @@ impl RunContext<'_> {
             recall: None,
             tokens: None,
             settles: false,
-        })
+        }
     }
 
     /// Computes what the step `number`, a deduplicator, tells rows of `inputs` apart by.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::Run;
+use super::context::RunContext;
 use crate::exec::accounting::{Accounting, Last};
 use crate::exec::checkpoint::Progress;
 use crate::exec::driver::NoLanes;
@@ -203,7 +204,6 @@ impl<'a> Run<'a> {
             pass.survivors.mark_written(&chosen);
         }
         let reached = ended.map_or(self.accounting.reached_outputs, |rows| rows.len() as u64);
-        // Those were not drawn from; others turned out only when they were drawn.
         let unasked = ended.map_or_else(|| pass.survivors.unasked(sample), |_| 0);
         if let Some(counts) = self.accounting.report.outputs.get_mut(index) {
             counts.candidates = reached;
@@ -237,13 +237,24 @@ impl<'a> Run<'a> {
         let wanted = spec
             .sample
             .map_or(all, |rows| usize::try_from(rows).unwrap_or(usize::MAX));
+        let mut drawn = 0;
         let mut draw = match (ended, spec.sample) {
             (None, _) => pass.survivors.draw(spec, sample),
-            (Some(rows), Some(_)) => Draw::uniform(spec, rows.iter().copied(), wanted),
+            (Some(rows), Some(_)) => {
+                // Those that it does not ask for stand first among the checked ones.
+                let unwanted = self.unwanted(sampled, rows)?;
+                drawn = unwanted.len();
+                let known = checked.sound.len();
+                for row in unwanted.iter().skip(known) {
+                    checked.push(*row, Check::Unmatched).map_err(failed)?;
+                }
+                let unwanted: HashSet<u32> = unwanted.into_iter().collect();
+                let rows = rows.iter().filter(|(_, row)| !unwanted.contains(row));
+                Draw::uniform(spec, rows.copied(), wanted)
+            }
             (Some(rows), None) => Draw::all(rows.iter().map(|(_, row)| *row)),
         };
         let mut sound = 0;
-        let mut drawn = 0;
         let Self {
             context,
             accounting,
@@ -325,6 +336,35 @@ impl<'a> Run<'a> {
             drawn += candidates.len();
             sound = checked.chosen().count();
         }
+    }
+
+    /// The rows, of those that ended, whose sample does not ask for them.
+    fn unwanted(
+        &self,
+        Sampled { spec, store, .. }: Sampled<'_>,
+        ended: &[(u64, u32)],
+    ) -> Result<Vec<u32>, RunError> {
+        let mut unwanted = Vec::new();
+        if spec.condition.is_none() {
+            return Ok(unwanted);
+        }
+        let rows: Vec<u32> = ended.iter().map(|(_, row)| *row).collect();
+        let mut order = rows.clone().into_iter();
+        let asking = self.context.asking_chain(spec);
+        let source = Source::rows(Arc::clone(store), Arc::new(Picks::once(rows)), None);
+        let RunContext { pool, options, .. } = &self.context;
+        let passed = drive(pool, options, &asking, source, &NoLanes, |batch, _| {
+            for (row, ordinal) in batch.rows.iter().zip(&mut order) {
+                if !row.unwanted.is_empty() {
+                    unwanted.push(ordinal);
+                }
+            }
+            Ok(())
+        })?;
+        if passed.interrupted {
+            return Err(RunError::Interrupted);
+        }
+        Ok(unwanted)
     }
 
     /// Writes the rows that were found sound.

@@ -116,10 +116,6 @@ pub struct Chain<'a> {
     pub tokens: Option<(FieldPath, String)>,
 }
 
-/// Samples whose conditions are known of each row before they draw; of further ones they are found out
-/// while they draw, which gives the same rows.
-pub const MOST_MARKED: usize = 64;
-
 /// What an output asks of a row.
 pub struct OutputWork<'a> {
     /// Turns the row into bytes.
@@ -958,10 +954,9 @@ impl Chain<'_> {
             Some(condition) => condition.holds(sample).unwrap_or(true),
             None => true,
         };
-        let sampled = self.sampled.iter().enumerate().take(MOST_MARKED);
-        row.unwanted = sampled
-            .filter(|(_, condition)| !asks(condition))
-            .fold(0, |marks, (number, _)| marks | 1 << number);
+        let sampled = self.sampled.iter().enumerate();
+        let unwanted = sampled.filter(|(_, condition)| !asks(condition));
+        row.unwanted = unwanted.map(|(number, _)| number).collect();
         if let Some((text, token)) = &self.tokens
             && sample.images_match(text, token) == Some(false)
         {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::chain::WaitingRow;
+use super::marks::Marks;
 use super::settled::{Candidates, Mark, Settled};
 use crate::exec::entry::STATS_FIELD;
 use crate::exec::fields::FieldsSeen;
@@ -67,8 +68,8 @@ pub struct RowResult {
     pub produced: Vec<Arc<Produced>>,
     /// Copies of its images, to be written if it is.
     pub copies: Vec<Arc<Produced>>,
-    /// The samples whose conditions it does not meet, a bit each ([`super::chain::Chain::sampled`]).
-    pub unwanted: u64,
+    /// The samples whose conditions it does not meet ([`super::chain::Chain::sampled`]).
+    pub unwanted: Marks,
     /// Whether rounding decided at the step that it has just passed.
     pub rounding: bool,
     /// What steps noted of it, by their index.
@@ -98,7 +99,7 @@ impl RowResult {
             traces: Vec::new(),
             produced: Vec::new(),
             copies: Vec::new(),
-            unwanted: 0,
+            unwanted: Marks::default(),
             rounding: false,
             remarked: SmallVec::new(),
         }
