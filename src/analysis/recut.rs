@@ -5,7 +5,6 @@
 //! the outcome is that of a fresh run by construction, and all that must be decided here is when
 //! the stored stats are those that a fresh run would measure.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -526,24 +525,30 @@ fn check_steps(recipe: &Recipe) -> Result<Vec<Note>, RecutError> {
     Ok(notes)
 }
 
-/// What files are called in another directory: by their names, and where two have the same by their paths
-/// below the directory that all of them are in.
-fn below(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let names = paths.iter().filter_map(|path| path.file_name());
-    let names: Vec<PathBuf> = names.map(PathBuf::from).collect();
-    let different: HashSet<&PathBuf> = names.iter().collect();
-    if different.len() == paths.len() {
-        return names;
+/// What the files of outputs are called in another directory: by their names, and where two have the same,
+/// or a value of one that is split could give it that of another, by their paths below the directory that
+/// all of them are in.
+fn below(files: &[(&OutputSpec, &Path)]) -> Vec<PathBuf> {
+    let names = files
+        .iter()
+        .filter_map(|(spec, path)| Some((*spec, PathBuf::from(path.file_name()?))));
+    let names: Vec<(&OutputSpec, PathBuf)> = names.collect();
+    let apart = names.iter().enumerate().all(|(number, (spec, name))| {
+        let mut before = names.iter().take(number);
+        before.all(|(other, others)| name != others && !spec.may_share(name, (other, others)))
+    });
+    if apart && names.len() == files.len() {
+        return names.into_iter().map(|(_, name)| name).collect();
     }
-    let mut common = paths.first().and_then(|path| path.parent());
+    let mut common = files.first().and_then(|(_, path)| path.parent());
     while let Some(above) = common
-        && !paths.iter().all(|path| path.starts_with(above))
+        && !files.iter().all(|(_, path)| path.starts_with(above))
     {
         common = above.parent();
     }
     let common = common.unwrap_or(Path::new(""));
-    let inner = |path: &PathBuf| path.strip_prefix(common).unwrap_or(path).to_owned();
-    paths.iter().map(inner).collect()
+    let inner = |path: &Path| path.strip_prefix(common).unwrap_or(path).to_owned();
+    files.iter().map(|(_, path)| inner(path)).collect()
 }
 
 /// The outputs of a changed recipe, whose own ones are `stored`.
@@ -576,7 +581,7 @@ pub fn outputs(
         RecutOutput::Directory(dir) => {
             let paths = stored.iter().filter_map(|spec| match &spec.target {
                 Target::Stdout | Target::Stream(_) | Target::Caller => None,
-                Target::File(path) => Some(path.clone()),
+                Target::File(path) => Some((spec, path.as_path())),
             });
             let mut paths = below(&paths.collect::<Vec<_>>()).into_iter();
             let files: Vec<OutputSpec> = stored

@@ -688,6 +688,14 @@ fn no_value_takes_the_name_of_another_file() {
     let refused = run(&["en", "stats"], outputs).expect(3);
     let told = "x_stats.jsonl, which is another file of this run";
     assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    // Of files that are cut each has a number behind the value.
+    let cut = outputs.replace("lang}", "lang, shard_rows: 1}");
+    run(&["stats", "en", "stats"], &cut).expect(0);
+    for name in ["x_stats-00-of-02.jsonl", "x_stats-01-of-02.jsonl"] {
+        assert_eq!(scratch.rows(name)[0]["lang"], "stats", "{name}");
+    }
+    assert!(scratch.path("x_stats.jsonl").exists());
+    scratch.djr(&["verify", "x.jsonl"]).expect(0);
     // Whatever the values are, each has a file of its own below the directory of the output.
     let long = "v".repeat(300);
     let longer = format!("{long}w");
@@ -740,6 +748,23 @@ outputs:
     assert_eq!(of("cut/x/rows.jsonl"), [30, 40]);
     assert_eq!(of("cut/y/rows.jsonl"), [30, 40]);
     assert_eq!(of("cut/each/b-c.jsonl"), [40]);
+
+    // So are names that a value could make.
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in
+process:
+  - text_length_filter: {min_len: 1}
+outputs:
+  - {path: own/rows.jsonl}
+  - {path: 'own/by/{value}.jsonl', split_by: id}
+",
+    );
+    scratch.djr(&["run", "r.yaml"]).expect(0);
+    let cut = ["recut", "own/rows.jsonl", "-o", "cut-2/"];
+    scratch.djr(&[&cut[..], &bound].concat()).expect(0);
+    assert_eq!(of("cut-2/rows.jsonl"), [30, 40]);
+    assert_eq!(of("cut-2/by/40.jsonl"), [40]);
 }
 
 #[test]

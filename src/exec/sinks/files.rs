@@ -64,12 +64,8 @@ impl Files {
         let framing = spec.format.framing;
         let before = state.cloned().unwrap_or_default();
         let mut shards = None;
-        let numbers = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().contains("{shard"));
-        let cut = spec.shard_size.is_some() || spec.shard_rows.is_some() || numbers;
-        let file = match cut.then(|| spec.shard_size.unwrap_or(u64::MAX)) {
-            Some(size) if size > 0 => {
+        let file = match cut(path, spec) {
+            Some(size) => {
                 let shard = |index| workspace.pending(&numbered(path, index, None));
                 shards = Some(Shards {
                     path: path.to_owned(),
@@ -112,6 +108,15 @@ impl Files {
             files.leads.push(None);
         }
         Ok(files)
+    }
+
+    /// What the first file of the output `spec` at `path` is called as long as the number of all is not
+    /// known.
+    pub fn first(path: &Path, spec: &OutputSpec) -> PathBuf {
+        match cut(path, spec) {
+            Some(_) => numbered(path, 0, None),
+            None => path.to_owned(),
+        }
     }
 
     /// Goes on to the next shard where this one is full.
@@ -318,6 +323,14 @@ fn index(workspace: &Workspace, archive: &mut PendingFile) -> io::Result<Option<
     let mut file = workspace.pending(&name)?;
     file.write_all(&index)?;
     Ok(Some(file))
+}
+
+/// The size of the files that the output `spec` at `path` is cut into, if it is.
+fn cut(path: &Path, spec: &OutputSpec) -> Option<u64> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let cut = spec.shard_size.is_some() || spec.shard_rows.is_some() || name.contains("{shard");
+    let size = spec.shard_size.unwrap_or(u64::MAX);
+    (cut && size > 0).then_some(size)
 }
 
 /// `dir/base-03-of-12.ext`, cut at the first dot of the name as Data-Juicer does; while the count is

@@ -139,7 +139,9 @@ impl Split {
                 path.display()
             ))
         };
-        if self.workspace.is_opened(&path) {
+        // Files that are cut have other names.
+        let first = Files::first(&path, &self.spec);
+        if self.workspace.is_opened(&first) {
             return Err(taken("another file of this run"));
         }
         let same = self.folded.get(&folded(name));
