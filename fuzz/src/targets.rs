@@ -349,6 +349,7 @@ fn renderers() -> Vec<(OutputFormat, Box<dyn Renderer>)> {
         images: format.images[0],
         inputs: Vec::new(),
         lists: Vec::new(),
+        sums: Vec::new(),
         tells_fate: false,
     };
     let mut renderers = Vec::new();

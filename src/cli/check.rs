@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::args::{RunArgs, refuse};
 use super::run::{Asked, load};
 use super::ui::{AsJson, Ui};
-use super::{Exit, explain, past, preflight};
+use super::{Exit, explain, past, preflight, runner};
 use crate::answer::{CheckAnswer, RecipeChecked};
 use crate::exec;
 use crate::io::Input;
@@ -134,6 +134,11 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         }
     }
     let here = std::env::current_dir().unwrap_or_default();
+    if let Err(failure) = exec::check_outputs(&recipe, &here) {
+        let (exit, problem) = runner::failed(&failure, None);
+        ui.problem(problem);
+        return exit;
+    }
     ui.all_notes(&exec::all_notes(&recipe, &here));
     ui.info(&format!(
         "{}: sound, {} operators",

@@ -51,6 +51,8 @@ pub use spill::stats_from_json;
 pub use stage::{StepCost, panic_message};
 pub use table::{TableOutcome, filter_table, table_fates};
 
+use std::path::Path;
+
 use crate::recipe::Recipe;
 
 /// Runs `recipe`.
@@ -100,6 +102,18 @@ pub fn run_to(
 ) -> Result<RunOutcome, RunError> {
     let caller = Caller::new(receiver);
     driver::Panicked::catch(|| run::run(recipe, options, observer, Some(caller)))?
+}
+
+/// Sees that each output of `recipe` can hold what its steps make of the inputs, which are opened.
+///
+/// # Errors
+/// As [`run`].
+pub fn check_outputs(recipe: &Recipe, working_dir: &Path) -> Result<(), RunError> {
+    let options = RunOptions {
+        working_dir: working_dir.to_owned(),
+        ..RunOptions::default()
+    };
+    run::check_outputs(recipe, &options)
 }
 
 /// What a run of `recipe` would read, write and overwrite; nothing is made.

@@ -770,19 +770,22 @@ outputs:
 #[test]
 fn lists_go_where_a_column_has_room_for_them() {
     let scratch = Scratch::new();
-    let lines = [1, 2].map(|n| json!({"id": n, "tags": [n], "text": "the same text"}).to_string());
-    scratch.write("in.jsonl", lines.join("\n"));
+    let row = |n: u64| json!({"id": n, "tags": [n], "name": "5", "text": "the same text"});
+    scratch.write("in.jsonl", [1, 2].map(|n| row(n).to_string()).join("\n"));
     scratch
         .djr(&["convert", "in.jsonl", "--to", "parquet", "-o", "in.parquet"])
         .expect(0);
-    let run = |field: &str| {
+    let run = |command: &str, field: &str, how: &str| {
         scratch.write(
             "r.yaml",
-            format!("dataset_path: in.parquet\nexport_path: {field}.parquet\nprocess:\n  - document_deduplicator: {{merge: {{{field}: list}}}}\n"),
+            format!("dataset_path: in.parquet\nexport_path: {field}.parquet\nprocess:\n  - document_deduplicator: {{merge: {{{field}: {how}}}}}\n"),
         );
-        scratch.djr(&["run", "r.yaml"])
+        scratch.djr(&[command, "r.yaml"])
     };
-    run("tags").expect(0);
+    for (field, how) in [("tags", "list"), ("id", "sum")] {
+        run("check", field, how).expect(0);
+        run("run", field, how).expect(0);
+    }
     let back = [
         "convert",
         "tags.parquet",
@@ -793,8 +796,21 @@ fn lists_go_where_a_column_has_room_for_them() {
     ];
     scratch.djr(&back).expect(0);
     assert_eq!(scratch.rows("tags.jsonl")[0]["tags"], json!([1, 2]));
-    let refused = run("id").expect(2);
-    let told = "makes lists of a column of the type Int64";
-    assert!(refused.stderr.contains(told), "{}", refused.stderr);
-    assert!(!scratch.path("id.parquet").exists());
+    for (field, how, told) in [
+        ("id", "list", "makes lists of a column of the type Int64"),
+        ("name", "sum", "makes sums of a column of the type Utf8"),
+        ("tags", "sum", "makes sums of a column of the type List"),
+    ] {
+        fs::remove_file(scratch.path(&format!("{field}.parquet"))).unwrap_or_default();
+        // Before anything is run, and before a row is read.
+        for command in ["check", "run"] {
+            let refused = run(command, field, how).expect(2);
+            assert!(
+                refused.stderr.contains(told),
+                "{command}: {}",
+                refused.stderr
+            );
+        }
+        assert!(!scratch.path(&format!("{field}.parquet")).exists());
+    }
 }

@@ -314,11 +314,11 @@ impl RunContext<'_> {
     }
 }
 
-/// The fields that deduplicators of a recipe make lists of.
-fn lists(recipe: &Recipe) -> Vec<String> {
+/// The fields that deduplicators of a recipe merge in this way.
+fn merged(recipe: &Recipe, how: Merge) -> Vec<String> {
     let merged = recipe.steps.iter().flat_map(|step| &step.base.choice.merge);
-    let lists = merged.filter(|(_, how)| *how == Merge::List);
-    lists.map(|(field, _)| field.clone()).collect()
+    let so = merged.filter(|(_, its)| *its == how);
+    so.map(|(field, _)| field.clone()).collect()
 }
 
 /// What an output asks of its rows.
@@ -359,7 +359,8 @@ fn renderer(
         validate: spec.validate,
         images: spec.images,
         inputs: setup::inputs(recipe),
-        lists: lists(recipe),
+        lists: merged(recipe, Merge::List),
+        sums: merged(recipe, Merge::Sum),
         tells_fate: spec.of != Of::Kept,
     };
     let failed = |what| RunError::from(FormatError(what));

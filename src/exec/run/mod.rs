@@ -203,6 +203,14 @@ fn check_locked(
     Checkpointer::check(recipe, options, &inputs, files)
 }
 
+/// Whether each output can hold what the steps make of the inputs.
+///
+/// # Errors
+/// Why not.
+pub(super) fn check_outputs(recipe: &Recipe, options: &RunOptions) -> Result<(), RunError> {
+    renderers(recipe, options).map(drop)
+}
+
 /// What a run would read and write, if it could begin. Nothing is made, not even for a moment.
 ///
 /// # Errors

@@ -153,6 +153,8 @@ pub struct Setting {
     pub inputs: Vec<Input>,
     /// Fields that steps make lists of.
     pub lists: Vec<String>,
+    /// Fields that steps add up.
+    pub sums: Vec<String>,
     /// Whether rows have what became of them in a field ([`crate::sample::FATE`]), which every record is
     /// to have, too.
     pub tells_fate: bool,

@@ -69,33 +69,40 @@ pub const MADE_TABLE: &Format = &Format {
 fn renderer(_: &Options, setting: Setting) -> Made {
     let layout = Layout::of(&setting.inputs, setting.images).map_err(FormatError)?;
     layout.check_parquet().map_err(FormatError)?;
-    check_lists(&layout, &setting.lists)?;
+    check_merged(&layout, &setting)?;
     Ok(of_layout(layout, setting))
 }
 
 fn table_renderer(_: &Options, setting: Setting) -> Made {
     let layout = Layout::of(&setting.inputs, setting.images).map_err(FormatError)?;
-    check_lists(&layout, &setting.lists)?;
+    check_merged(&layout, &setting)?;
     Ok(of_layout(layout, setting))
 }
 
-/// Sees that columns which get lists have room for some: a column has one type, and rows without
+/// Sees that columns which get lists or sums have room for some: a column has one type, and rows without
 /// duplicates keep the values that they have.
-fn check_lists(layout: &Layout, lists: &[String]) -> Result<(), FormatError> {
-    let has_room =
-        |data_type: &DataType| matches!(data_type, DataType::List(_) | DataType::LargeList(_));
-    let columns = lists.iter().filter_map(|name| layout.column(name));
-    match columns
-        .map(|column| &column.field)
-        .find(|field| !has_room(field.data_type()))
-    {
-        None => Ok(()),
-        Some(field) => Err(FormatError(format!(
-            "`merge: {{{}: list}}` makes lists of a column of the type {}: merge a column of lists, `sum` or `first` instead, or write JSON Lines",
-            field.name(),
-            field.data_type()
-        ))),
+fn check_merged(layout: &Layout, setting: &Setting) -> Result<(), FormatError> {
+    let lists = |of: &DataType| matches!(of, DataType::List(_) | DataType::LargeList(_));
+    for (how, names) in [("list", &setting.lists), ("sum", &setting.sums)] {
+        let has_room = |of: &DataType| match how {
+            "list" => lists(of),
+            _ => of.is_numeric(),
+        };
+        let columns = names.iter().filter_map(|name| layout.column(name));
+        let mut fields = columns.map(|column| &column.field);
+        if let Some(field) = fields.find(|field| !has_room(field.data_type())) {
+            let (makes, others) = match how {
+                "list" => ("lists", "merge a column of lists, `sum` or `first` instead"),
+                _ => ("sums", "merge a column of numbers, or `first` instead"),
+            };
+            return Err(FormatError(format!(
+                "`merge: {{{}: {how}}}` makes {makes} of a column of the type {}: {others}, or write JSON Lines",
+                field.name(),
+                field.data_type()
+            )));
+        }
     }
+    Ok(())
 }
 
 fn made_renderer(_: &Options, setting: Setting) -> Made {
