@@ -466,16 +466,29 @@ fn of_a_run_it_counts_what_is_known() {
     }
     // Tighter in front of the deduplicator: it may keep other rows, which only recut tells.
     let sets = [("text_length_filter", "min_len", "30".to_owned())];
-    let cut = served.asked("cut", &asked(&sets, &facts["steps"]));
+    let tighter = asked(&sets, &facts["steps"]);
+    let cut = served.asked("cut", &tighter);
     assert_eq!(cut["unsure"], 6);
     assert_eq!(cut["unknown"], 0);
+    let says = |bounds: &Value| served.asked("recipe", bounds)["says"].to_string();
+    let told = format!(
+        "Its filters leave {} of 243 rows; what document_deduplicator makes of other rows is not counted.",
+        cut["left"]
+    );
+    assert!(says(&tighter).contains(&told), "{}", says(&tighter));
     // Looser: rows come back whose other stats nobody measured.
     let sets = [
         ("text_length_filter", "min_len", "null".to_owned()),
         ("text_length_filter", "max_len", "null".to_owned()),
     ];
-    let cut = served.asked("cut", &asked(&sets, &facts["steps"]));
+    let looser = asked(&sets, &facts["steps"]);
+    let cut = served.asked("cut", &looser);
     assert_eq!(cut["unknown"], steps[1]["dropped"]);
+    let told = format!(
+        "; {} rows, whose stats were not all measured, are not counted.",
+        cut["unknown"]
+    );
+    assert!(says(&looser).contains(&told), "{}", says(&looser));
     // What was set aside, by reason, and clusters of duplicates.
     let reasons = facts["reasons"].as_array().unwrap();
     let missing = reasons
@@ -623,6 +636,10 @@ fn the_recipe_that_it_writes_leaves_as_many_rows() {
     let written = served.asked("write", &bounds);
     assert_eq!(written["name"], "view-3.yaml");
     assert_eq!(written["left"], cut["left"]);
+    assert_eq!(
+        written["says"],
+        format!("It leaves {} of 243 rows to its outputs.", cut["left"])
+    );
     assert_eq!(
         written["yaml"].as_str().unwrap().as_bytes(),
         scratch.read("view-3.yaml")

@@ -280,7 +280,7 @@
   at('write').addEventListener('click', async () => {
     try {
       const written = await ask('write', {bounds: bounds()});
-      say('Written: ' + written.path + ' · djr run ' + written.name + ' leaves ' + whole(written.left) + ' rows');
+      say('Written: ' + written.path + '. ' + written.says);
     } catch (error) { say(error.message, true); }
   });
   at('download').addEventListener('click', async () => {

@@ -1,5 +1,6 @@
 //! The recipe with the bounds where the sliders are, as a file.
 
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -8,8 +9,9 @@ use serde::Serialize;
 
 use super::Viewer;
 use super::answers::Asked;
-use crate::analysis::live::Moved;
+use crate::analysis::live::{Bits, Moved};
 use crate::analysis::recut::{RecutOutput, outputs};
+use crate::note::rows;
 use crate::recipe::Comments;
 use crate::report::table::thousands;
 
@@ -27,6 +29,8 @@ pub struct Written {
     yaml: String,
     /// How many rows its filters leave to the outputs.
     left: u64,
+    /// The same in words, with what it does not count.
+    says: String,
 }
 
 impl Viewer {
@@ -86,17 +90,33 @@ impl Viewer {
         if let Some(problems) = problems.filter(|_| known) {
             return Err(problems.to_string());
         }
-        let of = format!("{} of {} rows", thousands(left), thousands(self.rows()));
+        let rows_left = outcome.reach.last().map_or(0, Bits::count);
+        let copies = if left > rows_left { " and copies" } else { "" };
+        let (left_words, all) = (thousands(left), thousands(self.rows()));
+        let of = format!("{left_words}{copies} of {all} rows");
         let mut head = vec![format!("Written by djr view of {}.", self.title)];
-        head.push(
-            match outcome.unsure.and_then(|step| self.live.steps().get(step)) {
-                None => format!("It leaves {of} to its outputs."),
-                Some(step) => format!(
-                    "Its filters leave {of}; what {} makes of other rows is not counted.",
-                    step.name
-                ),
-            },
-        );
+        let unsure = outcome.unsure.and_then(|step| self.live.steps().get(step));
+        let mut says = match unsure {
+            None => format!("It leaves {of} to its outputs"),
+            Some(step) => format!(
+                "Its filters leave {of}; what {} makes of other rows is not counted",
+                step.name
+            ),
+        };
+        let steps = outcome.steps.iter().enumerate();
+        let unknown = steps.map(|(at, step)| self.live.count(&step.unknown, at));
+        let unknown: u64 = unknown.sum();
+        if unknown > 0 {
+            let are = if unknown == 1 { "is" } else { "are" };
+            // Writing to a string cannot fail.
+            let _ = write!(
+                says,
+                "; {}, whose stats were not all measured, {are} not counted",
+                rows(unknown)
+            );
+        }
+        says.push('.');
+        head.push(says.clone());
         let comments = Comments {
             head,
             ..Comments::default()
@@ -106,6 +126,7 @@ impl Viewer {
             path: None,
             yaml: spec.to_yaml(&comments),
             left,
+            says,
         })
     }
 }
