@@ -1,5 +1,6 @@
 //! Which of rows that are the same stays, and what it takes over from those that go.
 
+use djr::op::{self, Family, OpKind};
 use serde_json::{Value, json};
 
 use crate::support::{Scratch, rows};
@@ -265,6 +266,102 @@ fn threads_cuts_and_batches_change_no_choice() {
             Some(reference) => assert!(*reference == found, "{files} files, {threads} threads"),
         }
     }
+}
+
+/// The deduplicators that drop rows and ask no model, each with parameters.
+fn deduplicators() -> Vec<(&'static str, Value)> {
+    let mut all = vec![
+        (
+            "document_minhash_deduplicator",
+            json!({"window_size": 2, "verify": "exact"}),
+        ),
+        (
+            "document_minhash_deduplicator",
+            json!({"window_size": 2, "verify": "estimated"}),
+        ),
+        ("image_deduplicator", json!({"threshold": 6})),
+        ("image_deduplicator", json!({"consider_text": true})),
+    ];
+    for def in op::all() {
+        let params = (def.defaults)().as_object().unwrap().clone();
+        let built = def.build(params, &op::BuildContext::default());
+        let kind = built.map(|built| built.spec.kind);
+        if def.family == Family::Deduplicator && matches!(kind, Ok(OpKind::Exact | OpKind::Near)) {
+            all.push((def.name, json!({})));
+        }
+    }
+    all
+}
+
+#[test]
+fn a_recut_chooses_as_a_fresh_run_does() {
+    let scratch = Scratch::new();
+    let mut all = near_rows();
+    for (number, row) in all.iter_mut().enumerate() {
+        row["images"] = json!([format!("{}.ppm", number % 9)]);
+        row["tag"] = json!(format!("t{}", number % 3));
+    }
+    // Every fifth row has the text of the one before.
+    for number in (5..all.len()).step_by(5) {
+        all[number]["text"] = all[number - 1]["text"].clone();
+    }
+    for number in 0..9_u8 {
+        let light = |at: u16| u8::try_from(at * (u16::from(number / 2) + 3) % 251).unwrap();
+        let mut picture = format!("P6 {} 12 255\n", 16 + number).into_bytes();
+        picture.extend((0..(16 + u16::from(number)) * 36).map(light));
+        scratch.write(&format!("{number}.ppm"), picture);
+    }
+    let lines: Vec<String> = all.iter().map(Value::to_string).collect();
+    scratch.write("in.jsonl", lines.join("\n"));
+    let choices = [
+        json!({"keep": "longest"}),
+        json!({"keep": {"max": "n"}, "merge": {"id": "list", "n": "sum"}}),
+        json!({"keep": {"min": "text_len"}, "merge": {"tag": "first"}, "report_clusters": true}),
+    ];
+    let deduplicators = deduplicators();
+    assert!(deduplicators.len() >= 12, "{}", deduplicators.len());
+    let mut went = 0;
+    for (number, (op, params)) in deduplicators.iter().enumerate() {
+        let mut params = params.as_object().unwrap().clone();
+        params.extend(choices[number % choices.len()].as_object().unwrap().clone());
+        // Behind them a step that sees what was merged.
+        let steps = json!([{"text_length_filter": {"min_len": 1}}, {*op: params}, {"words_num_filter": {"max_num": 60}}]);
+        let written =
+            json!({"dataset_path": "in.jsonl", "export_path": "out.jsonl", "process": steps});
+        scratch.write("r.yaml", written.to_string());
+        scratch.djr(&["run", "r.yaml", "-q", "--force"]).expect(0);
+        scratch
+            .djr(&[
+                "analyze", "--recipe", "r.yaml", "-o", "look", "-q", "--force",
+            ])
+            .expect(0);
+        let set = ["--set", "text_length_filter.min_len=p30", "-q", "--force"];
+        for (of, to) in [("look", "one.jsonl"), ("out.jsonl", "two.jsonl")] {
+            scratch
+                .djr(&[&["recut", of, "-o", to][..], &set].concat())
+                .expect(0);
+        }
+        scratch
+            .djr(&[&["run", "r.yaml"][..], &set].concat())
+            .expect(0);
+        let mut fates = |name: &str| {
+            let mut ledger = scratch.ledger(&format!("{name}.djr"));
+            ledger.retain(|entry| entry["by"] != "text_length_filter");
+            went += ledger.iter().filter(|entry| entry["by"] == *op).count();
+            let clusters = format!("{name}.djr/clusters.jsonl.zst");
+            let clusters = scratch
+                .path(&clusters)
+                .exists()
+                .then(|| scratch.read(&clusters));
+            (scratch.read(name), ledger, clusters)
+        };
+        let fresh = fates("out.jsonl");
+        assert!(fresh.1.len() < all.len(), "{op}: the bound drops nothing");
+        for name in ["one.jsonl", "two.jsonl"] {
+            assert!(fates(name) == fresh, "{op} {params:?}: {name}");
+        }
+    }
+    assert!(went > 500, "{went} rows went");
 }
 
 #[test]

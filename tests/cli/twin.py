@@ -3,7 +3,9 @@
 Reads {"rows": [...], "cases": [...]} from standard input and writes, for each case, a line with the rows
 that are left of it. A case has the `seed` of its draws and `steps`, as a recipe has them, or `sample`, a
 number of rows for Python's own random.sample, or `datasets`, parts of the rows with their weights, of which
-`max_sample_num` rows are drawn as Data-Juicer does.
+`max_sample_num` rows are drawn as Data-Juicer does. With `outputs`, as a recipe has them, its line has the
+rows of each. `files` has the rows that a `reference` names, `pictures` the values of each picture (nine by
+eight), `offsets` where the line of each row begins.
 """
 
 import json
@@ -114,26 +116,90 @@ def filtered(rows, name, params, reached):
     return [rows[at] for at in left]
 
 
-def document_deduplicator(rows, params, _):
+def best_first(rows, members, keep):
+    """The rows `members` from the one that stays first on; of equal ones the first comes first."""
+    if keep == "longest":
+        return sorted(members, key=lambda at: -len(rows[at]["text"]))
+    if keep == "first":
+        return list(members)
+    [(end, name)] = keep.items()
+    numbers = {at: as_number(measured(rows[at], name)) for at in members}
+    known = [at for at in members if numbers[at] is not None]
+    sign = -1 if end == "max" else 1
+    return sorted(known, key=lambda at: sign * numbers[at]) + [at for at in members if numbers[at] is None]
+
+
+def standing(rows, params, stands):
+    """The rows that stand for themselves, merged with those that they stand for; None is a reference."""
     clusters = {}
-    for at, row in enumerate(rows):
-        key = row["text"].lower() if params.get("lowercase") else row["text"]
-        clusters.setdefault(key.strip(), []).append(at)
-    keep, gone, changed = params.get("keep", "first"), set(), {}
-    for members in clusters.values():
-        best = members[0]
-        if keep == "longest":
-            best = max(members, key=lambda at: len(rows[at]["text"]))
-        elif keep != "first":
-            [(end, name)] = keep.items()
-            numbers = {at: as_number(measured(rows[at], name)) for at in members}
-            known = [at for at in members if numbers[at] is not None]
-            if known:
-                best = (max if end == "max" else min)(known, key=numbers.get)
-        gone.update(set(members) - {best})
-        if len(members) > 1:
-            changed[best] = merged(rows[best], [rows[at] for at in members], params.get("merge", {}))
-    return [changed.get(at, row) for at, row in enumerate(rows) if at not in gone]
+    for at, by in enumerate(stands):
+        if by is not None:
+            clusters.setdefault(by, []).append(at)
+    merge = params.get("merge", {})
+    taken = lambda at: merged(rows[at], [rows[other] for other in clusters[at]], merge) if len(clusters[at]) > 1 else rows[at]
+    return [taken(at) for at in sorted(clusters)]
+
+
+def joined(rows, params, same):
+    """Rows that are the same, directly or through others, and rows of references, have one to stand."""
+    seen = [row for file in params.get("reference", []) for row in FILES[file]]
+    everyone = seen + rows
+    heads = list(range(len(everyone)))
+    for at, row in enumerate(everyone):
+        for other in range(at):
+            if heads[other] != heads[at] and same(everyone[other], row):
+                old, new = sorted((heads[other], heads[at]), reverse=True)
+                heads = [new if head == old else head for head in heads]
+    stands = [None] * len(rows)
+    for head in set(heads[len(seen):]):
+        members = [at for at in range(len(rows)) if heads[len(seen) + at] == head]
+        if head >= len(seen):
+            best = best_first(rows, members, params.get("keep", "first"))[0]
+            for at in members:
+                stands[at] = best
+    return standing(rows, params, stands)
+
+
+def document_deduplicator(rows, params, _):
+    key = lambda row: (row["text"].lower() if params.get("lowercase") else row["text"]).strip()
+    return joined(rows, params, lambda one, other: key(one) == key(other))
+
+
+def image_deduplicator(rows, params, _):
+    """By `method: dhash`, of pictures of nine by eight values."""
+    def hash_of(row):
+        values = PICTURES[row["images"][0]]
+        return [values[y * 9 + x] < values[y * 9 + x + 1] for y in range(8) for x in range(8)]
+
+    near = lambda one, other: sum(map(bool.__ne__, hash_of(one), hash_of(other))) <= params["threshold"]
+    return joined(rows, params, near)
+
+
+def semantic_deduplicator(rows, params, _):
+    """By the vectors of a field."""
+    def cosine(one, other):
+        one, other = one[params["field"]], other[params["field"]]
+        return sum(map(float.__mul__, one, other)) / math.hypot(*one) / math.hypot(*other)
+
+    return joined(rows, params, lambda one, other: cosine(one, other) >= params["threshold"])
+
+
+def document_minhash_deduplicator(rows, params, _):
+    """With `verify: exact` and so many bands that every pair that is near shares one."""
+    def windows(row):
+        words, size = row["text"].lower().split(" "), params["window_size"]
+        return {tuple(words[at:at + size]) for at in range(len(words) - size + 1)}
+
+    share = lambda one, other: len(one & other) / len(one | other)
+    seen = [windows(row) for file in params.get("reference", []) for row in FILES[file]]
+    sets = [windows(row) for row in rows]
+    stay, stands = [], [None] * len(rows)
+    for at in best_first(rows, range(len(rows)), params.get("keep", "first")):
+        like = lambda other: share(other, sets[at]) >= params["jaccard_threshold"]
+        if not any(map(like, seen)):
+            stands[at] = next((other for other in stay if like(sets[other])), at)
+            stay += [at] if stands[at] == at else []
+    return standing(rows, params, stands)
 
 
 def addend(value):
@@ -265,8 +331,25 @@ def mixed(rows, datasets, most):
     return left
 
 
+def written(rows, left, output, offsets, seed):
+    """The rows of an output, of those that there were and of those that are left."""
+    kept = {row["id"] for row in left}
+    of = output.get("of", "kept")
+    rows = left if of == "kept" else rows if of == "all" else [row for row in rows if row["id"] not in kept]
+    if "where" in output:
+        rows = [row for row in rows if eval(output["where"], {}, row)]
+    if "sample" in output:
+        place = lambda row: offsets[row["id"]]
+        draw = lambda row: (xxh3(place(row).to_bytes(8, "little"), output.get("seed", seed)), place(row))
+        rows = sorted(rows, key=draw)[:output["sample"]]
+        rows = rows if output.get("shuffle") else sorted(rows, key=place)
+    return rows
+
+
 def main():
+    global FILES, PICTURES
     asked = json.load(sys.stdin)
+    FILES, PICTURES = asked.get("files", {}), asked.get("pictures", {})
     for case in asked["cases"]:
         rows = asked["rows"]
         if "sample" in case:
@@ -288,6 +371,8 @@ def main():
             if name == "mixture_selector":
                 draw = xxh3(count.to_bytes(8, "little") + name.encode(), case["seed"])
             rows = globals()[name](rows, params, draw)
+        if "outputs" in case:
+            rows = [written(asked["rows"], rows, output, asked["offsets"], case["seed"]) for output in case["outputs"]]
         print(json.dumps(rows))
 
 

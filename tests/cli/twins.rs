@@ -152,7 +152,13 @@ fn some_steps(draw: &mut Draw) -> Vec<Value> {
 
 /// What plain Python leaves of the rows in each case; nothing where there is no Python.
 fn twin(rows: &[Value], cases: &[Value]) -> Option<Vec<Vec<Value>>> {
-    let asked = json!({"rows": rows, "cases": cases}).to_string();
+    twin_of(&json!({"rows": rows, "cases": cases}))
+}
+
+/// As [`twin`], with all that it is told.
+fn twin_of(asked: &Value) -> Option<Vec<Vec<Value>>> {
+    let cases = asked["cases"].as_array().unwrap().len();
+    let asked = asked.to_string();
     let child = Command::new("python3")
         .arg(root().join("tests/cli/twin.py"))
         .stdin(Stdio::piped())
@@ -168,7 +174,7 @@ fn twin(rows: &[Value], cases: &[Value]) -> Option<Vec<Vec<Value>>> {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "the twin failed");
     let left = parsed(&output.stdout);
-    assert_eq!(left.len(), cases.len());
+    assert_eq!(left.len(), cases);
     Some(
         left.into_iter()
             .map(|rows| rows.as_array().unwrap().clone())
@@ -252,6 +258,197 @@ fn choices_draws_and_merges_are_those_of_plain_python() {
         let args: Vec<&str> = fixed.into_iter().chain(command.split(' ')).collect();
         scratch.djr(&args).expect(0);
         assert!(scratch.rows(&to) == *expected, "{command}");
+    }
+    sizes.sort_unstable();
+    sizes.dedup();
+    assert!(sizes.len() > 15, "the cases are too much alike: {sizes:?}");
+}
+
+/// Rows with texts and pictures that differ in a few places from those of others, and the pictures' values.
+fn alike_rows(draw: &mut Draw, count: usize) -> (Vec<Value>, Value) {
+    let mut rows = some_rows(draw, count);
+    let mut pictures = json!({});
+    let (mut texts, mut values): (Vec<Vec<String>>, Vec<Vec<u64>>) = (Vec::new(), Vec::new());
+    for (number, row) in rows.iter_mut().enumerate() {
+        let fresh = number == 0 || draw.below(4) == 0;
+        let of = usize::try_from(draw.below(number.max(1) as u64)).unwrap();
+        let (mut words, mut grey) = if fresh {
+            let words = (0..20).map(|_| format!("w{}", draw.below(500))).collect();
+            (words, (0..72).map(|_| draw.below(256)).collect())
+        } else {
+            (texts[of].clone(), values[of].clone())
+        };
+        for _ in 0..draw.below(4) {
+            let at = usize::try_from(draw.below(20)).unwrap();
+            words[at] = format!("W{}", draw.below(500));
+            grey[at * 3] = draw.below(256);
+        }
+        row["text"] = json!(words.join(" "));
+        let name = format!("pictures/{number}.pgm");
+        pictures[&name] = json!(grey);
+        row["images"] = json!([name]);
+        // Not one of the cosines of such numbers is near the thresholds.
+        let vector = grey
+            .iter()
+            .take(6)
+            .map(|value| json!(f64::from(u32::try_from(value % 7).unwrap()) - 2.5));
+        row["vector"] = vector.collect();
+        texts.push(words);
+        values.push(grey);
+    }
+    (rows, pictures)
+}
+
+#[test]
+fn what_stays_of_near_duplicates_is_that_of_plain_python() {
+    let mut draw = Draw(0x00c0_ffee);
+    let (mut rows, pictures) = alike_rows(&mut draw, 150);
+    // Every seventh row is one of a reference.
+    let (mut seen, mut own) = (Vec::new(), Vec::new());
+    for (number, row) in rows.drain(..).enumerate() {
+        (if number % 7 == 3 { &mut seen } else { &mut own }).push(row);
+    }
+    let rows = own;
+    let keeps = [
+        json!("first"),
+        json!("longest"),
+        json!({"max": "n"}),
+        json!({"min": "about.score"}),
+    ];
+    let merges = [
+        json!({}),
+        json!({"tag": "list", "n": "sum"}),
+        json!({"kind": "first", "n": "list"}),
+    ];
+    let steps = [
+        json!({"document_deduplicator": {"lowercase": true}}),
+        json!({"image_deduplicator": {"method": "dhash", "threshold": 2}}),
+        json!({"image_deduplicator": {"method": "dhash", "threshold": 6}}),
+        json!({"semantic_deduplicator": {"field": "vector", "dims": 6, "threshold": 0.9137}}),
+        json!({"document_minhash_deduplicator": {"window_size": 1, "jaccard_threshold": 0.8, "num_bands": 64, "num_rows_per_band": 4, "verify": "exact"}}),
+        json!({"document_minhash_deduplicator": {"window_size": 2, "jaccard_threshold": 0.6, "num_bands": 85, "num_rows_per_band": 3, "verify": "exact"}}),
+    ];
+    let mut cases = Vec::new();
+    for step in steps.iter().cycle().take(30) {
+        let mut step = step.clone();
+        let params = step.as_object_mut().unwrap().values_mut().next().unwrap();
+        params["keep"] = draw.one(&keeps).clone();
+        params["merge"] = draw.one(&merges).clone();
+        if draw.below(2) == 0 {
+            params["reference"] = json!(["seen.jsonl"]);
+        }
+        cases.push(json!({"seed": 1, "steps": [step]}));
+    }
+    let asked =
+        json!({"rows": rows, "cases": cases, "pictures": pictures, "files": {"seen.jsonl": seen}});
+    let Some(expected) = twin_of(&asked) else {
+        println!("skipped: there is no python3");
+        return;
+    };
+    let mut sizes: Vec<usize> = expected.iter().map(Vec::len).collect();
+    for (number, (case, expected)) in cases.iter().zip(&expected).enumerate() {
+        let scratch = Scratch::new();
+        let (files, threads, batch) = CUTS[number % CUTS.len()];
+        lay(&scratch, &rows, files);
+        let lines: Vec<String> = seen.iter().map(|row| format!("{row}\n")).collect();
+        scratch.write("seen.jsonl", lines.concat());
+        std::fs::create_dir(scratch.path("pictures")).unwrap();
+        for (name, values) in pictures.as_object().unwrap() {
+            let values = values.as_array().unwrap().iter();
+            let values = values.map(|value| u8::try_from(value.as_u64().unwrap()).unwrap());
+            let picture = b"P5 9 8 255\n".iter().copied().chain(values);
+            scratch.write(name, picture.collect::<Vec<u8>>());
+        }
+        let recipe = json!({"dataset_path": "in", "image_root": ".", "paths": "keep", "export_path": "out/rows.jsonl", "process": case["steps"]});
+        scratch.write("r.yaml", recipe.to_string());
+        cut_run(&scratch, threads, batch).expect(0);
+        assert!(scratch.rows("out/rows.jsonl") == *expected, "{case}");
+    }
+    sizes.sort_unstable();
+    sizes.dedup();
+    assert!(
+        sizes.len() > 6 && sizes.iter().all(|left| (10..rows.len()).contains(left)),
+        "{sizes:?}"
+    );
+}
+
+#[test]
+fn outputs_have_the_rows_that_plain_python_writes() {
+    let mut draw = Draw(0x0dd_ba11);
+    let rows = some_rows(&mut draw, 300);
+    let mut offsets = vec![0];
+    for row in &rows {
+        offsets.push(offsets[offsets.len() - 1] + row.to_string().len() as u64 + 1);
+    }
+    let wheres = [
+        json!("id >= 40 and text == 'W1' or id in [1, 2, 33]"),
+        json!("not (text == 'W3') and id < 250"),
+        json!("id not in [21, 22] and 20 <= id < 280"),
+        json!("id != 7"),
+    ];
+    let ofs = ["kept", "dropped", "all"].map(Value::from);
+    let output = |draw: &mut Draw| {
+        let mut output = json!({"of": draw.one(&ofs), "seed": draw.below(1 << 30)});
+        if draw.below(4) > 0 {
+            output["where"] = draw.one(&wheres).clone();
+        }
+        if draw.below(4) > 0 {
+            output["sample"] = json!(1 + draw.below(60));
+            output["shuffle"] = json!(draw.below(3) == 0);
+        }
+        output
+    };
+    let cases: Vec<Value> = (0..6)
+        .map(|_| {
+            let outputs: Vec<Value> = (0..9).map(|_| output(&mut draw)).collect();
+            let least = format!("p{}", 20 + draw.below(40));
+            let steps = json!([{"text_length_filter": {"min_len": least}}, {"document_deduplicator": {"keep": {"max": "n"}}}]);
+            json!({"seed": 5, "steps": steps, "outputs": outputs})
+        })
+        .collect();
+    let Some(expected) = twin_of(&json!({"rows": rows, "cases": cases, "offsets": offsets})) else {
+        println!("skipped: there is no python3");
+        return;
+    };
+    let mut sizes = Vec::new();
+    for (number, (case, expected)) in cases.iter().zip(&expected).enumerate() {
+        let scratch = Scratch::new();
+        let (files, threads, batch) = CUTS[number % CUTS.len()];
+        lay(&scratch, &rows, files);
+        let mut outputs = vec![json!({"path": "kept.jsonl"})];
+        for (number, output) in case["outputs"].as_array().unwrap().iter().enumerate() {
+            let mut output = output.clone();
+            output["path"] = json!(format!("{number}.jsonl"));
+            outputs.push(output);
+        }
+        let recipe = json!({"dataset_path": "in", "process": case["steps"], "outputs": outputs});
+        scratch.write("r.yaml", recipe.to_string());
+        // A sample may fall short.
+        let ran = cut_run(&scratch, threads, batch);
+        assert!(ran.code <= 1, "{case}: {}", ran.stderr);
+        let manifest = scratch.json("kept.jsonl.djr/manifest.json");
+        for (number, expected) in expected.iter().enumerate() {
+            let mut found = scratch.rows(&format!("{number}.jsonl"));
+            for row in &mut found {
+                row.as_object_mut().unwrap().remove("__dj__fate__");
+            }
+            let expected = expected.as_array().unwrap();
+            let asked = &case["outputs"][number];
+            assert!(
+                found == *expected,
+                "{asked}: {} rows, not {}",
+                found.len(),
+                expected.len()
+            );
+            // Rows that it does not ask for are told from those that it might have drawn.
+            let counts = &manifest["outputs"][number + 1];
+            let of = |name: &str| counts[name].as_u64().unwrap_or(0);
+            let told = of("written") + of("unmatched") + of("not_drawn");
+            assert_eq!(of("candidates"), told, "{asked}: {counts}");
+            let is_short = of("written") < asked["sample"].as_u64().unwrap_or(0);
+            assert!(!is_short || of("not_drawn") == 0, "{asked}: {counts}");
+            sizes.push(found.len());
+        }
     }
     sizes.sort_unstable();
     sizes.dedup();
