@@ -170,6 +170,9 @@ fn crate_pixels(header: Header, bytes: &[u8]) -> Result<RgbImage, ImageError> {
     if let Some(page) = tiff_kinds::page(bytes).filter(|_| format == Format::Tiff) {
         return tiff_kinds::decode_rgb(&page);
     }
+    if let Some(error) = tiff_kinds::unread(bytes).filter(|_| format == Format::Tiff) {
+        return Err(error);
+    }
     let found = crate_image(header, crate_format, bytes);
     match found {
         Err(error) if format == Format::Tiff && error.code == "image_corrupt" => {

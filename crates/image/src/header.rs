@@ -250,7 +250,8 @@ pub fn header(bytes: &[u8]) -> Result<Header, ImageError> {
                 let orientation = exif::meaning(exif::orientation(bytes), None);
                 return finish(format, page.width, page.height, orientation);
             }
-            crate_header(format, bytes)
+            let unread = || tiff_kinds::unread(bytes).filter(|_| format == Format::Tiff);
+            crate_header(format, bytes).map_err(|error| unread().unwrap_or(error))
         }
     }
 }

@@ -47,6 +47,7 @@ mod tga;
 mod tiff;
 mod tiff_fax;
 mod tiff_kinds;
+mod tiff_luma;
 mod tiff_page;
 mod webp;
 

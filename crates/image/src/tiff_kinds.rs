@@ -1,6 +1,7 @@
 //! Kinds of TIFF that the `tiff` crate does not read, or not to the last bit as Pillow does: palettes,
 //! samples of 2, 4 and 12 bits, with a sign, of 32 bits or fractions, grey with alpha, colours that
-//! were multiplied by alpha, inks, samples that lie apart, faxes, JPEGs, LZMA and Zstandard.
+//! were multiplied by alpha, inks, luma and chroma, samples that lie apart, faxes, JPEGs, LZMA and
+//! Zstandard.
 
 use std::io::{self, Read};
 
@@ -8,6 +9,7 @@ use flate2::{Decompress, FlushDecompress};
 use lzma_rust2::XzReader;
 use weezl::{BitOrder, decode::Decoder};
 
+use super::tiff_luma::{Luma, spread};
 use super::tiff_page::Page;
 use super::{ImageError, RgbImage, check_size, jpeg, tiff_fax, whole_level};
 
@@ -31,6 +33,8 @@ enum Kind {
     /// The same, multiplied by alpha.
     Multiplied,
     Inks,
+    /// Luma and chroma.
+    Luma,
 }
 
 fn unsupported(what: &str) -> ImageError {
@@ -105,11 +109,34 @@ fn kind(page: &Page<'_>) -> Option<Kind> {
         (0, 1, 1 | 8, 1, []) if packed => Kind::GreyFromWhite,
         (1, 1, 1 | 8, 1, []) if packed => Kind::Grey,
         (1, 1, 16, 1, []) if packed => Kind::Number,
+        // Pillow reads those that are not packed by itself: whole pixels only.
+        (6, 1, 8, 3, []) if !page.apart && luma_is_read(page) => Kind::Luma,
         (2, 1, 8 | 16, 4, [1]) => Kind::Multiplied,
         (5, 1, 8 | 16, 4, []) => Kind::Inks,
         _ => return None,
     };
     Some(kind)
+}
+
+/// Whether luma and chroma lie as Pillow and libtiff read them.
+fn luma_is_read(page: &Page<'_>) -> bool {
+    const SHARED: [(u32, u32); 7] = [(1, 1), (2, 1), (1, 2), (2, 2), (4, 1), (4, 2), (4, 4)];
+    if page.compression == 1 {
+        return !page.lowest_bit_first;
+    }
+    SHARED.contains(&page.shared) && (page.predictor == 1 || !page.shares_chroma())
+}
+
+/// What is not read of a file that Pillow may read.
+pub fn unread(bytes: &[u8]) -> Option<ImageError> {
+    let page = Page::first(bytes)?;
+    let what = match (page.compression, page.meaning) {
+        (6, _) => "old-style JPEG",
+        (_, 6) => "luma and chroma in this layout",
+        (_, 8..=10) => "CIELab colours",
+        _ => return None,
+    };
+    Some(unsupported(what))
 }
 
 /// All pixels, not yet oriented.
@@ -134,6 +161,7 @@ pub fn decode_rgb(page: &Page<'_>) -> Result<RgbImage, ImageError> {
     let first = levels.first().ok_or_else(cut)?;
     let beside = if page.apart { 1 } else { page.samples };
     let top = (1_u32 << page.bits.min(16)) - 1;
+    let luma = Luma::of(page);
     let mut out = Vec::with_capacity(width * height * 3);
     for y in 0..height {
         for x in 0..width {
@@ -153,6 +181,7 @@ pub fn decode_rgb(page: &Page<'_>) -> Result<RgbImage, ImageError> {
                 Kind::Number => [clipped(page, raw); 3],
                 Kind::Palette => colour(page, raw as usize),
                 Kind::Colours => [high(0), high(1), high(2)],
+                Kind::Luma => luma.colour([high(0), high(1), high(2)]),
                 Kind::Multiplied => [0, 1, 2].map(|channel| match u32::from(high(3)) {
                     0 => 0,
                     alpha => byte(u32::from(high(channel)) * 255 / alpha),
@@ -231,7 +260,15 @@ impl Samples {
                 return Err(corrupt("its tiles are too large"));
             }
             let stored = page.stored(plane * across * down + index)?;
-            let mut part = unpacked(page, stored, part_line, rows)?;
+            let mut part = match page.shared {
+                shared if page.shares_chroma() => {
+                    let (across, down) = (shared.0 as usize, shared.1 as usize);
+                    let blocks = wide.div_ceil(across) * (across * down + 2);
+                    let stored = unpacked(page, stored, blocks, rows.div_ceil(down))?;
+                    spread(&stored, (across, down), wide, rows)
+                }
+                _ => unpacked(page, stored, part_line, rows)?,
+            };
             if matches!(page.compression, 5 | 8 | 32_946 | LZMA | ZSTANDARD) {
                 undo_prediction(page, &mut part, part_line, samples)?;
             }

@@ -24,6 +24,12 @@ pub struct Page<'a> {
     /// What samples beyond the colours are.
     pub extra: Vec<u32>,
     pub palette: Vec<u32>,
+    /// Columns and rows of pixels that share their chroma.
+    pub shared: (u32, u32),
+    /// What red, green and blue weigh in luma.
+    pub weights: [f32; 3],
+    /// The levels of black and white in luma and each chroma.
+    pub levels: [f32; 6],
     /// Tables that the JPEGs of all parts share.
     pub jpeg_tables: &'a [u8],
     /// Columns and rows of a part of the picture, and whether parts are tiles.
@@ -135,6 +141,31 @@ impl<'a> Tags<'a> {
         values.map(|value| u32::try_from(value).ok()).collect()
     }
 
+    /// The values of `tag`, if they are so many fractions.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "as libtiff reads them"
+    )]
+    fn fractions<const N: usize>(&self, tag: u64) -> Option<[f32; N]> {
+        let (size, wide) = if self.large { (20, 8) } else { (12, 4) };
+        let of = |bytes: &[u8]| number(bytes, self.big_endian);
+        let entry = self
+            .entries
+            .chunks_exact(size)
+            .rfind(|entry| of(&entry[..2]) == tag)?;
+        if of(&entry[2..4]) != 5 || of(&entry[4..4 + wide]) != N as u64 {
+            return None;
+        }
+        let from = usize::try_from(of(&entry[4 + wide..])).ok()?;
+        let bytes = self.file.get(from..from.checked_add(N * 8)?)?;
+        let mut values = bytes.chunks_exact(8).map(|pair| {
+            let (over, under) = (of(&pair[..4]), of(&pair[4..]));
+            (over as f64 / (under as f64).max(1.0)) as f32
+        });
+        Some(std::array::from_fn(|_| values.next().unwrap_or_default()))
+    }
+
     /// The first value of `tag`.
     fn one(&self, tag: u64) -> Option<u32> {
         self.numbers(tag)?.first().copied()
@@ -218,6 +249,14 @@ impl<'a> Page<'a> {
             apart,
             extra,
             palette: tags.numbers(320)?,
+            shared: match tags.numbers(530)?[..] {
+                [across, down, ..] => (across, down),
+                _ => (2, 2),
+            },
+            weights: tags.fractions(529).unwrap_or([0.299, 0.587, 0.114]),
+            levels: tags
+                .fractions(532)
+                .unwrap_or([0.0, 255.0, 128.0, 255.0, 128.0, 255.0]),
             jpeg_tables,
             part,
             tiles,
@@ -230,6 +269,12 @@ impl<'a> Page<'a> {
     /// How many parts are stored.
     pub fn parts(&self) -> usize {
         self.starts.len()
+    }
+
+    /// Whether several pixels share their chroma, as they are stored. A JPEG sees to that itself, and Pillow
+    /// takes what is not packed for whole pixels.
+    pub fn shares_chroma(&self) -> bool {
+        self.meaning == 6 && !matches!(self.compression, 1 | 7) && self.shared != (1, 1)
     }
 
     /// Whether numbers of several bytes begin with the highest.

@@ -49,3 +49,25 @@ fn verdicts_sizes_and_pixels_are_those_of_pillow() {
     assert!(differ.is_empty(), "{}", differ.join("\n"));
     assert!(answers.lines().count() > 100);
 }
+
+#[test]
+fn kinds_of_tiff_that_are_not_read_are_named() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/images");
+    let bytes = std::fs::read(folder.join("tiff_raw_YCbCr.tif")).unwrap();
+    assert!(decode(&bytes).is_ok());
+    // Tags of one short number: compression, meaning, and whether samples lie apart.
+    for (tag, value, named) in [
+        (259_u16, 6_u16, "old-style JPEG"),
+        (262, 8, "CIELab"),
+        (262, 9, "CIELab"),
+        (284, 2, "luma and chroma in this layout"),
+    ] {
+        let mut bytes = bytes.clone();
+        let entry = [&tag.to_le_bytes()[..], &[3, 0, 1, 0, 0, 0]].concat();
+        let at = bytes.windows(8).rposition(|found| found == entry).unwrap();
+        bytes[at + 8..at + 10].copy_from_slice(&value.to_le_bytes());
+        let error = decode(&bytes).err().unwrap();
+        assert_eq!(error.code, "image_unsupported_format", "{error}");
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}
