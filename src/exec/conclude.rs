@@ -6,7 +6,7 @@ use crate::note::{Code, Note, rows as words, thousands};
 use crate::plan::{Asked, Foreseen, named};
 use crate::recipe::{Recipe, Step};
 use crate::record::RunReport;
-use crate::record::counts::HeldField;
+use crate::record::counts::{HeldField, Stage};
 
 /// All notes of the run, in the order of what they are about: the recipe, the fields, the steps,
 /// the rows.
@@ -123,13 +123,16 @@ fn missing_fields(asked: &[Asked], report: &RunReport) -> Vec<Note> {
 #[must_use]
 pub fn fatal_field(foreseen: &Foreseen, report: &RunReport) -> Option<String> {
     let read = report.rows_in - report.unreadable;
-    let failed: u64 = report
-        .reasons
-        .iter()
-        .filter(|(reason, _)| reason.code == MISSING_FIELD && reason.stage.step().is_some())
-        .map(|(_, rows)| rows)
-        .sum();
-    if read == 0 || failed < read {
+    let of = |is_there: &dyn Fn(Stage) -> bool| -> u64 {
+        let reasons = report.reasons.iter();
+        let own = reasons.filter(|(it, _)| it.code == MISSING_FIELD && is_there(it.stage));
+        own.map(|(_, rows)| rows).sum()
+    };
+    let in_steps = of(&|stage| stage.step().is_some());
+    // A row that one output takes is processed.
+    let outputs = 0..report.outputs.len();
+    let in_outputs = outputs.map(|output| of(&|stage| stage == Stage::Output(output)));
+    if read == 0 || in_steps + in_outputs.min().unwrap_or(0) < read {
         return None;
     }
     let missing = missing_fields(&foreseen.asked, report);

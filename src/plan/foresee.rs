@@ -306,6 +306,13 @@ fn asked(recipe: &Recipe) -> Vec<Asked> {
             asked.push(Asked::of_outputs(field, "text_keys"));
         }
     }
+    let of_rows = |spec: &OutputSpec| matches!(spec.format.origin(&spec.options), Some(origin) if origin.is_rows());
+    if let Some(text) = recipe.text_keys.first()
+        && recipe.outputs.iter().any(of_rows)
+        && !known(&asked, text)
+    {
+        asked.push(Asked::of_outputs(text, "text_keys"));
+    }
     for output in &recipe.outputs {
         asked.extend(asked_by(output, &measured, &|asked_for, field| {
             known(&asked, field) || known(asked_for, field)

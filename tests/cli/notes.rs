@@ -512,6 +512,34 @@ fn a_field_that_every_row_needs_and_none_has_fails_the_run() {
 }
 
 #[test]
+fn records_of_rows_need_their_text() {
+    let scratch = Scratch::new();
+    let content = |n: u32| format!("{{\"id\": {n}, \"content\": \"row {n}\"}}\n");
+    let convert = |rows: u32, more: &[&str]| {
+        scratch.write("in.jsonl", (0..rows).map(content).collect::<String>());
+        let arguments = ["convert", "in.jsonl", "--to", "llava", "--question", "Hm?"];
+        scratch.djr(&[&arguments[..], &["-o", "o.json", "--force"], more].concat())
+    };
+    // Whether they are few or so many that the run stops on its way.
+    for rows in [3, 3000] {
+        let ran = convert(rows, &[]).expect(2);
+        let wanted = "no row has the field 'text' (text_keys); rows have: id, content; did you mean text_keys: content?";
+        assert!(ran.stderr.contains(wanted), "{}", ran.stderr);
+        assert!(!scratch.path("o.json").exists());
+        let ran = convert(rows, &["--text-key", "content"]).expect(0);
+        assert!(!ran.stderr.contains("the field 'text'"), "{}", ran.stderr);
+        fs::remove_file(scratch.path("o.json")).unwrap();
+    }
+    // One row that has it is enough to go on.
+    scratch.write("in.jsonl", content(1) + "{\"id\": 2, \"text\": \"a\"}\n");
+    let arguments = ["convert", "in.jsonl", "--to", "llava", "--question", "Hm?"];
+    let ran = scratch
+        .djr(&[&arguments[..], &["-o", "o.json", "--force"]].concat())
+        .expect(1);
+    assert!(!ran.stderr.contains("the field 'text'"), "{}", ran.stderr);
+}
+
+#[test]
 fn image_tokens_that_do_not_match_are_counted() {
     let scratch = Scratch::new();
     let row = |text: &str, images: Value| json!({"text": text, "images": images});
