@@ -149,6 +149,20 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     if let Err(problem) = check_local(&args.output) {
         return ui.usage_in(args.output.display(), &problem.what, Some(&problem.hint));
     }
+    if args.output.to_str().is_none() {
+        let what = format!(
+            "cannot write {}: its name is no Unicode",
+            args.output.display()
+        );
+        return ui.usage(&what, Some("name another directory"));
+    }
+    if args.output.exists() && !args.output.is_dir() {
+        let what = format!("{}: an analysis is a directory", args.output.display());
+        return ui.usage(
+            &what,
+            Some("name a new directory, or that of an earlier analysis"),
+        );
+    }
     if let Err(exit) = claim(args, ui) {
         return exit;
     }

@@ -13,6 +13,7 @@ use crate::exec::{Moment, Observer as _};
 use crate::io::PendingFile;
 use crate::io::destination::check_stdout;
 use crate::io::format::OutputFormat;
+use crate::io::terminal::Shown;
 use crate::layout::RunFiles;
 use crate::recipe::check_plain;
 use crate::record::{PastRun, RunReport};
@@ -102,7 +103,7 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     let compared = match &args.output {
         None => diff::compare(&args.a, &args.b, &options, None, &mut watch),
         Some(_) if to_stdout => {
-            let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+            let mut out = std::io::BufWriter::new(Shown::new(std::io::stdout().lock()));
             let compared = check_stdout()
                 .map_err(|e| ViewError::write("standard output", e))
                 .and_then(|()| {

@@ -9,9 +9,10 @@ use super::spill::store::StoreWriter;
 use super::{RunError, setup, write_error};
 use crate::hash::{PythonRandom, priority};
 use crate::io::atomic::Keep;
-use crate::io::destination::check_stdout;
+use crate::io::destination::{check_stdout, open_stream};
 use crate::io::remote::is_remote;
 use crate::io::source::{Place, RowReader, SourceError, Split};
+use crate::io::terminal::Shown;
 use crate::io::{Input, OutputLock, PendingFile, Workspace};
 use crate::layout::CopiedRecord;
 use crate::recipe::{Inputs, Sampler, Target};
@@ -87,21 +88,26 @@ pub fn copy(inputs: &Inputs, target: &Target, sample: &LineSample) -> Result<Cop
         }
         Target::Stdout => {
             check_stdout().map_err(|e| write_error(target, e))?;
-            let mut out = io::stdout().lock();
+            let mut out = Shown::new(io::stdout().lock());
             write(&rows, &drawn, &mut out, HELD).map_err(|e| named(e, target))?;
             out.flush().map_err(pipe_error)?;
         }
-        Target::Stream(path) | Target::File(path) => {
+        Target::Stream(path) => {
+            let out = open_stream(path).map_err(|e| write_error(target, e))?;
+            let mut out = Shown::new(out);
+            write(&rows, &drawn, &mut out, HELD).map_err(|e| named(e, target))?;
+            out.flush().map_err(pipe_error)?;
+        }
+        Target::File(path) => {
             let failed = |e| write_error(path.display(), e);
-            let lock = target.is_file().then(|| OutputLock::acquire(path));
-            let _lock = lock.transpose().map_err(|error| RunError::Locked {
+            let _lock = OutputLock::acquire(path).map_err(|error| RunError::Locked {
                 path: path.display().to_string(),
                 error,
             })?;
             let mut out = PendingFile::create_lasting(path, &Keep::default()).map_err(failed)?;
             write(&rows, &drawn, &mut out, HELD).map_err(|e| named(e, target))?;
             let sealed = out.seal().map_err(failed)?;
-            if target.is_file() && !is_remote(path) {
+            if !is_remote(path) {
                 let file = sealed.finished().into();
                 let record = CopiedRecord::of(file, found.rows, written).map_err(failed)?;
                 forget_run(path);

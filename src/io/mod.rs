@@ -12,6 +12,7 @@ pub mod produced;
 pub mod remote;
 pub mod source;
 pub mod split;
+pub mod terminal;
 pub mod workspace;
 
 pub use atomic::PendingFile;

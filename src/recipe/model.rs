@@ -14,6 +14,7 @@ use super::problem::Problems;
 use super::results::ResultKeys;
 use super::wire;
 use crate::io::destination::is_stdout;
+use crate::io::format::webdataset::INDEX;
 use crate::io::format::{ImageFiles, Options, OutputFormat};
 use crate::io::paths::PathStyle;
 use crate::io::remote::is_remote;
@@ -291,10 +292,19 @@ impl OutputSpec {
         self.options.files().chain(tokenizer)
     }
 
-    /// Why it cannot be written, if it is an object of a store and asks for what only files have.
+    /// Why it cannot be written, if it is a stream or an object of a store and asks for what only files
+    /// have.
     #[must_use]
     pub fn unsuited(&self) -> Option<&'static str> {
-        if !self.target.path().is_some_and(is_remote) {
+        if matches!(self.target, Target::Stdout | Target::Stream(_)) {
+            if self.images == ImageFiles::Copy {
+                Some("images are copied to a folder beside a file, and a stream is none")
+            } else if self.options.flag(INDEX.name) {
+                Some("an index is written beside a file, and a stream is none")
+            } else {
+                None
+            }
+        } else if !self.target.path().is_some_and(is_remote) {
             None
         } else if self.images == ImageFiles::Copy {
             Some("images are copied to a folder beside a local file")

@@ -15,7 +15,7 @@ use super::yaml::{Entry, Issue, Node, Pos, Value};
 use crate::io::Destination;
 use crate::io::destination::leads_into;
 use crate::io::format::{
-    self, FormatOption, Framing, ImageFiles, OptionKind, OptionValue, OutputFormat, Records,
+    self, FormatOption, Framing, ImageFiles, OptionKind, OptionValue, OutputFormat,
 };
 use crate::io::paths::PathStyle;
 use crate::io::remote::{self, is_remote};
@@ -349,13 +349,6 @@ impl Defaults<'_> {
                 ));
             }
         }
-        if spec.images == ImageFiles::Copy && !spec.target.is_file() {
-            issues.push(Issue::new(
-                "output_invalid",
-                place("image_files"),
-                "images are copied to a folder beside a file, and this output is none",
-            ));
-        }
         if spec.sample.is_none() {
             for name in ["sampler", "shuffle"]
                 .into_iter()
@@ -614,13 +607,7 @@ pub fn check_path(
 ) -> Result<Option<OutputFormat>, PathProblem> {
     let shown = path.display();
     if path.as_os_str() == "-" || Destination::is_stream(&cwd.join(path)) {
-        return match format {
-            Some(format) if format.framing.records != Records::Bytes => Err(PathProblem::new(
-                format!("format {format} is written to files only"),
-                "name a file",
-            )),
-            format => Ok(Some(format.unwrap_or(OutputFormat::ROWS))),
-        };
+        return Ok(Some(format.unwrap_or(OutputFormat::ROWS)));
     }
     check_row_place(cwd, path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -818,16 +805,14 @@ pub fn check_targets(outputs: &[(Pos, OutputSpec)], inputs: &Inputs, issues: &mu
             let what = format!("{} is the input {}", spec.target, file.display());
             issues.push(Issue::new("output_invalid", *at, what).hint(NEVER_OVERWRITTEN));
         }
+        if let Some(what) = spec.unsuited() {
+            let what = format!("{}: {what}", spec.target);
+            issues.push(Issue::new("output_invalid", *at, what));
+        }
         let identity = match &spec.target {
             Target::Stdout => None,
             Target::Stream(_) | Target::Caller => continue,
-            Target::File(path) if is_remote(path) => {
-                if let Some(what) = spec.unsuited() {
-                    let what = format!("{}: {what}", path.display());
-                    issues.push(Issue::new("output_invalid", *at, what));
-                }
-                Some(path.clone())
-            }
+            Target::File(path) if is_remote(path) => Some(path.clone()),
             Target::File(path) => {
                 if let Some(reason) = unwritable(path) {
                     issues.push(Issue::new(

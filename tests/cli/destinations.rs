@@ -87,6 +87,61 @@ fn every_command_writes_into_a_pipe_and_leaves_nothing_beside_it() {
 }
 
 #[test]
+fn archives_and_tables_go_into_pipes_as_into_files() {
+    for (format, file) in [("webdataset", "whole.tar"), ("parquet", "whole.parquet")] {
+        let scratch = scratch();
+        let convert = ["convert", "--to", format, "in.jsonl", "-o"];
+        scratch.djr(&[&convert[..], &[file]].concat()).expect(0);
+        let whole = scratch.read(file);
+        let read = fifo(&scratch, "pipe");
+        scratch.djr(&[&convert[..], &["pipe"]].concat()).expect(0);
+        assert!(read.join().unwrap() == whole, "{format}");
+        let record = format!("{file}.djr");
+        assert_eq!(left(&scratch, &["pipe", file, &record]), [""; 0]);
+        let piped = scratch.djr(&[&convert[..], &["-"]].concat()).expect(0);
+        assert!(piped.stdout == whole, "{format}");
+        scratch
+            .djr(&[&convert[..], &["/dev/null"]].concat())
+            .expect(0);
+    }
+    // What lies beside a file has no place beside a stream.
+    for (keys, what) in [
+        (
+            "format: webdataset, index: true",
+            "an index is written beside a file",
+        ),
+        (
+            "format: imagefolder, image_files: copy",
+            "images are copied",
+        ),
+    ] {
+        let scratch = scratch();
+        let recipe =
+            format!("dataset_path: in.jsonl\n{RECIPE}outputs: [{{path: /dev/null, {keys}}}]\n");
+        scratch.write("beside.yaml", recipe);
+        let ran = scratch.djr(&["check", "beside.yaml"]).expect(2);
+        assert!(ran.stderr.contains(what), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn an_analysis_is_no_stream() {
+    let scratch = scratch();
+    scratch.write("file", "kept");
+    for output in ["/dev/null", "file"] {
+        let ran = scratch
+            .djr(&["analyze", "in.jsonl", "-o", output])
+            .expect(2);
+        assert!(
+            ran.stderr.contains("an analysis is a directory"),
+            "{}",
+            ran.stderr
+        );
+    }
+    assert_eq!(scratch.read("file"), b"kept");
+}
+
+#[test]
 fn a_device_stays_a_device() {
     let scratch = scratch();
     // A link first: a program that replaced what it is given would replace only the link.

@@ -14,6 +14,7 @@ mod ngram;
 pub mod noun_phrases;
 pub mod opencc;
 pub mod pii;
+mod printable;
 pub mod punkt;
 pub mod rejoin;
 pub mod repeats;
@@ -31,5 +32,6 @@ pub use djr_python::{
 };
 pub use listed::{Augmentation, WordSet, listed_share};
 pub use ngram::{char_repetition, ratio, word_repetition};
+pub use printable::printable;
 pub use rouge::rouge_l;
 pub use words::{WordCutter, Words, split_words, strip_special, word_count};

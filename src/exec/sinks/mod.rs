@@ -9,11 +9,13 @@ mod columns;
 mod files;
 mod packer;
 mod split;
+mod spooled;
 mod stream;
 mod tar;
 
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::AsFd;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +24,9 @@ pub use files::numbered;
 pub use split::split_files;
 pub use tar::index_of;
 
+use crate::io::destination::{check_stdout, open_stream};
 use crate::io::format::{Framing, Records};
+use crate::io::terminal::Shown;
 use crate::io::workspace::Lengths;
 use crate::io::{Input, PendingFile, Workspace};
 use crate::recipe::{OutputSpec, Target};
@@ -117,14 +121,12 @@ pub fn open<'a>(
     caller: Option<&Caller<'a>>,
     inputs: &[Input],
 ) -> io::Result<Box<dyn Sink + 'a>> {
-    let framing = spec.format.framing;
-    let is_file = spec.target.is_file() || spec.target == Target::Caller;
-    if framing.records == Records::Rows && !is_file {
-        return Err(io::Error::other("a column file is written to a file only"));
-    }
     Ok(match &spec.target {
-        Target::Stdout => Box::new(stream::Stream::stdout(framing)?),
-        Target::Stream(path) => Box::new(stream::Stream::open(path, framing)?),
+        Target::Stdout => {
+            check_stdout()?;
+            to_stream(number, io::stdout(), spec, workspace, inputs)?
+        }
+        Target::Stream(path) => to_stream(number, open_stream(path)?, spec, workspace, inputs)?,
         Target::File(path) if spec.split.is_some() => {
             Box::new(split::Split::open((number, path), spec, workspace, inputs)?)
         }
@@ -140,6 +142,34 @@ pub fn open<'a>(
             Box::new(caller::ToCaller::new(number, caller.clone()))
         }
     })
+}
+
+/// Opens the output `number` of a run that goes to a stream.
+fn to_stream<'a, W: Write + AsFd + 'a>(
+    number: usize,
+    out: W,
+    spec: &OutputSpec,
+    workspace: &Workspace,
+    inputs: &[Input],
+) -> io::Result<Box<dyn Sink + 'a>> {
+    let framing = spec.format.framing;
+    if framing.records == Records::Bytes {
+        return Ok(Box::new(stream::Stream::over(
+            Shown::new(out),
+            framing,
+            None,
+        )?));
+    }
+    if out.as_fd().is_terminal() {
+        let what = format!("format {} is not written to a terminal", spec.format);
+        return Err(io::Error::other(what));
+    }
+    if framing.records == Records::Rows {
+        let spooled = spooled::Spooled::open(number, out, spec, workspace, inputs)?;
+        return Ok(Box::new(spooled));
+    }
+    let tar = tar::Tar::open(workspace, number)?;
+    Ok(Box::new(stream::Stream::over(out, framing, Some(tar))?))
 }
 
 /// Puts the framing of a file around its records.

@@ -1,12 +1,10 @@
 //! An output that only takes bytes: standard output, a device, a pipe.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
 
+use super::tar::Tar;
 use super::{Complete, Framed, Sink, SinkState};
-use crate::io::destination::{check_stdout, open_stream};
 use crate::io::format::Framing;
 use crate::io::workspace::Lengths;
 
@@ -14,31 +12,16 @@ use crate::io::workspace::Lengths;
 pub struct Stream<W: Write> {
     out: BufWriter<W>,
     framed: Framed,
-}
-
-impl Stream<io::Stdout> {
-    /// The standard output.
-    ///
-    /// # Errors
-    /// If it is closed.
-    pub fn stdout(framing: Framing) -> io::Result<Self> {
-        check_stdout()?;
-        Self::over(io::stdout(), framing)
-    }
-}
-
-impl Stream<File> {
-    /// What `path` leads to.
-    ///
-    /// # Errors
-    /// If it cannot be opened for writing.
-    pub fn open(path: &Path, framing: Framing) -> io::Result<Self> {
-        Self::over(open_stream(path)?, framing)
-    }
+    /// Makes members of an archive of the records.
+    tar: Option<Tar>,
 }
 
 impl<W: Write> Stream<W> {
-    fn over(out: W, framing: Framing) -> io::Result<Self> {
+    /// Writes to `out`, the members that `tar` makes of the records if they are samples.
+    ///
+    /// # Errors
+    /// If nothing can be written there.
+    pub fn over(out: W, framing: Framing, tar: Option<Tar>) -> io::Result<Self> {
         let mut out = BufWriter::with_capacity(1 << 16, out);
         out.write_all(framing.open)?;
         Ok(Self {
@@ -47,22 +30,27 @@ impl<W: Write> Stream<W> {
                 framing,
                 records: 0,
             },
+            tar,
         })
     }
 }
 
 impl<W: Write> Sink for Stream<W> {
     fn write(&mut self, record: &[u8]) -> io::Result<()> {
-        let Self { out, framed } = self;
+        let Self { out, framed, tar } = self;
+        let record = match tar {
+            Some(tar) => tar.members(record, framed.records)?,
+            None => record,
+        };
         framed.record(record, |part| out.write_all(part)).map(drop)
     }
 
     fn takes_framed(&self) -> bool {
-        true
+        self.tar.is_none()
     }
 
     fn write_framed(&mut self, records: Cow<'_, [u8]>, count: u64) -> io::Result<()> {
-        let Self { out, framed } = self;
+        let Self { out, framed, .. } = self;
         framed.framed(records, count, |bytes| out.write_all(&bytes))
     }
 
