@@ -93,6 +93,7 @@ pub fn analyze(
         ),
         images,
         ujson: recipe.rounds_stats(),
+        longest: options.longest_texts(recipe),
         watch: FieldWatch::new(&foreseen.asked),
         suffixes: setup::suffixes(recipe, &inputs),
     };

@@ -49,6 +49,8 @@ pub struct Pass<'a> {
     pub images: ImageCheck,
     /// Round stats as Data-Juicer 1.6.1 does.
     pub ujson: bool,
+    /// The longest text, in bytes, that each step may be given, if that is bounded.
+    pub longest: Vec<Option<u64>>,
     /// Looks for the fields that rows are asked for.
     pub watch: FieldWatch,
     /// What rows are told of the suffixes of their inputs.
@@ -387,6 +389,7 @@ impl Pass<'_> {
             }
             let run = |answers: Option<&[Answer]>, sample: &mut Sample| {
                 let setting = Setting {
+                    longest: self.longest.get(number).copied().flatten(),
                     ujson: self.ujson,
                     collects: sees_all_rows(step),
                     answers,
@@ -555,11 +558,11 @@ impl Pass<'_> {
     }
 
     /// The text without special tokens.
-    fn caption(&self, text: &str) -> String {
-        let mut caption = text.to_owned();
+    fn caption<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut caption = Cow::Borrowed(text);
         for token in self.tokens {
             if !token.is_empty() && caption.contains(token) {
-                caption = caption.replace(token, " ");
+                caption = caption.replace(token, " ").into();
             }
         }
         caption

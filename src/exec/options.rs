@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::cached_stats::CachedStats;
 use super::memory;
-use crate::op::longest_within;
-use crate::recipe::{QuarantineLimit, Recipe};
+use crate::io::source::MAX_ROW_BYTES;
+use crate::op::{GROUP_MEMORY, ROW_MEMORY, longest_within};
+use crate::recipe::{QuarantineLimit, Recipe, Step};
 use crate::record::RunReport;
 use crate::service::Host;
 
@@ -70,7 +71,30 @@ impl RunOptions {
     /// The longest row, in bytes, that is read whole: what works on it takes it a few times.
     #[must_use]
     pub fn longest_row(&self, recipe: &Recipe) -> Option<u64> {
-        longest_within(self.row_memory(recipe)?, 1)
+        longest_within(self.row_memory(recipe)?, ROW_MEMORY)
+    }
+
+    /// The longest row, in bytes, that a group is made to.
+    #[must_use]
+    pub fn longest_group(&self, recipe: &Recipe) -> u64 {
+        let bounded = self.row_memory(recipe);
+        let bounded = bounded.and_then(|budget| longest_within(budget, GROUP_MEMORY));
+        bounded.map_or(MAX_ROW_BYTES as u64, |longest| {
+            longest.min(MAX_ROW_BYTES as u64)
+        })
+    }
+
+    /// The longest text, in bytes, that each step may be given; none where that is not bounded.
+    #[must_use]
+    pub fn longest_texts(&self, recipe: &Recipe) -> Vec<Option<u64>> {
+        let Some(budget) = self.row_memory(recipe) else {
+            return Vec::new();
+        };
+        let longest = |step: &Step| {
+            let facts = crate::op::find(step.name).map(|def| def.facts);
+            facts.and_then(|facts| facts.longest_text(budget))
+        };
+        recipe.steps.iter().map(longest).collect()
     }
 
     /// Memory the run stays within, in bytes.

@@ -11,7 +11,7 @@ use super::{CacheChoice, Resume, RunError, RunOptions, write_error};
 use crate::cache::{Results, Trust, user_dir};
 use crate::io::Input;
 use crate::io::source::{FileSource, InputAttachments, Reading, StdinSource, drawn};
-use crate::op::{ImageNeed, SUFFIX, Service};
+use crate::op::{ImageNeed, ROW_MEMORY, SUFFIX, Service, longest_within};
 use crate::recipe::{CacheTrust, Inputs, Recipe};
 use crate::record::counts::StratumCounts;
 use crate::sample::ImageContext;
@@ -194,11 +194,12 @@ pub fn limits(threads: usize, options: &RunOptions, decodes: bool) -> (usize, In
     // Rows whose images are decoded take milliseconds, others microseconds; a batch should last long
     // enough to be worth handing over, and short enough to keep the threads evenly busy.
     let rows = options.batch_rows.unwrap_or(if decodes { 32 } else { 512 });
-    let budget = usize::try_from(options.memory() / 8).unwrap_or(usize::MAX);
-    // More in flight would not make a run faster.
+    let of = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let budget = match options.max_memory {
-        Some(_) => budget,
-        None => budget.min(256 << 20),
+        // What is in flight takes a few times its bytes.
+        Some(budget) => of(longest_within(budget, ROW_MEMORY).unwrap_or(budget)),
+        // More would not make a run faster.
+        None => of(options.memory() / 8).min(256 << 20),
     };
     (
         rows.max(1),

@@ -184,7 +184,13 @@ impl SpecialTokens {
         let tokens = [&self.image, &self.audio, &self.video, &self.eoc];
         let mut text = text.to_owned();
         for token in tokens.into_iter().filter(|token| !token.is_empty()) {
-            strip(&text.replace(token.as_str(), "")).clone_into(&mut text);
+            if text.contains(token.as_str()) {
+                text = text.replace(token.as_str(), "");
+            }
+            let kept = strip(&text);
+            if kept.len() < text.len() {
+                text = kept.to_owned();
+            }
         }
         text
     }

@@ -74,8 +74,8 @@ pub use service::{
 };
 pub use size::{size_param, size_text};
 pub use spec::{
-    ANY_FIELD, BYTES, BoundParam, Facts, Field, OpKind, OpSpec, SharedHash, Stat, StatDef,
-    StatType, TEXT_UNITS, Written, longest_within,
+    ANY_FIELD, BYTES, BoundParam, Facts, Field, GROUP_MEMORY, OpKind, OpSpec, ROW_MEMORY,
+    SharedHash, Stat, StatDef, StatType, TEXT_UNITS, Written, longest_within,
 };
 pub use vectors::{VectorOperator, VectorRule};
 

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::fmt;
 
 use super::{
-    Answer, Asks, Common, Decision, FieldKey, Filter, Measured, OpSpec, Operator, Part, Request,
-    Stat, Verdict,
+    ANY_FIELD, Answer, Asks, Common, Decision, FieldKey, Filter, Measured, OpSpec, Operator, Part,
+    Request, Stat, Verdict,
 };
 use crate::note::Code;
 use crate::sample::{RowError, Sample, StatSource, Stats};
@@ -26,6 +26,8 @@ pub struct Setting<'a> {
     pub answers: Option<&'a [Answer]>,
     /// Knows answers before anything is asked.
     pub recalls: Option<&'a dyn Recalls>,
+    /// The longest text, in bytes, that the operator may be given, if that is bounded.
+    pub longest: Option<u64>,
 }
 
 /// Who knows what was answered before.
@@ -100,6 +102,9 @@ impl Operator {
         sample: &mut Sample,
         setting: &Setting<'_>,
     ) -> Result<Outcome, RowError> {
+        if let Some(longest) = setting.longest {
+            check_length(spec, sample, longest)?;
+        }
         Ok(match self {
             Self::Mapper(op) => {
                 match asked(op.asks(), sample, setting)? {
@@ -186,6 +191,27 @@ impl Operator {
             Self::Selector(op) => Outcome::Key(RowKey::Select(op.key(sample)?)),
             Self::Grouper(op) => Outcome::Key(RowKey::Exact(Some(op.key(sample)?))),
         })
+    }
+}
+
+/// Sees that no field that the operator reads is longer than `longest` bytes.
+///
+/// # Errors
+/// `row_too_long`.
+fn check_length(spec: &OpSpec, sample: &Sample, longest: u64) -> Result<(), RowError> {
+    let own = spec.reads.iter().map(|name| match name.as_str() {
+        ANY_FIELD => sample.line().len(),
+        name => sample.bytes_of(name),
+    });
+    match own.max().filter(|bytes| *bytes as u64 > longest) {
+        Some(bytes) => Err(RowError::new(
+            "row_too_long",
+            format!(
+                "the text has {bytes} bytes; within max_memory {} takes {longest} at most",
+                spec.name
+            ),
+        )),
+        None => Ok(()),
     }
 }
 

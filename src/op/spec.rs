@@ -471,9 +471,17 @@ pub struct Facts {
     pub hashes: fn(&Map<String, Value>) -> &'static [SharedHash],
 }
 
+/// Bytes of memory that reading, keeping and writing takes for each byte of a row, whatever the steps are
+/// that declare nothing of their own ([`Facts::memory`]).
+pub const ROW_MEMORY: u32 = 4;
+
+/// The same for each byte of the row that a group is made to.
+pub const GROUP_MEMORY: u32 = 2;
+
 /// The bytes of the longest value that whatever needs `memory` bytes for each of them may be given
 /// within `budget` bytes: a quarter of those, or of 64 MB, is for what it needs. `None` if there is no
-/// limit.
+/// limit. So a run takes no more than its budget and twice the longest row that it has in hand: what is
+/// left of the budget is for the program at rest, and for what the longest row takes beyond that.
 #[must_use]
 pub fn longest_within(budget: u64, memory: u32) -> Option<u64> {
     const LEAST: u64 = 64_000_000;

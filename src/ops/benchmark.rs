@@ -140,8 +140,8 @@ impl Benchmark {
                 }
                 _ => None,
             };
-            let question = words(&item.question).join(" ");
-            let all = words(&item.all).join(" ");
+            let question = words(&item.question);
+            let all = item.all.as_deref().map(words).unwrap_or_default();
             self.entries.push(Entry {
                 place,
                 all: if all == question { String::new() } else { all },
@@ -188,15 +188,29 @@ impl Benchmark {
     }
 }
 
-/// The words that are compared: runs of letters and digits, in lower case.
+/// The words that are compared, a space between two: runs of letters and digits, in lower case.
 #[must_use]
-pub fn words(text: &str) -> Vec<String> {
+pub fn words(text: &str) -> String {
     let text = lower(text);
     let words = text.split(|c: char| !c.is_alphanumeric());
-    words
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect()
+    let mut joined = String::with_capacity(text.len());
+    for word in words.filter(|word| !word.is_empty()) {
+        if !joined.is_empty() {
+            joined.push(' ');
+        }
+        joined.push_str(word);
+    }
+    joined
+}
+
+/// Every run of `count` words among `words`, which stand as [`words`] gives them.
+pub fn runs(words: &str, count: usize) -> impl Iterator<Item = &str> {
+    let ends = memchr::memchr_iter(b' ', words.as_bytes()).chain([words.len()]);
+    let starts = memchr::memchr_iter(b' ', words.as_bytes()).map(|space| space + 1);
+    let starts = [0].into_iter().chain(starts);
+    let runs = starts.zip(ends.skip(count.saturating_sub(1)));
+    runs.filter(|_| !words.is_empty())
+        .filter_map(|(start, end)| words.get(start..end))
 }
 
 /// A question as a file has it.
@@ -204,7 +218,8 @@ pub fn words(text: &str) -> Vec<String> {
 struct Item {
     index: Option<String>,
     question: String,
-    all: String,
+    /// All that it says, if that is more.
+    all: Option<String>,
     /// Base64, or an index.
     image: Option<String>,
     /// A picture's file, or its id.
@@ -251,10 +266,10 @@ fn items(path: &Path, bytes: &[u8]) -> Result<Vec<Item>, String> {
             .collect::<Result<Vec<Value>, _>>()
             .map_err(|e| format!("neither a .tsv table, nor JSON: {e}"))?,
     };
-    list.iter()
+    list.into_iter()
         .zip(1_u64..)
         .map(|(value, number)| {
-            of_json(value).ok_or_else(|| format!("{number}: neither a question nor a text"))
+            of_json(&value).ok_or_else(|| format!("{number}: neither a question nor a text"))
         })
         .collect()
 }
@@ -273,11 +288,10 @@ fn of_json(value: &Value) -> Option<Item> {
     if question.is_none() && picture.is_none() && number.is_none() {
         return None;
     }
-    let question = question.unwrap_or_default().to_owned();
     Some(Item {
         index: None,
-        all: question.clone(),
-        question,
+        all: None,
+        question: question.unwrap_or_default().to_owned(),
         image: None,
         picture: picture
             .map(str::to_owned)
@@ -312,7 +326,7 @@ fn table(bytes: &[u8]) -> Result<Vec<Item>, String> {
                 _ => {}
             }
         }
-        item.all = format!("{}{rest}", item.question);
+        item.all = Some(format!("{}{rest}", item.question));
         items.push(item);
     }
     Ok(items)

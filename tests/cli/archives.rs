@@ -306,9 +306,10 @@ fn rows_are_written_as_archives_and_read_back() {
         .map(|(name, _)| name)
         .collect();
     assert_eq!(names, ["b.json", "000000001.json", "000000002.json"]);
-    scratch
+    let piped = scratch
         .djr(&["convert", "odd.jsonl", "--to", "webdataset", "-o", "-"])
-        .expect(2);
+        .expect(1);
+    assert!(piped.stdout == scratch.read("odd.tar"));
 }
 
 #[test]

@@ -187,7 +187,9 @@ fn a_group_is_no_longer_than_a_row_may_be() {
     assert!(
         ran.stderr
             .contains("naive_grouper: the group that begins with")
-            && ran.stderr.contains("in.jsonl:1 is longer than 64 MiB"),
+            && ran
+                .stderr
+                .contains("in.jsonl:1 is longer than 67108864 bytes"),
         "{}",
         ran.stderr
     );

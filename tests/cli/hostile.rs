@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -163,11 +165,11 @@ fn a_line_of_any_length_costs_no_more_than_the_cap() {
 }
 
 #[test]
-fn rows_longer_than_a_quarter_of_max_memory_are_not_read_whole() {
+fn rows_longer_than_a_sixteenth_of_max_memory_are_not_read_whole() {
     let scratch = Scratch::new();
-    // 16 MB are a quarter of what counts at least.
+    // 4 MB are a sixteenth of what counts at least.
     let row = |bytes: usize| format!("{{\"text\": \"{}\"}}\n", "ab ".repeat(bytes / 3));
-    scratch.write("in.jsonl", [row(16_100_000), row(15_900_000)].concat());
+    scratch.write("in.jsonl", [row(4_100_000), row(3_900_000)].concat());
     scratch.write("r.yaml", RECIPE);
     let run = ["run", "r.yaml", "-q", "--threads", "2"];
     let bounded = [&run[..], &["--max-memory", "64MB"]].concat();
@@ -178,6 +180,107 @@ fn rows_longer_than_a_quarter_of_max_memory_are_not_read_whole() {
     assert!(aside[0]["row"].as_str().unwrap().len() <= 4096);
     // Where nothing is said of memory, none is too long.
     scratch.djr(&run).expect(0);
+}
+
+/// Runs a command, and tells the peak of its resident memory.
+fn peak_while(scratch: &Scratch, arguments: &[&str], codes: &[i32]) -> u64 {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_djr"))
+        .args(arguments)
+        .current_dir(scratch.path(""))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    // The mark only rises, so that the last look tells nearly all.
+    let ended = loop {
+        if let Some(ended) = child.try_wait().unwrap() {
+            break ended;
+        }
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let mark = status.lines().find_map(|it| it.strip_prefix("VmHWM:"));
+        let mark = mark.and_then(|it| it.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        peak = peak.max(mark.unwrap_or_default() * 1024);
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    let code = ended.code().unwrap();
+    assert!(codes.contains(&code), "{arguments:?}: {code}: {said}");
+    peak
+}
+
+#[test]
+fn long_rows_take_no_more_than_the_budget_and_two_of_them() {
+    const BUDGET: u64 = 64_000_000;
+    const LONG: usize = 3_990_000;
+    // What a release build takes at rest; a debug build takes twice that.
+    const AT_REST: u64 = 26_000_000;
+    let scratch = Scratch::new();
+    let letters = ('a'..='z').cycle();
+    let words: String = ["kite ", "bridge ", "a ", "harbour.\\n"].concat();
+    let kinds = [
+        ("words", words.repeat(LONG / words.len())),
+        (
+            "letters",
+            letters.flat_map(|it| [it, ' ']).take(LONG).collect(),
+        ),
+        ("lines", "a\\nbc\\n".repeat(LONG / 7)),
+        ("wide", "\u{4e2d}\u{6587}\u{3002}".repeat(LONG / 9)),
+    ];
+    let short = "{\"id\": 0, \"text\": \"a row\"}\n";
+    scratch.write("short.jsonl", short);
+    scratch.write("against.json", "[{\"question\": \"What is it?\"}]");
+    let limits = ["-q", "--threads", "2", "--max-memory", "64MB"];
+    let command = |words: &str| -> Vec<String> {
+        let own = words.split(' ').map(str::to_owned);
+        own.chain(limits.map(str::to_owned)).collect()
+    };
+    let peak = |words: &str| {
+        let arguments = command(words);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        peak_while(&scratch, &arguments, &[0, 1])
+    };
+    scratch.write("text_length_filter.yaml", RECIPE);
+    let rest = peak("run text_length_filter.yaml --input short.jsonl --output o.jsonl");
+    let operators = [
+        "text_length_filter",
+        "document_line_deduplicator",
+        "document_minhash_deduplicator",
+        "document_simhash_deduplicator",
+        "key_value_grouper",
+        "remove_table_text_mapper",
+        "text_chunk_mapper",
+        "whitespace_normalization_mapper",
+    ];
+    for (kind, text) in kinds {
+        let row = |id: u32| format!("{{\"id\": {id}, \"text\": \"{text}\"}}\n");
+        scratch.write("in.jsonl", [row(1), row(2), row(3)].concat());
+        let mut commands: Vec<String> = operators
+            .iter()
+            .map(|op| {
+                let recipe = format!("max_quarantine: none\nprocess: [{op}: {{}}]\n");
+                scratch.write(&format!("{op}.yaml"), recipe);
+                format!("run {op}.yaml --input in.jsonl --output o.jsonl --force")
+            })
+            .collect();
+        commands.extend(
+            [
+                "analyze in.jsonl -o look",
+                "analyze in.jsonl -r text_length_filter.yaml -o look",
+                "decontaminate in.jsonl --against against.json -o d.jsonl --force",
+                "convert in.jsonl --to llava --question Hm? -o c.json --force --max-quarantine none",
+                "convert in.jsonl --to parquet -o c.parquet --force --max-quarantine none",
+            ]
+            .map(str::to_owned),
+        );
+        for command in commands {
+            let found = peak(&command);
+            let most = rest + BUDGET - AT_REST + 2 * LONG as u64;
+            assert!(found < most, "{kind}: {command}: {found}, not below {most}");
+        }
+    }
 }
 
 /// For each operator that declares how much memory texts take it: the worst kind of text that is known.
@@ -253,7 +356,8 @@ fn a_row_takes_an_output_no_more_than_a_quarter_of_max_memory() {
     let scratch = Scratch::new();
     let declared = djr::io::format::FORMATS.iter().filter(|it| it.memory > 0);
     for (index, format) in declared.enumerate() {
-        let longest = djr::op::longest_within(BUDGET, format.memory).unwrap();
+        let memory = format.memory.max(djr::op::ROW_MEMORY);
+        let longest = djr::op::longest_within(BUDGET, memory).unwrap();
         let output = format!("{index}.{}", format.suffixes[0]);
         let run = |bytes: u64, more: &[&str]| {
             // What stands around the text counts, in the row and in the record.
@@ -291,11 +395,32 @@ fn a_row_takes_an_output_no_more_than_a_quarter_of_max_memory() {
         let aside = scratch.rows(&format!("{record}/quarantine.jsonl"));
         assert_eq!(aside.len(), 1);
         assert_eq!(aside[0]["code"], "row_too_long", "{}", format.name);
-        let why = aside[0]["message"].as_str().unwrap();
-        assert!(why.contains(&format!("takes {longest} at most")), "{why}");
         // Where nothing is said of memory, it is not too long.
         run(longest, &[]).expect(0);
     }
+}
+
+#[test]
+fn a_record_that_is_much_longer_than_its_row_is_too_long() {
+    const BUDGET: u64 = 64_000_000;
+    let scratch = Scratch::new();
+    // Two bytes of the row are six of the record.
+    let text = "\u{e9}".repeat(1_900_000);
+    let rows = format!("{{\"id\": 1, \"text\": \"{text}\"}}\n{{\"id\": 2, \"text\": \"x\"}}\n");
+    scratch.write("in.jsonl", rows);
+    let convert = ["convert", "in.jsonl", "--to", "llava", "--question", "Hm?"];
+    let convert = [&convert[..], &["-o", "o.json", "-q", "--force"]].concat();
+    let bounded = [&convert[..], &["--max-memory", "64MB"]].concat();
+    scratch.djr(&bounded).expect(1);
+    let aside = scratch.rows("o.json.djr/quarantine.jsonl");
+    assert_eq!(aside[0]["code"], "row_too_long");
+    let format = djr::io::format::FORMATS
+        .iter()
+        .find(|it| it.name == "llava");
+    let longest = djr::op::longest_within(BUDGET, format.unwrap().memory).unwrap();
+    let why = aside[0]["message"].as_str().unwrap();
+    assert!(why.contains(&format!("takes {longest} at most")), "{why}");
+    scratch.djr(&convert).expect(0);
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::ops::RangeInclusive;
 struct Line<'t> {
     /// The line with all line feeds after it.
     text: &'t str,
-    /// How many separators it can have as a row: those that must be, up to those that may be.
-    separators: Option<RangeInclusive<usize>>,
+    /// The fewest and the most separators that it can have as a row; no number lies between them if it
+    /// is none. A text may be all lines, so that this is kept small.
+    separators: (u32, u32),
 }
 
 /// `text` without tables of `columns.start()` to `columns.end()` columns: for each number in turn,
@@ -50,15 +51,15 @@ fn lines(text: &str) -> Vec<Line<'_>> {
             .filter(|_| feeds > 0 && !lines.is_empty());
         lines.push(Line {
             text,
-            separators: row.and_then(separators),
+            separators: row.and_then(separators).unwrap_or((u32::MAX, 0)),
         });
         rest = after;
     }
     lines
 }
 
-/// How many separators `line` can be taken to have.
-fn separators(line: &str) -> Option<RangeInclusive<usize>> {
+/// The fewest and the most separators that `line` can be taken to have.
+fn separators(line: &str) -> Option<(u32, u32)> {
     let mut required = 0;
     let mut optional = 0;
     for (number, field) in line.split([' ', '\t']).enumerate() {
@@ -77,32 +78,35 @@ fn separators(line: &str) -> Option<RangeInclusive<usize>> {
             }
         }
     }
-    Some(required..=required + optional)
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Some((number(required), number(required + optional)))
 }
 
 fn remove_tables(lines: &mut Vec<Line<'_>>, separators: usize) {
     let is_row = |line: &Line| {
-        line.separators
-            .as_ref()
-            .is_some_and(|range| range.contains(&separators))
+        let (least, most) = line.separators;
+        (least as usize..=most as usize).contains(&separators)
     };
-    let mut kept = Vec::with_capacity(lines.len());
-    let mut rows = Vec::new();
-    for line in lines.drain(..) {
-        if is_row(&line) {
-            rows.push(line);
+    // What is kept moves to the front; behind it lie the rows of what may be a table.
+    let (mut kept, mut rows) = (0, 0);
+    for at in 0..lines.len() {
+        lines.swap(kept + rows, at);
+        let Some(line) = lines.get(kept + rows) else {
+            break;
+        };
+        if is_row(line) {
+            rows += 1;
             continue;
         }
-        if rows.len() >= 2 {
-            rows.clear();
+        if rows >= 2 {
+            lines.swap(kept, kept + rows);
+        } else {
+            kept += rows;
         }
-        kept.append(&mut rows);
-        kept.push(line);
+        rows = 0;
+        kept += 1;
     }
-    if rows.len() < 2 {
-        kept.append(&mut rows);
-    }
-    *lines = kept;
+    lines.truncate(if rows >= 2 { kept } else { kept + rows });
 }
 
 #[cfg(test)]

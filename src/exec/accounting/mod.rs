@@ -769,15 +769,19 @@ impl Accounting {
 
     /// That the group which `step` makes of the row from `first` and others is too long.
     #[must_use]
-    pub fn too_long(&self, step: usize, first: Origin) -> RunError {
+    pub fn too_long(&self, step: usize, first: Origin, longest: u64) -> RunError {
         let input = self.input_names.get(first.file as usize);
         RunError::Exchange {
             operator: self.step_names.get(step).cloned().unwrap_or_default(),
             message: format!(
-                "the group that begins with {}:{} is longer than {} MiB, the most that one row may be",
+                "the group that begins with {}:{} is longer than {longest} bytes, the most that one row may be{}",
                 input.map_or("", String::as_str),
                 first.line,
-                MAX_ROW_BYTES >> 20
+                if longest < MAX_ROW_BYTES as u64 {
+                    " within max_memory"
+                } else {
+                    ""
+                }
             ),
         }
     }

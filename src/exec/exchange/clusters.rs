@@ -138,7 +138,8 @@ pub fn merge(
         let mut frame = Vec::new();
         store::encode(&sample, decode, &mut frame);
         if frame.len() > MAX_ROW_BYTES {
-            return Err(accounting.too_long(number, sample.origin()));
+            let longest = MAX_ROW_BYTES as u64;
+            return Err(accounting.too_long(number, sample.origin(), longest));
         }
         out.push(&frame).map_err(failed)?;
     }

@@ -10,7 +10,6 @@ use crate::exec::spill::store::{self, Store, StoreWriter};
 use crate::exec::{RunError, write_error};
 use crate::io::Workspace;
 use crate::io::paths::PathWriter;
-use crate::io::source::MAX_ROW_BYTES;
 use crate::sample::{Group, ImageContext, JsonText as _, Origin, RowError, Sample, python_json};
 
 /// Rows are recorded with the 128-bit key of their group.
@@ -46,12 +45,14 @@ fn side_by_side(alive: &[u32], firsts: &[Option<u32>]) -> Resolution {
     }
 }
 
-/// How image paths are written into groups.
-pub struct GroupImages {
+/// How the rows of groups are made.
+pub struct GroupRows {
     /// How images are found.
     pub context: Arc<ImageContext>,
     /// Writes them as absolute paths.
     pub paths: PathWriter,
+    /// The longest row, in bytes, that a group is made to.
+    pub longest: u64,
 }
 
 /// Makes the groups of one grouper.
@@ -60,8 +61,8 @@ pub struct Merging<'a> {
     pub step: usize,
     /// The rows.
     pub store: &'a Store,
-    /// How their images are found.
-    pub images: &'a GroupImages,
+    /// How theirs are made.
+    pub making: &'a GroupRows,
     /// Where each row that goes into another is entered.
     pub accounting: &'a mut Accounting,
 }
@@ -97,7 +98,7 @@ impl Merging<'_> {
     /// The row of one group; `None` for none.
     fn group(&mut self, rows: &[u32]) -> Result<Option<Sample>, RunError> {
         let failed = |e| write_error("rows set aside on disk", e);
-        let context = &self.images.context;
+        let context = &self.making.context;
         let mut first: Option<Origin> = None;
         let mut merged = Group::default();
         let mut frame = Vec::new();
@@ -109,7 +110,7 @@ impl Merging<'_> {
             let moved = context.root(origin.file) != context.root(into.file);
             let mut paths = Vec::new();
             if moved {
-                let writer = &self.images.paths;
+                let writer = &self.making.paths;
                 let unwritable = |e: RowError| failed(io::Error::other(e.to_string()));
                 let images = image_paths(&sample, writer).map_err(unwritable)?;
                 paths.extend(images.map(|paths| (context.image_key.as_str(), paths)));
@@ -121,8 +122,10 @@ impl Merging<'_> {
                 );
             }
             merged.push(&sample, &paths);
-            if merged.bytes() > MAX_ROW_BYTES {
-                return Err(self.accounting.too_long(self.step, into));
+            if merged.bytes() as u64 > self.making.longest {
+                return Err(self
+                    .accounting
+                    .too_long(self.step, into, self.making.longest));
             }
             if merged.rows() > 1 {
                 let id = sample.raw_json("id");

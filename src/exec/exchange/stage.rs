@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use rayon::ThreadPool;
 
 use super::clusters::{self, Gone, Rows};
-use super::group::{GroupImages, Merging};
+use super::group::{GroupRows, Merging};
 use super::{PlacedExchange, Records};
 use crate::exec::accounting::{Accounting, Last};
 use crate::exec::spill::ExactKeys;
@@ -101,8 +101,8 @@ pub struct Deciding<'d> {
     pub workspace: &'d Workspace,
     /// The steps of the recipe.
     pub steps: &'d [Step],
-    /// How image paths are written into groups.
-    pub images: &'d GroupImages,
+    /// How the rows of groups are made.
+    pub making: &'d GroupRows,
     /// The threads of the run.
     pub pool: &'d ThreadPool,
 }
@@ -338,7 +338,7 @@ impl<'e> ExchangeStage<'e> {
         let Deciding {
             workspace,
             steps,
-            images,
+            making,
             pool,
         } = *deciding;
         let exchanges = self.records.len();
@@ -426,7 +426,7 @@ impl<'e> ExchangeStage<'e> {
                     Remade::Groups(sizes) => Merging {
                         step: number,
                         store: &store,
-                        images,
+                        making,
                         accounting,
                     }
                     .merge(&alive, &sizes, &mut merged)?,

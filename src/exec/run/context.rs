@@ -8,7 +8,7 @@ use crate::cache::Results;
 use crate::exec::accounting::{Accounting, Keeps};
 use crate::exec::conclude;
 use crate::exec::error::target_name;
-use crate::exec::exchange::group::GroupImages;
+use crate::exec::exchange::group::GroupRows;
 use crate::exec::fields::FieldWatch;
 use crate::exec::output;
 use crate::exec::stage::{Chain, OutputWork, SplitBy, TIMED_EVERY, Workers};
@@ -110,7 +110,7 @@ impl RunContext<'_> {
         Chain {
             steps: &recipe.steps,
             longest_row: self.options.longest_row(self.recipe),
-            longest: self.longest_texts(),
+            longest: self.options.longest_texts(self.recipe),
             suffixes,
             stream: plan::order(recipe, &phase.stream),
             group: phase.group.clone(),
@@ -136,18 +136,6 @@ impl RunContext<'_> {
             tokens: self.tokens().filter(|_| last),
             settles: false,
         }
-    }
-
-    /// The longest text, in bytes, that each step may be given; none where that is not bounded.
-    fn longest_texts(&self) -> Vec<Option<u64>> {
-        let Some(budget) = self.options.row_memory(self.recipe) else {
-            return Vec::new();
-        };
-        let longest = |step: &Step| {
-            let facts = crate::op::find(step.name).map(|def| def.facts);
-            facts.and_then(|facts| facts.longest_text(budget))
-        };
-        self.recipe.steps.iter().map(longest).collect()
     }
 
     /// What an output asks of a row.
@@ -248,7 +236,7 @@ impl RunContext<'_> {
         Chain {
             steps: &self.recipe.steps,
             longest_row: self.options.longest_row(self.recipe),
-            longest: self.longest_texts(),
+            longest: self.options.longest_texts(self.recipe),
             stream: Vec::new(),
             group: number..number + 1,
             suffixes: None,
@@ -291,12 +279,13 @@ impl RunContext<'_> {
         }
     }
 
-    /// How image paths are written into groups.
-    pub fn group_images(&self) -> GroupImages {
+    /// How the rows of groups are made.
+    pub fn group_rows(&self) -> GroupRows {
         let working_dir = &self.options.working_dir;
-        GroupImages {
+        GroupRows {
             context: self.image_context(ImageNeed::None),
             paths: PathWriter::new(PathStyle::Absolute, working_dir, working_dir),
+            longest: self.options.longest_group(self.recipe),
         }
     }
 

@@ -489,11 +489,11 @@ impl Run<'_> {
         let steps = &context.recipe.steps;
         let workspace = &context.workspace;
         let mut settled = Lengths::new();
-        let images = context.group_images();
+        let making = context.group_rows();
         let deciding = Deciding {
             workspace,
             steps,
-            images: &images,
+            making: &making,
             pool: &context.pool,
         };
         let alive = pass.resolve(&deciding, accounting, watch, &mut settled)?;

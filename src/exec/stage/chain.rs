@@ -25,8 +25,8 @@ use crate::io::format::{Framing, Renderer};
 use crate::io::split::write_value;
 use crate::note::{Code, Codes};
 use crate::op::{
-    ANY_FIELD, Answer, Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, Recalls,
-    Request, RowCondition, RowKey, Service, Setting, field_value,
+    Answer, Common, Decision, ImageNeed, OpKind, Operator, Outcome, Part, Recalls, Request,
+    RowCondition, RowKey, Service, Setting, field_value,
 };
 use crate::plan::Foreseen;
 use crate::recipe::{Step, Validation};
@@ -670,9 +670,6 @@ impl Chain<'_> {
                     step.name
                 ));
             }
-            if let Some(longest) = self.longest.get(number).copied().flatten() {
-                check_length(step, sample, longest)?;
-            }
             let mut done = self.step(step, number, sample, row, answers.as_deref());
             if let (Ok(Outcome::Asks(requests)), Some(recall)) = (&mut done, &self.recall)
                 && let Some(known) = recall.of(number, requests)
@@ -821,6 +818,7 @@ impl Chain<'_> {
             collects: self.group.contains(&number),
             common: Some(&self.common),
             answers,
+            longest: self.longest.get(number).copied().flatten(),
         };
         let is_mapper = step.spec.kind == OpKind::Mapper;
         let before = (traced && is_mapper).then(|| self.before(step, sample));
@@ -1000,27 +998,6 @@ impl SplitBy {
             Some(other) => Some(other.to_string()),
         };
         write_value(text.as_deref(), out);
-    }
-}
-
-/// Sees that no field that a step reads is longer than `longest` bytes.
-///
-/// # Errors
-/// `row_too_long`.
-fn check_length(step: &Step, sample: &Sample, longest: u64) -> Result<(), RowError> {
-    let own = step.spec.reads.iter().map(|name| match name.as_str() {
-        ANY_FIELD => sample.line().len(),
-        name => sample.bytes_of(name),
-    });
-    match own.max().filter(|bytes| *bytes as u64 > longest) {
-        Some(bytes) => Err(RowError::new(
-            "row_too_long",
-            format!(
-                "the text has {bytes} bytes; within max_memory {} takes {longest} at most",
-                step.name
-            ),
-        )),
-        None => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::op::{
     Bounds, BuildContext, Facts, Field, Filter, ImageNeed, Measured, OneOrMany, Operator,
     ParamError, Problems, SpecialTokens, StatDef, StatType, Verdict, operator, positive,
 };
-use crate::ops::benchmark::{Benchmark, words};
+use crate::ops::benchmark::{Benchmark, runs, words};
 use crate::ops::dedup::Method;
 use crate::sample::{FieldPath, RowError, Sample, StatValue, Stats};
 
@@ -217,22 +217,16 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     let (mut ngrams, mut questions) = (Runs::of(ngram), BTreeMap::new());
     let mut hashes = Vec::new();
     for (number, entry) in benchmark.entries.iter().enumerate() {
-        let asked: Vec<&str> = entry
-            .question
-            .split(' ')
-            .filter(|word| !word.is_empty())
-            .collect();
-        let all: Vec<&str> = entry
-            .all
-            .split(' ')
-            .filter(|word| !word.is_empty())
-            .collect();
-        ngrams.learn(if all.is_empty() { &asked } else { &all }, number);
-        if asked.len() >= min_words {
-            let runs = questions
-                .entry(asked.len())
-                .or_insert_with(|| Runs::of(asked.len()));
-            runs.learn(&asked, number);
+        let asked = entry.question.as_str();
+        let all = entry.all.as_str();
+        if params.ngrams {
+            ngrams.learn(if all.is_empty() { asked } else { all }, number);
+        }
+        let words = runs(asked, 1).count();
+        if params.questions && words >= min_words {
+            let runs = questions.entry(words);
+            let runs = runs.or_insert_with(|| Runs::of(words));
+            runs.learn(asked, number);
         }
         hashes.extend(entry.image.map(|hash| (hash, number)));
     }
@@ -305,25 +299,23 @@ impl Runs {
         }
     }
 
-    fn learn(&mut self, words: &[&str], entry: usize) {
-        for run in words.windows(self.words) {
+    fn learn(&mut self, words: &str, entry: usize) {
+        for run in runs(words, self.words) {
             self.known.entry(hash(run)).or_insert(entry);
         }
     }
 
     /// How many runs of `words` are known, and the entry that has the first of them.
-    fn count(&self, words: &[&str]) -> (i64, Option<usize>) {
-        let mut found = words
-            .windows(self.words)
-            .filter_map(|run| self.known.get(&hash(run)));
+    fn count(&self, words: &str) -> (i64, Option<usize>) {
+        let mut found = runs(words, self.words).filter_map(|run| self.known.get(&hash(run)));
         let first = found.next().copied();
         let more = i64::try_from(found.count()).unwrap_or(i64::MAX);
         (more.saturating_add(i64::from(first.is_some())), first)
     }
 }
 
-fn hash(words: &[&str]) -> u64 {
-    xxh3_64(words.join(" ").as_bytes())
+fn hash(words: &str) -> u64 {
+    xxh3_64(words.as_bytes())
 }
 
 impl Pictures {
@@ -360,7 +352,6 @@ impl Filter for BenchmarkOverlap {
         if self.ngrams.is_some() || self.questions.is_some() {
             let text = sample.required_text(&self.text_key)?;
             let text = words(&self.tokens.removed_from(&text));
-            let text: Vec<&str> = text.iter().map(String::as_str).collect();
             if let Some(ngrams) = &self.ngrams {
                 let (count, first) = ngrams.count(&text);
                 note(first, format!("{} words", ngrams.words));
