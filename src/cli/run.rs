@@ -235,6 +235,17 @@ pub(super) fn load(path: &Path, asked: Asked<'_>, ui: &Ui) -> Result<Recipe, Exi
     if let Some(on_error) = asked.run.on_error {
         sets.push(("on_error".into(), on_error.word().into()));
     }
+    // Whether a limit can be held is a question to the recipe.
+    let limits = [
+        ("max_cost", asked.run.max_cost.map(|most| most.to_string())),
+        (
+            "max_tokens_total",
+            asked.run.max_tokens_total.map(|most| most.to_string()),
+        ),
+    ];
+    for (key, most) in limits {
+        sets.extend(most.map(|most| (key.to_owned(), most)));
+    }
     let dash = |path: &Path| path.as_os_str() == "-";
     let source = source(path, asked.input.iter().any(|path| dash(path)), ui)?;
     let options = LoadOptions {

@@ -127,9 +127,43 @@ pub struct EndpointService {
     /// The most requests on their way at a time, to all addresses together.
     #[serde(skip)]
     pub max_concurrency: usize,
-    /// What tokens cost.
+    /// What tokens cost; `None` if nobody says.
     #[serde(skip)]
-    pub prices: Prices,
+    pub prices: Option<Prices>,
+    /// The most tokens that a request and its answer may have together.
+    #[serde(skip)]
+    pub max_model_len: Option<u64>,
+    /// The most tokens of an answer, by what is sent along.
+    #[serde(skip)]
+    pub longest_answer: Option<u64>,
+    /// Answers to a request.
+    #[serde(skip)]
+    pub answers: u64,
+}
+
+impl EndpointService {
+    /// The same, with this sent along with every request.
+    #[must_use]
+    pub fn with_sampling(self, sampling: &Map<String, Value>) -> Self {
+        let number = |name| sampling.get(name).and_then(Value::as_u64);
+        let one = number("max_completion_tokens").or_else(|| number("max_tokens"));
+        Self {
+            longest_answer: one,
+            answers: number("n").unwrap_or(1),
+            ..self
+        }
+    }
+
+    /// The most tokens that answers to a request may have, if anything says so.
+    #[must_use]
+    pub fn most_answered(&self) -> Option<u64> {
+        if self.path.to_lowercase().contains("embedd") {
+            // Numbers are no tokens.
+            return Some(0);
+        }
+        let one = self.longest_answer.or(self.max_model_len)?;
+        Some(one.saturating_mul(self.answers))
+    }
 }
 
 /// How an operator names a server: parameters that all which ask one share.
@@ -157,7 +191,7 @@ const LOCAL_CONCURRENCY: usize = 64;
 const REMOTE_CONCURRENCY: usize = 16;
 
 /// Keys of `model_params`.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "base_url",
     "api_key",
     "organization",
@@ -170,6 +204,7 @@ const KEYS: [&str; 13] = [
     "max_concurrency",
     "price_in",
     "price_out",
+    "max_model_len",
     "device",
 ];
 
@@ -264,10 +299,13 @@ impl EndpointParams<'_> {
         let timeout_s = number(&mut problems, "timeout", 0.001).unwrap_or(TIMEOUT_S);
         let retries = number(&mut problems, "max_retries", 0.0);
         let concurrency = number(&mut problems, "max_concurrency", 1.0);
-        let prices = Prices {
-            input: number(&mut problems, "price_in", 0.0).unwrap_or_default(),
-            output: number(&mut problems, "price_out", 0.0).unwrap_or_default(),
-        };
+        let price_in = number(&mut problems, "price_in", 0.0);
+        let price_out = number(&mut problems, "price_out", 0.0);
+        let prices = price_in.or(price_out).map(|_| Prices {
+            input: price_in.unwrap_or_default(),
+            output: price_out.unwrap_or_default(),
+        });
+        let max_model_len = number(&mut problems, "max_model_len", 1.0);
         let model = self.model.filter(|model| !model.is_empty());
         let model = model.map(|model| served_as(model, &base_urls, &path, settings));
         let problems: Vec<ParamError> = problems.into();
@@ -293,6 +331,9 @@ impl EndpointParams<'_> {
                 |most| whole(most).clamp(1, 1024) as usize,
             ),
             prices,
+            max_model_len: max_model_len.map(|most| u64::from(whole(most))),
+            longest_answer: None,
+            answers: 1,
         })
     }
 }

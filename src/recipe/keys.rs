@@ -396,7 +396,7 @@ pub const KEYS: &[KeyDef] = &[
         Kind::Number,
         "",
         Role::Own,
-        "What servers may cost, in the money of `price_in` and `price_out` (`model_params`, for a million tokens): a run stops, with a checkpoint, before a request that might cost more than is left.",
+        "What servers may cost, in the money of `price_in` and `price_out` (`model_params`, for a million tokens): a run stops, with a checkpoint, before a request that might cost more than is left. How long an answer may be has to be known: by `max_tokens` of `sampling_params`, or `max_model_len` of `model_params`.",
     ),
     key(
         "max_tokens_total",

@@ -21,7 +21,7 @@ use super::{LoadOptions, RecipeSource};
 use crate::io::format::OutputFormat;
 use crate::io::source::{InputSpec, Reading};
 use crate::note::{Code, Note};
-use crate::op::{self, BaseParams, EndpointSettings, Peers, Service, SpecialTokens};
+use crate::op::{self, BaseParams, EndpointSettings, ImageNeed, Peers, Service, SpecialTokens};
 use crate::transformers::Hub;
 
 /// Largest recipe read, in bytes.
@@ -388,6 +388,7 @@ impl Loader<'_> {
         (recipe.inputs, recipe.datasets, recipe.shares) = self.inputs(recipe.reading());
         recipe.outputs = self.outputs(&recipe.inputs);
         recipe.steps = self.steps(&recipe);
+        self.check_limits(&recipe);
         check_read_files(&recipe, &mut self.issues);
         self.note_candidates(&recipe);
         recipe.notes.clone_from(&self.notes);
@@ -455,6 +456,47 @@ impl Loader<'_> {
                 )
                 .hint("give a unit, as in 2GB"),
             );
+        }
+    }
+
+    /// A limit of what servers cost is held by knowing beforehand what a request may cost at most.
+    fn check_limits(&mut self, recipe: &Recipe) {
+        let cost = recipe.max_cost.map(|_| "max_cost");
+        let tokens = recipe.max_tokens_total.map(|_| "max_tokens_total");
+        let Some(key) = cost.or(tokens) else {
+            return;
+        };
+        let at = self.node(key).map_or(Pos::default(), |n| n.at);
+        let mut lacks = |step: &Step, what: &str, hint: &str| {
+            let message = format!("'{key}' cannot be held: {what} in {}", step.name);
+            self.issues
+                .push(Issue::new("key_invalid", at, message).hint(hint));
+        };
+        for step in &recipe.steps {
+            let Some(Service::Endpoint(service)) = &step.spec.service else {
+                continue;
+            };
+            if cost.is_some() && service.prices.is_none() {
+                lacks(
+                    step,
+                    "nothing says what tokens cost",
+                    "give model_params: {price_in: …, price_out: …}, in money for a million tokens; 0 where the server is yours",
+                );
+            }
+            if service.most_answered().is_none() {
+                lacks(
+                    step,
+                    "nothing says how long an answer may be",
+                    "give sampling_params: {max_tokens: …}, or what the model takes at most, request and answer together, as model_params: {max_model_len: …}",
+                );
+            }
+            if step.spec.images != ImageNeed::None && service.max_model_len.is_none() {
+                lacks(
+                    step,
+                    "nothing says how many tokens a picture may take",
+                    "give what the model takes at most, request and answer together, as model_params: {max_model_len: …}",
+                );
+            }
         }
     }
 

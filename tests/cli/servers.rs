@@ -417,40 +417,133 @@ fn what_another_run_was_answered_is_in_the_cache() {
     assert_eq!(mock.count(), 180);
 }
 
+/// The same recipe with what a limit needs: `params` of the server, `sampling` beside the messages.
+fn priced(limit: &str, url: &Value, params: &str, sampling: &str) -> String {
+    let more = format!("{params}}}, sampling_params: {{{sampling}");
+    format!("{limit}\n{}", recipe(url, &more))
+}
+
+const PRICES: &str = ", price_in: 100, price_out: 200";
+
 #[test]
 fn no_more_is_spent_than_allowed_and_the_run_goes_on_from_there() {
-    // 15 tokens an answer; at 100 and 200 for a million, 0.002.
-    let prices = ", price_in: 100, price_out: 200";
-    for (limit, args, answers) in [
-        ("max_cost: 0.06", vec![], 30),
-        ("max_tokens_total: 450", vec![], 30),
-        ("max_cost: 100", vec!["--max-cost", "0.0619"], 30),
-        ("max_cost: 100", vec!["--max-tokens-total", "14"], 1),
+    // An answer has up to 400 tokens, as many as the row says; some have no usage, some are cut off.
+    let tokens = |seen: &Seen| [1, 400, 30, 250][number(seen) % 4];
+    let sound = move |seen: &Seen| {
+        let Reply::Of(status, headers, body) = sound(seen) else {
+            unreachable!()
+        };
+        let mut body: Value = serde_json::from_str(&body).unwrap();
+        body["usage"] = json!({"prompt_tokens": 50, "completion_tokens": tokens(seen)});
+        if number(seen) == 17 {
+            body.as_object_mut().unwrap().remove("usage");
+        }
+        Reply::Of(status, headers, body.to_string())
+    };
+    // What the server counts, whatever the client hears of it.
+    let used = |mock: &Mock| -> (u64, f64) {
+        let seen = mock.seen();
+        let out: u64 = seen.iter().map(tokens).sum();
+        let sent = 50 * seen.len() as u64;
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let cost = (sent as f64 * 100.0 + out as f64 * 200.0) / 1e6;
+        (sent + out, cost)
+    };
+    for (limit, args, most) in [
+        ("max_cost: 1.5", vec![], (u64::MAX, 1.5)),
+        ("max_tokens_total: 9000", vec![], (9000, f64::MAX)),
+        ("max_cost: 100", vec!["--max-cost", "0.9"], (u64::MAX, 0.9)),
+        (
+            "max_cost: 100",
+            vec!["--max-tokens-total", "9999"],
+            (9999, f64::MAX),
+        ),
     ] {
-        let mock = Mock::start(sound);
-        let scratch = scratch(100, &json!(mock.url()), prices);
-        let text = format!("{limit}\n{}", recipe(&json!(mock.url()), prices));
-        scratch.write("r.yaml", text);
+        let cut = AtomicUsize::new(0);
+        let mock = Mock::start(move |seen| {
+            if number(seen) == 5 && cut.fetch_add(1, Ordering::SeqCst) == 0 {
+                return Reply::Cut;
+            }
+            sound(seen)
+        });
+        let url = json!(mock.url());
+        let scratch = scratch(100, &url, "");
+        scratch.write("r.yaml", priced(limit, &url, PRICES, "max_tokens: 400"));
         let ran = run(&scratch, &args).expect(3);
         assert!(ran.stderr.contains("leaves no room"), "{}", ran.stderr);
-        assert_eq!(mock.count(), answers, "{limit} {args:?}");
+        assert!(mock.count() > 5, "{limit} {args:?}: {}", mock.count());
+        let (all, cost) = used(&mock);
+        assert!(all <= most.0 && cost <= most.1, "{limit}: {all}, {cost}");
+        // What was lost is still counted, so that a run which goes on stops at once.
+        let before = mock.count();
+        let again = [&["--resume"], args.as_slice()].concat();
+        run(&scratch, &again).expect(3);
+        assert!(mock.count() <= before + 1, "{limit} {args:?}");
+        let (all, cost) = used(&mock);
+        assert!(all <= most.0 && cost <= most.1, "{limit}: {all}, {cost}");
         // A higher limit is no other plan.
-        let ran = run(
-            &scratch,
-            &[
-                "--resume",
-                "--max-cost",
-                "1",
-                "--max-tokens-total",
-                "100000",
-            ],
-        );
-        ran.expect(0);
-        assert_eq!((ids(&scratch), mock.count()), (kept(100), 100));
-        let manifest = scratch.json("out.jsonl.djr/manifest.json");
-        let cost = manifest["services"][0]["cost"].as_f64().unwrap();
-        assert!((cost - 0.2).abs() < 1e-9, "{cost}");
+        let higher = ["--max-cost", "100", "--max-tokens-total", "10000000"];
+        run(&scratch, &[&["--resume"], higher.as_slice()].concat()).expect(0);
+        // The one that was cut off is asked again.
+        assert_eq!((ids(&scratch), mock.count()), (kept(100), 101));
     }
+}
+
+#[test]
+fn a_limit_that_cannot_be_held_is_refused_before_anything_is_asked() {
+    let mock = Mock::start(sound);
+    let url = json!(mock.url());
+    let scratch = scratch(3, &url, "");
+    let free = ", price_in: 0";
+    let window = ", max_model_len: 4096";
+    for (limit, params, sampling, why) in [
+        ("max_cost: 1", PRICES, "", "how long an answer may be"),
+        ("max_cost: 1", "", "max_tokens: 9", "what tokens cost"),
+        ("max_tokens_total: 9", "", "", "how long an answer may be"),
+        ("max_cost: 1", PRICES, "max_tokens: 9", ""),
+        ("max_cost: 1", &format!("{PRICES}{window}"), "", ""),
+        ("max_cost: 1", &format!("{free}{window}"), "", ""),
+        ("max_tokens_total: 9000", "", "max_completion_tokens: 9", ""),
+        ("max_tokens_total: 90000", window, "", ""),
+        ("", "", "", ""),
+    ] {
+        scratch.write("r.yaml", priced(limit, &url, params, sampling));
+        let checked = scratch.djr(&["check", "r.yaml"]);
+        if why.is_empty() {
+            checked.expect(0);
+            continue;
+        }
+        let said = checked.expect(2).stderr.clone();
+        assert!(
+            said.contains("cannot be held") && said.contains(why),
+            "{said}"
+        );
+        run(&scratch, &[]).expect(2);
+    }
+    // So is one of the command line, and one over pictures, whose tokens nobody foresees.
+    scratch.write("r.yaml", recipe(&url, PRICES));
+    let ran = run(&scratch, &["--max-cost", "5"]).expect(2);
+    assert!(
+        ran.stderr.contains("how long an answer may be"),
+        "{}",
+        ran.stderr
+    );
+    for (more, code) in [("", 2), (window, 0)] {
+        scratch.write(
+            "r.yaml",
+            format!(
+                "dataset_path: rows.jsonl
+export_path: out.jsonl
+max_tokens_total: 100000
+process:
+  - image_tagging_vlm_mapper: {{api_or_hf_model: m, is_api_model: true, sampling_params: {{max_tokens: 9}}, model_params: {{base_url: {url}, api_key: k{more}}}}}
+"
+            ),
+        );
+        let checked = scratch.djr(&["check", "r.yaml"]).expect(code);
+        assert_eq!(checked.stderr.contains("a picture may take"), code == 2);
+    }
+    assert_eq!(mock.count(), 0);
 }
 
 #[test]

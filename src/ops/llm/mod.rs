@@ -44,9 +44,10 @@ macro_rules! llm_params {
             /// `choices.0.message.content`.
             response_path: Option<String>,
             /// The server: `base_url` (one or several), `api_key`, `timeout`, `max_retries`,
-            /// `max_concurrency`, `price_in` and `price_out` (of a million tokens), `organization`,
-            /// `project`, `default_headers`, `default_query`; what is left out comes from the
-            /// environment, as in Data-Juicer.
+            /// `max_concurrency`, `price_in` and `price_out` (of a million tokens), `max_model_len`
+            /// (tokens of a request and its answer together), `organization`, `project`,
+            /// `default_headers`, `default_query`; what is left out comes from the environment, as
+            /// in Data-Juicer.
             model_params: Option<Map<String, Value>>,
             /// What is sent beside the messages, e.g. `{temperature: 0}`.
             sampling_params: Option<Map<String, Value>>,

@@ -53,7 +53,7 @@ impl Server {
         }
         Ok(Self {
             model: service.model.clone().into(),
-            service: Service::Endpoint(service),
+            service: Service::Endpoint(service.with_sampling(&sampling)),
             sampling,
             tries: u32::try_from(tries).unwrap_or(u32::MAX),
             compat_requests: context.servers.compat_requests,
@@ -99,6 +99,9 @@ impl Server {
             if !self.sampling.contains_key(*name) {
                 self.sampling.insert((*name).to_owned(), value.clone());
             }
+        }
+        if let Service::Endpoint(service) = self.service {
+            self.service = Service::Endpoint(service.with_sampling(&self.sampling));
         }
         self
     }

@@ -21,6 +21,10 @@ const MAGIC: &[u8; 8] = b"djrans1\n";
 const HEAD: usize = 8;
 /// Bytes of a key.
 const KEY: usize = 16;
+/// Stands for a run that begins.
+const BEGUN: u128 = 0;
+/// Stands for a response that never came whole, and may have been paid.
+const LOST: u128 = u128::MAX;
 /// No response is longer.
 pub const LONGEST: u64 = 64 << 20;
 
@@ -38,6 +42,9 @@ pub struct Cost {
     pub tokens_out: u64,
     /// In the money of the prices.
     pub cost: f64,
+    /// Nobody said what it took: this is the most that it may be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untold: bool,
 }
 
 /// What was answered so far.
@@ -87,7 +94,7 @@ impl Answers {
         if !goes_on {
             costs.clear();
             // From here on a run counts anew.
-            state.append(0, b"\n")?;
+            state.append(BEGUN, b"\n")?;
         }
         let answers = Self {
             state: Mutex::new(state),
@@ -143,6 +150,22 @@ impl Answers {
         let length = u32::try_from(response.len()).unwrap_or(u32::MAX);
         state.known.insert(key, (start + line, length));
         Ok(())
+    }
+
+    /// Keeps what a response may have cost that never came whole.
+    ///
+    /// # Errors
+    /// If it cannot be kept.
+    pub fn lose(&self, cost: &Cost) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(cost)?;
+        bytes.push(b'\n');
+        self.lock().append(LOST, &bytes).map(|_| ())
+    }
+
+    /// The key of a request with this digest: none that stands for something else.
+    #[must_use]
+    pub fn key(digest: u128) -> u128 {
+        digest.clamp(BEGUN + 1, LOST - 1)
     }
 
     /// How many answers there are.
@@ -235,11 +258,13 @@ fn scan(
             .iter()
             .position(|byte| *byte == b'\n')
             .map_or(0, |at| at + 1);
-        if key == 0 {
+        if key == BEGUN {
             costs.clear();
         } else {
             let cost = rest.get(..line).unwrap_or_default();
             costs.push(serde_json::from_slice(cost).unwrap_or_default());
+        }
+        if key != BEGUN && key != LOST {
             let start = at + (HEAD + KEY + line) as u64;
             let length = u32::try_from(rest.len() - line).unwrap_or_default();
             known.insert(key, (start, length));
@@ -259,6 +284,7 @@ mod tests {
             tokens_in: 10,
             tokens_out: 5,
             cost,
+            untold: false,
         }
     }
 
@@ -317,6 +343,26 @@ mod tests {
                 let found = known(&answers, key);
                 assert!(found.is_none_or(|it| it == format!("answer\n{key}").as_bytes()));
             }
+        }
+    }
+
+    #[test]
+    fn what_was_lost_is_counted_and_no_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("answers.log");
+        let lost = Cost {
+            untold: true,
+            ..cost(3.0)
+        };
+        let (answers, _) = Answers::open(&path, false).unwrap();
+        answers.lose(&lost).unwrap();
+        answers.settle(1, Some((b"a", &cost(1.5)))).unwrap();
+        drop(answers);
+        let (answers, costs) = Answers::open(&path, true).unwrap();
+        assert_eq!(costs, [lost, cost(1.5)]);
+        assert_eq!(answers.len(), 1);
+        for digest in [0, u128::MAX] {
+            assert!(known(&answers, Answers::key(digest)).is_none_or(|it| it == b"a"));
         }
     }
 

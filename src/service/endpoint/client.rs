@@ -58,6 +58,8 @@ pub struct Heard {
     pub response: Response,
     /// By its announced limits.
     pub rest: Option<Duration>,
+    /// The server may have answered, and counts it, though no answer came.
+    pub may_be_paid: bool,
 }
 
 impl Client {
@@ -145,6 +147,7 @@ fn heard(
         Ok(response) => response,
         Err(error) => {
             return Heard {
+                may_be_paid: got_there(&error),
                 response: Response::Lost(error.to_string()),
                 rest: None,
             };
@@ -183,7 +186,34 @@ fn heard(
             }
         }
     };
-    Heard { response, rest }
+    Heard {
+        may_be_paid: status < 300 && !matches!(response, Response::Answered(..)),
+        response,
+        rest,
+    }
+}
+
+/// Whether a request that failed so may have got to its server as a whole.
+fn got_there(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind;
+    match error {
+        ureq::Error::Timeout(when) => !matches!(
+            when,
+            ureq::Timeout::Resolve
+                | ureq::Timeout::Connect
+                | ureq::Timeout::SendRequest
+                | ureq::Timeout::SendBody
+        ),
+        ureq::Error::Io(error) => !matches!(
+            error.kind(),
+            ErrorKind::ConnectionRefused
+                | ErrorKind::AddrNotAvailable
+                | ErrorKind::NetworkUnreachable
+                | ErrorKind::HostUnreachable
+        ),
+        ureq::Error::Protocol(_) | ureq::Error::BodyStalled => true,
+        _ => false,
+    }
 }
 
 /// The answer in a response.
@@ -393,6 +423,23 @@ mod tests {
             ("x-ratelimit-reset-tokens", "1h"),
         ]);
         assert_eq!(announced_rest(&used), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_request_that_never_got_there_is_not_paid() {
+        use std::io::{Error, ErrorKind};
+        for (error, paid) in [
+            (ureq::Error::Timeout(ureq::Timeout::Global), true),
+            (ureq::Error::Timeout(ureq::Timeout::RecvBody), true),
+            (ureq::Error::Timeout(ureq::Timeout::Connect), false),
+            (ureq::Error::Timeout(ureq::Timeout::SendBody), false),
+            (ureq::Error::Io(ErrorKind::ConnectionReset.into()), true),
+            (ureq::Error::Io(Error::other("cut")), true),
+            (ureq::Error::Io(ErrorKind::ConnectionRefused.into()), false),
+            (ureq::Error::HostNotFound, false),
+        ] {
+            assert_eq!(got_there(&error), paid, "{error}");
+        }
     }
 
     #[test]

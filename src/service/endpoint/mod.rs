@@ -27,7 +27,7 @@ use client::{Client, Heard, Response, read_kept};
 use pool::{Fared, Pool};
 
 use super::{Host, Identity, Lane, Opened, ServiceError};
-use crate::op::{Answer, EndpointService, Request, Said, read_endpoint_request};
+use crate::op::{Answer, EndpointService, Prices, Request, Said, read_endpoint_request};
 use crate::sample::{RowError, compact_json};
 
 /// The first wait before a request is sent again; each further one is up to twice as long.
@@ -164,8 +164,7 @@ impl Shared {
         bytes.push(0);
         bytes.extend_from_slice(&number.to_le_bytes());
         bytes.extend_from_slice(body);
-        // 0 stands for no request.
-        xxh3_128(&bytes).max(1)
+        Answers::key(xxh3_128(&bytes))
     }
 
     fn unkept(&self, error: &io::Error) -> ServiceError {
@@ -201,7 +200,7 @@ impl Shared {
                 self.client.first_model(&self.url(address, "/models"))
             })?;
             match found {
-                Ok((said, _)) => *known = Some(said.text),
+                Ok((said, ..)) => *known = Some(said.text),
                 Err(error) => return Ok(Err(error)),
             }
         }
@@ -219,24 +218,41 @@ impl Shared {
     /// Asks until there is an answer.
     fn ask(&self, body: &[u8], key: u128) -> Result<OfRow<(Said, Vec<u8>, Cost)>, ServiceError> {
         let seed = xxh3_64(&key.to_le_bytes());
-        let foreseen = Foreseen::of(body);
-        let asked = self.try_often(seed, Some(foreseen), |address| {
+        let foreseen = Foreseen::of(body, &self.service);
+        self.try_often(seed, Some(foreseen), |address| {
             let url = self.url(address, &self.service.path);
             self.client.post(&url, body, &self.service.response_path)
-        });
-        Ok(asked?.map(|(said, response)| {
-            let cost = self.cost(foreseen, &said);
-            (said, response, cost)
-        }))
+        })
     }
 
-    fn cost(&self, foreseen: Foreseen, said: &Said) -> Cost {
+    fn prices(&self) -> Prices {
+        self.service.prices.unwrap_or_default()
+    }
+
+    /// What an answer cost to a request for which so much room was taken.
+    fn cost(&self, foreseen: Foreseen, reserved: Reserved, said: &Said) -> Cost {
+        if said.tokens_in == 0 && said.tokens_out == 0 {
+            return self.untold(foreseen, reserved);
+        }
         Cost {
             service: self.name.clone(),
             bytes: foreseen.bytes,
             tokens_in: said.tokens_in,
             tokens_out: said.tokens_out,
-            cost: self.service.prices.of(said.tokens_in, said.tokens_out),
+            cost: self.prices().of(said.tokens_in, said.tokens_out),
+            untold: false,
+        }
+    }
+
+    /// What a request may have cost of which nobody says so.
+    fn untold(&self, foreseen: Foreseen, reserved: Reserved) -> Cost {
+        Cost {
+            service: self.name.clone(),
+            bytes: foreseen.bytes,
+            tokens_in: reserved.input,
+            tokens_out: reserved.output,
+            cost: reserved.cost,
+            untold: true,
         }
     }
 
@@ -247,7 +263,7 @@ impl Shared {
         seed: u64,
         paid: Option<Foreseen>,
         request: impl Fn(usize) -> Heard,
-    ) -> Result<OfRow<(Said, Vec<u8>)>, ServiceError> {
+    ) -> Result<OfRow<(Said, Vec<u8>, Cost)>, ServiceError> {
         let (mut failures, mut waits, mut avoided) = (0, 0, None);
         loop {
             let slot = self.pool.enter(avoided, &self.name)?;
@@ -260,13 +276,21 @@ impl Shared {
                 }
             };
             self.spending.sent(&self.name);
-            let Heard { response, rest } = request(slot.address);
+            let Heard {
+                response,
+                rest,
+                may_be_paid,
+            } = request(slot.address);
+            let mut cost = None;
             if let (Some(reserved), Some(foreseen)) = (reserved, paid) {
-                let cost = match &response {
-                    Response::Answered(said, _) => Some(self.cost(foreseen, said)),
-                    _ => None,
+                cost = match &response {
+                    Response::Answered(said, _) => Some(self.cost(foreseen, reserved, said)),
+                    _ => may_be_paid.then(|| self.untold(foreseen, reserved)),
                 };
                 self.spending.settle(reserved, cost.as_ref());
+            }
+            if may_be_paid && let Some(cost) = &cost {
+                self.answers.lose(cost).map_err(|e| self.unkept(&e))?;
             }
             if let Some(rest) = rest {
                 self.pool.rest(slot.address, rest);
@@ -275,7 +299,7 @@ impl Shared {
             let (fared, why) = match response {
                 Response::Answered(said, response) => {
                     self.pool.leave(slot, Fared::Well);
-                    return Ok(Ok((said, response)));
+                    return Ok(Ok((said, response, cost.unwrap_or_default())));
                 }
                 Response::Refused {
                     status,
@@ -333,7 +357,7 @@ impl Shared {
     fn reserve(&self, foreseen: Foreseen) -> Result<Reserved, ServiceError> {
         let room = self
             .spending
-            .reserve(&self.name, foreseen, self.service.prices, &self.stopping);
+            .reserve(&self.name, foreseen, self.prices(), &self.stopping);
         room.map_err(|exhausted| {
             self.stop(
                 exhausted.0,
