@@ -9,10 +9,11 @@ ROWS rows, each with a picture of its own, run with an empty cache. Then, each b
 as that run left it: the same rows again; the same with MORE rows behind them and another bound of
 `image_shape_filter`, which is the case that counts; and that without a cache. Printed are medians of
 wall and CPU (user + system) seconds, what the cache knew, and how many times the first run lasts the
-others. The outputs of the last two are compared, but for the manifest, which holds times.
+others, by either. The outputs of the last two are compared, but for the manifest, which holds times.
 --cold empties the system's caches before each run (as root, on Linux), for files on a disk.
 
-DIR must be on a file system that keeps times of change. Needs Python 3.9 and nothing else.
+DIR must be on a file system that keeps times of change. --corpus-dir names one that is there, as
+`benches/collage.py` makes it. Needs Python 3.9 and nothing else.
 """
 
 import argparse
@@ -68,7 +69,7 @@ def left(folder):
 def corpus(args):
     """All rows, and the first of them alone."""
     data = args.corpus_dir or args.work / "corpus"
-    if not (data / "ledger.json").exists():
+    if not (data / "rows.jsonl").exists():
         command = [args.corpus, "--rows", args.rows + args.more, "--out", data]
         subprocess.run([str(part) for part in command], check=True)
     first = data / f"first-{args.rows}.jsonl"
@@ -108,7 +109,7 @@ def main():
     shutil.rmtree(args.work / "kept", ignore_errors=True)
     shutil.copytree(args.work / "cache", args.work / "kept")
     print(f"{args.rows} rows and {args.more} more, {args.threads} threads, {'cold' if args.cold else 'warm'}, runs: 1 and {args.runs}")
-    print("| run | wall s | CPU s | hits | misses | the first run lasts |\n|---|---|---|---|---|---|")
+    print("| run | wall s | CPU s | hits | misses | the first run lasts, by the clock | by CPU |\n|---|---|---|---|---|---|---|")
     cases = [
         ("the same again", recipe, first, "again", True),
         ("rows added, a bound changed", changed, rows, "more", True),
@@ -117,7 +118,7 @@ def main():
 
     def show(what, seconds, cpu, cache):
         hits, misses = cache.get("hits", "–"), cache.get("misses", "–")
-        print(f"| {what} | {seconds:.2f} | {cpu:.2f} | {hits} | {misses} | {base[0] / seconds:.1f} times |", flush=True)
+        print(f"| {what} | {seconds:.2f} | {cpu:.2f} | {hits} | {misses} | {base[0] / seconds:.1f} times | {base[1] / cpu:.1f} times |", flush=True)
 
     show("the first", *base)
     for what, which, data, name, cached in cases:
