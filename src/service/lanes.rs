@@ -196,7 +196,7 @@ impl Layout {
 }
 
 /// A file of so many bytes in memory, without a name.
-fn shared_file(bytes: usize) -> io::Result<File> {
+pub(super) fn shared_file(bytes: usize) -> io::Result<File> {
     let shared = Path::new("/dev/shm");
     let file = if shared.is_dir() {
         tempfile::tempfile_in(shared)

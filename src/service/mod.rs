@@ -10,6 +10,7 @@ mod frames;
 mod lanes;
 mod peer;
 mod process;
+mod products;
 mod program;
 mod python;
 mod remembered;
@@ -24,6 +25,7 @@ pub use endpoint::{Answers, Endpoint, Limits, Paid, Spending};
 pub use lanes::Model;
 pub use peer::{Peer, PeerPython, PeerWorkers};
 pub use process::kill_all;
+pub use products::{Far, Found, Products, rounding};
 pub use program::Program;
 pub use python::{Python, candidates};
 

@@ -389,6 +389,100 @@ class Loaded:
         return {}
 
 
+class Vectors:
+    """Blocks of vectors on a device, and who among them may be near or far: sums are taken in 32 bits,
+    in whatever order the device likes, and djr looks again at those that are told."""
+
+    # Rows of a tile: its products are in memory at a time.
+    TILE = 8192
+
+    def __init__(self, message):
+        import numpy
+        import torch
+
+        set_precision("fp32")
+        self.device = torch.device(message["device"])
+        file = os.open(message["shm"], os.O_RDWR)
+        try:
+            self.shared = numpy.frombuffer(mmap.mmap(file, message["bytes"]), dtype=numpy.uint8)
+        finally:
+            os.close(file)
+        self.blocks = {}
+        self.nearest = None
+
+    def place(self, block, rows, dims, at, count):
+        import torch
+
+        if at == 0:
+            self.blocks.pop(block, None)
+            self.blocks[block] = torch.empty((rows, dims), dtype=torch.float32, device=self.device)
+        given = self.shared[: 4 * count * dims].view("float32").reshape(count, dims)
+        self.blocks[block][at : at + count] = torch.from_numpy(given).to(self.device)
+
+    def tell(self, numbers, at=0):
+        """Writes whole numbers behind the first `at` that are there."""
+        told = numbers.flatten().int().cpu().numpy()
+        self.shared.view("int32")[at : at + told.size] = told
+
+    def near(self, a, b, least, tile):
+        """The pairs of tiles from number `tile` on, as many tiles as there is room for pairs of; a
+        tile with more pairs than that is told as such."""
+        import torch
+
+        one, other, room, found = self.blocks[a], self.blocks[b], self.shared.size // 8, 0
+        across = -(-other.shape[0] // self.TILE)
+        tiles = across * -(-one.shape[0] // self.TILE)
+        while tile < tiles:
+            row, column = tile // across * self.TILE, tile % across * self.TILE
+            if a == b and column < row:
+                tile += 1
+                continue
+            products = one[row : row + self.TILE] @ other[column : column + self.TILE].T
+            are_near = products >= least
+            if a == b and column == row:
+                are_near = are_near.triu(1)
+            count = int(are_near.sum())
+            if found + count > room and found:
+                return {"count": found, "dense": None, "next": tile}
+            tile += 1
+            if count > room:
+                height, width = products.shape
+                dense = [row, row + height, column, column + width]
+                return {"count": 0, "dense": dense, "next": tile if tile < tiles else None}
+            if count:
+                place = torch.tensor([row, column], device=self.device)
+                self.tell(are_near.nonzero() + place, 2 * found)
+                found += count
+        return {"count": found, "dense": None, "next": None}
+
+    def far(self, block, take, count, slack, afresh):
+        """Takes a row, and the next ones while no other is within `slack` of the farthest."""
+        import torch
+
+        rows = self.blocks[block]
+        if afresh:
+            # No row without a vector is told, nor one that is taken.
+            has_none = ~rows.any(dim=1)
+            self.nearest = torch.full((rows.shape[0],), -torch.inf, device=self.device)
+            self.nearest[has_none] = torch.inf
+        taken, candidates = [take], []
+        while True:
+            torch.maximum(self.nearest, torch.mv(rows, rows[taken[-1]]), out=self.nearest)
+            self.nearest[taken[-1]] = torch.inf
+            least = self.nearest.min()
+            if len(taken) >= count or torch.isinf(least):
+                break
+            candidates = (self.nearest <= least + slack).nonzero().flatten()
+            if candidates.shape[0] > 1:
+                break
+            taken.append(int(candidates[0]))
+            candidates = []
+        self.tell(torch.tensor(taken))
+        if len(candidates):
+            self.tell(candidates, len(taken))
+        return {"taken": len(taken), "candidates": len(candidates)}
+
+
 def set_precision(dtype):
     import torch
 
@@ -415,6 +509,15 @@ def answer(message):
         return {"outputs": {name: (head["output"] or {}).get("shape") for name, head in loaded.heads.items()}}
     if op == "run":
         return MODELS[message["model"]].run(message["head"], message["slot"], message["count"])
+    if op == "vectors":
+        MODELS[op] = Vectors(message)
+        return {}
+    if op in ("place", "near", "far"):
+        import torch
+
+        given = {name: value for name, value in message.items() if name != "op"}
+        with torch.inference_mode():
+            return getattr(MODELS["vectors"], op)(**given) or {}
     raise Refusal("error", f"no operation {op}")
 
 

@@ -7,9 +7,7 @@
 use std::cmp::Ordering;
 use std::io;
 
-use rayon::ThreadPool;
-
-use super::{Exchange, ExchangeError, Records, Resolution};
+use super::{Exchange, ExchangeError, Machine, Records, Resolution};
 use crate::exec::spill::store::{Store, StoreWriter, stats_from_json};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
@@ -78,7 +76,7 @@ impl Records for MeasuredRows<'_> {
     }
 
     /// Looks the bounds up in what the rows measured, and decides by them.
-    fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
+    fn decide(&mut self, alive: Vec<u32>, _: Machine<'_>) -> Result<Resolution, ExchangeError> {
         let (step, filter) = (self.step, self.filter);
         let Some(writer) = self.writer.take() else {
             return Ok(Resolution::default());

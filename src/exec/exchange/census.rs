@@ -2,10 +2,8 @@
 
 use std::io;
 
-use rayon::ThreadPool;
-
 use super::digests::Digests;
-use super::{Exchange, ExchangeError, Records, Resolution};
+use super::{Exchange, ExchangeError, Machine, Records, Resolution};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
 use crate::op::Census;
@@ -48,7 +46,7 @@ impl Records for Counts<'_> {
         self.keys.sync(lengths)
     }
 
-    fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
+    fn decide(&mut self, alive: Vec<u32>, _: Machine<'_>) -> Result<Resolution, ExchangeError> {
         let common = self.keys.common(self.op.counted(), |count, rows| {
             self.op.is_common(count, rows)
         })?;

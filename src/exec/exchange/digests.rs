@@ -3,11 +3,9 @@
 
 use std::io;
 
-use rayon::ThreadPool;
-
 use hashbrown::HashMap;
 
-use super::{ExchangeError, Records, Resolution};
+use super::{ExchangeError, Machine, Records, Resolution};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 use crate::op::{Counted, Tally};
@@ -55,7 +53,7 @@ impl Records for KeyRecords {
         self.keys.sync(lengths)
     }
 
-    fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
+    fn decide(&mut self, alive: Vec<u32>, _: Machine<'_>) -> Result<Resolution, ExchangeError> {
         let firsts = self.keys.firsts(&alive)?;
         Ok((self.by_firsts)(&alive, &firsts))
     }

@@ -4,11 +4,9 @@
 
 use std::io;
 
-use rayon::ThreadPool;
-
 use super::choosing::Ranks;
 use super::digests::Digests;
-use super::{Exchange, ExchangeError, Records, Resolution};
+use super::{Exchange, ExchangeError, Machine, Records, Resolution};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
 use crate::op::Choice;
@@ -53,7 +51,7 @@ impl Records for Keys<'_> {
         self.keys.sync(lengths)
     }
 
-    fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
+    fn decide(&mut self, alive: Vec<u32>, _: Machine<'_>) -> Result<Resolution, ExchangeError> {
         let firsts = self.keys.firsts(&alive)?.into_iter().zip(0..);
         let heads: Vec<u32> = firsts
             .map(|(first, place)| first.unwrap_or(place))

@@ -31,6 +31,16 @@ use crate::io::workspace::Lengths;
 use crate::op::{Common, Decision, Operator, PickError};
 use crate::recipe::Step;
 use crate::record::counts::{FromData, StratumCounts};
+use crate::service::Host;
+
+/// What there is to compute with.
+#[derive(Debug, Clone, Copy)]
+pub struct Machine<'m> {
+    /// The threads of the run.
+    pub pool: &'m ThreadPool,
+    /// Where models run, whose devices multiply vectors, too.
+    pub host: &'m Host,
+}
 
 /// One operator that decides among all rows.
 pub trait Exchange: Send + Sync {
@@ -92,12 +102,15 @@ pub trait Records {
     /// If the disk is full or fails.
     fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()>;
 
-    /// Decides among the rows `alive`, which stand in their present order; `pool` has the threads of
-    /// the run.
+    /// Decides among the rows `alive`, which stand in their present order.
     ///
     /// # Errors
     /// If the records cannot be read back, or the operator cannot compare them.
-    fn decide(&mut self, alive: Vec<u32>, pool: &ThreadPool) -> Result<Resolution, ExchangeError>;
+    fn decide(
+        &mut self,
+        alive: Vec<u32>,
+        machine: Machine<'_>,
+    ) -> Result<Resolution, ExchangeError>;
 
     /// Why `row` was dropped, where the records tell; asked after [`Records::decide`].
     ///

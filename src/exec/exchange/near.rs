@@ -5,11 +5,9 @@
 
 use std::io;
 
-use rayon::ThreadPool;
-
 use super::choosing::{Parting, Ranks};
 use super::verify::Verified;
-use super::{Exchange, ExchangeError, Records, Resolution};
+use super::{Exchange, ExchangeError, Machine, Records, Resolution};
 use crate::exec::spill::store::StoreWriter;
 use crate::io::workspace::Lengths;
 use crate::io::{Log, Workspace};
@@ -102,7 +100,11 @@ impl Records for NearRecords<'_> {
             .try_for_each(|band| band.sync(lengths))
     }
 
-    fn decide(&mut self, alive: Vec<u32>, pool: &ThreadPool) -> Result<Resolution, ExchangeError> {
+    fn decide(
+        &mut self,
+        alive: Vec<u32>,
+        machine: Machine<'_>,
+    ) -> Result<Resolution, ExchangeError> {
         let mut clusters = Clusters::new(alive.len());
         let mut parts = None;
         for band in &mut self.bands {
@@ -114,8 +116,10 @@ impl Records for NearRecords<'_> {
             drop(all);
             match &parts {
                 None if self.op.parted() => parts = Some(column),
-                None => pool.install(|| self.op.cluster(&column, &mut clusters)),
-                Some(parts) => pool.install(|| {
+                None => machine
+                    .pool
+                    .install(|| self.op.cluster(&column, &mut clusters)),
+                Some(parts) => machine.pool.install(|| {
                     clusters.join_within(parts, &column, |keys, inner| {
                         self.op.cluster(keys, inner);
                     });

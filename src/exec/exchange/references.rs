@@ -3,11 +3,9 @@
 
 use std::io;
 
-use rayon::ThreadPool;
-
 use hashbrown::HashMap;
 
-use super::{Exchange, ExchangeError, Records, Resolution};
+use super::{Exchange, ExchangeError, Machine, Records, Resolution};
 use crate::exec::spill::store::{Store, StoreWriter};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
@@ -89,7 +87,11 @@ impl Records for WithReferences<'_> {
         places.map_or(Ok(()), |places| places.sync(lengths))
     }
 
-    fn decide(&mut self, alive: Vec<u32>, pool: &ThreadPool) -> Result<Resolution, ExchangeError> {
+    fn decide(
+        &mut self,
+        alive: Vec<u32>,
+        machine: Machine<'_>,
+    ) -> Result<Resolution, ExchangeError> {
         let places = self.places.take();
         let count = places.as_ref().map_or(0, StoreWriter::len);
         self.found = places.map(StoreWriter::finish).transpose()?;
@@ -99,7 +101,9 @@ impl Records for WithReferences<'_> {
         u32::try_from(u64::from(most) + u64::from(count)).map_err(too_many)?;
         self.inner.fix(count);
         let rows = alive.into_iter().map(|row| row + count);
-        let mut resolution = self.inner.decide((0..count).chain(rows).collect(), pool)?;
+        let mut resolution = self
+            .inner
+            .decide((0..count).chain(rows).collect(), machine)?;
         let own = |row: u32| row.checked_sub(count);
         resolution.alive = resolution.alive.into_iter().filter_map(own).collect();
         let mut dropped = Vec::new();

@@ -5,12 +5,10 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::io::{self, BufRead, Lines};
 
-use rayon::ThreadPool;
-
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::digests::Digests;
-use super::{Exchange, ExchangeError, Records, Resolution};
+use super::{Exchange, ExchangeError, Machine, Records, Resolution};
 use crate::io::workspace::{Lengths, Replay};
 use crate::io::{Log, Workspace};
 use crate::op::{FieldKey, Keys, PickError, Picked, Selector};
@@ -57,7 +55,7 @@ impl Records for Values<'_> {
         self.keys.sync(lengths)
     }
 
-    fn decide(&mut self, alive: Vec<u32>, _: &ThreadPool) -> Result<Resolution, ExchangeError> {
+    fn decide(&mut self, alive: Vec<u32>, _: Machine<'_>) -> Result<Resolution, ExchangeError> {
         let (picked, strata) = match self.op.pick(&mut self.keys.shown(&alive))? {
             Picked::All => {
                 return Ok(Resolution {

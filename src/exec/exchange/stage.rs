@@ -8,11 +8,9 @@ use compact_str::CompactString;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use rayon::ThreadPool;
-
 use super::clusters::{self, Gone, Rows};
 use super::group::{GroupRows, Merging};
-use super::{PlacedExchange, Records};
+use super::{Machine, PlacedExchange, Records};
 use crate::exec::accounting::{Accounting, Last};
 use crate::exec::spill::ExactKeys;
 use crate::exec::spill::store::{self, Picks, Store, StoreWriter};
@@ -103,8 +101,8 @@ pub struct Deciding<'d> {
     pub steps: &'d [Step],
     /// How the rows of groups are made.
     pub making: &'d GroupRows,
-    /// The threads of the run.
-    pub pool: &'d ThreadPool,
+    /// What there is to compute with.
+    pub machine: Machine<'d>,
 }
 
 /// Rows that exchanges left alive, in their order.
@@ -339,7 +337,7 @@ impl<'e> ExchangeStage<'e> {
             workspace,
             steps,
             making,
-            pool,
+            machine,
         } = *deciding;
         let exchanges = self.records.len();
         let failed = |e| write_error(workspace.directory().display(), e);
@@ -385,7 +383,7 @@ impl<'e> ExchangeStage<'e> {
             }
             let started = thread_time();
             let resolution = records
-                .decide(shown, pool)
+                .decide(shown, machine)
                 .map_err(|e| RunError::Exchange {
                     operator: step.name.to_owned(),
                     message: e.to_string(),

@@ -4,6 +4,9 @@
 //! To join, every pair is compared, block against block. A pair is given up as soon as what is left of both
 //! vectors cannot bring it to the threshold (Cauchy and Schwarz), and not looked at if others have
 //! joined its rows: both change no answer. Sums are taken in one order, so that all processors agree.
+//!
+//! Where there is a GPU and enough to do, it says which pairs may be near, and which rows may be the
+//! farthest ([`Products`]); these alone are then compared here, so that the outcome is the same.
 
 use std::io;
 
@@ -15,10 +18,11 @@ use rayon::iter::{
 use rayon::slice::ParallelSlice as _;
 
 use super::choosing::Ranks;
-use super::{Exchange, ExchangeError, Records, Resolution};
+use super::{Exchange, ExchangeError, Machine, Records, Resolution};
 use crate::io::workspace::Lengths;
 use crate::io::{Log, Workspace};
 use crate::op::{Choice, Clusters, VectorOperator, VectorRule};
+use crate::service::{Found, Products, ServiceError, rounding};
 
 /// Numbers that are multiplied before it is asked whether a pair can still be near.
 const CHUNK: usize = 64;
@@ -105,49 +109,63 @@ impl Records for VectorRecords<'_> {
         self.log.sync(lengths)
     }
 
-    fn decide(&mut self, alive: Vec<u32>, pool: &ThreadPool) -> Result<Resolution, ExchangeError> {
+    fn decide(
+        &mut self,
+        alive: Vec<u32>,
+        machine: Machine<'_>,
+    ) -> Result<Resolution, ExchangeError> {
         self.log.flush()?;
         match self.op.rule() {
             VectorRule::Join(threshold) => {
-                let heads = self.joined(&alive, threshold, pool)?;
+                let heads = self.joined(&alive, threshold, machine)?;
                 self.ranks.settle(&alive, &heads, None)
             }
-            VectorRule::Spread(count) => self.spread(&alive, count, pool),
+            VectorRule::Spread(count) => self.spread(&alive, count, machine),
         }
     }
 }
 
 impl VectorRecords<'_> {
     /// For each row the place of the first one of its set.
-    fn joined(&self, alive: &[u32], threshold: f32, pool: &ThreadPool) -> io::Result<Vec<u32>> {
-        let mut clusters = Clusters::new(alive.len());
+    fn joined(
+        &self,
+        alive: &[u32],
+        threshold: f32,
+        machine: Machine<'_>,
+    ) -> Result<Vec<u32>, ExchangeError> {
+        let pairs = alive.len() as u64 * alive.len() as u64 / 2;
+        let mut joining = Joining {
+            clusters: Clusters::new(alive.len()),
+            threshold,
+            pool: machine.pool,
+            products: Products::open(machine.host, pairs.saturating_mul(self.op.dims() as u64))
+                .map_err(of_device)?,
+        };
         // Two blocks are in memory at a time, each with its norms.
         let row = Block::row_bytes(self.op.dims());
         let rows = self.budget.unwrap_or(BLOCK) / (2 * row);
         let rows = usize::try_from(rows).unwrap_or(usize::MAX).max(AT_ONCE);
         for (number, here) in alive.chunks(rows).enumerate() {
             let block = self.read(here)?;
-            let first = number * rows;
-            join(
-                &block,
-                (first, first),
-                &block,
-                threshold,
-                pool,
-                &mut clusters,
-            );
+            joining.place(HERE, &block)?;
+            let own: Vec<Vector<'_>> = block.rows().collect();
+            let own = Run {
+                first: number * rows,
+                rows: &own,
+            };
+            joining.join((HERE, own), (HERE, own))?;
             for (other, there) in alive.chunks(rows).enumerate().skip(number + 1) {
-                let places = (first, other * rows);
-                join(
-                    &block,
-                    places,
-                    &self.read(there)?,
-                    threshold,
-                    pool,
-                    &mut clusters,
-                );
+                let block = self.read(there)?;
+                joining.place(THERE, &block)?;
+                let others: Vec<Vector<'_>> = block.rows().collect();
+                let others = Run {
+                    first: other * rows,
+                    rows: &others,
+                };
+                joining.join((HERE, own), (THERE, others))?;
             }
         }
+        let mut clusters = joining.clusters;
         Ok((0..)
             .take(alive.len())
             .map(|at| clusters.find(at))
@@ -159,7 +177,7 @@ impl VectorRecords<'_> {
         &self,
         alive: &[u32],
         count: u64,
-        pool: &ThreadPool,
+        machine: Machine<'_>,
     ) -> Result<Resolution, ExchangeError> {
         let bytes = Block::row_bytes(self.op.dims()) * alive.len() as u64;
         if let Some(budget) = self.budget.filter(|budget| *budget < bytes) {
@@ -170,7 +188,19 @@ impl VectorRecords<'_> {
             )));
         }
         let block = self.read(alive)?;
-        let taken = farthest(&block, usize::try_from(count).unwrap_or(usize::MAX), pool);
+        let count = usize::try_from(count)
+            .unwrap_or(usize::MAX)
+            .min(alive.len());
+        let products = alive.len() as u64 * count as u64;
+        let products = products.saturating_mul(self.op.dims() as u64);
+        let told = match Products::open(machine.host, products).map_err(of_device)? {
+            None => None,
+            Some(mut products) => match farthest_told(&mut products, &block, count, machine.pool) {
+                Err(error) if products.is_named() => return Err(of_device(error)),
+                told => told.ok(),
+            },
+        };
+        let taken = told.unwrap_or_else(|| farthest(&block, count, machine.pool));
         let mut resolution = Resolution::default();
         for (row, taken) in alive.iter().zip(taken) {
             if taken {
@@ -221,6 +251,63 @@ fn farthest(block: &Block, count: usize, pool: &ThreadPool) -> Vec<bool> {
         });
     }
     taken
+}
+
+/// [`farthest`], with a device that says which rows may be next: of several, each one's greatest product
+/// is looked at here, and remembered.
+fn farthest_told(
+    products: &mut Products,
+    block: &Block,
+    count: usize,
+    pool: &ThreadPool,
+) -> Result<Vec<bool>, ServiceError> {
+    let vectors: Vec<&[f32]> = block.rows().map(|(vector, _)| vector).collect();
+    let mut taken = vec![false; vectors.len()];
+    // With how many of those taken each row's greatest product is known.
+    let mut nearest = vec![(f32::NEG_INFINITY, 0); vectors.len()];
+    let mut order: Vec<u32> = Vec::new();
+    let index = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let has_vector = |vector: &&[f32]| vector.iter().any(|x| *x != 0.0);
+    let mut next = vectors.iter().position(has_vector).filter(|_| count > 0);
+    products.place(HERE, block.dims, &block.numbers)?;
+    while let Some(take) = next {
+        let wanted = (count - order.len(), 2.0 * rounding(block.dims));
+        let told = products.far(HERE, index(take), wanted, order.is_empty())?;
+        for &row in &told.taken {
+            let slot = taken.get_mut(row as usize).filter(|taken| !**taken);
+            *slot.ok_or_else(|| products.nonsense())? = true;
+            order.push(row);
+        }
+        if order.len() >= count {
+            break;
+        }
+        let looked_at: Vec<(u32, f32)> = pool.install(|| {
+            let candidates = told.candidates.par_iter();
+            let known = candidates.map(|&row| {
+                let vector = vectors.get(row as usize).copied().unwrap_or_default();
+                let (mut greatest, known) = nearest.get(row as usize).copied().unwrap_or_default();
+                for other in order.iter().skip(known) {
+                    let other = vectors.get(*other as usize).copied().unwrap_or_default();
+                    greatest = greatest.max(whole_product(vector, other));
+                }
+                (row, greatest)
+            });
+            known.collect()
+        });
+        for (row, greatest) in &looked_at {
+            if let Some(slot) = nearest.get_mut(*row as usize) {
+                *slot = (*greatest, order.len());
+            }
+        }
+        // Of equal ones the first: candidates are in order, and `min_by` takes no later one.
+        let first = looked_at.iter().min_by(|(_, a), (_, b)| a.total_cmp(b));
+        next = first.map(|(row, _)| *row as usize);
+    }
+    let left = count.saturating_sub(order.len());
+    for slot in taken.iter_mut().filter(|taken| !**taken).take(left) {
+        *slot = true;
+    }
+    Ok(taken)
 }
 
 /// The product of two vectors.
@@ -283,45 +370,154 @@ fn norm(squares: f64) -> f32 {
     squares.sqrt() as f32
 }
 
-/// Joins the rows of two blocks that are near each other. The blocks begin at these `places` among the
-/// rows; of one block with itself each pair is looked at once.
-fn join(
-    a: &Block,
-    places: (usize, usize),
-    b: &Block,
+/// What a device calls the block whose rows are compared, and the one with whose rows.
+const HERE: u32 = 0;
+const THERE: u32 = 1;
+
+/// Pairs that are looked at before their joins are known to the next ones.
+const PAIRS_AT_ONCE: usize = 1 << 16;
+
+/// Rows that follow each other; the first of them has this place among all.
+#[derive(Clone, Copy)]
+struct Run<'r> {
+    first: usize,
+    rows: &'r [Vector<'r>],
+}
+
+impl Run<'_> {
+    fn part(self, range: std::ops::Range<usize>) -> Self {
+        Self {
+            first: self.first + range.start,
+            rows: self.rows.get(range).unwrap_or_default(),
+        }
+    }
+
+    /// A row's place among all.
+    fn place(self, at: usize) -> u32 {
+        u32::try_from(self.first + at).unwrap_or(u32::MAX)
+    }
+}
+
+/// The device's error as one of the exchange.
+fn of_device(error: ServiceError) -> ExchangeError {
+    let hint = error.hint.as_deref().unwrap_or_default();
+    ExchangeError::Operator(format!("comparing on a device: {}; {hint}", error.message))
+}
+
+/// Rows on their way into sets.
+struct Joining<'j> {
+    clusters: Clusters,
     threshold: f32,
-    pool: &ThreadPool,
-    clusters: &mut Clusters,
-) {
-    let (first, second) = places;
-    let others: Vec<Vector<'_>> = b.rows().collect();
-    let own: Vec<(usize, Vector<'_>)> = a.rows().enumerate().collect();
-    let index = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-    for rows in own.chunks(AT_ONCE) {
-        let heads: Vec<u32> = (second..)
-            .take(others.len())
-            .map(|at| clusters.find(index(at)))
-            .collect();
-        let own_heads: Vec<u32> = rows
-            .iter()
-            .map(|(at, _)| clusters.find(index(first + at)))
-            .collect();
-        let near = |((at, one), head): (&(usize, Vector<'_>), &u32)| {
-            let from = if first == second { at + 1 } else { 0 };
-            let others = others.iter().zip(&heads).enumerate().skip(from);
-            let near = others.filter(|(_, (other, other_head))| {
-                *other_head != head && alike(*one, **other, threshold)
-            });
-            near.map(|(other, _)| (index(first + at), index(second + other)))
-                .collect::<Vec<_>>()
+    pool: &'j ThreadPool,
+    /// A device that says what may be near, unless it failed.
+    products: Option<Products>,
+}
+
+impl Joining<'_> {
+    /// Goes on without the device if it failed and nobody asked for it.
+    fn without(&mut self, error: ServiceError) -> Result<(), ExchangeError> {
+        match self.products.take() {
+            Some(products) if products.is_named() => Err(of_device(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn place(&mut self, name: u32, block: &Block) -> Result<(), ExchangeError> {
+        let placed = match &mut self.products {
+            None => Ok(()),
+            Some(products) => products.place(name, block.dims, &block.numbers),
         };
-        let found: Vec<Vec<(u32, u32)>> = pool.install(|| {
-            let rows = rows.par_chunks(1).zip(own_heads.par_chunks(1));
-            rows.map(|(row, head)| row.iter().zip(head).flat_map(near).collect())
-                .collect()
+        placed.or_else(|error| self.without(error))
+    }
+
+    /// Joins the rows of two blocks that are near each other, each with the device's name of it; of one
+    /// block with itself each pair is looked at once.
+    fn join(
+        &mut self,
+        (name, own): (u32, Run<'_>),
+        (other_name, others): (u32, Run<'_>),
+    ) -> Result<(), ExchangeError> {
+        let Some(mut products) = self.products.take() else {
+            self.join_all(own, others);
+            return Ok(());
+        };
+        let dims = own.rows.first().map_or(0, |(vector, _)| vector.len());
+        let least = self.threshold - rounding(dims);
+        let told = products.near((name, other_name), least, |found| match found {
+            Found::Pairs(pairs) => self.join_told(own, others, pairs),
+            Found::Dense(rows, other_rows) => {
+                self.join_all(own.part(rows), others.part(other_rows));
+            }
         });
-        for (one, other) in found.into_iter().flatten() {
-            clusters.join(one, other);
+        self.products = Some(products);
+        if let Err(error) = told {
+            self.without(error)?;
+            self.join_all(own, others);
+        }
+        Ok(())
+    }
+
+    /// Joins those of `pairs` that are near.
+    fn join_told(&mut self, own: Run<'_>, others: Run<'_>, pairs: &[[u32; 2]]) {
+        let threshold = self.threshold;
+        for pairs in pairs.chunks(PAIRS_AT_ONCE) {
+            let mut apart = Vec::new();
+            for &[one, other] in pairs {
+                let (one, other) = (one as usize, other as usize);
+                if let (Some(a), Some(b)) = (own.rows.get(one), others.rows.get(other)) {
+                    let (one, other) = (own.place(one), others.place(other));
+                    if self.clusters.find(one) != self.clusters.find(other) {
+                        apart.push(((one, other), *a, *b));
+                    }
+                }
+            }
+            let near: Vec<(u32, u32)> = self.pool.install(|| {
+                let near = apart
+                    .par_iter()
+                    .filter(|(_, a, b)| alike(*a, *b, threshold));
+                near.map(|(pair, _, _)| *pair).collect()
+            });
+            for (one, other) in near {
+                self.clusters.join(one, other);
+            }
+        }
+    }
+
+    /// Joins the rows of two runs that are near each other, after a look at each pair; where the runs
+    /// overlap, at each once.
+    fn join_all(&mut self, own: Run<'_>, others: Run<'_>) {
+        let threshold = self.threshold;
+        let own_rows: Vec<(u32, Vector<'_>)> = own
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(at, row)| (own.place(at), *row))
+            .collect();
+        for rows in own_rows.chunks(AT_ONCE) {
+            let heads: Vec<u32> = (0..others.rows.len())
+                .map(|at| self.clusters.find(others.place(at)))
+                .collect();
+            let own_heads: Vec<u32> = rows
+                .iter()
+                .map(|(place, _)| self.clusters.find(*place))
+                .collect();
+            let near = |((place, one), head): (&(u32, Vector<'_>), &u32)| {
+                let behind = (*place as usize + 1).saturating_sub(others.first);
+                let others_of = others.rows.iter().zip(&heads).enumerate().skip(behind);
+                let near = others_of.filter(|(_, (other, other_head))| {
+                    *other_head != head && alike(*one, **other, threshold)
+                });
+                near.map(|(other, _)| (*place, others.place(other)))
+                    .collect::<Vec<_>>()
+            };
+            let found: Vec<Vec<(u32, u32)>> = self.pool.install(|| {
+                let rows = rows.par_chunks(1).zip(own_heads.par_chunks(1));
+                rows.map(|(row, head)| row.iter().zip(head).flat_map(near).collect())
+                    .collect()
+            });
+            for (one, other) in found.into_iter().flatten() {
+                self.clusters.join(one, other);
+            }
         }
     }
 }
@@ -378,22 +574,31 @@ mod tests {
                 block
             })
             .collect();
-        let mut clusters = Clusters::new(vectors.len());
+        let mut joining = Joining {
+            clusters: Clusters::new(vectors.len()),
+            threshold,
+            pool: &pool,
+            products: None,
+        };
         for (i, a) in parts.iter().enumerate() {
             for (j, b) in parts.iter().enumerate().skip(i) {
-                join(
-                    a,
-                    (i * blocks, j * blocks),
-                    b,
-                    threshold,
-                    &pool,
-                    &mut clusters,
+                let own: Vec<Vector<'_>> = a.rows().collect();
+                let others: Vec<Vector<'_>> = b.rows().collect();
+                joining.join_all(
+                    Run {
+                        first: i * blocks,
+                        rows: &own,
+                    },
+                    Run {
+                        first: j * blocks,
+                        rows: &others,
+                    },
                 );
             }
         }
         (0..)
             .take(vectors.len())
-            .map(|at| clusters.find(at))
+            .map(|at| joining.clusters.find(at))
             .collect()
     }
 

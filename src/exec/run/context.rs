@@ -8,6 +8,7 @@ use crate::cache::Results;
 use crate::exec::accounting::{Accounting, Keeps};
 use crate::exec::conclude;
 use crate::exec::error::target_name;
+use crate::exec::exchange::Machine;
 use crate::exec::exchange::group::GroupRows;
 use crate::exec::fields::FieldWatch;
 use crate::exec::output;
@@ -83,6 +84,14 @@ impl<'a> RunContext<'a> {
 }
 
 impl RunContext<'_> {
+    /// What there is to compute with.
+    pub fn machine(&self) -> Machine<'_> {
+        Machine {
+            pool: &self.pool,
+            host: &self.host,
+        }
+    }
+
     /// The share of the memory budget for keys of deduplicators and selectors, in bytes.
     pub fn key_budget(&self) -> Option<u64> {
         Some(self.options.memory() / 4)

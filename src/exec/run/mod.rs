@@ -494,7 +494,7 @@ impl Run<'_> {
             workspace,
             steps,
             making: &making,
-            pool: &context.pool,
+            machine: context.machine(),
         };
         let alive = pass.resolve(&deciding, accounting, watch, &mut settled)?;
         if let Some(fields) = conclude::fatal_field(&context.foreseen, &accounting.report) {

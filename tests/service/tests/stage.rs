@@ -788,3 +788,103 @@ fn tasks_ask_models_as_one_run_does() {
             .success()
     );
 }
+
+/// Rows with vectors: sets of near ones, whose cosines lie about the threshold, the same one several
+/// times, and rows without one.
+fn write_vectors(dir: &Path) {
+    let mut rows = String::new();
+    for n in 0..240_u32 {
+        let vector: Vec<f64> = (0..24_u32)
+            .map(|at| {
+                let set = f64::from((n % 30 + 1) * (at + 1));
+                let own = f64::from((n / 60 + 1) * (at * at + n % 7));
+                set.sin() + 0.17 * own.sin() * f64::from(n / 60)
+            })
+            .collect();
+        match n % 16 {
+            9 => writeln!(rows, r#"{{"id": {n}, "text": "none"}}"#).unwrap(),
+            _ => writeln!(
+                rows,
+                r#"{{"id": {n}, "text": "a", "v": {}}}"#,
+                serde_json::json!(vector)
+            )
+            .unwrap(),
+        }
+    }
+    fs::write(dir.join("rows.jsonl"), rows).unwrap();
+}
+
+#[test]
+fn a_device_that_compares_changes_no_outcome() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write_vectors(dir);
+    let steps = [
+        (
+            "near",
+            "  - semantic_deduplicator: {field: v, dims: 24, threshold: 0.96, keep: longest}",
+        ),
+        (
+            "near",
+            "  - semantic_deduplicator: {field: v, dims: 24, threshold: 0.99}",
+        ),
+        (
+            "far",
+            "  - diversity_selector: {field: v, dims: 24, select_num: 40}",
+        ),
+        (
+            "far",
+            "  - diversity_selector: {field: v, dims: 24, select_num: 233}",
+        ),
+        (
+            "far",
+            "  - diversity_selector: {field: v, dims: 24, select_num: 500}",
+        ),
+    ];
+    for (word, step) in steps {
+        recipe(dir, 7, step);
+        let ran = run(dir, "", &["--force"]);
+        assert!(ran.status.success(), "{step}: {ran:?}");
+        let plain = left(dir);
+        let rows = fs::read_to_string(dir.join("out.jsonl"))
+            .unwrap()
+            .lines()
+            .count();
+        assert!(
+            rows > 20 && (rows < 240 || step.contains("500")),
+            "{step}: {rows}"
+        );
+        // Blocks of the fewest rows; all of those that are taken from are in memory at once.
+        let memory = if word == "near" { "50KB" } else { "200KB" };
+        for orders in ["", "vague", "dense"] {
+            let log = dir.join("log");
+            let mut command = command(
+                dir,
+                orders,
+                &["--devices", "fake:0", "--force", "--max-memory", memory],
+            );
+            let ran = command.env("FAKE_WORKER_LOG", &log).output().unwrap();
+            assert!(ran.status.success(), "{step} {orders}: {ran:?}");
+            assert_eq!(left(dir), plain, "{step} {orders}");
+            let told = fs::read_to_string(&log).unwrap();
+            assert!(
+                told.lines().all(|line| line == word),
+                "{step} {orders}: {told}"
+            );
+            fs::remove_file(&log).unwrap();
+        }
+        let asked = run(dir, "die-comparing", &["--devices", "fake:0", "--force"]);
+        assert_eq!(asked.status.code(), Some(3), "{step}: {asked:?}");
+        let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+        assert!(
+            said.contains("comparing on a device: the process ended"),
+            "{said}"
+        );
+        assert!(said.contains("--devices"), "{said}");
+        let missing = run(dir, "", &["--devices", "fake:7", "--restart"]);
+        assert_eq!(missing.status.code(), Some(3), "{step}: {missing:?}");
+        let processor = run(dir, "die-comparing", &["--devices", "cpu", "--restart"]);
+        assert!(processor.status.success(), "{step}: {processor:?}");
+        assert_eq!(left(dir), plain, "{step}");
+    }
+}

@@ -10,6 +10,11 @@
 //! - `slow`: takes a few milliseconds for each batch
 //! - `torch=N`: says that it has version N of torch
 //! - `oom`: says that the memory is too small; `no-torch`: that there is no torch
+//!
+//! It compares vectors, too, and is off by some millionths, as a GPU is:
+//!
+//! - `dense`: tells blocks instead of pairs; `vague`: tells each pair and row that could be meant
+//! - `die-comparing`: ends when it is to compare
 
 #![expect(
     clippy::unwrap_used,
@@ -18,6 +23,7 @@
     reason = "whoever talks nonsense to it sees it end"
 )]
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -42,6 +48,7 @@ fn main() {
     let said = |word: &str| orders.split(',').any(|said| said == word);
     log("FAKE_WORKER_STARTS", "started");
     let mut model = None;
+    let mut vectors: Option<Vectors> = None;
     let mut batches = 0;
     while let Some(message) = receive() {
         let reply = match message["op"].as_str().unwrap() {
@@ -89,6 +96,23 @@ fn main() {
                 let wrong = u64::from(order("wrong-at") == Some(batches));
                 json!({"ok": true, "seq": seq + wrong})
             }
+            "vectors" => {
+                vectors = Some(Vectors::open(&message));
+                json!({"ok": true})
+            }
+            "place" => {
+                vectors.as_mut().unwrap().place(&message);
+                json!({"ok": true})
+            }
+            "near" | "far" if said("die-comparing") => return,
+            "near" => {
+                log("FAKE_WORKER_LOG", "near");
+                vectors.as_ref().unwrap().near(&message, &said)
+            }
+            "far" => {
+                log("FAKE_WORKER_LOG", "far");
+                vectors.as_mut().unwrap().far(&message, &said)
+            }
             _ => return,
         };
         let reply = reply.to_string();
@@ -97,6 +121,120 @@ fn main() {
             .unwrap();
         out.write_all(reply.as_bytes()).unwrap();
         out.flush().unwrap();
+    }
+}
+
+fn whole(value: &Value) -> usize {
+    usize::try_from(value.as_u64().unwrap()).unwrap()
+}
+
+/// Blocks of vectors.
+struct Vectors {
+    memory: File,
+    blocks: BTreeMap<usize, Vec<Vec<f64>>>,
+    nearest: Vec<f64>,
+}
+
+impl Vectors {
+    fn open(message: &Value) -> Self {
+        let path = message["shm"].as_str().unwrap();
+        Self {
+            memory: File::options().read(true).write(true).open(path).unwrap(),
+            blocks: BTreeMap::new(),
+            nearest: Vec::new(),
+        }
+    }
+
+    fn place(&mut self, message: &Value) {
+        let (dims, count) = (whole(&message["dims"]), whole(&message["count"]));
+        let mut bytes = vec![0; dims * count * 4];
+        self.memory.read_exact_at(&mut bytes, 0).unwrap();
+        let (words, _) = bytes.as_chunks::<4>();
+        let numbers: Vec<f64> = words
+            .iter()
+            .map(|w| f32::from_le_bytes(*w).into())
+            .collect();
+        let block = self.blocks.entry(whole(&message["block"])).or_default();
+        block.truncate(whole(&message["at"]));
+        block.extend(numbers.chunks(dims).map(<[f64]>::to_vec));
+    }
+
+    fn product(a: &[f64], b: &[f64], at: usize) -> f64 {
+        let off = [2e-6, -1e-6, 0.0, 1e-6, -2e-6][at % 5];
+        a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>() + off
+    }
+
+    fn tell(&self, numbers: &[usize], at: usize) {
+        let words = numbers.iter().map(|n| u32::try_from(*n).unwrap());
+        let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+        self.memory.write_all_at(&bytes, at as u64 * 4).unwrap();
+    }
+
+    /// One row of the first block a call.
+    fn near(&self, message: &Value, said: &dyn Fn(&str) -> bool) -> Value {
+        let (a, b, at) = (
+            whole(&message["a"]),
+            whole(&message["b"]),
+            whole(&message["tile"]),
+        );
+        let (block, other_block) = (&self.blocks[&a], &self.blocks[&b]);
+        let next = (at + 1 < block.len()).then_some(at + 1);
+        let behind = if a == b { at + 1 } else { 0 };
+        if said("dense") {
+            let dense = [at, at + 1, 0, other_block.len()];
+            return json!({"ok": true, "count": 0, "dense": dense, "next": next});
+        }
+        let least = message["least"].as_f64().unwrap();
+        let others = other_block.iter().enumerate().skip(behind);
+        let near = others.filter(|(place, other)| {
+            said("vague") || Self::product(&block[at], other, at + place) >= least
+        });
+        let pairs: Vec<usize> = near.flat_map(|(place, _)| [at, place]).collect();
+        self.tell(&pairs, 0);
+        json!({"ok": true, "count": pairs.len() / 2, "dense": null, "next": next})
+    }
+
+    fn far(&mut self, message: &Value, said: &dyn Fn(&str) -> bool) -> Value {
+        let rows = &self.blocks[&whole(&message["block"])];
+        if message["afresh"].as_bool().unwrap() {
+            let none = |row: &Vec<f64>| row.iter().all(|x| *x == 0.0);
+            let known = rows.iter().map(|r| {
+                if none(r) {
+                    f64::INFINITY
+                } else {
+                    f64::NEG_INFINITY
+                }
+            });
+            self.nearest = known.collect();
+        }
+        let slack = message["slack"].as_f64().unwrap();
+        let mut taken = vec![whole(&message["take"])];
+        let mut candidates: Vec<usize> = Vec::new();
+        loop {
+            let newest = *taken.last().unwrap();
+            for (at, (nearest, row)) in self.nearest.iter_mut().zip(rows).enumerate() {
+                *nearest = nearest.max(Self::product(row, &rows[newest], at + newest));
+            }
+            self.nearest[newest] = f64::INFINITY;
+            let least = self.nearest.iter().copied().fold(f64::INFINITY, f64::min);
+            if taken.len() >= whole(&message["count"]) || least.is_infinite() {
+                break;
+            }
+            let free = self
+                .nearest
+                .iter()
+                .enumerate()
+                .filter(|(_, n)| n.is_finite());
+            let free = free.filter(|(_, n)| said("vague") || **n <= least + slack);
+            candidates = free.map(|(at, _)| at).collect();
+            if candidates.len() > 1 {
+                break;
+            }
+            taken.append(&mut candidates);
+        }
+        self.tell(&taken, 0);
+        self.tell(&candidates, taken.len());
+        json!({"ok": true, "taken": taken.len(), "candidates": candidates.len()})
     }
 }
 
