@@ -122,6 +122,7 @@ impl OpDef {
                 min: bound(stat, Side::Min),
                 max: bound(stat, Side::Max),
                 beside: stat.beside,
+                nullable: stat.nullable,
             })
         });
         stats.collect()

@@ -261,7 +261,9 @@ pub fn is_measured(stats: &[Stat], of_row: &Stats) -> bool {
 fn is_refused(stat: &Stat, of_row: &Stats) -> bool {
     let given = of_row.source(&stat.name) == Some(StatSource::Given);
     let value = of_row.get(&stat.name);
-    value.is_some_and(|value| !stat.kind.holds(value) || given && stat.kind.lacks(value))
+    value.is_some_and(|value| {
+        !stat.kind.holds(value) || given && !stat.nullable && stat.kind.lacks(value)
+    })
 }
 
 /// Notes that stats which came with a row are measured anew.

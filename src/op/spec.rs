@@ -305,6 +305,8 @@ pub struct StatDef {
     pub max: Option<&'static str>,
     /// It only tells more of the stats before it: a row that has those is measured.
     pub beside: bool,
+    /// A null that a row brings along is a value of it, by which the filter decides.
+    pub nullable: bool,
 }
 
 impl StatDef {
@@ -317,6 +319,7 @@ impl StatDef {
             min: None,
             max: None,
             beside: false,
+            nullable: false,
         }
     }
 
@@ -369,6 +372,13 @@ impl StatDef {
     #[must_use]
     pub const fn beside(mut self) -> Self {
         self.beside = true;
+        self
+    }
+
+    /// A null that a row brings along is a value of it, by which the filter decides.
+    #[must_use]
+    pub const fn nullable(mut self) -> Self {
+        self.nullable = true;
         self
     }
 
@@ -615,6 +625,9 @@ pub struct Stat {
     /// It only tells more of the stats before it: a row that has those is measured.
     #[serde(skip)]
     pub beside: bool,
+    /// A null that a row brings along is a value of it, by which the filter decides.
+    #[serde(skip)]
+    pub nullable: bool,
 }
 
 impl Stat {

@@ -158,6 +158,7 @@ fn recipe(dir: &Path, rows: u64, steps: &[(Kind, Chance)], outputs: &str) -> Rec
                 min: None,
                 max: None,
                 beside: false,
+                nullable: false,
             });
         }
         recipe.steps.push(Step {

@@ -2,7 +2,7 @@
 """Public recipes over images and texts, rebuilt from the operators that they list, with tiny models.
 
     cargo build
-    tests/models/public_recipes.py --list TSV --models DIR --python PYTHON [--run NAME... --rows FILE --limit 60]
+    tests/models/public_recipes.py --list TSV --models DIR --python PYTHON [--run NAME... --rows FILE --limit 60 --devices cpu]
 
 TSV has a recipe on each line: its name, class, modality, and the names of its operators in order,
 separated by commas. Of those of the modality `image-text`, each is written with default parameters
@@ -44,6 +44,7 @@ def main():
     parser.add_argument("--run", nargs="*", default=[])
     parser.add_argument("--rows", type=pathlib.Path)
     parser.add_argument("--limit", type=int, default=60)
+    parser.add_argument("--devices", default="cpu")
     options = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)
     djr = str(pathlib.Path(options.djr).resolve())
@@ -84,14 +85,14 @@ def whole(options, djr, work, name, process):
                   "export_path": str(out), "process": process, "max_quarantine": "none"}
         (work / "real.yaml").write_text(json.dumps(recipe))
         began = time.time()
-        command = [djr, "run", work / "real.yaml", "--quiet", "--python", options.python, "--devices", "cpu", "--threads", threads]
+        command = [djr, "run", work / "real.yaml", "--quiet", "--python", options.python, "--devices", options.devices, "--threads", threads]
         done = subprocess.run(command, capture_output=True, text=True, env=env)
         if done.returncode not in (0, 1):
             print(f"  {name}: exit {done.returncode}: {done.stderr[-600:]}")
             return False
         left.append(out.read_bytes())
     manifest = json.loads((work / f"{name}-1.jsonl.djr/manifest.json").read_text())
-    services = [f"{it['service'].split('/')[-1]} {it['requests']} requests" for it in manifest["services"]]
+    services = [f"{it['service'].split('/')[-1]} {it['requests']} requests" for it in manifest.get("services", [])]
     rows = manifest["rows"]
     print(f"  {name}: {len(lines)} rows, left {len(left[0].splitlines())}, {json.dumps(rows)}, {', '.join(services)}, "
           f"{time.time() - began:.0f} s; {'the same bytes twice' if left[0] == left[1] else 'OTHER BYTES'}")

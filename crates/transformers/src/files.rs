@@ -75,6 +75,23 @@ impl<'a> ModelFiles<'a> {
         self.object(name)?.ok_or_else(|| self.lacks(name))
     }
 
+    /// What is done to a picture before the model sees it: `preprocessor_config.json`, or what
+    /// `processor_config.json` says of it, where transformers 5 keeps it.
+    ///
+    /// # Errors
+    /// Those of [`ModelFiles::object`], and if neither file says it.
+    pub fn image_processor(&self) -> Result<Map<String, Value>, ModelError> {
+        const OWN: &str = "preprocessor_config.json";
+        if let Some(own) = self.object(OWN)? {
+            return Ok(own);
+        }
+        let shared = self.object("processor_config.json")?;
+        match shared.and_then(|mut shared| shared.remove("image_processor")) {
+            Some(Value::Object(config)) => Ok(config),
+            _ => Err(self.lacks(OWN)),
+        }
+    }
+
     /// That the folder has no such file.
     #[must_use]
     pub fn lacks(&self, what: &str) -> ModelError {
@@ -113,5 +130,44 @@ impl<'a> ModelFiles<'a> {
             }
         }
         Err(self.lacks("model.safetensors or pytorch_model.bin"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_processor_is_read_from_its_own_file_or_from_the_shared_one() {
+        const OLD: (&str, &str) = ("preprocessor_config.json", r#"{"resample": 3}"#);
+        const NEW: (&str, &str) = (
+            "processor_config.json",
+            r#"{"image_processor": {"resample": 2}, "num_query_tokens": 4}"#,
+        );
+        const NONE: (&str, &str) = ("processor_config.json", r#"{"num_query_tokens": 4}"#);
+        let files = |there: &'static [(&str, &str)]| {
+            move |path: &Path| {
+                let name = path.file_name().unwrap_or_default();
+                let found = there.iter().find(|(of, _)| name == *of);
+                found
+                    .map(|(_, text)| text.as_bytes().to_vec())
+                    .ok_or_else(|| io::ErrorKind::NotFound.into())
+            }
+        };
+        let folder = Path::new("model");
+        let resample = |there: &'static [(&str, &str)]| {
+            let read = files(there);
+            let found = ModelFiles::new(folder, &read).image_processor();
+            found.map(|config| config.get("resample").cloned())
+        };
+        assert_eq!(resample(&[OLD]).unwrap(), Some(3.into()));
+        assert_eq!(resample(&[NEW]).unwrap(), Some(2.into()));
+        assert_eq!(resample(&[NEW, OLD]).unwrap(), Some(3.into()));
+        for lacking in [&[] as &[_], &[NONE]] {
+            let error = resample(lacking).unwrap_err().to_string();
+            assert!(error.contains("has no preprocessor_config.json"), "{error}");
+        }
     }
 }

@@ -18,7 +18,9 @@ operator! {
     /// tokens, without special tokens, cut at as many as the model takes. It is divided by its norm.
     /// Rows are joined whose cosine is at least `threshold`, directly or through others; of all rows
     /// joined the first one stays, or the one that `keep` says. Every pair of rows is compared, so
-    /// time grows with the square of their number: millions of rows want a coarser step before it.
+    /// time grows with the square of their number: millions of rows want a coarser step before it. Where that
+    /// is more than some tens of seconds of a processor and a GPU is there, or `--devices` names one, the
+    /// GPU says which pairs may be near, and these alone are compared: the rows that stay are the same.
     /// A row without an image (or whose text is empty) stays.
     ///
     /// With `field` and `dims` rows have their vectors, as `embed` writes them: no model is asked, and

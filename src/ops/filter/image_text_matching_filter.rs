@@ -116,7 +116,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     let id = params.hf_blip.as_str();
     let (dir, (model, processor, tokenizer)) = open(context, MODEL, id, |files| {
         let model: ModelConfig = Architecture::BlipItm.read(&files.required("config.json")?)?;
-        let processor = files.required("preprocessor_config.json")?;
+        let processor = files.image_processor()?;
         let processor = ImageProcessor::read(&processor, Some(ProcessorKind::Blip))?;
         let longest = model.positions.map(|positions| positions as usize);
         let tokenizer = Tokenizer::bert(files)?.truncated(longest)?;

@@ -147,7 +147,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
     let id = params.hf_owlvit.as_str();
     let (dir, (model, processor, tokenizer)) = open(context, MODEL, id, |files| {
         let model: ModelConfig = Architecture::OwlVit.read(&files.required("config.json")?)?;
-        let processor = files.required("preprocessor_config.json")?;
+        let processor = files.image_processor()?;
         let processor = ImageProcessor::read(&processor, Some(ProcessorKind::OwlVit))?;
         let tokenizer = Tokenizer::clip(files)?;
         let longest = tokenizer.model_max_length();

@@ -42,6 +42,7 @@ operator! {
     /// ```json
     /// {"in": {"text": "a", "__dj__stats__": {"text_embd_similarity": 0.5}}, "out": {"text": "a", "__dj__stats__": {"text_embd_similarity": 0.5}}, "stats": {"text_embd_similarity": 0.5}}
     /// {"in": {"text": "a", "__dj__stats__": {"text_embd_similarity": 0.05}}, "out": null, "stats": {"text_embd_similarity": 0.05}}
+    /// {"in": {"text": "a", "__dj__stats__": {"text_embd_similarity": null}}, "out": {"text": "a", "__dj__stats__": {"text_embd_similarity": null}}, "stats": {"text_embd_similarity": null}}
     /// ```
     ///
     /// ## Peer
@@ -124,7 +125,8 @@ impl Default for Params {
 
 const SIMILARITY: StatDef = StatDef::number("text_embd_similarity")
     .min("min_score")
-    .max("max_score");
+    .max("max_score")
+    .nullable();
 
 /// Tokens that are left of a longer text.
 const MAX_LENGTH: usize = 4096;

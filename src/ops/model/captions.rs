@@ -40,7 +40,7 @@ pub fn captions_model(
 ) -> Result<Captions, ParamError> {
     let (dir, (captioner, processor, tokenizer)) = open(context, param, id, |files| {
         let captioner = Captioner::read(&files.required("config.json")?)?;
-        let processor = files.required("preprocessor_config.json")?;
+        let processor = files.image_processor()?;
         let processor = ImageProcessor::read(&processor, Some(ProcessorKind::Blip))?;
         Ok((captioner, processor, Tokenizer::auto(files)?))
     })?;

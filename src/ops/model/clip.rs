@@ -36,7 +36,7 @@ pub fn clip_model(
 ) -> Result<Clip, ParamError> {
     let (dir, (model, processor, tokenizer)) = open(context, param, id, |files| {
         let model: ModelConfig = Architecture::Clip.read(&files.required("config.json")?)?;
-        let processor = files.required("preprocessor_config.json")?;
+        let processor = files.image_processor()?;
         let processor = ImageProcessor::read(&processor, Some(ProcessorKind::Clip))?;
         let longest = model.positions.map(|positions| positions as usize);
         let tokenizer = Tokenizer::clip(files)?.truncated(longest.filter(|_| truncates))?;

@@ -73,7 +73,7 @@ impl ImageScores {
     ) -> Result<Self, ParamError> {
         let (dir, (model, processor)) = open(context, scorer.param, scorer.id, |files| {
             let model: ModelConfig = scorer.architecture.read(&files.required("config.json")?)?;
-            let processor = files.required("preprocessor_config.json")?;
+            let processor = files.image_processor()?;
             Ok((model, ImageProcessor::read(&processor, scorer.processor)?))
         })?;
         if scorer.scale == Scale::SecondClass && model.outputs < 2 {

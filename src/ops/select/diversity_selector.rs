@@ -19,7 +19,7 @@ operator! {
     /// image, an empty text) are taken last, in input order; fewer rows than wanted are all taken. What
     /// is taken stays in input order. All vectors are in memory while it decides (four bytes a number,
     /// 2 KB a row for CLIP B/32), within a quarter of `max_memory`: more is an error. Time grows with
-    /// the number of rows times the number taken.
+    /// the number of rows times the number taken; a GPU is used as by `semantic_deduplicator`.
     ///
     /// ## Example
     /// ```yaml
