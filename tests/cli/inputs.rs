@@ -749,7 +749,7 @@ fn a_program_can_hand_rows_in() {
 }
 
 #[test]
-fn very_long_rows_take_little_more_memory_than_two_of_them() {
+fn very_long_rows_take_little_more_memory_than_two_or_three_of_them() {
     const LONG: usize = 50_000_000;
     // Sixteen of them are what rows may be read whole in.
     const BUDGET: u64 = 16 * (LONG as u64 + 100);
@@ -785,8 +785,10 @@ fn very_long_rows_take_little_more_memory_than_two_of_them() {
         let peak = scratch.json(&peak.unwrap())["peak_memory_bytes"]
             .as_u64()
             .unwrap();
+        // Where they are set aside, two of them; where they are read whole, not all of what is allowed.
+        let rows = if code == 0 { 3 } else { 2 };
         assert!(
-            peak < (64_000_000 + 2 * LONG) as u64,
+            peak < (64_000_000 + rows * LONG) as u64,
             "{threads} threads: {peak}"
         );
     }

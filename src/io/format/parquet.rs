@@ -35,7 +35,7 @@ pub const FORMAT: &Format = &Format {
     own_paths: false,
     lead: None,
     beside: None,
-    memory: 4,
+    memory: 8,
     options: &[COMPRESSION],
     renderer,
 };
