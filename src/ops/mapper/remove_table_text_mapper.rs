@@ -31,7 +31,10 @@ operator! {
     /// ## Peer
     /// Data-Juicer 1.6.1 `remove_table_text_mapper`: same.
     remove_table_text_mapper: Mapper(Params) => build,
-    Facts::MAPS_TEXT
+    Facts {
+        memory: 6,
+        ..Facts::MAPS_TEXT
+    }
 }
 
 /// Parameters.
