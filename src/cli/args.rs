@@ -51,7 +51,7 @@ pub struct RunArgs {
     /// The Python that runs models and operators of Data-Juicer [default: `DJR_PYTHON`, the active environment's, python3].
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
-    /// Devices for models, e.g. cuda:0,cuda:1 or cpu [default: all GPUs, else the processor].
+    /// Devices for models and for comparing vectors, e.g. cuda:0,cuda:1 or cpu [default: all GPUs, else the processor].
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub devices: Vec<String>,
     /// Stop with a checkpoint before servers have cost more than this, in the money of their prices

@@ -24,7 +24,7 @@ pub struct HereArgs {
     /// The Python that runs models [default: `DJR_PYTHON`, the active environment's, python3].
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
-    /// Devices for models, e.g. cuda:0 or cpu [default: all GPUs that the process sees, else the processor].
+    /// Devices for models and for comparing vectors, e.g. cuda:0 or cpu [default: all GPUs that the process sees, else the processor].
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     devices: Vec<String>,
 }
