@@ -217,6 +217,8 @@ fn long_rows_take_no_more_than_the_budget_and_two_of_them() {
     const LONG: usize = 3_990_000;
     // What a release build takes at rest; a debug build takes twice that.
     const AT_REST: u64 = 26_000_000;
+    // On a busy machine threads that wait hold what they have.
+    const BUSY: u64 = 12_000_000;
     let scratch = Scratch::new();
     let letters: String = ('a'..='z').flat_map(|it| [it, ' ']).collect();
     let kinds = [
@@ -288,14 +290,14 @@ fn long_rows_take_no_more_than_the_budget_and_two_of_them() {
                 () if command.contains("grouper") => 2 * LONG,
                 () => LONG,
             };
-            let most = rest + BUDGET - AT_REST + 2 * longest as u64;
+            let most = rest + BUDGET - AT_REST + BUSY + 2 * longest as u64;
             assert!(found < most, "{kind}: {command}: {found}, not below {most}");
         }
     }
 }
 
 /// For each operator that declares how much memory texts take it: the worst kind of text that is known.
-fn worst_texts(bytes: usize) -> [(&'static str, String); 5] {
+fn worst_texts(bytes: usize) -> [(&'static str, String); 7] {
     let repeated = |piece: &str| piece.chars().cycle().take(bytes).collect::<String>();
     let mut state = 1_u32;
     let mut letter = move || {
@@ -306,7 +308,14 @@ fn worst_texts(bytes: usize) -> [(&'static str, String); 5] {
     let words: String = (0..bytes)
         .map(|at| if at % 4 == 3 { ' ' } else { letter() })
         .collect();
+    let mut lines = repeated("a\\nbc\\n");
+    if lines.ends_with('\\') {
+        lines.pop();
+        lines.push('a');
+    }
     [
+        ("document_line_deduplicator", lines.clone()),
+        ("remove_table_text_mapper", lines),
         ("clean_html_mapper", repeated("<b>")),
         ("extract_tables_from_html_mapper", repeated("<b>")),
         ("character_repetition_filter", letters),

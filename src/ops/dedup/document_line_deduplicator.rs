@@ -34,6 +34,7 @@ operator! {
     /// input is not looked at.
     document_line_deduplicator: Deduplicator(Params) => build,
     Facts {
+        memory: 6,
         compares: &["frequency_threshold"],
         ..Facts::MAPS_TEXT
     }
