@@ -795,3 +795,31 @@ pub fn killed_at(scratch: &Scratch, arguments: &[&str], (call, at): (&str, &str)
         .unwrap();
     status.signal() == Some(9)
 }
+
+/// Runs `r.yaml` with a checkpoint behind every sixteen rows.
+pub const SMALL_STEPS: [&str; 7] = [
+    "run",
+    "r.yaml",
+    "-q",
+    "--batch-rows",
+    "16",
+    "--checkpoint-every",
+    "0",
+];
+
+/// Kills a run of `r.yaml` at each of `kills`, from nothing each time (`clear`), and lets it go on: what it
+/// leaves (`left`, of a run with these arguments) is what a run leaves that nobody disturbs.
+pub fn kills_change_nothing<T: PartialEq>(
+    scratch: &Scratch,
+    kills: &[(&str, &str)],
+    undisturbed: &T,
+    clear: impl Fn(),
+    left: impl Fn(&[&str]) -> T,
+) {
+    for kill in kills {
+        clear();
+        assert!(killed_at(scratch, &SMALL_STEPS, *kill), "{kill:?}");
+        let resumed = left(&[&SMALL_STEPS[..], &["--resume"]].concat());
+        assert!(*undisturbed == resumed, "{kill:?}");
+    }
+}

@@ -343,15 +343,7 @@ fn a_run_that_was_killed_pays_for_nothing_twice() {
     for kill in 0..6 {
         let before = mock.count();
         let mut child = Command::new(env!("CARGO_BIN_EXE_djr"))
-            .args([
-                "run",
-                "r.yaml",
-                "-q",
-                "--batch-rows",
-                "16",
-                "--checkpoint-every",
-                "0",
-            ])
+            .args(crate::resume::SMALL_STEPS)
             .args((kill > 0).then_some("--resume"))
             .current_dir(killed.path(""))
             .stderr(Stdio::null())
