@@ -143,8 +143,8 @@ impl Progress {
             tokens: report
                 .services
                 .iter()
-                .map(|s| s.tokens_in + s.tokens_out)
-                .sum(),
+                .map(|s| s.tokens_in.saturating_add(s.tokens_out))
+                .fold(0, u64::saturating_add),
             cost: report.services.iter().map(|service| service.cost).sum(),
         }
     }

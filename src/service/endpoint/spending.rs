@@ -172,8 +172,8 @@ impl Spending {
         let mut total = Paid::default();
         for paid in state.paid.values() {
             total.answers += paid.answers;
-            total.tokens_in += paid.tokens_in;
-            total.tokens_out += paid.tokens_out;
+            total.tokens_in = total.tokens_in.saturating_add(paid.tokens_in);
+            total.tokens_out = total.tokens_out.saturating_add(paid.tokens_out);
             total.cost += paid.cost;
             total.sent += paid.sent;
             total.reused += paid.reused;
@@ -304,8 +304,8 @@ impl State {
         }
         let paid = self.of(&cost.service);
         paid.answers += 1;
-        paid.tokens_in += cost.tokens_in;
-        paid.tokens_out += cost.tokens_out;
+        paid.tokens_in = paid.tokens_in.saturating_add(cost.tokens_in);
+        paid.tokens_out = paid.tokens_out.saturating_add(cost.tokens_out);
         paid.cost += cost.cost;
         let most = self.most.entry(cost.service.clone()).or_default();
         most.0 = most.0.max(ratio(cost.tokens_in, cost.bytes));
@@ -319,8 +319,8 @@ impl State {
 
     fn spent(&self) -> Reserved {
         self.paid.values().fold(self.untold, |sum, paid| Reserved {
-            input: sum.input + paid.tokens_in,
-            output: sum.output + paid.tokens_out,
+            input: sum.input.saturating_add(paid.tokens_in),
+            output: sum.output.saturating_add(paid.tokens_out),
             cost: sum.cost + paid.cost,
         })
     }
@@ -455,6 +455,17 @@ mod tests {
             let found = foreseen(body, path, params, sampling);
             assert_eq!(found, (input, output), "{body} {params} {sampling}");
         }
+    }
+
+    #[test]
+    fn an_answer_of_more_tokens_than_can_be_counted_ends_the_spending() {
+        let spending = Spending::new(tokens(1_000), &[]);
+        for _ in 0..2 {
+            let cost = answer(u64::MAX, u64::MAX);
+            spending.settle(Reserved::default(), Some(&cost));
+        }
+        assert_eq!(spending.total().tokens_in, u64::MAX);
+        assert!(ask(&spending, USUAL).is_err());
     }
 
     #[test]
