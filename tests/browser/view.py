@@ -11,6 +11,7 @@ Needs Python alone; the browser is spoken to over a pipe.
 
 import argparse
 import base64
+import contextlib
 import json
 import os
 import pathlib
@@ -47,7 +48,8 @@ class Browser:
         options = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync --remote-debugging-pipe --window-size=1280,1000"
         self.process = subprocess.Popen(
             [name, *options.split(), f"--user-data-dir={home}", "about:blank"],
-            close_fds=False, preexec_fn=wire, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            close_fds=False, preexec_fn=wire, start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": str(home.parent)},
         )
         os.close(to_browser)
         os.close(from_browser)
@@ -112,8 +114,11 @@ class Browser:
             self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
     def close(self):
+        """Ends the browser and its helper processes, which outlive it for a moment and write meanwhile."""
         self.process.terminate()
         self.process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def make_rows(home):
@@ -208,7 +213,8 @@ def main():
     parser.add_argument("--look", help="an analysis or a run to be shown instead")
     parser.add_argument("--shot", help="where a picture of the page goes")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
+    # A helper of the browser may still be writing its last file while the directory goes.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         home = pathlib.Path(scratch)
         if not args.look:
             make_rows(home)
