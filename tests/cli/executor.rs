@@ -115,7 +115,7 @@ impl BandDeduplicator for Chance {
         Ok(())
     }
 
-    fn cluster(&self, column: &[u64], clusters: &mut Clusters) {
+    fn cluster(&self, column: &[u64], clusters: &Clusters) {
         clusters.join_equal(column);
     }
 }

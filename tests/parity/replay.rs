@@ -473,7 +473,7 @@ fn near(built: &Built, op: &dyn BandDeduplicator, rows: &Rows, case: &Case) -> D
             Err(e) => difference.row(index, e.to_string()),
         }
     }
-    let mut clusters = Clusters::new(table.len());
+    let clusters = Clusters::new(table.len());
     let mut first: HashMap<(usize, u64), usize> = HashMap::new();
     for band in 0..op.bands() {
         let column: Vec<u64> = table
@@ -481,7 +481,7 @@ fn near(built: &Built, op: &dyn BandDeduplicator, rows: &Rows, case: &Case) -> D
             .filter_map(|keys| keys.get(band))
             .copied()
             .collect();
-        op.cluster(&column, &mut clusters);
+        op.cluster(&column, &clusters);
         for (key, &row) in column.iter().zip(&places) {
             let ours = *first.entry((band, *key)).or_insert(row);
             let recorded = case.bands.as_ref().and_then(|b| b.get(row)?.get(band));
@@ -609,9 +609,9 @@ pub fn survivors(built: &Built, rows: &Rows) -> Result<Vec<usize>, String> {
                 let (keys, _) = near_keys(built, rows, index).map_err(failed)?;
                 table.iter_mut().zip(keys).for_each(|(t, key)| t.push(key));
             }
-            let mut clusters = Clusters::new(rows.input.len());
+            let clusters = Clusters::new(rows.input.len());
             for column in &table {
-                op.cluster(column, &mut clusters);
+                op.cluster(column, &clusters);
             }
             Ok((0..)
                 .zip(0..rows.input.len())

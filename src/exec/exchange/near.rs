@@ -5,6 +5,11 @@
 
 use std::io;
 
+use rayon::iter::{
+    IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _,
+};
+use rayon::slice::ParallelSliceMut as _;
+
 use super::choosing::{Parting, Ranks};
 use super::verify::Verified;
 use super::{Exchange, ExchangeError, Machine, Records, Resolution};
@@ -35,6 +40,7 @@ impl Exchange for NearDuplicates<'_> {
         let sketches = verifies.then(|| StoreWriter::open(workspace, &sketch_name(name)));
         Ok(Box::new(NearRecords {
             op: self.op,
+            waiting: Vec::new(),
             bands,
             sketches: sketches.transpose()?,
             ranks: Ranks::open(self.choice, workspace, name)?,
@@ -63,6 +69,8 @@ fn sketch_name(name: &str) -> String {
 /// The keys of all rows, a log a band.
 struct NearRecords<'e> {
     op: &'e dyn BandDeduplicator,
+    /// Keys that no log has yet, row by row.
+    waiting: Vec<u8>,
     bands: Vec<Log>,
     sketches: Option<StoreWriter>,
     ranks: Ranks<'e>,
@@ -71,19 +79,47 @@ struct NearRecords<'e> {
     fixed: u32,
 }
 
+/// About how many bytes of keys wait: few enough for the caches of a processor.
+const WAITING: usize = 1 << 17;
+
+impl NearRecords<'_> {
+    /// Bytes of the keys of a row.
+    fn row(&self) -> usize {
+        self.bands.len() * 8
+    }
+
+    /// Gives each band its keys of the rows that wait.
+    fn write_waiting(&mut self) -> io::Result<()> {
+        let row = self.row();
+        let mut column = Vec::with_capacity(self.waiting.len() / self.bands.len().max(1));
+        for (number, band) in self.bands.iter_mut().enumerate() {
+            column.clear();
+            for row in self.waiting.chunks_exact(row.max(1)) {
+                let key = row.as_chunks::<8>().0.get(number);
+                column.extend_from_slice(key.unwrap_or(&[0; 8]));
+            }
+            band.append(&column)?;
+        }
+        self.waiting.clear();
+        Ok(())
+    }
+}
+
 impl Records for NearRecords<'_> {
     fn push(&mut self, record: Option<&[u8]>) -> io::Result<()> {
         let record = self.ranks.push(record)?.unwrap_or_default();
-        let (keys, _) = record.as_chunks::<8>();
+        let (keys, sketch) = record.split_at_checked(self.row()).unwrap_or((record, &[]));
         if let Some(sketches) = &mut self.sketches {
-            sketches.push(record.get(self.bands.len() * 8..).unwrap_or_default())?;
+            sketches.push(sketch)?;
         }
-        // A row that ended before takes its place with a key that is never asked for.
-        let keys = keys.iter().chain(std::iter::repeat(&[0; 8]));
-        self.bands
-            .iter_mut()
-            .zip(keys)
-            .try_for_each(|(band, key)| band.append(key))
+        self.waiting.extend_from_slice(keys);
+        // A row that ended before takes its place with keys that are never asked for.
+        let short = self.row().saturating_sub(keys.len());
+        self.waiting.extend(std::iter::repeat_n(0, short));
+        if self.waiting.len() >= WAITING {
+            self.write_waiting()?;
+        }
+        Ok(())
     }
 
     fn fix(&mut self, rows: u32) {
@@ -91,6 +127,7 @@ impl Records for NearRecords<'_> {
     }
 
     fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.write_waiting()?;
         self.ranks.sync(lengths)?;
         if let Some(sketches) = &mut self.sketches {
             sketches.sync(lengths)?;
@@ -105,31 +142,24 @@ impl Records for NearRecords<'_> {
         alive: Vec<u32>,
         machine: Machine<'_>,
     ) -> Result<Resolution, ExchangeError> {
-        let mut clusters = Clusters::new(alive.len());
+        self.write_waiting()?;
+        let clusters = Clusters::new(alive.len());
         let mut parts = None;
         for band in &mut self.bands {
-            let all = read(band)?;
-            let column: Vec<u64> = alive
-                .iter()
-                .map(|&row| all.get(row as usize).copied().unwrap_or(0))
-                .collect();
-            drop(all);
-            match &parts {
-                None if self.op.parted() => parts = Some(column),
-                None => machine
-                    .pool
-                    .install(|| self.op.cluster(&column, &mut clusters)),
-                Some(parts) => machine.pool.install(|| {
-                    clusters.join_within(parts, &column, |keys, inner| {
+            band.flush()?;
+            machine.pool.install(|| {
+                let column = column(band, &alive)?;
+                match &parts {
+                    None if self.op.parted() => parts = Some(column),
+                    None => self.op.cluster(&column, &clusters),
+                    Some(parts) => clusters.join_within(parts, &column, |keys, inner| {
                         self.op.cluster(keys, inner);
-                    });
-                }),
-            }
+                    }),
+                }
+                io::Result::Ok(())
+            })?;
         }
-        let heads: Vec<u32> = (0..)
-            .take(alive.len())
-            .map(|at| clusters.find(at))
-            .collect();
+        let heads = machine.pool.install(|| clusters.heads());
         drop(clusters);
         let Some(sketches) = self.sketches.take() else {
             return self.ranks.settle(&alive, &heads, None);
@@ -151,24 +181,26 @@ impl Records for NearRecords<'_> {
 /// Bytes of keys that are read at a time.
 const BLOCK: usize = 1 << 18;
 
-/// The keys of one band in row order.
-fn read(band: &mut Log) -> io::Result<Vec<u64>> {
-    band.flush()?;
-    let length = band.len();
-    let mut keys = Vec::with_capacity(usize::try_from(length / 8).unwrap_or(0));
-    let mut block = vec![0; BLOCK];
-    let mut at = 0;
-    while at < length {
-        let some = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
-        let read = block.get_mut(..some).unwrap_or_default();
-        band.read_exact_at(read, at)?;
-        keys.extend(
-            read.as_chunks()
-                .0
-                .iter()
-                .map(|key| u64::from_le_bytes(*key)),
-        );
-        at += some as u64;
+/// The keys of one band for the rows `alive`, read by all threads of the pool in whose work this is
+/// called.
+fn column(band: &Log, alive: &[u32]) -> io::Result<Vec<u64>> {
+    let mut keys = vec![0; usize::try_from(band.len() / 8).unwrap_or(0)];
+    keys.par_chunks_mut(BLOCK / 8)
+        .enumerate()
+        .try_for_each_init(
+            || vec![0; BLOCK],
+            |block, (number, keys)| {
+                let block = block.get_mut(..keys.len() * 8).unwrap_or_default();
+                band.read_exact_at(block, (number * BLOCK) as u64)?;
+                for (key, bytes) in keys.iter_mut().zip(block.as_chunks().0) {
+                    *key = u64::from_le_bytes(*bytes);
+                }
+                io::Result::Ok(())
+            },
+        )?;
+    if alive.len() == keys.len() && alive.is_sorted_by(|a, b| a < b) {
+        return Ok(keys);
     }
-    Ok(keys)
+    let key_of = |row: &u32| keys.get(*row as usize).copied().unwrap_or(0);
+    Ok(alive.par_iter().map(key_of).collect())
 }

@@ -6,6 +6,10 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use hashbrown::HashMap;
+use rayon::ThreadPool;
+use rayon::iter::{
+    IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _,
+};
 use serde::{Deserialize, Serialize};
 
 use super::clusters::{self, Gone, Rows};
@@ -391,12 +395,17 @@ impl<'e> ExchangeStage<'e> {
             accounting.add_time(number, thread_time().saturating_sub(started));
             accounting.record_from_data(number, resolution.from_data);
             accounting.record_strata(number, resolution.strata);
+            let told = Dropped {
+                step: number,
+                store: &store,
+                failed: &self.failed,
+                traced: accounting.traces.get(number).is_some_and(Option::is_some),
+            };
             record_dropped(
-                number,
+                &told,
                 &resolution.dropped,
                 records.as_ref(),
-                &store,
-                &self.failed,
+                machine.pool,
                 accounting,
             )?;
             accounting.count_repeated(number, resolution.repeated);
@@ -499,63 +508,102 @@ pub fn remove_records(
 /// noted of it.
 type Told = (Origin, Option<CompactString>, Option<Trace>, Codes);
 
-/// Enters rows that an exchange dropped, in input order.
-fn record_dropped(
+/// How many dropped rows are read back together.
+const TOGETHER: usize = 1 << 13;
+
+/// Rows that an exchange dropped, as they are told of.
+struct Dropped<'d> {
     step: usize,
-    dropped: &[(u32, Option<u32>)],
-    records: &dyn Records,
-    store: &Store,
-    failed: &HashMap<u32, FailedKey>,
-    accounting: &mut Accounting,
-) -> Result<(), RunError> {
-    let context = Arc::new(ImageContext::default());
-    let mut frame = Vec::new();
-    let unreadable = |e| write_error("rows set aside on disk", e);
-    let traced = accounting.traces.get(step).is_some_and(Option::is_some);
-    let mut row_of = |ordinal: u32| -> Result<Told, RunError> {
+    store: &'d Store,
+    failed: &'d HashMap<u32, FailedKey>,
+    traced: bool,
+}
+
+impl Dropped<'_> {
+    /// What is told of row `ordinal`; `frame` is room for it.
+    fn tell(
+        &self,
+        ordinal: u32,
+        context: &Arc<ImageContext>,
+        frame: &mut Vec<u8>,
+    ) -> io::Result<Told> {
         // A row whose key fails further on in the group was not stored.
-        if let Some(row) = failed.get(&ordinal) {
+        if let Some(row) = self.failed.get(&ordinal) {
             return Ok((row.origin, row.id.clone(), None, Codes::default()));
         }
-        store.read(ordinal, &mut frame).map_err(unreadable)?;
-        let (sample, _) = store::decode(&frame, &context).map_err(unreadable)?;
-        let trace = traced.then(|| Trace::dropped(step, &sample));
+        self.store.read(ordinal, frame)?;
+        let (sample, _) = store::decode(frame, context)?;
+        let trace = self.traced.then(|| Trace::dropped(self.step, &sample));
         Ok((
             sample.origin(),
             sample.raw_json("id").map(Into::into),
             trace,
-            noted_at(&sample.remarked, step),
+            noted_at(&sample.remarked, self.step),
         ))
-    };
-    let mut last = Vec::new();
-    let mut keep = |ordinal: u32, accounting: &mut Accounting| -> Result<(), RunError> {
-        if !accounting.keeps_ended() {
-            return Ok(());
+    }
+
+    /// The identity of row `ordinal`.
+    fn identity(&self, ordinal: u32) -> io::Result<u64> {
+        match self.failed.get(&ordinal) {
+            Some(row) => Ok(row.origin.offset),
+            None => self.store.identity(ordinal),
         }
-        if let Some(row) = failed.get(&ordinal) {
-            return accounting.keep_ended(Last::Line(row.origin, &row.verbatim));
-        }
-        store.read(ordinal, &mut last).map_err(unreadable)?;
-        accounting.keep_ended(Last::Frame(&last))
-    };
+    }
+
+    /// What is told of `rows`, each with the identity of the row that it duplicates, if it does.
+    fn tell_all(
+        &self,
+        rows: &[(u32, Option<u32>)],
+        pool: &ThreadPool,
+    ) -> io::Result<Vec<(Told, Option<u64>)>> {
+        let room = || (Arc::new(ImageContext::default()), Vec::new());
+        pool.install(|| {
+            let told = rows.par_iter().with_min_len(64);
+            let told = told.map_init(room, |(context, frame), &(row, first)| {
+                let first = first.map(|first| self.identity(first)).transpose()?;
+                Ok((self.tell(row, context, frame)?, first))
+            });
+            told.collect()
+        })
+    }
+}
+
+/// Enters rows that an exchange dropped, in input order.
+fn record_dropped(
+    told: &Dropped<'_>,
+    dropped: &[(u32, Option<u32>)],
+    records: &dyn Records,
+    pool: &ThreadPool,
+    accounting: &mut Accounting,
+) -> Result<(), RunError> {
+    let step = told.step;
     accounting.count_dropped(step, dropped.len() as u64);
     if accounting.ledger.is_none() && !accounting.keeps_ended() {
         return Ok(());
     }
-    for &(ordinal, first) in dropped {
-        let (origin, id, trace, noted) = row_of(ordinal)?;
-        accounting.traced(trace.as_slice());
-        if let Some(decision) = records.decision(ordinal).map_err(unreadable)? {
-            accounting.record_decided(step, origin, id.as_deref(), &decision, noted)?;
-            keep(ordinal, accounting)?;
-            continue;
+    let unreadable = |e| write_error("rows set aside on disk", e);
+    let mut last = Vec::new();
+    for some in dropped.chunks(TOGETHER) {
+        let all = told.tell_all(some, pool).map_err(unreadable)?;
+        for (&(ordinal, _), ((origin, id, trace, noted), duplicate_of)) in some.iter().zip(all) {
+            accounting.traced(trace.as_slice());
+            let id = id.as_deref();
+            match records.decision(ordinal).map_err(unreadable)? {
+                Some(decision) => {
+                    accounting.record_decided(step, origin, id, &decision, noted)?;
+                }
+                None => accounting.record_dropped(step, origin, id, duplicate_of, noted)?,
+            }
+            if !accounting.keeps_ended() {
+                continue;
+            }
+            if let Some(row) = told.failed.get(&ordinal) {
+                accounting.keep_ended(Last::Line(row.origin, &row.verbatim))?;
+                continue;
+            }
+            told.store.read(ordinal, &mut last).map_err(unreadable)?;
+            accounting.keep_ended(Last::Frame(&last))?;
         }
-        let duplicate_of = first
-            .map(&mut row_of)
-            .transpose()?
-            .map(|(origin, ..)| origin.offset);
-        accounting.record_dropped(step, origin, id.as_deref(), duplicate_of, noted)?;
-        keep(ordinal, accounting)?;
     }
     Ok(())
 }

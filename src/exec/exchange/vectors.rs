@@ -165,7 +165,7 @@ impl VectorRecords<'_> {
                 joining.join((HERE, own), (THERE, others))?;
             }
         }
-        let mut clusters = joining.clusters;
+        let clusters = joining.clusters;
         Ok((0..)
             .take(alive.len())
             .map(|at| clusters.find(at))
@@ -649,7 +649,7 @@ mod tests {
                 vector[*at] += off * 40.0;
                 unit(&vector)
             }).collect();
-            let mut plain = Clusters::new(vectors.len());
+            let plain = Clusters::new(vectors.len());
             for (i, a) in vectors.iter().enumerate() {
                 for (j, b) in vectors.iter().enumerate().skip(i + 1) {
                     if whole_product(a, b) >= threshold {

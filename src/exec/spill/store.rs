@@ -138,7 +138,7 @@ impl StoreWriter {
     /// # Errors
     /// If its files cannot be opened.
     pub fn open(workspace: &Workspace, name: &str) -> io::Result<Self> {
-        let frames = workspace.log(&format!("{name}.rows"))?;
+        let frames = workspace.log(&format!("{name}.rows"))?.beside();
         let mut ends_log = workspace.log_if_kept(&format!("{name}.ends"))?;
         let mut ends = Vec::new();
         if let Some(log) = &mut ends_log {
@@ -254,6 +254,18 @@ impl Store {
         let end = self.ends.get(ordinal as usize).copied().unwrap_or(0);
         buffer.resize(size, 0);
         self.frames.read_exact_at(buffer, end - size as u64)
+    }
+
+    /// The identity of row `ordinal`: its offset in the input, with which its frame begins.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn identity(&self, ordinal: u32) -> io::Result<u64> {
+        let end = self.ends.get(ordinal as usize).copied().unwrap_or(0);
+        let mut offset = [0; 8];
+        let start = end - self.size(ordinal) as u64;
+        self.frames.read_exact_at(&mut offset, start)?;
+        Ok(u64::from_le_bytes(offset))
     }
 
     /// Reads back rows that are named in order, neighbours together, and hands the frame of each to

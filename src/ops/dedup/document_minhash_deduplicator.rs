@@ -335,7 +335,7 @@ impl BandDeduplicator for DocumentMinhash {
         all == 0 || similarity >= self.threshold
     }
 
-    fn cluster(&self, column: &[u64], clusters: &mut Clusters) {
+    fn cluster(&self, column: &[u64], clusters: &Clusters) {
         let alone = (self.short == ShortTexts::Keep).then_some(ALONE);
         clusters.join_equal_but(column, alone);
     }
@@ -399,10 +399,10 @@ mod tests {
                 keys
             })
             .collect();
-        let mut clusters = Clusters::new(rows.len());
+        let clusters = Clusters::new(rows.len());
         for band in 0..op.bands() {
             let column: Vec<u64> = rows.iter().map(|keys| keys[band]).collect();
-            op.cluster(&column, &mut clusters);
+            op.cluster(&column, &clusters);
         }
         (0u32..)
             .zip(0..texts.len())

@@ -151,7 +151,7 @@ impl BandDeduplicator for DocumentSimhash {
         Ok(())
     }
 
-    fn cluster(&self, column: &[u64], clusters: &mut Clusters) {
+    fn cluster(&self, column: &[u64], clusters: &Clusters) {
         clusters.join_near(column, self.distance);
     }
 }
@@ -165,8 +165,8 @@ mod tests {
         let Ok(Operator::Near(op)) = build(Params::default(), &BuildContext::default()) else {
             panic!("a near deduplicator");
         };
-        let mut clusters = Clusters::new(5);
-        op.cluster(&[0xff, u64::MAX, 0x0f, 0, u64::MAX], &mut clusters);
+        let clusters = Clusters::new(5);
+        op.cluster(&[0xff, u64::MAX, 0x0f, 0, u64::MAX], &clusters);
         let found: Vec<u32> = (0..5).map(|row| clusters.find(row)).collect();
         assert_eq!(found, [0, 1, 0, 0, 1]);
     }

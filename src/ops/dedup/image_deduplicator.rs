@@ -239,7 +239,7 @@ impl BandDeduplicator for NearImages {
         Ok(())
     }
 
-    fn cluster(&self, column: &[u64], clusters: &mut Clusters) {
+    fn cluster(&self, column: &[u64], clusters: &Clusters) {
         clusters.join_near(column, self.threshold);
     }
 }
