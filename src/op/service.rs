@@ -349,6 +349,8 @@ pub struct ProgramService {
     pub processes: usize,
     /// Seconds without an answer after which it counts as dead.
     pub timeout_s: u64,
+    /// Seconds that a process has until it reads; from then on its time runs.
+    pub start_timeout_s: u64,
 }
 
 /// How an operator runs a program: parameters that those which do so share.
@@ -362,6 +364,8 @@ pub struct CommandParams<'a> {
     pub processes: i64,
     /// `timeout`: seconds without an answer after which a process counts as dead.
     pub timeout: i64,
+    /// `start_timeout`: seconds that a process has until it reads.
+    pub start_timeout: i64,
 }
 
 impl CommandParams<'_> {
@@ -383,8 +387,9 @@ impl CommandParams<'_> {
         let lines = problems.keep(positive("lines", self.lines));
         let processes = problems.keep(positive("processes", self.processes));
         let timeout = problems.keep(positive("timeout", self.timeout));
-        let (Some(command), Some(batch), Some(processes), Some(timeout)) =
-            (command, lines, processes, timeout)
+        let start = problems.keep(positive("start_timeout", self.start_timeout));
+        let (Some(command), Some(batch), Some(processes), Some(timeout), Some(start)) =
+            (command, lines, processes, timeout, start)
         else {
             return Err(problems.into());
         };
@@ -398,6 +403,7 @@ impl CommandParams<'_> {
             batch,
             processes,
             timeout_s: timeout as u64,
+            start_timeout_s: start as u64,
         }))
     }
 }

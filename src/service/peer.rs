@@ -88,7 +88,7 @@ impl Worker {
 
 /// What a worker answers to a message that is no row.
 fn ask(process: &mut Process, message: &Value) -> Result<Value, Fault> {
-    process.send(format!("{message}\n").as_bytes())?;
+    process.send(format!("{message}\n").into_bytes())?;
     let reply = process.receive(START)?;
     let shown = || String::from_utf8_lossy(reply.get(..80).unwrap_or(&reply)).into_owned();
     serde_json::from_slice(&reply).map_err(|_| Fault::Garbage(shown()))
@@ -334,7 +334,7 @@ impl Peer {
         let mut line = format!("{{\"id\": {}, ", self.id).into_bytes();
         line.extend_from_slice(request.bytes.get(1..).unwrap_or_default());
         line.push(b'\n');
-        let answer = worker.process.send(&line);
+        let answer = worker.process.send(line);
         let answer = answer.and_then(|()| worker.process.receive(limit));
         let text = answer.and_then(|answer| {
             String::from_utf8(answer).map_err(|_| Fault::Garbage("no UTF-8".to_owned()))

@@ -4,14 +4,22 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How many lines of standard error are kept.
 const TAIL: usize = 12;
+
+/// The least that a pipe holds.
+const PAGE: usize = 4096;
+
+/// How long a silent process is left alone before it is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Why a process did not answer.
 #[derive(Debug)]
@@ -22,6 +30,8 @@ pub enum Fault {
     Garbage(String),
     /// It took too long.
     Slow(Duration),
+    /// It had read nothing of what it was sent when it ended, or for so long; and what it said last.
+    Unready(Option<Duration>, String),
 }
 
 impl Fault {
@@ -33,6 +43,17 @@ impl Fault {
             Self::Died(said) => format!("the process ended; it said last: {said}"),
             Self::Garbage(what) => format!("the process answered what cannot be read: {what}"),
             Self::Slow(limit) => format!("no answer within {} s", limit.as_secs()),
+            Self::Unready(limit, said) => {
+                let when = match limit {
+                    Some(limit) => format!("for {} s", limit.as_secs()),
+                    None => "when it ended".to_owned(),
+                };
+                let said = match said.as_str() {
+                    "" => String::new(),
+                    said => format!("; it said last: {said}"),
+                };
+                format!("it had read nothing {when}{said}")
+            }
         }
     }
 }
@@ -58,7 +79,7 @@ pub fn kill_all() {
 /// A running process. It is killed when it is dropped.
 pub struct Process {
     child: Child,
-    stdin: Option<ChildStdin>,
+    input: Option<Input>,
     messages: Receiver<io::Result<Vec<u8>>>,
     said: Arc<Mutex<VecDeque<String>>>,
 }
@@ -78,7 +99,7 @@ impl Process {
             .spawn()?;
         running().extend(i32::try_from(child.id()).ok());
         let gone = || io::Error::other("a pipe of the process is missing");
-        let stdin = child.stdin.take().ok_or_else(gone)?;
+        let input = Input::new(child.stdin.take().ok_or_else(gone)?);
         let stdout = child.stdout.take().ok_or_else(gone)?;
         let stderr = child.stderr.take().ok_or_else(gone)?;
         // Bounded: a process that talks without being asked waits.
@@ -99,22 +120,22 @@ impl Process {
         std::thread::spawn(move || keep_tail(stderr, heard));
         Ok(Self {
             child,
-            stdin: Some(stdin),
+            input: Some(input),
             messages,
             said,
         })
     }
 
-    /// Sends `bytes`.
+    /// Sends `bytes`, and does not wait until they are read: a process that reads nothing is found by
+    /// its silence, and one that answers before it has read everything is heard.
     ///
     /// # Errors
     /// If it reads no more.
-    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let sent = match &mut self.stdin {
-            Some(stdin) => stdin.write_all(bytes).and_then(|()| stdin.flush()),
-            None => Err(io::ErrorKind::BrokenPipe.into()),
-        };
-        sent.map_err(|_| self.died())
+    pub fn send(&mut self, bytes: Vec<u8>) -> Result<(), Fault> {
+        match &self.input {
+            Some(input) if input.send(bytes) => Ok(()),
+            _ => Err(self.died()),
+        }
     }
 
     /// The next message.
@@ -122,12 +143,51 @@ impl Process {
     /// # Errors
     /// If none comes within `limit`.
     pub fn receive(&mut self, limit: Duration) -> Result<Vec<u8>, Fault> {
-        match self.messages.recv_timeout(limit) {
-            Ok(Ok(message)) => Ok(message),
-            Ok(Err(error)) => Err(Fault::Garbage(error.to_string())),
-            Err(RecvTimeoutError::Timeout) => Err(Fault::Slow(limit)),
-            Err(RecvTimeoutError::Disconnected) => Err(self.died()),
+        let asked = Instant::now();
+        loop {
+            let left = limit.saturating_sub(asked.elapsed());
+            match self.messages.recv_timeout(left.min(LOOK)) {
+                Ok(Ok(message)) => return Ok(message),
+                Ok(Err(error)) => return Err(Fault::Garbage(error.to_string())),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
+                Err(RecvTimeoutError::Timeout) if self.is_deaf() => return Err(self.died()),
+                Err(RecvTimeoutError::Timeout) if left <= LOOK => return Err(Fault::Slow(limit)),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
         }
+    }
+
+    /// The first message of a process that has just been started: it has `start` until it reads, and
+    /// `limit` from then on.
+    ///
+    /// # Errors
+    /// As [`Self::receive`]; [`Fault::Unready`] if it has read nothing of what it was sent.
+    pub fn receive_first(&mut self, start: Duration, limit: Duration) -> Result<Vec<u8>, Fault> {
+        let started = Instant::now();
+        loop {
+            if self.has_read() {
+                return self.receive(limit);
+            }
+            let left = start.saturating_sub(started.elapsed());
+            match self.receive(left.min(LOOK)) {
+                Err(Fault::Slow(_)) if !left.is_zero() => {}
+                Err(Fault::Slow(_)) => return Err(Fault::Unready(Some(start), self.last_words())),
+                Err(Fault::Died(said)) if !self.has_read() => {
+                    return Err(Fault::Unready(None, said));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Whether it has read anything of what it was sent.
+    fn has_read(&self) -> bool {
+        self.input.as_ref().is_some_and(Input::is_read)
+    }
+
+    /// Whether it reads no more.
+    fn is_deaf(&self) -> bool {
+        self.input.as_ref().is_some_and(Input::is_broken)
     }
 
     /// Whether it has said something that it was not asked.
@@ -141,7 +201,7 @@ impl Process {
     /// # Errors
     /// If it does not end within `limit` of its last message.
     pub fn end(&mut self, limit: Duration) -> Result<usize, Fault> {
-        self.stdin.take();
+        self.input.take();
         let mut left = 0;
         loop {
             match self.messages.recv_timeout(limit) {
@@ -172,15 +232,84 @@ impl Process {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+        Fault::Died(format!("{status}{}", self.last_words()))
+    }
+
+    /// What it said last on its standard error.
+    fn last_words(&self) -> String {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let lines: Vec<&str> = said.iter().map(String::as_str).collect();
-        Fault::Died(format!("{status}{}", lines.join(" | ")))
+        lines.join(" | ")
     }
+}
+
+/// The standard input of a process, written to by a thread of its own. It is closed when it is
+/// dropped, once everything is written.
+struct Input {
+    queue: Sender<Vec<u8>>,
+    pipe: Arc<ChildStdin>,
+    /// Bytes that are in the pipe, or were.
+    written: Arc<AtomicU64>,
+    broken: Arc<AtomicBool>,
+}
+
+impl Input {
+    fn new(pipe: ChildStdin) -> Self {
+        let (queue, waiting) = mpsc::channel::<Vec<u8>>();
+        let input = Self {
+            queue,
+            pipe: Arc::new(pipe),
+            written: Arc::default(),
+            broken: Arc::default(),
+        };
+        let pipe = Arc::clone(&input.pipe);
+        let (written, broken) = (Arc::clone(&input.written), Arc::clone(&input.broken));
+        std::thread::spawn(move || {
+            for bytes in waiting {
+                if write(&pipe, &bytes, &written).is_err() {
+                    broken.store(true, Ordering::Release);
+                    break;
+                }
+            }
+        });
+        input
+    }
+
+    /// Whether there is still somebody who writes.
+    fn send(&self, bytes: Vec<u8>) -> bool {
+        self.queue.send(bytes).is_ok()
+    }
+
+    fn is_read(&self) -> bool {
+        let written = self.written.load(Ordering::Acquire);
+        // Where the pipe cannot be asked, what was written counts as read.
+        written > ioctl_fionread(&*self.pipe).unwrap_or(0)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+}
+
+fn write(mut pipe: &ChildStdin, mut bytes: &[u8], written: &AtomicU64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        // By pages: of a write that waits for room nobody knows how much is through.
+        match pipe.write(bytes.get(..PAGE).unwrap_or(bytes)) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(taken) => {
+                written.fetch_add(taken as u64, Ordering::AcqRel);
+                bytes = bytes.get(taken..).unwrap_or_default();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.stdin.take();
+        self.input.take();
         if let Ok(None) = self.child.try_wait() {
             let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
             let _ = id.map(|id| kill_process_group(id, Signal::KILL));

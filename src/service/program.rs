@@ -18,6 +18,9 @@ const MORE: &str = "more lines than it was sent";
 /// How often in a row a program may fail before the run ends.
 const RESTARTS: usize = 20;
 
+/// How often in a row a program may fail to start.
+const STARTS: usize = 3;
+
 /// A program that can be asked.
 pub struct Program {
     service: ProgramService,
@@ -97,12 +100,13 @@ impl Program {
         let answers = if process.has_more() {
             Err(Fault::Garbage(MORE.to_owned()))
         } else {
-            self.exchange(&mut process, requests).and_then(|answers| {
-                if process.has_more() {
-                    return Err(Fault::Garbage(MORE.to_owned()));
-                }
-                Ok(answers)
-            })
+            self.exchange(&mut process, requests, is_new)
+                .and_then(|answers| {
+                    if process.has_more() {
+                        return Err(Fault::Garbage(MORE.to_owned()));
+                    }
+                    Ok(answers)
+                })
         };
         match &answers {
             Ok(_) => self.process = Some(process),
@@ -118,28 +122,52 @@ impl Program {
         &mut self,
         requests: &[Request],
     ) -> Result<Result<Vec<Answer>, Fault>, ServiceError> {
-        let mut process = self.start()?;
-        let answers = self.exchange(&mut process, requests).and_then(|answers| {
-            match process.end(self.limit()) {
-                // One that does not end has answered all the same.
-                Ok(0) | Err(Fault::Slow(_) | Fault::Died(_)) => Ok(answers),
-                Ok(_) => Err(Fault::Garbage(MORE.to_owned())),
-                Err(fault) => Err(fault),
+        let mut unready = None;
+        for _ in 0..STARTS {
+            let mut process = self.start()?;
+            match self.exchange(&mut process, requests, true) {
+                // It has seen no row: that no row is to blame for.
+                Err(fault @ Fault::Unready(..)) => unready = Some(fault),
+                Err(fault) => return Ok(Err(fault)),
+                Ok(answers) => {
+                    return Ok(match process.end(self.limit()) {
+                        Ok(0) => Ok(answers),
+                        Ok(_) => Err(Fault::Garbage(MORE.to_owned())),
+                        Err(fault @ Fault::Garbage(_)) => Err(fault),
+                        // One that does not end has answered all the same.
+                        Err(_) => Ok(answers),
+                    });
+                }
             }
-        });
-        Ok(answers)
+        }
+        let why = unready.map(|fault| fault.words()).unwrap_or_default();
+        Err(self.error(
+            format!("it does not start: {why}, {STARTS} times in a row"),
+            Some("try it by hand: it must read rows from its standard input; if it is slow to start, raise start_timeout"),
+        ))
     }
 
-    fn exchange(&self, process: &mut Process, requests: &[Request]) -> Result<Vec<Answer>, Fault> {
+    /// Sends rows to a process, which may be new, and reads its answers.
+    fn exchange(
+        &self,
+        process: &mut Process,
+        requests: &[Request],
+        is_new: bool,
+    ) -> Result<Vec<Answer>, Fault> {
         let mut lines = Vec::new();
         for request in requests {
             lines.extend_from_slice(&request.bytes);
             lines.push(b'\n');
         }
-        process.send(&lines)?;
+        process.send(lines)?;
         let mut answers = Vec::with_capacity(requests.len());
         for _ in requests {
-            let line = process.receive(self.limit())?;
+            let line = if is_new && answers.is_empty() {
+                let start = Duration::from_secs(self.service.start_timeout_s.max(1));
+                process.receive_first(start, self.limit())?
+            } else {
+                process.receive(self.limit())?
+            };
             let text = String::from_utf8(line)
                 .map_err(|_| Fault::Garbage("a line that is not UTF-8".to_owned()))?;
             answers.push(Answer::Text(text));
@@ -212,8 +240,9 @@ impl Lane for Program {
         };
         // One that does not end has answered all the same.
         match process.end(limit) {
-            Ok(0) | Err(Fault::Slow(_) | Fault::Died(_)) => Ok(()),
+            Ok(0) => Ok(()),
             Ok(_) | Err(Fault::Garbage(_)) => Err(self.spoiled()),
+            Err(_) => Ok(()),
         }
     }
 }

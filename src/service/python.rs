@@ -151,7 +151,7 @@ impl Python {
 
 fn ask(process: &mut Process, message: &Value, limit: Duration) -> Result<Value, Refusal> {
     process
-        .send(&frames::frame(message))
+        .send(frames::frame(message))
         .map_err(Refusal::Fault)?;
     let reply = process.receive(limit).map_err(Refusal::Fault)?;
     let shown = || String::from_utf8_lossy(reply.get(..80).unwrap_or(&reply)).into_owned();

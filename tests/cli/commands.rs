@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::process::Command;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -157,8 +158,80 @@ fn a_program_that_breaks_the_rules_costs_its_row_and_no_other() {
     assert!(ran.stderr.contains("no-such-program"), "{}", ran.stderr);
     let (_, ran) = run("  - command_mapper: {command: 'true'}", &[]);
     assert_eq!(ran.code, 3, "{}", ran.stderr);
-    assert!(ran.stderr.contains("times in a row"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("it does not start"), "{}", ran.stderr);
+    let (_, ran) = run(
+        "  - command_mapper: {command: 'read -r row; exit 4', lines: 1}",
+        &[],
+    );
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("failed 21 times"), "{}", ran.stderr);
     let (_, ran) = run("  - command_mapper: {command: ''}", &[]);
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     assert!(ran.stderr.contains("command is empty"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_start_of_a_program_is_no_row_s_time() {
+    // Each process starts for longer than a row may take.
+    let script = "sleep 2.5; while IFS= read -r row; do case $row in *poison*) exit 7;; *) printf '%s\\n' \"$row\";; esac; done";
+    let slow = format!(
+        "  - command_mapper: {{command: {}, timeout: 1, lines: 300}}",
+        Value::from(script.replace("exit 7", "printf '%s\\n' \"$row\""))
+    );
+    let (scratch, ran) = run(&slow, &[]);
+    ran.expect(0);
+    assert_eq!(scratch.rows("out.jsonl").len(), ROWS);
+    // One that hangs once it has read is found by the time of a row, however long it may start.
+    let hangs = "  - command_mapper: {command: 'read -r row; echo halt >&2; sleep 600', timeout: 1, start_timeout: 3600, lines: 1}";
+    let begun = Instant::now();
+    let (_, ran) = run(hangs, &[]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("no answer within 1 s"),
+        "{}",
+        ran.stderr
+    );
+    assert!(begun.elapsed().as_secs() < 300, "{:?}", begun.elapsed());
+    // One that never reads is to blame itself, and no row is set aside for it.
+    let (scratch, ran) = run(
+        "  - command_mapper: {command: 'echo asleep >&2; sleep 600', start_timeout: 1}",
+        &[],
+    );
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("had read nothing for 1 s; it said last: asleep"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!scratch.path("out.jsonl").exists());
+}
+
+#[test]
+fn more_rows_than_pipes_hold_are_no_deadlock() {
+    let scratch = Scratch::new();
+    let long = "x".repeat(2000);
+    let rows: String = (0..1000).fold(String::new(), |mut rows, n| {
+        let _ = writeln!(rows, "{}", json!({"id": n, "text": long}));
+        rows
+    });
+    scratch.write("rows.jsonl", &rows);
+    let run = |command: &str| {
+        let recipe = format!(
+            "dataset_path: rows.jsonl\nexport_path: out.jsonl\nprocess:\n  - command_mapper: {{command: {command}, lines: 1000, timeout: 20, start_timeout: 1}}\n"
+        );
+        scratch.write("r.yaml", recipe);
+        scratch.djr(&["run", "r.yaml", "-q", "--batch-rows", "1000", "--force"])
+    };
+    // It answers before it has read everything, and is heard.
+    run("cat").expect(0);
+    assert_eq!(scratch.read("out.jsonl"), rows.as_bytes());
+    // It reads nothing of what is too much for a pipe.
+    let ran = run("sleep 600");
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("had read nothing for 1 s"),
+        "{}",
+        ran.stderr
+    );
 }

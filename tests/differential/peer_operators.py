@@ -4,7 +4,7 @@
     cargo build
     tests/differential/peer_operators.py --python PYTHON [--models DIR] [--kills 50] [NAME...]
 
-PYTHON has py-data-juicer and what its operators ask for: av, opencv-python-headless (4), soundfile,
+PYTHON has py-data-juicer with ray, and what its operators ask for: av, opencv-python-headless (4), soundfile,
 librosa, torchcodec, transformers, dlib, ffmpeg-python, scenedetect, audiomentations, nlpaug, nlpcda,
 openai, tiktoken (TIKTOKEN_CACHE_DIR names its files where the hub is out of reach); the programs ffmpeg and
 ffprobe are beside it, or in PATH. DIR has tiny models (those of golden_models/models), for the operators
@@ -435,6 +435,48 @@ def steps_of(case):
     return before + [{name: params}]
 
 
+class Alone:
+    """Data-Juicer alone: one process for all operators, and a new one where an operator ended it."""
+
+    def __init__(self, args, folder, env):
+        self.args, self.folder, self.env = args, folder, env
+        self.process, self.ends = None, 0
+
+    def start(self):
+        self.log = open(self.folder / "baseline.log", "w+")
+        self.process = subprocess.Popen(
+            [self.args.python, "-X", "faulthandler", "-c", BASELINE, "", str(self.folder), "custom"],
+            cwd=self.folder, env=self.env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
+        )
+
+    def ask(self, rows, process):
+        if self.process is None:
+            self.start()
+        answer = self.folder / "answer.json"
+        answer.unlink(missing_ok=True)
+        try:
+            self.process.stdin.write(json.dumps({"rows": rows, "process": process, "answer": str(answer)}) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        while (line := self.process.stdout.readline()) and line.strip() != "done":
+            pass
+        if answer.exists():
+            return json.loads(answer.read_text())
+        code = self.process.wait()
+        self.log.seek(0)
+        last = self.log.read()[-2000:]
+        self.process, self.ends = None, self.ends + 1
+        # One that dies in each place will not get better.
+        if self.ends == 5:
+            sys.exit(f"Data-Juicer alone ended five times, the last time with {code}:\n{last}")
+        return {"error": f"nothing, its process ended with {code}: {' '.join(last.split())[-100:]}"}
+
+    def end(self):
+        if self.process is not None:
+            self.process.stdin.close()
+
+
 def compare(args, folder, env):
     cases = [case for case in CASES if not args.names or case[0] in args.names]
     needs = [case for case in cases if "{models}" in json.dumps(case[1])]
@@ -445,10 +487,7 @@ def compare(args, folder, env):
     cases = [(name, {key: fill(value) for key, value in params.items()}, *rest) for name, params, *rest in cases]
     native = subprocess.run([args.djr, "ops"], capture_output=True, text=True, check=True).stdout
     native = {line.split()[1] for line in native.splitlines() if len(line.split()) > 1}
-    baseline = subprocess.Popen(
-        [args.python, "-c", BASELINE, "", str(folder), "custom"],
-        cwd=folder, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(folder / "baseline.log", "w"),
-    )
+    alone = Alone(args, folder, env)
     seen = {"agree": 0, "differ": 0, "not here": 0, "native": 0}
     operators = set()
     for case in cases:
@@ -460,13 +499,7 @@ def compare(args, folder, env):
             continue
         rows = rows_of(kind, folder, env["OPENAI_BASE_URL"])
         process = [{op: {**p, "num_proc": 1}} for step in steps_of(case) for op, p in step.items()]
-        answer_file = folder / "answer.json"
-        question = {"rows": rows, "process": process, "answer": str(answer_file)}
-        baseline.stdin.write(json.dumps(question) + "\n")
-        baseline.stdin.flush()
-        while (line := baseline.stdout.readline()) and line.strip() != "done":
-            pass
-        expected = json.loads(answer_file.read_text())
+        expected = alone.ask(rows, process)
         if "error" in expected:
             seen["not here"] += 1
             print(f"{name:42} not compared: Data-Juicer alone says {expected['error'][:120]}")
@@ -506,7 +539,7 @@ def compare(args, folder, env):
             other = [key for key in {**here, **there} if here.get(key) != there.get(key)]
             print("    djr:        ", cut({key: here.get(key) for key in other}), f"{len(found)} rows")
             print("    Data-Juicer:", cut({key: there.get(key) for key in other}), f"{len(wanted)} rows")
-    baseline.stdin.close()
+    alone.end()
     names = {name for name, _, _ in operators}
     media = {name for name, kind, _ in operators if kind in MEDIA_ROWS}
     changing = {name for name, _, changed in operators if changed}

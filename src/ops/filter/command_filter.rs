@@ -49,6 +49,8 @@ struct Params {
     processes: i64,
     /// Seconds without an answer after which a process counts as dead.
     timeout: i64,
+    /// Seconds that a new process has until it reads its first row; `timeout` runs from then on.
+    start_timeout: i64,
     /// Name of the stat that the answer becomes.
     stat_key: String,
     /// Smallest number kept, inclusive.
@@ -64,6 +66,7 @@ impl Default for Params {
             lines: 64,
             processes: 1,
             timeout: 60,
+            start_timeout: 300,
             stat_key: "command".to_owned(),
             min_value: None,
             max_value: None,
@@ -92,6 +95,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
         lines: params.lines,
         processes: params.processes,
         timeout: params.timeout,
+        start_timeout: params.start_timeout,
     };
     let bounds = Bounds::new(&ANSWER, params.min_value, params.max_value, &context.base)?;
     Ok(Operator::Filter(Box::new(CommandFilter {

@@ -24,7 +24,10 @@ operator! {
     /// The answer takes the row's place: fields that it lacks are gone, the others have its values. A
     /// program that ends, writes what is no JSON object, too few lines or too many, or says nothing
     /// for `timeout` seconds is started again, and its rows are tried in halves until the row that it
-    /// fails on is alone; that row is set aside as `program_failed`.
+    /// fails on is alone; that row is set aside as `program_failed`. The time that a program takes to
+    /// start does not count: until a process reads its first row it has `start_timeout` seconds. One that
+    /// ends, or lets them pass, without having read anything cannot have failed on a row: three such
+    /// in a row end the run.
     ///
     /// The program must answer for each row by itself: rows come to it in any order, and after a
     /// failure more than once.
@@ -63,6 +66,8 @@ struct Params {
     processes: i64,
     /// Seconds without an answer after which a process counts as dead.
     timeout: i64,
+    /// Seconds that a new process has until it reads its first row; `timeout` runs from then on.
+    start_timeout: i64,
 }
 
 impl Default for Params {
@@ -72,6 +77,7 @@ impl Default for Params {
             lines: 64,
             processes: 1,
             timeout: 60,
+            start_timeout: 300,
         }
     }
 }
@@ -86,6 +92,7 @@ fn build(params: Params, context: &BuildContext) -> Result<Operator, Vec<ParamEr
         lines: params.lines,
         processes: params.processes,
         timeout: params.timeout,
+        start_timeout: params.start_timeout,
     };
     Ok(Operator::Mapper(Box::new(Command {
         service: command.service(context)?,
