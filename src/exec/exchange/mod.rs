@@ -12,6 +12,7 @@ mod census;
 mod choosing;
 pub mod clusters;
 mod digests;
+mod dropped;
 mod exact;
 pub mod group;
 mod near;

@@ -6,30 +6,26 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use hashbrown::HashMap;
-use rayon::ThreadPool;
-use rayon::iter::{
-    IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _,
-};
 use serde::{Deserialize, Serialize};
 
 use super::clusters::{self, Gone, Rows};
+use super::dropped::Dropped;
 use super::group::{GroupRows, Merging};
 use super::{Machine, PlacedExchange, Records};
 use crate::exec::accounting::{Accounting, Last};
 use crate::exec::spill::ExactKeys;
-use crate::exec::spill::store::{self, Picks, Store, StoreWriter};
-use crate::exec::stage::{BatchResult, RowEnd, RowResult, Trace, noted_at, thread_time};
+use crate::exec::spill::store::{Picks, Store, StoreWriter};
+use crate::exec::stage::{BatchResult, RowEnd, RowResult, thread_time};
 use crate::exec::watch::Watch;
 use crate::exec::{RunError, write_error};
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
-use crate::note::Codes;
 use crate::op::{Common, OpKind};
 use crate::plan::Phase;
 use crate::recipe::Step;
 use crate::record::counts::{Word, lasting};
 use crate::record::{RunReport, Stage};
-use crate::sample::{ImageContext, Origin, RowError};
+use crate::sample::{Origin, RowError};
 
 /// Rows, records and failures that a phase has set aside so far.
 pub struct ExchangeStage<'e> {
@@ -44,15 +40,18 @@ pub struct ExchangeStage<'e> {
 
 /// A row whose record failed inside the group of exchanges: it counts for the operators before.
 #[derive(Debug, Serialize, Deserialize)]
-struct FailedKey {
+pub struct FailedKey {
     ordinal: u32,
     step: usize,
-    origin: Origin,
-    id: Option<CompactString>,
+    /// Where the row is from.
+    pub origin: Origin,
+    /// Its `id`.
+    pub id: Option<CompactString>,
     #[serde(deserialize_with = "lasting")]
     code: Word,
     message: String,
-    verbatim: Vec<u8>,
+    /// The line it was read from.
+    pub verbatim: Vec<u8>,
 }
 
 /// What other rows are made of those that are left.
@@ -395,14 +394,13 @@ impl<'e> ExchangeStage<'e> {
             accounting.add_time(number, thread_time().saturating_sub(started));
             accounting.record_from_data(number, resolution.from_data);
             accounting.record_strata(number, resolution.strata);
-            let told = Dropped {
+            let dropped = Dropped {
                 step: number,
                 store: &store,
                 failed: &self.failed,
                 traced: accounting.traces.get(number).is_some_and(Option::is_some),
             };
-            record_dropped(
-                &told,
+            dropped.record(
                 &resolution.dropped,
                 records.as_ref(),
                 machine.pool,
@@ -502,108 +500,4 @@ pub fn remove_records(
     }
     workspace.remove(&names.failed());
     workspace.remove(&names.seen());
-}
-
-/// What is told of a row: where it is from, its `id`, its trace if one is wanted, and what the step
-/// noted of it.
-type Told = (Origin, Option<CompactString>, Option<Trace>, Codes);
-
-/// How many dropped rows are read back together.
-const TOGETHER: usize = 1 << 13;
-
-/// Rows that an exchange dropped, as they are told of.
-struct Dropped<'d> {
-    step: usize,
-    store: &'d Store,
-    failed: &'d HashMap<u32, FailedKey>,
-    traced: bool,
-}
-
-impl Dropped<'_> {
-    /// What is told of row `ordinal`; `frame` is room for it.
-    fn tell(
-        &self,
-        ordinal: u32,
-        context: &Arc<ImageContext>,
-        frame: &mut Vec<u8>,
-    ) -> io::Result<Told> {
-        // A row whose key fails further on in the group was not stored.
-        if let Some(row) = self.failed.get(&ordinal) {
-            return Ok((row.origin, row.id.clone(), None, Codes::default()));
-        }
-        self.store.read(ordinal, frame)?;
-        let (sample, _) = store::decode(frame, context)?;
-        let trace = self.traced.then(|| Trace::dropped(self.step, &sample));
-        Ok((
-            sample.origin(),
-            sample.raw_json("id").map(Into::into),
-            trace,
-            noted_at(&sample.remarked, self.step),
-        ))
-    }
-
-    /// The identity of row `ordinal`.
-    fn identity(&self, ordinal: u32) -> io::Result<u64> {
-        match self.failed.get(&ordinal) {
-            Some(row) => Ok(row.origin.offset),
-            None => self.store.identity(ordinal),
-        }
-    }
-
-    /// What is told of `rows`, each with the identity of the row that it duplicates, if it does.
-    fn tell_all(
-        &self,
-        rows: &[(u32, Option<u32>)],
-        pool: &ThreadPool,
-    ) -> io::Result<Vec<(Told, Option<u64>)>> {
-        let room = || (Arc::new(ImageContext::default()), Vec::new());
-        pool.install(|| {
-            let told = rows.par_iter().with_min_len(64);
-            let told = told.map_init(room, |(context, frame), &(row, first)| {
-                let first = first.map(|first| self.identity(first)).transpose()?;
-                Ok((self.tell(row, context, frame)?, first))
-            });
-            told.collect()
-        })
-    }
-}
-
-/// Enters rows that an exchange dropped, in input order.
-fn record_dropped(
-    told: &Dropped<'_>,
-    dropped: &[(u32, Option<u32>)],
-    records: &dyn Records,
-    pool: &ThreadPool,
-    accounting: &mut Accounting,
-) -> Result<(), RunError> {
-    let step = told.step;
-    accounting.count_dropped(step, dropped.len() as u64);
-    if accounting.ledger.is_none() && !accounting.keeps_ended() {
-        return Ok(());
-    }
-    let unreadable = |e| write_error("rows set aside on disk", e);
-    let mut last = Vec::new();
-    for some in dropped.chunks(TOGETHER) {
-        let all = told.tell_all(some, pool).map_err(unreadable)?;
-        for (&(ordinal, _), ((origin, id, trace, noted), duplicate_of)) in some.iter().zip(all) {
-            accounting.traced(trace.as_slice());
-            let id = id.as_deref();
-            match records.decision(ordinal).map_err(unreadable)? {
-                Some(decision) => {
-                    accounting.record_decided(step, origin, id, &decision, noted)?;
-                }
-                None => accounting.record_dropped(step, origin, id, duplicate_of, noted)?,
-            }
-            if !accounting.keeps_ended() {
-                continue;
-            }
-            if let Some(row) = told.failed.get(&ordinal) {
-                accounting.keep_ended(Last::Line(row.origin, &row.verbatim))?;
-                continue;
-            }
-            told.store.read(ordinal, &mut last).map_err(unreadable)?;
-            accounting.keep_ended(Last::Frame(&last))?;
-        }
-    }
-    Ok(())
 }
