@@ -557,22 +557,12 @@ impl Finder<'_> {
             found.push(dir.to_owned());
             return Ok(());
         }
-        let mut written = None;
         let entries: Vec<fs::DirEntry> = fs::read_dir(dir)?.collect::<Result<_, _>>()?;
-        let ends = |entry: &fs::DirEntry, suffix: &str| {
-            entry.path().extension().is_some_and(|it| it == suffix)
-        };
-        let has = |suffix: &str| entries.iter().any(|entry| ends(entry, suffix));
-        let (arrow, tar) = (has("arrow"), has("tar"));
+        let beside = Beside::of(dir);
         for entry in &entries {
             let path = entry.path();
             let name = file_name(&path);
             let hidden = name.starts_with(['.', '_']) && !self.reading.spec.hidden;
-            // What Hugging Face says of its Arrow files, and img2dataset's list of what it tried,
-            // beside the archive or the folder of what it got.
-            let about = arrow && name == "state.json"
-                || tar && ends(entry, "parquet") && path.with_extension("tar").is_file()
-                || ends(entry, "parquet") && FileSource::new(path.with_extension("")).is_folder();
             let record = RunFiles::is_named_so(&path);
             // Links to files count, links to directories could run in circles.
             if entry.file_type()?.is_dir() {
@@ -587,21 +577,36 @@ impl Finder<'_> {
                 passed.no_files += 1;
             } else if hidden {
                 passed.hidden += 1;
-            } else if about || !self.wanted(&path, &name) {
-                passed.foreign += 1;
-            } else if self.suffixes.is_empty() && is_about_files(&path, &name) {
-                passed.about.push(name_of(&path));
-            } else if fs::canonicalize(&path).is_ok_and(|path| {
-                written
-                    .get_or_insert_with(|| layout::written(dir))
-                    .contains(&path)
-            }) {
-                passed.written.push(name_of(&path));
             } else {
-                found.push(path);
+                match self.standing(&path, &beside) {
+                    Standing::Rows => found.push(path),
+                    other => passed.count(other, &path),
+                }
             }
         }
         Ok(())
+    }
+
+    /// What a file is to whoever looks for rows among those beside it.
+    fn standing(&self, path: &Path, beside: &Beside) -> Standing {
+        let name = file_name(path);
+        let ends = |suffix: &str| path.extension().is_some_and(|it| it == suffix);
+        // What Hugging Face says of its Arrow files, and img2dataset's list of what it tried,
+        // beside the archive or the folder of what it got.
+        let about = beside.arrow && name == "state.json"
+            || beside.tar && ends("parquet") && path.with_extension("tar").is_file()
+            || ends("parquet") && FileSource::new(path.with_extension("")).is_folder();
+        if about || !self.wanted(path, &name) {
+            return Standing::Foreign;
+        }
+        if self.suffixes.is_empty() && is_about_files(path, &name) {
+            return Standing::About;
+        }
+        match fs::canonicalize(path) {
+            Ok(path) if beside.records.contains(&path) => Standing::Record,
+            Ok(path) if beside.written.contains(&path) => Standing::Output,
+            _ => Standing::Rows,
+        }
     }
 
     /// Whether a file called `name` (in lower case) is one of rows.
@@ -635,14 +640,10 @@ impl Finder<'_> {
             if found.is_empty() {
                 continue;
             }
-            // Whoever asks for records alone has his reasons.
-            let records = records_among(&found);
-            if records.len() < found.len() {
+            // What a pattern without wild cards stands for is named.
+            if patterns::is_wild(written) {
                 let mut passed = PassedOver::default();
-                found.retain(|path| !records.contains(path));
-                passed
-                    .written
-                    .extend(records.iter().map(|path| name_of(path)));
+                found = self.meant(found, &mut passed);
                 if let Some(told) = passed.told() {
                     let text = format!("not read of {written}: {told}");
                     Note::new(Code::FilesPassedOver, text).add_to(&mut listing.notes);
@@ -657,6 +658,36 @@ impl Finder<'_> {
         let what = format!("no file matches {written}");
         let issue = Issue::new("input_not_found", at, what);
         listing.issues.push(issue.named(written));
+    }
+
+    /// Of the files that a pattern matches those that a directory would give; if there are none, the
+    /// outputs of earlier runs, or what else it matches: whoever asks for that alone has his reasons.
+    fn meant(&self, found: Vec<PathBuf>, passed: &mut PassedOver) -> Vec<PathBuf> {
+        let mut known: HashMap<PathBuf, Beside> = HashMap::new();
+        let standings: Vec<Standing> = found
+            .iter()
+            .map(|path| {
+                let dir = path.parent().unwrap_or(Path::new("")).to_owned();
+                let beside = known
+                    .entry(dir)
+                    .or_insert_with_key(|dir| Beside::of(&directory(dir)));
+                if beside.analysis {
+                    Standing::Record
+                } else {
+                    self.standing(path, beside)
+                }
+            })
+            .collect();
+        let best = standings.iter().min().copied();
+        let mut meant = Vec::with_capacity(found.len());
+        for (path, standing) in found.into_iter().zip(standings) {
+            if Some(standing) == best {
+                meant.push(path);
+            } else {
+                passed.count(standing, &path);
+            }
+        }
+        meant
     }
 
     /// Adds a file, or says why it is no input.
@@ -807,17 +838,51 @@ pub fn check_wanted(
     (!any && !files.is_empty()).then(|| Note::new(Code::KeyIgnored, text))
 }
 
-/// Those of `found` that are records of earlier runs, and no outputs.
-fn records_among(found: &[PathBuf]) -> Vec<PathBuf> {
-    let mut known: HashMap<PathBuf, HashSet<PathBuf>> = HashMap::new();
-    let is_record = |path: &&PathBuf| {
-        let dir = path.parent().unwrap_or(Path::new("")).to_owned();
-        let records = known
-            .entry(dir)
-            .or_insert_with_key(|dir| layout::records(&directory(dir)));
-        fs::canonicalize(path).is_ok_and(|path| records.contains(&path))
-    };
-    found.iter().filter(is_record).cloned().collect()
+/// What a file is to whoever looks for rows; what is meant rather comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// One of rows, as far as its name says.
+    Rows,
+    /// An output of an earlier run.
+    Output,
+    /// Of a format that djr does not read.
+    Foreign,
+    /// One that tells of other files.
+    About,
+    /// A record of an earlier run or analysis.
+    Record,
+}
+
+/// What there is to know of a directory to tell what a file in it is.
+struct Beside {
+    /// It holds Arrow files.
+    arrow: bool,
+    /// It holds archives.
+    tar: bool,
+    /// It is what an analysis left.
+    analysis: bool,
+    /// What earlier runs wrote, outputs and records.
+    written: HashSet<PathBuf>,
+    /// The records among that.
+    records: HashSet<PathBuf>,
+}
+
+impl Beside {
+    fn of(dir: &Path) -> Self {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        let has = |suffix: &str| {
+            let ends = |path: &PathBuf| path.extension().is_some_and(|it| it == suffix);
+            paths.iter().any(ends)
+        };
+        Self {
+            arrow: has("arrow"),
+            tar: has("tar"),
+            analysis: layout::is_analysis(dir),
+            written: layout::written(dir),
+            records: layout::records(dir),
+        }
+    }
 }
 
 /// A directory by a name that can be listed.
@@ -872,6 +937,15 @@ pub(super) struct PassedOver {
 }
 
 impl PassedOver {
+    /// Counts a file that is not read.
+    fn count(&mut self, standing: Standing, path: &Path) {
+        match standing {
+            Standing::Rows | Standing::Foreign => self.foreign += 1,
+            Standing::About => self.about.push(name_of(path)),
+            Standing::Output | Standing::Record => self.written.push(name_of(path)),
+        }
+    }
+
     /// How many there are, in words; `None` if there are none.
     pub fn told(&mut self) -> Option<String> {
         let files = |count: usize| if count == 1 { "file" } else { "files" };

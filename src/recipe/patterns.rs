@@ -16,6 +16,14 @@ pub fn is_pattern(written: &str) -> bool {
     written.contains(['*', '?', '[', '{'])
 }
 
+/// Whether a pattern has more in it than braces, which name what they stand for.
+#[must_use]
+pub fn is_wild(written: &str) -> bool {
+    braces(written)
+        .iter()
+        .any(|one| one.contains(['*', '?', '[']))
+}
+
 /// The files below `base` that match a pattern, sorted by their paths.
 #[must_use]
 pub fn matching(base: &Path, pattern: &str, hidden: bool) -> Vec<PathBuf> {
@@ -47,6 +55,8 @@ fn walk(dir: &Path, parts: &[&str], hidden: bool, depth: usize, found: &mut BTre
         return;
     };
     if *part == "**" {
+        // At the end it stands for all files below.
+        let rest = if rest.is_empty() { &["*"][..] } else { rest };
         walk(dir, rest, hidden, depth, found);
         if depth < MAX_DEPTH {
             for (name, path) in entries(dir) {
@@ -308,6 +318,7 @@ mod tests {
         );
         assert_eq!(found("b/**/*.jsonl", true), ["b/.h/3.jsonl", "b/4.jsonl"]);
         assert_eq!(found("{b,a}/[24].jsonl", false), ["a/2.jsonl", "b/4.jsonl"]);
+        assert_eq!(found("a/**", false), ["a/2.jsonl", "a/x/1.jsonl"]);
         assert!(found("*/9.jsonl", false).is_empty());
     }
 }

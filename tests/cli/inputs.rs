@@ -16,7 +16,7 @@ use djr::recipe::{Inputs, LoadOptions, RecipeSource, Target};
 use djr::record::PastRun;
 use serde_json::json;
 
-use crate::support::{Scratch, rows};
+use crate::support::{Scratch, expect_no_note, expect_note, rows};
 
 const RECIPE: &str =
     "dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess: [text_length_filter: {min_len: 1}]\n";
@@ -1016,6 +1016,73 @@ fn files_of_a_directory_come_in_the_order_of_the_bytes_of_their_paths() {
 }
 
 #[test]
+fn a_pattern_gives_what_a_directory_would() {
+    let scratch = Scratch::new();
+    scratch.write("d/a.jsonl", "{\"text\": \"a\"}\n");
+    scratch.write("d/b.jsonl", "{\"text\": \"b\"}\n");
+    scratch.write(
+        "d/dataset_info.json",
+        "{\"a\": {\"file_name\": \"a.jsonl\"}}\n",
+    );
+    scratch.write("d/notes.txt", "not a row\n");
+    let read = |input: &str| {
+        let args = [
+            "convert", "--to", "jsonl", input, "-o", "o.jsonl", "--force",
+        ];
+        let said = scratch.djr(&args).expect(0).stderr;
+        let rows = scratch.rows("o.jsonl");
+        let texts: Vec<String> = rows
+            .iter()
+            .map(|row| row["text"].as_str().unwrap().to_owned())
+            .collect();
+        (texts.concat(), said)
+    };
+    expect_no_note(Code::FilesPassedOver, &read("d/*.jsonl").1);
+    let run = [
+        "convert",
+        "--to",
+        "jsonl",
+        "d/*.jsonl",
+        "-o",
+        "d/clean.jsonl",
+    ];
+    scratch.djr(&run).expect(0);
+    // The same command once more reads what it read before, and not what it wrote.
+    let ran = scratch.djr(&run).expect(0);
+    expect_note(Code::FilesPassedOver, &ran.stderr);
+    assert_eq!(scratch.rows("d/clean.jsonl").len(), 2);
+    scratch
+        .djr(&["analyze", "d/a.jsonl", "-o", "d/look", "-q"])
+        .expect(0);
+    for (input, passed) in [
+        (
+            "d/*.jsonl",
+            "1 file that an earlier run wrote (clean.jsonl)",
+        ),
+        (
+            "d/*",
+            "1 file that an earlier run wrote (clean.jsonl), 1 file about other files (dataset_info.json), 1 file of formats that djr does not read",
+        ),
+        (
+            "d/**/*l",
+            "2 files that an earlier run wrote (clean.jsonl, stats.jsonl)",
+        ),
+    ] {
+        let (texts, said) = read(input);
+        assert_eq!(texts, "ab", "{input}: {said}");
+        let note = format!("not read of {input}: {passed} [files_passed_over]");
+        assert!(said.contains(&note), "{note} is not in\n{said}");
+    }
+    // Where nothing else matches, and where braces name each file, that is what is meant.
+    for input in ["d/cl*.jsonl", "d/{clean}.jsonl", "d/clean.jsonl"] {
+        let (texts, said) = read(input);
+        assert_eq!(texts, "ab", "{input}");
+        expect_no_note(Code::FilesPassedOver, &said);
+    }
+    assert_eq!(read("d/{a,clean}.jsonl").0, "aab");
+}
+
+#[test]
 fn splits_that_are_read_together_are_told() {
     let scratch = Scratch::new();
     for name in [
@@ -1031,17 +1098,11 @@ fn splits_that_are_read_together_are_told() {
         let args = ["convert", "--to", "jsonl", input, "-o", "o.jsonl"];
         scratch.djr(&args).expect(0).stderr
     };
-    let (note, code) = (
-        "files of the splits train, test in set are read together",
-        Code::SplitsTogether.word(),
-    );
+    let note = "files of the splits train, test in set are read together";
     let told = notes("set");
-    assert!(told.contains(&format!("{note} [{code}]")), "{told}");
+    expect_note(Code::SplitsTogether, &told);
+    assert!(told.contains(note), "{told}");
     for input in ["set/data/train-*", "own"] {
-        let told = notes(input);
-        assert!(
-            !told.contains(Code::SplitsTogether.word()),
-            "{input}: {told}"
-        );
+        expect_no_note(Code::SplitsTogether, &notes(input));
     }
 }

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use djr::note::Code;
 use serde_json::Value;
 
 /// The repository.
@@ -152,4 +153,18 @@ pub fn rows(bytes: &[u8]) -> Vec<Value> {
 /// The shared folder, if the environment names one.
 pub fn shared() -> Option<PathBuf> {
     std::env::var_os("DJR_SHARED").map(PathBuf::from)
+}
+
+/// Sees that a note of a kind was printed.
+#[track_caller]
+pub fn expect_note(code: Code, printed: &str) {
+    let shown = format!("[{}]", code.word());
+    assert!(printed.contains(&shown), "{shown} is not in\n{printed}");
+}
+
+/// Sees that no note of a kind was printed.
+#[track_caller]
+pub fn expect_no_note(code: Code, printed: &str) {
+    let shown = format!("[{}]", code.word());
+    assert!(!printed.contains(&shown), "{shown} is in\n{printed}");
 }
