@@ -5,7 +5,7 @@
                      [--text words] [WORD...]
 
 Every operator that runs without parameters, alone in a recipe; every format that is converted to;
-analyze, recut, check of rows and decontaminate; those with a WORD in their name if there are any.
+analyze, recut, check of rows, subset, verify, why and decontaminate; those with a WORD in their name if there are any.
 The text is of random words in lines, or of another kind that is dearer for some: words or lines of
 one letter, one long word, Chinese characters, markup. Printed is for each command its exit code, the peak of its
 resident set (that of wait4) and what became of the rows; at the end what the aim is: the budget and
@@ -100,6 +100,11 @@ def main():
     commands["analyze a recipe"] = ["analyze -r r.yaml -o a"]
     commands["recut"] = ["analyze -r r.yaml -o a", "recut a --set text_length_filter.min_len=5 -o s.jsonl"]
     commands["check rows"] = ["check ../rows.jsonl --for llava"]
+    commands["subset"] = ["subset ../rows.jsonl --n 2 -o s.jsonl"]
+    commands["subset of rows that are checked"] = ["subset ../rows.jsonl --n 2 --validate decode -o s.jsonl"]
+    written = "convert ../rows.jsonl --to jsonl -o c.jsonl --max-quarantine none"
+    commands["verify"] = [written, "verify c.jsonl"]
+    commands["why"] = [written, "why c.jsonl ../rows.jsonl:1"]
     commands["decontaminate"] = ["decontaminate ../rows.jsonl --against ../rows.jsonl -o d.jsonl"]
 
     with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +120,11 @@ def main():
             cwd.mkdir()
             step = name if commands[name] == ["run r.yaml"] else length
             (cwd / "r.yaml").write_text(f"{base}  - {step}: {{}}\n")
-            lines = [[djr, *command.split(), "--max-memory", known.budget, "-q"] for command in commands[name]]
+            lines = [[djr, *command.split(), "-q"] for command in commands[name]]
+            for line in lines:
+                # What copies lines and what reads records takes no bound.
+                if line[1] not in ("verify", "why") and (line[1] != "subset" or "--validate" in line):
+                    line += ["--max-memory", known.budget]
             code, bytes_ = peak(lines, cwd, known.patience)
             said = (cwd / "said").read_text().splitlines()[:1]
             codes = codes_of(cwd)

@@ -352,6 +352,7 @@ fn load(args: &Args, ui: &Ui) -> Result<Recipe, Exit> {
         sets,
         input,
         peers: Some(run::peers(args.python.as_deref(), &cwd)),
+        max_memory: args.max_memory,
         ..LoadOptions::new(cwd)
     };
     let recipe = match &recipe_file {

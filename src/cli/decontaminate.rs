@@ -92,6 +92,7 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     let mut recipe = Recipe::bare("decontaminate", inputs, output).spec();
     recipe.image_root.clone_from(&args.image_root);
     recipe.text_keys = vec!["text".to_owned()];
+    recipe.max_memory = args.run.max_memory;
     if let Some(on_error) = args.run.on_error {
         recipe.on_error = on_error;
     }

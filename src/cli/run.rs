@@ -259,6 +259,7 @@ pub(super) fn load(path: &Path, asked: Asked<'_>, ui: &Ui) -> Result<Recipe, Exi
             }
         }),
         peers: Some(peers(asked.run.python.as_deref(), &cwd)),
+        max_memory: asked.run.max_memory,
         dir: ui
             .caller
             .as_ref()

@@ -215,6 +215,8 @@ pub struct BuildContext {
     pub hub: Hub,
     /// What stands for other things in texts.
     pub special_tokens: SpecialTokens,
+    /// `max_memory` in bytes, if it is given.
+    pub max_memory: Option<u64>,
     /// What the operator that is being built has opened.
     pub(super) opened: RefCell<Vec<Asset>>,
 }
@@ -232,6 +234,7 @@ impl BuildContext {
             servers: EndpointSettings::default(),
             hub: Hub::default(),
             special_tokens: SpecialTokens::default(),
+            max_memory: None,
             opened: RefCell::default(),
         }
     }

@@ -34,6 +34,9 @@ pub struct Benchmark {
     method: String,
     /// In the order of the files.
     pub entries: Vec<Entry>,
+    /// How much memory reading a file may take, if that is bounded.
+    #[serde(skip)]
+    budget: Option<u64>,
 }
 
 /// One question.
@@ -82,6 +85,15 @@ pub struct BenchmarkError(String);
 pub type Open<'a> = dyn Fn(&Path) -> std::io::Result<Vec<u8>> + 'a;
 
 impl Benchmark {
+    /// None yet; reading a file may take `budget` bytes of memory, if that is bounded.
+    #[must_use]
+    pub fn within(budget: Option<u64>) -> Self {
+        Self {
+            budget,
+            ..Self::default()
+        }
+    }
+
     /// Adds what stands in `path`. Pictures that are named lie in `folder`, else beside the file.
     ///
     /// # Errors
@@ -96,8 +108,7 @@ impl Benchmark {
     ) -> Result<(), BenchmarkError> {
         let name = path.display();
         let failed = |why: String| BenchmarkError(format!("{name}: {why}"));
-        let bytes = open(path).and_then(unpacked);
-        let bytes = bytes.map_err(|e| failed(e.to_string()))?;
+        let bytes = content(path, self.budget, open).map_err(|e| failed(e.to_string()))?;
         if let Ok(index) = serde_json::from_slice::<Self>(&bytes) {
             return self.add_index(index, method).map_err(failed);
         }
@@ -226,21 +237,39 @@ struct Item {
     picture: Option<String>,
 }
 
-/// The most bytes that a packed benchmark may unpack to.
+/// The most bytes that a benchmark may unpack to, whatever memory there is.
 const MOST_UNPACKED: u64 = 4 << 30;
 
-/// What `bytes` hold, if they are packed, or themselves.
-fn unpacked(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+/// How many bytes of memory a byte of a benchmark takes while it is read: the file, its values, its
+/// words and the runs of them.
+const MEMORY: u64 = 8;
+
+/// What `path` holds, unpacked, if that is no more than fits into `budget`.
+fn content(path: &Path, budget: Option<u64>, open: &Open<'_>) -> io::Result<Vec<u8>> {
+    let most = budget.map_or(MOST_UNPACKED, |budget| budget / MEMORY);
+    let check = |bytes: u64| match budget {
+        _ if bytes <= most => Ok(()),
+        Some(_) => Err(io::Error::other(format!(
+            "a benchmark of more than {most} bytes does not fit into max_memory; djr index makes a smaller file of it"
+        ))),
+        None => Err(io::Error::other(format!(
+            "it unpacks to more than {most} bytes"
+        ))),
+    };
+    if budget.is_some() {
+        check(std::fs::metadata(path).map_or(0, |about| about.len()))?;
+    }
+    let bytes = open(path)?;
+    if budget.is_some() {
+        check(bytes.len() as u64)?;
+    }
     let Some(packing) = Packing::of(&bytes) else {
         return Ok(bytes);
     };
     let mut whole = Vec::new();
     let stream = packing.unpack(Box::new(io::Cursor::new(bytes)))?;
-    let read = stream.take(MOST_UNPACKED + 1).read_to_end(&mut whole)?;
-    if read as u64 > MOST_UNPACKED {
-        let what = format!("it unpacks to more than {MOST_UNPACKED} bytes");
-        return Err(io::Error::other(what));
-    }
+    stream.take(most + 1).read_to_end(&mut whole)?;
+    check(whole.len() as u64)?;
     Ok(whole)
 }
 
@@ -385,6 +414,33 @@ mod tests {
             assert_eq!(found[0].place, format!("{name}:1"));
         }
         assert!(read("b.jsonl.zst", &[0x28, 0xB5, 0x2F, 0xFD, 1]).is_err());
+    }
+
+    #[test]
+    fn a_benchmark_stays_within_the_memory_that_is_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let plain = dir.path().join("b.jsonl");
+        let packed = dir.path().join("b.jsonl.zst");
+        let lines = "{\"question\": \"What is it?\"}\n".repeat(1000);
+        std::fs::write(&plain, &lines).unwrap();
+        std::fs::write(&packed, zstd::encode_all(lines.as_bytes(), 1).unwrap()).unwrap();
+        let needed = MEMORY * lines.len() as u64;
+        for path in [plain, packed] {
+            let read = |budget| {
+                let mut benchmark = Benchmark::within(budget);
+                let open = |path: &Path| std::fs::read(path);
+                let added = benchmark.add(&path, None, None, &open);
+                added.map(|()| benchmark.entries.len())
+            };
+            for budget in [None, Some(needed)] {
+                assert_eq!(read(budget).unwrap(), 1000);
+            }
+            let refused = read(Some(needed - 1)).unwrap_err().to_string();
+            assert!(
+                refused.contains("does not fit into max_memory"),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

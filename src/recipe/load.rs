@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::candidates::{self, Written};
 use super::hub;
 use super::inputs::{Finder, Listing, check_columns, check_wanted, locate};
 use super::keys::{self, KEYS, Keys, Role, bytes};
@@ -374,6 +375,7 @@ impl Loader<'_> {
             }
         }
         self.check_max_memory(recipe.max_memory);
+        recipe.max_memory = self.options.max_memory.or(recipe.max_memory);
         recipe.search.clone_from(&self.search);
         recipe.cache = cache(&self.options.env);
         let hub = Hub::of_env(&self.options.env);
@@ -398,50 +400,28 @@ impl Loader<'_> {
     /// Says which file was taken where a relative path means one beside the recipe and another one
     /// in the working directory.
     fn note_candidates(&mut self, recipe: &Recipe) {
-        let mut written = Vec::new();
-        if self.options.input.is_none()
-            && let Some(node) = self.node("dataset_path")
-        {
-            let paths = match &node.value {
-                Value::List(items) => items.iter().collect(),
-                _ => vec![node],
-            };
-            written.extend(paths.into_iter().filter_map(|node| match &node.value {
-                Value::Str(path) => Some(("dataset_path".to_owned(), path.trim().to_owned())),
-                _ => None,
-            }));
-        }
-        if let Some(node) = self.node("image_root").filter(|node| node.at.source == 0)
-            && let Value::Str(path) = &node.value
-        {
-            written.push(("image_root".to_owned(), path.clone()));
-        }
-        // Data-Juicer itself looks for what its operators name.
-        let own = |step: &&Step| !matches!(step.spec.service, Some(Service::Peer(_)));
-        for step in recipe.steps.iter().filter(own) {
-            for (param, value) in &step.params {
-                let names_a_path = ["_dir", "_path"].iter().any(|end| param.ends_with(end));
-                if let Some(path) = value.as_str().filter(|_| names_a_path) {
-                    written.push((format!("{}.{param}", step.name), path.to_owned()));
-                }
-            }
-        }
         let [beside, cwd] = self.search.as_slice() else {
             return;
         };
-        for (key, path) in written {
-            let (first, second) = (beside.join(&path), cwd.join(&path));
-            let same = fs::canonicalize(&first).ok() == fs::canonicalize(&second).ok();
-            if !path.is_empty() && first.exists() && second.exists() && !same {
-                let shown =
-                    |path: &Path| path.components().collect::<PathBuf>().display().to_string();
-                let text = format!(
-                    "{key}: '{path}' is {} (beside the recipe), and not {} (from the working directory), which Data-Juicer would take",
-                    shown(&first),
-                    shown(&second)
-                );
-                Note::new(Code::PathInTwoPlaces, text).add_to(&mut self.notes);
+        let of_input = ["dataset_path", "dataset"].map(|key| (key, self.options.input.is_none()));
+        let others = ["image_root", "custom_operator_paths", "outputs"].map(|key| (key, true));
+        let mut written = Vec::new();
+        for (key, counts) in of_input.into_iter().chain(others) {
+            if let Some(node) = self.node(key).filter(|_| counts) {
+                Written::below(key, node, &mut written);
             }
+        }
+        if let Some(Value::List(steps)) = self.node("process").map(|node| &node.value) {
+            for step in steps {
+                if let Value::Map(entries) = &step.value {
+                    for entry in entries {
+                        Written::below(&entry.key, &entry.node, &mut written);
+                    }
+                }
+            }
+        }
+        for note in candidates::notes(written, recipe, beside, cwd) {
+            note.add_to(&mut self.notes);
         }
     }
 
@@ -791,6 +771,7 @@ fn surroundings<S>(recipe: &Recipe<S>, asked: Option<Rc<dyn Peers>>) -> Surround
         asked,
         recipe: recipe.name.clone(),
         without_references: false,
+        max_memory: recipe.max_memory,
     }
 }
 

@@ -3,6 +3,7 @@
 //! The only module that knows YAML. It resolves names, defaults and paths and builds the
 //! operators; it neither reads rows nor prints.
 
+mod candidates;
 mod fused;
 mod hub;
 mod inputs;
@@ -94,6 +95,8 @@ pub struct LoadOptions {
     pub peers: Option<Rc<dyn Peers>>,
     /// Leave `reference` of deduplicators out: an index that it names is about to be made.
     pub without_references: bool,
+    /// `--max-memory` in bytes: replaces `max_memory`.
+    pub max_memory: Option<u64>,
 }
 
 impl LoadOptions {
@@ -108,6 +111,7 @@ impl LoadOptions {
             dir: None,
             env: Box::new(|name| std::env::var(name).ok()),
             peers: None,
+            max_memory: None,
             without_references: false,
         }
     }

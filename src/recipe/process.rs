@@ -50,6 +50,8 @@ pub struct Surroundings {
     pub recipe: String,
     /// Whether `reference` of deduplicators is left out.
     pub without_references: bool,
+    /// `max_memory` in bytes, if it is given.
+    pub max_memory: Option<u64>,
 }
 
 /// Builds all steps it can; the others leave issues.
@@ -383,6 +385,7 @@ fn step(
     let mut context = BuildContext::new(base.clone(), around.search.clone(), around.cache.clone());
     context.nltk_data.clone_from(&around.nltk_data);
     context.models = around.models;
+    context.max_memory = around.max_memory;
     context.servers.clone_from(&around.servers);
     context.hub.clone_from(&around.hub);
     context.special_tokens.clone_from(&around.special_tokens);

@@ -55,6 +55,43 @@ fn scratch() -> Scratch {
     scratch
 }
 
+#[test]
+fn a_benchmark_that_does_not_fit_into_the_memory_is_refused_by_name() {
+    let scratch = scratch();
+    let line = json!({"question": "What is the name of the red boat?"});
+    scratch.write("large.jsonl", format!("{line}\n").repeat(30_000));
+    scratch.write(
+        "r.yaml",
+        "dataset_path: in.jsonl\nexport_path: o.jsonl\nprocess: [benchmark_overlap_filter: {benchmarks: large.jsonl, images: false}]\n",
+    );
+    for command in [
+        &[
+            "decontaminate",
+            "in.jsonl",
+            "--against",
+            "large.jsonl",
+            "--no-images",
+            "-o",
+            "o.jsonl",
+        ][..],
+        &["run", "r.yaml"],
+        &["analyze", "in.jsonl", "--recipe", "r.yaml", "-o", "look"],
+    ] {
+        let ran = scratch
+            .djr(&[command, &["--max-memory", "8MB"]].concat())
+            .expect(2);
+        let told =
+            "large.jsonl: a benchmark of more than 1000000 bytes does not fit into max_memory";
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
+        assert!(ran.stderr.contains("djr index"), "{}", ran.stderr);
+        assert!(!scratch.path("o.jsonl").exists());
+        let enough = [command, &["--max-memory", "64MB"]].concat();
+        scratch.djr(&enough).expect(0);
+        let _ = std::fs::remove_file(scratch.path("o.jsonl"));
+        let _ = std::fs::remove_dir_all(scratch.path("o.jsonl.djr"));
+    }
+}
+
 fn ids(scratch: &Scratch, name: &str) -> Vec<String> {
     let rows = scratch.rows(name);
     rows.iter()

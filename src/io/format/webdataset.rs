@@ -70,7 +70,12 @@ pub struct Sample<'a> {
 impl<'a> Sample<'a> {
     /// Appends it to a record.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        push(self.key.unwrap_or_default().as_bytes(), out);
+        let key = self.key.unwrap_or_default();
+        // A member may be as long as its row: the record is not to grow by doubling.
+        let of_member = |(field, content): &(&str, &[u8])| field.len() + content.len() + 16;
+        let members: usize = self.members.iter().map(of_member).sum();
+        out.reserve(key.len() + 8 + members);
+        push(key.as_bytes(), out);
         for (field, content) in &self.members {
             push(field.as_bytes(), out);
             push(content, out);

@@ -274,7 +274,7 @@ fn read(params: &Params, context: &BuildContext) -> Result<Benchmark, Vec<ParamE
     let method = params
         .images
         .then(|| (params.method.word(), params.method.into()));
-    let mut benchmark = Benchmark::default();
+    let mut benchmark = Benchmark::within(context.max_memory);
     for name in &named {
         let Some(path) = problems.keep(found("benchmarks", name)) else {
             continue;
