@@ -39,22 +39,28 @@ fn stream(mut exif: &[u8]) -> &[u8] {
 
 /// EXIF data as `ImageMagick` writes it into texts: an empty line, the kind, the length, and then
 /// hexadecimal digits, in pairs between which there may be white space.
-pub fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
-    let mut digits = text.splitn(4, |&c| c == b'\n').nth(3)?.iter();
+///
+/// # Errors
+/// If something else stands there: Pillow looks at it when it is asked for the EXIF data, and fails.
+pub fn from_hex(text: &[u8]) -> Result<Vec<u8>, ImageError> {
+    let text = text.splitn(4, |&c| c == b'\n').nth(3).unwrap_or_default();
     // Joining the lines may join the two digits of a pair.
-    let mut digits = digits.by_ref().filter(|&&c| c != b'\n').peekable();
-    let value = |digit: u8| char::from(digit).to_digit(16);
+    let mut digits = text.iter().filter(|&&c| c != b'\n').peekable();
+    let value = |digit: Option<&u8>| char::from(*digit?).to_digit(16);
     let mut out = Vec::new();
     loop {
         while digits
             .next_if(|c| c.is_ascii_whitespace() || **c == 0x0b)
             .is_some()
         {}
-        let Some(&high) = digits.next() else {
-            return Some(out);
-        };
-        let low = *digits.next()?;
-        out.push(u8::try_from(value(high)? << 4 | value(low)?).ok()?);
+        if digits.peek().is_none() {
+            return Ok(out);
+        }
+        let pair = value(digits.next()).zip(value(digits.next()));
+        let byte = pair.and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
+        out.push(
+            byte.ok_or_else(|| ImageError::corrupt("its EXIF data is no hexadecimal digits"))?,
+        );
     }
 }
 

@@ -570,10 +570,10 @@ impl<'a> Walk<'a> {
     }
 
     fn orientation(&self) -> Result<u8, ImageError> {
-        let raw = || exif::from_hex(self.raw_exif.as_deref()?);
-        let exif = match &self.exif {
-            Some(data) => exif::strict_orientation(data)?,
-            None => exif::strict_orientation(&raw().unwrap_or_default())?,
+        let exif = match (&self.exif, &self.raw_exif) {
+            (Some(data), _) => exif::strict_orientation(data)?,
+            (None, Some(text)) => exif::strict_orientation(&exif::from_hex(text)?)?,
+            (None, None) => None,
         };
         let filled =
             |xmp: &'_ Option<Cow<'a, [u8]>>| xmp.as_ref().is_some_and(|xmp| !xmp.is_empty());
