@@ -47,7 +47,7 @@ pub struct Args {
     /// Leave the pictures of benchmarks out.
     #[arg(long)]
     no_images: bool,
-    /// The file to write.
+    /// The file to write: OUT.index, or of benchmarks OUT.json.
     #[arg(long, short, value_name = "OUT")]
     output: PathBuf,
     /// Overwrite the output of a run.
@@ -76,6 +76,14 @@ struct RowArgs {
 
 /// Runs the command.
 pub fn main(args: &Args, ui: &Ui) -> Exit {
+    // An index of benchmarks is JSON, one of references is not.
+    let suffixes: &[&str] = match &args.recipe {
+        Some(_) => &["index"],
+        None => &["index", "json"],
+    };
+    if let Err(problem) = recipe::check_document(Path::new(""), &args.output, suffixes) {
+        return ui.usage(&problem.what, Some(&problem.hint));
+    }
     let read: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
     if let Err(exit) = claim(&args.output, &read, args.force, ui) {
         return exit;

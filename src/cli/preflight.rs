@@ -17,7 +17,8 @@ use crate::answer::{CheckAnswer, FindingCount, FindingRecord, TrainingChecked};
 use crate::exec::{self, RunOptions};
 use crate::io::format::OutputFormat;
 use crate::recipe::{
-    Inputs, OutputSpec, PathStyle, QuarantineLimit, Recipe, Target, Validation, check_plain,
+    Inputs, OutputSpec, PathStyle, QuarantineLimit, Recipe, Target, Validation, check_named,
+    check_plain,
 };
 use crate::report::table::thousands;
 use crate::trainer::{
@@ -166,6 +167,10 @@ pub fn main(
         );
     }
     if let Some(out) = &args.fix {
+        let cwd = &options.working_dir;
+        if let Err(problem) = check_plain(cwd, out, None).and_then(|_| check_named(cwd, out)) {
+            return ui.usage_in(out.display(), &problem.what, Some(&problem.hint));
+        }
         let read: Vec<&Path> = named.iter().map(|file| file.path.as_path()).collect();
         if let Err(exit) = claim(out, &read, run.force, ui) {
             return exit;
@@ -391,8 +396,8 @@ fn fix(
     ui: &Ui,
 ) -> Result<u64, Exit> {
     let cwd = &options.working_dir;
-    let format = match check_plain(cwd, out, None) {
-        Ok(format) => format.unwrap_or(OutputFormat::ROWS),
+    let format = match check_named(cwd, out) {
+        Ok(format) => format,
         Err(problem) => return Err(ui.usage_in(out.display(), &problem.what, Some(&problem.hint))),
     };
     let trainer = checked.trainer;

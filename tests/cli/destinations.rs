@@ -364,3 +364,25 @@ fn parts_and_locks_are_not_written_through_links() {
         assert_eq!(scratch.read("precious"), b"precious", "{name}");
     }
 }
+
+#[test]
+fn an_index_and_a_file_that_was_mended_are_called_what_they_are() {
+    let scratch = Scratch::new();
+    scratch.write("b.json", "[{\"question\": \"What is it?\"}]");
+    scratch.write("t.jsonl", "{\"messages\": []}\n");
+    for name in ["b.gz", "b.csv", "b", "d/", "s3://bucket/b.index"] {
+        let ran = scratch.djr(&["index", "b.json", "-o", name]).expect(2);
+        assert!(ran.stderr.contains(name), "{}", ran.stderr);
+    }
+    for name in ["f.csv", "f", "f.jsonl.gz", "d/"] {
+        let args = ["check", "--for", "ms_swift", "t.jsonl", "--fix", name];
+        let ran = scratch.djr(&args).expect(2);
+        assert!(ran.stderr.contains(name), "{}", ran.stderr);
+    }
+    for name in ["b.gz", "b.csv", "b", "d", "s3:", "f.csv", "f", "f.jsonl.gz"] {
+        assert!(!scratch.path(name).exists(), "{name}");
+    }
+    for name in ["b.index", "b.index.json"] {
+        scratch.djr(&["index", "b.json", "-o", name]).expect(0);
+    }
+}
