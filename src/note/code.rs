@@ -84,7 +84,7 @@ codes! {
         "rows so near a bound that rounding, as Data-Juicer does it, decided about them",
         "`compat_stats: exact` does not round";
     ShortTexts = "short_texts":
-        "texts of fewer tokens than `window_size` have no window, and a minhash deduplicator takes all of them for one text, as Data-Juicer does",
+        "texts of fewer tokens than `window_size` have no window, and a near-duplicate detector (minhash, simhash) takes all of them for one text, as Data-Juicer does",
         "`short_texts: exact` compares them by equality, `short_texts: keep` leaves them alone; or choose a smaller `window_size`, or `tokenization: character`";
     BlankImages = "blank_images":
         "pictures of one colour (blank ones, or transparent ones, which have none but in their alpha) have a hash without content: all of them count as one picture, as in Data-Juicer",

@@ -5,7 +5,7 @@ use std::fs;
 use djr::note::Code;
 use serde_json::{Value, json};
 
-use crate::support::{Scratch, root, shared};
+use crate::support::{Scratch, expect_no_note, expect_note, root, shared};
 
 /// Runs a recipe over rows. The notes of its manifest by code, and what it printed.
 fn run(scratch: &Scratch, rows: &[Value], recipe: &str, code: i32) -> (Vec<Value>, String) {
@@ -40,6 +40,21 @@ fn of(code: Code, (notes, printed): &(Vec<Value>, String)) -> Vec<Value> {
     found
 }
 
+/// Those of a kind, of which there is one at least.
+#[track_caller]
+fn some_of(code: Code, told: &(Vec<Value>, String)) -> Vec<Value> {
+    let found = of(code, told);
+    assert!(!found.is_empty(), "{}", told.1);
+    found
+}
+
+/// Sees that there is no note of a kind.
+#[track_caller]
+fn none_of(code: Code, told: &(Vec<Value>, String)) {
+    let found = of(code, told);
+    assert!(found.is_empty(), "{found:?}\n{}", told.1);
+}
+
 /// What `check` says of the recipe that was run last.
 fn checked(scratch: &Scratch) -> String {
     scratch.djr(&["check", "r.yaml"]).expect(0).stderr
@@ -53,20 +68,25 @@ fn texts(texts: &[&str]) -> Vec<Value> {
 }
 
 #[test]
-fn every_kind_of_note_has_a_test() {
-    let tests = [
-        "notes.rs",
-        "inputs.rs",
-        "bad_recipes.rs",
-        "analyze.rs",
-        "cache.rs",
-        "ownership.rs",
-    ]
-    .map(|file| fs::read_to_string(root().join("tests/cli").join(file)).unwrap());
+fn every_kind_of_note_has_a_test_with_it_and_one_without() {
+    let mut tests = String::new();
+    for file in fs::read_dir(root().join("tests/cli")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|it| it == "rs") {
+            tests.extend(fs::read_to_string(path).unwrap().split_whitespace());
+        }
+    }
+    // A note is looked for by these functions alone, each of which fails by itself.
     for code in Code::ALL {
-        let name = format!("Code::{code:?}");
-        let times: usize = tests.iter().map(|text| text.matches(&name).count()).sum();
-        assert!(times >= 2, "{name}: {times} places that look for it");
+        let is_in = |names: [&str; 2]| {
+            let mut calls = names.iter().map(|name| format!("{name}(Code::{code:?},"));
+            calls.any(|call| tests.contains(&call))
+        };
+        assert!(is_in(["some_of", "expect_note"]), "no test has {code:?}");
+        assert!(
+            is_in(["none_of", "expect_no_note"]),
+            "no test is without {code:?}"
+        );
     }
 }
 
@@ -80,7 +100,7 @@ fn a_stat_of_another_field_is_noted() {
     ];
     let recipe = "text_keys: [q, a]\nprocess:\n  - text_length_filter: {min_len: 10}\n  - text_length_filter: {min_len: 10, text_key: a}\n";
     let told = run(&scratch, &rows, recipe, 0);
-    let notes = of(Code::StatOfOtherField, &told);
+    let notes = some_of(Code::StatOfOtherField, &told);
     assert_eq!(
         (&notes[0]["step"], &notes[0]["rows"]),
         (&json!(2), &json!(2))
@@ -100,13 +120,13 @@ fn a_stat_of_another_field_is_noted() {
         "text_keys: [q]\nprocess:\n  - text_length_filter: {min_len: 1}\n  - text_length_filter: {max_len: 50}\n",
     ] {
         let told = run(&scratch, &rows, sound, 0);
-        assert!(of(Code::StatOfOtherField, &told).is_empty(), "{}", told.1);
-        assert!(of(Code::StatOfOtherStep, &told).is_empty(), "{}", told.1);
+        none_of(Code::StatOfOtherField, &told);
+        none_of(Code::StatOfOtherStep, &told);
     }
     // Where no row comes to the second step, nothing was decided so.
     let none = recipe.replace("min_len: 10}", "min_len: 1000}");
     let told = run(&scratch, &rows, &none, 0);
-    assert!(of(Code::StatOfOtherField, &told).is_empty());
+    none_of(Code::StatOfOtherField, &told);
 }
 
 #[test]
@@ -119,7 +139,7 @@ fn images_of_another_field_and_stats_measured_otherwise_are_noted() {
     ]);
     let recipe = "process:\n  - character_repetition_filter: {rep_len: 3, max_ratio: 0.9}\n  - words_num_filter: {min_num: 1}\n  - character_repetition_filter: {rep_len: 10, max_ratio: 0.5}\n";
     let told = run(&scratch, &rows, recipe, 0);
-    let notes = of(Code::StatOfOtherStep, &told);
+    let notes = some_of(Code::StatOfOtherStep, &told);
     assert_eq!(
         (&notes[0]["step"], &notes[0]["rows"]),
         (&json!(3), &json!(3))
@@ -131,7 +151,7 @@ fn images_of_another_field_and_stats_measured_otherwise_are_noted() {
     );
     assert!(checked(&scratch).contains("[stat_of_other_step]"));
     let same = recipe.replace("rep_len: 10", "rep_len: 3");
-    assert!(of(Code::StatOfOtherStep, &run(&scratch, &rows, &same, 0)).is_empty());
+    none_of(Code::StatOfOtherStep, &run(&scratch, &rows, &same, 0));
 }
 
 #[test]
@@ -144,7 +164,7 @@ fn a_stat_measured_before_a_change_is_noted() {
     ]);
     let recipe = "process:\n  - text_length_filter: {min_len: 1}\n  - clean_links_mapper:\n  - text_length_filter: {min_len: 12}\n";
     let told = run(&scratch, &rows, recipe, 0);
-    let notes = of(Code::StatBeforeChange, &told);
+    let notes = some_of(Code::StatBeforeChange, &told);
     assert_eq!(
         (&notes[0]["step"], &notes[0]["rows"]),
         (&json!(3), &json!(2))
@@ -157,7 +177,7 @@ fn a_stat_measured_before_a_change_is_noted() {
     assert!(checked(&scratch).contains("[stat_before_change]"));
     // Rows that wait on disk in between are counted as well.
     let far = "process:\n  - text_length_filter: {min_len: 1}\n  - clean_links_mapper:\n  - random_selector: {select_num: 3}\n  - text_length_filter: {min_len: 12}\n";
-    let notes = of(Code::StatBeforeChange, &run(&scratch, &rows, far, 0));
+    let notes = some_of(Code::StatBeforeChange, &run(&scratch, &rows, far, 0));
     assert_eq!(
         (&notes[0]["step"], &notes[0]["rows"]),
         (&json!(4), &json!(2))
@@ -173,7 +193,7 @@ fn a_stat_measured_before_a_change_is_noted() {
             row["note"] = "http://c.example".into();
         }
         let told = run(&scratch, &rows, sound, 0);
-        assert!(of(Code::StatBeforeChange, &told).is_empty(), "{}", told.1);
+        none_of(Code::StatBeforeChange, &told);
     }
 }
 
@@ -191,13 +211,13 @@ fn stats_that_came_along_are_counted() {
     ];
     let recipe = "process: [text_length_filter: {min_len: 10}]\n";
     let told = run(&scratch, &rows, recipe, 0);
-    let notes = of(Code::StatCameAlong, &told);
+    let notes = some_of(Code::StatCameAlong, &told);
     assert_eq!(
         (&notes[0]["step"], &notes[0]["rows"]),
         (&json!(1), &json!(2))
     );
     // A text is no number, and null is none: these are measured.
-    let again = of(Code::StatMeasuredAgain, &told);
+    let again = some_of(Code::StatMeasuredAgain, &told);
     assert_eq!(
         (&again[0]["step"], &again[0]["rows"]),
         (&json!(1), &json!(2))
@@ -209,12 +229,12 @@ fn stats_that_came_along_are_counted() {
     assert!(why.text().contains("[stat_came_along]"), "{}", why.text());
     // Behind a barrier they are still known for what they are, and what was measured is, too.
     let far = "process:\n  - text_length_filter: {min_len: 1}\n  - random_selector: {select_num: 5}\n  - text_length_filter: {min_len: 10}\n";
-    let notes = of(Code::StatCameAlong, &run(&scratch, &rows, far, 0));
+    let notes = some_of(Code::StatCameAlong, &run(&scratch, &rows, far, 0));
     let counts: Vec<_> = notes.iter().map(|n| (&n["step"], &n["rows"])).collect();
     assert_eq!(counts, [(&json!(1), &json!(2)), (&json!(3), &json!(2))]);
     let told = run(&scratch, &rows[..1], far, 0);
-    assert!(of(Code::StatCameAlong, &told).is_empty());
-    assert!(of(Code::StatMeasuredAgain, &told).is_empty());
+    none_of(Code::StatCameAlong, &told);
+    none_of(Code::StatMeasuredAgain, &told);
 }
 
 #[test]
@@ -224,11 +244,11 @@ fn hashes_of_an_earlier_deduplicator_are_noted() {
     let recipe =
         "process:\n  - document_deduplicator:\n  - document_deduplicator: {lowercase: true}\n";
     let told = run(&scratch, &rows, recipe, 0);
-    assert_eq!(of(Code::HashOfOtherStep, &told)[0]["step"], 2);
+    assert_eq!(some_of(Code::HashOfOtherStep, &told)[0]["step"], 2);
     assert_eq!(scratch.rows("out/o.jsonl").len(), 3);
     assert!(checked(&scratch).contains("[hash_of_other_step]"));
     let images = "process:\n  - image_deduplicator: {method: phash}\n  - image_deduplicator: {method: dhash, consider_text: true}\n  - document_deduplicator:\n";
-    let notes = of(Code::HashOfOtherStep, &run(&scratch, &rows, images, 0));
+    let notes = some_of(Code::HashOfOtherStep, &run(&scratch, &rows, images, 0));
     let steps: Vec<_> = notes.iter().map(|note| &note["step"]).collect();
     assert_eq!(steps, [2, 3]);
     for sound in [
@@ -236,7 +256,7 @@ fn hashes_of_an_earlier_deduplicator_are_noted() {
         "process:\n  - document_deduplicator:\n  - image_deduplicator:\n",
     ] {
         let told = run(&scratch, &rows, sound, 0);
-        assert!(of(Code::HashOfOtherStep, &told).is_empty(), "{}", told.1);
+        none_of(Code::HashOfOtherStep, &told);
     }
 }
 
@@ -247,7 +267,7 @@ fn short_texts_are_counted_and_told_apart() {
     let rows = texts(&["cat", "dog", "a red bus", long, long, "cat"]);
     let recipe = "process: [document_minhash_deduplicator: {window_size: 5}]\n";
     let told = run(&scratch, &rows, recipe, 0);
-    let notes = of(Code::ShortTexts, &told);
+    let notes = some_of(Code::ShortTexts, &told);
     assert_eq!(
         (&notes[0]["step"], &notes[0]["rows"]),
         (&json!(1), &json!(4))
@@ -276,7 +296,7 @@ fn short_texts_are_counted_and_told_apart() {
     assert!(ran.expect(2).stderr.contains("peer"));
     // Long texts alone, or a window that they fill.
     let one = "process: [document_minhash_deduplicator: {window_size: 1}]\n";
-    assert!(of(Code::ShortTexts, &run(&scratch, &rows, one, 0)).is_empty());
+    none_of(Code::ShortTexts, &run(&scratch, &rows, one, 0));
 }
 
 #[test]
@@ -303,7 +323,7 @@ fn pictures_without_content_are_counted() {
     for method in ["phash", "dhash", "whash", "ahash"] {
         let recipe = format!("process: [image_deduplicator: {{method: {method}}}]\n");
         let told = run(&scratch, &rows, &recipe, 0);
-        let notes = of(Code::BlankImages, &told);
+        let notes = some_of(Code::BlankImages, &told);
         assert_eq!(
             (&notes[0]["step"], &notes[0]["rows"]),
             (&json!(1), &json!(3)),
@@ -314,11 +334,11 @@ fn pictures_without_content_are_counted() {
     assert!(why.contains("[blank_images]"), "{why}");
     let near = "process: [image_deduplicator: {threshold: 4}]\n";
     assert_eq!(
-        of(Code::BlankImages, &run(&scratch, &rows, near, 0))[0]["rows"],
+        some_of(Code::BlankImages, &run(&scratch, &rows, near, 0))[0]["rows"],
         3
     );
     let told = run(&scratch, &rows[3..], "process: [image_deduplicator: ]\n", 0);
-    assert!(of(Code::BlankImages, &told).is_empty());
+    none_of(Code::BlankImages, &told);
 }
 
 #[test]
@@ -328,13 +348,13 @@ fn rows_that_rounding_decides_are_counted() {
     let rows = texts(&["abc!!!!!!!", "abcdefghij"]);
     let recipe = "process: [alphanumeric_filter: {max_ratio: 0.3}]\n";
     let told = run(&scratch, &rows, recipe, 0);
-    let notes = of(Code::RoundingDecided, &told);
+    let notes = some_of(Code::RoundingDecided, &told);
     assert_eq!(
         (&notes[0]["step"], &notes[0]["rows"]),
         (&json!(1), &json!(1))
     );
     let exact = format!("compat_stats: exact\n{recipe}");
-    assert!(of(Code::RoundingDecided, &run(&scratch, &rows, &exact, 0)).is_empty());
+    none_of(Code::RoundingDecided, &run(&scratch, &rows, &exact, 0));
 }
 
 #[test]
@@ -346,7 +366,7 @@ fn a_field_of_no_row_is_named() {
     ];
     let recipe = "validate: decode\nprocess: [image_shape_filter: {min_width: 9}]\n";
     let told = run(&scratch, &rows, recipe, 0);
-    let notes = of(Code::FieldOfNoRow, &told);
+    let notes = some_of(Code::FieldOfNoRow, &told);
     let message = notes[0]["message"].as_str().unwrap();
     for words in [
         "'images' (image_key)",
@@ -373,7 +393,7 @@ fn a_field_of_no_row_is_named() {
         "validate: header\nprocess: [text_length_filter: {min_len: 1}]\n",
         0,
     );
-    assert_eq!(of(Code::FieldOfNoRow, &told).len(), 1);
+    assert_eq!(some_of(Code::FieldOfNoRow, &told).len(), 1);
     // Where an output's condition, its split or a second text key names it.
     let filter = "process: [text_length_filter: {min_len: 1}]\n";
     for (keys, field, key) in [
@@ -406,7 +426,7 @@ fn a_field_of_no_row_is_named() {
     ] {
         let _ = fs::remove_dir_all(scratch.path("out"));
         let told = run(&scratch, &rows, &format!("{keys}\n{filter}"), 0);
-        assert!(of(Code::FieldOfNoRow, &told).is_empty(), "{}", told.1);
+        none_of(Code::FieldOfNoRow, &told);
     }
     let _ = fs::remove_dir_all(scratch.path("out"));
     // One row that has it is enough, whatever it holds; and nobody asks where nobody asks.
@@ -417,7 +437,7 @@ fn a_field_of_no_row_is_named() {
         (&rows[..], "process: [text_length_filter: {min_len: 1}]\n"),
     ] {
         let told = run(&scratch, rows, recipe, 0);
-        assert!(of(Code::FieldOfNoRow, &told).is_empty(), "{}", told.1);
+        none_of(Code::FieldOfNoRow, &told);
     }
 }
 
@@ -553,7 +573,7 @@ fn image_tokens_that_do_not_match_are_counted() {
     ];
     let recipe = "process: [text_length_filter: {min_len: 1}]\n";
     let told = run(&scratch, &rows, recipe, 0);
-    assert_eq!(of(Code::ImageTokensDiffer, &told)[0]["rows"], 3);
+    assert_eq!(some_of(Code::ImageTokensDiffer, &told)[0]["rows"], 3);
     assert!(checked(&scratch).contains("[image_tokens_differ]"));
     let sound = [
         rows[0].clone(),
@@ -561,17 +581,17 @@ fn image_tokens_that_do_not_match_are_counted() {
         rows[5].clone(),
         json!({"text": "plain"}),
     ];
-    assert!(of(Code::ImageTokensDiffer, &run(&scratch, &sound, recipe, 0)).is_empty());
+    none_of(Code::ImageTokensDiffer, &run(&scratch, &sound, recipe, 0));
     assert!(!checked(&scratch).contains("[image_tokens_differ]"));
     // What counts is what is written: a mapper may take the tokens away.
     let strip = "process: [replace_content_mapper: {pattern: '<__dj__image>'}]\n";
     assert_eq!(
-        of(Code::ImageTokensDiffer, &run(&scratch, &sound, strip, 0))[0]["rows"],
+        some_of(Code::ImageTokensDiffer, &run(&scratch, &sound, strip, 0))[0]["rows"],
         2
     );
     let token = "image_special_token: <img>\nprocess: [text_length_filter: {min_len: 1}]\n";
     let marked = [row("<img> <img>", json!(["a.png", "b.png"]))];
-    assert!(of(Code::ImageTokensDiffer, &run(&scratch, &marked, token, 0)).is_empty());
+    none_of(Code::ImageTokensDiffer, &run(&scratch, &marked, token, 0));
 }
 
 #[test]
@@ -588,7 +608,7 @@ fn ids_that_repeat_are_counted() {
     ];
     let recipe = "process: [text_length_filter: {min_len: 1}]\n";
     let told = run(&scratch, &rows, recipe, 0);
-    assert_eq!(of(Code::IdsRepeat, &told)[0]["rows"], 2);
+    assert_eq!(some_of(Code::IdsRepeat, &told)[0]["rows"], 2);
     let distinct = [
         rows[0].clone(),
         rows[1].clone(),
@@ -596,11 +616,11 @@ fn ids_that_repeat_are_counted() {
         rows[5].clone(),
         rows[6].clone(),
     ];
-    assert!(of(Code::IdsRepeat, &run(&scratch, &distinct, recipe, 0)).is_empty());
+    none_of(Code::IdsRepeat, &run(&scratch, &distinct, recipe, 0));
     // Parts of one row share its id, which repeats none.
     let chunks = "process: [text_chunk_mapper: {max_len: 1, split_pattern: null}]\n";
     let long = [json!({"id": 1, "text": "abc"})];
-    assert!(of(Code::IdsRepeat, &run(&scratch, &long, chunks, 0)).is_empty());
+    none_of(Code::IdsRepeat, &run(&scratch, &long, chunks, 0));
 }
 
 #[test]
@@ -609,10 +629,10 @@ fn a_sample_that_falls_short_is_noted() {
     let rows = texts(&["a", "b"]);
     let recipe = "process: [text_length_filter: {min_len: 1}]\noutputs: [{format: jsonl, path: out/s.jsonl, sample: 5}]\n";
     let told = run(&scratch, &rows, recipe, 1);
-    let notes = of(Code::SampleShort, &told);
+    let notes = some_of(Code::SampleShort, &told);
     assert_eq!(notes[0]["rows"], 3);
     let enough = recipe.replace("sample: 5", "sample: 2");
-    assert!(of(Code::SampleShort, &run(&scratch, &rows, &enough, 0)).is_empty());
+    none_of(Code::SampleShort, &run(&scratch, &rows, &enough, 0));
 }
 
 #[test]
@@ -621,14 +641,14 @@ fn what_a_recipe_says_in_vain_is_noted() {
     let rows = texts(&["a", "b"]);
     let recipe = "executor_type: default\nuse_cache: true\nprocess:\n  - replace_content_mapper: {pattern: a, pattern: b, repl: X}\n  - replace_content_mapper: {pattern: a}\n";
     let told = run(&scratch, &rows, recipe, 0);
-    assert_eq!(of(Code::KeyIgnored, &told).len(), 2);
-    assert_eq!(of(Code::KeyRepeated, &told).len(), 1);
-    assert_eq!(of(Code::ParamTakenOver, &told)[0]["step"], 2);
+    assert_eq!(some_of(Code::KeyIgnored, &told).len(), 2);
+    assert_eq!(some_of(Code::KeyRepeated, &told).len(), 1);
+    assert_eq!(some_of(Code::ParamTakenOver, &told)[0]["step"], 2);
     let plain = "process:\n  - replace_content_mapper: {pattern: b, repl: X}\n  - replace_content_mapper: {pattern: a, repl: X}\n";
     let told = run(&scratch, &rows, plain, 0);
-    for code in [Code::KeyIgnored, Code::KeyRepeated, Code::ParamTakenOver] {
-        assert!(of(code, &told).is_empty(), "{}", told.1);
-    }
+    none_of(Code::KeyIgnored, &told);
+    none_of(Code::KeyRepeated, &told);
+    none_of(Code::ParamTakenOver, &told);
 }
 
 #[test]
@@ -652,8 +672,8 @@ fn two_files_of_one_name_and_files_passed_over_are_noted() {
         (manifest["notes"].as_array().unwrap().clone(), ran.stderr)
     };
     let both = told(&scratch);
-    assert_eq!(of(Code::PathInTwoPlaces, &both).len(), 1);
-    assert!(of(Code::FilesPassedOver, &both).is_empty());
+    assert_eq!(some_of(Code::PathInTwoPlaces, &both).len(), 1);
+    none_of(Code::FilesPassedOver, &both);
     let read = scratch.path("configs/data/rows.jsonl");
     let table = format!("<- {}", fs::canonicalize(read).unwrap().display());
     assert!(
@@ -664,8 +684,8 @@ fn two_files_of_one_name_and_files_passed_over_are_noted() {
     fs::remove_dir_all(scratch.path("data")).unwrap();
     scratch.write("configs/data/.hidden.jsonl", "{}\n");
     let one = told(&scratch);
-    assert!(of(Code::PathInTwoPlaces, &one).is_empty());
-    assert_eq!(of(Code::FilesPassedOver, &one).len(), 1);
+    none_of(Code::PathInTwoPlaces, &one);
+    assert_eq!(some_of(Code::FilesPassedOver, &one).len(), 1);
     // An analysis and a subset say what they pass over as well.
     for command in [
         &["analyze", "configs/data", "-o", "look"][..],
@@ -674,6 +694,81 @@ fn two_files_of_one_name_and_files_passed_over_are_noted() {
         let ran = scratch.djr(command).expect(0);
         assert!(ran.stderr.contains("[files_passed_over]"), "{}", ran.stderr);
     }
+}
+
+#[test]
+fn two_candidates_are_noted_wherever_a_recipe_names_what_it_reads() {
+    let scratch = Scratch::new();
+    let question = json!([{"id": 1, "conversations": [
+        {"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "x"}]}]);
+    let row = json!({"id": 1, "text": "t"});
+    for place in ["configs/", ""] {
+        scratch.write(&format!("{place}data/rows.jsonl"), format!("{row}\n"));
+        scratch.write(
+            &format!("{place}seen.jsonl"),
+            format!("{{\"text\": \"{place}\"}}\n"),
+        );
+        scratch.write(&format!("{place}q.json"), question.to_string());
+    }
+    let plain = "process: [text_length_filter: {min_len: 1}]\n";
+    let here = "dataset_path: configs/data/rows.jsonl\n";
+    for (key, path, recipe) in [
+        (
+            "dataset_path",
+            "data/*.jsonl",
+            format!("dataset_path: data/*.jsonl\n{plain}"),
+        ),
+        (
+            "dataset_path",
+            "data",
+            format!("dataset_path: [data]\n{plain}"),
+        ),
+        (
+            "dataset.configs.path",
+            "data/rows.jsonl",
+            format!("dataset: {{configs: [{{type: local, path: data/rows.jsonl}}]}}\n{plain}"),
+        ),
+        (
+            "document_deduplicator.reference",
+            "seen.jsonl",
+            format!("{here}process: [document_deduplicator: {{reference: [seen.jsonl]}}]\n"),
+        ),
+        (
+            "outputs.questions",
+            "q.json",
+            format!("{here}outputs: [{{format: llava, path: o.json, questions: q.json}}]\n{plain}"),
+        ),
+    ] {
+        let export = if recipe.contains("outputs:") {
+            ""
+        } else {
+            "export_path: o.jsonl\n"
+        };
+        scratch.write("configs/r.yaml", format!("{export}{recipe}"));
+        let said = scratch.djr(&["check", "configs/r.yaml"]).expect(0).stderr;
+        expect_note(Code::PathInTwoPlaces, &said);
+        assert_eq!(said.matches("[path_in_two_places]").count(), 1, "{said}");
+        let dir = scratch.path("");
+        let dir = dir.display();
+        let told = format!(
+            "note: {key}: '{path}' is {dir}configs/{path} (beside the recipe), and not {dir}{path} "
+        );
+        assert!(said.contains(&told), "{told} is not in\n{said}");
+    }
+    // What stands in one place alone, what is written, and what the command line says.
+    scratch.write(
+        "configs/r.yaml",
+        format!("{here}export_path: data/rows.jsonl\n{plain}"),
+    );
+    let args = [
+        "check",
+        "configs/r.yaml",
+        "--output",
+        "o.jsonl",
+        "--set",
+        "text_keys=text",
+    ];
+    expect_no_note(Code::PathInTwoPlaces, &scratch.djr(&args).expect(0).stderr);
 }
 
 #[test]
@@ -687,11 +782,7 @@ fn an_analysis_notes_what_it_cannot_measure() {
     let ran = scratch
         .djr(&["analyze", "--recipe", "r.yaml", "-o", "look"])
         .expect(0);
-    assert!(
-        ran.stderr.contains(Code::NothingMeasured.word()),
-        "{}",
-        ran.stderr
-    );
+    expect_note(Code::NothingMeasured, &ran.stderr);
     scratch.write(
         "r.yaml",
         "dataset_path: in.jsonl\nprocess: [text_length_filter: {min_len: 1}]\n",
@@ -699,11 +790,7 @@ fn an_analysis_notes_what_it_cannot_measure() {
     let ran = scratch
         .djr(&["analyze", "--recipe", "r.yaml", "-o", "look"])
         .expect(0);
-    assert!(
-        !ran.stderr.contains(Code::NothingMeasured.word()),
-        "{}",
-        ran.stderr
-    );
+    expect_no_note(Code::NothingMeasured, &ran.stderr);
 }
 
 #[test]
@@ -715,7 +802,7 @@ fn a_recut_notes_images_of_which_nothing_is_known() {
         "r.yaml",
         "dataset_path: in.jsonl\nexport_path: o.jsonl\nvalidate: decode\nprocess: [text_length_filter: {min_len: 1}]\n",
     );
-    let noted = |level: &str| {
+    let recut = |level: &str| {
         let analyze = [
             "analyze",
             "--recipe",
@@ -734,12 +821,10 @@ fn a_recut_notes_images_of_which_nothing_is_known() {
             "-o",
             "cut/",
         ];
-        let code = Code::ImagesUnknown.word();
-        scratch.djr(&recut).expect(0).stderr.contains(code)
+        scratch.djr(&recut).expect(0).stderr
     };
-    assert!(noted("header"));
-    assert!(!noted("decode"));
-    assert_eq!(Code::ImagesUnknown.word(), "images_unknown");
+    expect_note(Code::ImagesUnknown, &recut("header"));
+    expect_no_note(Code::ImagesUnknown, &recut("decode"));
 }
 
 #[test]

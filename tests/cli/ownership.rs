@@ -8,7 +8,7 @@ use djr::note::Code;
 use serde_json::json;
 
 use crate::resume::killed_at;
-use crate::support::{Ran, Scratch};
+use crate::support::{Ran, Scratch, expect_no_note, expect_note};
 
 const ROWS: &str =
     "{\"id\": \"a\", \"text\": \"one two three\"}\n{\"id\": \"b\", \"text\": \"four five\"}\n";
@@ -62,11 +62,10 @@ fn other_names_of_options_are_variables_too() {
     let ran = with(&scratch, &["ls"], &[("DJR_THREDS", "2")]).expect(0);
     let said = "the variable DJR_THREDS stands for no option; did you mean DJR_THREADS?";
     assert!(ran.stderr.contains(said), "{}", ran.stderr);
-    let code = Code::VariableUnknown.word();
-    assert!(ran.stderr.contains(code), "{}", ran.stderr);
+    expect_note(Code::VariableUnknown, &ran.stderr);
     let set = [("DJR_THREADS", "2"), ("DJR_SHARED", "/")];
     let ran = with(&scratch, &["ls"], &set).expect(0);
-    assert!(!ran.stderr.contains(Code::VariableUnknown.word()));
+    expect_no_note(Code::VariableUnknown, &ran.stderr);
 }
 
 #[test]
