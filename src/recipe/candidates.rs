@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::model::{Inputs, Recipe, Step};
+use super::model::{Inputs, OutputSpec, Recipe, Step};
 use super::patterns;
 use super::yaml::{Node, Value};
 use crate::note::{Code, Note};
@@ -116,7 +116,7 @@ impl Read {
             .iter()
             .map(PathBuf::as_path)
             .chain(assets.map(|asset| asset.path.as_path()))
-            .chain(recipe.outputs.iter().flat_map(|output| output.files()))
+            .chain(recipe.outputs.iter().flat_map(OutputSpec::files))
             .chain(recipe.image_root.as_deref())
             .chain(
                 recipe
