@@ -6,6 +6,7 @@
 
 PYTHON has py-data-juicer with ray, and what its operators ask for: av, opencv-python-headless (4), soundfile,
 librosa, torchcodec, transformers, dlib, ffmpeg-python, scenedetect, audiomentations, nlpaug, nlpcda,
+resampy, simple-aesthetics-predictor,
 openai, tiktoken (TIKTOKEN_CACHE_DIR names its files where the hub is out of reach); the programs ffmpeg and
 ffprobe are beside it, or in PATH. DIR has tiny models (those of golden_models/models), for the operators
 over the frames of videos, which are left out without it. The videos, sounds and pictures are made here, and

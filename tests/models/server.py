@@ -36,7 +36,7 @@ tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
 tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 tokenizer.decoder = decoders.ByteLevel()
 fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>",
-                               pad_token="</s>")
+                               pad_token="</s>", model_input_names=["input_ids", "attention_mask"])
 fast.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\\n{% endfor %}assistant:"
 fast.save_pretrained(sys.argv[1])
 config = LlamaConfig(vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64,
