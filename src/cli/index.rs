@@ -76,6 +76,10 @@ struct RowArgs {
 
 /// Runs the command.
 pub fn main(args: &Args, ui: &Ui) -> Exit {
+    let read: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
+    if let Err(exit) = claim(&args.output, &read, args.force, ui) {
+        return exit;
+    }
     // An index of benchmarks is JSON, one of references is not.
     let suffixes: &[&str] = match &args.recipe {
         Some(_) => &["index"],
@@ -83,10 +87,6 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     };
     if let Err(problem) = recipe::check_document(Path::new(""), &args.output, suffixes) {
         return ui.usage(&problem.what, Some(&problem.hint));
-    }
-    let read: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
-    if let Err(exit) = claim(&args.output, &read, args.force, ui) {
-        return exit;
     }
     let made = match &args.recipe {
         Some(recipe) => references(recipe, args, ui),

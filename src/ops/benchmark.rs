@@ -257,7 +257,7 @@ fn content(path: &Path, budget: Option<u64>, open: &Open<'_>) -> io::Result<Vec<
         ))),
     };
     if budget.is_some() {
-        check(std::fs::metadata(path).map_or(0, |about| about.len()))?;
+        check(path.metadata().map_or(0, |about| about.len()))?;
     }
     let bytes = open(path)?;
     if budget.is_some() {
