@@ -166,11 +166,15 @@ pub fn main(
             Some("check one file at a time"),
         );
     }
+    let mut format = OutputFormat::ROWS;
     if let Some(out) = &args.fix {
         let cwd = &options.working_dir;
-        if let Err(problem) = check_plain(cwd, out, None).and_then(|_| check_named(cwd, out)) {
-            return ui.usage_in(out.display(), &problem.what, Some(&problem.hint));
-        }
+        format = match check_plain(cwd, out, None).and_then(|_| check_named(cwd, out)) {
+            Ok(format) => format,
+            Err(problem) => {
+                return ui.usage_in(out.display(), &problem.what, Some(&problem.hint));
+            }
+        };
         let read: Vec<&Path> = named.iter().map(|file| file.path.as_path()).collect();
         if let Err(exit) = claim(out, &read, run.force, ui) {
             return exit;
@@ -191,7 +195,7 @@ pub fn main(
     }
     let exit = show(&found, trainer, ui);
     match (&args.fix, named.first()) {
-        (Some(out), Some(file)) => match fix(file, out, checked, (found, &options), ui) {
+        (Some(out), Some(file)) => match fix(file, (out, format), checked, (found, &options), ui) {
             Ok(kept) => {
                 ui.info(&format!(
                     "{}: {} rows without them",
@@ -390,16 +394,12 @@ fn unreadable(quarantine: Option<&Path>, file: &Path, trainer: TrainerRef) -> Ve
 /// Writes a file without the rows that fail, and says how many it has.
 fn fix(
     file: &Named,
-    out: &Path,
+    (out, format): (&Path, OutputFormat),
     checked: CheckedFor,
     (found, options): (Found, &RunOptions),
     ui: &Ui,
 ) -> Result<u64, Exit> {
     let cwd = &options.working_dir;
-    let format = match check_named(cwd, out) {
-        Ok(format) => format,
-        Err(problem) => return Err(ui.usage_in(out.display(), &problem.what, Some(&problem.hint))),
-    };
     let trainer = checked.trainer;
     let output = OutputSpec {
         checked: Some(CheckedFor {

@@ -34,7 +34,8 @@ pub fn written(dir: &Path) -> HashSet<PathBuf> {
     listed_in(dir, |_| true)
 }
 
-/// Those of them that are records and no outputs: whoever names outputs by a pattern wants them.
+/// Those of them that are records and no outputs: a pattern that matches nothing but what runs wrote
+/// means their outputs.
 #[must_use]
 pub fn records(dir: &Path) -> HashSet<PathBuf> {
     listed_in(dir, |key| key != OUTPUTS)

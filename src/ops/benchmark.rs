@@ -260,9 +260,6 @@ fn content(path: &Path, budget: Option<u64>, open: &Open<'_>) -> io::Result<Vec<
         check(path.metadata().map_or(0, |about| about.len()))?;
     }
     let bytes = open(path)?;
-    if budget.is_some() {
-        check(bytes.len() as u64)?;
-    }
     let Some(packing) = Packing::of(&bytes) else {
         return Ok(bytes);
     };

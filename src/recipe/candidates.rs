@@ -23,7 +23,9 @@ impl Written {
     /// starts at the working directory.
     pub fn below(key: &str, node: &Node, found: &mut Vec<Self>) {
         match &node.value {
-            Value::Str(text) if node.at.source == 0 => found.push(Self::new(key, text)),
+            Value::Str(text) if node.at.source == 0 && may_be_path(text) => {
+                found.push(Self::new(key, text));
+            }
             Value::List(items) => {
                 for item in items {
                     Self::below(key, item, found);
@@ -44,6 +46,13 @@ impl Written {
             path: path.trim().to_owned(),
         }
     }
+}
+
+/// Whether a text may be a path: prompts and scripts are no patterns to be looked for, which their
+/// braces could make very many of.
+fn may_be_path(text: &str) -> bool {
+    const LONGEST: usize = 4096;
+    text.len() <= LONGEST && !text.trim().contains('\n')
 }
 
 /// Says which file was taken, for each text among `written` that names something which the recipe reads.
@@ -146,5 +155,27 @@ impl Read {
             names_a_path && self.own.contains(step)
         });
         of_step || !self.paths.is_disjoint(files)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_looked_for_and_prompts_are_not() {
+        let examples = "{\"a\": 1, \"b\": 2}\n".repeat(40);
+        let step = serde_json::json!({
+            "reference": ["seen.jsonl", "more/*.jsonl\n"],
+            "prompt": examples,
+            "template": "{a,b}".repeat(1000),
+        });
+        let mut found = Vec::new();
+        Written::below("step", &Node::from_json(&step), &mut found);
+        let expected = ["seen.jsonl", "more/*.jsonl"];
+        assert_eq!(
+            found,
+            expected.map(|path| Written::new("step.reference", path))
+        );
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::process::Command;
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -183,7 +182,6 @@ fn the_start_of_a_program_is_no_row_s_time() {
     assert_eq!(scratch.rows("out.jsonl").len(), ROWS);
     // One that hangs once it has read is found by the time of a row, however long it may start.
     let hangs = "  - command_mapper: {command: 'read -r row; echo halt >&2; sleep 600', timeout: 1, start_timeout: 3600, lines: 1}";
-    let begun = Instant::now();
     let (_, ran) = run(hangs, &[]);
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     assert!(
@@ -191,7 +189,6 @@ fn the_start_of_a_program_is_no_row_s_time() {
         "{}",
         ran.stderr
     );
-    assert!(begun.elapsed().as_secs() < 300, "{:?}", begun.elapsed());
     // One that never reads is to blame itself, and no row is set aside for it.
     let (scratch, ran) = run(
         "  - command_mapper: {command: 'echo asleep >&2; sleep 600', start_timeout: 1}",

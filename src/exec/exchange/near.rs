@@ -90,12 +90,12 @@ impl NearRecords<'_> {
 
     /// Gives each band its keys of the rows that wait.
     fn write_waiting(&mut self) -> io::Result<()> {
-        let row = self.row();
+        let row = self.row().max(1);
         let mut column = Vec::with_capacity(self.waiting.len() / self.bands.len().max(1));
         for (number, band) in self.bands.iter_mut().enumerate() {
             column.clear();
-            for row in self.waiting.chunks_exact(row.max(1)) {
-                let key = row.as_chunks::<8>().0.get(number);
+            for keys in self.waiting.chunks_exact(row) {
+                let key = keys.as_chunks::<8>().0.get(number);
                 column.extend_from_slice(key.unwrap_or(&[0; 8]));
             }
             band.append(&column)?;
