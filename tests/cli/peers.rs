@@ -1,5 +1,6 @@
 //! Operators that djr lacks, in a Data-Juicer of a few lines.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
@@ -212,9 +213,10 @@ fn a_row_that_fails_ends_its_worker_or_hangs_is_set_aside_alone() {
             43 => "once b",
             _ => "fine",
         };
-        json!({"id": id, "text": text})
+        json!({"id": id, "n": 1000, "text": text})
     });
-    scratch.write("rows.jsonl", lines(rows));
+    let written = lines(rows).replace("\"n\":1000", "\"n\":1e3");
+    scratch.write("rows.jsonl", written);
     let keys = "custom_operator_paths: [own.py]\noperator_timeout: 2";
     recipe(&scratch, keys, &[json!({"wild_mapper": null})]);
     let ran = djr(&scratch, &["run", "r.yaml", "-q"]);
@@ -238,7 +240,19 @@ fn a_row_that_fails_ends_its_worker_or_hangs_is_set_aside_alone() {
         "{}",
         message(3)
     );
-    assert_eq!(scratch.rows("out.jsonl").len(), ROWS - 4);
+    let rows = scratch.rows("out.jsonl");
+    assert_eq!(rows.len(), ROWS - 4);
+    // No row draws what another does, in one worker or in another.
+    for at in [0, 1] {
+        let drawn: BTreeSet<_> = rows
+            .iter()
+            .map(|row| row["drawn"][at].to_string())
+            .collect();
+        assert_eq!(drawn.len(), rows.len());
+    }
+    // What no operator changed stands as it was read.
+    let text = String::from_utf8(scratch.read("out.jsonl")).unwrap();
+    assert_eq!(text.matches("\"n\":1e3,").count(), rows.len());
 }
 
 #[test]

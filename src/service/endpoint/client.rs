@@ -8,6 +8,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, http};
 
 use super::answers::LONGEST;
+use super::events::joined;
 use crate::op::{EndpointService, Said};
 
 /// Bytes of a refusal that are read.
@@ -218,8 +219,15 @@ fn got_there(error: &ureq::Error) -> bool {
 
 /// The answer in a response.
 fn answer(bytes: &[u8], path: &str) -> Result<Said, String> {
-    let response: Value = serde_json::from_slice(bytes)
-        .map_err(|error| format!("the response is no JSON ({error}): {}", start(bytes)))?;
+    let response: Value = match serde_json::from_slice(bytes) {
+        Ok(response) => response,
+        Err(error) => joined(bytes).unwrap_or_else(|| {
+            Err(format!(
+                "the response is no JSON ({error}): {}",
+                start(bytes)
+            ))
+        })?,
+    };
     let found = at_path(&response, path)
         .ok_or_else(|| format!("the response has no {path}: {}", start(bytes)))?;
     let usage = response.get("usage");
@@ -373,6 +381,9 @@ mod tests {
             answer(null, "choices.0.message.content").unwrap(),
             Said::default()
         );
+        let pieces = b"data: {\"choices\": [{\"delta\": {\"content\": \"h\"}}]}\n\ndata: {\"choices\": [{\"delta\": {\"content\": \"i\"}, \"finish_reason\": \"stop\"}]}\n\n";
+        let said = answer(pieces, "choices.0.message.content").unwrap();
+        assert_eq!(said.text, "hi");
         let vector = br#"{"data": [{"embedding": [0.5, -1]}], "usage": {"input_tokens": 4}}"#;
         let said = answer(vector, "data.0.embedding").unwrap();
         assert_eq!((said.text.as_str(), said.tokens_in), ("[0.5,-1]", 4));

@@ -8,6 +8,7 @@
 
 mod answers;
 mod client;
+mod events;
 mod pool;
 mod spending;
 
