@@ -23,6 +23,7 @@ import argparse
 import itertools
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -62,7 +63,26 @@ def save(model, folder, pixels, files):
             shutil.copy(file, folder / file.name)
 
 
-def make_models(work, only):
+def learn_words(folder, rows):
+    """Gives the tokenizer, which knows letters, the words of captions: most become a token or two, as
+    CLIP's own vocabulary has them, so that texts have as many tokens as there."""
+    vocabulary = json.loads((folder / "vocab.json").read_text())
+    merges = (folder / "merges.txt").read_text().splitlines()
+    ends = list(vocabulary)[-2:]
+    texts = (json.loads(row)["text"].replace("<__dj__image>", "").replace("<|__dj__eoc|>", "") for row in rows)
+    for word in sorted({word for text in texts for word in re.findall("[a-z]+", text.lower())}):
+        parts = [*word[:-1], word[-1] + "</w>"]
+        for end in range(1, len(parts)):
+            merge = "".join(parts[:end]) + " " + parts[end]
+            if merge not in merges:
+                merges.append(merge)
+                vocabulary.setdefault(merge.replace(" ", ""), 0)
+    tokens = [token for token in vocabulary if token not in ends] + ends
+    (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("\n".join(merges) + "\n")
+
+
+def make_models(work, only, rows):
     import torch
     from transformers import BlipConfig, BlipForImageTextRetrieval, CLIPConfig, CLIPModel
 
@@ -71,6 +91,7 @@ def make_models(work, only):
         config = CLIPConfig()
         config.text_config.eos_token_id = 2
         save(CLIPModel(config), work / "clip-b32", CLIP_PIXELS, TOKENIZER / "clip")
+        learn_words(work / "clip-b32", rows)
     if "l14" in only:
         config = CLIPConfig(
             projection_dim=768,
@@ -80,6 +101,7 @@ def make_models(work, only):
         )
         pixels = {**CLIP_PIXELS, "crop_size": {"height": 336, "width": 336}, "size": {"shortest_edge": 336}}
         save(CLIPModel(config), work / "clip-l14", pixels, TOKENIZER / "clip")
+        learn_words(work / "clip-l14", rows)
     if "blip" in only:
         pixels = {k: v for k, v in CLIP_PIXELS.items() if "crop" not in k}
         pixels |= {"image_processor_type": "BlipImageProcessor", "size": {"height": 384, "width": 384}}
@@ -135,8 +157,8 @@ def gpu_alone(name, dtype, batch, folder):
     model = cls.from_pretrained(folder).to("cuda", kind).eval()
     side = model.config.vision_config.image_size
     pixels = torch.randn(batch, 3, side, side, device="cuda", dtype=kind)
-    # Captions of the corpus are short: djr's batches of them have 32 tokens for BLIP.
-    length = 77 if name != "blip" else 32
+    # Captions of the corpus are short: djr's batches of them have 32 tokens.
+    length = 32
     ids = torch.randint(3, 200, (batch, length), device="cuda")
     mask = torch.ones_like(ids)
 
@@ -234,7 +256,7 @@ def main():
     for count in (args.few, args.rows):
         (corpus / f"rows-{count}.jsonl").write_text("".join(itertools.islice(itertools.cycle(rows), count)))
     only = args.only.split(",")
-    make_models(args.work, only)
+    make_models(args.work, only, rows)
     null = args.work / "null_worker"
     null.write_text(NULL.format(python=sys.executable))
     null.chmod(0o755)

@@ -1,8 +1,8 @@
 //! Rows that wait for services: their requests are gathered across batches into the fixed batches
 //! of each service, and served on its lanes.
 //!
-//! A batch of requests is closed when it is full, or when nothing can come before something is
-//! served; never by a clock.
+//! A batch of requests is closed when it is full, when many others came while its first one waited,
+//! or when nothing can come before something is served; never by a clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,6 +54,8 @@ pub struct Batcher<P> {
 struct State<P> {
     /// What waits, by service and head.
     queues: Vec<Vec<VecDeque<(Owner, Request)>>>,
+    /// How many requests came, by service.
+    came: Vec<usize>,
     waiting: BTreeMap<u64, Ticket<P>>,
     /// Lanes that serve.
     busy: usize,
@@ -63,13 +65,19 @@ struct State<P> {
     records: Vec<ServiceRecord>,
 }
 
-/// Whose a request is: the batch of rows, the row in it, which of its requests.
+/// Whose a request is: the batch of rows, the row in it, which of its requests; and how many came
+/// before it.
 #[derive(Clone, Copy)]
 struct Owner {
     number: u64,
     row: usize,
     index: usize,
+    before: usize,
 }
+
+/// How many times as many requests as should wait for a service may come while one of a seldom head
+/// waits for its batch to fill: until then it keeps its rows, which are some of those in flight.
+const PATIENCE: usize = 2;
 
 /// A batch of rows that waits, and what was answered so far.
 struct Ticket<P> {
@@ -100,6 +108,7 @@ impl<P: Asking> Batcher<P> {
             lanes: Vec::new(),
             state: Mutex::new(State {
                 queues: Vec::new(),
+                came: Vec::new(),
                 waiting: BTreeMap::new(),
                 busy: 0,
                 flushing: false,
@@ -138,6 +147,7 @@ impl<P: Asking> Batcher<P> {
             batcher.before.push(before.unwrap_or_default());
             let heads = (0..service.heads()).map(|_| VecDeque::new());
             state.queues.push(heads.collect());
+            state.came.push(0);
         }
         Ok(batcher)
     }
@@ -195,17 +205,30 @@ impl<P: Asking> Batcher<P> {
                 return None;
             }
             let flushing = state.flushing;
+            let asked = self.services.get(service)?;
+            let batch = |head| asked.batch(head);
+            let long_ago = state
+                .came
+                .get(service)
+                .and_then(|came| came.checked_sub(asked.ahead() * PATIENCE));
+            let is_overdue = |queue: &VecDeque<(Owner, Request)>| {
+                let first = queue.front().map(|(owner, _)| owner.before);
+                first
+                    .zip(long_ago)
+                    .is_some_and(|(first, then)| first < then)
+            };
             let queues = state.queues.get_mut(service)?;
-            let batch = |head| self.services.get(service).map_or(1, |s| s.batch(head));
             // The fullest first: what is nearest to a whole batch keeps the device busy.
-            let fullest = queues
+            let next = queues
                 .iter_mut()
                 .enumerate()
                 .filter(|(head, queue)| {
-                    queue.len() >= batch(*head) || (flushing && !queue.is_empty())
+                    queue.len() >= batch(*head)
+                        || is_overdue(queue)
+                        || (flushing && !queue.is_empty())
                 })
-                .max_by_key(|(_, queue)| queue.len());
-            if let Some((head, queue)) = fullest {
+                .max_by_key(|(_, queue)| (is_overdue(queue), queue.len()));
+            if let Some((head, queue)) = next {
                 let count = batch(head).min(queue.len());
                 let (owners, requests) = queue.drain(..count).unzip();
                 state.busy += 1;
@@ -293,10 +316,19 @@ impl<P: Asking> Lanes<P, RunError> for Batcher<P> {
             answers.push(requests.iter().map(|_| None).collect());
             let service = self.of_step.get(&step).copied().unwrap_or(usize::MAX);
             for (index, request) in requests.into_iter().enumerate() {
-                let queues = state.queues.get_mut(service);
-                if let Some(queue) = queues.and_then(|heads| heads.get_mut(request.head)) {
+                let State { queues, came, .. } = &mut *state;
+                let queue = queues
+                    .get_mut(service)
+                    .and_then(|heads| heads.get_mut(request.head));
+                if let Some((queue, before)) = queue.zip(came.get_mut(service)) {
                     left += 1;
-                    let owner = Owner { number, row, index };
+                    let owner = Owner {
+                        number,
+                        row,
+                        index,
+                        before: *before,
+                    };
+                    *before += 1;
                     queue.push_back((owner, request));
                 }
             }

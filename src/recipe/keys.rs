@@ -375,7 +375,7 @@ pub const KEYS: &[KeyDef] = &[
         Kind::Positive,
         "64",
         Role::Own,
-        "Rows that a model computes together. It is part of the plan: another size may give other last digits.",
+        "Requests that a model computes together, of longer texts fewer. It is part of the plan: another size may give other last digits.",
     ),
     key(
         "operator_processes",

@@ -1,16 +1,18 @@
 //! CLIP: features of pictures and of texts.
 
-use crate::op::{Answer, BuildContext, Element, ParamError, Request, Service};
+use crate::op::{Answer, BuildContext, ParamError, Request, Service};
 use crate::sample::RowError;
 use crate::transformers::{Architecture, ImageProcessor, ModelConfig, ProcessorKind, Tokenizer};
 
 use super::open::{head, open, service};
 use super::pictures::Pictures;
-use super::texts::Padded;
+use super::texts::TextHeads;
 
-/// The heads, in the order in which they are declared.
+/// The head of pictures.
 const IMAGE: usize = 0;
-const TEXT: usize = 1;
+/// The heads of texts, by their lengths, which are declared behind it. Attention is causal, so that
+/// what a text is filled up with changes nothing of its features: short ones are filled up to less.
+const TEXTS: [&str; 4] = ["text_a", "text_b", "text_c", "text_d"];
 
 /// A CLIP model, and what is needed to ask it.
 pub struct Clip {
@@ -21,7 +23,7 @@ pub struct Clip {
     /// Numbers in the features of a picture.
     pub features: usize,
     tokenizer: Tokenizer,
-    positions: usize,
+    texts: TextHeads,
 }
 
 /// The model `id` that `param` names. Texts are cut where they are too long if `truncates`.
@@ -46,21 +48,16 @@ pub fn clip_model(
     let positions = model.positions.unwrap_or_default() as usize;
     let features = model.outputs as usize;
     let (name, element, shape) = pictures.input();
-    // Behind the features of a text stands what scores are multiplied by.
-    let heads = vec![
-        head(
-            context,
-            "image",
-            &[(name, element, &shape)],
-            Some(vec![features]),
-        ),
-        head(
-            context,
-            "text",
-            &[("ids", Element::I32, &[positions])],
-            Some(vec![features + 1]),
-        ),
-    ];
+    let mut heads = vec![head(
+        context,
+        "image",
+        &[(name, element, &shape)],
+        Some(vec![features]),
+    )];
+    // Behind the end of a text 0 stands, which is no end in any model that is taken; behind the
+    // features of a text what scores are multiplied by.
+    let texts = TextHeads::new(positions, 0).without_mask();
+    heads.extend(texts.heads(context, TEXTS, &[], features + 1));
     let model = service(
         context,
         (id, dir),
@@ -73,7 +70,7 @@ pub fn clip_model(
         pictures,
         features,
         tokenizer,
-        positions,
+        texts,
     })
 }
 
@@ -85,11 +82,9 @@ impl Clip {
     pub fn text(&self, text: &str) -> Result<Request, RowError> {
         let tokens = self.tokenizer.encode(text);
         let tokens = tokens.map_err(|why| RowError::new("tokenizer_failed", why))?;
-        // Places behind the end are not looked at; 0 is no end in any model that is taken.
-        let padded = Padded::new(&tokens.ids, self.positions, 0)?;
-        let mut bytes = Vec::with_capacity(self.positions * 4);
-        padded.put_ids(&mut bytes);
-        Ok(Request { head: TEXT, bytes })
+        let mut bytes = Vec::new();
+        let head = IMAGE + 1 + self.texts.put(&tokens.ids, &mut bytes)?;
+        Ok(Request { head, bytes })
     }
 
     /// Asks for the features of a picture.

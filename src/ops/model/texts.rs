@@ -54,6 +54,7 @@ const LENGTHS: [usize; 4] = [32, 128, 512, 4096];
 pub struct TextHeads {
     lengths: Vec<usize>,
     pad: u32,
+    masked: bool,
 }
 
 impl TextHeads {
@@ -66,11 +67,25 @@ impl TextHeads {
             .collect();
         lengths.truncate(LENGTHS.len() - 1);
         lengths.push(longest);
-        Self { lengths, pad }
+        Self {
+            lengths,
+            pad,
+            masked: true,
+        }
+    }
+
+    /// The same for a model that needs no mask.
+    #[must_use]
+    pub fn without_mask(self) -> Self {
+        Self {
+            masked: false,
+            ..self
+        }
     }
 
     /// The heads, called as `names` says, the shortest first. Beside ids and mask they have the
-    /// inputs `before`.
+    /// inputs `before`. A batch of longer texts has fewer of them where a text is all there is, so
+    /// that each batch has about as many tokens.
     #[must_use]
     pub fn heads(
         &self,
@@ -79,13 +94,20 @@ impl TextHeads {
         before: &[(&'static str, Element, &[usize])],
         outputs: usize,
     ) -> Vec<Head> {
+        let shortest = self.lengths.first().copied().unwrap_or_default();
         let each = self.lengths.iter().zip(names);
         let heads = each.map(|(length, name)| {
-            let length = [*length];
+            let shape = [*length];
             let mut inputs = before.to_vec();
-            inputs.push(("ids", Element::I32, &length));
-            inputs.push(("mask", Element::I32, &length));
-            head(context, name, &inputs, Some(vec![outputs]))
+            inputs.push(("ids", Element::I32, &shape));
+            if self.masked {
+                inputs.push(("mask", Element::I32, &shape));
+            }
+            let mut head = head(context, name, &inputs, Some(vec![outputs]));
+            if before.is_empty() {
+                head.batch = (head.batch * shortest).div_ceil((*length).max(1)).max(1);
+            }
+            head
         });
         heads.collect()
     }
@@ -100,7 +122,9 @@ impl TextHeads {
         let length = self.lengths.get(head).copied().unwrap_or_default();
         let padded = Padded::new(ids, length, self.pad)?;
         padded.put_ids(bytes);
-        padded.put_mask(bytes);
+        if self.masked {
+            padded.put_mask(bytes);
+        }
         Ok(head)
     }
 }

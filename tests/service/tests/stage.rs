@@ -661,7 +661,8 @@ fn batches_are_shared_between_devices() {
         let ran = command.env("FAKE_WORKER_LOG", &log).output().unwrap();
         assert!(ran.status.success(), "{ran:?}");
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for device in fs::read_to_string(&log).unwrap().lines() {
+        for line in fs::read_to_string(&log).unwrap().lines() {
+            let (device, _) = line.split_once(' ').unwrap();
             *counts.entry(device.to_owned()).or_default() += 1;
         }
         (counts, left(dir))
@@ -677,6 +678,50 @@ fn batches_are_shared_between_devices() {
         two.values().all(|batches| *batches * 4 > total(&two)),
         "{two:?}"
     );
+}
+
+/// A text that only a seldom head takes does not wait for a whole batch of its like, nor for the end.
+#[test]
+fn a_seldom_head_is_asked_once_many_others_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let long = "w".repeat(40);
+    let rows = (0..400).map(|n| {
+        let text = if n == 3 { long.as_str() } else { "a" };
+        format!(r#"{{"id": {n}, "text": "{text}", "other": "b"}}"#) + "\n"
+    });
+    fs::write(dir.join("rows.jsonl"), rows.collect::<String>()).unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+    let text = format!(
+        "dataset_path: rows.jsonl\nexport_path: out.jsonl\nmodel_batch: 8\nprocess:\n  - \
+         text_pair_similarity_filter: {{hf_clip: {}, text_key_second: other, min_score: 0.1}}\n",
+        fixtures.join("transformers/clip").display()
+    );
+    fs::write(dir.join("r.yaml"), text).unwrap();
+    let heads = dir.join("heads");
+    let mut command = command(dir, "any", &["--devices", "fake:0", "--batch-rows", "16"]);
+    let ran = command.env("FAKE_WORKER_LOG", &heads).output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    let asked = fs::read_to_string(&heads).unwrap();
+    let seldom: Vec<usize> = asked
+        .lines()
+        .enumerate()
+        .filter_map(|(at, line)| (line == "fake:0 text_b").then_some(at))
+        .collect();
+    let all = asked.lines().count();
+    assert_eq!(seldom.len(), 1);
+    assert!(seldom[0] < all / 2, "{seldom:?} of {all}");
+    assert_eq!(
+        fs::read_to_string(dir.join("out.jsonl"))
+            .unwrap()
+            .lines()
+            .count(),
+        400
+    );
+    // A batch of longer texts has fewer of them.
+    let service = &manifest(dir)["services"][0];
+    assert_eq!(service["requests"], 800);
+    assert_eq!(service["room"], (all - 1) * 8 + 4);
 }
 
 /// A picture whose answer is known is known by its file, and not decoded.

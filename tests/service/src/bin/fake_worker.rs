@@ -1,6 +1,6 @@
 //! A worker that speaks the protocol of `src/service/worker.py` without Python: its model adds the
-//! bytes of each request. The file that `FAKE_WORKER_LOG` names gets a line with the device of each
-//! batch, the one that `FAKE_WORKER_STARTS` names a line whenever one starts. The environment variable `FAKE_WORKER` has it misbehave, by words that
+//! bytes of each request. The file that `FAKE_WORKER_LOG` names gets a line with the device and the
+//! head of each batch, the one that `FAKE_WORKER_STARTS` names a line whenever one starts. The environment variable `FAKE_WORKER` has it misbehave, by words that
 //! are separated by commas:
 //!
 //! - `die-on=N`: ends when a request of a batch sums to N
@@ -90,7 +90,9 @@ fn main() {
                     std::thread::sleep(std::time::Duration::from_millis(4));
                 }
                 let model = model.as_ref().unwrap();
-                log("FAKE_WORKER_LOG", model.load["device"].as_str().unwrap());
+                let (device, head) = (&model.load["device"], &message["head"]);
+                let line = format!("{} {}", device.as_str().unwrap(), head.as_str().unwrap());
+                log("FAKE_WORKER_LOG", &line);
                 run(model, &message, order("die-on"));
                 let seq = message["seq"].as_u64().unwrap();
                 let wrong = u64::from(order("wrong-at") == Some(batches));
@@ -269,12 +271,9 @@ fn run(model: &Model, message: &Value, die_on: Option<u64>) {
     let base = number(&message["slot"]) * number(&model.load["slot_bytes"]);
     let (batch, count) = (number(&head["batch"]), number(&message["count"]));
     let input = &head["inputs"][0];
-    let size: usize = input["shape"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(number)
-        .product();
+    let shape = input["shape"].as_array().unwrap().iter().map(number);
+    let bytes_of_one = if input["dtype"] == "u8" { 1 } else { 4 };
+    let size = shape.product::<usize>() * bytes_of_one;
     let outputs = head["output"]["shape"].as_array().unwrap();
     let outputs: usize = outputs.iter().map(number).product();
     let mut bytes = vec![0; size * batch];
