@@ -35,6 +35,13 @@ pub const MOST_HELD: u64 = 64 << 20;
 /// Guesses after which a search halves instead: keys that are not spread evenly.
 const GUESSES: usize = 6;
 
+/// Entries of an index in memory that are found by one look into its table, where keys are spread
+/// evenly.
+const TOGETHER: usize = 8;
+
+/// Bytes of memory that an entry takes with its share of the table.
+pub const HELD_ENTRY: u64 = (ENTRY + 2 * size_of::<usize>() / TOGETHER) as u64;
+
 /// What an index is sorted by.
 pub type Place = (u64, u64);
 
@@ -64,7 +71,7 @@ pub struct Segment {
     /// Somebody reads the whole index, or has.
     taken: AtomicBool,
     /// All entries, once so much was read of them piece by piece.
-    held: OnceLock<Vec<u8>>,
+    held: OnceLock<Held>,
     /// Damage was found: it is not asked any more.
     damaged: AtomicBool,
 }
@@ -219,6 +226,9 @@ impl Segment {
     /// are known, a window around it, and again with what the window tells.
     fn find(&self, place: Place, room: &AtomicU64) -> io::Result<Option<u64>> {
         self.hold(room)?;
+        if let Some(held) = self.held.get() {
+            return Ok(held.find(place));
+        }
         let (mut from, mut to) = (0, self.entries);
         let (mut low, mut high) = (0, u64::MAX);
         let mut buffer = [0; WINDOW * ENTRY];
@@ -250,8 +260,7 @@ impl Segment {
             } else if place > last {
                 (from, low) = (start + count as u64, last.0);
             } else {
-                let found = entries.binary_search_by_key(&place, place_of).ok();
-                return Ok(found.and_then(|at| entries.get(at)).map(offset_of));
+                return Ok(offset_among(entries, place));
             }
         }
         Ok(None)
@@ -259,16 +268,12 @@ impl Segment {
 
     /// `count` entries from `start` on.
     fn window<'a>(
-        &'a self,
+        &self,
         start: u64,
         count: usize,
         buffer: &'a mut [u8; WINDOW * ENTRY],
     ) -> io::Result<&'a [u8]> {
         let (at, length) = (start * ENTRY as u64, count * ENTRY);
-        if let Some(held) = self.held.get() {
-            let at = usize::try_from(at).unwrap_or(usize::MAX);
-            return Ok(held.get(at..at.saturating_add(length)).unwrap_or_default());
-        }
         self.windows.fetch_add(1, Ordering::Relaxed);
         let window = buffer.get_mut(..length).unwrap_or_default();
         self.index.read_exact_at(window, HEAD as u64 + at)?;
@@ -277,17 +282,17 @@ impl Segment {
 
     /// Reads the whole index if as much was read of it in windows, and there is room.
     fn hold(&self, room: &AtomicU64) -> io::Result<()> {
-        let bytes = self.entries * ENTRY as u64;
+        let bytes = self.entries * HELD_ENTRY;
         let read = self.windows.load(Ordering::Relaxed);
         if read <= self.entries / WINDOW as u64 || self.taken.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
         let take = |left: u64| left.checked_sub(bytes);
         let taken = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        if let (Ok(_), Ok(length)) = (taken, usize::try_from(bytes)) {
+        if let (Ok(_), Ok(length)) = (taken, usize::try_from(self.entries * ENTRY as u64)) {
             let mut all = vec![0; length];
             self.index.read_exact_at(&mut all, HEAD as u64)?;
-            let _ = self.held.set(all);
+            let _ = self.held.set(Held::new(all));
         }
         Ok(())
     }
@@ -297,6 +302,54 @@ impl Segment {
     pub fn is_held(&self) -> bool {
         self.held.get().is_some()
     }
+}
+
+/// The entries of an index in memory, and where in them those begin whose places begin alike.
+#[derive(Debug)]
+struct Held {
+    entries: Vec<u8>,
+    /// By the first bits of a place: the number of the first entry with these.
+    starts: Vec<usize>,
+    bits: u32,
+}
+
+impl Held {
+    fn new(entries: Vec<u8>) -> Self {
+        let (all, _) = entries.as_chunks::<ENTRY>();
+        let bits = (all.len() / TOGETHER).max(1).ilog2();
+        let mut starts = Vec::with_capacity((1 << bits) + 1);
+        for (number, entry) in all.iter().enumerate() {
+            let group = group(place_of(entry), bits);
+            if starts.len() <= group {
+                starts.resize(group + 1, number);
+            }
+        }
+        starts.resize((1 << bits) + 1, all.len());
+        Self {
+            entries,
+            starts,
+            bits,
+        }
+    }
+
+    fn find(&self, place: Place) -> Option<u64> {
+        let group = group(place, self.bits);
+        let (from, to) = (*self.starts.get(group)?, *self.starts.get(group + 1)?);
+        let (all, _) = self.entries.as_chunks::<ENTRY>();
+        offset_among(all.get(from..to)?, place)
+    }
+}
+
+/// The first bits of a place.
+fn group((upper, _): Place, bits: u32) -> usize {
+    let first = upper.checked_shr(u64::BITS - bits).unwrap_or(0);
+    usize::try_from(first).unwrap_or(0)
+}
+
+/// The offset that entries in order give a place.
+fn offset_among(entries: &[[u8; ENTRY]], place: Place) -> Option<u64> {
+    let found = entries.binary_search_by_key(&place, place_of).ok()?;
+    entries.get(found).map(offset_of)
 }
 
 /// Where the index of the log at `path` lies.

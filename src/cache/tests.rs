@@ -401,7 +401,7 @@ fn every_key_of_a_large_index_is_found() {
                 .unwrap();
         }
         cache.finish().unwrap();
-        for room in [segment::MOST_HELD, 40_000 * segment::ENTRY as u64 / 2 - 1] {
+        for room in [segment::MOST_HELD, 20_000 * segment::HELD_ENTRY - 1] {
             let cache = Cache::open(cache.dir()).unwrap();
             cache.room.store(room, Ordering::Relaxed);
             let holds = |cache: &Cache| cache.finished.read().unwrap()[0].is_held();
