@@ -16,11 +16,21 @@ use html5ever::{
 /// titles, scripts and styles count; comments and the contents of templates do not.
 #[must_use]
 pub fn document_text(html: &str) -> Cow<'_, str> {
-    if memchr::memchr3(b'<', b'&', b'\r', html.as_bytes()).is_none() && !html.contains('\0') {
+    if !has_markup(html.as_bytes()) {
         // All of it is one text in the body, and white space before it is not part of the body.
         return Cow::Borrowed(html.trim_start_matches(['\t', '\n', '\u{c}', ' ']));
     }
     Cow::Owned(parsed_text(html))
+}
+
+/// Whether a parser could see anything but text. What follows a `<` makes it the beginning of a tag
+/// or a comment: behind others, as in the special tokens of images, it is text.
+fn has_markup(html: &[u8]) -> bool {
+    let is_tag = |at: usize| {
+        let next = html.get(at + 1);
+        next.is_some_and(|next| next.is_ascii_alphabetic() || b"/!?".contains(next))
+    };
+    memchr::memchr3(b'&', b'\r', 0, html).is_some() || memchr::memchr_iter(b'<', html).any(is_tag)
 }
 
 /// The plain version of [`document_text`].
@@ -570,7 +580,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_without_markup_is_as_the_parser_sees_it(text in "[ a-z\t\n\u{c}\u{feff}é\u{0}\u{1}\u{a0}]{0,20}") {
+        fn text_without_markup_is_as_the_parser_sees_it(text in "[ a-z\t\n\u{c}\u{feff}é\u{0}\u{1}\u{a0}<<<_|0/!?>]{0,20}") {
             prop_assert_eq!(document_text(&text), parsed_text(&text));
         }
     }
