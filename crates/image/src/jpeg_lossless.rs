@@ -466,6 +466,17 @@ impl Bits<'_> {
         if self.left >= count {
             return Ok(());
         }
+        self.fill()?;
+        if self.left < count {
+            self.buffer <<= 32;
+            self.left += 32;
+            self.empty = true;
+        }
+        Ok(())
+    }
+
+    /// Reads on, up to a marker.
+    fn fill(&mut self) -> Result<(), ImageError> {
         while self.left < 57 && !self.marker {
             let byte = *self.bytes.get(self.at).ok_or_else(truncated)?;
             if byte == 0xff {
@@ -484,11 +495,6 @@ impl Bits<'_> {
             self.buffer = self.buffer << 8 | u64::from(byte);
             self.left += 8;
         }
-        if self.left < count {
-            self.buffer <<= 32;
-            self.left += 32;
-            self.empty = true;
-        }
         Ok(())
     }
 
@@ -500,19 +506,25 @@ impl Bits<'_> {
     }
 
     fn difference(&mut self, table: &Table) -> Result<i32, ImageError> {
+        // Reading ahead must not count as asking for more than there is.
         if self.left < 8 && !self.marker {
-            self.need(8)?;
+            self.fill()?;
         }
         let mut code = 0;
-        let mut size = 0;
+        let mut known = None;
         for (&longest, offset) in table.longest.iter().zip(table.offset).skip(1) {
             code = code << 1 | self.take(1)?;
             if code <= longest {
                 let index = usize::try_from(code + offset).unwrap_or(usize::MAX);
-                size = table.values.get(index).copied().unwrap_or(0);
+                known = Some(table.values.get(index).copied().unwrap_or(0));
                 break;
             }
         }
+        let Some(size) = known else {
+            // What is no code takes 17 bits in libjpeg-turbo and stands for no difference.
+            self.take(1)?;
+            return Ok(0);
+        };
         Ok(match u32::from(size) {
             0 => 0,
             16 => 32_768,
@@ -528,16 +540,97 @@ impl Bits<'_> {
         })
     }
 
-    /// Goes on behind restart marker `number`; whether it was there.
+    /// Goes on behind restart marker `number`; whether it was there. Where another marker is, as
+    /// `jpeg_resync_to_restart`: the two before it and what is no marker are passed over, the two
+    /// behind it and other segments are waited for, any other is taken for it.
     fn restart(&mut self, number: u8) -> Result<bool, ImageError> {
         (self.buffer, self.left) = (0, 0);
-        let (marker, next) = next_marker(self.bytes, self.at).ok_or_else(truncated)?;
-        if marker == 0xd0 + number {
-            self.at = next;
-            (self.marker, self.empty) = (false, false);
-            return Ok(true);
+        loop {
+            let (marker, next) = next_marker(self.bytes, self.at).ok_or_else(truncated)?;
+            let ahead = marker.wrapping_sub(0xd0 + number) & 7;
+            match (marker, ahead) {
+                (0xd0..=0xd7, 6 | 7) | (..0xc0, _) => self.at = next,
+                (0xd0..=0xd7, 0 | 3..=5) => {
+                    self.at = next;
+                    (self.marker, self.empty) = (false, false);
+                    return Ok(ahead == 0);
+                }
+                _ => {
+                    // Zeros are read until a line asks for more than there is.
+                    self.marker = true;
+                    return Ok(false);
+                }
+            }
         }
-        (self.marker, self.empty) = (true, true);
-        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str =
+        "ffd8ffc400240000000303020006000003000000000000000102030405060708090a0b0c0d0e0f10";
+    const FRAME: &str = "ffc3000b080006000601011100";
+    const LINES: [[u8; 6]; 6] = [
+        [1, 8, 16, 24, 28, 35],
+        [23, 29, 35, 42, 51, 58],
+        [43, 48, 55, 62, 71, 75],
+        [60, 68, 74, 83, 88, 97],
+        [83, 90, 97, 104, 111, 116],
+        [102, 107, 114, 122, 131, 136],
+    ];
+
+    /// The levels of a grey picture whose bytes are given in hexadecimal.
+    fn levels(parts: &[&str]) -> Vec<u8> {
+        let digits = parts.concat();
+        let bytes: Vec<u8> = (0..digits.len() / 2)
+            .map(|at| u8::from_str_radix(&digits[at * 2..at * 2 + 2], 16).unwrap())
+            .collect();
+        let (image, _) = decode_rgb(&bytes).unwrap();
+        image.data().iter().step_by(3).copied().collect()
+    }
+
+    /// A picture of six lines, each behind a restart marker; `second` is the second of them.
+    fn restarted(second: &str) -> Vec<u8> {
+        let data = "ffdd00040006ffda00080101000100009806ef0f0d1bff00ffd09966cd9bbcb7ff";
+        let rest = "9aa6addbbcb4ffd29bb786cf2d5e7fffd3924ddbb76ed7ffd482b56ef0f2d7ffd9";
+        levels(&[TABLE, FRAME, data, second, rest])
+    }
+
+    // What is expected is what Pillow 13.0.0 (libjpeg-turbo 3.2.0) makes of these bytes.
+
+    #[test]
+    fn the_last_bits_are_read_as_any() {
+        let tall = "ffc3000b080012000101011100ffda00080101000100009890000000000001ffd9";
+        assert_eq!(levels(&[TABLE, tall]), [10; 18]);
+    }
+
+    #[test]
+    fn what_is_no_code_takes_as_many_bits_as_in_libjpeg() {
+        let data = "ffda0008010100040000fefdef0f0d1bc58924d44508c0444564a66d62e46953389a41a87fffd9";
+        let found = levels(&[TABLE, FRAME, data]);
+        assert_eq!(found[..6], [128, 128, 129, 126, 126, 81]);
+        assert_eq!(found[30..], [133, 131, 211, 207, 208, 164]);
+    }
+
+    #[test]
+    fn restart_markers_that_are_others_are_taken_as_by_libjpeg() {
+        // Lines by their numbers; `N` is one that is not there.
+        let lines = |numbers: &str| -> Vec<u8> {
+            let line = |number: char| {
+                let place = number.to_digit(10).map(|number| number as usize);
+                place.map_or([128; 6], |place| LINES[place])
+            };
+            numbers.chars().flat_map(line).collect()
+        };
+        assert_eq!(restarted("d1"), lines("012345"));
+        // One of the next two: it is waited for, and what is behind it belongs there.
+        assert_eq!(restarted("d3"), lines("01NN25"));
+        // One further off is taken for the one expected.
+        assert_eq!(restarted("d6"), lines("012345"));
+        // One of the last two, or none: passed over up to the next.
+        assert_eq!(restarted("d0"), lines("01N345"));
+        assert_eq!(restarted("05"), lines("01N345"));
     }
 }
