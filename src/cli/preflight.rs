@@ -15,10 +15,12 @@ use super::runner::{Signals, options};
 use super::ui::Ui;
 use crate::answer::{CheckAnswer, FindingCount, FindingRecord, TrainingChecked};
 use crate::exec::{self, RunOptions};
+use crate::io::Destination;
+use crate::io::destination::is_stdout;
 use crate::io::format::OutputFormat;
 use crate::recipe::{
     Inputs, OutputSpec, PathStyle, QuarantineLimit, Recipe, Target, Validation, check_named,
-    check_plain,
+    check_plain, format_of_name,
 };
 use crate::report::table::thousands;
 use crate::trainer::{
@@ -154,7 +156,8 @@ pub fn main(
             Err(what) => return ui.usage(&what, None),
         }
     }
-    if args.fix.as_deref() == Some(Path::new("-")) {
+    let to_stdout = |out: &Path| out == Path::new("-") || is_stdout(out);
+    if args.fix.as_deref().is_some_and(to_stdout) {
         return ui.usage(
             "--fix writes a file: what was found goes to standard output",
             Some("name a file, or /dev/fd/N for a descriptor of yours"),
@@ -175,6 +178,14 @@ pub fn main(
                 return ui.usage_in(out.display(), &problem.what, Some(&problem.hint));
             }
         };
+        // In a stream whose name says nothing rows lie as in the file.
+        if Destination::is_stream(&cwd.join(out))
+            && format_of_name(out).is_none()
+            && let Some(Ok(form)) = named.first().map(|file| Form::of(&file.path))
+            && form.container == Container::Array
+        {
+            format = OutputFormat::from_word("json").unwrap_or(format);
+        }
         let read: Vec<&Path> = named.iter().map(|file| file.path.as_path()).collect();
         if let Err(exit) = claim(out, &read, run.force, ui) {
             return exit;

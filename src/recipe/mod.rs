@@ -38,7 +38,7 @@ pub use model::{
 pub use nearest::nearest;
 pub use outputs::{
     OutputKey, PathProblem, check_document, check_local, check_named, check_path, check_plain,
-    check_writable, is_packed, output_keys, unread,
+    check_writable, format_of_name, is_packed, output_keys, unread,
 };
 pub use peers::PeerKeys;
 pub use problem::{Problem, Problems};

@@ -597,6 +597,7 @@ impl PathProblem {
 
 /// Checks the path of an output of rows, of any command, relative to `cwd`: it names a file or an
 /// object of a store, and its suffix says what `format` writes. Without a format the suffix decides; `None` if it says nothing.
+/// A stream may have any name; one that says no format takes rows.
 ///
 /// # Errors
 /// What is wrong with the path.
@@ -607,6 +608,7 @@ pub fn check_path(
 ) -> Result<Option<OutputFormat>, PathProblem> {
     let shown = path.display();
     if path.as_os_str() == "-" || Destination::is_stream(&cwd.join(path)) {
+        let format = format.or_else(|| format_of_name(path));
         return Ok(Some(format.unwrap_or(OutputFormat::ROWS)));
     }
     check_row_place(cwd, path)?;
@@ -652,6 +654,13 @@ pub fn check_path(
             format!("let it end in .{}", format.suffixes.join(" or .")),
         )),
     }
+}
+
+/// The format that the suffix of a name says, if it says one.
+#[must_use]
+pub fn format_of_name(path: &Path) -> Option<OutputFormat> {
+    let suffix = path.extension().unwrap_or_default().to_string_lossy();
+    OutputFormat::of_suffix(&suffix.to_ascii_lowercase())
 }
 
 /// As [`check_path`], for an output whose format nobody names.

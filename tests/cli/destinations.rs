@@ -386,3 +386,34 @@ fn an_index_and_a_file_that_was_mended_are_called_what_they_are() {
         scratch.djr(&["index", "b.json", "-o", name]).expect(0);
     }
 }
+
+#[test]
+fn a_stream_holds_what_a_file_of_its_name_would() {
+    let scratch = scratch();
+    let row = |id: &str, answer: &str| {
+        format!(
+            "{{\"id\": \"{id}\", \"conversations\": [{{\"from\": \"human\", \"value\": \"q\"}}, {{\"from\": \"gpt\", \"value\": \"{answer}\"}}]}}"
+        )
+    };
+    scratch.write("t.json", format!("[{}, {}]", row("1", "a"), row("2", "")));
+    let fix = |name: &str| scratch.djr(&["check", "--for", "llava", "t.json", "--fix", name]);
+    fix("fixed.json").expect(1);
+    assert_eq!(scratch.json("fixed.json").as_array().unwrap().len(), 1);
+    // A name that says nothing is that of the file it was made of.
+    for name in ["pipe.json", "pipe"] {
+        let read = fifo(&scratch, name);
+        fix(name).expect(1);
+        assert_eq!(read.join().unwrap(), scratch.read("fixed.json"), "{name}");
+        assert!(is_fifo(&scratch.path(name)));
+    }
+    // What was found goes there.
+    for name in ["-", "/dev/stdout", "/dev/fd/1"] {
+        let ran = fix(name).expect(2);
+        assert!(ran.stdout.is_empty(), "{name}: {}", ran.text());
+    }
+    let to = |name: &'static str| ["run", "r.yaml", "--input", "in.jsonl", "--output", name];
+    scratch.djr(&to("out.json")).expect(0);
+    let read = fifo(&scratch, "rows.json");
+    scratch.djr(&to("rows.json")).expect(0);
+    assert_eq!(read.join().unwrap(), scratch.read("out.json"));
+}
