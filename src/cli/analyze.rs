@@ -93,7 +93,7 @@ pub struct Args {
     /// number.
     #[arg(long, value_name = "LIMIT", value_parser = super::args::parse_tolerance)]
     tolerate: Option<QuarantineLimit>,
-    /// Overwrite files that no analysis wrote.
+    /// Overwrite files that no analysis wrote, and the recipe of --suggest.
     #[arg(long)]
     force: bool,
     /// The Python that runs models and operators of Data-Juicer [default: `DJR_PYTHON`, the active environment's, python3].
@@ -167,10 +167,12 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         return exit;
     }
     let is_there = |path: &&PathBuf| path.exists() && !Destination::is_stream(path);
-    if let Some(path) = args.suggest.as_ref().filter(is_there) {
+    if let Some(path) = args.suggest.as_ref().filter(is_there)
+        && !args.force
+    {
         return ui.usage(
             &format!("{}: is there already", path.display()),
-            Some("--suggest names a new file; --recipe names one to measure by"),
+            Some("--suggest names a new file, --force overwrites it; --recipe names one to measure by"),
         );
     }
     let recipe = match load(args, ui) {

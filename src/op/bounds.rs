@@ -193,8 +193,8 @@ impl Bounds {
             min,
             format!(
                 "{min} {} is above {max} {}: no row can pass",
-                shown(low),
-                shown(high)
+                written(low),
+                written(high)
             ),
         )
         .hint("swap the two bounds, or set reversed_range: true to keep what lies outside"))
@@ -308,6 +308,16 @@ fn shown(bound: f64) -> String {
         "-.inf".to_owned()
     } else {
         ".inf".to_owned()
+    }
+}
+
+/// A bound for who wrote it: NaN, which nothing compares with, became the greatest number, too.
+fn written(bound: f64) -> String {
+    let end = shown(bound);
+    if bound.abs() < f64::MAX {
+        end
+    } else {
+        format!("{end} (or .nan)")
     }
 }
 

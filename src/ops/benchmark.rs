@@ -250,7 +250,7 @@ fn content(path: &Path, budget: Option<u64>, open: &Open<'_>) -> io::Result<Vec<
     let check = |bytes: u64| match budget {
         _ if bytes <= most => Ok(()),
         Some(_) => Err(io::Error::other(format!(
-            "a benchmark of more than {most} bytes does not fit into max_memory; djr index makes a smaller file of it"
+            "a benchmark of more than {most} bytes does not fit into max_memory; of one with pictures djr index makes a smaller file, and any other needs {MEMORY} times its size"
         ))),
         None => Err(io::Error::other(format!(
             "it unpacks to more than {most} bytes"

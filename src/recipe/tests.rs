@@ -830,6 +830,9 @@ fn numbers_beyond_all_bounds_are_bounds() {
     }
     let found = params("alphanumeric_filter", "min_ratio: null, max_ratio: .nan");
     assert_eq!(found["max_ratio"], json!(f64::MIN));
+    let text = "dataset_path: rows.jsonl\nprocess:\n  - alphanumeric_filter: {max_ratio: .nan}\n";
+    let said = Case::new(text).load().map(|_| ()).unwrap_err().to_string();
+    assert!(said.contains("max_ratio -.inf (or .nan)"), "{said}");
     for (op, given) in [
         ("text_length_filter", "min_len: .nan"),
         ("text_length_filter", "min_len: 1.5"),

@@ -439,6 +439,15 @@ fn suggested_recipes_are_sound_and_drop_what_they_say() {
     let args = ["analyze", rows, "-o", "look", "--suggest", "sigma.yaml"];
     let ran = scratch.djr(&args).expect(2);
     assert!(ran.stderr.contains("--recipe"), "{}", ran.stderr);
+    // Unless that is asked for; a link is followed.
+    std::os::unix::fs::symlink("sigma.yaml", scratch.path("link.yaml")).unwrap();
+    scratch.write("sigma.yaml", "old");
+    let args = ["analyze", rows, "-o", "look", "--suggest", "link.yaml"];
+    scratch.djr(&args).expect(2);
+    assert_eq!(scratch.read("sigma.yaml"), b"old");
+    scratch.djr(&[&args[..], &["--force"]].concat()).expect(1);
+    assert!(scratch.path("link.yaml").is_symlink());
+    scratch.djr(&["check", "sigma.yaml"]).expect(0);
 }
 
 #[test]

@@ -84,6 +84,7 @@ fn a_benchmark_that_does_not_fit_into_the_memory_is_refused_by_name() {
             "large.jsonl: a benchmark of more than 1000000 bytes does not fit into max_memory";
         assert!(ran.stderr.contains(told), "{}", ran.stderr);
         assert!(ran.stderr.contains("djr index"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("8 times its size"), "{}", ran.stderr);
         assert!(!scratch.path("o.jsonl").exists());
         let enough = [command, &["--max-memory", "64MB"]].concat();
         scratch.djr(&enough).expect(0);

@@ -152,19 +152,19 @@ impl OutputWork<'_> {
 
     /// Appends the record of a row.
     fn render(&self, sample: &Sample, buffer: &mut Vec<u8>) -> Result<(), RowError> {
-        self.has_room(sample.line().len())?;
+        self.has_room("row", sample.line().len())?;
         let start = buffer.len();
         self.renderer.render(sample, buffer)?;
-        self.has_room(buffer.len() - start)
+        self.has_room("record", buffer.len() - start)
     }
 
-    /// Sees that there is memory for a row, or for its record, of so many bytes.
-    fn has_room(&self, bytes: usize) -> Result<(), RowError> {
+    /// Sees that there is memory for `what`, a row or its record, of so many bytes.
+    fn has_room(&self, what: &str, bytes: usize) -> Result<(), RowError> {
         match self.longest.filter(|longest| bytes as u64 > *longest) {
             Some(longest) => Err(RowError::new(
                 "row_too_long",
                 format!(
-                    "the row has {bytes} bytes; within max_memory its output takes {longest} at most"
+                    "the {what} has {bytes} bytes; within max_memory its output takes {longest} at most"
                 ),
             )),
             None => Ok(()),

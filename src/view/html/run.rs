@@ -224,15 +224,15 @@ impl RunReport<'_> {
             title: "Rows through the operators",
             body: html! {
                 p.lead {
-                    "What is left after each operator. Times are over all threads, estimated from \
-                     a part of the rows."
+                    "What is left after each operator. Times are those of processors, of all threads \
+                     together, estimated from a part of the rows."
                 }
                 table.waterfall {
                     thead {
                         tr {
                             th scope="col" { "Operator" }
                             th scope="col" { span.skip { "Share of rows" } }
-                            @for title in ["Dropped", "Set aside", "Changed", "Left", "Time"] {
+                            @for title in ["Dropped", "Set aside", "Changed", "Left", "CPU time"] {
                                 th scope="col" { (title) }
                             }
                         }
