@@ -111,6 +111,26 @@ fn take<'a>(record: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(block)
 }
 
+/// How many bytes of tokens a text begins with, if who reads the archive puts just these in front
+/// again ([`with_tokens`]).
+fn tokens_in_front(text: &str, images: usize, token: &str) -> usize {
+    let mut bare = text;
+    while let Some(rest) = bare.strip_prefix(token).filter(|_| !token.is_empty()) {
+        bare = rest.strip_prefix('\n').unwrap_or(rest);
+    }
+    let tokens = text.len() - bare.len();
+    let again = if bare.contains(token) {
+        String::new()
+    } else {
+        with_tokens(String::new(), images, token)
+    };
+    if text.get(..tokens) == Some(again.as_str()) {
+        tokens
+    } else {
+        0
+    }
+}
+
 struct WebDatasetRenderer {
     setting: Setting,
 }
@@ -133,7 +153,8 @@ impl WebDatasetRenderer {
     /// The row without what the archive says in another way.
     fn json(&self, sample: &crate::sample::Sample) -> Vec<u8> {
         let left_out = [sample.image_context().image_key.as_str(), KEY_FIELD];
-        let mut json = vec![b'{'];
+        let mut json = Vec::with_capacity(sample.line().len());
+        json.push(b'{');
         let mut first = true;
         let kept = sample
             .members()
@@ -154,22 +175,12 @@ impl WebDatasetRenderer {
 impl Renderer for WebDatasetRenderer {
     fn render(&self, sample: &crate::sample::Sample, out: &mut Vec<u8>) -> Result<(), RowError> {
         let images = sample.images()?;
+        // A text may be as long as memory allows: it is not copied again.
         let text = sample.text(&self.setting.text_key)?.map(|text| {
-            // Who reads the archive puts the tokens in front again.
-            let token = &self.setting.image_token;
-            let mut bare = text.as_ref();
-            while let Some(rest) = bare
-                .strip_prefix(token.as_str())
-                .filter(|_| !token.is_empty())
-            {
-                bare = rest.strip_prefix('\n').unwrap_or(rest);
-            }
-            let again = with_tokens(bare.to_owned(), images.len(), token);
-            if again == text {
-                bare.to_owned()
-            } else {
-                text.into_owned()
-            }
+            let tokens = tokens_in_front(&text, images.len(), &self.setting.image_token);
+            let mut text = text.into_owned();
+            text.drain(..tokens);
+            text
         });
         let json = self.json(sample);
         let mut members: Vec<(String, bytes::Bytes)> = vec![("json".to_owned(), json.into())];
@@ -231,6 +242,27 @@ mod tests {
         sample.encode(&mut record);
         assert_eq!(Sample::decode(&record), Some(sample));
         assert_eq!(Sample::decode(&record[..9]), None);
+    }
+
+    #[test]
+    fn tokens_are_left_out_that_are_put_in_front_again() {
+        for (text, images, bare) in [
+            ("<i>\na", 1, "a"),
+            ("<i>\n<i>\na", 2, "a"),
+            ("<i>\n<i>\na", 1, "<i>\n<i>\na"),
+            ("<i>a", 1, "<i>a"),
+            ("a", 0, "a"),
+            ("a", 1, "a"),
+            ("<i>\na <i>", 1, "<i>\na <i>"),
+            ("<i>\n", 1, ""),
+            ("", 0, ""),
+        ] {
+            let tokens = tokens_in_front(text, images, "<i>");
+            assert_eq!(&text[tokens..], bare, "{text:?} of {images}");
+            let again = with_tokens(bare.to_owned(), images, "<i>");
+            assert!(again == text || bare == text, "{text:?} of {images}");
+        }
+        assert_eq!(tokens_in_front("<i>\na", 1, ""), 0);
     }
 
     #[test]
