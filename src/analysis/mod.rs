@@ -21,6 +21,7 @@ pub mod trial;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 pub use among::StepMeasures;
@@ -267,7 +268,7 @@ impl Book {
             rows: 0,
             unreadable: BTreeMap::new(),
             errors: BTreeMap::new(),
-            lines: PendingFile::create(&files.jsonl())?,
+            lines: PendingFile::create(&files.jsonl()).map_err(|e| of_file(&files.jsonl(), &e))?,
             stats: stats
                 .iter()
                 .map(|_| {
@@ -318,7 +319,8 @@ impl Book {
         self.rows += batch.rows;
         add_counts(&mut self.unreadable, &batch.unreadable);
         add_counts(&mut self.errors, &batch.errors);
-        self.lines.write_all(&batch.lines)?;
+        let written = self.lines.write_all(&batch.lines);
+        written.map_err(|e| crate::io::named("stats.jsonl", &e))?;
         if let (Some(spill), Some(judged)) = (&mut self.judged, &batch.judged) {
             let words = judged.words().iter();
             words.copied().try_for_each(|word| spill.push(word))?;
@@ -382,14 +384,16 @@ impl Book {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        self.lines.commit()?;
+        let written = self.lines.commit();
+        written.map_err(|e| of_file(&files.jsonl(), &e))?;
         let shapes: Vec<(String, Shape)> = stats
             .iter()
             .zip(&self.stats)
             .map(|(stat, book)| (stat.name.clone().into_owned(), book.shape))
             .collect();
         task("writing stats.parquet", 0, stats.len());
-        parquet::write(&files.jsonl(), &files.parquet(), &shapes)?;
+        let written = parquet::write(&files.jsonl(), &files.parquet(), &shapes);
+        written.map_err(|e| of_file(&files.parquet(), &e))?;
         let mut notes = self.notes;
         let dropped = among(self.judged, recipe, stats, files, &mut notes)?;
         let measured_steps = dropped.as_ref().map_or(&self.steps, |it| &it.steps);
@@ -471,12 +475,21 @@ impl Book {
             text: self.captions.record(measured)?,
             duplicates,
         };
-        let mut out = PendingFile::create(&files.json())?;
-        serde_json::to_writer_pretty(&mut out, &analysis)?;
-        out.write_all(b"\n")?;
-        out.commit()?;
+        let write = || {
+            let mut out = PendingFile::create(&files.json())?;
+            serde_json::to_writer_pretty(&mut out, &analysis)?;
+            out.write_all(b"\n")?;
+            out.commit()
+        };
+        write().map_err(|e| of_file(&files.json(), &e))?;
         Ok(analysis)
     }
+}
+
+/// An error of writing a file of the analysis. Whoever tells it names the directory.
+fn of_file(path: &Path, error: &io::Error) -> io::Error {
+    let name = path.file_name().unwrap_or_default();
+    crate::io::named(name.display(), error)
 }
 
 /// What the steps would drop, where some of them decide among all rows; nothing where none does, or

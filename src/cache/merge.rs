@@ -150,7 +150,7 @@ fn oldest(segments: &[Segment], limits: Limits) -> io::Result<u32> {
 }
 
 /// Makes one segment of `segments`, newest first, without records that are damaged or not to be
-/// kept.
+/// kept. If it cannot be written, nothing of it is left, and the error names it.
 fn merge(dir: &Path, segments: &[Segment], keep: impl Fn(&log::Head) -> bool) -> io::Result<()> {
     let Some(newest) = segments.first() else {
         return Ok(());
@@ -160,11 +160,32 @@ fn merge(dir: &Path, segments: &[Segment], keep: impl Fn(&log::Head) -> bool) ->
     let path = log_path(dir, number, &run_name());
     // Without the name of a log nobody looks at it.
     let part = dir.join("merging.part");
-    let file = File::create(&part)?;
+    write_merged(segments, keep, &path, &part).map_err(|error| {
+        let _ = fs::remove_file(&part);
+        let _ = fs::remove_file(path.with_extension("idx.part"));
+        let name = path.file_name().unwrap_or_default();
+        io::Error::new(error.kind(), format!("{}: {error}", name.display()))
+    })?;
+    File::open(dir)?.sync_all()?;
+    for segment in segments {
+        remove(&segment.path)?;
+    }
+    Ok(())
+}
+
+/// Writes the records of `segments` that are sound and to be kept to `part`, and names it `path` if
+/// there are any.
+fn write_merged(
+    segments: &[Segment],
+    keep: impl Fn(&log::Head) -> bool,
+    path: &Path,
+    part: &Path,
+) -> io::Result<()> {
+    let file = File::create(part)?;
     let mut out = BufWriter::with_capacity(1 << 17, file);
     out.write_all(log::MAGIC)?;
     let mut end = log::MAGIC.len() as u64;
-    let mut index = IndexWriter::begin(&path)?;
+    let mut index = IndexWriter::begin(path)?;
     let mut heads = Vec::with_capacity(segments.len());
     for segment in segments {
         let mut places = segment.places()?;
@@ -194,16 +215,12 @@ fn merge(dir: &Path, segments: &[Segment], keep: impl Fn(&log::Head) -> bool) ->
     let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_data()?;
     if end > log::MAGIC.len() as u64 {
-        index.finish(&path, end)?;
-        fs::rename(&part, &path)?;
-        File::open(dir)?.sync_all()?;
+        index.finish(path, end)?;
+        fs::rename(part, path)?;
     } else {
         drop(index);
-        fs::remove_file(&part)?;
+        fs::remove_file(part)?;
         let _ = fs::remove_file(path.with_extension("idx.part"));
-    }
-    for segment in segments {
-        remove(&segment.path)?;
     }
     Ok(())
 }

@@ -10,10 +10,10 @@ use super::why::bounds_in;
 use super::{Exit, past};
 use crate::answer::{DiffAnswer, DiffCount, DiffField, DiffReason};
 use crate::exec::{Moment, Observer as _};
-use crate::io::PendingFile;
 use crate::io::destination::check_stdout;
 use crate::io::format::OutputFormat;
 use crate::io::terminal::Shown;
+use crate::io::{Named, PendingFile};
 use crate::layout::RunFiles;
 use crate::recipe::check_plain;
 use crate::record::{PastRun, RunReport};
@@ -103,7 +103,8 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     let compared = match &args.output {
         None => diff::compare(&args.a, &args.b, &options, None, &mut watch),
         Some(_) if to_stdout => {
-            let mut out = std::io::BufWriter::new(Shown::new(std::io::stdout().lock()));
+            let shown = Shown::new(std::io::stdout().lock());
+            let mut out = std::io::BufWriter::new(Named::new("standard output", shown));
             let compared = check_stdout()
                 .map_err(|e| ViewError::write("standard output", e))
                 .and_then(|()| {
@@ -111,7 +112,7 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
                 });
             compared.and_then(|summary| {
                 out.flush()
-                    .map_err(|e| ViewError::write("standard output", e))?;
+                    .map_err(|e| ViewError::write("the list of differences", e))?;
                 Ok(summary)
             })
         }
@@ -170,7 +171,8 @@ fn to_file(
 ) -> Result<Summary, ViewError> {
     let fail = |e| ViewError::write(path.display(), e);
     let mut file = PendingFile::create(path).map_err(fail)?;
-    let summary = diff::compare(&args.a, &args.b, options, Some(&mut file), watch)?;
+    let mut out = Named::new(path.display(), &mut file);
+    let summary = diff::compare(&args.a, &args.b, options, Some(&mut out), watch)?;
     file.commit().map_err(fail)?;
     Ok(summary)
 }

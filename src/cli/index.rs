@@ -9,7 +9,7 @@ use super::{Exit, run, runner};
 use crate::answer::IndexAnswer;
 use crate::exec::{self, Observer, RunOptions};
 use crate::image::HashMethod;
-use crate::io::{GivenRows, PendingFile};
+use crate::io::{GivenRows, Named, PendingFile};
 use crate::op::Family;
 use crate::ops::benchmark::Benchmark;
 use crate::recipe::{self, Found, Inputs, LoadOptions, Recipe, Step, Target, find_inputs};
@@ -195,7 +195,8 @@ fn references(path: &Path, args: &Args, ui: &Ui) -> Result<Made, Exit> {
         files: &files,
         options: &options,
     };
-    let rows = made.write(&mut file, &mut progress as &mut dyn Observer);
+    let mut out = Named::new(args.output.display(), &mut file);
+    let rows = made.write(&mut out, &mut progress as &mut dyn Observer);
     drop(progress);
     let rows = rows.map_err(|failure| {
         let (exit, problem) = runner::failed(&failure, None);

@@ -7,6 +7,7 @@ mod digested;
 pub mod fingerprint;
 pub mod format;
 pub mod lock;
+mod named;
 pub mod paths;
 pub mod produced;
 pub mod remote;
@@ -19,6 +20,7 @@ pub use atomic::PendingFile;
 pub use destination::Destination;
 pub use fingerprint::Fingerprint;
 pub use lock::{LockError, OutputLock};
+pub use named::{Named, named};
 pub use produced::ProducedFiles;
 pub use source::{
     GivenRows, Input, LineSource, Opened, Position, RawBatch, RawLine, Source, SourceError,

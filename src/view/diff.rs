@@ -703,7 +703,8 @@ impl Spill {
 }
 
 fn spill_error(error: std::io::Error) -> ViewError {
-    ViewError::write("a temporary file", error)
+    let place = std::env::temp_dir();
+    ViewError::write(format!("a temporary file in {}", place.display()), error)
 }
 
 /// A row that differs, as `--output` has it.

@@ -395,10 +395,23 @@ fn a_name_that_cannot_be_given_says_which_names_stand() {
 #[test]
 fn a_full_disk_is_named() {
     let scratch = scratch();
+    // So many that they are written before the end.
+    let many = (0..20_000).map(|id| format!("{{\"id\": {id}, \"text\": \"row {id}\"}}\n"));
+    scratch.write("many.jsonl", many.collect::<String>());
+    scratch.write("dedup.yaml", "process:\n  - document_deduplicator:\n");
     for line in [
         &["run", "r.yaml", "--output", "/dev/full"] as &[&str],
         &["subset", "--n", "2", "in.jsonl", "-o", "/dev/full"],
         &["convert", "--to", "json", "in.jsonl", "-o", "/dev/full"],
+        &["diff", "in.jsonl", "many.jsonl", "-o", "/dev/full"],
+        &[
+            "index",
+            "many.jsonl",
+            "--for",
+            "dedup.yaml",
+            "-o",
+            "/dev/full",
+        ],
     ] {
         let ran = scratch.djr(line).expect(3);
         assert!(

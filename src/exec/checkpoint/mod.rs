@@ -236,7 +236,7 @@ impl Checkpointer {
             accounting: AccountingState::default(),
             left: Remaining::Rows(Progress::default()),
         };
-        write_state(files, &state).map_err(|e| write_error(files.checkpoint().display(), e))
+        write_state(files, &state).map_err(|e| write_error(files.state().display(), e))
     }
 
     /// Whether a later process can go on from where this run, or the one that it went on with, was.
@@ -274,7 +274,8 @@ impl Checkpointer {
         };
         // Before the state has its name: even if making that durable fails, it may be found.
         self.keep.set(true);
-        write_state(&files, &state).map_err(failed)?;
+        let unsaved = |e| write_error(files.state().display(), e);
+        write_state(&files, &state).map_err(unsaved)?;
         self.lengths = state.lengths;
         self.saved = Instant::now();
         self.cost = began.elapsed();

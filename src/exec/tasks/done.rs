@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::io::atomic::{create_fresh, sync_directory};
+use crate::io::named;
 use crate::io::source::InputSummary;
 use crate::io::workspace::Lengths;
 use crate::record::ServiceRecord;
@@ -147,9 +148,13 @@ impl Attempt {
             at_work: (self.began, now()),
         };
         let path = self.directory.join("done.json");
-        let mut file = create_fresh(&path)?;
-        file.write_all(&serde_json::to_vec(&done)?)?;
-        file.sync_all()?;
+        let text = serde_json::to_vec(&done)?;
+        let write = || {
+            let mut file = create_fresh(&path)?;
+            file.write_all(&text)?;
+            file.sync_all()
+        };
+        write().map_err(|e| named(path.display(), &e))?;
         sync_directory(&self.directory)?;
         self.counts = create_linked(&path, &record(&self.tasks, &self.id))?;
         sync_directory(&self.tasks)?;

@@ -47,7 +47,7 @@ use super::{Observer, Resume, RunError, RunOptions, RunOutcome, setup, write_err
 use crate::io::atomic::{Keep, create_fresh, sync_directory};
 use crate::io::source::InputSummary;
 use crate::io::workspace::{Lengths, each_record};
-use crate::io::{LineSource, LockError, Log, Position, Workspace};
+use crate::io::{LineSource, LockError, Log, Position, Workspace, named};
 use crate::op::Common;
 use crate::plan::Plan;
 use crate::recipe::{Recipe, RecipeSpec, Step};
@@ -865,16 +865,18 @@ impl Known {
 /// Creates `path` with `text`, whole or not at all, unless it is there.
 fn create_named(path: &Path, text: &[u8]) -> io::Result<bool> {
     let directory = crate::io::atomic::directory(path);
-    let part = tempfile::Builder::new()
-        .prefix(".new-")
-        .tempdir_in(directory)?;
-    let new = part.path().join("text");
-    let mut file = create_fresh(&new)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    let created = create_linked(&new, path)?;
-    sync_directory(directory)?;
-    Ok(created)
+    let create = || {
+        let part = tempfile::Builder::new()
+            .prefix(".new-")
+            .tempdir_in(directory)?;
+        let new = part.path().join("text");
+        let mut file = create_fresh(&new)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        let created = create_linked(&new, path)?;
+        sync_directory(directory).map(|()| created)
+    };
+    create().map_err(|e| named(path.display(), &e))
 }
 
 #[cfg(test)]
