@@ -71,12 +71,14 @@ def nsfw(options, work):
     if direct.returncode:
         sys.exit(direct.stderr[-2000:])
     expected = [float(line) for line in direct.stdout.split()]
-    median = sorted(expected)[len(expected) // 2]
-    step = {"command_filter": {"command": [options.python, str(work / "nsfw.py")], "stat_key": "nsfw", "max_value": median}}
+    # Between two scores: on a bound Data-Juicer's rounding decides.
+    scores = sorted(set(expected))
+    bound = sum(scores[len(scores) // 2 - 1 :][:2]) / 2
+    step = {"command_filter": {"command": [options.python, str(work / "nsfw.py")], "stat_key": "nsfw", "max_value": bound}}
     rows, stats = djr(options, work, "nsfw", step, ["a picture"] * len(pictures), pictures)
     found = [stats.get(number, {}).get("nsfw") for number in range(len(pictures))]
     wrong = sum(ours != theirs for ours, theirs in zip(found, expected, strict=True))
-    wrong += {row["id"] for row in rows} != {number for number, score in enumerate(expected) if score <= median}
+    wrong += {row["id"] for row in rows} != {number for number, score in enumerate(expected) if score <= bound}
     print(f"open_nsfw: {len(pictures)} pictures, scores {min(expected):.4f} to {max(expected):.4f}, {len(rows)} kept")
     return wrong
 
