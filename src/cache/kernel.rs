@@ -37,7 +37,7 @@ pub const ANSWER: Kernel = Kernel::new("model/answer", 1);
 
 /// What a model is asked of a row. Its version is raised with every change of what pictures and texts
 /// are made into.
-pub const ASKED: Kernel = Kernel::new("model/asked", 1);
+pub const ASKED: Kernel = Kernel::new("model/asked", 2);
 
 /// What a Python with models says of itself.
 pub const WORKER: Kernel = Kernel::new("model/worker", 1);
