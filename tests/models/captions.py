@@ -11,7 +11,7 @@ and shown are:
 - greedy: with `top_k: 1` for its language model nothing is left to chance, so both must write
   the same rows: several images and chunks, prompts, every keep_candidate_mode;
 - drawn: with the usual 50, djr's captions are the same bytes for any threads, batch size of the
-  executor, cut of the input and after a kill, other ones for another seed, and different for each row;
+  executor, cut of the input and after a kill, other ones for another seed, and nearly all different;
 - fair: the first words that many rows of one image draw have the frequencies that the model's softmax
   gives them (a chi-square test whose seed is fixed).
 """
@@ -189,7 +189,8 @@ def drawn(options, work):
     first = djr(options, work / "d", rows, params, "--threads", "1", "--force")
     texts = [json.loads(line)["text"] for line in first.splitlines()]
     made = [text for text in texts if "eoc" in text]
-    wrong = len(set(made)) < len(made)
+    # Of so few first words two draws may be one, and then the model goes on in one way.
+    wrong = len(set(made)) < 0.9 * len(made)
     print("rows", len(texts), "different captions", len(set(made)), "of", len(made))
     for args in [("--threads", "2", "--batch-rows", "5"), ("--threads", "3", "--batch-rows", "1")]:
         same = djr(options, work / "d", rows, params, *args, "--force") == first
