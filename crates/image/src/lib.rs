@@ -61,7 +61,7 @@ pub use encode::FileFormat;
 pub use header::{Format, Header, Probe, header, probe};
 pub use hough::{Segment, SegmentRule, segments};
 pub use phash::{HashMethod, perceptual_hash, perceptual_hash_and_blank};
-pub use resize::{Resample, resize, resize_lanczos};
+pub use resize::{Resample, resize, resize_lanczos, resize_part};
 
 /// Whose code decodes what, with its version and the formats that were built in: what verdicts and
 /// pixels depend on beside the kernels' own code. A test holds it against `Cargo.lock`.

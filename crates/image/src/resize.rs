@@ -4,7 +4,9 @@
 //! pass rounded and clipped to 8 bits. The order of the passes shows in the last bit, and Pillow
 //! 13 chooses it by shape (see [`vertical_first`]); Pillow 12 always began horizontally.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use hashbrown::HashMap;
@@ -62,35 +64,82 @@ pub fn resize_lanczos(image: &RgbImage, width: u32, height: u32) -> RgbImage {
 /// Resizes to `width` × `height` pixels as Pillow's `resize((width, height), resample)`.
 #[must_use]
 pub fn resize(image: &RgbImage, resample: Resample, width: u32, height: u32) -> RgbImage {
+    let (width, height) = (width.max(1), height.max(1));
+    resize_part(image, resample, (width, height), 0..width, 0..height)
+}
+
+/// The pixels of some columns and rows of [`resize`]: others are not made. `columns` and `rows` lie
+/// within the width and the height of `size`, and are not empty.
+#[must_use]
+pub fn resize_part(
+    image: &RgbImage,
+    resample: Resample,
+    size: (u32, u32),
+    columns: Range<u32>,
+    rows: Range<u32>,
+) -> RgbImage {
     let (w, h) = (image.width() as usize, image.height() as usize);
-    let (out_w, out_h) = (width.max(1) as usize, height.max(1) as usize);
-    let passes = Passes::pick();
+    let (out_w, out_h) = (size.0 as usize, size.1 as usize);
+    let columns = columns.start as usize..columns.end as usize;
+    let rows = rows.start as usize..rows.end as usize;
     let horizontal = (w != out_w).then(|| Taps::remembered(resample, w, out_w));
     let vertical = (h != out_h).then(|| Taps::remembered(resample, h, out_h));
+    let (horizontal, vertical) = (horizontal.as_deref(), vertical.as_deref());
     let data = if vertical_first((w, h), (out_w, out_h)) {
-        let narrow = run(vertical.as_deref(), image.data(), |taps, data| {
-            passes.vertical(data, w * 3, taps)
-        });
-        run(horizontal.as_deref(), &narrow, |taps, data| {
-            passes.horizontal(data, w * 3, taps)
-        })
+        let short = lengthwise(image.data(), w * 3, vertical, rows.clone(), 0);
+        across(&short, w * 3, horizontal, columns.clone()).into_owned()
     } else {
-        let narrow = run(horizontal.as_deref(), image.data(), |taps, data| {
-            passes.horizontal(data, w * 3, taps)
-        });
-        run(vertical.as_deref(), &narrow, |taps, data| {
-            passes.vertical(data, out_w * 3, taps)
-        })
+        let needed = vertical.map_or(rows.clone(), |taps| taps.reach(&rows));
+        let bytes = needed.start * w * 3..needed.end * w * 3;
+        let wanted = image.data().get(bytes).unwrap_or_default();
+        let narrow = across(wanted, w * 3, horizontal, columns.clone());
+        let stride = columns.len() * 3;
+        lengthwise(&narrow, stride, vertical, rows.clone(), needed.start).into_owned()
     };
     RgbImage {
-        width: width.max(1),
-        height: height.max(1),
+        width: u32::try_from(columns.len()).unwrap_or(u32::MAX),
+        height: u32::try_from(rows.len()).unwrap_or(u32::MAX),
         data,
     }
 }
 
-fn run(taps: Option<&Taps>, data: &[u8], pass: impl Fn(&Taps, &[u8]) -> Vec<u8>) -> Vec<u8> {
-    taps.map_or_else(|| data.to_vec(), |taps| pass(taps, data))
+/// Some columns of rows of `stride` bytes, narrowed or widened if there are `taps`.
+fn across<'a>(
+    data: &'a [u8],
+    stride: usize,
+    taps: Option<&Taps>,
+    columns: Range<usize>,
+) -> Cow<'a, [u8]> {
+    if let Some(taps) = taps {
+        return Passes::pick()
+            .horizontal(data, stride, taps.of(columns, 0))
+            .into();
+    }
+    let bytes = columns.start * 3..columns.end * 3;
+    if bytes == (0..stride) {
+        return data.into();
+    }
+    let rows = data.chunks_exact(stride);
+    let parts = rows.filter_map(|row| row.get(bytes.clone()));
+    parts.collect::<Vec<_>>().concat().into()
+}
+
+/// Some rows of a picture of which `data` has those from the `first` on, of `stride` bytes each,
+/// shortened or lengthened if there are `taps`.
+fn lengthwise<'a>(
+    data: &'a [u8],
+    stride: usize,
+    taps: Option<&Taps>,
+    rows: Range<usize>,
+    first: usize,
+) -> Cow<'a, [u8]> {
+    if let Some(taps) = taps {
+        return Passes::pick()
+            .vertical(data, stride, taps.of(rows, first))
+            .into();
+    }
+    let bytes = (rows.start - first) * stride..(rows.end - first) * stride;
+    data.get(bytes).unwrap_or_default().into()
 }
 
 /// Whether Pillow 13.0.0 runs the vertical pass first: the height shrinks by more than twice as
@@ -108,18 +157,37 @@ struct Taps {
     /// The weights of all windows, each padded with zeros to `stride`.
     weights: Vec<i32>,
     stride: usize,
-    /// The same weights in halves, each window padded with zeros to whole blocks.
+    /// The same in pairs, if windows are short: each padded with zeros to `quads`.
+    pairs: Vec<Quad>,
+    /// Fours of weights a window; 0 if windows are long.
+    quads: usize,
+    /// The same in halves, if windows are long: each padded with zeros to whole blocks.
     halves: Vec<Halves>,
-    /// Blocks a window.
+    /// Blocks a window; 0 if windows are short.
     blocks: usize,
 }
 
+/// Those of some output positions.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    windows: &'a [Window],
+    weights: &'a [i32],
+    stride: usize,
+    pairs: &'a [Quad],
+    quads: usize,
+    halves: &'a [Halves],
+    blocks: usize,
+    /// The input that comes first: windows begin so much earlier.
+    first: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
 struct Window {
     start: usize,
     len: usize,
 }
 
-/// Pixels a step of the fast horizontal pass.
+/// Pixels a step of the fast horizontal pass over long windows.
 const BLOCK: usize = 16;
 
 /// A block of weights as `upper * 2^15 + lower`. Products of 16-bit numbers can be added in pairs
@@ -130,6 +198,13 @@ struct Halves {
     upper: [i16; BLOCK],
     lower: [i16; BLOCK],
 }
+
+/// Four weights in such halves, two in a number: the upper and the lower ones of the first two,
+/// those of the others.
+type Quad = [i32; 4];
+
+/// Weights of a window up to which it is short.
+const SHORT: usize = 32;
 
 /// Bits of the lower half of a weight.
 const LOWER: i32 = 15;
@@ -162,7 +237,10 @@ impl Taps {
     }
 
     fn size(&self) -> usize {
-        size_of_val(&*self.weights) + size_of_val(&*self.halves) + size_of_val(&*self.windows)
+        size_of_val(&*self.weights)
+            + size_of_val(&*self.pairs)
+            + size_of_val(&*self.halves)
+            + size_of_val(&*self.windows)
     }
 
     #[expect(
@@ -199,49 +277,108 @@ impl Taps {
             }
             windows.push(Window { start, len });
         }
-        let (halves, blocks) = halves(&windows, &weights, stride);
+        let longest = windows.iter().map(|w| w.len).max().unwrap_or(0).max(1);
+        let (mut quads, mut blocks) = (longest.div_ceil(4), 0);
+        if longest > SHORT {
+            (quads, blocks) = (0, longest.div_ceil(BLOCK));
+        }
         Self {
+            pairs: in_fours(&weights, stride, quads),
+            halves: in_blocks(&weights, stride, blocks),
             windows,
             weights,
             stride,
-            halves,
+            quads,
             blocks,
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&Window, &[i32])> {
-        self.windows
-            .iter()
-            .zip(self.weights.chunks_exact(self.stride))
-            .map(|(window, weights)| (window, weights.get(..window.len).unwrap_or(weights)))
+    /// Those of some output positions, for inputs from the `first` on.
+    fn of(&self, positions: Range<usize>, first: usize) -> Part<'_> {
+        fn each<'a, T>(all: &'a [T], positions: &Range<usize>, size: usize) -> &'a [T] {
+            let range = positions.start * size..positions.end * size;
+            all.get(range).unwrap_or_default()
+        }
+        Part {
+            windows: each(&self.windows, &positions, 1),
+            weights: each(&self.weights, &positions, self.stride),
+            stride: self.stride,
+            pairs: each(&self.pairs, &positions, self.quads),
+            quads: self.quads,
+            halves: each(&self.halves, &positions, self.blocks),
+            blocks: self.blocks,
+            first,
+        }
+    }
+
+    /// The inputs that some output positions are made of. Windows follow each other.
+    fn reach(&self, positions: &Range<usize>) -> Range<usize> {
+        let windows = self.windows.get(positions.clone()).unwrap_or_default();
+        let start = windows.first().map_or(0, |window| window.start);
+        let end = windows.last().map_or(0, |window| window.start + window.len);
+        start..end
     }
 }
 
-/// The weights of each window in blocks, and how many blocks each has.
+impl<'a> Part<'a> {
+    /// Where each window begins, and its weights.
+    fn iter(self) -> impl Iterator<Item = (usize, &'a [i32])> {
+        let weights = self.weights.chunks_exact(self.stride);
+        self.windows.iter().zip(weights).map(move |(window, all)| {
+            let weights = all.get(..window.len).unwrap_or(all);
+            (window.start - self.first, weights)
+        })
+    }
+}
+
+/// The upper and the lower half of a weight.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "a weight has at most 25 bits, so its halves fit into 16"
 )]
-fn halves(windows: &[Window], weights: &[i32], stride: usize) -> (Vec<Halves>, usize) {
-    let longest = windows.iter().map(|w| w.len).max().unwrap_or(0);
-    let blocks = longest.div_ceil(BLOCK).max(1);
-    let empty = Halves {
-        upper: [0; BLOCK],
-        lower: [0; BLOCK],
+fn halves(weight: i32) -> (i16, i16) {
+    (
+        (weight >> LOWER) as i16,
+        (weight & ((1 << LOWER) - 1)) as i16,
+    )
+}
+
+/// Two numbers of 16 bits in one.
+fn pair(first: i16, second: i16) -> i32 {
+    i32::from(first) & 0xffff | i32::from(second) << 16
+}
+
+/// The weights of each window in fours, so many a window.
+fn in_fours(weights: &[i32], stride: usize, quads: usize) -> Vec<Quad> {
+    let quad = |window: &[i32], at: usize| {
+        let [a, b, c, d] =
+            std::array::from_fn(|i| halves(window.get(at * 4 + i).copied().unwrap_or(0)));
+        [
+            pair(a.0, b.0),
+            pair(a.1, b.1),
+            pair(c.0, d.0),
+            pair(c.1, d.1),
+        ]
     };
-    let mut out = vec![empty; blocks * windows.len()];
-    for (weights, out) in weights
-        .chunks_exact(stride)
-        .zip(out.chunks_exact_mut(blocks))
-    {
-        for (weights, half) in weights.chunks(BLOCK).zip(out) {
-            for (i, weight) in weights.iter().enumerate() {
-                half.upper[i] = (weight >> LOWER) as i16;
-                half.lower[i] = (weight & ((1 << LOWER) - 1)) as i16;
-            }
+    let windows = weights.chunks_exact(stride);
+    windows
+        .flat_map(|window| (0..quads).map(move |at| quad(window, at)))
+        .collect()
+}
+
+/// The weights of each window in blocks, so many a window.
+fn in_blocks(weights: &[i32], stride: usize, blocks: usize) -> Vec<Halves> {
+    let block = |window: &[i32], at: usize| {
+        let of = |i: usize| halves(window.get(at * BLOCK + i).copied().unwrap_or(0));
+        Halves {
+            upper: std::array::from_fn(|i| of(i).0),
+            lower: std::array::from_fn(|i| of(i).1),
         }
-    }
-    (out, blocks)
+    };
+    let windows = weights.chunks_exact(stride);
+    windows
+        .flat_map(|window| (0..blocks).map(move |at| block(window, at)))
+        .collect()
 }
 
 /// Keys' cubic at `x`, which is not negative, with the order of Pillow's operations.
@@ -314,15 +451,15 @@ fn take_apart(row: &[u8], planes: &mut [i16], plane: usize) {
 /// The specification: one multiplication a tap.
 #[cfg(test)]
 mod plain {
-    use super::{ROUNDING, Taps, to_byte};
+    use super::{Part, ROUNDING, to_byte};
 
     /// Narrows or widens each row of `stride` bytes.
-    pub fn horizontal(data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
+    pub fn horizontal(data: &[u8], stride: usize, taps: Part<'_>) -> Vec<u8> {
         let mut out = Vec::with_capacity(data.len() / stride * taps.windows.len() * 3);
         for row in data.chunks_exact(stride) {
-            for (window, weights) in taps.iter() {
+            for (start, weights) in taps.iter() {
                 let mut sums = [ROUNDING; 3];
-                let pixels = row.get(window.start * 3..).unwrap_or_default();
+                let pixels = row.get(start * 3..).unwrap_or_default();
                 for (pixel, weight) in pixels.chunks_exact(3).zip(weights) {
                     for (sum, byte) in sums.iter_mut().zip(pixel) {
                         *sum += i32::from(*byte) * weight;
@@ -335,10 +472,10 @@ mod plain {
     }
 
     /// Shortens or lengthens the columns of rows of `stride` bytes.
-    pub fn vertical(data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
+    pub fn vertical(data: &[u8], stride: usize, taps: Part<'_>) -> Vec<u8> {
         let mut out = Vec::with_capacity(stride * taps.windows.len());
-        for (window, weights) in taps.iter() {
-            let rows = data.get(window.start * stride..).unwrap_or_default();
+        for (start, weights) in taps.iter() {
+            let rows = data.get(start * stride..).unwrap_or_default();
             for column in 0..stride {
                 let mut sum = ROUNDING;
                 for (row, weight) in rows.chunks_exact(stride).zip(weights) {
@@ -353,17 +490,17 @@ mod plain {
 
 /// The same sums in loops that compilers turn into vector code.
 mod blocked {
-    use super::{ROUNDING, Taps, take_apart, to_byte};
+    use super::{Part, ROUNDING, take_apart, to_byte};
 
-    pub fn horizontal(data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
+    pub fn horizontal(data: &[u8], stride: usize, taps: Part<'_>) -> Vec<u8> {
         let mut out = Vec::with_capacity(data.len() / stride * taps.windows.len() * 3);
         let plane = stride / 3;
         let mut planes = vec![0_i16; plane * 3];
         for row in data.chunks_exact(stride) {
             take_apart(row, &mut planes, plane);
-            for (window, weights) in taps.iter() {
+            for (start, weights) in taps.iter() {
                 for values in planes.chunks_exact(plane) {
-                    let values = values.get(window.start..).unwrap_or_default();
+                    let values = values.get(start..).unwrap_or_default();
                     let products = values.iter().zip(weights).map(|(v, w)| i32::from(*v) * w);
                     out.push(to_byte(ROUNDING + products.sum::<i32>()));
                 }
@@ -373,11 +510,11 @@ mod blocked {
     }
 
     #[inline(always)]
-    pub fn vertical(data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
+    pub fn vertical(data: &[u8], stride: usize, taps: Part<'_>) -> Vec<u8> {
         const BLOCK: usize = 64;
         let mut out = vec![0; stride * taps.windows.len()];
-        for ((window, weights), out) in taps.iter().zip(out.chunks_exact_mut(stride)) {
-            let rows = data.get(window.start * stride..).unwrap_or_default();
+        for ((start, weights), out) in taps.iter().zip(out.chunks_exact_mut(stride)) {
+            let rows = data.get(start * stride..).unwrap_or_default();
             for (block, out) in out.chunks_mut(BLOCK).enumerate() {
                 let from = block * BLOCK;
                 let mut sums = [ROUNDING; BLOCK];
@@ -406,20 +543,144 @@ mod blocked {
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::{
-        __m128i, __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_packs_epi32, _mm_packus_epi16,
-        _mm_set1_epi32, _mm_srai_epi32, _mm256_add_epi32, _mm256_castsi256_si128,
-        _mm256_extracti128_si256, _mm256_hadd_epi32, _mm256_loadu_si256, _mm256_madd_epi16,
-        _mm256_setzero_si256, _mm256_slli_epi32,
+        __m128i, __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_cvtsi128_si64, _mm_loadu_si128,
+        _mm_packs_epi32, _mm_packus_epi16, _mm_set1_epi32, _mm_srai_epi32, _mm256_add_epi32,
+        _mm256_castsi128_si256, _mm256_castsi256_si128, _mm256_extracti128_si256,
+        _mm256_hadd_epi32, _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_madd_epi16,
+        _mm256_packs_epi32, _mm256_packus_epi16, _mm256_set1_epi32, _mm256_setr_epi8,
+        _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi32, _mm256_srai_epi32,
+        _mm256_storeu_si256, _mm256_unpackhi_epi8, _mm256_unpacklo_epi8,
     };
 
-    use super::{BLOCK, Halves, LOWER, PRECISION, ROUNDING, Taps, blocked, take_apart};
+    use super::{
+        BLOCK, Halves, LOWER, PRECISION, Part, Quad, ROUNDING, blocked, halves, pair, take_apart,
+    };
 
-    /// The number of rows that share the loads of weights: as many as registers allow.
+    #[target_feature(enable = "avx2")]
+    pub fn horizontal(data: &[u8], stride: usize, taps: Part<'_>) -> Vec<u8> {
+        if taps.quads > 0 {
+            short(data, stride, taps)
+        } else {
+            long(data, stride, taps)
+        }
+    }
+
+    /// Rows that share the loads of short windows' weights.
+    const TOGETHER: usize = 4;
+
+    /// Bytes of a load.
+    const LOAD: usize = 16;
+
+    /// Pixels stay together: two neighbours are added by one instruction, their colours side by
+    /// side, those of two rows at once.
+    #[target_feature(enable = "avx2")]
+    fn short(data: &[u8], stride: usize, taps: Part<'_>) -> Vec<u8> {
+        let out_stride = taps.windows.len() * 3;
+        let mut out = vec![0; data.len() / stride * out_stride];
+        // How much of rows that are taken together is looked at: the last loads reach past a row.
+        let last = taps.windows.last().map_or(0, |window| window.start);
+        let seen = (TOGETHER - 1) * stride + (last + taps.quads * 4) * 3 + LOAD;
+        let mut padded = Vec::new();
+        let all = out.chunks_mut(out_stride * TOGETHER);
+        for (from, out) in (0..).step_by(stride * TOGETHER).zip(all) {
+            let mut rows = data.get(from..).unwrap_or_default();
+            if rows.len() < seen {
+                padded.clear();
+                padded.extend_from_slice(rows);
+                padded.resize(seen, 0);
+                rows = &padded;
+            }
+            let mut out = out.chunks_exact_mut(out_stride);
+            let mut places: [&mut [[u8; 3]]; TOGETHER] = std::array::from_fn(|_| {
+                out.next().map_or(&mut [][..], |row| row.as_chunks_mut().0)
+            });
+            let windows = taps.windows.iter();
+            for (at, (window, quads)) in
+                windows.zip(taps.pairs.chunks_exact(taps.quads)).enumerate()
+            {
+                let pixels = four_rows(rows, stride, window.start * 3, quads);
+                for (row, pixel) in places.iter_mut().zip(pixels) {
+                    if let Some(place) = row.get_mut(at) {
+                        *place = pixel;
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    /// The pixels of four rows whose window begins at byte `start` of each.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn four_rows(rows: &[u8], stride: usize, start: usize, quads: &[Quad]) -> [[u8; 3]; TOGETHER] {
+        // Of four pixels, the colours of the first two as pairs of 16-bit numbers; of the others.
+        #[rustfmt::skip]
+        let first = _mm256_setr_epi8(
+            0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1,
+            0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1,
+        );
+        #[rustfmt::skip]
+        let second = _mm256_setr_epi8(
+            6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1,
+            6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1,
+        );
+        let seen = (TOGETHER - 1) * stride + start + quads.len() * 12 + LOAD - 12;
+        assert!(quads.is_empty() || seen <= rows.len());
+        let mut upper = [_mm256_setzero_si256(); 2];
+        let mut lower = [_mm256_set1_epi32(ROUNDING); 2];
+        for (at, [upper_a, lower_a, upper_b, lower_b]) in quads.iter().enumerate() {
+            let weights = [
+                _mm256_set1_epi32(*upper_a),
+                _mm256_set1_epi32(*lower_a),
+                _mm256_set1_epi32(*upper_b),
+                _mm256_set1_epi32(*lower_b),
+            ];
+            for two in 0..2 {
+                let from = two * 2 * stride + start + at * 12;
+                // SAFETY: the last byte of the last load is the last one that is seen, by the
+                // assertion.
+                #[expect(unsafe_code, reason = "the bounds were checked once")]
+                let bytes = unsafe {
+                    let from = rows.as_ptr().add(from);
+                    _mm256_inserti128_si256::<1>(
+                        _mm256_castsi128_si256(_mm_loadu_si128(from.cast())),
+                        _mm_loadu_si128(from.add(stride).cast()),
+                    )
+                };
+                let a = _mm256_shuffle_epi8(bytes, first);
+                let b = _mm256_shuffle_epi8(bytes, second);
+                upper[two] = _mm256_add_epi32(upper[two], _mm256_madd_epi16(a, weights[0]));
+                lower[two] = _mm256_add_epi32(lower[two], _mm256_madd_epi16(a, weights[1]));
+                upper[two] = _mm256_add_epi32(upper[two], _mm256_madd_epi16(b, weights[2]));
+                lower[two] = _mm256_add_epi32(lower[two], _mm256_madd_epi16(b, weights[3]));
+            }
+        }
+        let [ab, cd] = std::array::from_fn(|two| {
+            let whole = _mm256_add_epi32(_mm256_slli_epi32::<LOWER>(upper[two]), lower[two]);
+            _mm256_srai_epi32::<PRECISION>(whole)
+        });
+        // Both packings clip: to 16 bits, then to a byte.
+        let words = _mm256_packs_epi32(ab, cd);
+        let bytes = _mm256_packus_epi16(words, words);
+        let [ac, bd] = [
+            _mm256_castsi256_si128(bytes),
+            _mm256_extracti128_si256::<1>(bytes),
+        ]
+        .map(|lane| _mm_cvtsi128_si64(lane).to_le_bytes());
+        [
+            [ac[0], ac[1], ac[2]],
+            [bd[0], bd[1], bd[2]],
+            [ac[4], ac[5], ac[6]],
+            [bd[4], bd[5], bd[6]],
+        ]
+    }
+
+    /// The number of rows that share the loads of long windows' weights: as many as registers allow.
     const ROWS: usize = 2;
 
     /// Rows are first taken apart into red, green and blue numbers of 16 bits.
     #[target_feature(enable = "avx2")]
-    pub fn horizontal(data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
+    fn long(data: &[u8], stride: usize, taps: Part<'_>) -> Vec<u8> {
         let out_stride = taps.windows.len() * 3;
         let mut out = vec![0; data.len() / stride * out_stride];
         // Zeros behind each row, so that a last block may reach past it.
@@ -511,9 +772,90 @@ mod avx2 {
         unsafe { _mm256_loadu_si256(block.as_ptr().cast()) }
     }
 
+    /// Two rows are added by one instruction, byte for byte.
     #[target_feature(enable = "avx2")]
-    pub fn vertical(data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
-        blocked::vertical(data, stride, taps)
+    pub fn vertical(data: &[u8], stride: usize, taps: Part<'_>) -> Vec<u8> {
+        if stride < COLUMNS {
+            return blocked::vertical(data, stride, taps);
+        }
+        let mut out = vec![0; stride * taps.windows.len()];
+        let mut pairs = Vec::new();
+        for ((start, weights), out) in taps.iter().zip(out.chunks_exact_mut(stride)) {
+            pairs.clear();
+            pairs.extend(weights.chunks(2).map(|two| {
+                let [a, b] = [0, 1].map(|i| halves(two.get(i).copied().unwrap_or(0)));
+                [pair(a.0, b.0), pair(a.1, b.1)]
+            }));
+            let rows = start * stride..(start + weights.len()) * stride;
+            let rows = data.get(rows).unwrap_or_default();
+            // The last columns are made with some of those before them.
+            let whole = (0..=stride - COLUMNS).step_by(COLUMNS);
+            for column in whole.chain([stride - COLUMNS]) {
+                let bytes = columns(rows, stride, column, &pairs);
+                if let Some(place) = out.get_mut(column..column + COLUMNS) {
+                    place.copy_from_slice(&bytes);
+                }
+            }
+        }
+        out
+    }
+
+    /// Columns that are added at once.
+    const COLUMNS: usize = 32;
+
+    /// The sums of all `rows` in some columns; of each two rows `pairs` has the upper and the lower
+    /// halves of the weights.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn columns(rows: &[u8], stride: usize, column: usize, pairs: &[[i32; 2]]) -> [u8; COLUMNS] {
+        let zero = _mm256_setzero_si256();
+        let mut upper = [zero; 4];
+        let mut lower = [_mm256_set1_epi32(ROUNDING); 4];
+        let starts = rows.chunks(2 * stride);
+        for (two, [high, low]) in starts.zip(pairs) {
+            let (high, low) = (_mm256_set1_epi32(*high), _mm256_set1_epi32(*low));
+            let (a, b) = two.split_at(stride.min(two.len()));
+            let a = thirty_two(a, column);
+            // Of an odd last row the other one counts nothing.
+            let b = if b.is_empty() {
+                a
+            } else {
+                thirty_two(b, column)
+            };
+            let (few, more) = (_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
+            let quarters = [
+                _mm256_unpacklo_epi8(few, zero),
+                _mm256_unpackhi_epi8(few, zero),
+                _mm256_unpacklo_epi8(more, zero),
+                _mm256_unpackhi_epi8(more, zero),
+            ];
+            for (i, quarter) in quarters.into_iter().enumerate() {
+                upper[i] = _mm256_add_epi32(upper[i], _mm256_madd_epi16(quarter, high));
+                lower[i] = _mm256_add_epi32(lower[i], _mm256_madd_epi16(quarter, low));
+            }
+        }
+        let [a, b, c, d] = std::array::from_fn(|i| {
+            let whole = _mm256_add_epi32(_mm256_slli_epi32::<LOWER>(upper[i]), lower[i]);
+            _mm256_srai_epi32::<PRECISION>(whole)
+        });
+        // Both packings clip, and undo the order that unpacking left.
+        let bytes = _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+        let mut out = [0; COLUMNS];
+        // SAFETY: the array has the 32 bytes; the store needs no alignment.
+        #[expect(unsafe_code, reason = "vector stores take pointers")]
+        unsafe {
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes);
+        }
+        out
+    }
+
+    #[expect(unsafe_code, reason = "vector loads take pointers")]
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn thirty_two(row: &[u8], column: usize) -> __m256i {
+        assert!(row.len() >= column + COLUMNS);
+        // SAFETY: the row has the 32 bytes, by the assertion; the load needs no alignment.
+        unsafe { _mm256_loadu_si256(row.as_ptr().add(column).cast()) }
     }
 }
 
@@ -542,7 +884,7 @@ impl Passes {
             reason = "calls code compiled for a feature of the processor"
         )
     )]
-    fn horizontal(self, data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
+    fn horizontal(self, data: &[u8], stride: usize, taps: Part<'_>) -> Vec<u8> {
         match self {
             #[cfg(test)]
             Self::Plain => plain::horizontal(data, stride, taps),
@@ -560,7 +902,7 @@ impl Passes {
             reason = "calls code compiled for a feature of the processor"
         )
     )]
-    fn vertical(self, data: &[u8], stride: usize, taps: &Taps) -> Vec<u8> {
+    fn vertical(self, data: &[u8], stride: usize, taps: Part<'_>) -> Vec<u8> {
         match self {
             #[cfg(test)]
             Self::Plain => plain::vertical(data, stride, taps),
@@ -626,16 +968,18 @@ mod tests {
         let wide = noise(side, 7);
         let tall = noise(23, side);
         for fast in [Passes::Blocked, Passes::pick()] {
-            assert_eq!(
-                fast.horizontal(wide.data(), from * 3, &taps),
-                Passes::Plain.horizontal(wide.data(), from * 3, &taps),
-                "{from} to {to}"
-            );
-            assert_eq!(
-                fast.vertical(tall.data(), 69, &taps),
-                Passes::Plain.vertical(tall.data(), 69, &taps),
-                "{from} to {to}"
-            );
+            for part in [0..to, to / 3..to.div_ceil(2)] {
+                assert_eq!(
+                    fast.horizontal(wide.data(), from * 3, taps.of(part.clone(), 0)),
+                    Passes::Plain.horizontal(wide.data(), from * 3, taps.of(part.clone(), 0)),
+                    "{from} to {part:?} of {to}"
+                );
+                assert_eq!(
+                    fast.vertical(tall.data(), 69, taps.of(part.clone(), 0)),
+                    Passes::Plain.vertical(tall.data(), 69, taps.of(part.clone(), 0)),
+                    "{from} to {part:?} of {to}"
+                );
+            }
         }
     }
 
@@ -705,6 +1049,45 @@ mod tests {
             for ([w, h, to_w, to_h], digest) in SIDES.into_iter().zip(digests) {
                 let small = resize(&noise(w, h), resample, to_w, to_h);
                 assert_eq!(fnv(small.data()), digest, "{resample:?} {w}x{h}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_is_what_the_whole_has_there() {
+        for (w, h, to_w, to_h) in [
+            (90, 70, 31, 24),
+            (90, 70, 31, 70),
+            (90, 70, 90, 24),
+            (20, 300, 17, 40),
+            (300, 20, 400, 27),
+            (64, 64, 64, 64),
+        ] {
+            let image = noise(w, h);
+            let whole = resize(&image, Resample::Bicubic, to_w, to_h);
+            for (columns, rows) in [
+                (0..to_w, 3..to_h - 2),
+                (to_w / 3..to_w - 1, 0..to_h),
+                (1..2, 5..to_h),
+                (to_w - 1..to_w, to_h - 1..to_h),
+            ] {
+                let size = (to_w, to_h);
+                let part = resize_part(
+                    &image,
+                    Resample::Bicubic,
+                    size,
+                    columns.clone(),
+                    rows.clone(),
+                );
+                let pixels = rows.clone().flat_map(|y| {
+                    let row = &whole.data()[(y * to_w * 3) as usize..];
+                    row[(columns.start * 3) as usize..(columns.end * 3) as usize].to_vec()
+                });
+                assert_eq!(part.data(), pixels.collect::<Vec<_>>());
+                assert_eq!(
+                    (part.width(), part.height()),
+                    (columns.end - columns.start, rows.end - rows.start)
+                );
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use djr_image::{MAX_PIXELS, RgbImage, resize};
+use djr_image::{MAX_PIXELS, RgbImage, resize_part};
 
 use crate::processor::{ImageProcessor, Size};
 
@@ -81,13 +81,23 @@ impl ImageProcessor {
                 return Err(PixelError::TooLong(width, height));
             }
             Some((width, height)) if (width, height) != (image.width(), image.height()) => {
-                Cow::Owned(resize(&image, self.resample, width, height))
+                // What the crop would cut off is not made.
+                let part = |side: u32, cropped: Option<u32>| {
+                    let (from, _) = offsets(side, cropped.unwrap_or(side));
+                    from..from + cropped.unwrap_or(side).min(side)
+                };
+                let columns = part(width, self.crop.map(|(_, width)| width));
+                let rows = part(height, self.crop.map(|(height, _)| height));
+                let size = (width, height);
+                Cow::Owned(resize_part(&image, self.resample, size, columns, rows))
             }
             _ => image,
         };
         let pixels = match self.crop {
-            Some((height, width)) => crop(&sized, height, width),
-            None => Pixels {
+            Some((height, width)) if (height, width) != (sized.height(), sized.width()) => {
+                crop(&sized, height, width)
+            }
+            _ => Pixels {
                 height: sized.height(),
                 width: sized.width(),
                 channels: 3,
@@ -163,11 +173,15 @@ impl Size {
 
 /// The middle of a picture, with black around it where it is smaller.
 fn crop(image: &RgbImage, height: u32, width: u32) -> Pixels {
+    let offsets = |has: u32, wants: u32| {
+        let (from, to) = offsets(has, wants);
+        (from as usize, to as usize)
+    };
+    let (from_row, to_row) = offsets(image.height(), height);
+    let (from_column, to_column) = offsets(image.width(), width);
     let (height, width) = (height as usize, width as usize);
     let (rows, columns) = (image.height() as usize, image.width() as usize);
     let mut data = vec![0; height * width * 3];
-    let (from_row, to_row) = offsets(rows, height);
-    let (from_column, to_column) = offsets(columns, width);
     let count = columns.min(width) * 3;
     let lines = image.data().chunks_exact(columns * 3).skip(from_row);
     let places = data.chunks_exact_mut(width * 3).skip(to_row);
@@ -191,7 +205,7 @@ fn crop(image: &RgbImage, height: u32, width: u32) -> Pixels {
 /// transformers pads a side that is too short with the greater half before it, and crops with the
 /// lesser half cut before it. A side that is long enough is cropped the same whether the other one
 /// is padded or not: padding adds nothing to it.
-fn offsets(has: usize, wants: usize) -> (usize, usize) {
+fn offsets(has: u32, wants: u32) -> (u32, u32) {
     if has >= wants {
         ((has - wants) / 2, 0)
     } else {
