@@ -9,13 +9,15 @@ model sees does not depend on the version of transformers. What is printed goes 
 import json
 import mmap
 import os
+import select
 import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-INPUT = os.fdopen(os.dup(0), "rb")
+# Without a buffer: whether a frame is waiting is asked of the system.
+INPUT = os.fdopen(os.dup(0), "rb", buffering=0)
 OUTPUT = os.fdopen(os.dup(1), "wb")
 # Whatever a library prints must not end up between frames.
 os.dup2(2, 1)
@@ -30,13 +32,27 @@ class Refusal(Exception):
         self.code = code
 
 
+def read(size):
+    """So many bytes, fewer where the input ends."""
+    parts = []
+    while size and (part := INPUT.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
 def read_frame():
-    head = INPUT.read(4)
+    head = read(4)
     if len(head) < 4:
         return None
     length = int.from_bytes(head, "little")
-    body = INPUT.read(length)
+    body = read(length)
     return json.loads(body) if len(body) == length else None
+
+
+def is_waiting(seconds):
+    """Whether a frame, or the end, comes within so long."""
+    return bool(select.select([INPUT], [], [], seconds)[0])
 
 
 def write_frame(message):
@@ -296,6 +312,30 @@ CLASSES = {
 }
 
 
+class Later:
+    """An answer that a GPU is still computing."""
+
+    def __init__(self, found, place):
+        import torch
+
+        # Kept until it is copied.
+        self.found = found
+        torch.from_numpy(place).copy_(found, non_blocking=True)
+        self.event = torch.cuda.Event()
+        self.event.record()
+
+    def has_ended(self):
+        try:
+            return self.event.query()
+        except RuntimeError:
+            # It is told of by `finish`.
+            return True
+
+    def finish(self):
+        self.event.synchronize()
+        return {}
+
+
 class Loaded:
     """A model on its device, and where its tensors lie."""
 
@@ -329,6 +369,18 @@ class Loaded:
         self.pinned = self.cuda and in_memory and not int(
             torch.cuda.cudart().cudaHostRegister(self.shared.ctypes.data, load["bytes"], 0)
         )
+        if self.cuda and not self.pinned:
+            try:
+                # The driver tells of what failed once more, to whoever asks it next.
+                torch.zeros(1, device=self.device)
+            except RuntimeError:
+                pass
+
+    def close(self):
+        import torch
+
+        if self.pinned:
+            torch.cuda.cudart().cudaHostUnregister(self.shared.ctypes.data)
 
     def place(self, slot, about, batch, dtype):
         """The tensor of a whole batch, in the shared file."""
@@ -384,8 +436,11 @@ class Loaded:
                 found = sum(parts, []) if head["output"] is None else torch.cat(parts)
             if head["output"] is None:
                 return {"texts": found}
-            out = self.place(slot, head["output"], head["batch"], "float32")
-            out[: found.shape[0]] = found.float().reshape(found.shape[0], *out.shape[1:]).cpu().numpy()
+            out = self.place(slot, head["output"], head["batch"], "float32")[: found.shape[0]]
+            found = found.float().reshape(out.shape)
+            if self.cuda:
+                return Later(found, out)
+            out[:] = found.numpy()
         return {}
 
 
@@ -504,6 +559,8 @@ def answer(message):
     if op == "hello":
         return hello()
     if op == "load":
+        if before := MODELS.pop(message["model"], None):
+            before.close()
         loaded = Loaded(message)
         MODELS[message["model"]] = loaded
         return {"outputs": {name: (head["output"] or {}).get("shape") for name, head in loaded.heads.items()}}
@@ -531,23 +588,53 @@ def refusal(error, op):
     return "model" if op == "load" else "error"
 
 
+def reply_to(message, work):
+    """What `work` answers to a message, or that it could not; or what will answer it later."""
+    try:
+        done = work()
+        if isinstance(done, Later):
+            return done
+        reply = {"ok": True, **done}
+    except Exception as error:
+        if not isinstance(error, Refusal):
+            import traceback
+
+            traceback.print_exc()
+        text = " ".join(str(error).split())[:500] or type(error).__name__
+        reply = {"ok": False, "code": refusal(error, message["op"]), "message": text}
+    if "seq" in message:
+        reply["seq"] = message["seq"]
+    return reply
+
+
 def main():
+    # A message and what will answer it: a GPU is given the next batch before this one has ended, so
+    # that it never waits. Answers come in the order of messages.
+    computed = None
+
+    def tell():
+        nonlocal computed
+        if computed:
+            message, later = computed
+            write_frame(reply_to(message, later.finish))
+            computed = None
+
     while True:
+        if computed and not is_waiting(0.001):
+            if computed[1].has_ended():
+                tell()
+            continue
         message = read_frame()
         if message is None or message["op"] == "bye":
-            return
-        try:
-            reply = {"ok": True, **answer(message)}
-        except Exception as error:
-            if not isinstance(error, Refusal):
-                import traceback
-
-                traceback.print_exc()
-            text = " ".join(str(error).split())[:500] or type(error).__name__
-            reply = {"ok": False, "code": refusal(error, message["op"]), "message": text}
-        if "seq" in message:
-            reply["seq"] = message["seq"]
-        write_frame(reply)
+            return tell()
+        if message["op"] != "run":
+            tell()
+        reply = reply_to(message, lambda: answer(message))
+        tell()
+        if isinstance(reply, Later):
+            computed = (message, reply)
+        else:
+            write_frame(reply)
 
 
 main()
