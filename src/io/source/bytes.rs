@@ -38,9 +38,15 @@ impl RemoteBytes {
     /// Those of `object`.
     #[must_use]
     pub fn new(object: Arc<remote::Object>) -> Self {
+        Self::from(object, 0)
+    }
+
+    /// Those of `object` from `at` on.
+    #[must_use]
+    pub fn from(object: Arc<remote::Object>, at: u64) -> Self {
         Self {
             object,
-            at: 0,
+            at,
             stream: None,
             keeps: false,
         }

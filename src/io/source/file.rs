@@ -112,6 +112,21 @@ impl FileSource {
         })
     }
 
+    /// As [`Self::look`], if rows of it can be read without those before them.
+    fn look_to_cut(&self) -> Result<Option<Opened>, SourceError> {
+        if self.drawn.is_some() {
+            return Ok(None);
+        }
+        if !self.is_remote() {
+            let found = std::fs::metadata(&self.path).map_err(|e| self.failed(e))?;
+            if !found.is_file() {
+                return Ok(None);
+            }
+        }
+        let opened = self.look()?;
+        Ok((!opened.is_packed()).then_some(opened))
+    }
+
     fn failed(&self, error: io::Error) -> SourceError {
         SourceError::Io {
             name: self.name(),
@@ -209,17 +224,9 @@ impl Source for FileSource {
 
     fn splits(&self, bytes: u64) -> Result<Vec<Split>, SourceError> {
         let failed = |e| self.failed(e);
-        if self.drawn.is_some() || self.is_remote() {
+        let Some(opened) = self.look_to_cut()? else {
             return Ok(vec![Split::default()]);
-        }
-        let mut file = File::open(&self.path).map_err(failed)?;
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Ok(vec![Split::default()]);
-        }
-        let opened = self.look()?;
-        if opened.is_packed() {
-            return Ok(vec![Split::default()]);
-        }
+        };
         let format = opened.format();
         if format.needs_file() {
             // A footer that cannot be read is found once more by who reads the rows.
@@ -230,20 +237,15 @@ impl Source for FileSource {
             let cuts = columns.ok().flatten().map(|it| row_cuts(&*it, bytes));
             return Ok(Split::between_rows(&cuts.unwrap_or_default()));
         }
-        let cuts = format.cuts(&mut file, bytes).map_err(failed)?;
-        Ok(Split::between(&cuts))
+        let whole = opened.into_bytes().into_whole();
+        let cuts = whole.and_then(|it| format.cuts(&it, bytes));
+        Ok(Split::between(&cuts.map_err(failed)?))
     }
 
     fn extent(&self) -> Result<Option<u64>, SourceError> {
-        let failed = |e| self.failed(e);
-        let mut file = File::open(&self.path).map_err(failed)?;
-        if self.drawn.is_some() || !file.metadata().map_err(failed)?.is_file() {
+        let Some(opened) = self.look_to_cut()? else {
             return Ok(None);
-        }
-        let opened = self.look()?;
-        if opened.is_packed() {
-            return Ok(None);
-        }
+        };
         let format = opened.format();
         if format.needs_file() {
             // A footer that cannot be read is found once more by who reads the rows.
@@ -257,12 +259,14 @@ impl Source for FileSource {
                 .flatten()
                 .and_then(|it| it.rows()));
         }
-        format.extent(&mut file).map_err(failed)
+        let whole = opened.into_bytes().into_whole();
+        let extent = whole.and_then(|it| format.extent(&it));
+        extent.map_err(|e| self.failed(e))
     }
 
     fn lines(&self, from: u64, until: u64) -> Result<u64, SourceError> {
-        let counted =
-            File::open(&self.path).and_then(|mut file| lines::count(&mut file, from, until));
+        let whole = self.look()?.into_bytes().into_whole();
+        let counted = whole.and_then(|it| lines::count(&it, from, until));
         counted.map_err(|e| self.failed(e))
     }
 

@@ -1,7 +1,6 @@
 //! How rows lie in the bytes of an input; the one list of formats, and the one table of their
 //! suffixes.
 
-use std::fs::File;
 use std::io;
 
 use super::Reading;
@@ -77,7 +76,7 @@ pub trait Format: Sync {
     ///
     /// # Errors
     /// If the file cannot be read.
-    fn cuts(&self, _file: &mut File, _every: u64) -> io::Result<Vec<u64>> {
+    fn cuts(&self, _file: &Whole, _every: u64) -> io::Result<Vec<u64>> {
         Ok(Vec::new())
     }
 
@@ -86,7 +85,7 @@ pub trait Format: Sync {
     ///
     /// # Errors
     /// If the file cannot be read.
-    fn extent(&self, _file: &mut File) -> io::Result<Option<u64>> {
+    fn extent(&self, _file: &Whole) -> io::Result<Option<u64>> {
         Ok(None)
     }
 }

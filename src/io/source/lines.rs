@@ -1,11 +1,11 @@
 //! A row a line (JSON Lines).
 
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, Read as _};
 
 use super::bytes::Bytes;
 use super::format::{Format, FoundRow, Place, Recognised, RowReader, Start, is_named_json};
 use super::opened::{BYTE_ORDER_MARK, HEAD};
+use super::whole::Whole;
 use super::{Reading, foreign, keep_start, too_long};
 
 /// JSON Lines.
@@ -84,15 +84,14 @@ impl Format for Lines {
         Ok(Box::new(LineReader { bytes, number: 0 }))
     }
 
-    fn cuts(&self, file: &mut File, every: u64) -> io::Result<Vec<u64>> {
-        let length = file.metadata()?.len();
+    fn cuts(&self, file: &Whole, every: u64) -> io::Result<Vec<u64>> {
+        let length = file.length()?;
         let mut cuts = Vec::new();
         let mut at = every.max(1);
         while at < length {
             // A line begins behind the first newline at or behind the byte before.
-            file.seek(SeekFrom::Start(at - 1))?;
             let mut begins = at - 1;
-            let mut rest = BufReader::new(&mut *file);
+            let mut rest = file.bytes_from(begins, LOOK)?;
             loop {
                 let block = rest.fill_buf()?;
                 let newline = memchr::memchr(b'\n', block);
@@ -111,26 +110,27 @@ impl Format for Lines {
         Ok(cuts)
     }
 
-    fn extent(&self, file: &mut File) -> io::Result<Option<u64>> {
-        let length = file.metadata()?.len();
+    fn extent(&self, file: &Whole) -> io::Result<Option<u64>> {
+        let length = file.length()?;
         if length == 0 {
             return Ok(Some(0));
         }
         let mut last = [0];
-        file.seek(SeekFrom::Start(length - 1))?;
-        file.read_exact(&mut last)?;
+        let mut end = file.bytes_from(length - 1, 1)?;
+        end.read_exact(&mut last)?;
         Ok(Some(length + u64::from(last != *b"\n")))
     }
 }
 
-/// How many lines begin in the bytes `from..until` of a file, both of which are places where lines
-/// begin.
+/// How many bytes are looked at for a newline at once.
+const LOOK: usize = 1 << 13;
+
+/// How many lines begin in the bytes `from..until`, both of which are places where lines begin.
 ///
 /// # Errors
-/// If the file cannot be read, or is shorter.
-pub fn count(file: &mut File, from: u64, until: u64) -> io::Result<u64> {
-    file.seek(SeekFrom::Start(from))?;
-    let mut rest = BufReader::with_capacity(super::READ_BLOCK, file.take(until - from));
+/// If they cannot be read, or are fewer.
+pub fn count(file: &Whole, from: u64, until: u64) -> io::Result<u64> {
+    let mut rest = file.bytes_from(from, super::READ_BLOCK)?.take(until - from);
     let (mut lines, mut read) = (0, 0);
     loop {
         let block = rest.fill_buf()?;

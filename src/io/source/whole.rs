@@ -3,7 +3,7 @@
 //! Readers of one input share its descriptor and know their own places: nobody moves it.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
@@ -84,6 +84,19 @@ impl Whole {
             at,
         };
         Ok(BufReader::with_capacity(block, places))
+    }
+
+    /// Its bytes from `at` on, one after the other, in blocks of so many. Of an object nothing is
+    /// kept.
+    ///
+    /// # Errors
+    /// If the system has no more descriptors.
+    pub fn bytes_from(&self, at: u64, block: usize) -> io::Result<Box<dyn BufRead>> {
+        if let Self::Object(object) = self {
+            let bytes = RemoteBytes::from(Arc::clone(object), at);
+            return Ok(Box::new(BufReader::with_capacity(block, bytes)));
+        }
+        Ok(Box::new(self.cursor(at, block)?))
     }
 
     /// The first request to its store that failed, if it is an object: libraries that read from it
