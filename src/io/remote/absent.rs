@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::super::Fingerprint;
 use super::address::UNKNOWN;
-use super::{Kind, failed};
+use super::{Found, Kind, failed};
 
 /// There is none.
 #[derive(Debug)]
@@ -15,6 +15,10 @@ pub struct Object(Infallible);
 
 /// There is none.
 pub struct Stream(Infallible);
+
+/// There is none.
+#[derive(Debug)]
+pub struct Folder(Infallible);
 
 fn missing<T>(url: &str) -> io::Result<T> {
     if Kind::of(url).is_none() {
@@ -72,6 +76,98 @@ impl Object {
     /// There is none.
     #[must_use]
     pub fn failure(&self) -> Option<io::Error> {
+        match self.0 {}
+    }
+}
+
+impl Folder {
+    /// Fails.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn open(url: &Path) -> io::Result<Self> {
+        missing(&url.to_string_lossy())
+    }
+
+    /// There is none.
+    #[must_use]
+    pub fn url(&self, _: &str) -> String {
+        match self.0 {}
+    }
+
+    /// There is none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn read(&self, _: &str) -> io::Result<Option<Vec<u8>>> {
+        match self.0 {}
+    }
+
+    /// There is none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn read_each(
+        &self,
+        _: &[Found],
+        _: impl FnMut(&Found, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    /// There is none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn object(&self, _: &str) -> io::Result<Arc<Object>> {
+        match self.0 {}
+    }
+
+    /// There is none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn create(&self, _: &str, _: &[u8]) -> io::Result<bool> {
+        match self.0 {}
+    }
+
+    /// There is none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn keeps_the_first(&self, _: &str, _: &[u8]) -> io::Result<bool> {
+        match self.0 {}
+    }
+
+    /// There is none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn upload(&self, _: &str, _: &Path) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    /// There is none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn list(&self, _: &str) -> io::Result<Vec<Found>> {
+        match self.0 {}
+    }
+
+    /// There is none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn list_all(&self, _: &str) -> io::Result<Vec<Found>> {
+        match self.0 {}
+    }
+
+    /// There is none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn remove(&self, _: Vec<String>) -> io::Result<()> {
         match self.0 {}
     }
 }

@@ -20,7 +20,7 @@ use super::stream::Stream;
 
 /// How often a range is asked for whose body broke off, where the library of the stores does not
 /// ask again itself.
-const ATTEMPTS: u32 = 4;
+pub(super) const ATTEMPTS: u32 = 4;
 
 /// The objects that are open, by their URLs: who opens one that is open reads the same version, and
 /// what was spooled of it.
@@ -57,17 +57,25 @@ impl Object {
             return Ok(object);
         }
         let (store, key) = store_of(url)?;
+        let object = Arc::new(Self::ask(store, key)?);
+        open.retain(|_, object| object.strong_count() > 0);
+        open.insert(url.to_owned(), Arc::downgrade(&object));
+        Ok(object)
+    }
+
+    /// Asks for the object `key` of `store`.
+    ///
+    /// # Errors
+    /// If there is none, or the store does not answer.
+    pub(super) fn ask(store: Arc<dyn ObjectStore>, key: Key) -> io::Result<Self> {
         let found = store::wait(store.head(&key))?;
-        let object = Arc::new(Self {
+        Ok(Self {
             store,
             key,
             found,
             spool: Mutex::default(),
             failure: Mutex::default(),
-        });
-        open.retain(|_, object| object.strong_count() > 0);
-        open.insert(url.to_owned(), Arc::downgrade(&object));
-        Ok(object)
+        })
     }
 
     /// What identifies the object that is there now.

@@ -81,6 +81,10 @@ pub fn told(error: Error) -> io::Error {
             io::ErrorKind::PermissionDenied,
             format!("the store refuses it ({})", all_of(&error)),
         ),
+        Error::AlreadyExists { .. } => (
+            io::ErrorKind::AlreadyExists,
+            "there is such an object already".to_owned(),
+        ),
         Error::Precondition { .. } => (io::ErrorKind::Other, CHANGED.to_owned()),
         _ => (io::ErrorKind::Other, all_of(&error)),
     };
@@ -236,15 +240,24 @@ pub fn list(folder: &str) -> io::Result<Vec<String>> {
 pub fn check_target(url: &Path) -> io::Result<()> {
     let written = text(url)?;
     let (_, key) = store_of(written)?;
-    if !Kind::of(written).is_some_and(Kind::is_written_to) {
-        let what = "djr writes to s3://, gs://, az:// and abfs:// only";
-        return Err(failed(io::ErrorKind::Unsupported, what));
-    }
+    check_written(written)?;
     if key.filename().is_none() {
         let what = "the URL names no object";
         return Err(failed(io::ErrorKind::InvalidInput, what));
     }
     Ok(())
+}
+
+/// Makes sure that djr writes to whoever has a URL.
+///
+/// # Errors
+/// If it does not.
+pub fn check_written(url: &str) -> io::Result<()> {
+    if Kind::of(url).is_some_and(Kind::is_written_to) {
+        return Ok(());
+    }
+    let what = "djr writes to s3://, gs://, az:// and abfs:// only";
+    Err(failed(io::ErrorKind::Unsupported, what))
 }
 
 /// Makes the object `url` of a file: nobody sees it before it is whole.
@@ -253,14 +266,22 @@ pub fn check_target(url: &Path) -> io::Result<()> {
 /// If the file cannot be read, or the store does not take it.
 pub fn upload(file: &Path, url: &Path) -> io::Result<()> {
     let (store, key) = store_of(text(url)?)?;
+    put(file, store.as_ref(), &key)
+}
+
+/// Makes an object of a file, in parts where it is long.
+///
+/// # Errors
+/// As [`upload`].
+pub fn put(file: &Path, store: &dyn ObjectStore, key: &Key) -> io::Result<()> {
     let size = std::fs::metadata(file)?.len();
     if size <= PART {
         let content = std::fs::read(file)?;
-        wait(store.put(&key, content.into()))?;
+        wait(store.put(key, content.into()))?;
     } else {
-        in_parts(file, size, store.as_ref(), &key)?;
+        in_parts(file, size, store, key)?;
     }
-    let found = wait(store.head(&key))?.size;
+    let found = wait(store.head(key))?.size;
     if found != size {
         let what = format!("{size} bytes were uploaded, and the store has {found}");
         return Err(failed(io::ErrorKind::Other, what));
