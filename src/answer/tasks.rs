@@ -8,7 +8,7 @@ use serde::Serialize;
 /// The answer of `djr plan`, `djr next` and `djr task`.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct TasksAnswer {
-    /// The directory of the plan.
+    /// The directory or URL of the plan.
     pub work: PathBuf,
     /// Where relative paths of the plan start: its tasks are done there.
     pub working_dir: PathBuf,

@@ -24,7 +24,7 @@ directory of the plan is of no use afterwards: rm -r work.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The directory of the plan.
+    /// The directory or URL of the plan.
     work: PathBuf,
     #[command(flatten)]
     here: HereArgs,

@@ -18,7 +18,7 @@ ends the run.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The directory of the plan.
+    /// The directory or URL of the plan.
     work: PathBuf,
     /// All of them; else the first.
     #[arg(long)]

@@ -14,6 +14,7 @@ use crate::report::table::{bytes, thousands};
 const EXAMPLES: &str = "\
 Examples:
   djr plan recipe.yaml --input data.jsonl --output out/planned.jsonl --work work
+  djr plan recipe.yaml --input s3://bucket/rows/ --output s3://bucket/o.jsonl --work s3://bucket/work
 
 djr next lists the tasks that can be done now, djr task does one on any machine that sees the plan,
 the inputs and the outputs, and djr finish writes what djr run would have written. djr slurm makes a
@@ -35,8 +36,9 @@ pub struct Args {
     /// Override a key of the recipe, e.g. np=4 or `text_length_filter.min_len=5`; repeatable.
     #[arg(long, value_name = "KEY=VALUE", value_parser = run::parse_set)]
     set: Vec<(String, String)>,
-    /// The directory of the plan and of what tasks leave, which all machines see.
-    #[arg(long, value_name = "DIR")]
+    /// The directory of the plan and of what tasks leave, which all machines see, or a folder of a
+    /// store, such as s3://bucket/work.
+    #[arg(long, value_name = "DIR|URL")]
     work: PathBuf,
     /// About how many bytes of rows a task reads. The outcome is the same for any size.
     #[arg(long, value_name = "SIZE", value_parser = tasks::parse_task_bytes, default_value = "256MiB")]

@@ -60,9 +60,10 @@ pub struct Args {
     /// run does not pay for these answers again.
     #[arg(long, value_name = "ROWS", conflicts_with = "explain", num_args = 0..=1, default_missing_value = "100")]
     estimate: Option<usize>,
-    /// Do it by the tasks of a plan in this directory, which is made if there is none: so a run goes
-    /// on that other machines share, or that was killed. The outcome is the same.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["explain", "estimate", "if_changed"])]
+    /// Do it by the tasks of a plan in this directory, or at this URL of a store, which is made if
+    /// there is none: so a run goes on that other machines share, or that was killed. The outcome is
+    /// the same.
+    #[arg(long, value_name = "DIR|URL", conflicts_with_all = ["explain", "estimate", "if_changed"])]
     tasks: Option<PathBuf>,
     /// With --tasks: about how many bytes of rows a task reads.
     #[arg(long, value_name = "SIZE", requires = "tasks", value_parser = tasks::parse_task_bytes, default_value = "256MiB", hide_default_value = true)]

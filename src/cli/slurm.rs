@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use super::runner::Signals;
 use super::ui::Ui;
 use super::{Exit, tasks};
+use crate::exec::tasks::Work;
+use crate::io::remote::{is_remote, stand_in};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,7 +21,7 @@ stopped. A task whose node is lost is queued again.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The directory of the plan.
+    /// The directory or URL of the plan.
     work: PathBuf,
     /// Processors a task.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -52,12 +54,25 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
     let options: Vec<String> = options.iter().map(|option| quote(option)).collect();
     let script = SCRIPT
         .replace("@DJR@", &quoted(&program))
-        .replace("@WORK@", &quoted(work.directory()))
+        .replace("@WORK@", &quoted(work.place()))
+        .replace("@LOGS@", &quoted(&logs(&work)))
         .replace("@HOME@", &quoted(&work.task_plan().said.working_dir))
         .replace("@CPUS@", &args.cpus.to_string())
         .replace("@ARRAY@", &args.array.to_string())
         .replace("@OPTIONS@", &options.join(" "));
     ui.data(&script)
+}
+
+/// Where jobs leave lists of tasks and what they say: beside the tasks, or, where these are in a
+/// store, where the plan was made.
+fn logs(work: &Work) -> PathBuf {
+    let place = work.place();
+    if is_remote(place) {
+        let mut name = stand_in(place).into_os_string();
+        name.push(".slurm");
+        return work.task_plan().said.working_dir.join(name);
+    }
+    place.join("slurm")
 }
 
 /// A word as a shell takes it.
@@ -71,10 +86,11 @@ const SCRIPT: &str = r#"#!/bin/sh
 set -eu
 djr=@DJR@
 work=@WORK@
+logs=@LOGS@
 cd @HOME@
 
 submit() {
-    sbatch --parsable --chdir=@HOME@ --output="$work/slurm/%A-%a.log" @OPTIONS@ "$@"
+    sbatch --parsable --chdir=@HOME@ --output="$logs/%A-%a.log" @OPTIONS@ "$@"
 }
 
 if [ "${1:-round}" = task ]; then
@@ -87,11 +103,11 @@ if [ "${1:-round}" = task ]; then
     exit 0
 fi
 
-mkdir -p "$work/slurm"
+mkdir -p "$logs"
 # SLURM runs a copy that it removes: jobs behind this one need one that stays.
-self=$work/slurm/job.sh
+self=$logs/job.sh
 [ "$0" -ef "$self" ] || cp "$0" "$self"
-list=$work/slurm/round-${SLURM_JOB_ID:-0}-$$
+list=$logs/round-${SLURM_JOB_ID:-0}-$$
 code=0
 "$djr" next "$work" --all > "$list" || code=$?
 case $code in

@@ -20,7 +20,7 @@ What was done before is not done again. One that was killed is simply done again
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The directory of the plan.
+    /// The directory or URL of the plan.
     work: PathBuf,
     /// The task, as djr next names it.
     task: TaskId,

@@ -62,13 +62,13 @@ pub fn parse_task_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Opens the plan in `directory` to do something with it on this machine. The process goes to the
+/// Opens the plan in `place`, a directory or a URL, to do something with it on this machine. The process goes to the
 /// directory in which the plan was made, for its relative paths.
 ///
 /// # Errors
 /// The user was told.
 pub fn open(
-    directory: &Path,
+    place: &Path,
     here: Option<&HereArgs>,
     signals: &Signals,
     ui: &Ui,
@@ -81,7 +81,7 @@ pub fn open(
         interrupted: signals.interrupted(),
         ..RunOptions::default()
     };
-    let work = Work::open(&cwd.join(directory), options).map_err(|e| failed(&e, signals, ui))?;
+    let work = Work::open(&cwd, place, options).map_err(|e| failed(&e, signals, ui))?;
     let home: PathBuf = work.task_plan().said.working_dir.clone();
     if here.is_some() && home != cwd {
         // The directory of a program is its own business.
@@ -142,7 +142,7 @@ pub fn failed(failure: &TasksError, signals: &Signals, ui: &Ui) -> Exit {
 /// What there is to say of a plan.
 pub fn answer(work: &Work, standing: &Standing) -> TasksAnswer {
     TasksAnswer {
-        work: work.directory().to_owned(),
+        work: work.place().to_owned(),
         working_dir: work.task_plan().said.working_dir.clone(),
         ready: standing.ready.iter().map(ToString::to_string).collect(),
         done: standing.done,

@@ -6,8 +6,10 @@
 
 mod wire;
 
+use std::fmt;
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::exec::stage::{BatchResult, PartPlace};
 use crate::exec::{RunError, write_error};
@@ -17,6 +19,9 @@ use crate::io::workspace::{Lengths, Replay};
 use crate::io::{Log, Workspace};
 use crate::record::ServiceRecord;
 use wire::Decoder;
+
+/// Parts that are fetched before the first of them is read.
+const AHEAD: usize = 16;
 
 /// The name of the file of a part.
 const NAME: &str = "part";
@@ -28,6 +33,15 @@ pub struct Part {
     pub directory: PathBuf,
     /// How long that is, and its digest.
     pub lengths: Lengths,
+}
+
+/// Brings the files of parts to where they are said to be, if they are elsewhere.
+pub trait Fetch: fmt::Debug + Send + Sync {
+    /// Brings those of `parts`.
+    ///
+    /// # Errors
+    /// If they cannot be had, or are not as they should be.
+    fn fetch(&self, parts: &[Part]) -> Result<(), RunError>;
 }
 
 /// All parts of a phase.
@@ -43,6 +57,8 @@ pub struct Parts {
     pub summaries: Option<Vec<InputSummary>>,
     /// What steps asked up to the end of the phase.
     pub services: Vec<ServiceRecord>,
+    /// Who brings their files before they are read.
+    pub fetch: Option<Arc<dyn Fetch>>,
 }
 
 /// Writes a part.
@@ -104,6 +120,12 @@ impl Parts {
     ) -> Result<(), RunError> {
         let mut decoder = Decoder::default();
         for (number, part) in self.parts.iter().enumerate().skip(from.part) {
+            if let Some(fetch) = &self.fetch
+                && (number - from.part).is_multiple_of(AHEAD)
+            {
+                let next = self.parts.iter().skip(number).take(AHEAD).cloned();
+                fetch.fetch(&next.collect::<Vec<_>>())?;
+            }
             let failed = |e| write_error(part.directory.display(), e);
             let mut log = Log::sealed(&part.directory, NAME, &part.lengths).map_err(failed)?;
             let mut blocks = log.replay().map_err(failed)?;

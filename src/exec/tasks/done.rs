@@ -1,8 +1,9 @@
 //! Attempts at a task, and the record of the one that counts.
 //!
 //! An attempt works in a directory of its own. It counts once its record has the name `ID.done`,
-//! which is given by a link that fails where that name exists, so that of any number of attempts one
-//! counts; the others remove what they made. Whoever reads follows the records and lists nothing.
+//! which is given by a link (in a store: by a request) that fails where that name exists, so that of
+//! any number of attempts one counts; the others remove what they made. Whoever reads files follows
+//! the records.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::mirror::Mirror;
+use crate::exec::{RunError, write_error};
 use crate::io::atomic::{create_fresh, sync_directory};
 use crate::io::named;
 use crate::io::source::InputSummary;
@@ -116,8 +119,10 @@ impl Attempt {
     pub fn begin(tasks: &Path, id: &str) -> io::Result<Self> {
         let of_task = tasks.join(id);
         fs::create_dir_all(&of_task)?;
+        // Machines that share a store see each other's names too late to choose others.
         let directory = tempfile::Builder::new()
             .prefix("attempt-")
+            .rand_bytes(16)
             .tempdir_in(&of_task)?;
         Ok(Self {
             tasks: tasks.to_owned(),
@@ -134,11 +139,18 @@ impl Attempt {
         &self.directory
     }
 
-    /// Ends the attempt, whose files are durable: says whether it is the one that counts.
+    /// Ends the attempt, whose files are durable: says whether it is the one that counts. Where the
+    /// plan is in a store, `mirror` takes the files there before.
     ///
     /// # Errors
-    /// If the record cannot be written.
-    pub fn commit(mut self, plan: &str, files: Lengths, facts: Facts) -> io::Result<bool> {
+    /// If the record, or a file, cannot be written.
+    pub fn commit(
+        mut self,
+        plan: &str,
+        files: Lengths,
+        facts: Facts,
+        mirror: Option<&Mirror>,
+    ) -> Result<bool, RunError> {
         let done = Done {
             plan: plan.to_owned(),
             task: self.id.clone(),
@@ -147,18 +159,28 @@ impl Attempt {
             facts,
             at_work: (self.began, now()),
         };
+        let failed = |e| write_error(self.tasks.display(), e);
+        let text = serde_json::to_vec(&done).map_err(|e| failed(e.into()))?;
+        self.counts = match mirror {
+            Some(mirror) => mirror.commit(&done, &text)?,
+            None => self.link(&text).map_err(failed)?,
+        };
+        Ok(self.counts)
+    }
+
+    /// Gives the record its name, unless that is taken.
+    fn link(&self, text: &[u8]) -> io::Result<bool> {
         let path = self.directory.join("done.json");
-        let text = serde_json::to_vec(&done)?;
         let write = || {
             let mut file = create_fresh(&path)?;
-            file.write_all(&text)?;
+            file.write_all(text)?;
             file.sync_all()
         };
         write().map_err(|e| named(path.display(), &e))?;
         sync_directory(&self.directory)?;
-        self.counts = create_linked(&path, &record(&self.tasks, &self.id))?;
+        let counts = create_linked(&path, &record(&self.tasks, &self.id))?;
         sync_directory(&self.tasks)?;
-        Ok(self.counts)
+        Ok(counts)
     }
 }
 
@@ -225,8 +247,12 @@ mod tests {
         let fast = Attempt::begin(dir.path(), "pass-1-00000").unwrap();
         let (kept, gone) = (fast.directory().to_owned(), slow.directory().to_owned());
         assert_eq!(done(dir.path(), "pass-1-00000").unwrap(), None);
-        assert!(fast.commit("p", Lengths::new(), Facts::Lines(3)).unwrap());
-        assert!(!slow.commit("p", Lengths::new(), Facts::Lines(4)).unwrap());
+        let commit = |attempt: Attempt, lines| {
+            let facts = Facts::Lines(lines);
+            attempt.commit("p", Lengths::new(), facts, None).unwrap()
+        };
+        assert!(commit(fast, 3));
+        assert!(!commit(slow, 4));
         assert!(kept.exists() && !gone.exists());
         let record = done(dir.path(), "pass-1-00000").unwrap().unwrap();
         assert_eq!(record.facts, Facts::Lines(3));

@@ -1,5 +1,5 @@
-//! One recipe over many machines: a plan in a directory that all of them see, tasks that any of them
-//! does in any order, and the same bytes as one run.
+//! One recipe over many machines: a plan in a directory that all of them see, or in a store, tasks
+//! that any of them does in any order, and the same bytes as one run.
 //!
 //! A task of a *pass* takes some rows through the steps of a phase and writes down what became of
 //! them (`exec::parts`). A task that *decides* does the ordered step of a phase over these parts,
@@ -13,15 +13,18 @@
 //! | `t/ID/attempt-…/` | what an attempt at a task made |
 //! | `t/ID.done` | which attempt counts, its files with size and digest, what it found |
 //! | `finished.json` | where the record of the run is, once it is complete |
+//!
+//! In a store the same objects lie below the URL (`mirror.rs`).
 
 mod done;
 mod local;
+mod mirror;
+mod place;
 mod plan;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::Ordering;
@@ -32,22 +35,23 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 pub use done::Facts;
-use done::{Attempt, Done, create_linked};
+use done::{Attempt, Done};
 pub use local::Told;
+use place::Place;
 pub use plan::TaskPlan;
 use plan::{Measure, PlannedPiece};
 
 use super::checkpoint::ByTasks;
 use super::exchange::stage::counted_key;
-use super::parts::{Part, Parts};
+use super::parts::{Fetch, Part, Parts};
 use super::run::{Ended, FromTasks, Piece, PieceRows, check_limit, run_piece, run_tasks};
 use super::setup::BATCH_BYTES;
 use super::spill::{Store, StoreWriter, store};
 use super::{Observer, Resume, RunError, RunOptions, RunOutcome, setup, write_error};
-use crate::io::atomic::{Keep, create_fresh, sync_directory};
+use crate::io::atomic::Keep;
 use crate::io::source::InputSummary;
 use crate::io::workspace::{Lengths, each_record};
-use crate::io::{LineSource, LockError, Log, Position, Workspace, named};
+use crate::io::{LineSource, LockError, Log, Position, Workspace};
 use crate::op::Common;
 use crate::plan::Plan;
 use crate::recipe::{Recipe, RecipeSpec, Step};
@@ -55,6 +59,12 @@ use crate::record::ServiceRecord;
 
 /// About how many bytes of rows a task reads, unless somebody says otherwise.
 pub const TASK_BYTES: u64 = 256 << 20;
+
+/// The file of the plan.
+const PLAN: &str = "plan.json";
+
+/// The file that says where the record of the run is.
+const FINISHED: &str = "finished.json";
 
 /// How long who waits for another machine sleeps before it looks again.
 const WAIT: Duration = Duration::from_millis(200);
@@ -168,9 +178,9 @@ pub struct Finished {
     pub run_dir: Option<PathBuf>,
 }
 
-/// A directory with a plan, and the tasks that are done.
+/// A plan, and the tasks that are done.
 pub struct Work {
-    directory: PathBuf,
+    place: Place,
     plan: TaskPlan,
     /// The digest of `plan.json`.
     digest: String,
@@ -181,45 +191,62 @@ pub struct Work {
 }
 
 impl Work {
-    /// Plans a run of `recipe` in `directory`, or opens the same plan that is there.
+    /// Plans a run of `recipe` in `work`, a directory or a URL, or opens the same plan that is
+    /// there.
     ///
     /// # Errors
     /// If it cannot be done by tasks, or another plan is there.
     pub fn plan(
-        directory: &Path,
+        work: &Path,
         recipe: &Recipe,
         options: &RunOptions,
         task_bytes: u64,
     ) -> Result<Self, TasksError> {
-        let failed = |e| write_error(directory.display(), e);
-        let directory = options.working_dir.join(directory);
-        let path = directory.join("plan.json");
-        if path.exists() {
-            let work = Self::open(&directory, options.clone())?;
-            work.is_of(recipe, task_bytes)?;
-            return Ok(work);
-        }
-        let plan = TaskPlan::of(recipe, options, task_bytes)?;
-        let text = serde_json::to_vec(&plan).map_err(|e| failed(e.into()))?;
-        fs::create_dir_all(directory.join("t")).map_err(failed)?;
-        create_named(&path, &text).map_err(failed)?;
-        // Somebody else may have planned something at the same time.
-        let work = Self::open(&directory, options.clone())?;
+        let place = Place::of(&options.working_dir, work)?;
+        let text = match place.read(PLAN)? {
+            Some(text) => text,
+            None => {
+                let plan = TaskPlan::of(recipe, options, task_bytes)?;
+                let text = serde_json::to_vec(&plan).map_err(|e| place.failed(e.into()))?;
+                if place.create(PLAN, &text)? {
+                    text
+                } else {
+                    // Somebody else has planned something at the same time.
+                    Self::text_of(&place)?
+                }
+            }
+        };
+        let work = Self::of(place, &text, options.clone())?;
         work.is_of(recipe, task_bytes)?;
         Ok(work)
     }
 
-    /// Opens the plan in `directory`; `here` says what is so on this machine: threads, memory.
+    /// Opens the plan in `work`, a directory or a URL; a relative path starts from `working_dir`.
+    /// `here` says what is so on this machine: threads, memory.
     ///
     /// # Errors
     /// If there is none, or another djr made it.
-    pub fn open(directory: &Path, here: RunOptions) -> Result<Self, TasksError> {
-        let (plan, text) = TaskPlan::read(&directory.join("plan.json"))?;
+    pub fn open(working_dir: &Path, work: &Path, here: RunOptions) -> Result<Self, TasksError> {
+        let place = Place::of(working_dir, work)?;
+        let text = Self::text_of(&place)?;
+        Self::of(place, &text, here)
+    }
+
+    fn text_of(place: &Place) -> Result<Vec<u8>, TasksError> {
+        let none = || TasksError::NoPlan {
+            path: place.name().join(PLAN).display().to_string(),
+            error: io::Error::new(io::ErrorKind::NotFound, "there is no plan"),
+        };
+        place.read(PLAN)?.ok_or_else(none)
+    }
+
+    fn of(place: Place, text: &[u8], here: RunOptions) -> Result<Self, TasksError> {
+        let plan = TaskPlan::read(&place.name().join(PLAN), text)?;
         Ok(Self {
-            directory: directory.to_owned(),
+            place,
             here: plan.said.options(here),
             plan,
-            digest: format!("{:032x}", xxh3_128(&text)),
+            digest: format!("{:032x}", xxh3_128(text)),
             recipe: OnceLock::new(),
             known: Mutex::default(),
         })
@@ -239,7 +266,7 @@ impl Work {
         Err(TasksError::Refused {
             what: format!(
                 "{} holds another plan: {}",
-                self.directory.display(),
+                self.place.name().display(),
                 differences.join("; ")
             ),
             hint: "plan in another directory, or remove that one",
@@ -252,10 +279,10 @@ impl Work {
         &self.plan
     }
 
-    /// Where it is.
+    /// Where it is: a directory or a URL.
     #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    pub fn place(&self) -> &Path {
+        self.place.name()
     }
 
     /// The options of the run.
@@ -287,28 +314,36 @@ impl Work {
         Ok(self.recipe.get_or_init(|| recipe))
     }
 
-    fn tasks(&self) -> PathBuf {
-        self.directory.join("t")
+    /// Learns which tasks are done, where that is not seen in a directory.
+    fn refresh(&self) -> Result<(), RunError> {
+        self.place
+            .mirror()
+            .map_or(Ok(()), |mirror| mirror.refresh())
     }
 
-    fn failed(&self, error: io::Error) -> RunError {
-        write_error(self.directory.display(), error)
+    /// The record of a task that may have been done just now.
+    fn done_by_now(&self, id: TaskId) -> Result<Option<Arc<Done>>, RunError> {
+        if let Some(mirror) = self.place.mirror() {
+            mirror.look(&id.to_string())?;
+        }
+        self.done(id)
     }
 
-    /// The record of a task, if it is done.
+    /// The record of a task, if it is done and known here.
     fn done(&self, id: TaskId) -> Result<Option<Arc<Done>>, RunError> {
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(done) = known().get(&id) {
             return Ok(Some(Arc::clone(done)));
         }
-        let found = done::done(&self.tasks(), &id.to_string()).map_err(|e| self.failed(e))?;
+        let found = done::done(&self.place.tasks(), &id.to_string());
+        let found = found.map_err(|e| self.place.failed(e))?;
         let Some(done) = found else {
             return Ok(None);
         };
         if done.plan != self.digest {
             return Err(RunError::Damaged(format!(
                 "{}/t/{id}.done is the record of another plan",
-                self.directory.display()
+                self.place.name().display()
             )));
         }
         let done = Arc::new(done);
@@ -333,6 +368,7 @@ impl Work {
     /// # Errors
     /// If a record cannot be read.
     pub fn standing(&self) -> Result<Standing, TasksError> {
+        self.refresh()?;
         let mut standing = Standing::default();
         let mut take = |id: TaskId, can: bool| -> Result<bool, RunError> {
             standing.known += 1;
@@ -436,17 +472,18 @@ impl Work {
     /// # Errors
     /// If it cannot be done now, or fails.
     pub fn run(&self, id: TaskId) -> Result<TaskEnd, TasksError> {
+        self.refresh()?;
         self.run_with(id, &self.here)
     }
 
     /// As [`Work::run`]; a task of a pass uses the machine as `options` say.
     fn run_with(&self, id: TaskId, options: &RunOptions) -> Result<TaskEnd, TasksError> {
-        if self.done(id)?.is_some() {
+        if self.done_by_now(id)?.is_some() {
             return Ok(TaskEnd::Already);
         }
         let of_task = |error| TasksError::Task { task: id, error };
-        let failed = |e| of_task(self.failed(e));
-        let attempt = Attempt::begin(&self.tasks(), &id.to_string()).map_err(failed)?;
+        let attempt = Attempt::begin(&self.place.tasks(), &id.to_string())
+            .map_err(|e| of_task(self.place.failed(e)))?;
         let made = match id {
             TaskId::Measure(number) => self.measure(id, number),
             TaskId::Pass(pass, number) => self.pass((pass, number), options, attempt.directory()),
@@ -455,7 +492,7 @@ impl Work {
         let made = match made {
             Err(TasksError::Run(error)) => {
                 // Whoever was faster may have taken away what this one was reading.
-                if self.done(id)?.is_some() {
+                if self.done_by_now(id)?.is_some() {
                     return Ok(TaskEnd::Already);
                 }
                 return Err(of_task(error));
@@ -465,8 +502,9 @@ impl Work {
         let Some((files, facts)) = made else {
             return Ok(TaskEnd::Already);
         };
-        let counts = attempt.commit(&self.digest, files, facts).map_err(failed)?;
-        Ok(if counts {
+        let mirror = self.place.mirror().map(Arc::as_ref);
+        let counts = attempt.commit(&self.digest, files, facts, mirror);
+        Ok(if counts.map_err(of_task)? {
             TaskEnd::Done
         } else {
             TaskEnd::Already
@@ -534,7 +572,18 @@ impl Work {
                 if self.tasks_of(pass)?.is_none_or(|tasks| number >= tasks) {
                     return Err(Self::not_ready(id));
                 }
-                let from = self.tasks().join(&decided.task).join(&decided.attempt);
+                let from = self
+                    .place
+                    .tasks()
+                    .join(&decided.task)
+                    .join(&decided.attempt);
+                if let Some(mirror) = self.place.mirror() {
+                    let rows = format!("{}.", slice(number));
+                    let is_needed = |name: &str| name == COMMON || name.starts_with(&rows);
+                    let mut files = decided.files.clone();
+                    files.retain(|name, _| is_needed(name));
+                    mirror.bring(&from, &files)?;
+                }
                 let read = |from: &Path| -> io::Result<_> {
                     let store = Store::sealed(from, &slice(number), &decided.files)?;
                     let mut common = Common::new();
@@ -664,7 +713,7 @@ impl Work {
                 })) => {}
                 ended => return ended.map(Some),
             }
-            if self.done(id)?.is_some() {
+            if self.done_by_now(id)?.is_some() {
                 return Ok(None);
             }
             if self.here.interrupted.load(Ordering::Relaxed) {
@@ -725,7 +774,7 @@ impl Work {
                     }
                 }
                 parts.push(Part {
-                    directory: self.tasks().join(&done.task).join(&done.attempt),
+                    directory: self.place.tasks().join(&done.task).join(&done.attempt),
                     lengths: done.files.clone(),
                 });
             }
@@ -733,6 +782,10 @@ impl Work {
                 parts,
                 summaries: (pass == 0).then_some(summaries),
                 services: services.clone(),
+                fetch: self
+                    .place
+                    .mirror()
+                    .map(|mirror| Arc::clone(mirror) as Arc<dyn Fetch>),
             });
         }
         let (started_unix, elapsed) = done::together(at_work).unwrap_or_default();
@@ -752,12 +805,10 @@ impl Work {
     /// # Errors
     /// If it cannot be read.
     pub fn finished(&self) -> Result<Option<Finished>, TasksError> {
-        let path = self.directory.join("finished.json");
-        let text = match fs::read(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|e| self.failed(e))?,
+        let Some(text) = self.place.read(FINISHED)? else {
+            return Ok(None);
         };
-        let read = serde_json::from_slice(&text).map_err(|e| self.failed(e.into()));
+        let read = serde_json::from_slice(&text).map_err(|e| self.place.failed(e.into()));
         Ok(Some(read?))
     }
 
@@ -786,11 +837,15 @@ impl Work {
         let finished = Finished {
             run_dir: outcome.run_dir.clone(),
         };
-        let text = serde_json::to_vec(&finished).map_err(|e| self.failed(e.into()))?;
-        create_named(&self.directory.join("finished.json"), &text).map_err(|e| self.failed(e))?;
+        let text = serde_json::to_vec(&finished).map_err(|e| self.place.failed(e.into()))?;
+        self.place.create(FINISHED, &text)?;
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for done in known.values() {
-            done::remove_others(&self.tasks(), done);
+        if let Some(mirror) = self.place.mirror() {
+            mirror.clear(known.values().map(Arc::as_ref));
+        } else {
+            for done in known.values() {
+                done::remove_others(&self.place.tasks(), done);
+            }
         }
         Ok(*outcome)
     }
@@ -860,23 +915,6 @@ impl Known {
         };
         pieces.iter().map(place).collect()
     }
-}
-
-/// Creates `path` with `text`, whole or not at all, unless it is there.
-fn create_named(path: &Path, text: &[u8]) -> io::Result<bool> {
-    let directory = crate::io::atomic::directory(path);
-    let create = || {
-        let part = tempfile::Builder::new()
-            .prefix(".new-")
-            .tempdir_in(directory)?;
-        let new = part.path().join("text");
-        let mut file = create_fresh(&new)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        let created = create_linked(&new, path)?;
-        sync_directory(directory).map(|()| created)
-    };
-    create().map_err(|e| named(path.display(), &e))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! `plan.json`: what the tasks of a run do, cut once and for all.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -8,12 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::TasksError;
 use crate::exec::{CacheChoice, RunError, RunOptions, run, setup};
 use crate::io::Fingerprint;
-use crate::io::remote::is_remote;
-use crate::io::source::{FileSource, Split, fingerprints};
+use crate::io::source::{Split, fingerprints};
 use crate::note::Note;
 use crate::op::Service;
 use crate::plan::Plan;
-use crate::recipe::{Inputs, OutputSpec, QuarantineLimit, Recipe, Step};
+use crate::recipe::{Inputs, QuarantineLimit, Recipe, Step};
 
 /// Raised when plans or records of tasks are written in another way.
 pub const VERSION: u32 = 3;
@@ -233,17 +231,16 @@ impl TaskPlan {
         self.plan.stages.len()
     }
 
-    /// Reads `path`.
+    /// Reads the plan that the file `path` holds.
     ///
     /// # Errors
-    /// If it cannot be read, or another djr wrote it.
-    pub fn read(path: &Path) -> Result<(Self, Vec<u8>), TasksError> {
-        let cannot = |error: io::Error| TasksError::NoPlan {
+    /// If it is none, or another djr wrote it.
+    pub fn read(path: &Path, text: &[u8]) -> Result<Self, TasksError> {
+        let cannot = |error: serde_json::Error| TasksError::NoPlan {
             path: path.display().to_string(),
-            error,
+            error: error.into(),
         };
-        let bytes = std::fs::read(path).map_err(cannot)?;
-        let head: Head = serde_json::from_slice(&bytes).map_err(|e| cannot(e.into()))?;
+        let head: Head = serde_json::from_slice(text).map_err(cannot)?;
         if head.version != VERSION || head.djr != env!("CARGO_PKG_VERSION") {
             return Err(TasksError::Refused {
                 what: format!(
@@ -254,8 +251,7 @@ impl TaskPlan {
                 hint: "every machine needs the same djr",
             });
         }
-        let plan = serde_json::from_slice(&bytes).map_err(|e| cannot(e.into()))?;
-        Ok((plan, bytes))
+        serde_json::from_slice(text).map_err(cannot)
     }
 }
 
@@ -269,32 +265,19 @@ struct Head {
 /// Refuses by name what tasks cannot do.
 fn refuse(recipe: &Recipe, options: &RunOptions) -> Result<(), TasksError> {
     let refused = |what: String, hint| Err(TasksError::Refused { what, hint });
-    let Inputs::Files(files) = &recipe.inputs else {
+    if !matches!(recipe.inputs, Inputs::Files(_)) {
         return refused(
             "tasks read files, and the input is none".to_owned(),
             "write the rows to a file first, or use djr run",
         );
-    };
-    let mut remote = files
-        .iter()
-        .filter(|path| FileSource::new((*path).clone()).is_remote());
-    if let Some(path) = remote.next() {
-        return refused(
-            format!("tasks read files, and {} lies elsewhere", path.display()),
-            "copy it to where all machines see it, or use djr run",
-        );
     }
-    let elsewhere = |output: &OutputSpec| {
-        let path = output.target.path();
-        !output.target.is_file() || path.is_some_and(is_remote)
-    };
-    if let Some(output) = recipe.outputs.iter().find(|o| elsewhere(o)) {
+    if let Some(output) = recipe.outputs.iter().find(|o| !o.target.is_file()) {
         return refused(
             format!(
                 "tasks write files, and the output {} is none",
                 output.target
             ),
-            "name a file of this machine by --output, or use djr run",
+            "name a file, or an object of a store, by --output, or use djr run",
         );
     }
     let is_foreign = |step: &&Step| {
