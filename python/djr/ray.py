@@ -54,7 +54,8 @@ def run(
 
     recipe, input, output, set, progress: as of `djr.run`
     work:       the directory of the plan, which all machines see under this path, as they do the inputs
-                and the outputs. A driver that was killed goes on when it is run again
+                and the outputs, or a folder of a store. A driver that was killed goes on when it is run
+                again
     task_bytes: about how many bytes of rows a task reads: "256MiB"
     num_cpus:   processors a task takes, which are its threads
     num_gpus:   GPUs a task takes: 1 where steps ask models

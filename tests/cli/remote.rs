@@ -32,6 +32,25 @@ mod absent {
             ran.stderr
         );
         assert_eq!(scratch.files("o.jsonl"), Vec::<String>::new());
+        scratch.write("r.yaml", "process: [text_length_filter]\n");
+        let url = "s3://bucket/work";
+        let out = ["--input", "in.jsonl", "-o", "o.jsonl"];
+        for words in [
+            &[&["plan", "r.yaml", "--work", url][..], &out].concat(),
+            &[&["run", "r.yaml", "--tasks", url][..], &out].concat(),
+            &["next", url].to_vec(),
+            &["task", url, "decide-1"].to_vec(),
+            &["finish", url].to_vec(),
+            &["slurm", url].to_vec(),
+        ] {
+            let ran = scratch.djr(words).expect(2);
+            assert!(
+                ran.stderr.contains("s3://bucket/work: this djr")
+                    && ran.stderr.contains("the cargo feature `remote`"),
+                "{}",
+                ran.stderr
+            );
+        }
     }
 }
 
@@ -39,15 +58,20 @@ mod absent {
 mod present {
     use std::collections::BTreeMap;
     use std::fmt::Write as _;
+    use std::fs;
+    use std::io::Read as _;
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::{TcpListener, TcpStream};
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     use serde_json::json;
 
     use crate::archives::{samples, tar as archive};
+    use crate::resume::assert_same;
     use crate::support::{Ran, Scratch};
+    use crate::tasks::{self, made, results};
 
     /// What a server has, and how it misbehaves.
     #[derive(Default)]
@@ -68,6 +92,17 @@ mod present {
         /// The ranges that were asked for, by path.
         asked: Vec<(String, u64, u64)>,
         refused: usize,
+        /// So many objects may still be put there.
+        takes: Option<usize>,
+        /// Every so many objects that are put there, nobody hears of it.
+        silent: Option<usize>,
+        /// Objects are taken whatever is said of them.
+        careless: bool,
+        /// How long an object waits that is put there unless there is one.
+        slow: Duration,
+        puts: usize,
+        /// Objects that were there when they must not be.
+        second: usize,
     }
 
     fn serve(world: World) -> (String, Arc<Mutex<World>>) {
@@ -106,7 +141,22 @@ mod present {
                 };
                 headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
             }
-            let (answer, whole) = world.lock().unwrap().answer(&method, &path, &headers);
+            let length = headers.get("content-length");
+            let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+            reader.read_exact(&mut body)?;
+            let first = headers.contains_key("if-none-match");
+            let slow = world.lock().unwrap().slow;
+            if first && !slow.is_zero() {
+                std::thread::sleep(slow);
+            }
+            let mut world = world.lock().unwrap();
+            let (answer, whole) = match method.as_str() {
+                "PUT" => world.put(&path, body, first),
+                "POST" => world.remove(&path, &String::from_utf8_lossy(&body)),
+                "GET" if path.contains("list-type=2") => (world.list(&path), true),
+                _ => world.answer(&method, &path, &headers),
+            };
+            drop(world);
             stream.write_all(&answer)?;
             if !whole {
                 return stream.shutdown(std::net::Shutdown::Both);
@@ -114,7 +164,83 @@ mod present {
         }
     }
 
+    fn plain(status: &str, more: &str, body: &[u8]) -> Vec<u8> {
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{more}\r\n");
+        [head.as_bytes(), body].concat()
+    }
+
     impl World {
+        /// Takes an object, if need be only where there is none.
+        fn put(&mut self, path: &str, content: Vec<u8>, first: bool) -> (Vec<u8>, bool) {
+            if let Some(takes) = &mut self.takes {
+                let Some(left) = takes.checked_sub(1) else {
+                    return (plain("403 Forbidden", "", b""), true);
+                };
+                *takes = left;
+            }
+            if first && !self.careless && self.files.contains_key(path) {
+                self.second += 1;
+                return (plain("412 Precondition Failed", "", b""), true);
+            }
+            self.files.insert(path.to_owned(), (content, 1));
+            self.puts += 1;
+            if self.silent.is_some_and(|every| self.puts % every == 0) {
+                return (Vec::new(), false);
+            }
+            (plain("200 OK", "ETag: \"v1\"\r\n", b""), true)
+        }
+
+        /// Removes the objects that a request names.
+        fn remove(&mut self, path: &str, named: &str) -> (Vec<u8>, bool) {
+            let bucket = path.split('?').next().unwrap().trim_end_matches('/');
+            let mut answer = String::new();
+            for rest in named.split("<Key>").skip(1) {
+                let key = rest.split("</Key>").next().unwrap();
+                self.files.remove(&format!("{bucket}/{key}"));
+                let _ = write!(answer, "<Deleted><Key>{key}</Key></Deleted>");
+            }
+            let answer = format!("<DeleteResult>{answer}</DeleteResult>");
+            (plain("200 OK", "", answer.as_bytes()), true)
+        }
+
+        /// The objects below a prefix, up to the next slash if one is asked for.
+        fn list(&self, path: &str) -> Vec<u8> {
+            let (bucket, query) = path.split_once('?').unwrap();
+            let query = query.replace("%2F", "/");
+            let asked = |name: &str| query.split('&').find_map(|it| it.strip_prefix(name));
+            let prefix = format!(
+                "{}/{}",
+                bucket.trim_end_matches('/'),
+                asked("prefix=").unwrap_or("")
+            );
+            let mut answer = String::new();
+            for (name, (content, _)) in &self.files {
+                let Some(rest) = name.strip_prefix(&prefix) else {
+                    continue;
+                };
+                if asked("delimiter=").is_some() && rest.contains('/') {
+                    continue;
+                }
+                let key = name.strip_prefix(bucket).unwrap().trim_start_matches('/');
+                let _ = write!(
+                    answer,
+                    "<Contents><Key>{key}</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified>\
+                     <ETag>\"v1\"</ETag><Size>{}</Size></Contents>",
+                    content.len()
+                );
+            }
+            let answer = format!("<ListBucketResult>{answer}</ListBucketResult>");
+            plain("200 OK", "", answer.as_bytes())
+        }
+
+        /// The objects whose names hold all of these words.
+        fn names(&self, words: &[&str]) -> Vec<String> {
+            let names = self.files.keys();
+            let wanted = names.filter(|name| words.iter().all(|word| name.contains(word)));
+            wanted.cloned().collect()
+        }
+
         /// The bytes of an answer, and whether they are all of it.
         fn answer(
             &mut self,
@@ -122,15 +248,7 @@ mod present {
             path: &str,
             headers: &BTreeMap<String, String>,
         ) -> (Vec<u8>, bool) {
-            let plain = |status: &str, more: &str, body: &[u8]| {
-                let mut out = format!(
-                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\n{more}\r\n",
-                    body.len()
-                )
-                .into_bytes();
-                out.extend_from_slice(body);
-                (out, true)
-            };
+            let plain = |status: &str, more: &str, body: &[u8]| (plain(status, more, body), true);
             if let Some(token) = self.token
                 && headers.get("authorization").map(String::as_str) != Some(token)
             {
@@ -430,5 +548,371 @@ mod present {
         let ran = run("hf://datasets/org/other", "secret").expect(2);
         assert!(ran.stderr.contains("no such data set"), "{}", ran.stderr);
         assert!(world.lock().unwrap().refused > 0);
+    }
+
+    const WORK: &str = "s3://bucket/some/work";
+
+    /// A machine with a scratch directory of its own, before the store of a server.
+    struct Machine<'s> {
+        scratch: &'s Scratch,
+        server: &'s str,
+        name: &'static str,
+    }
+
+    impl Machine<'_> {
+        fn command(&self, words: &[&str]) -> Command {
+            let temporary = self.scratch.path(self.name);
+            fs::create_dir_all(&temporary).unwrap();
+            let mut command = Command::new(env!("CARGO_BIN_EXE_djr"));
+            command
+                .args(words)
+                .current_dir(self.scratch.path(""))
+                .env("TMPDIR", temporary)
+                .env("AWS_ENDPOINT", self.server)
+                .env("AWS_ALLOW_HTTP", "true")
+                .env("AWS_REGION", "us-east-1")
+                .env("AWS_SKIP_SIGNATURE", "true")
+                .env("NO_PROXY", "127.0.0.1")
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            command
+        }
+
+        fn djr(&self, words: &[&str]) -> Ran {
+            Ran::of(self.command(words).output().unwrap())
+        }
+
+        fn plan(&self) -> Ran {
+            let words = ["plan", "r.yaml", "--work", WORK, "--task-bytes", "20KB"];
+            self.djr(&words)
+        }
+
+        /// The tasks that can be done now.
+        fn ready(&self) -> Vec<String> {
+            let next = self.djr(&["next", WORK, "--all"]);
+            assert!([0, 11].contains(&next.code), "{}", next.stderr);
+            next.text().lines().map(str::to_owned).collect()
+        }
+
+        /// The files of the plan that are here.
+        fn files(&self) -> Vec<String> {
+            self.scratch.files(self.name)
+        }
+    }
+
+    /// Does all tasks, each on another machine than the one before.
+    fn do_all(machines: &[&Machine<'_>]) {
+        let mut number = 0;
+        loop {
+            let ready = machines[0].ready();
+            let Some(id) = ready.get(number % ready.len().max(1)) else {
+                return;
+            };
+            number += 1;
+            let machine = machines[number % machines.len()];
+            machine.djr(&["task", WORK, id, "-q"]).expect(0);
+        }
+    }
+
+    #[test]
+    fn a_plan_in_a_store_makes_the_bytes_of_one_run() {
+        let (scratch, expected) = made(tasks::RECIPE, &tasks::rows(900));
+        let (server, world) = serve(World {
+            silent: Some(7),
+            ..World::default()
+        });
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| Machine {
+            scratch: &scratch,
+            server: &server,
+            name,
+        });
+        let none = a.djr(&["next", WORK]).expect(2);
+        assert!(
+            none.stderr.contains("s3://bucket/some/work/plan.json"),
+            "{}",
+            none.stderr
+        );
+        a.plan().expect(0);
+        b.plan().expect(0);
+        let other = [
+            &["plan", "r.yaml", "--work", WORK][..],
+            &["--task-bytes", "9KB"],
+        ]
+        .concat();
+        let other = b.djr(&other).expect(2);
+        assert!(
+            other.stderr.contains("holds another plan"),
+            "{}",
+            other.stderr
+        );
+        do_all(&[&a, &b]);
+        assert!(!a.files().is_empty() && !b.files().is_empty());
+        // A machine that has none of it, not even what those left that decided.
+        fs::remove_dir_all(scratch.path("out")).unwrap();
+        let answer = c.djr(&["next", WORK, "--json"]).expect(11).answer();
+        assert_eq!(answer["result"]["work"], WORK);
+        c.djr(&["finish", WORK]).expect(1);
+        assert_same(&results(&scratch), &expected, "three machines");
+        c.djr(&["verify", "out/clean.jsonl"]).expect(0);
+        assert_eq!(c.files(), Vec::<String>::new());
+        let again = d.djr(&["finish", WORK]).expect(1);
+        assert!(again.stderr.contains("up to date"), "{}", again.stderr);
+        let world = world.lock().unwrap();
+        assert_eq!(world.names(&["/bucket/some/work/finished.json"]).len(), 1);
+        assert!(
+            world
+                .names(&[])
+                .iter()
+                .all(|name| name.starts_with("/bucket/some/work/"))
+        );
+        drop(world);
+        // On one machine, all tasks at once.
+        fs::remove_dir_all(scratch.path("out")).unwrap();
+        let here = "s3://bucket/here/";
+        let words = [
+            "run",
+            "r.yaml",
+            "--tasks",
+            here,
+            "--task-bytes",
+            "20KB",
+            "-j",
+            "3",
+        ];
+        d.djr(&words).expect(1);
+        assert_same(&results(&scratch), &expected, "one machine");
+    }
+
+    /// The directories of attempts at a task that have files in the store.
+    fn attempts(world: &Mutex<World>, id: &str) -> usize {
+        let names = world.lock().unwrap().names(&[&format!("/t/{id}/")]);
+        let attempt = |name: &String| name.rsplit_once('/').unwrap().0.to_owned();
+        let attempts: std::collections::BTreeSet<_> = names.iter().map(attempt).collect();
+        attempts.len()
+    }
+
+    #[test]
+    fn of_two_machines_at_one_task_one_counts() {
+        let (scratch, expected) = made(tasks::RECIPE, &tasks::rows(300));
+        let (server, world) = serve(World {
+            slow: Duration::from_millis(150),
+            ..World::default()
+        });
+        let machines = ["a", "b"].map(|name| Machine {
+            scratch: &scratch,
+            server: &server,
+            name,
+        });
+        machines[0].plan().expect(0);
+        let before = world.lock().unwrap().second;
+        while let Some(id) = machines[0].ready().first() {
+            let race = machines.each_ref().map(|machine| {
+                let mut command = machine.command(&["task", WORK, id]);
+                command.spawn().unwrap()
+            });
+            let ran = race.map(|child: Child| Ran::of(child.wait_with_output().unwrap()).expect(0));
+            let did = ran.iter().filter(|ran| !ran.stderr.contains("already"));
+            assert_eq!(did.count(), 1, "{id}: {} {}", ran[0].stderr, ran[1].stderr);
+            assert!(
+                id.starts_with("measure") || attempts(&world, id) == 1,
+                "{id}"
+            );
+        }
+        assert!(world.lock().unwrap().second > before + 2);
+        machines[1].djr(&["finish", WORK]).expect(1);
+        assert_same(&results(&scratch), &expected, "races");
+    }
+
+    #[test]
+    fn a_task_that_dies_while_it_uploads_is_done_again() {
+        let (scratch, expected) = made(tasks::RECIPE, &tasks::rows(300));
+        let (server, world) = serve(World::default());
+        let [a, b] = ["a", "b"].map(|name| Machine {
+            scratch: &scratch,
+            server: &server,
+            name,
+        });
+        a.plan().expect(0);
+        let mut halves = 0;
+        while let Some(id) = a.ready().first() {
+            for takes in 0..3 {
+                world.lock().unwrap().takes = Some(takes);
+                let ran = a.djr(&["task", WORK, id]);
+                world.lock().unwrap().takes = None;
+                if ran.code == 0 {
+                    break;
+                }
+                assert_eq!(ran.code, 3, "{}", ran.stderr);
+                let says = [WORK, id, "the store refuses it", "what is done is kept"];
+                assert!(
+                    says.iter().all(|it| ran.stderr.contains(it)),
+                    "{}",
+                    ran.stderr
+                );
+                halves += usize::from(takes > 0);
+            }
+            b.djr(&["task", WORK, id, "-q"]).expect(0);
+        }
+        assert!(halves > 4, "{halves}");
+        let left = |name: &str| attempts(&world, name);
+        assert!(left("pass-1-00000") > 1 || left("decide-1") > 1);
+        b.djr(&["finish", WORK]).expect(1);
+        assert_eq!((left("pass-1-00000"), left("decide-1")), (1, 1));
+        assert_same(&results(&scratch), &expected, "uploads that broke off");
+    }
+
+    #[test]
+    fn only_what_a_record_says_is_used() {
+        let (scratch, expected) = made(tasks::RECIPE, &tasks::rows(300));
+        let (server, world) = serve(World::default());
+        let [a, b] = ["a", "b"].map(|name| Machine {
+            scratch: &scratch,
+            server: &server,
+            name,
+        });
+        a.plan().expect(0);
+        do_all(&[&a]);
+        fs::remove_dir_all(scratch.path("out")).unwrap();
+        let part = world
+            .lock()
+            .unwrap()
+            .names(&["/t/pass-4-00000/", "/part"])
+            .remove(0);
+        let url = format!("s3:/{part}");
+        let (sound, _) = world.lock().unwrap().files[&part].clone();
+        let mut flipped = sound.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        let put = |content: Option<&[u8]>| {
+            let mut world = world.lock().unwrap();
+            match content {
+                Some(content) => drop(world.files.insert(part.clone(), (content.to_vec(), 1))),
+                None => drop(world.files.remove(&part)),
+            }
+        };
+        for (content, says) in [
+            (Some(&flipped[..]), "its digest is"),
+            (Some(&sound[1..]), "its record says"),
+            (None, "there is no such object"),
+        ] {
+            put(content);
+            let refused = b.djr(&["finish", WORK]).expect(3);
+            let named = refused.stderr.contains(&url) && refused.stderr.contains(says);
+            assert!(named, "{}", refused.stderr);
+        }
+        put(Some(&sound));
+        // What is wrong on a machine alone is brought again: files, and records of another plan.
+        let damage = |machine: &Machine<'_>, ends: &str| {
+            let files = machine
+                .files()
+                .into_iter()
+                .filter(|name| name.ends_with(ends));
+            let files: Vec<String> = files
+                .map(|name| format!("{}/{name}", machine.name))
+                .collect();
+            for name in &files {
+                let mut content = scratch.read(name);
+                content[0] ^= 1;
+                scratch.write(name, content);
+            }
+            files.len()
+        };
+        assert!(damage(&a, "/part") > 3 && damage(&a, ".done") > 3);
+        a.djr(&["finish", WORK]).expect(1);
+        assert_same(&results(&scratch), &expected, "damaged");
+        // The store is emptied, and the same is planned again.
+        fs::remove_dir_all(scratch.path("out")).unwrap();
+        world.lock().unwrap().files.clear();
+        assert!(!b.files().is_empty());
+        b.plan().expect(0);
+        let ready = b.djr(&["next", WORK, "--all", "--json"]).expect(0).answer();
+        assert_eq!(ready["result"]["done"], 0);
+        do_all(&[&b]);
+        b.djr(&["finish", WORK]).expect(1);
+        assert_same(&results(&scratch), &expected, "planned again");
+    }
+
+    #[test]
+    fn a_store_that_takes_everything_holds_no_plan() {
+        let scratch = Scratch::new();
+        scratch.write(
+            "r.yaml",
+            format!("dataset_path: in.jsonl\nexport_path: o.jsonl\n{RECIPE}"),
+        );
+        scratch.write("in.jsonl", "{\"text\": \"some\"}\n");
+        let (server, world) = serve(World {
+            careless: true,
+            ..World::default()
+        });
+        let a = Machine {
+            scratch: &scratch,
+            server: &server,
+            name: "a",
+        };
+        let ran = a.plan().expect(3);
+        assert!(ran.stderr.contains("If-None-Match"), "{}", ran.stderr);
+        assert_eq!(world.lock().unwrap().names(&[]), Vec::<String>::new());
+        for (url, says) in [
+            ("https://host/work", "djr writes to s3://"),
+            ("s3://bucket", "names no folder"),
+        ] {
+            let ran = a.djr(&["plan", "r.yaml", "--work", url]).expect(2);
+            assert!(ran.stderr.contains(says), "{}", ran.stderr);
+        }
+    }
+
+    /// Rows and outputs of tasks in a store: no machine needs a file of another.
+    #[test]
+    fn tasks_read_and_write_objects() {
+        let recipe = "\
+dataset_path: s3://bucket/in
+export_path: s3://bucket/out/clean.jsonl
+process:
+  - text_length_filter: {min_len: 8}
+  - document_deduplicator:
+  - document_minhash_deduplicator: {num_permutations: 32}
+";
+        let text = tasks::rows(900).replace("{\"text\": \"cut\n", "");
+        let (front, back) = text.split_at(text[..text.len() / 2].rfind('\n').unwrap() + 1);
+        let files = [
+            file("/bucket/in/0.jsonl", front),
+            file(
+                "/bucket/in/1.jsonl.zst",
+                zstd::encode_all(back.as_bytes(), 1).unwrap(),
+            ),
+            file("/bucket/in/2.jsonl", text.trim_end().replace("w1", "v1")),
+        ];
+        let (server, world) = serve(World {
+            files: files.into(),
+            ..World::default()
+        });
+        let out = "/bucket/out/clean.jsonl";
+        let mut seen = Vec::new();
+        for by_tasks in [false, true] {
+            let scratch = Scratch::new();
+            scratch.write("r.yaml", recipe);
+            let [a, b] = ["a", "b"].map(|name| Machine {
+                scratch: &scratch,
+                server: &server,
+                name,
+            });
+            if by_tasks {
+                a.plan().expect(0);
+                let names = world.lock().unwrap().names(&["/work/plan.json"]);
+                let plan = world.lock().unwrap().files[&names[0]].0.clone();
+                let plan: serde_json::Value = serde_json::from_slice(&plan).unwrap();
+                assert!(plan["reads"].as_array().unwrap().len() > 5, "{plan}");
+                do_all(&[&a, &b]);
+                fs::remove_dir_all(scratch.path("clean.jsonl.djr")).unwrap();
+                b.djr(&["finish", WORK]).expect(0);
+            } else {
+                a.djr(&["run", "r.yaml"]).expect(0);
+            }
+            b.djr(&["verify", "s3://bucket/out/clean.jsonl"]).expect(0);
+            let (content, _) = world.lock().unwrap().files.remove(out).unwrap();
+            let ledger = scratch.read("clean.jsonl.djr/ledger.jsonl.zst");
+            seen.push((content, ledger));
+        }
+        assert!(seen[0] == seen[1]);
     }
 }

@@ -13,10 +13,13 @@ What is shown, each against the same rows from local files: lines, packed lines,
 are read by ranges, from keys, folders and patterns; answers that break off are asked for again; an
 object that changes under the run ends it and leaves nothing; an output is seen only when it is whole
 (also one of many parts), a run that was killed goes on and ends with the same bytes; digests of what
-was uploaded are those of the manifest; who has no right is told so.
+was uploaded are those of the manifest; who has no right is told so. A plan of tasks that is there, with
+its input, is done from two scratch directories by processes that are killed and race, and finished from a
+third, with the bytes of one run.
 """
 
 import argparse
+import contextlib
 import hashlib
 import http.client
 import http.server
@@ -25,6 +28,7 @@ import json
 import logging
 import os
 import pathlib
+import random
 import shutil
 import signal
 import subprocess
@@ -54,6 +58,7 @@ class Proxy(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.upstream = port
         self.lock = threading.Lock()
+        self.once = threading.Lock()  # moto looks for an object and makes it in two steps
         self.calm()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -92,10 +97,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             swap[1]()
         if slow and self.command == "PUT":
             time.sleep(slow)
-        upstream = http.client.HTTPConnection("127.0.0.1", server.upstream, timeout=60)
-        upstream.request(self.command, self.path, body, dict(self.headers.items()))
-        answer = upstream.getresponse()
-        content = answer.read()
+        with server.once if self.headers.get("if-none-match") else contextlib.nullcontext():
+            upstream = http.client.HTTPConnection("127.0.0.1", server.upstream, timeout=60)
+            upstream.request(self.command, self.path, body, dict(self.headers.items()))
+            answer = upstream.getresponse()
+            content = answer.read()
         self.send_response_only(answer.status, answer.reason)
         for name, value in answer.getheaders():
             if name.lower() not in ("transfer-encoding", "connection", "content-length"):
@@ -156,6 +162,20 @@ class World:
         assert ran.returncode == code, f"{args}: exit {ran.returncode}\n{ran.stderr}"
         return ran
 
+    def start(self, machine, *args):
+        """Starts djr with a scratch directory of its own."""
+        scratch = self.directory / machine
+        scratch.mkdir(exist_ok=True)
+        env = {**self.env, "TMPDIR": str(scratch)}
+        return subprocess.Popen([self.djr, *args], cwd=self.directory, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def on(self, machine, *args, codes=(0,)):
+        """Runs djr so, and gives what it wrote."""
+        process = self.start(machine, *args)
+        out, err = process.communicate(timeout=600)
+        assert process.returncode in codes, f"{args}: exit {process.returncode}\n{err}"
+        return out
+
     def put(self, name, content):
         self.s3.put_object(Bucket=BUCKET, Key=name, Body=content)
 
@@ -163,8 +183,8 @@ class World:
         return self.s3.get_object(Bucket=BUCKET, Key=name)["Body"].read()
 
     def names(self, prefix=""):
-        found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
-        return sorted(object["Key"] for object in found)
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        return sorted(object["Key"] for page in pages for object in page.get("Contents", []))
 
     def local(self, name):
         return (self.directory / name).read_bytes()
@@ -346,6 +366,80 @@ def killing(world):
     return "killed while it uploads, a run leaves nothing to see, and goes on to the same bytes"
 
 
+TASKS = """
+stats_files: false
+process:
+  - text_length_filter: {min_len: 8}
+  - document_deduplicator: {}
+  - document_minhash_deduplicator: {num_permutations: 32}
+  - words_num_filter: {min_num: 2}
+"""
+
+
+def planning(world):
+    """A plan of tasks in the store: killed, raced for, finished elsewhere."""
+    (world.directory / "p.yaml").write_text(TASKS)
+    source = f"s3://{BUCKET}/a/in.jsonl"
+    draw = random.Random(5)
+    told = []
+    for size, each in (("1MB", 0.3), ("12MB", 0.8)):
+        work = f"s3://{BUCKET}/work-{size}"
+        out = f"s3://{BUCKET}/out/p-{size}.jsonl"
+        world.proxy.calm()
+        world.run("run", "p.yaml", "--input", source, "-o", out, "--force")
+        record = world.directory / f"p-{size}.jsonl.djr"
+        expected = world.get(f"out/p-{size}.jsonl"), (record / "ledger.jsonl.zst").read_bytes()
+        world.s3.delete_object(Bucket=BUCKET, Key=f"out/p-{size}.jsonl")
+        shutil.rmtree(record)
+        world.on("m1", "plan", "p.yaml", "--input", source, "-o", out, "--work", work, "--task-bytes", size)
+        world.proxy.breaks = 7
+        world.proxy.slow = 0.02
+        tasks = killed = races = 0
+        while True:
+            ready = world.on("m1", "next", work, "--all", codes=(0, 11)).split()
+            if not ready:
+                break
+            id = draw.choice(ready)
+            tasks += 1
+            for number in range(3):
+                process = world.start(f"m{1 + number % 2}", "task", work, id)
+                try:
+                    process.communicate(timeout=draw.uniform(0.02, each))
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.communicate()
+                    killed += 1
+            if draw.random() < 0.3:
+                both = [world.start(machine, "task", work, id) for machine in ("m1", "m2")]
+                said = [process.communicate(timeout=600)[1] for process in both]
+                assert all(process.returncode == 0 for process in both), said
+                assert any("already" in text for text in said), said
+                races += 1
+            else:
+                world.on(draw.choice(("m1", "m2")), "task", work, id)
+        seen = list(world.proxy.seen)
+        parts = sum(1 for it in seen if it[0] == "PUT" and "partNumber" in it[1])
+        left = len(world.names(f"work-{size}/t/"))
+        # Elsewhere: nothing of what those left that decided.
+        shutil.rmtree(record, ignore_errors=True)
+        world.on("m3", "finish", work)
+        assert (world.get(f"out/p-{size}.jsonl"), (record / "ledger.jsonl.zst").read_bytes()) == expected, size
+        world.run("verify", out)
+        names = world.names(f"work-{size}/t/")
+        done = [name for name in names if name.endswith(".done")]
+        attempts = {tuple(name.split("/")[2:4]) for name in names if not name.endswith(".done")}
+        assert len(done) == tasks and len(attempts) == len({id for id, _ in attempts}), (len(done), tasks, attempts)
+        unfinished = len(world.parts_left())
+        for upload in world.parts_left():
+            world.s3.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
+        told.append(
+            f"{tasks} tasks of {size}, {killed} kills, {races} races, {parts} parts of uploads, "
+            f"{left - len(names)} objects of attempts that did not count removed, {unfinished} uploads left begun"
+        )
+    world.proxy.calm()
+    return "; ".join(told) + ": the bytes of one run"
+
+
 def refusing(world):
     """What cannot be."""
     for args, says in (
@@ -385,7 +479,7 @@ def main():
         for name in ("in.jsonl", "in.jsonl.gz", "in.parquet", "in.tar", "wide.parquet"):
             world.put(f"a/{name}", world.local(name))
         failed = 0
-        for check in (reading, columns, naming, changing, writing, killing, refusing):
+        for check in (reading, columns, naming, changing, writing, killing, planning, refusing):
             try:
                 print(f"ok    {check.__name__}: {check(world)}", flush=True)
             except AssertionError as error:
