@@ -14,11 +14,11 @@ use crate::report::table::{bytes, thousands};
 const EXAMPLES: &str = "\
 Examples:
   djr plan recipe.yaml --input data.jsonl --output out/planned.jsonl --work work
-  djr plan recipe.yaml --input s3://bucket/rows/ --output s3://bucket/o.jsonl --work s3://bucket/work
 
 djr next lists the tasks that can be done now, djr task does one on any machine that sees the plan,
 the inputs and the outputs, and djr finish writes what djr run would have written. djr slurm makes a
-script of that, and djr run --tasks does it on this machine. docs/CLUSTER.md has the whole of it.";
+script of that, and djr run --tasks does it on this machine. Machines that have no file system in
+common share a store: --work s3://bucket/work. docs/CLUSTER.md has the whole of it.";
 
 /// Cut a run into tasks that many machines do.
 #[derive(clap::Args)]
@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE", value_parser = run::parse_set)]
     set: Vec<(String, String)>,
     /// The directory of the plan and of what tasks leave, which all machines see, or a folder of a
-    /// store, such as s3://bucket/work.
+    /// store, such as `s3://bucket/work`.
     #[arg(long, value_name = "DIR|URL")]
     work: PathBuf,
     /// About how many bytes of rows a task reads. The outcome is the same for any size.

@@ -62,6 +62,8 @@ mod present {
     use std::io::Read as _;
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::{TcpListener, TcpStream};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
     use std::process::{Child, Command, Stdio};
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
@@ -90,7 +92,7 @@ mod present {
         no_tags: bool,
         ranges: usize,
         /// The ranges that were asked for, by path.
-        asked: Vec<(String, u64, u64)>,
+        asked: Vec<(String, usize, usize)>,
         refused: usize,
         /// So many objects may still be put there.
         takes: Option<usize>,
@@ -185,7 +187,10 @@ mod present {
             }
             self.files.insert(path.to_owned(), (content, 1));
             self.puts += 1;
-            if self.silent.is_some_and(|every| self.puts % every == 0) {
+            if self
+                .silent
+                .is_some_and(|every| self.puts.is_multiple_of(every))
+            {
                 return (Vec::new(), false);
             }
             (plain("200 OK", "ETag: \"v1\"\r\n", b""), true)
@@ -266,7 +271,7 @@ mod present {
             };
             let range = headers.get("range").and_then(|range| {
                 let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
-                Some((from.parse::<u64>().ok()?, to.parse::<u64>().ok()?))
+                Some((from.parse::<usize>().ok()?, to.parse::<usize>().ok()?))
             });
             if range.is_some() {
                 self.ranges += 1;
@@ -300,9 +305,13 @@ mod present {
                 "Content-Range: bytes {from}-{to}/{}\r\n",
                 content.len()
             );
-            let body = &content[from as usize..=to as usize];
+            let body = &content[from..=to];
             let (mut out, _) = plain("206 Partial Content", &head, body);
-            if self.breaks.is_some_and(|every| self.ranges % every == 0) && body.len() > 1 {
+            if self
+                .breaks
+                .is_some_and(|every| self.ranges.is_multiple_of(every))
+                && body.len() > 1
+            {
                 out.truncate(out.len() - body.len() / 2);
                 return (out, false);
             }
@@ -561,9 +570,13 @@ mod present {
 
     impl Machine<'_> {
         fn command(&self, words: &[&str]) -> Command {
+            self.program(Path::new(env!("CARGO_BIN_EXE_djr")), words)
+        }
+
+        fn program(&self, program: &Path, words: &[&str]) -> Command {
             let temporary = self.scratch.path(self.name);
             fs::create_dir_all(&temporary).unwrap();
-            let mut command = Command::new(env!("CARGO_BIN_EXE_djr"));
+            let mut command = Command::new(program);
             command
                 .args(words)
                 .current_dir(self.scratch.path(""))
@@ -763,6 +776,39 @@ mod present {
     }
 
     #[test]
+    fn the_script_for_slurm_does_a_plan_in_a_store() {
+        let (scratch, expected) = made(tasks::RECIPE, &tasks::rows(300));
+        let (server, world) = serve(World::default());
+        let a = Machine {
+            scratch: &scratch,
+            server: &server,
+            name: "a",
+        };
+        a.plan().expect(0);
+        let script = a.djr(&["slurm", WORK, "--array", "3"]).expect(0);
+        scratch.write("job.sh", script.text());
+        fs::create_dir(scratch.path("state")).unwrap();
+        let sbatch = scratch.write("bin/sbatch", tasks::SBATCH);
+        fs::set_permissions(&sbatch, fs::Permissions::from_mode(0o755)).unwrap();
+        let bin = scratch.path("bin");
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let mut submit = a.program(&sbatch, &["job.sh"]);
+        submit.env("PATH", path);
+        submit.env("SLURM_STATE", scratch.path("state"));
+        submit.output().unwrap();
+        let log = String::from_utf8(scratch.read("state/log")).unwrap();
+        assert!(scratch.path("out/clean.jsonl").exists(), "{log}");
+        assert_same(&results(&scratch), &expected, "SLURM");
+        assert_eq!(world.lock().unwrap().names(&["finished.json"]).len(), 1);
+        let logs = scratch.files("");
+        assert!(
+            logs.iter()
+                .any(|name| name.starts_with("work-") && name.ends_with(".slurm/job.sh")),
+            "{logs:?}"
+        );
+    }
+
+    #[test]
     fn only_what_a_record_says_is_used() {
         let (scratch, expected) = made(tasks::RECIPE, &tasks::rows(300));
         let (server, world) = serve(World::default());
@@ -888,14 +934,14 @@ process:
         });
         let out = "/bucket/out/clean.jsonl";
         let mut seen = Vec::new();
+        let scratch = Scratch::new();
+        scratch.write("r.yaml", recipe);
+        let [a, b] = ["a", "b"].map(|name| Machine {
+            scratch: &scratch,
+            server: &server,
+            name,
+        });
         for by_tasks in [false, true] {
-            let scratch = Scratch::new();
-            scratch.write("r.yaml", recipe);
-            let [a, b] = ["a", "b"].map(|name| Machine {
-                scratch: &scratch,
-                server: &server,
-                name,
-            });
             if by_tasks {
                 a.plan().expect(0);
                 let names = world.lock().unwrap().names(&["/work/plan.json"]);
@@ -912,6 +958,7 @@ process:
             let (content, _) = world.lock().unwrap().files.remove(out).unwrap();
             let ledger = scratch.read("clean.jsonl.djr/ledger.jsonl.zst");
             seen.push((content, ledger));
+            fs::remove_dir_all(scratch.path("clean.jsonl.djr")).unwrap();
         }
         assert!(seen[0] == seen[1]);
     }

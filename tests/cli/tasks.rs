@@ -766,7 +766,7 @@ fn answers_say_how_far_the_tasks_are() {
 }
 
 /// A stand-in for SLURM: runs each job at once, the elements of an array at the same time.
-const SBATCH: &str = r#"#!/bin/sh
+pub const SBATCH: &str = r#"#!/bin/sh
 set -eu
 for word; do
     case $word in

@@ -355,3 +355,24 @@ fn at_once<T: Sync>(
     let failure = lock().take();
     failure.map_or(Ok(()), Err)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_records_lead_nowhere_else() {
+        assert!(is_of_attempt(Path::new("t/pass-1-00000/attempt-x/part")));
+        for other in [
+            "t/a/../part",
+            "t/a/b/../../part",
+            "/t/a/b",
+            "t/a/part",
+            "t/a/b/c/part",
+        ] {
+            assert!(!is_of_attempt(Path::new(other)), "{other}");
+        }
+        assert_eq!(id_of("t/decide-1.done"), Some("decide-1"));
+        assert_eq!(id_of("t/decide-1/attempt-x/a.done"), None);
+    }
+}

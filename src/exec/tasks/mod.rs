@@ -203,17 +203,16 @@ impl Work {
         task_bytes: u64,
     ) -> Result<Self, TasksError> {
         let place = Place::of(&options.working_dir, work)?;
-        let text = match place.read(PLAN)? {
-            Some(text) => text,
-            None => {
-                let plan = TaskPlan::of(recipe, options, task_bytes)?;
-                let text = serde_json::to_vec(&plan).map_err(|e| place.failed(e.into()))?;
-                if place.create(PLAN, &text)? {
-                    text
-                } else {
-                    // Somebody else has planned something at the same time.
-                    Self::text_of(&place)?
-                }
+        let text = if let Some(text) = place.read(PLAN)? {
+            text
+        } else {
+            let plan = TaskPlan::of(recipe, options, task_bytes)?;
+            let text = serde_json::to_vec(&plan).map_err(|e| place.failed(e.into()))?;
+            if place.create(PLAN, &text)? {
+                text
+            } else {
+                // Somebody else has planned something at the same time.
+                Self::text_of(&place)?
             }
         };
         let work = Self::of(place, &text, options.clone())?;

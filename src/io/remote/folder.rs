@@ -59,7 +59,7 @@ impl Folder {
 
     fn key(&self, name: &str) -> Key {
         let parts = name.split('/');
-        parts.fold(self.key.clone(), |key, part| key.join(part))
+        parts.fold(self.key.clone(), Key::join)
     }
 
     /// What an object holds; `None` if there is none.
