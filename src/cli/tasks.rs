@@ -62,8 +62,8 @@ pub fn parse_task_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Opens the plan in `place`, a directory or a URL, to do something with it on this machine. The process goes to the
-/// directory in which the plan was made, for its relative paths.
+/// Opens the plan in `place`, a directory or a URL, to do something with it on this machine. The
+/// process goes to the directory in which the plan was made, for its relative paths.
 ///
 /// # Errors
 /// The user was told.

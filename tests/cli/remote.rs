@@ -614,6 +614,19 @@ mod present {
         }
     }
 
+    /// Machines of these names before one store.
+    fn machines<'s, const N: usize>(
+        scratch: &'s Scratch,
+        server: &'s str,
+        names: [&'static str; N],
+    ) -> [Machine<'s>; N] {
+        names.map(|name| Machine {
+            scratch,
+            server,
+            name,
+        })
+    }
+
     /// Does all tasks, each on another machine than the one before.
     fn do_all(machines: &[&Machine<'_>]) {
         let mut number = 0;
@@ -635,11 +648,7 @@ mod present {
             silent: Some(7),
             ..World::default()
         });
-        let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| Machine {
-            scratch: &scratch,
-            server: &server,
-            name,
-        });
+        let [a, b, c, d] = machines(&scratch, &server, ["a", "b", "c", "d"]);
         let none = a.djr(&["next", WORK]).expect(2);
         assert!(
             none.stderr.contains("s3://bucket/some/work/plan.json"),
@@ -712,11 +721,7 @@ mod present {
             slow: Duration::from_millis(150),
             ..World::default()
         });
-        let machines = ["a", "b"].map(|name| Machine {
-            scratch: &scratch,
-            server: &server,
-            name,
-        });
+        let machines = machines(&scratch, &server, ["a", "b"]);
         machines[0].plan().expect(0);
         let before = world.lock().unwrap().second;
         while let Some(id) = machines[0].ready().first() {
@@ -741,11 +746,7 @@ mod present {
     fn a_task_that_dies_while_it_uploads_is_done_again() {
         let (scratch, expected) = made(tasks::RECIPE, &tasks::rows(300));
         let (server, world) = serve(World::default());
-        let [a, b] = ["a", "b"].map(|name| Machine {
-            scratch: &scratch,
-            server: &server,
-            name,
-        });
+        let [a, b] = machines(&scratch, &server, ["a", "b"]);
         a.plan().expect(0);
         let mut halves = 0;
         while let Some(id) = a.ready().first() {
@@ -779,11 +780,7 @@ mod present {
     fn the_script_for_slurm_does_a_plan_in_a_store() {
         let (scratch, expected) = made(tasks::RECIPE, &tasks::rows(300));
         let (server, world) = serve(World::default());
-        let a = Machine {
-            scratch: &scratch,
-            server: &server,
-            name: "a",
-        };
+        let [a] = machines(&scratch, &server, ["a"]);
         a.plan().expect(0);
         let script = a.djr(&["slurm", WORK, "--array", "3"]).expect(0);
         scratch.write("job.sh", script.text());
@@ -812,11 +809,7 @@ mod present {
     fn only_what_a_record_says_is_used() {
         let (scratch, expected) = made(tasks::RECIPE, &tasks::rows(300));
         let (server, world) = serve(World::default());
-        let [a, b] = ["a", "b"].map(|name| Machine {
-            scratch: &scratch,
-            server: &server,
-            name,
-        });
+        let [a, b] = machines(&scratch, &server, ["a", "b"]);
         a.plan().expect(0);
         do_all(&[&a]);
         fs::remove_dir_all(scratch.path("out")).unwrap();
@@ -890,11 +883,7 @@ mod present {
             careless: true,
             ..World::default()
         });
-        let a = Machine {
-            scratch: &scratch,
-            server: &server,
-            name: "a",
-        };
+        let [a] = machines(&scratch, &server, ["a"]);
         let ran = a.plan().expect(3);
         assert!(ran.stderr.contains("If-None-Match"), "{}", ran.stderr);
         assert_eq!(world.lock().unwrap().names(&[]), Vec::<String>::new());
@@ -936,11 +925,7 @@ process:
         let mut seen = Vec::new();
         let scratch = Scratch::new();
         scratch.write("r.yaml", recipe);
-        let [a, b] = ["a", "b"].map(|name| Machine {
-            scratch: &scratch,
-            server: &server,
-            name,
-        });
+        let [a, b] = machines(&scratch, &server, ["a", "b"]);
         for by_tasks in [false, true] {
             if by_tasks {
                 a.plan().expect(0);

@@ -788,9 +788,10 @@ mod avx2 {
             }));
             let rows = start * stride..(start + weights.len()) * stride;
             let rows = data.get(rows).unwrap_or_default();
-            // The last columns are made with some of those before them.
-            let whole = (0..=stride - COLUMNS).step_by(COLUMNS);
-            for column in whole.chain([stride - COLUMNS]) {
+            let last = stride - COLUMNS;
+            // Columns that are left over are made with some of those before them.
+            let over = (!last.is_multiple_of(COLUMNS)).then_some(last);
+            for column in (0..=last).step_by(COLUMNS).chain(over) {
                 let bytes = columns(rows, stride, column, &pairs);
                 if let Some(place) = out.get_mut(column..column + COLUMNS) {
                     place.copy_from_slice(&bytes);
@@ -966,19 +967,24 @@ mod tests {
         let taps = Taps::new(resample, from, to);
         let side = u32::try_from(from).unwrap();
         let wide = noise(side, 7);
-        let tall = noise(23, side);
+        // Less than the columns of a step, with some left over, and none.
+        let tall = [5, 23, 32].map(|width| noise(width, side));
         for fast in [Passes::Blocked, Passes::pick()] {
             for part in [0..to, to / 3..to.div_ceil(2)] {
+                let taps = taps.of(part.clone(), 0);
                 assert_eq!(
-                    fast.horizontal(wide.data(), from * 3, taps.of(part.clone(), 0)),
-                    Passes::Plain.horizontal(wide.data(), from * 3, taps.of(part.clone(), 0)),
+                    fast.horizontal(wide.data(), from * 3, taps),
+                    Passes::Plain.horizontal(wide.data(), from * 3, taps),
                     "{from} to {part:?} of {to}"
                 );
-                assert_eq!(
-                    fast.vertical(tall.data(), 69, taps.of(part.clone(), 0)),
-                    Passes::Plain.vertical(tall.data(), 69, taps.of(part.clone(), 0)),
-                    "{from} to {part:?} of {to}"
-                );
+                for tall in &tall {
+                    let stride = tall.width() as usize * 3;
+                    assert_eq!(
+                        fast.vertical(tall.data(), stride, taps),
+                        Passes::Plain.vertical(tall.data(), stride, taps),
+                        "{from} to {part:?} of {to}"
+                    );
+                }
             }
         }
     }
