@@ -15,9 +15,10 @@ const COLUMNS: usize = 80;
 /// After so long a rate means something, and a log may have another line.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Where a phase stood when it was first heard of: an earlier process may have done its start.
-#[derive(Debug, Clone, Copy, Default)]
-struct Begin {
+/// Where a phase stood at some moment.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: Instant,
     rows: u64,
     /// Of what its share is counted in.
     part: u64,
@@ -46,9 +47,10 @@ pub struct Progress {
     total_bytes: Option<u64>,
     /// The phase that was heard of last.
     phase: Option<usize>,
-    phase_started: Instant,
-    /// Where the phase stood when it was first heard of.
-    begin: Begin,
+    /// Where the phase stood when it was first heard of: an earlier process may have done its start.
+    begin: Mark,
+    /// Where it stood when it had first moved since: before that a model may have been loaded.
+    moving: Option<Mark>,
     /// Characters of the line that stands on the terminal.
     drawn: usize,
 }
@@ -87,8 +89,12 @@ impl Progress {
             interval,
             total_bytes,
             phase: None,
-            phase_started: now,
-            begin: Begin::default(),
+            begin: Mark {
+                at: now,
+                rows: 0,
+                part: 0,
+            },
+            moving: None,
             drawn: 0,
         }
     }
@@ -108,19 +114,19 @@ impl Progress {
         let part = part.filter(|(done, _)| *done > 0);
         let share = part.map(|(done, all)| as_f64(done) / as_f64(all.max(1)));
         let rows = moment.rows.map_or(report.rows_in, |(done, _)| done);
-        let elapsed = self.phase_started.elapsed();
-        let seconds = elapsed.as_secs_f64();
+        let since = self.moving.filter(|mark| rows > mark.rows);
         let left = part
-            .filter(|_| moment.task.is_none() && elapsed >= SETTLED)
-            .and_then(|(done, all)| {
-                // Another process may have done the start.
-                let moved = done
-                    .checked_sub(self.begin.part)
-                    .filter(|moved| *moved > 0)?;
+            .filter(|_| moment.task.is_none())
+            .zip(self.moving)
+            .filter(|(_, mark)| mark.at.elapsed() >= SETTLED)
+            .and_then(|((done, all), mark)| {
+                let moved = done.checked_sub(mark.part).filter(|moved| *moved > 0)?;
+                let seconds = mark.at.elapsed().as_secs_f64();
                 let left = as_f64(all - done.min(all)) / as_f64(moved) * seconds;
                 Duration::try_from_secs_f64(left).ok()
             });
-        let moved = rows.saturating_sub(self.begin.rows);
+        let since = since.unwrap_or(self.begin);
+        let moved = rows.saturating_sub(since.rows);
         let what = match (moment.task, moment.rows) {
             (Some((task, ..)), _) => task,
             (None, Some(_)) => "rows that are left",
@@ -135,7 +141,7 @@ impl Progress {
             label,
             share,
             rows,
-            rate: as_f64(moved) / seconds.max(1e-9),
+            rate: as_f64(moved) / since.at.elapsed().as_secs_f64().max(1e-9),
             left,
             dropped: report.dropped,
             set_aside: report.quarantined,
@@ -173,19 +179,18 @@ impl Progress {
 
 impl Observer for Progress {
     fn progress(&mut self, moment: &Moment<'_>) {
+        let (rows, part) = match moment.rows {
+            Some((done, _)) => (done, done),
+            None => (moment.report.rows_in, moment.report.bytes_in),
+        };
+        let at = Instant::now();
+        let now = Mark { at, rows, part };
         if self.phase != Some(moment.phase) {
             self.phase = Some(moment.phase);
-            self.phase_started = Instant::now();
-            self.begin = match moment.rows {
-                Some((done, _)) => Begin {
-                    rows: done,
-                    part: done,
-                },
-                None => Begin {
-                    rows: moment.report.rows_in,
-                    part: moment.report.bytes_in,
-                },
-            };
+            self.begin = now;
+            self.moving = None;
+        } else if self.moving.is_none() && part > self.begin.part {
+            self.moving = Some(now);
         }
         if self.log.quiet || !self.is_due(moment) {
             return;
@@ -337,21 +342,30 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_process_did_counts_for_no_rate() {
+    fn what_came_before_the_first_rows_counts_for_no_rate() {
         let mut progress = Progress::told(Some(10_000), 80, Box::new(|_| {}));
         let read = |rows, bytes| RunReport {
             rows_in: rows,
             bytes_in: bytes,
             ..RunReport::default()
         };
+        // An earlier process has done half, and a model is loaded for an hour.
         progress.progress(&Moment::reading(0, 1, &read(5_000, 5_000)));
-        progress.phase_started -= Duration::from_secs(10);
-        let now = read(6_000, 6_000);
+        progress.begin.at -= Duration::from_secs(3_600);
+        let first = read(5_500, 5_500);
+        progress.progress(&Moment::reading(0, 1, &first));
+        assert_eq!(
+            progress.state(&Moment::reading(0, 1, &first)).left,
+            None,
+            "one batch says nothing of what the next ones take"
+        );
+        progress.moving.as_mut().unwrap().at -= Duration::from_secs(10);
+        let now = read(6_500, 6_500);
         let state = progress.state(&Moment::reading(0, 1, &now));
-        assert_eq!((state.rows, state.share), (6_000, Some(0.6)));
+        assert_eq!((state.rows, state.share), (6_500, Some(0.65)));
         assert!(state.rate > 50.0 && state.rate <= 100.0, "{}", state.rate);
         let left = state.left.unwrap().as_secs();
-        assert!((40..80).contains(&left), "{left}");
+        assert!((35..70).contains(&left), "{left}");
     }
 
     #[test]
