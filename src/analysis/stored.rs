@@ -58,7 +58,7 @@ pub fn each_row(
         }
         let mut stats = stats_from_json(Value::Object(found));
         if round {
-            stats.restore(&Value::Null, &Value::Null, true);
+            stats.remeasure();
         }
         see(StoredRow {
             file: row.file,

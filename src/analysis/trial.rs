@@ -126,7 +126,7 @@ impl Trial {
         }
         let mut stats = stats_from_json(Value::Object(own));
         if self.rounds {
-            stats.restore(&Value::Null, &Value::Null, true);
+            stats.remeasure();
         }
         self.rows += 1;
         let mut tries = std::mem::take(&mut self.tries);

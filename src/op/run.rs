@@ -64,7 +64,7 @@ pub enum RowKey {
     Select(FieldKey),
     /// Keys that a census counts.
     Counts(Vec<u128>),
-    /// What a filter measured, as a JSON object.
+    /// What a filter measured, as [`Stats::encode`] has it.
     Measured(Vec<u8>),
 }
 
@@ -307,7 +307,7 @@ fn remark_on_sources(stats: &[Stat], sample: &Sample) {
     }
 }
 
-/// Those of a row's stats that are `stats`, as a JSON object.
+/// Those of a row's stats that are `stats`, as [`Stats::encode`] has them.
 fn own_stats(stats: &[Stat], sample: &Sample) -> Vec<u8> {
     let mut own = Stats::default();
     for stat in stats {
@@ -315,7 +315,9 @@ fn own_stats(stats: &[Stat], sample: &Sample) -> Vec<u8> {
             own.set(stat.name.clone(), value.clone());
         }
     }
-    own.to_json().to_string().into_bytes()
+    let mut record = Vec::new();
+    own.encode(&mut record);
+    record
 }
 
 /// What a filter says of a row that is measured, and whether it would say the opposite of the

@@ -7,6 +7,7 @@
 mod attached;
 mod error;
 mod file;
+pub(crate) mod frame;
 mod group;
 mod images;
 mod json;

@@ -6,8 +6,8 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::float_of;
 use super::json::{JsonText, push_string};
+use super::{float_of, frame};
 use crate::text::ujson_round_trip;
 
 /// The name of a statistic, e.g. `text_len`.
@@ -93,6 +93,17 @@ impl StatValue {
                 }
             }
             _ => Self::json(value),
+        }
+    }
+
+    /// Whether [`Self::from_json`] makes the same of what [`Self::to_json`] gives.
+    fn is_as_json_has_it(&self) -> bool {
+        match self {
+            Self::Int(_) => true,
+            Self::Float(value) => value.is_finite(),
+            Self::Ints(list) => !list.is_empty(),
+            Self::Floats(list) => !list.is_empty() && list.iter().all(|v| v.is_finite()),
+            Self::Json(_) => false,
         }
     }
 
@@ -204,7 +215,23 @@ impl Entry {
     fn is(&self, key: &str) -> bool {
         std::ptr::eq(self.key.as_ref(), key) || self.key == key
     }
+
+    /// Rounds what was measured, for operators.
+    fn round(&mut self) {
+        if let Some(rounded) = self.value.rounded() {
+            self.exact = Some(std::mem::replace(&mut self.value, rounded));
+        }
+    }
 }
+
+/// Bits of a stat in a frame: it was measured here.
+const MEASURED: u8 = 1;
+/// What it was measured on was changed since.
+const STALE: u8 = 2;
+/// What it was rounded to follows.
+const ROUNDED: u8 = 4;
+/// It was rounded, and is again when it is read back.
+const ROUNDED_ANEW: u8 = 8;
 
 /// Where a stat comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,25 +329,6 @@ impl Stats {
         }
     }
 
-    /// The names of the stats that are older than what they were measured on.
-    #[must_use]
-    pub fn stale(&self) -> Value {
-        let stale = self.entries.iter().filter(|e| e.stale);
-        stale.map(|e| Value::from(e.key.as_ref())).collect()
-    }
-
-    /// Whether some stat came with the row, or with a row of the group.
-    #[must_use]
-    pub fn any_given(&self) -> bool {
-        self.entries.iter().any(|e| !e.measured) || self.members.iter().any(Self::any_given)
-    }
-
-    /// Whether some stat is older than what it was measured on.
-    #[must_use]
-    pub fn any_stale(&self) -> bool {
-        self.entries.iter().any(|e| e.stale)
-    }
-
     /// Whether the stat called `key` was changed by rounding.
     #[must_use]
     pub fn is_rounded(&self, key: &str) -> bool {
@@ -338,41 +346,73 @@ impl Stats {
         }
     }
 
-    /// Counts every stat as measured but those that `given` lists, and those as older than what
-    /// they were measured on that `stale` lists: what [`Self::given`] and [`Self::stale`] said of
-    /// the same stats before they were written with [`Self::exact_json`] and read back. What was
-    /// measured is rounded again if `round`.
-    pub fn restore(&mut self, given: &Value, stale: &Value, round: bool) {
-        for (at, member) in self.members.iter_mut().enumerate() {
-            member.restore(given.get(at).unwrap_or(&Value::Null), &Value::Null, round);
-        }
-        let (given, stale) = (names(given), names(stale));
+    /// Counts every stat as measured, rounded for operators: what JSON says of stats does not tell.
+    pub fn remeasure(&mut self) {
+        self.members.iter_mut().for_each(Self::remeasure);
         for entry in &mut self.entries {
-            entry.measured = !given.contains(&entry.key.as_ref());
-            entry.stale = stale.contains(&entry.key.as_ref());
-            if round
-                && entry.measured
-                && let Some(rounded) = entry.value.rounded()
-            {
-                entry.exact = Some(std::mem::replace(&mut entry.value, rounded));
+            entry.measured = true;
+            entry.round();
+        }
+    }
+
+    /// Appends all that is known of them to the frame of a row that waits on disk. What JSON writes
+    /// null for comes back as null.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        frame::number(self.members.len() as u64, out);
+        self.members.iter().for_each(|member| member.encode(out));
+        frame::number(self.entries.len() as u64, out);
+        for entry in &self.entries {
+            let exact = entry.exact.as_ref().unwrap_or(&entry.value);
+            let is_plain = exact.is_as_json_has_it();
+            let rounded = match (entry.exact.is_some(), is_plain) {
+                (false, _) => 0,
+                (true, true) => ROUNDED,
+                (true, false) => ROUNDED_ANEW,
+            };
+            let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+            out.push(flag(entry.measured, MEASURED) | flag(entry.stale, STALE) | rounded);
+            frame::bytes(entry.key.as_bytes(), out);
+            if is_plain {
+                frame::value(exact, out);
+            } else {
+                frame::value(&StatValue::json(exact.to_json()), out);
+            }
+            if rounded == ROUNDED {
+                frame::value(&entry.value, out);
             }
         }
     }
 
-    /// The names of the stats that came with the row; of a group, a list for each of its rows.
+    /// Takes those that [`Self::encode`] wrote.
     #[must_use]
-    pub fn given(&self) -> Value {
-        if !self.members.is_empty() {
-            return self.members.iter().map(Self::given).collect();
+    pub fn decode(from: &mut &[u8]) -> Option<Self> {
+        let mut stats = Self::default();
+        for _ in 0..frame::take_number(from)? {
+            stats.members.push(Self::decode(from)?);
         }
-        let given = self.entries.iter().filter(|e| !e.measured);
-        given.map(|e| Value::from(e.key.as_ref())).collect()
-    }
-
-    /// Whether a stat of the row, or of a row of the group, was changed by rounding.
-    #[must_use]
-    pub fn any_rounded(&self) -> bool {
-        self.entries.iter().any(|e| e.exact.is_some()) || self.members.iter().any(Self::any_rounded)
+        for _ in 0..frame::take_number(from)? {
+            let flags = frame::take_byte(from)?;
+            let key = frame::take_text(from)?.into();
+            let value = match frame::take_value(from)? {
+                StatValue::Json(value) => StatValue::from_json(*value),
+                value => value,
+            };
+            let mut entry = Entry {
+                key,
+                value,
+                exact: None,
+                measured: flags & MEASURED != 0,
+                stale: flags & STALE != 0,
+            };
+            if flags & ROUNDED != 0 {
+                let rounded = frame::take_value(from)?;
+                entry.exact = Some(std::mem::replace(&mut entry.value, rounded));
+            } else if flags & ROUNDED_ANEW != 0 {
+                entry.round();
+            }
+            stats.entries.push(entry);
+        }
+        Some(stats)
     }
 
     /// Sorts the stats from the `first` one on by `rank`.
@@ -436,24 +476,6 @@ impl Stats {
     }
 }
 
-/// The texts of a list.
-fn names(list: &Value) -> Vec<&str> {
-    let items = list.as_array().into_iter().flatten();
-    items.filter_map(Value::as_str).collect()
-}
-
-impl Stats {
-    /// [`Self::to_json`] of the values before they were rounded.
-    #[must_use]
-    pub fn exact_json(&self) -> Value {
-        if !self.members.is_empty() {
-            return self.members.iter().map(Self::exact_json).collect();
-        }
-        let entries = self.iter_exact();
-        Value::Object(entries.map(|(k, v)| (k.to_owned(), v.to_json())).collect())
-    }
-}
-
 impl JsonText for Stats {
     fn write(&self, out: &mut Vec<u8>) {
         if !self.members.is_empty() {
@@ -512,12 +534,13 @@ mod tests {
         assert!(stats.is_rounded("ratio") && !stats.is_rounded("half"));
         let mut swapped = stats.clone();
         swapped.swap_exact();
-        assert_eq!(swapped.to_json(), stats.exact_json());
+        let exact: Vec<_> = stats.iter_exact().collect();
+        assert_eq!(swapped.iter().collect::<Vec<_>>(), exact);
         swapped.swap_exact();
         assert_eq!(swapped, stats);
         // Measured anew, a stat that came with the row is one of ours.
         stats.set_measured("given", StatValue::Float(0.3), true);
-        assert_eq!(stats.given(), Value::Array(Vec::new()));
+        assert_eq!(stats.source("given"), Some(StatSource::Measured));
     }
 
     #[test]
@@ -536,6 +559,46 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn stats_come_back_from_disk_as_json_has_them(
+            entries in prop::collection::vec(("[a-z\"é]{1,5}", value(), 0..4), 0..6),
+            members in 0..3_usize,
+        ) {
+            let mut stats = Stats::default();
+            for (key, value, kind) in entries {
+                match kind {
+                    0 => stats.set(key.clone(), value),
+                    kind => stats.set_measured(key.clone(), value, kind > 1),
+                }
+                if kind == 3 {
+                    stats.outdate(&key);
+                }
+            }
+            let json = |stats: &Stats| {
+                let entries = |e: &Entry| {
+                    let exact = e.exact.as_ref().unwrap_or(&e.value).to_json();
+                    (e.key.to_string(), e.value.to_json(), exact, e.measured, e.stale)
+                };
+                stats.entries.iter().map(entries).collect::<Vec<_>>()
+            };
+            let was = json(&stats);
+            if members > 0 {
+                stats = Stats::of_group(vec![stats; members]);
+            }
+            let mut out = b"before".to_vec();
+            stats.encode(&mut out);
+            let mut from = &out[6..];
+            let back = Stats::decode(&mut from).unwrap();
+            prop_assert!(from.is_empty());
+            prop_assert_eq!(back.members.len(), members);
+            for back in back.members.iter().chain((members == 0).then_some(&back)) {
+                prop_assert_eq!(json(back), was.clone());
+            }
+            for end in 6..out.len() {
+                prop_assert!(Stats::decode(&mut &out[6..end]).is_none());
+            }
+        }
+
         #[test]
         fn stats_are_written_as_their_json(
             entries in prop::collection::vec(("[a-z\"é]{1,5}", value()), 0..6),

@@ -2,13 +2,10 @@
 //! that nothing of the original file (its metadata, its bytes) gets into the page.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use fast_image_resize::Resizer;
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 
-use crate::image::RgbImage;
+use crate::image::{RgbImage, shrink};
 
 /// The box that a picture has to fit, in pixels.
 const BOX: (u32, u32) = (224, 168);
@@ -30,20 +27,12 @@ pub struct Thumb {
 #[must_use]
 pub fn thumb(picture: &RgbImage) -> Option<Thumb> {
     let (width, height) = fit(picture.width(), picture.height());
-    let mut small = Vec::new();
+    let small;
     let pixels = if (width, height) == (picture.width(), picture.height()) {
         picture.data()
     } else {
-        let side = |n: u32| usize::try_from(n).ok();
-        small.resize(side(width)? * side(height)? * 3, 0);
-        let (from_width, from_height) = (picture.width(), picture.height());
-        // Told the kind of its pixels, the library is not compiled for all the others.
-        let source = TypedImageRef::<U8x3>::from_buffer(from_width, from_height, picture.data());
-        let mut target = TypedImage::from_buffer(width, height, &mut small).ok()?;
-        Resizer::new()
-            .resize_typed(&source.ok()?, &mut target, None)
-            .ok()?;
-        &small
+        small = shrink(picture, width, height)?;
+        small.data()
     };
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY)

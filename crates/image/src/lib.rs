@@ -42,6 +42,7 @@ mod pnm;
 mod qoi;
 mod raw;
 mod resize;
+mod shrink;
 mod sniff;
 mod tga;
 mod tiff;
@@ -62,6 +63,7 @@ pub use header::{Format, Header, Probe, header, probe};
 pub use hough::{Segment, SegmentRule, segments};
 pub use phash::{HashMethod, perceptual_hash, perceptual_hash_and_blank};
 pub use resize::{Resample, resize, resize_lanczos, resize_part};
+pub use shrink::shrink;
 
 /// Whose code decodes what, with its version and the formats that were built in: what verdicts and
 /// pixels depend on beside the kernels' own code. A test holds it against `Cargo.lock`.

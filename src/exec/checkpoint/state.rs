@@ -132,7 +132,7 @@ pub(super) struct StateFile {
 }
 
 /// Raised when the state of a run is written in another way.
-const STATE_VERSION: u32 = 4;
+const STATE_VERSION: u32 = 5;
 
 pub(super) fn read_state(files: &RunFiles) -> Result<Option<State>, io::Error> {
     if !files.is_unfinished() {

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::io;
 
 use super::{Exchange, ExchangeError, Machine, Records, Resolution};
-use crate::exec::spill::store::{Store, StoreWriter, stats_from_json};
+use crate::exec::spill::store::{Store, StoreWriter};
 use crate::io::Workspace;
 use crate::io::workspace::Lengths;
 use crate::op::{Bounds, DataBound, Decision, Filter, Keep, Verdict};
@@ -331,5 +331,6 @@ fn read(store: &Store, row: u32) -> io::Result<Stats> {
     if frame.is_empty() {
         return Ok(Stats::default());
     }
-    Ok(stats_from_json(serde_json::from_slice(&frame)?))
+    let stats = Stats::decode(&mut frame.as_slice());
+    stats.ok_or_else(|| io::Error::other("stats cannot be read back"))
 }

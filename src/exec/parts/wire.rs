@@ -1,7 +1,7 @@
 //! What became of a batch, as bytes: a task writes it, the ordered step of another process reads it.
 //!
-//! Numbers are LEB128, texts and bytes have their length in front. Nothing here lasts: a part is
-//! read by the program that wrote it, so there is one version of it, that of the plan.
+//! Nothing here lasts: a part is read by the program that wrote it, so there is one version of it,
+//! that of the plan.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -18,7 +18,10 @@ use crate::note::{Code, Codes, Counts};
 use crate::op::Decision;
 use crate::record::Stage;
 use crate::record::counts::{HeldField, Word};
-use crate::sample::{ImageCounts, Origin, Produced, RowError, StatValue, read_json};
+use crate::sample::frame::{
+    bytes, number, take_byte, take_bytes, take_number, take_size, take_text, take_value, value,
+};
+use crate::sample::{ImageCounts, Origin, Produced, RowError, read_json};
 
 /// What a row has beyond its place and its end.
 mod has {
@@ -140,7 +143,7 @@ fn encode_row(row: &RowResult, out: &mut Vec<u8>) -> serde_json::Result<()> {
             out.push(1);
             number(*step as u64, out);
             bytes(decision.stat.as_bytes(), out);
-            encode_value(&decision.value, out)?;
+            value(&decision.value, out);
             bytes(decision.limit.as_bytes(), out);
         }
         RowEnd::Failed(stage, error, verbatim) => {
@@ -215,38 +218,6 @@ fn encode_row(row: &RowResult, out: &mut Vec<u8>) -> serde_json::Result<()> {
     Ok(())
 }
 
-fn encode_value(value: &StatValue, out: &mut Vec<u8>) -> serde_json::Result<()> {
-    match value {
-        StatValue::Int(value) => {
-            out.push(0);
-            out.extend_from_slice(&value.to_le_bytes());
-        }
-        StatValue::Float(value) => {
-            out.push(1);
-            out.extend_from_slice(&value.to_le_bytes());
-        }
-        StatValue::Ints(values) => {
-            out.push(2);
-            number(values.len() as u64, out);
-            values
-                .iter()
-                .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
-        }
-        StatValue::Floats(values) => {
-            out.push(3);
-            number(values.len() as u64, out);
-            values
-                .iter()
-                .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
-        }
-        StatValue::Json(value) => {
-            out.push(4);
-            bytes(&serde_json::to_vec(value)?, out);
-        }
-    }
-    Ok(())
-}
-
 fn encode_error(error: &RowError, verbatim: &[u8], out: &mut Vec<u8>) {
     bytes(error.code.as_bytes(), out);
     bytes(error.message.as_bytes(), out);
@@ -262,19 +233,6 @@ fn encode_file(file: &Produced, out: &mut Vec<u8>) {
         bytes(root.as_os_str().as_bytes(), out);
     }
     bytes(&file.bytes, out);
-}
-
-fn number(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push((value & 0x7f) as u8);
-}
-
-fn bytes(value: &[u8], out: &mut Vec<u8>) {
-    number(value.len() as u64, out);
-    out.extend_from_slice(value);
 }
 
 fn range(value: &Range<usize>, out: &mut Vec<u8>) {
@@ -493,27 +451,6 @@ fn take_cost(from: &mut &[u8]) -> Option<StepCost> {
     Some(cost)
 }
 
-fn take_value(from: &mut &[u8]) -> Option<StatValue> {
-    let word = |from: &mut &[u8]| {
-        let (word, rest) = from.split_first_chunk::<8>()?;
-        *from = rest;
-        Some(*word)
-    };
-    Some(match take_byte(from)? {
-        0 => StatValue::Int(i64::from_le_bytes(word(from)?)),
-        1 => StatValue::Float(f64::from_le_bytes(word(from)?)),
-        2 => {
-            let values = (0..take_number(from)?).map(|_| word(from).map(i64::from_le_bytes));
-            StatValue::Ints(values.collect::<Option<_>>()?)
-        }
-        3 => {
-            let values = (0..take_number(from)?).map(|_| word(from).map(f64::from_le_bytes));
-            StatValue::Floats(values.collect::<Option<_>>()?)
-        }
-        _ => StatValue::json(serde_json::from_slice::<serde_json::Value>(take_bytes(from)?).ok()?),
-    })
-}
-
 fn take_file(from: &mut &[u8]) -> Option<Produced> {
     Some(Produced {
         written: take_text(from)?,
@@ -532,39 +469,6 @@ fn take_path(from: &mut &[u8]) -> Option<PathBuf> {
     Some(PathBuf::from(name))
 }
 
-fn take_byte(from: &mut &[u8]) -> Option<u8> {
-    let (byte, rest) = from.split_first()?;
-    *from = rest;
-    Some(*byte)
-}
-
-fn take_number(from: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let byte = take_byte(from)?;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn take_size(from: &mut &[u8]) -> Option<usize> {
-    usize::try_from(take_number(from)?).ok()
-}
-
-fn take_bytes<'b>(from: &mut &'b [u8]) -> Option<&'b [u8]> {
-    let length = take_size(from)?;
-    let (bytes, rest) = from.split_at_checked(length)?;
-    *from = rest;
-    Some(bytes)
-}
-
-fn take_text(from: &mut &[u8]) -> Option<String> {
-    String::from_utf8(take_bytes(from)?.to_vec()).ok()
-}
-
 fn take_range(from: &mut &[u8]) -> Option<Range<usize>> {
     let start = take_size(from)?;
     Some(start..start.checked_add(take_size(from)?)?)
@@ -575,6 +479,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::sample::StatValue;
 
     fn rows() -> Vec<RowResult> {
         let origin = |offset, part| Origin {

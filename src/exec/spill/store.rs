@@ -18,14 +18,10 @@ use crate::sample::{
 
 /// A row is known to have images that decode, so that nothing needs to check them again.
 const FLAG_IMAGES_DECODE: u8 = 1;
-/// Some stat was rounded for operators; the exact ones are stored.
-const FLAG_ROUNDED: u8 = 2;
+/// Something was measured.
+const FLAG_STATS: u8 = 2;
 /// Something came with the row.
 const FLAG_ATTACHED: u8 = 32;
-/// Some stats came with the row: their names are stored.
-const FLAG_GIVEN: u8 = 4;
-/// Some stats are older than what they were measured on: their names are stored.
-const FLAG_STALE: u8 = 8;
 /// Steps noted something of the row.
 const FLAG_REMARKED: u8 = 16;
 /// Some fields are not as the input has them: their names are stored.
@@ -317,17 +313,13 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(&origin.file.to_le_bytes());
     out.extend_from_slice(&origin.part.to_le_bytes());
     out.extend_from_slice(&origin.copy.to_le_bytes());
-    let given = sample.stats.any_given();
-    let stale = sample.stats.any_stale();
     let remarked = !sample.remarked.is_empty();
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     let attached = sample.attached();
     let changed = sample.changed();
     out.push(
         flag(images_decode, FLAG_IMAGES_DECODE)
-            | flag(sample.stats.any_rounded(), FLAG_ROUNDED)
-            | flag(given, FLAG_GIVEN)
-            | flag(stale, FLAG_STALE)
+            | flag(!sample.stats.is_empty(), FLAG_STATS)
             | flag(remarked, FLAG_REMARKED)
             | flag(!attached.is_empty(), FLAG_ATTACHED)
             | flag(matches!(changed, Changed::Fields(_)), FLAG_CHANGED)
@@ -352,16 +344,8 @@ pub fn encode(sample: &Sample, images_decode: bool, out: &mut Vec<u8>) {
         Some(hash) => push_block(out, &hash.to_le_bytes()),
         None => push_block(out, &[]),
     }
-    if sample.stats.is_empty() {
-        push_block(out, &[]);
-    } else {
-        push_block(out, sample.stats.exact_json().to_string().as_bytes());
-    }
-    if given {
-        push_block(out, sample.stats.given().to_string().as_bytes());
-    }
-    if stale {
-        push_block(out, sample.stats.stale().to_string().as_bytes());
+    if !sample.stats.is_empty() {
+        sample.stats.encode(out);
     }
     if remarked {
         let mut block = Vec::new();
@@ -432,15 +416,11 @@ fn restore(
     let text_hash = take_block(&mut frame)?;
     let image_hash = take_block(&mut frame)?;
     let simhash = take_block(&mut frame)?;
-    let stats = take_block(&mut frame)?;
-    let names = |frame: &mut &[u8], flag: u8| {
-        if flags & flag == 0 {
-            return Some(Value::Null);
-        }
-        serde_json::from_slice(take_block(frame)?).ok()
+    let stats = if flags & FLAG_STATS == 0 {
+        Stats::default()
+    } else {
+        Stats::decode(&mut frame)?
     };
-    let given = names(&mut frame, FLAG_GIVEN)?;
-    let stale = names(&mut frame, FLAG_STALE)?;
     let remarked = if flags & FLAG_REMARKED == 0 {
         &[][..]
     } else {
@@ -470,11 +450,7 @@ fn restore(
     if let Ok(hash) = simhash.try_into() {
         let _ = sample.hashes.simhash.set(u64::from_le_bytes(hash));
     }
-    if !stats.is_empty() {
-        sample.stats = stats_from_json(serde_json::from_slice(stats).ok()?);
-        let round = flags & FLAG_ROUNDED != 0;
-        sample.stats.restore(&given, &stale, round);
-    }
+    sample.stats = stats;
     for remark in remarked.as_chunks::<16>().0 {
         let (step, codes) = remark.split_first_chunk::<8>()?;
         let step = usize::try_from(u64::from_le_bytes(*step)).ok()?;
@@ -486,16 +462,16 @@ fn restore(
 
 /// Stats read back from JSON: whole numbers stay counts, numbers with a point stay floats.
 #[must_use]
-pub fn stats_from_json(value: serde_json::Value) -> Stats {
+pub fn stats_from_json(value: Value) -> Stats {
     let mut stats = Stats::default();
     match value {
-        serde_json::Value::Object(map) => {
+        Value::Object(map) => {
             for (key, value) in map {
                 stats.set(key, StatValue::from_json(value));
             }
             stats
         }
-        serde_json::Value::Array(members) => {
+        Value::Array(members) => {
             Stats::of_group(members.into_iter().map(stats_from_json).collect())
         }
         _ => stats,

@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::recipe::{Inputs, QuarantineLimit, Recipe, Step};
 
 /// Raised when plans or records of tasks are written in another way.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What the tasks of a run do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
