@@ -70,7 +70,7 @@ pub enum RowKey {
 
 impl RowKey {
     /// Appends the key as the record of its row: whole keys in little-endian order, no byte for
-    /// the lack of one, all else as JSON without a line break.
+    /// the lack of one, what a selector picks by as JSON, what a filter measured as it is.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Near(keys) => out.extend(keys.iter().flat_map(|key| key.to_le_bytes())),

@@ -387,7 +387,7 @@ fn killed_runs_leave_the_same_files_that_operators_made() {
 #[test]
 fn a_signal_keeps_the_progress_and_says_how_to_go_on() {
     let scratch = Scratch::new();
-    scratch.write("rows.jsonl", rows(60_000));
+    scratch.write("rows.jsonl", rows(30_000));
     scratch.write("r.yaml", STREAM);
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let child = command(&scratch, "r.yaml", &[]).spawn().unwrap();
@@ -424,7 +424,7 @@ fn a_signal_keeps_the_progress_and_says_how_to_go_on() {
 #[test]
 fn a_second_signal_stops_at_once_and_the_run_goes_on() {
     let scratch = Scratch::new();
-    scratch.write("rows.jsonl", rows(60_000));
+    scratch.write("rows.jsonl", rows(30_000));
     scratch.write("r.yaml", STREAM);
     run(&scratch, "r.yaml", &[]).expect(1);
     let expected = results(&scratch);
@@ -645,7 +645,7 @@ fn what_cannot_be_resumed_says_so() {
 #[test]
 fn a_full_disk_ends_the_run_and_it_goes_on_with_space() {
     let scratch = Scratch::new();
-    scratch.write("rows.jsonl", rows(3000));
+    scratch.write("rows.jsonl", rows(1200));
     scratch.write("many.yaml", RECIPE);
     run(&scratch, "many.yaml", &[]).expect(1);
     let expected = results(&scratch);

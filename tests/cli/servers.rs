@@ -92,6 +92,47 @@ fn set_aside(scratch: &Scratch) -> Vec<(u64, String, String)> {
     told.collect()
 }
 
+#[test]
+fn a_prompt_that_came_back_as_it_was_is_asked_for_again() {
+    let asked = AtomicUsize::new(0);
+    let mock = Mock::start(move |_| {
+        let said = ["draw a cat", "draw a cat", "draw two kites", "draw a dog"];
+        let at = asked.fetch_add(1, Ordering::Relaxed);
+        Reply::content(format!("【提示词】{}", said[at.min(3)]))
+    });
+    let scratch = Scratch::new();
+    scratch.write("rows.jsonl", "{\"prompt\": \"draw a cat\"}\n");
+    let params = json!({
+        "api_or_hf_model": "m", "gen_num": 4, "max_example_num": 1,
+        "model_params": {"base_url": mock.url()},
+    });
+    scratch.write(
+        "r.yaml",
+        format!(
+            "dataset_path: rows.jsonl\nexport_path: out.jsonl\ntext_keys: prompt\n\
+             process:\n  - optimize_prompt_mapper: {params}\n"
+        ),
+    );
+    run(&scratch, &[]).expect(0);
+    let rows = scratch.rows("out.jsonl");
+    let prompts: Vec<&str> = rows
+        .iter()
+        .map(|row| row["prompt"].as_str().unwrap())
+        .collect();
+    // The row itself, then what came of each request.
+    assert_eq!(
+        prompts,
+        [
+            "draw a cat",
+            "draw a cat",
+            "draw a cat",
+            "draw two kites",
+            "draw a dog"
+        ]
+    );
+    assert_eq!(mock.count(), 4);
+}
+
 /// What goes wrong, the answer that says so, and whether the row passes after all.
 type Trouble = (&'static str, fn() -> Reply, bool);
 

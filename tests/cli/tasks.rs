@@ -411,7 +411,7 @@ fn no_task_follows_when_too_many_rows_failed() {
     let plan = |most: usize| {
         let _ = fs::remove_dir_all(scratch.path("work"));
         let most = most.to_string();
-        let words = ["plan", "r.yaml", "--work", "work", "--task-bytes", "5KB"];
+        let words = ["plan", "r.yaml", "--work", "work", "--task-bytes", "15KB"];
         let limit = ["--max-quarantine", &most];
         scratch.djr(&[&words[..], &limit].concat()).expect(0);
     };
@@ -436,7 +436,7 @@ fn no_task_follows_when_too_many_rows_failed() {
         "--tasks",
         "work",
         "--task-bytes",
-        "5KB",
+        "15KB",
         "-q",
     ];
     let limit = (broken - 1).to_string();

@@ -138,18 +138,23 @@ impl Script for Prompts {
         }
         let mut examples = vec![field(sample, &self.prompt_key)?];
         let mut parts: Vec<Part> = self.keeps.then_some(same).into_iter().collect();
+        let mut sent = Vec::new();
         for _ in 0..self.made {
             let shown = examples.iter().map(|prompt| {
                 let prompt = self.prompt.fill(&[("0", prompt)]);
                 self.example.fill(&[("0", &prompt)])
             });
             let input = self.input.fill(&[("0", &shown.collect::<String>())]);
-            let messages = system_and_user(&self.system_prompt, input);
-            let made = talk.use_of(&messages, |said| {
+            // A prompt that came back as it was asks in the same words again, for another answer.
+            let before = sent.iter().filter(|earlier| **earlier == input).count();
+            let messages = || Ok(system_and_user(&self.system_prompt, input.clone()));
+            let outcome = u32::try_from(before).unwrap_or(u32::MAX);
+            let made = talk.use_another(outcome, messages, |said| {
                 let found = flattened(&self.pattern, said).ok()?;
                 let prompt = strip(found.first()?.first()?);
                 (!prompt.is_empty()).then(|| prompt.to_owned())
             })?;
+            sent.push(input);
             let key = FieldPath::new(self.prompt_key.as_str());
             parts.push(Part::Edits(vec![(key, made.as_str().into())]));
             examples.push(made);
