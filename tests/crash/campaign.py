@@ -298,6 +298,9 @@ def results(out):
                 step.pop("seconds")
             for key in ("seconds", "peak_memory_bytes", "threads", "command", "started", "ended"):
                 manifest.pop(key)
+            # Trials have other memory.
+            manifest.pop("plan_digest")
+            manifest["plan"]["recipe"].pop("max_memory")
             # What a cache knew differs from trial to trial, and so what was decoded.
             if manifest.pop("cache", None):
                 manifest.pop("images")
