@@ -114,7 +114,6 @@ impl Progress {
         let part = part.filter(|(done, _)| *done > 0);
         let share = part.map(|(done, all)| as_f64(done) / as_f64(all.max(1)));
         let rows = moment.rows.map_or(report.rows_in, |(done, _)| done);
-        let since = self.moving.filter(|mark| rows > mark.rows);
         let left = part
             .filter(|_| moment.task.is_none())
             .zip(self.moving)
@@ -125,6 +124,7 @@ impl Progress {
                 let left = as_f64(all - done.min(all)) / as_f64(moved) * seconds;
                 Duration::try_from_secs_f64(left).ok()
             });
+        let since = self.moving.filter(|mark| rows > mark.rows);
         let since = since.unwrap_or(self.begin);
         let moved = rows.saturating_sub(since.rows);
         let what = match (moment.task, moment.rows) {

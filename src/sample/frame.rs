@@ -31,23 +31,23 @@ pub(crate) fn value(value: &StatValue, out: &mut Vec<u8>) {
         }
         StatValue::Ints(values) => {
             out.push(2);
-            number(values.len() as u64, out);
-            values
-                .iter()
-                .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+            words(values.iter().map(|value| value.to_le_bytes()), out);
         }
         StatValue::Floats(values) => {
             out.push(3);
-            number(values.len() as u64, out);
-            values
-                .iter()
-                .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+            words(values.iter().map(|value| value.to_le_bytes()), out);
         }
         StatValue::Json(value) => {
             out.push(4);
             bytes(value.to_string().as_bytes(), out);
         }
     }
+}
+
+/// Appends words with their number in front.
+fn words(values: impl ExactSizeIterator<Item = [u8; 8]>, out: &mut Vec<u8>) {
+    number(values.len() as u64, out);
+    values.for_each(|word| out.extend_from_slice(&word));
 }
 
 /// Takes a byte.
@@ -90,22 +90,24 @@ pub(crate) fn take_text(from: &mut &[u8]) -> Option<String> {
 
 /// Takes what [`value`] wrote.
 pub(crate) fn take_value(from: &mut &[u8]) -> Option<StatValue> {
-    let word = |from: &mut &[u8]| {
-        let (word, rest) = from.split_first_chunk::<8>()?;
-        *from = rest;
-        Some(*word)
-    };
     Some(match take_byte(from)? {
-        0 => StatValue::Int(i64::from_le_bytes(word(from)?)),
-        1 => StatValue::Float(f64::from_le_bytes(word(from)?)),
-        2 => {
-            let values = (0..take_number(from)?).map(|_| word(from).map(i64::from_le_bytes));
-            StatValue::Ints(values.collect::<Option<_>>()?)
-        }
-        3 => {
-            let values = (0..take_number(from)?).map(|_| word(from).map(f64::from_le_bytes));
-            StatValue::Floats(values.collect::<Option<_>>()?)
-        }
+        0 => StatValue::Int(i64::from_le_bytes(take_word(from)?)),
+        1 => StatValue::Float(f64::from_le_bytes(take_word(from)?)),
+        2 => StatValue::Ints(take_words(from, i64::from_le_bytes)?),
+        3 => StatValue::Floats(take_words(from, f64::from_le_bytes)?),
         _ => StatValue::json(serde_json::from_slice::<serde_json::Value>(take_bytes(from)?).ok()?),
     })
+}
+
+fn take_word(from: &mut &[u8]) -> Option<[u8; 8]> {
+    let (word, rest) = from.split_first_chunk()?;
+    *from = rest;
+    Some(*word)
+}
+
+/// Takes what [`words`] wrote, each as `read` has it.
+fn take_words<T, L: FromIterator<T>>(from: &mut &[u8], read: fn([u8; 8]) -> T) -> Option<L> {
+    (0..take_number(from)?)
+        .map(|_| take_word(from).map(read))
+        .collect()
 }

@@ -346,7 +346,7 @@ impl Stats {
         }
     }
 
-    /// Counts every stat as measured, rounded for operators: what JSON says of stats does not tell.
+    /// Counts every stat as measured and rounds it for operators: read from JSON they are neither.
     pub fn remeasure(&mut self) {
         self.members.iter_mut().for_each(Self::remeasure);
         for entry in &mut self.entries {
@@ -369,8 +369,9 @@ impl Stats {
                 (true, true) => ROUNDED,
                 (true, false) => ROUNDED_ANEW,
             };
-            let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-            out.push(flag(entry.measured, MEASURED) | flag(entry.stale, STALE) | rounded);
+            let measured = u8::from(entry.measured) * MEASURED;
+            let stale = u8::from(entry.stale) * STALE;
+            out.push(measured | stale | rounded);
             frame::bytes(entry.key.as_bytes(), out);
             if is_plain {
                 frame::value(exact, out);

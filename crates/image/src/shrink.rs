@@ -1,4 +1,4 @@
-//! Pictures made small for people to look at: fast, and no library's pixels.
+//! Pictures made small for people to look at, whose pixels nobody compares.
 
 use fast_image_resize::Resizer;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
@@ -6,7 +6,7 @@ use fast_image_resize::pixels::U8x3;
 
 use crate::RgbImage;
 
-/// `picture` in another size, in pixels; `None` if it has none.
+/// `picture` in `width` by `height` pixels; `None` if no picture can have that size.
 #[must_use]
 pub fn shrink(picture: &RgbImage, width: u32, height: u32) -> Option<RgbImage> {
     let side = |n: u32| usize::try_from(n).ok();

@@ -21,13 +21,13 @@ const FLAG_IMAGES_DECODE: u8 = 1;
 /// Something was measured.
 const FLAG_STATS: u8 = 2;
 /// Something came with the row.
-const FLAG_ATTACHED: u8 = 32;
+const FLAG_ATTACHED: u8 = 4;
 /// Steps noted something of the row.
-const FLAG_REMARKED: u8 = 16;
+const FLAG_REMARKED: u8 = 8;
 /// Some fields are not as the input has them: their names are stored.
-const FLAG_CHANGED: u8 = 64;
+const FLAG_CHANGED: u8 = 16;
 /// The row was made of several.
-const FLAG_MADE: u8 = 128;
+const FLAG_MADE: u8 = 32;
 
 /// Bytes between two rows that are read for nothing rather than ask the system twice.
 const GAP: u64 = 1 << 11;
