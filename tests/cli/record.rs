@@ -669,3 +669,56 @@ fn stats_never_replace_what_is_no_stats() {
     run("a.jsonl").expect(0);
     assert_eq!(scratch.rows("a_stats.jsonl").len(), 1);
 }
+
+/// Data-Juicer 1.6.1 over the same: what the second step of a name did stands behind what the first did,
+/// as many rows of either as are asked for.
+#[test]
+fn steps_of_one_name_share_a_trace() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "r.yaml",
+        "dataset_path: rows.jsonl
+export_path: out.jsonl
+open_tracer: true
+trace_num: 2
+process:
+  - replace_content_mapper: {pattern: a, repl: b}
+  - text_length_filter: {min_len: 1, max_len: 4}
+  - document_minhash_deduplicator: {}
+  - replace_content_mapper: {pattern: b, repl: c}
+  - text_length_filter: {min_len: 2, max_len: 99}
+",
+    );
+    let texts = ["a1", "x", "a23456", "a2", "b3", "a4"];
+    let rows: Vec<String> = texts
+        .iter()
+        .map(|text| format!("{{\"text\": \"{text}\"}}\n"))
+        .collect();
+    scratch.write("rows.jsonl", rows.concat());
+    scratch.djr(&["run", "r.yaml", "--quiet"]).expect(0);
+    let traced = |op: &str| {
+        let lines = fs::read_to_string(
+            scratch.path(&format!("out.jsonl.djr/trace/sample_trace-{op}.jsonl")),
+        );
+        let read = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+        lines.unwrap().lines().map(read).collect::<Vec<_>>()
+    };
+    let changed: Vec<String> = traced("replace_content_mapper")
+        .iter()
+        .map(|row| {
+            format!(
+                "{} {}",
+                row["original_text"].as_str().unwrap(),
+                row["processed_text"].as_str().unwrap()
+            )
+        })
+        .collect();
+    assert_eq!(changed, ["a1 b1", "a23456 b23456", "b1 c1"]);
+    let dropped = traced("text_length_filter");
+    let dropped: Vec<&str> = dropped
+        .iter()
+        .map(|row| row["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(dropped, ["b23456"]);
+    scratch.djr(&["verify", "out.jsonl"]).expect(0);
+}

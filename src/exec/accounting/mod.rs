@@ -18,6 +18,7 @@ pub use self::ended::{Endings, Last};
 use self::failures::Failures;
 use self::ids::IdWatch;
 use self::trace::TraceFile;
+pub use self::trace::write_traces;
 use super::error::target_name;
 use super::fields::remember;
 use super::spill::ExactKeys;

@@ -49,20 +49,35 @@ impl TraceFile {
             self.lines.push(crate::sample::python_json(&trace.entry));
         }
     }
+}
 
-    /// Writes what was collected into the file that will hold it.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn write(&self, workspace: &Workspace) -> Result<PendingFile, RunError> {
-        let write = || {
-            let mut file = workspace.pending(&self.path)?;
-            for line in &self.lines {
-                file.write_all(line.as_bytes())?;
-                file.write_all(b"\n")?;
-            }
-            Ok(file)
-        };
-        write().map_err(|e| write_error(self.path.display(), e))
+/// Writes what was collected into the files that will hold it. Steps of one name share a file, as in
+/// Data-Juicer: what the later ones did stands behind what the earlier ones did.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write_traces(
+    traces: &[Option<TraceFile>],
+    workspace: &Workspace,
+) -> Result<Vec<PendingFile>, RunError> {
+    let mut files: Vec<(&TraceFile, Vec<&String>)> = Vec::new();
+    for trace in traces.iter().flatten() {
+        match files.iter_mut().find(|(file, _)| file.path == trace.path) {
+            Some((_, lines)) => lines.extend(&trace.lines),
+            None => files.push((trace, trace.lines.iter().collect())),
+        }
     }
+    let write = |(trace, lines): (&TraceFile, Vec<&String>)| {
+        let mut file = workspace.pending(&trace.path)?;
+        for line in lines {
+            file.write_all(line.as_bytes())?;
+            file.write_all(b"\n")?;
+        }
+        Ok(file)
+    };
+    let files = files.into_iter().map(|file| {
+        let path = &file.0.path;
+        write(file).map_err(|e| write_error(path.display(), e))
+    });
+    files.collect()
 }

@@ -8,6 +8,7 @@ use hashbrown::HashSet;
 use rayon::prelude::*;
 
 use super::{Run, beside};
+use crate::exec::accounting::write_traces;
 use crate::exec::checkpoint::{Progress, Remaining};
 use crate::exec::error::output_error;
 use crate::exec::output::OutputStage;
@@ -122,8 +123,8 @@ impl<'a> Run<'a> {
             traces.push(sealed.finished());
             files.push(sealed);
         }
-        for trace in accounting.traces.iter().flatten() {
-            let sealed = seal(trace.write(workspace)?)?;
+        for file in write_traces(&accounting.traces, workspace)? {
+            let sealed = seal(file)?;
             traces.push(sealed.finished());
             files.push(sealed);
         }
