@@ -1,4 +1,5 @@
-//! How files are packed (gzip, zstd, bzip2, xz, lz4), told by their first bytes ([`packing`]).
+//! How files are packed (gzip, zstd, bzip2, xz, lz4), told by their first bytes ([`packing`]), and
+//! those that can be unpacked from anywhere ([`frames`]).
 //!
 //! Members of archives as bytes: tar, gzipped or not, and zip, read as Python's `tarfile` and
 //! `zipfile` read them. No name within an archive is ever used as a path.
@@ -6,6 +7,7 @@
 //! Nothing is believed of a header before the bytes are there: what is decompressed is capped
 //! while it is decompressed, whatever sizes an archive claims.
 
+pub mod frames;
 pub mod packing;
 pub mod tar;
 mod zip;

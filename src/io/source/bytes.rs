@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::READ_BLOCK;
 use super::spooled::Spooled;
 use super::whole::Whole;
+use crate::archive::frames::FramedBytes;
 use crate::archive::packing::Stream;
 use crate::io::remote;
 
@@ -20,6 +21,8 @@ pub enum Origin {
     Remote(RemoteBytes),
     /// A pipe that is kept, from a byte on: the same.
     Spooled(Arc<Spooled>, u64),
+    /// A packed file that can be unpacked from anywhere: the same.
+    Framed(FramedBytes),
     /// Anything else.
     Stream(Stream),
 }
@@ -84,6 +87,7 @@ impl Read for Origin {
                 *at += read as u64;
                 Ok(read)
             }
+            Self::Framed(bytes) => bytes.read(buffer),
             Self::Stream(stream) => stream.read(buffer),
         }
     }
@@ -173,6 +177,7 @@ impl Bytes {
             Origin::Plain(file) => Ok(Whole::File(file)),
             Origin::Remote(bytes) => Ok(Whole::Object(bytes.object)),
             Origin::Spooled(pipe, _) => Ok(Whole::Spooled(pipe)),
+            Origin::Framed(bytes) => Ok(Whole::Framed(Arc::clone(bytes.framed()))),
             Origin::Stream(_) => Ok(Whole::Spooled(Arc::new(Spooled::new(Box::new(self))?))),
         }
     }
@@ -196,6 +201,7 @@ impl Bytes {
             Origin::Plain(file) => Whole::File(file),
             Origin::Remote(bytes) => Whole::Object(bytes.object),
             Origin::Spooled(pipe, _) => Whole::Spooled(pipe),
+            Origin::Framed(bytes) => Whole::Framed(Arc::clone(bytes.framed())),
             Origin::Stream(_) => {
                 let mut file = tempfile::tempfile()?;
                 // What was passed is passed again.
@@ -245,6 +251,10 @@ impl Bytes {
             }
             Origin::Spooled(_, at) if ahead > at_hand => {
                 *at = position - 1;
+                true
+            }
+            Origin::Framed(bytes) if ahead > at_hand => {
+                bytes.seek_to(position - 1);
                 true
             }
             _ => false,

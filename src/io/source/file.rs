@@ -16,6 +16,7 @@ use super::opened::Opened;
 use super::{
     Fingerprint, OnBrokenInput, Reading, RowReader, Source, SourceError, Split, is_of_system,
 };
+use crate::archive::frames::{Framed, FramedBytes};
 use crate::archive::packing::split_name;
 use crate::io::atomic::digest_of;
 use crate::io::remote;
@@ -124,7 +125,25 @@ impl FileSource {
             }
         }
         let opened = self.look()?;
-        Ok((!opened.is_packed()).then_some(opened))
+        if !opened.is_packed() {
+            return Ok(Some(opened));
+        }
+        self.look_at_frames()
+    }
+
+    /// The file unpacked from anywhere, if it is a packed one for which that is known, and holds rows that
+    /// can be cut.
+    fn look_at_frames(&self) -> Result<Option<Opened>, SourceError> {
+        if self.is_remote() {
+            return Ok(None);
+        }
+        let framed = File::open(&self.path).and_then(Framed::of);
+        let Some(framed) = framed.map_err(|e| self.failed(e))? else {
+            return Ok(None);
+        };
+        let origin = Origin::Framed(FramedBytes::new(Arc::new(framed), 0));
+        let opened = Opened::new(&self.name(), &self.file_name(), origin, &self.reading)?;
+        Ok(Some(opened).filter(|opened| !opened.format().needs_file()))
     }
 
     fn failed(&self, error: io::Error) -> SourceError {
@@ -265,7 +284,8 @@ impl Source for FileSource {
     }
 
     fn lines(&self, from: u64, until: u64) -> Result<u64, SourceError> {
-        let whole = self.look()?.into_bytes().into_whole();
+        let cut = self.look_to_cut()?.map_or_else(|| self.look(), Ok)?;
+        let whole = cut.into_bytes().into_whole();
         let counted = whole.and_then(|it| lines::count(&it, from, until));
         counted.map_err(|e| self.failed(e))
     }
@@ -285,7 +305,12 @@ impl Source for FileSource {
                 .and_then(|rows| split.of(rows))
                 .map_err(|e| self.failed(e));
         }
-        let rows = self.rows(self.look()?)?;
+        let mut opened = self.look()?;
+        if opened.is_packed() && split.from.bytes > 0 {
+            // What is before the piece need not be unpacked where it can be told where frames begin.
+            opened = self.look_at_frames()?.unwrap_or(opened);
+        }
+        let rows = self.rows(opened)?;
         split.of(rows).map_err(|e| self.failed(e))
     }
 }

@@ -685,7 +685,17 @@ mod tests {
         let plain = file(".jsonl", lines.as_bytes());
         let gz = file(".jsonl", &packed(lines.as_bytes())[0].1);
         let array = file(".json", b"[{},{}]");
-        for (file, cuts) in [(&plain, true), (&gz, false), (&array, false)] {
+        let frames = lines
+            .as_bytes()
+            .chunks(1500)
+            .flat_map(|part| zstd::bulk::compress(part, 1).unwrap());
+        let frames = file(".jsonl.zst", &frames.collect::<Vec<u8>>());
+        for (file, cuts) in [
+            (&plain, true),
+            (&frames, true),
+            (&gz, false),
+            (&array, false),
+        ] {
             let source = FileSource::new(file.path().to_owned());
             let read = |split| {
                 let mut reader = source.open(split).unwrap();

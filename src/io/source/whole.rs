@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::bytes::{Origin, RemoteBytes};
 use super::spooled::Spooled;
+use crate::archive::frames::{Framed, FramedBytes};
 use crate::io::remote;
 
 /// What can be read from anywhere.
@@ -20,6 +21,8 @@ pub enum Whole {
     Object(Arc<remote::Object>),
     /// A pipe, of which what was read is kept in a nameless file.
     Spooled(Arc<Spooled>),
+    /// A packed file that can be unpacked from anywhere.
+    Framed(Arc<Framed>),
 }
 
 impl Whole {
@@ -32,6 +35,7 @@ impl Whole {
             Self::File(file) => Ok(file.metadata()?.len()),
             Self::Object(object) => Ok(object.size()),
             Self::Spooled(pipe) => pipe.length(),
+            Self::Framed(file) => Ok(file.length()),
         }
     }
 
@@ -44,6 +48,7 @@ impl Whole {
             Self::File(file) => Self::File(file.try_clone()?),
             Self::Object(object) => Self::Object(Arc::clone(object)),
             Self::Spooled(pipe) => Self::Spooled(Arc::clone(pipe)),
+            Self::Framed(file) => Self::Framed(Arc::clone(file)),
         })
     }
 
@@ -56,6 +61,7 @@ impl Whole {
             Self::File(file) => file.read_exact_at(buffer, at),
             Self::Object(object) => object.read_exact_at(buffer, at),
             Self::Spooled(pipe) => pipe.read_exact_at(buffer, at),
+            Self::Framed(file) => FramedBytes::new(Arc::clone(file), at).read_exact(buffer),
         }
     }
 
@@ -71,6 +77,7 @@ impl Whole {
             }
             Self::Object(object) => Origin::Remote(RemoteBytes::new(object)),
             Self::Spooled(pipe) => Origin::Spooled(pipe, 0),
+            Self::Framed(file) => Origin::Framed(FramedBytes::new(file, 0)),
         })
     }
 
@@ -92,11 +99,17 @@ impl Whole {
     /// # Errors
     /// If the system has no more descriptors.
     pub fn bytes_from(&self, at: u64, block: usize) -> io::Result<Box<dyn BufRead>> {
-        if let Self::Object(object) = self {
-            let bytes = RemoteBytes::from(Arc::clone(object), at);
-            return Ok(Box::new(BufReader::with_capacity(block, bytes)));
-        }
-        Ok(Box::new(self.cursor(at, block)?))
+        Ok(match self {
+            Self::Object(object) => {
+                let bytes = RemoteBytes::from(Arc::clone(object), at);
+                Box::new(BufReader::with_capacity(block, bytes))
+            }
+            Self::Framed(file) => {
+                let bytes = FramedBytes::new(Arc::clone(file), at);
+                Box::new(BufReader::with_capacity(block, bytes))
+            }
+            Self::File(_) | Self::Spooled(_) => Box::new(self.cursor(at, block)?),
+        })
     }
 
     /// The first request to its store that failed, if it is an object: libraries that read from it
@@ -104,7 +117,7 @@ impl Whole {
     #[must_use]
     pub fn failure(&self) -> Option<io::Error> {
         match self {
-            Self::File(_) | Self::Spooled(_) => None,
+            Self::File(_) | Self::Spooled(_) | Self::Framed(_) => None,
             Self::Object(object) => object.failure(),
         }
     }
@@ -123,6 +136,7 @@ impl Read for Places {
             Whole::File(file) => file.read_at(buffer, self.at)?,
             Whole::Object(object) => object.read_at(buffer, self.at)?,
             Whole::Spooled(pipe) => pipe.read_at(buffer, self.at)?,
+            Whole::Framed(file) => FramedBytes::new(Arc::clone(file), self.at).read(buffer)?,
         };
         self.at += read as u64;
         Ok(read)
