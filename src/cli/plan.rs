@@ -8,7 +8,7 @@ use super::run::{self, Asked};
 use super::runner::{self, Signals};
 use super::ui::{AsJson, Ui};
 use super::{Exit, tasks};
-use crate::exec::tasks::{TASK_BYTES, TaskPlan, Work};
+use crate::exec::tasks::{Cut, TaskPlan, Work};
 use crate::report::table::{bytes, thousands};
 
 const EXAMPLES: &str = "\
@@ -43,6 +43,10 @@ pub struct Args {
     /// About how many bytes of rows a task reads. The outcome is the same for any size.
     #[arg(long, value_name = "SIZE", value_parser = tasks::parse_task_bytes, default_value = "256MiB")]
     task_bytes: u64,
+    /// Let so many tasks look for the duplicates of each step, instead of the process that decides: for
+    /// more rows than one machine has memory for. The outcome is the same.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    partitions: Option<u16>,
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
@@ -66,7 +70,11 @@ pub fn main(args: &Args, ui: &Ui) -> Exit {
         Ok(options) => options,
         Err(exit) => return exit,
     };
-    let planned = Work::plan(&args.work, &recipe, &options, args.task_bytes)
+    let cut = Cut {
+        task_bytes: args.task_bytes,
+        partitions: args.partitions.map_or(0, usize::from),
+    };
+    let planned = Work::plan(&args.work, &recipe, &options, cut)
         .and_then(|work| Ok((work.standing()?, work)));
     match planned {
         Ok((standing, work)) => {
@@ -120,6 +128,15 @@ fn words(plan: &TaskPlan) -> String {
                 "pass-{pass}    as many tasks of about {size} as there are rows for: {row_steps}"
             ),
         };
+        let rounds = plan.rounds.get(number).into_iter().flatten();
+        for (round, step) in rounds.map(|round| steps(&[round.step + 1])).enumerate() {
+            let round = round + 1;
+            let partitions = tasks(plan.partitions);
+            let _ = writeln!(
+                text,
+                "keys-{pass}-{round}, match-{pass}-{round}  a task a part, then {partitions}: {step}"
+            );
+        }
         if number < last {
             let _ = writeln!(text, "decide-{pass}  1 task: {}", steps(&stage.exchanges));
         }
@@ -127,5 +144,3 @@ fn words(plan: &TaskPlan) -> String {
     text.push_str("finish    adds up, writes the outputs and the record of the run\n");
     text
 }
-
-const _: () = assert!(TASK_BYTES == 256 << 20, "as the help says");

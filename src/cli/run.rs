@@ -9,7 +9,7 @@ use super::args::{RunArgs, inputs};
 use super::ui::{AsJson, Ui};
 use super::{Exit, dry_run, explain, finish, runner, tasks};
 use crate::answer::{RunAnswer, RunState};
-use crate::exec::tasks::{TaskId, Work};
+use crate::exec::tasks::{Cut, TaskId, Work};
 use crate::exec::{self, Probe};
 use crate::op::Peers;
 use crate::plan::Plan;
@@ -68,6 +68,10 @@ pub struct Args {
     /// With --tasks: about how many bytes of rows a task reads.
     #[arg(long, value_name = "SIZE", requires = "tasks", value_parser = tasks::parse_task_bytes, default_value = "256MiB", hide_default_value = true)]
     task_bytes: u64,
+    /// With --tasks: how many tasks look for the duplicates of a step, instead of the process that
+    /// decides.
+    #[arg(long, value_name = "N", requires = "tasks", value_parser = clap::value_parser!(u16).range(1..))]
+    partitions: Option<u16>,
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
@@ -107,7 +111,11 @@ fn by_tasks(recipe: &Recipe, args: &Args, work: &Path, ui: &Ui) -> Exit {
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads.or(recipe.threads).unwrap_or(cores);
-    let work = match Work::plan(work, recipe, &options, args.task_bytes) {
+    let cut = Cut {
+        task_bytes: args.task_bytes,
+        partitions: args.partitions.map_or(0, usize::from),
+    };
+    let work = match Work::plan(work, recipe, &options, cut) {
         Ok(work) => work,
         Err(failure) => return tasks::failed(&failure, &signals, ui),
     };

@@ -7,7 +7,7 @@ use super::runner::{self, Signals};
 use super::ui::Ui;
 use super::{Exit, args};
 use crate::answer::TasksAnswer;
-use crate::exec::tasks::{Standing, TasksError, Work};
+use crate::exec::tasks::{Standing, TASK_BYTES, TasksError, Work};
 use crate::exec::{RunError, RunOptions};
 use crate::service::{self, Host};
 
@@ -151,3 +151,5 @@ pub fn answer(work: &Work, standing: &Standing) -> TasksAnswer {
         did: None,
     }
 }
+
+const _: () = assert!(TASK_BYTES == 256 << 20, "as the help says");

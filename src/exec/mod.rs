@@ -12,6 +12,7 @@ pub mod cached_stats;
 mod checkpoint;
 mod conclude;
 pub mod driver;
+mod duplicates;
 mod entry;
 mod error;
 mod exchange;

@@ -94,7 +94,9 @@ impl Damaged {
         error.get_ref()?.downcast_ref()
     }
 
-    fn error(path: &Path, what: impl Into<String>) -> io::Error {
+    /// The damage `what` of the file `path`, as an error.
+    #[must_use]
+    pub fn error(path: &Path, what: impl Into<String>) -> io::Error {
         let path = path.to_owned();
         let what = what.into();
         io::Error::new(io::ErrorKind::InvalidData, Self { path, what })

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::PendingFile;
 use super::atomic::Committed;
-use super::atomic::{Keep, create_fresh, open_sealed, reopen};
+use super::atomic::{Damaged, Keep, create_fresh, open_sealed, reopen};
 use super::digested::DigestedFile;
 
 /// What a checkpoint made durable of files, by name.
@@ -198,10 +198,37 @@ impl Log {
         Ok(Self::over(name, path.display().to_string(), file))
     }
 
+    /// The same for a log of which little is read: its content is not looked at. Whoever reads it holds
+    /// what it reads against a digest of its own.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has another length.
+    pub fn unproved(directory: &Path, name: &str, lengths: &Lengths) -> io::Result<Self> {
+        let path = directory.join(name);
+        let bytes = lengths.get(name).map_or(0, |committed| committed.bytes);
+        let file = File::open(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Damaged::error(&path, "it is gone"),
+            kind => io::Error::new(kind, format!("{}: {e}", path.display())),
+        })?;
+        let found = file.metadata()?.len();
+        if found != bytes {
+            let what = format!("it holds {found} bytes, its record says {bytes}");
+            return Err(Damaged::error(&path, what));
+        }
+        let file = DigestedFile::new(file, Xxh3::new(), bytes);
+        Ok(Self::over(name, path.display().to_string(), file))
+    }
+
     /// Its length in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.file.len()
+    }
+
+    /// The error that what was read of it is not what was written.
+    #[must_use]
+    pub fn damaged(&self, what: &str) -> io::Error {
+        Damaged::error(Path::new(&self.place), what)
     }
 
     /// Whether nothing was written.
@@ -321,7 +348,6 @@ pub fn each_record<const N: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::atomic::Damaged;
     use super::*;
 
     #[test]

@@ -67,10 +67,30 @@ pub trait BandDeduplicator: Send + Sync {
         a == b
     }
 
+    /// Which keys of a band join their rows.
+    fn joins(&self) -> Joins;
+
     /// Joins rows one band at a time. `column` holds the keys of one band, one a row, in row
     /// order; it is called for band 0, 1, … and all joins go to the same `clusters`. Threads of the run's
     /// pool may be used.
-    fn cluster(&self, column: &[u64], clusters: &Clusters);
+    fn cluster(&self, column: &[u64], clusters: &Clusters) {
+        match self.joins() {
+            Joins::Equal { alone } => clusters.join_equal_but(column, alone),
+            Joins::Within(distance) => clusters.join_near(column, distance),
+        }
+    }
+}
+
+/// Which keys of a band join their rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joins {
+    /// Equal ones.
+    Equal {
+        /// But for this one, which joins none.
+        alone: Option<u64>,
+    },
+    /// Those that differ in at most so many of their 64 bits.
+    Within(u32),
 }
 
 /// Disjoint sets of row indices; the smallest index of a set represents it, so the outcome does

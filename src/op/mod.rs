@@ -44,7 +44,7 @@ pub use build::{
 pub use census::{Census, Common, Counted, Tally};
 pub use choice::{Choice, Merge, Survivor};
 pub use condition::RowCondition;
-pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator};
+pub use dedup::{BandDeduplicator, Clusters, ExactDeduplicator, Joins};
 pub use endpoint::{
     EndpointParams, EndpointService, EndpointSettings, Prices, Secret, endpoint_request,
     read_endpoint_request, without_secrets,

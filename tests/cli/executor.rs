@@ -7,8 +7,8 @@ use std::path::Path;
 
 use djr::exec::{RunOptions, run};
 use djr::op::{
-    BandDeduplicator, Bounds, Clusters, ExactDeduplicator, Family, Filter, Mapper, Measured,
-    OpSpec, Operator, Stat, StatType, Verdict,
+    BandDeduplicator, Bounds, ExactDeduplicator, Family, Filter, Joins, Mapper, Measured, OpSpec,
+    Operator, Stat, StatType, Verdict,
 };
 use djr::recipe::{LoadOptions, Recipe, RecipeSource, Step, load};
 use djr::sample::{FieldPath, RowError, Sample, StatKey, StatValue, Stats};
@@ -115,8 +115,8 @@ impl BandDeduplicator for Chance {
         Ok(())
     }
 
-    fn cluster(&self, column: &[u64], clusters: &Clusters) {
-        clusters.join_equal(column);
+    fn joins(&self) -> Joins {
+        Joins::Equal { alone: None }
     }
 }
 

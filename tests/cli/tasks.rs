@@ -132,6 +132,141 @@ fn tasks_of_any_size_make_the_bytes_of_one_run() {
     }
 }
 
+/// Exact and near duplicates of texts and pictures, one after the other, before a bound from the data and
+/// behind it.
+const DUPLICATES: &str = "\
+dataset_path: rows.jsonl
+export_path: out/clean.jsonl
+max_quarantine: none
+open_tracer: true
+process:
+  - text_length_filter: {min_len: 8, max_len: 200}
+  - document_deduplicator: {lowercase: true}
+  - image_shape_filter: {max_width: 300}
+  - document_minhash_deduplicator: {num_permutations: 32, jaccard_threshold: 0.5, lowercase: false}
+  - image_deduplicator: {}
+  - image_deduplicator: {threshold: 6}
+  - document_simhash_deduplicator: {text_key: more, hamming_distance: 4, num_blocks: 6}
+  - average_line_length_filter: {max_len: 1sigma}
+  - replace_content_mapper: {pattern: '[2-9]', repl: ''}
+  - document_minhash_deduplicator: {num_permutations: 64, jaccard_threshold: 0.4, window_size: 2}
+outputs:
+  - {format: jsonl, path: out/all.jsonl, of: all}
+  - {format: jsonl, path: out/dropped.jsonl, of: dropped}
+";
+
+/// Rows of texts and of pictures that are the same, near each other, not there, and not whole; and what
+/// one run makes of them.
+fn made_with_pictures(count: u32) -> (Scratch, Vec<(String, Vec<u8>)>) {
+    let scratch = Scratch::new();
+    for number in 0..40_u8 {
+        let kind = u32::from(number / 2);
+        let shade = |x: u32, y: u32| {
+            let wave = kind * 7 * x + (x * y) % (kind + 3) * 9 + u32::from(number % 2);
+            image::Luma([wave.to_le_bytes()[0]])
+        };
+        let picture = image::ImageBuffer::from_fn(48, 48, shade);
+        picture
+            .save(scratch.path(&format!("{number}.png")))
+            .unwrap();
+    }
+    let whole = fs::read(scratch.path("0.png")).unwrap();
+    fs::write(scratch.path("cut.png"), &whole[..whole.len() / 2]).unwrap();
+    let mut state = 11_u32;
+    let mut random = |below: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % below
+    };
+    let mut lines = String::new();
+    let mut said: Vec<String> = Vec::new();
+    for number in 0..count {
+        let words = |kind: char, kinds: u32, count: u32, random: &mut dyn FnMut(u32) -> u32| {
+            let words: Vec<String> = (0..count)
+                .map(|_| format!("{kind}{}", random(kinds)))
+                .collect();
+            words.join(" ")
+        };
+        let length = 3 + random(30);
+        let mut text = words('w', 60, length, &mut random);
+        let earlier = random(said.len().max(1).try_into().unwrap()) as usize;
+        match (random(8), said.get(earlier)) {
+            (0, _) => "The one text that many rows have.".clone_into(&mut text),
+            (1 | 2, Some(said)) => text.clone_from(said),
+            (3, Some(said)) => text = said.to_uppercase(),
+            (4, Some(said)) => text = format!("{said} more"),
+            _ => said.push(text.clone()),
+        }
+        let mut row = serde_json::json!({"id": number, "text": text});
+        if random(12) > 0 {
+            let length = 3 + random(9);
+            row["more"] = words('m', 3, length, &mut random).into();
+        }
+        let pictures = match random(9) {
+            0 => vec![format!("{}.png", random(40))],
+            1 => vec![["cut.png", "none.png", "1.png", "2.png"][random(4) as usize].to_owned()],
+            2 => vec![format!("{}.png", random(40)), format!("{}.png", random(40))],
+            _ => Vec::new(),
+        };
+        if !pictures.is_empty() {
+            row["images"] = pictures.into();
+        }
+        if random(40) == 0 {
+            lines.push_str("{\"text\": \"cut\n");
+        }
+        lines.extend([row.to_string(), "\n".to_owned()]);
+    }
+    scratch.write("r.yaml", DUPLICATES);
+    scratch.write("rows.jsonl", &lines);
+    scratch.djr(&["run", "r.yaml", "--quiet"]).expect(1);
+    let expected = results(&scratch);
+    let manifest = scratch.json("out/clean.jsonl.djr/manifest.json");
+    let mut failed = 0;
+    for step in manifest["steps"].as_array().unwrap() {
+        if step["op"].as_str().unwrap().ends_with("deduplicator") {
+            assert!(step["dropped"].as_u64() > Some(0), "{step}");
+            failed += usize::from(step["quarantined"].as_u64() > Some(0));
+        }
+    }
+    assert_eq!(
+        failed, 2,
+        "rows fail at steps whose duplicates are looked for"
+    );
+    fs::remove_dir_all(scratch.path("out")).unwrap();
+    (scratch, expected)
+}
+
+#[test]
+fn duplicates_that_partitions_find_are_those_of_one_run() {
+    let (scratch, expected) = made_with_pictures(3000);
+    for (size, partitions, memory) in [
+        ("20KB", "3", "1GB"),
+        ("1GB", "1", "64MB"),
+        ("50KB", "7", "64MB"),
+    ] {
+        let plan = ["plan", "r.yaml", "--work", "work", "--task-bytes", size];
+        let planned = scratch
+            .djr(&[&plan[..], &["--partitions", partitions]].concat())
+            .expect(0)
+            .text();
+        assert!(planned.contains("keys-1-5, match-1-5"), "{planned}");
+        loop {
+            let (ids, code) = ready(&scratch);
+            if code == 11 {
+                break;
+            }
+            for id in ids {
+                let words = ["task", "work", &id, "--quiet", "--max-memory", memory];
+                scratch.djr(&words).expect(0);
+            }
+        }
+        scratch.djr(&["finish", "work", "--quiet"]).expect(1);
+        assert_same(&results(&scratch), &expected, partitions);
+        scratch.djr(&["verify", "out/clean.jsonl"]).expect(0);
+        fs::remove_dir_all(scratch.path("work")).unwrap();
+        fs::remove_dir_all(scratch.path("out")).unwrap();
+    }
+}
+
 #[test]
 fn tasks_are_done_in_any_order_and_the_commands_read_what_they_leave() {
     let (scratch, expected) = made(RECIPE, &rows(1500));
@@ -551,11 +686,15 @@ fn of_many_attempts_at_once_one_counts() {
 
 #[test]
 fn killed_attempts_are_done_again_and_leave_nothing() {
-    let (scratch, expected) = made(RECIPE, &rows(900));
+    killed_attempts(made(RECIPE, &rows(900)), &["--task-bytes", "20KB"]);
+    let few = ["--task-bytes", "80KB", "--partitions", "2"];
+    killed_attempts(made_with_pictures(900), &few);
+}
+
+fn killed_attempts((scratch, expected): (Scratch, Vec<(String, Vec<u8>)>), cut: &[&str]) {
     let library = faults(&scratch);
-    scratch
-        .djr(&["plan", "r.yaml", "--work", "work", "--task-bytes", "20KB"])
-        .expect(0);
+    let plan = ["plan", "r.yaml", "--work", "work"];
+    scratch.djr(&[&plan[..], cut].concat()).expect(0);
     let (mut killed, mut seed) = (0, 1_usize);
     let mut disturbed = |scratch: &Scratch, words: &[&str]| {
         for call in ["write", "fsync", "rename"] {
@@ -719,6 +858,12 @@ fn what_tasks_cannot_do_is_refused_by_name() {
     assert!(plan(&["--input", "-"]).contains("tasks read files"));
     assert!(plan(&["--output", "-"]).contains("tasks write files"));
     assert!(plan(&["--task-bytes", "0"]).contains("at least a byte"));
+    // The clusters of its near-duplicates are written down, which asks for all of them in one place.
+    let none = plan(&["--partitions", "4"]);
+    assert!(
+        none.contains("no step of this recipe finds duplicates by partitions"),
+        "{none}"
+    );
     scratch.write("r.yaml", "dataset_path: rows.jsonl\nexport_path: out/a.jsonl\nprocess:\n  - python_file_mapper: {file_path: a.py}\n");
     assert!(!scratch.path("work").exists());
     let none = scratch.djr(&["next", "nowhere"]).expect(2);

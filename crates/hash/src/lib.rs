@@ -17,4 +17,4 @@ pub use digest::text_digest;
 pub use minhash::{Permutations, sha1_32, sha1_32_each};
 pub use random::{NumpyGenerator, PythonRandom, priority};
 pub use shingle::{Shingler, Shingles, Tokenization};
-pub use simhash::{pairs_within, simhash, text_simhash};
+pub use simhash::{block_masks, pairs_within, simhash, text_simhash};

@@ -66,7 +66,8 @@ pub fn pairs_within(prints: &[u64], distance: u32, mut found: impl FnMut(usize, 
 
 /// The masks of two blocks each; one mask of nothing (all prints are compared) if blocks would be
 /// empty.
-fn block_masks(distance: u32) -> Vec<u64> {
+#[must_use]
+pub fn block_masks(distance: u32) -> Vec<u64> {
     let blocks = distance.saturating_add(2);
     if blocks > 64 {
         return vec![0];

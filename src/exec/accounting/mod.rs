@@ -421,14 +421,22 @@ impl Accounting {
                 .first(step, key, row.origin.offset, sound)
                 .map_err(|e| write_error("keys of rows seen", e))?;
             if let Some(first) = first {
-                self.sound();
-                self.count_dropped(step, 1);
-                let noted = noted_at(&row.remarked, step);
-                self.record_dropped(step, row.origin, row.id.as_deref(), Some(first), noted)?;
+                self.duplicate(row, step, first)?;
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Records a row that goes for an earlier one at an exact deduplicator of the stream.
+    ///
+    /// # Errors
+    /// If the ledger cannot be written.
+    pub fn duplicate(&mut self, row: &RowResult, step: usize, first: u64) -> Result<(), RunError> {
+        self.sound();
+        self.count_dropped(step, 1);
+        let noted = noted_at(&row.remarked, step);
+        self.record_dropped(step, row.origin, row.id.as_deref(), Some(first), noted)
     }
 
     /// Records a row that a filter dropped or that failed.

@@ -22,13 +22,32 @@ use crate::sample::{ImageContext, Origin};
 
 /// What is told of a row: where it is from, its `id`, its trace if one is wanted, and what the step
 /// noted of it.
-type Told = (Origin, Option<CompactString>, Option<Trace>, Codes);
+pub(super) type Told = (Origin, Option<CompactString>, Option<Trace>, Codes);
 
 /// How many dropped rows are read back together at most.
-const ROWS: usize = 1 << 13;
+pub(super) const ROWS: usize = 1 << 13;
 
 /// How many bytes of them, unless one row has more.
-const BYTES: usize = 1 << 22;
+pub(super) const BYTES: usize = 1 << 22;
+
+/// What the frame of a row that `step` drops tells of it; with a trace if the step is traced.
+///
+/// # Errors
+/// Never for a frame of a store.
+pub(super) fn told_by(
+    frame: &[u8],
+    (step, traced): (usize, bool),
+    context: &Arc<ImageContext>,
+) -> io::Result<Told> {
+    let (sample, _) = store::decode(frame, context)?;
+    let trace = traced.then(|| Trace::dropped(step, &sample));
+    Ok((
+        sample.origin(),
+        sample.raw_json("id").map(Into::into),
+        trace,
+        noted_at(&sample.remarked, step),
+    ))
+}
 
 /// Where rows that an exchange dropped are read back from.
 pub struct Dropped<'d> {
@@ -113,14 +132,7 @@ impl Dropped<'_> {
             return Ok((row.origin, row.id.clone(), None, Codes::default()));
         }
         self.store.read(ordinal, frame)?;
-        let (sample, _) = store::decode(frame, context)?;
-        let trace = self.traced.then(|| Trace::dropped(self.step, &sample));
-        Ok((
-            sample.origin(),
-            sample.raw_json("id").map(Into::into),
-            trace,
-            noted_at(&sample.remarked, self.step),
-        ))
+        told_by(frame, (self.step, self.traced), context)
     }
 
     /// The identity of row `ordinal`.

@@ -15,6 +15,7 @@ mod digests;
 mod dropped;
 mod exact;
 pub mod group;
+mod judged;
 mod near;
 mod references;
 mod select;

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::clusters::{self, Gone, Rows};
 use super::dropped::Dropped;
 use super::group::{GroupRows, Merging};
+use super::judged::{Judged, Waiting};
 use super::{Machine, PlacedExchange, Records};
 use crate::exec::accounting::{Accounting, Last};
+use crate::exec::duplicates::Found;
 use crate::exec::spill::ExactKeys;
-use crate::exec::spill::store::{Picks, Store, StoreWriter};
+use crate::exec::spill::store::{Frames, Picks, Store, StoreWriter};
 use crate::exec::stage::{BatchResult, RowEnd, RowResult, thread_time};
 use crate::exec::watch::Watch;
 use crate::exec::{RunError, write_error};
@@ -30,12 +32,22 @@ use crate::sample::{Origin, RowError};
 /// Rows, records and failures that a phase has set aside so far.
 pub struct ExchangeStage<'e> {
     names: Names,
-    rows: StoreWriter,
+    rows: Kept,
     /// The records of each exchange of the phase, with its step.
     records: Vec<(usize, Box<dyn Records + 'e>)>,
     failed: HashMap<u32, FailedKey>,
     failed_log: Option<Log>,
     seen: ExactKeys,
+    /// What tasks found of duplicates, if they looked for them.
+    judged: Option<Judged>,
+}
+
+/// Rows that were set aside.
+enum Kept {
+    /// For exchanges, which name them.
+    Named(StoreWriter),
+    /// In their order, where no exchange is left.
+    InOrder(Frames),
 }
 
 /// A row whose record failed inside the group of exchanges: it counts for the operators before.
@@ -54,6 +66,35 @@ pub struct FailedKey {
     pub verbatim: Vec<u8>,
 }
 
+impl FailedKey {
+    /// The row `row`, if its key failed; it has no number yet.
+    fn of(row: &mut RowResult) -> Option<Self> {
+        let RowEnd::Failed(Stage::Step(step), error, verbatim) = &mut row.end else {
+            return None;
+        };
+        Some(Self {
+            ordinal: 0,
+            step: *step,
+            origin: row.origin,
+            id: row.id.take(),
+            code: error.code,
+            message: error.message.to_string(),
+            verbatim: std::mem::take(verbatim),
+        })
+    }
+
+    /// Enters it as one that failed at `step`.
+    ///
+    /// # Errors
+    /// As [`Accounting::failed`].
+    pub fn enter(&self, step: usize, accounting: &mut Accounting) -> Result<(), RunError> {
+        let error = RowError::new(self.code, self.message.clone());
+        let (id, stage) = (self.id.as_deref(), Stage::Step(step));
+        accounting.failed(stage, self.origin, id, &error, &self.verbatim)?;
+        accounting.keep_ended(Last::Line(self.origin, &self.verbatim))
+    }
+}
+
 /// What other rows are made of those that are left.
 enum Remade {
     /// One row of each group; the groups have so many.
@@ -68,6 +109,10 @@ struct Names(usize);
 impl Names {
     fn rows(&self) -> String {
         format!("rows-{}", self.0)
+    }
+
+    fn in_order(&self) -> String {
+        format!("left-{}", self.0)
     }
 
     fn groups(&self) -> String {
@@ -93,6 +138,10 @@ impl Names {
     fn records(&self, step: usize) -> String {
         format!("keys-{}-{step}", self.0)
     }
+
+    fn judged(&self, step: usize) -> String {
+        format!("judged-{}-{step}", self.0)
+    }
 }
 
 /// What the exchanges of a phase decide with.
@@ -108,6 +157,14 @@ pub struct Deciding<'d> {
     pub machine: Machine<'d>,
 }
 
+/// What a phase left.
+pub enum Left {
+    /// Rows that exchanges left alive.
+    Alive(Alive),
+    /// All rows that were set aside, where tasks have found out which go.
+    All(Frames),
+}
+
 /// Rows that exchanges left alive, in their order.
 pub struct Alive {
     /// All rows that were set aside, or the groups that a grouper made of them.
@@ -118,19 +175,23 @@ pub struct Alive {
     pub common: Arc<Common>,
 }
 
-/// The rows that the exchanges of `phase`, which is phase `number`, left alive when an earlier process
-/// ran it and counted `report`.
+/// The rows that `phase`, which is phase `number`, left when an earlier process ran it and counted
+/// `report`; tasks may have `found` duplicates of it.
 ///
 /// # Errors
 /// If the working files cannot be read.
-pub fn alive_rows(
+pub fn rows_left(
     workspace: &Workspace,
     (number, phase): (usize, &Phase),
+    found: Option<&Found>,
     steps: &[Step],
     report: &RunReport,
-) -> Result<Alive, RunError> {
+) -> Result<Left, RunError> {
     let names = Names(number);
     let read = || {
+        if found.is_some_and(|found| phase.group.clone().all(|step| found.is_of(step))) {
+            return Ok(Left::All(Frames::open(workspace, &names.in_order())?));
+        }
         let rows = if phase.remakes_rows(steps).is_some() {
             names.groups()
         } else {
@@ -146,11 +207,11 @@ pub fn alive_rows(
             let (key, count) = counted_key(record);
             common.insert(key, count);
         })?;
-        Ok(Alive {
+        Ok(Left::Alive(Alive {
             store: Arc::new(store),
             rows: Arc::new(picks(alive, phase.repeating(steps), report)),
             common: Arc::new(common),
-        })
+        }))
     };
     read().map_err(|e| write_error(workspace.directory().display(), e))
 }
@@ -177,13 +238,15 @@ pub fn remove_rows(workspace: &Workspace, phase: usize) {
     let names = Names(phase);
     StoreWriter::remove(workspace, &names.rows());
     StoreWriter::remove(workspace, &names.groups());
+    workspace.remove(&names.in_order());
     workspace.remove(&names.alive());
     workspace.remove(&names.common());
 }
 
 impl<'e> ExchangeStage<'e> {
     /// Opens the pass of phase `number`, new or as an earlier process left it. At most
-    /// `key_budget` bytes of keys of each operator are held in memory.
+    /// `key_budget` bytes of keys of each operator are held in memory. `exchanges` are those of
+    /// whose duplicates tasks have not `found` anything.
     ///
     /// # Errors
     /// If a working file cannot be opened.
@@ -191,10 +254,15 @@ impl<'e> ExchangeStage<'e> {
         workspace: &Workspace,
         number: usize,
         exchanges: &'e [PlacedExchange<'e>],
+        found: Option<&Found>,
         key_budget: Option<u64>,
     ) -> io::Result<Self> {
         let names = Names(number);
-        let rows = StoreWriter::open(workspace, &names.rows())?;
+        let rows = if exchanges.is_empty() {
+            Kept::InOrder(Frames::open(workspace, &names.in_order())?)
+        } else {
+            Kept::Named(StoreWriter::open(workspace, &names.rows())?)
+        };
         let mut records = Vec::new();
         for (step, exchange) in exchanges {
             let table = exchange.open(workspace, &names.records(*step), key_budget)?;
@@ -209,6 +277,8 @@ impl<'e> ExchangeStage<'e> {
             }
         }
         let seen = ExactKeys::open(workspace, &names.seen(), key_budget)?;
+        let judged = found.map(|found| Judged::open(workspace, found, |step| names.judged(step)));
+        let judged = judged.transpose()?;
         Ok(Self {
             names,
             rows,
@@ -216,6 +286,7 @@ impl<'e> ExchangeStage<'e> {
             failed,
             failed_log,
             seen,
+            judged,
         })
     }
 
@@ -262,7 +333,21 @@ impl<'e> ExchangeStage<'e> {
                 _ => false,
             };
             let frame = frames.get(row.frame.clone()).unwrap_or_default();
-            if !accounting.admit(&row, &mut self.seen)? {
+            let verdict = match &mut self.judged {
+                Some(judged) => judged
+                    .verdict(row.origin.offset)
+                    .map_err(|e| write_error("what tasks found of duplicates", e))?,
+                None => None,
+            };
+            let admitted = match (&self.judged, verdict) {
+                (None, _) => accounting.admit(&row, &mut self.seen)?,
+                (Some(_), Some(verdict)) if !phase.group.contains(&verdict.step) => {
+                    accounting.duplicate(&row, verdict.step, verdict.first)?;
+                    false
+                }
+                (Some(_), _) => true,
+            };
+            if !admitted {
                 accounting.keep_ended_row(&row, frame)?;
                 continue;
             }
@@ -275,30 +360,49 @@ impl<'e> ExchangeStage<'e> {
                 accounting.sound();
                 accounting.write_produced(row.origin, &row.produced)?;
             }
-            self.set_aside(&mut row, frame, &records)
+            let goes = verdict.map(|verdict| (verdict.step, verdict.first));
+            self.set_aside(&mut row, goes, frame, &records)
                 .map_err(|e| write_error("rows set aside on disk", e))?;
         }
         Ok(())
     }
 
-    /// `emitted` holds the records of the row's batch.
-    fn set_aside(&mut self, row: &mut RowResult, frame: &[u8], emitted: &[u8]) -> io::Result<()> {
-        let ordinal = self.rows.push(frame)?;
-        let mut places = row.records.iter();
+    /// `goes` is the step that drops the row, and for which one, if tasks have found that out; `emitted`
+    /// holds the records of the row's batch.
+    fn set_aside(
+        &mut self,
+        row: &mut RowResult,
+        goes: Option<(usize, u64)>,
+        frame: &[u8],
+        emitted: &[u8],
+    ) -> io::Result<()> {
+        let judges = self.judged.as_ref().map_or(0, Judged::count);
+        let failed = FailedKey::of(row);
+        if let Some(judged) = &mut self.judged {
+            match (goes, &failed) {
+                (Some((step, first)), None) => {
+                    return judged.push(step, first, &Waiting::Gone(frame));
+                }
+                (Some((step, first)), Some(row)) => {
+                    return judged.push(step, first, &Waiting::GoneBefore(row));
+                }
+                (None, Some(row)) if judged.is_of(row.step) => {
+                    return judged.push(row.step, 0, &Waiting::Failed(row));
+                }
+                (None, _) => {}
+            }
+        }
+        let ordinal = match &mut self.rows {
+            Kept::Named(rows) => rows.push(frame)?,
+            Kept::InOrder(rows) => return rows.push(frame),
+        };
+        let mut places = row.records.iter().skip(judges);
         for (_, records) in &mut self.records {
             let place = places.next().cloned();
             records.push(place.and_then(|place| emitted.get(place)))?;
         }
-        if let RowEnd::Failed(Stage::Step(step), error, verbatim) = &mut row.end {
-            let failed = FailedKey {
-                ordinal,
-                step: *step,
-                origin: row.origin,
-                id: row.id.take(),
-                code: error.code,
-                message: error.message.to_string(),
-                verbatim: std::mem::take(verbatim),
-            };
+        if let Some(mut failed) = failed {
+            failed.ordinal = ordinal;
             if let Some(log) = &mut self.failed_log {
                 let mut line = serde_json::to_vec(&failed)?;
                 line.push(b'\n');
@@ -314,12 +418,18 @@ impl<'e> ExchangeStage<'e> {
     /// # Errors
     /// If the disk is full or fails.
     pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
-        self.rows.sync(lengths)?;
+        match &mut self.rows {
+            Kept::Named(rows) => rows.sync(lengths)?,
+            Kept::InOrder(rows) => rows.sync(lengths)?,
+        }
         for (_, records) in &mut self.records {
             records.sync(lengths)?;
         }
         if let Some(log) = &mut self.failed_log {
             log.sync(lengths)?;
+        }
+        if let Some(judged) = &mut self.judged {
+            judged.sync(lengths)?;
         }
         self.seen.sync(lengths)
     }
@@ -335,18 +445,31 @@ impl<'e> ExchangeStage<'e> {
         accounting: &mut Accounting,
         watch: &mut Watch<'_>,
         lengths: &mut Lengths,
-    ) -> Result<Alive, RunError> {
+    ) -> Result<Left, RunError> {
         let Deciding {
             workspace,
             steps,
             making,
             machine,
         } = *deciding;
-        let exchanges = self.records.len();
+        let judges = self.judged.as_ref().map_or(0, Judged::count);
+        let exchanges = judges + self.records.len();
         let failed = |e| write_error(workspace.directory().display(), e);
-        let rows = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        let store = Arc::new(self.rows.finish().map_err(failed)?);
-        let mut alive: Vec<u32> = (0..rows).collect();
+        if let Some(judged) = self.judged {
+            let mut done = 0..;
+            judged.enter(machine.pool, accounting, |number, accounting| {
+                let name = steps.get(number).map_or("", |step| step.name);
+                let done = done.next().unwrap_or_default();
+                watch.task(name, done, exchanges, &accounting.report);
+            })?;
+        }
+        let rows = match self.rows {
+            Kept::InOrder(rows) => return Ok(Left::All(rows)),
+            Kept::Named(rows) => rows,
+        };
+        let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        let store = Arc::new(rows.finish().map_err(failed)?);
+        let mut alive: Vec<u32> = (0..count).collect();
         let mut common = Common::new();
         let mut remade = None;
         // The rows that reach the first of neighbouring filters, if one of them asks for these.
@@ -355,7 +478,7 @@ impl<'e> ExchangeStage<'e> {
         let repeating = last.filter(|at| steps.get(*at).is_some_and(Step::repeats_rows));
         let mut own = self.records.iter().filter_map(|(at, _)| steps.get(*at));
         let look_at_all = own.any(|step| step.base.looks_at_all());
-        for (done, (number, mut records)) in self.records.into_iter().enumerate() {
+        for (done, (number, mut records)) in (judges..).zip(self.records) {
             let Some(step) = steps.get(number) else {
                 continue;
             };
@@ -366,17 +489,7 @@ impl<'e> ExchangeStage<'e> {
             for ordinal in alive {
                 match self.failed.get(&ordinal).filter(|row| is_bad(row)) {
                     None => shown.push(ordinal),
-                    Some(row) => {
-                        let error = RowError::new(row.code, row.message.clone());
-                        accounting.failed(
-                            Stage::Step(number),
-                            row.origin,
-                            row.id.as_deref(),
-                            &error,
-                            &row.verbatim,
-                        )?;
-                        accounting.keep_ended(Last::Line(row.origin, &row.verbatim))?;
-                    }
+                    Some(row) => row.enter(number, accounting)?,
                 }
             }
             if step.spec.kind != OpKind::Filter {
@@ -474,11 +587,11 @@ impl<'e> ExchangeStage<'e> {
         if let Some(step) = repeating {
             accounting.count_most_taken(step, rows.most());
         }
-        Ok(Alive {
+        Ok(Left::Alive(Alive {
             store,
             rows: Arc::new(rows),
             common: Arc::new(common),
-        })
+        }))
     }
 }
 
@@ -488,11 +601,15 @@ pub fn remove_records(
     workspace: &Workspace,
     number: usize,
     exchanges: &[PlacedExchange<'_>],
+    found: Option<&Found>,
     merged: bool,
 ) {
     let names = Names(number);
     for (step, exchange) in exchanges {
         exchange.remove(workspace, &names.records(*step));
+    }
+    for round in found.into_iter().flat_map(|found| &found.rounds) {
+        workspace.remove(&names.judged(round.step));
     }
     if merged {
         // The groups hold what is left of them.

@@ -23,7 +23,8 @@ use serving::Serving;
 
 use super::accounting::{Accounting, stats_path};
 use super::checkpoint::{ByTasks, Checkpointer, Opened, Progress, Remaining};
-use super::exchange::stage::{self as exchange_stage, Deciding, ExchangeStage};
+use super::duplicates::Found;
+use super::exchange::stage::{self as exchange_stage, Deciding, ExchangeStage, Left};
 use super::output::OutputStage;
 use super::parts::Parts;
 use super::sinks::Caller;
@@ -57,6 +58,8 @@ pub(super) struct Run<'a> {
 pub struct FromTasks {
     /// The parts of each phase, as far as there are.
     pub phases: Vec<Parts>,
+    /// What tasks found of the duplicates of each phase; of one that they did not look at no rounds.
+    pub found: Vec<Found>,
     /// What the run records of them.
     pub by: ByTasks,
     /// The phase behind whose exchanges this process stops; without one it goes to the end.
@@ -68,7 +71,7 @@ pub enum Ended {
     /// It is finished.
     Whole(Box<RunOutcome>),
     /// The exchanges of a phase have decided; these rows are left.
-    Decided(exchange_stage::Alive),
+    Decided(Left),
 }
 
 /// Where a phase takes its batches from.
@@ -407,7 +410,7 @@ pub fn answers_file(recipe: &Recipe, options: &RunOptions) -> Option<PathBuf> {
     run_files(recipe, options).map(|files| files.answers())
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Does what is left to do.
     fn finish(&mut self, mut at: Progress, observer: &mut dyn Observer) -> Result<Ended, RunError> {
         let recipe = self.context.recipe;
@@ -418,15 +421,19 @@ impl Run<'_> {
         let before = at.phase.checked_sub(1);
         if let Some((before, phase)) = before.and_then(|at| Some((at, phases.get(at)?))) {
             let workspace = &self.context.workspace;
+            let found = self.found(before);
             let left = || {
                 let report = &self.accounting.report;
-                exchange_stage::alive_rows(workspace, (before, phase), &recipe.steps, report)
+                let phase = (before, phase);
+                exchange_stage::rows_left(workspace, phase, found, &recipe.steps, report)
             };
             if until == Some(before) {
                 return left().map(Ended::Decided);
             }
             // Tasks have their own copies of these rows.
-            rows = self.tasks.is_none().then(left).transpose()?;
+            if self.tasks.is_none() {
+                rows = Some(left()?);
+            }
         }
         for (number, phase) in phases.iter().enumerate().skip(at.phase) {
             let cursor = at.cursor.as_ref();
@@ -445,7 +452,11 @@ impl Run<'_> {
                     watch.enter(number, None);
                     Feed::Rows(Source::inputs(&self.context.inputs, cursor))
                 }
-                (None, Some(left)) => {
+                (None, Some(Left::All(_))) => {
+                    let what = "the rows of a phase were left to tasks";
+                    return Err(RunError::Conservation(what.into()));
+                }
+                (None, Some(Left::Alive(left))) => {
                     watch.enter(number, Some(left.rows.len()));
                     self.common = left.common;
                     Feed::Rows(Source::rows(left.store, left.rows, cursor))
@@ -455,11 +466,11 @@ impl Run<'_> {
                 let outcome = self.output_phase(phase, feed, at, &mut watch)?;
                 return Ok(Ended::Whole(Box::new(outcome)));
             }
-            let (alive, after) = self.exchange_phase(phase, feed, at, &mut watch)?;
+            let (left, after) = self.exchange_phase(phase, feed, at, &mut watch)?;
             if until == Some(number) {
-                return Ok(Ended::Decided(alive));
+                return Ok(Ended::Decided(left));
             }
-            rows = Some(alive);
+            rows = Some(left);
             at = after;
         }
         Err(RunError::Conservation("the plan has no last phase".into()))
@@ -473,11 +484,16 @@ impl Run<'_> {
         feed: Feed<'_>,
         mut at: Progress,
         watch: &mut Watch<'_>,
-    ) -> Result<(exchange_stage::Alive, Progress), RunError> {
-        let exchanges = exchange::of_steps(&self.context.recipe.steps, &phase.group);
+    ) -> Result<(Left, Progress), RunError> {
+        let found = self.found(at.phase);
+        let all = exchange::of_steps(&self.context.recipe.steps, &phase.group);
+        let decides = |step: &usize| !found.is_some_and(|found| found.is_of(*step));
+        let exchanges = all.into_iter().filter(|(step, _)| decides(step));
+        let exchanges: Vec<_> = exchanges.collect();
         let budget = self.context.key_budget();
-        let mut pass = ExchangeStage::open(&self.context.workspace, at.phase, &exchanges, budget)
-            .map_err(|e| write_error(self.context.workspace.directory().display(), e))?;
+        let workspace = &self.context.workspace;
+        let mut pass = ExchangeStage::open(workspace, at.phase, &exchanges, found, budget)
+            .map_err(|e| write_error(workspace.directory().display(), e))?;
         self.read_references(&mut pass, watch)?;
         self.read(&mut pass, phase, feed, &mut at, watch)?;
         let Self {
@@ -496,7 +512,7 @@ impl Run<'_> {
             making: &making,
             machine: context.machine(),
         };
-        let alive = pass.resolve(&deciding, accounting, watch, &mut settled)?;
+        let left = pass.resolve(&deciding, accounting, watch, &mut settled)?;
         if let Some(fields) = conclude::fatal_field(&context.foreseen, &accounting.report) {
             return Err(RunError::FieldOfNoRow(fields));
         }
@@ -511,11 +527,17 @@ impl Run<'_> {
             Ok(Remaining::Rows(after.clone()))
         })?;
         let merged = phase.remakes_rows(steps).is_some();
-        exchange_stage::remove_records(workspace, done, &exchanges, merged);
+        exchange_stage::remove_records(workspace, done, &exchanges, found, merged);
         if let Some(before) = done.checked_sub(1) {
             exchange_stage::remove_rows(workspace, before);
         }
-        Ok((alive, after))
+        Ok((left, after))
+    }
+
+    /// What tasks found of the duplicates of a phase, if they looked for them.
+    fn found(&self, phase: usize) -> Option<&'a Found> {
+        let found = self.tasks?.found.get(phase)?;
+        (!found.rounds.is_empty()).then_some(found)
     }
 
     /// Runs the last stream and writes the outputs.

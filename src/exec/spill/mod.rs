@@ -1,7 +1,9 @@
 //! What a run keeps on disk while it runs: rows between phases, and keys beyond its memory.
 
 pub mod exact_keys;
+pub mod sorter;
 pub mod store;
 
 pub use exact_keys::{ExactKeys, KeyedRows};
+pub use sorter::Sorter;
 pub use store::{Picks, Store, StoreWriter, stats_from_json};

@@ -2,7 +2,7 @@
 //!
 //! Eight bytes a row are resident: where its frame ends.
 
-use std::io;
+use std::io::{self, BufRead as _, Read as _};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -204,6 +204,55 @@ impl StoreWriter {
             frames: self.frames,
             ends: self.ends,
         })
+    }
+}
+
+/// Rows that are read back in the order in which they were set aside, and no other: nothing of them is
+/// resident.
+pub struct Frames(Log);
+
+impl Frames {
+    /// The rows `name`: none, or those that an earlier process made durable.
+    ///
+    /// # Errors
+    /// If their file cannot be opened.
+    pub fn open(workspace: &Workspace, name: &str) -> io::Result<Self> {
+        Ok(Self(workspace.log(name)?.beside()))
+    }
+
+    /// Appends the frame of one row.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn push(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.0.append(&(frame.len() as u64).to_le_bytes())?;
+        self.0.append(frame)
+    }
+
+    /// Makes the rows durable.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn sync(&mut self, lengths: &mut Lengths) -> io::Result<()> {
+        self.0.sync(lengths)
+    }
+
+    /// Hands the frame of each row to `see`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or what `see` says.
+    pub fn each(&mut self, mut see: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let mut rows = self.0.replay()?;
+        let mut frame = Vec::new();
+        while !rows.fill_buf()?.is_empty() {
+            let mut length = [0; 8];
+            rows.read_exact(&mut length)?;
+            let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+            frame.resize(length, 0);
+            rows.read_exact(&mut frame)?;
+            see(&frame)?;
+        }
+        Ok(())
     }
 }
 

@@ -59,6 +59,8 @@ pub enum Facts {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         services: Vec<ServiceRecord>,
     },
+    /// Records that it left for others: keys, pairs of rows that are joined, or rows that go.
+    Records(u64),
     /// What the steps that see all rows left: so many rows for each task of the next pass.
     Decided(Vec<u64>),
 }

@@ -21,6 +21,7 @@ mod local;
 mod mirror;
 mod place;
 mod plan;
+mod rounds;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -38,11 +39,11 @@ pub use done::Facts;
 use done::{Attempt, Done};
 pub use local::Told;
 use place::Place;
-pub use plan::TaskPlan;
+pub use plan::{Cut, TaskPlan};
 use plan::{Measure, PlannedPiece};
 
 use super::checkpoint::ByTasks;
-use super::exchange::stage::counted_key;
+use super::exchange::stage::{Left, counted_key};
 use super::parts::{Fetch, Part, Parts};
 use super::run::{Ended, FromTasks, Piece, PieceRows, check_limit, run_piece, run_tasks};
 use super::setup::BATCH_BYTES;
@@ -108,6 +109,12 @@ pub enum TaskId {
     Measure(usize),
     /// Takes rows through the steps of a pass.
     Pass(usize, usize),
+    /// Sorts the keys of the rows of a part of a pass: those of a step whose duplicates tasks look for.
+    Keys(usize, usize, usize),
+    /// Looks for equal or near keys in a partition of them.
+    Match(usize, usize, usize),
+    /// Says who stands for the rows that these join.
+    Join(usize, usize),
     /// Lets the steps decide that see all rows of a pass.
     Decide(usize),
 }
@@ -117,6 +124,13 @@ impl fmt::Display for TaskId {
         match self {
             Self::Measure(number) => write!(f, "measure-{number:05}"),
             Self::Pass(pass, number) => write!(f, "pass-{}-{number:05}", pass + 1),
+            Self::Keys(pass, round, number) => {
+                write!(f, "keys-{}-{}-{number:05}", pass + 1, round + 1)
+            }
+            Self::Match(pass, round, number) => {
+                write!(f, "match-{}-{}-{number:05}", pass + 1, round + 1)
+            }
+            Self::Join(pass, round) => write!(f, "join-{}-{}", pass + 1, round + 1),
             Self::Decide(pass) => write!(f, "decide-{}", pass + 1),
         }
     }
@@ -132,9 +146,19 @@ impl FromStr for TaskId {
         let (kind, rest) = text.split_once('-').ok_or_else(none)?;
         let number = |text: &str| text.parse::<usize>().ok();
         let pass = |text: &str| number(text)?.checked_sub(1);
+        let of_round = |text: &str| {
+            let (at, rest) = text.split_once('-')?;
+            let (round, n) = rest.split_once('-')?;
+            Some((pass(at)?, pass(round)?, number(n)?))
+        };
         let id = match kind {
             "measure" => number(rest).map(Self::Measure),
             "decide" => pass(rest).map(Self::Decide),
+            "keys" => of_round(rest).map(|(at, round, n)| Self::Keys(at, round, n)),
+            "match" => of_round(rest).map(|(at, round, n)| Self::Match(at, round, n)),
+            "join" => rest
+                .split_once('-')
+                .and_then(|(at, round)| Some(Self::Join(pass(at)?, pass(round)?))),
             "pass" => rest
                 .split_once('-')
                 .and_then(|(at, n)| Some(Self::Pass(pass(at)?, number(n)?))),
@@ -200,13 +224,20 @@ impl Work {
         work: &Path,
         recipe: &Recipe,
         options: &RunOptions,
-        task_bytes: u64,
+        cut: Cut,
     ) -> Result<Self, TasksError> {
         let place = Place::of(&options.working_dir, work)?;
+        if cut.partitions > 0 && place.mirror().is_some() {
+            return Err(TasksError::Refused {
+                what: "partitions are read in parts, which plans in a store do not do yet"
+                    .to_owned(),
+                hint: "plan in a directory that all machines see, or leave --partitions out",
+            });
+        }
         let text = if let Some(text) = place.read(PLAN)? {
             text
         } else {
-            let plan = TaskPlan::of(recipe, options, task_bytes)?;
+            let plan = TaskPlan::of(recipe, options, cut)?;
             let text = serde_json::to_vec(&plan).map_err(|e| place.failed(e.into()))?;
             if place.create(PLAN, &text)? {
                 text
@@ -216,7 +247,7 @@ impl Work {
             }
         };
         let work = Self::of(place, &text, options.clone())?;
-        work.is_of(recipe, task_bytes)?;
+        work.is_of(recipe, cut)?;
         Ok(work)
     }
 
@@ -252,12 +283,16 @@ impl Work {
     }
 
     /// Makes sure that the plan is one of `recipe`.
-    fn is_of(&self, recipe: &Recipe, task_bytes: u64) -> Result<(), TasksError> {
+    fn is_of(&self, recipe: &Recipe, cut: Cut) -> Result<(), TasksError> {
         let now = Plan::of(recipe).map_err(RunError::of_asset)?;
         let mut differences = self.plan.plan.differences(&now);
-        if self.plan.task_bytes != task_bytes {
-            let (was, is) = (self.plan.task_bytes, task_bytes);
+        if self.plan.task_bytes != cut.task_bytes {
+            let (was, is) = (self.plan.task_bytes, cut.task_bytes);
             differences.push(format!("tasks had {was} bytes and have {is}"));
+        }
+        if self.plan.partitions != cut.partitions {
+            let (was, is) = (self.plan.partitions, cut.partitions);
+            differences.push(format!("there were {was} partitions and are {is}"));
         }
         if differences.is_empty() {
             return Ok(());
@@ -404,6 +439,12 @@ impl Work {
                         .is_some_and(|pieces| known.places(pieces).is_some());
                 all &= take(TaskId::Pass(pass, number), can)?;
             }
+            for stage in self.stages(pass, tasks) {
+                let can = all;
+                for id in stage {
+                    all &= take(id, can)?;
+                }
+            }
             if pass == last {
                 complete = all;
             } else {
@@ -486,6 +527,9 @@ impl Work {
         let made = match id {
             TaskId::Measure(number) => self.measure(id, number),
             TaskId::Pass(pass, number) => self.pass((pass, number), options, attempt.directory()),
+            TaskId::Keys(..) | TaskId::Match(..) | TaskId::Join(..) => {
+                self.round(id, options, attempt.directory())
+            }
             TaskId::Decide(pass) => self.decide(pass, attempt.directory()),
         };
         let made = match made {
@@ -571,11 +615,7 @@ impl Work {
                 if self.tasks_of(pass)?.is_none_or(|tasks| number >= tasks) {
                     return Err(Self::not_ready(id));
                 }
-                let from = self
-                    .place
-                    .tasks()
-                    .join(&decided.task)
-                    .join(&decided.attempt);
+                let from = self.directory_of(&decided);
                 if let Some(mirror) = self.place.mirror() {
                     let rows = format!("{}.", slice(number));
                     let is_needed = |name: &str| name == COMMON || name.starts_with(&rows);
@@ -651,49 +691,40 @@ impl Work {
         let Some(ended) = self.in_turn(id, &tasks, &mut ())? else {
             return Ok(None);
         };
-        let Ended::Decided(alive) = ended else {
+        let Ended::Decided(left) = ended else {
             return Err(RunError::Conservation("the run went on".into()).into());
         };
         let failed = |e| write_error(directory.display(), e);
         let files = Workspace::kept(directory.to_owned(), Lengths::new(), Keep::default());
-        let mut lengths = Lengths::new();
-        let mut slices = Vec::new();
-        let mut cut = || -> io::Result<()> {
-            let mut keys: Vec<_> = alive.common.iter().collect();
-            keys.sort_unstable();
-            let mut log = files.log(COMMON)?;
-            for (key, count) in keys {
-                log.append(&key.to_le_bytes())?;
-                log.append(&count.to_le_bytes())?;
-            }
-            log.sync(&mut lengths)?;
-            let mut open: Option<StoreWriter> = None;
-            let mut index = 0;
-            alive.store.each(&alive.rows.rows, |frame| {
-                let full = |slice: &StoreWriter| slice.bytes() >= self.plan.task_bytes;
-                if let Some(mut full) = open.take_if(|slice| full(slice)) {
-                    full.sync(&mut lengths)?;
-                    slices.push(full.len() as u64);
-                }
-                let slice = match &mut open {
-                    Some(slice) => slice,
-                    none => none.insert(StoreWriter::open(&files, &slice(slices.len()))?),
-                };
-                match alive.rows.copy(index) {
-                    None => slice.push(frame)?,
-                    Some(copy) => slice.push(&store::copied(frame, copy)?)?,
-                };
-                index += 1;
-                Ok(())
-            })?;
-            if let Some(mut last) = open {
-                last.sync(&mut lengths)?;
-                slices.push(last.len() as u64);
-            }
-            Ok(())
+        let mut slices = Slices {
+            files: &files,
+            bytes: self.plan.task_bytes,
+            lengths: Lengths::new(),
+            rows: Vec::new(),
+            open: None,
         };
-        cut().map_err(failed)?;
-        Ok(Some((lengths, Facts::Decided(slices))))
+        let none = Common::new();
+        let common = match &left {
+            Left::Alive(alive) => &*alive.common,
+            Left::All(_) => &none,
+        };
+        slices.write_common(common).map_err(failed)?;
+        let cut = match left {
+            Left::All(mut rows) => rows.each(|frame| slices.push(frame)),
+            Left::Alive(alive) => {
+                let mut index = 0;
+                alive.store.each(&alive.rows.rows, |frame| {
+                    let copy = alive.rows.copy(index);
+                    index += 1;
+                    match copy {
+                        None => slices.push(frame),
+                        Some(copy) => slices.push(&store::copied(frame, copy)?),
+                    }
+                })
+            }
+        };
+        cut.and_then(|()| slices.end()).map_err(failed)?;
+        Ok(Some((slices.lengths, Facts::Decided(slices.rows))))
     }
 
     /// Does the ordered step as far as `tasks` says, once no other process does it. `None` if the
@@ -733,6 +764,7 @@ impl Work {
     /// The parts of all passes up to `last`; `None` if one is missing.
     fn parts_up_to(&self, last: usize) -> Result<Option<FromTasks>, TasksError> {
         let mut phases = Vec::new();
+        let mut all_found = Vec::new();
         let mut at_work = Vec::new();
         let mut services = Vec::new();
         for number in 0..self.plan.measures.len() {
@@ -743,6 +775,13 @@ impl Work {
                 return Ok(None);
             };
             at_work.extend(self.done(TaskId::Decide(pass))?.map(|done| done.at_work));
+            let Some(found) = self.found(pass)? else {
+                return Ok(None);
+            };
+            all_found.push(found);
+            for id in self.stages(pass, tasks).into_iter().flatten() {
+                at_work.extend(self.done(id)?.map(|done| done.at_work));
+            }
             let mut summaries = vec![InputSummary::default(); self.plan.inputs.len()];
             let mut parts = Vec::new();
             for number in 0..tasks {
@@ -773,7 +812,7 @@ impl Work {
                     }
                 }
                 parts.push(Part {
-                    directory: self.place.tasks().join(&done.task).join(&done.attempt),
+                    directory: self.directory_of(&done),
                     lengths: done.files.clone(),
                 });
             }
@@ -790,6 +829,7 @@ impl Work {
         let (started_unix, elapsed) = done::together(at_work).unwrap_or_default();
         Ok(Some(FromTasks {
             phases,
+            found: all_found,
             by: ByTasks {
                 plan: self.digest.clone(),
                 started_unix,
@@ -881,6 +921,53 @@ fn slice(number: usize) -> String {
     format!("rows-{number:05}")
 }
 
+/// Cuts rows for the tasks of the next pass.
+struct Slices<'w> {
+    files: &'w Workspace,
+    /// A slice ends when it has as many.
+    bytes: u64,
+    lengths: Lengths,
+    /// How many rows each slice has.
+    rows: Vec<u64>,
+    open: Option<StoreWriter>,
+}
+
+impl Slices<'_> {
+    fn write_common(&mut self, common: &Common) -> io::Result<()> {
+        let mut keys: Vec<_> = common.iter().collect();
+        keys.sort_unstable();
+        let mut log = self.files.log(COMMON)?;
+        for (key, count) in keys {
+            log.append(&key.to_le_bytes())?;
+            log.append(&count.to_le_bytes())?;
+        }
+        log.sync(&mut self.lengths)
+    }
+
+    fn push(&mut self, frame: &[u8]) -> io::Result<()> {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|slice| slice.bytes() >= self.bytes)
+        {
+            self.end()?;
+        }
+        let slice = match &mut self.open {
+            Some(slice) => slice,
+            none => none.insert(StoreWriter::open(self.files, &slice(self.rows.len()))?),
+        };
+        slice.push(frame).map(drop)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        if let Some(mut slice) = self.open.take() {
+            slice.sync(&mut self.lengths)?;
+            self.rows.push(slice.len() as u64);
+        }
+        Ok(())
+    }
+}
+
 /// What is known of the inputs.
 struct Known {
     extents: Vec<Option<u64>>,
@@ -927,6 +1014,9 @@ mod tests {
             (TaskId::Pass(0, 3), "pass-1-00003"),
             (TaskId::Pass(11, 123_456), "pass-12-123456"),
             (TaskId::Decide(0), "decide-1"),
+            (TaskId::Keys(0, 1, 7), "keys-1-2-00007"),
+            (TaskId::Match(2, 0, 0), "match-3-1-00000"),
+            (TaskId::Join(0, 9), "join-1-10"),
         ] {
             assert_eq!(id.to_string(), name);
             assert_eq!(name.parse(), Ok(id));
@@ -942,6 +1032,9 @@ mod tests {
             "measure-1",
             "measure--0001",
             "../decide-1",
+            "keys-1-00000",
+            "match-0-1-00000",
+            "join-1",
         ] {
             assert!(other.parse::<TaskId>().is_err(), "{other}");
         }

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::TasksError;
+use crate::exec::duplicates::{Round, rounds};
 use crate::exec::{CacheChoice, RunError, RunOptions, run, setup};
 use crate::io::Fingerprint;
 use crate::io::source::{Split, fingerprints};
 use crate::note::Note;
 use crate::op::Service;
-use crate::plan::Plan;
+use crate::plan::{Plan, phases};
 use crate::recipe::{Inputs, QuarantineLimit, Recipe, Step};
 
 /// Raised when plans or records of tasks are written in another way.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// What the tasks of a run do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,12 +32,25 @@ pub struct TaskPlan {
     pub said: Said,
     /// About how many bytes of rows a task reads.
     pub task_bytes: u64,
+    /// How many tasks look for the duplicates of a step; none if the process does that decides.
+    pub partitions: usize,
+    /// The steps of each pass whose duplicates tasks look for.
+    pub rounds: Vec<Vec<Round>>,
     /// The inputs, in order.
     pub inputs: Vec<PlannedInput>,
     /// What must be found out of inputs before rows that stand behind can be read.
     pub measures: Vec<Measure>,
     /// The tasks of the first pass: the pieces of inputs that each reads.
     pub reads: Vec<Vec<PlannedPiece>>,
+}
+
+/// How a run is cut into tasks. The outcome is the same for any cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// About how many bytes of rows a task reads.
+    pub task_bytes: u64,
+    /// How many tasks look for the duplicates of a step; with 0 the process does that decides.
+    pub partitions: usize,
 }
 
 /// What the command line said of a run beyond the recipe.
@@ -149,12 +163,26 @@ impl Said {
 }
 
 impl TaskPlan {
-    /// Cuts a run of `recipe` into tasks that read about `task_bytes` of rows each.
+    /// Cuts a run of `recipe` into tasks.
     ///
     /// # Errors
     /// If the recipe cannot be run by tasks, its outputs are taken, or an input cannot be read.
-    pub fn of(recipe: &Recipe, options: &RunOptions, task_bytes: u64) -> Result<Self, TasksError> {
+    pub fn of(recipe: &Recipe, options: &RunOptions, cut: Cut) -> Result<Self, TasksError> {
         refuse(recipe, options)?;
+        let Cut {
+            task_bytes,
+            partitions,
+        } = cut;
+        let phases = phases(&recipe.steps);
+        let phases = phases.iter().filter(|_| partitions > 0);
+        let rounds = phases.map(|phase| rounds(phase, &recipe.steps));
+        let rounds: Vec<Vec<Round>> = rounds.collect();
+        if partitions > 0 && rounds.iter().all(Vec::is_empty) {
+            return Err(TasksError::Refused {
+                what: "no step of this recipe finds duplicates by partitions".to_owned(),
+                hint: "leave --partitions out: near-duplicates are found so, and exact ones before and behind them, where the first row stays and rows were not made of others",
+            });
+        }
         run::check(recipe, options)?;
         let plan = Plan::of(recipe).map_err(RunError::of_asset)?;
         let sources = setup::inputs(recipe);
@@ -166,6 +194,8 @@ impl TaskPlan {
             notes: recipe.notes.clone(),
             said: Said::of(recipe, options),
             task_bytes,
+            partitions,
+            rounds,
             inputs: Vec::new(),
             measures: Vec::new(),
             reads: Vec::new(),

@@ -10,8 +10,8 @@ use crate::hash::{IgnorePattern, Permutations, Shingler, Tokenization, band_keys
 use crate::models::SentencePiece;
 use crate::note::Code;
 use crate::op::{
-    BandDeduplicator, BuildContext, Clusters, Facts, Operator, ParamError, check_number,
-    check_share, operator,
+    BandDeduplicator, BuildContext, Facts, Joins, Operator, ParamError, check_number, check_share,
+    operator,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -335,9 +335,10 @@ impl BandDeduplicator for DocumentMinhash {
         all == 0 || similarity >= self.threshold
     }
 
-    fn cluster(&self, column: &[u64], clusters: &Clusters) {
-        let alone = (self.short == ShortTexts::Keep).then_some(ALONE);
-        clusters.join_equal_but(column, alone);
+    fn joins(&self) -> Joins {
+        Joins::Equal {
+            alone: (self.short == ShortTexts::Keep).then_some(ALONE),
+        }
     }
 }
 
@@ -380,6 +381,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::op::Clusters;
     use crate::sample::{ImageContext, Origin};
 
     /// The rows that stay.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::hash::{IgnorePattern, Shingler, Tokenization, text_simhash};
 use crate::note::Code;
 use crate::op::{
-    BandDeduplicator, BuildContext, Clusters, Facts, Operator, ParamError, SharedHash,
-    check_number, operator,
+    BandDeduplicator, BuildContext, Facts, Joins, Operator, ParamError, SharedHash, check_number,
+    operator,
 };
 use crate::sample::{FieldPath, RowError, Sample};
 
@@ -151,14 +151,15 @@ impl BandDeduplicator for DocumentSimhash {
         Ok(())
     }
 
-    fn cluster(&self, column: &[u64], clusters: &Clusters) {
-        clusters.join_near(column, self.distance);
+    fn joins(&self) -> Joins {
+        Joins::Within(self.distance)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::op::Clusters;
 
     #[test]
     fn rows_join_through_others() {

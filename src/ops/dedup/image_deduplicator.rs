@@ -11,7 +11,7 @@ use crate::hash::text_digest;
 use crate::image::HashMethod;
 use crate::note::Code;
 use crate::op::{
-    BandDeduplicator, BuildContext, Clusters, ExactDeduplicator, Facts, Field, ImageNeed, Operator,
+    BandDeduplicator, BuildContext, ExactDeduplicator, Facts, Field, ImageNeed, Joins, Operator,
     ParamError, SharedHash, operator,
 };
 use crate::sample::{FieldPath, ImageSlot, RowError, Sample, originals};
@@ -239,8 +239,8 @@ impl BandDeduplicator for NearImages {
         Ok(())
     }
 
-    fn cluster(&self, column: &[u64], clusters: &Clusters) {
-        clusters.join_near(column, self.threshold);
+    fn joins(&self) -> Joins {
+        Joins::Within(self.threshold)
     }
 }
 
