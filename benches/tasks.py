@@ -6,8 +6,8 @@
 
 Captions with duplicates of every kind through two exact deduplicators, near-duplicates by minhash, a
 bound from the data, a sample and records for LLaVA: by `djr run`, by `djr run --tasks` with tasks of
-256 KB, 7 MB and a whole file, by a process a task (as SLURM has it), and on a Ray of this machine with
-three raylets, where the processor time of Ray itself is told apart. The inputs are eight files of
+256 KB, 7 MB and a whole file, with duplicates by partitions, by a process a task (as SLURM has it), and
+on a Ray of this machine with three raylets, where the processor time of Ray itself is told apart. The inputs are eight files of
 lines. The table goes to standard output; DJR names another binary.
 """
 import argparse
@@ -194,6 +194,7 @@ def main():
     parser.add_argument("rows", nargs="?", type=int, default=2_000_000)
     parser.add_argument("--ray", metavar="PYTHON")
     parser.add_argument("--sizes", default="256KB,7MB,1GB")
+    parser.add_argument("--partitions", default="8", help="empty for none")
     parser.add_argument("--one-by-one", default="7MB", help="size of tasks that have a process each")
     args = parser.parse_args()
     python = args.ray and os.path.abspath(args.ray)
@@ -221,8 +222,12 @@ def main():
     for size in args.sizes.split(","):
         words = ["run", "recipe.json", "-q", "--tasks", "work", "--task-bytes", size]
         measured(f"`djr run --tasks`, {size}", lambda words=words: djr(*words))
-    if args.one_by_one:
-        size = args.one_by_one
+    size = args.one_by_one
+    if size and args.partitions:
+        words = ["run", "recipe.json", "-q", "--tasks", "work", "--task-bytes", size]
+        words += ["--partitions", args.partitions]
+        measured(f"`djr run --tasks`, {size}, {args.partitions} partitions", lambda: djr(*words))
+    if size:
         measured(f"a process a task, {size}", lambda: by_hand(size))
     if python:
         took, works, rays, nodes = on_ray(python, "7MB")

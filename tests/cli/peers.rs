@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -156,6 +156,42 @@ fn they_run_among_djrs_own_and_leave_what_they_measured() {
     ];
     let recut = djr(&scratch, &recut);
     assert_eq!(recut.code, 2, "{}", recut.stderr);
+}
+
+#[test]
+fn tasks_ask_it_too() {
+    if !there() {
+        return;
+    }
+    let scratch = scratch();
+    let steps = [
+        json!({"video_duration_filter": {"min_duration": 2, "max_duration": 6}}),
+        json!({"python_lambda_mapper": {"lambda_str": "lambda row: {'text': row['text'] + '.'}"}}),
+        json!({"document_minhash_deduplicator": {"tokenization": "character"}}),
+        json!({"video_split_by_duration_mapper": {"split_duration": 4}}),
+    ];
+    recipe(&scratch, "", &steps);
+    djr(&scratch, &["run", "r.yaml", "-q", "-o", "one.jsonl"]).expect(0);
+    let cut = ["--work", "work", "--task-bytes", "900", "-o", "out.jsonl"];
+    djr(&scratch, &[&["plan", "r.yaml"], &cut[..]].concat()).expect(0);
+    // One is done twice at once, and of either machine some are done.
+    let first = ["task", "work", "pass-1-00000", "-q"];
+    let twice = [command(&scratch, &first), command(&scratch, &first)];
+    for task in twice.map(|mut task| task.stderr(Stdio::piped()).spawn().unwrap()) {
+        Ran::of(task.wait_with_output().unwrap()).expect(0);
+    }
+    let rest = ["--tasks", "work", "--task-bytes", "900", "-o", "out.jsonl"];
+    djr(&scratch, &[&["run", "r.yaml", "-q"], &rest[..]].concat()).expect(0);
+    assert_eq!(scratch.read("out.jsonl"), scratch.read("one.jsonl"));
+    let manifests =
+        ["out", "one"].map(|name| scratch.json(&format!("{name}.jsonl.djr/manifest.json")));
+    let [tasks, one] = &manifests;
+    assert!(tasks["rows"] == one["rows"] && tasks["rows"]["out"].as_u64() > Some(20));
+    assert_eq!(
+        tasks["services"][0]["runs_on"],
+        one["services"][0]["runs_on"]
+    );
+    djr(&scratch, &["verify", "out.jsonl"]).expect(0);
 }
 
 #[test]

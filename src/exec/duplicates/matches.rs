@@ -6,7 +6,7 @@ use std::path::Path;
 use super::keys::KEYS;
 use super::sections::Sections;
 use super::verdicts::write_gone;
-use super::{Comparing, Left, RECORD, Record, Round};
+use super::{Comparing, Left, Record, Round};
 use crate::exec::spill::{Sorter, sorter};
 use crate::io::Workspace;
 use crate::io::atomic::Keep;
@@ -31,36 +31,55 @@ pub fn find_matches(
     // Keys, and what is found of them.
     let budget = budget / 2;
     let mut found = Sorter::new(directory, budget);
-    let tables = comparing.tables();
-    for table in 0..tables {
-        let section = (partition * tables + table) as u64;
-        match &comparing {
-            Comparing::Exact => {
-                let mut claims = Claims::default();
-                let keys: Sorter<RECORD> = keys_of(parts, section, (directory, budget))?;
-                keys.each(|record| match claims.goes(record) {
-                    Some(pair) => found.push(pair),
-                    None => Ok(()),
-                })?;
+    let tables = comparing.tables() as u64;
+    let first = partition as u64 * tables;
+    match &comparing {
+        Comparing::Exact => {
+            let mut claims = Claims::default();
+            let mut keys = Sorter::new(directory, budget);
+            for part in parts {
+                let records = Sections::of(part, KEYS)?.read_named(first)?;
+                records.into_iter().try_for_each(|key| keys.push(key))?;
             }
-            Comparing::Equal { .. } => {
-                let mut first = [0; 2];
-                let mut is_first = true;
-                let keys: Sorter<2> = keys_of(parts, section, (directory, budget))?;
-                keys.each(|[key, row]| {
-                    if std::mem::take(&mut is_first) || first[0] != key {
-                        first = [key, row];
-                        return Ok(());
+            keys.each(|record| match claims.goes(record) {
+                Some(pair) => found.push(pair),
+                None => Ok(()),
+            })?;
+        }
+        Comparing::Equal { .. } => {
+            let mut keys = Sorter::new(directory, budget);
+            for part in parts {
+                let sections = Sections::of(part, KEYS)?;
+                for table in 0..tables {
+                    for [key, row] in sections.read_named(first + table)? {
+                        keys.push([table, key, row])?;
                     }
-                    found.push([first[1], row])
-                })?;
+                }
             }
-            Comparing::Near { distance, .. } => {
-                let mut bucket = Bucket::default();
-                let keys: Sorter<RECORD> = keys_of(parts, section, (directory, budget))?;
-                keys.each(|record| bucket.push(record, *distance, &mut found))?;
-                bucket.join(*distance, &mut found)?;
+            let mut first: Option<[u64; 3]> = None;
+            keys.each(|[table, key, row]| match first {
+                Some([of_table, of_key, first]) if (of_table, of_key) == (table, key) => {
+                    found.push([first, row])
+                }
+                _ => {
+                    first = Some([table, key, row]);
+                    Ok(())
+                }
+            })?;
+        }
+        Comparing::Near { distance, .. } => {
+            let mut keys = Sorter::new(directory, budget);
+            for part in parts {
+                let sections = Sections::of(part, KEYS)?;
+                for table in 0..tables {
+                    for [part, masked, key, row] in sections.read_named(first + table)? {
+                        keys.push([table, part, masked, key, row])?;
+                    }
+                }
             }
+            let mut bucket = Bucket::default();
+            keys.each(|record| bucket.push(record, *distance, &mut found))?;
+            bucket.join(*distance, &mut found)?;
         }
     }
     if !round.joins() {
@@ -76,21 +95,6 @@ pub fn find_matches(
     let mut lengths = Lengths::new();
     log.sync(&mut lengths)?;
     Ok((lengths, count))
-}
-
-/// The keys of one section of all parts.
-fn keys_of<const N: usize>(
-    parts: &[Left],
-    section: u64,
-    (directory, budget): (&Path, u64),
-) -> io::Result<Sorter<N>> {
-    let mut keys = Sorter::new(directory, budget);
-    for part in parts {
-        for record in Sections::of(part, KEYS)?.read_named(section)? {
-            keys.push(record)?;
-        }
-    }
-    Ok(keys)
 }
 
 /// Who has claimed an exact key.
@@ -119,20 +123,22 @@ impl Claims {
 /// Different keys that agree under a mask, each with the first row that has it.
 #[derive(Default)]
 struct Bucket {
-    place: Option<[u64; 2]>,
+    /// The table, the part and the bits under the mask.
+    place: Option<[u64; 3]>,
     keys: Vec<(u64, u64)>,
 }
 
 impl Bucket {
     fn push(
         &mut self,
-        [part, masked, key, row]: Record,
+        [table, part, masked, key, row]: [u64; 5],
         distance: Option<u32>,
         found: &mut Sorter<2>,
     ) -> io::Result<()> {
-        if self.place != Some([part, masked]) {
+        let place = Some([table, part, masked]);
+        if self.place != place {
             self.join(distance, found)?;
-            self.place = Some([part, masked]);
+            self.place = place;
         }
         match self.keys.last() {
             Some((known, first)) if *known == key => found.push([*first, row]),

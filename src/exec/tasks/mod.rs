@@ -27,6 +27,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -57,6 +58,7 @@ use crate::op::Common;
 use crate::plan::Plan;
 use crate::recipe::{Recipe, RecipeSpec, Step};
 use crate::record::ServiceRecord;
+use crate::service::PeerPython;
 
 /// About how many bytes of rows a task reads, unless somebody says otherwise.
 pub const TASK_BYTES: u64 = 256 << 20;
@@ -335,9 +337,11 @@ impl Work {
         }
         let changed = |what: String| RunError::Changed(vec![what]);
         let spec = RecipeSpec::from_json(self.plan.plan.recipe.clone());
+        let home = self.plan.said.working_dir.clone();
+        let peers = Rc::new(PeerPython::new(self.here.host.pythons.clone(), home));
         let mut recipe = spec
             .map_err(|e| changed(e.to_string()))?
-            .build()
+            .build_with(&[], Some(peers))
             .map_err(|problems| changed(problems.to_string()))?;
         recipe.notes.clone_from(&self.plan.notes);
         let now = Plan::of(&recipe).map_err(RunError::of_asset)?;

@@ -310,19 +310,11 @@ fn refuse(recipe: &Recipe, options: &RunOptions) -> Result<(), TasksError> {
             "name a file, or an object of a store, by --output, or use djr run",
         );
     }
-    let is_foreign = |step: &&Step| {
-        matches!(
-            step.spec.service,
-            Some(Service::Peer(_) | Service::Endpoint(_))
-        )
-    };
-    if let Some(step) = recipe.steps.iter().find(is_foreign) {
-        let whom = match &step.spec.service {
-            Some(Service::Endpoint(_)) => "a server",
-            _ => "Data-Juicer",
-        };
+    let asks_server = |step: &&Step| matches!(step.spec.service, Some(Service::Endpoint(_)));
+    if let Some(step) = recipe.steps.iter().find(asks_server) {
+        // An answer that was paid for is kept with the run, and shared by rows that ask the same.
         return refused(
-            format!("{} asks {whom}, which tasks do not do yet", step.name),
+            format!("{} asks a server, which tasks do not do yet", step.name),
             "use djr run for this recipe",
         );
     }
