@@ -4,7 +4,8 @@
 //! A task of a *pass* takes some rows through the steps of a phase and writes down what became of
 //! them (`exec::parts`). A task that *decides* does the ordered step of a phase over these parts,
 //! and cuts the rows that are left for the next pass. Finishing is the ordered step of the last
-//! phase: it leaves what a run leaves. Nothing is decided in a way of its own here, and there is no
+//! phase: it leaves what a run leaves. Nothing is decided in a way of its own here, but for the
+//! duplicates that further tasks look for where a plan asks for it (`exec::duplicates`). There is no
 //! state but the files below the directory and the checkpoint of the run:
 //!
 //! | below WORK | |
