@@ -22,6 +22,7 @@ class Problem:
     file: str | None
     line: int | None
     column: int | None
+    named: str | None
     def __init__(
         self,
         code: str,
@@ -30,6 +31,7 @@ class Problem:
         file: str | None = None,
         line: int | None = None,
         column: int | None = None,
+        named: str | None = None,
     ) -> None: ...
 
 class Error(Exception):

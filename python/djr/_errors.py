@@ -2,17 +2,18 @@
 
 
 class Problem:
-    """One thing that is wrong: where, what, and what to do."""
+    """One thing that is wrong: where, what, what to do, and the path, key or operator that it is about."""
 
-    __slots__ = ("code", "column", "file", "hint", "line", "message")
+    __slots__ = ("code", "column", "file", "hint", "line", "message", "named")
 
-    def __init__(self, code, message, hint=None, file=None, line=None, column=None):
+    def __init__(self, code, message, hint=None, file=None, line=None, column=None, named=None):
         self.code = code
         self.message = message
         self.hint = hint
         self.file = file
         self.line = line
         self.column = column
+        self.named = named
 
     def __str__(self):
         place = [str(part) for part in (self.file, self.line, self.column) if part is not None]

@@ -124,7 +124,7 @@ class Runs(Scratch):
             djr.schema("nothing")
 
     def test_ctrl_c_makes_a_checkpoint(self):
-        rows = [{"text": f"row {number} has a text"} for number in range(20_000)]
+        rows = [{"text": f"row {number} has a text"} for number in range(60_000)]
         self.write("many.jsonl", rows)
         recipe = {"process": STEPS}
         named = {"input": "many.jsonl", "output": "out.jsonl"}
@@ -143,7 +143,7 @@ class Runs(Scratch):
         with self.assertRaises(djr.RecipeError) as caught:
             djr.run(recipe, **named)
         self.assertIn("resume", caught.exception.problems[0].hint)
-        self.assertEqual(djr.run(recipe, resume=True, **named).rows_in, 20_000)
+        self.assertEqual(djr.run(recipe, resume=True, **named).rows_in, 60_000)
         self.assertEqual(self.rows("out.jsonl"), rows)
 
     def test_ctrl_c_does_not_wait_for_what_waits_for_a_program(self):
@@ -247,6 +247,9 @@ class Module(unittest.TestCase):
                 continue
             thing = getattr(djr, name)
             self.assertTrue(inspect.getdoc(thing), name)
+            if inspect.ismodule(thing):
+                self.assertTrue(Path(thing.__file__).with_suffix(".pyi").exists(), name)
+                continue
             self.assertIn(name, typed)
             if inspect.isfunction(thing):
                 self.assertEqual(list(inspect.signature(thing).parameters), typed[name], name)

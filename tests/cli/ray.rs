@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::resume::assert_same;
-use crate::support::{Ran, root};
+use crate::support::{Ran, Scratch, root};
 use crate::tasks::{RECIPE, made, results, rows};
 
 /// What the package asks of its extension, by the program: the answers are the same.
@@ -53,13 +53,8 @@ fn python() -> Option<PathBuf> {
     has.then_some(named)
 }
 
-#[test]
-fn a_plan_is_done_by_ray() {
-    let Some(python) = python() else {
-        eprintln!("no Python with Ray: djr.ray is not tried");
-        return;
-    };
-    let (scratch, expected) = made(RECIPE, &rows(900));
+/// Runs a Python that has the package, with the program in place of its extension.
+fn with_package(scratch: &Scratch, python: &mut Command) {
     let package = scratch.path("python/djr");
     fs::create_dir_all(&package).unwrap();
     for entry in fs::read_dir(root().join("python/djr")).unwrap().flatten() {
@@ -68,8 +63,7 @@ fn a_plan_is_done_by_ray() {
         }
     }
     scratch.write("python/djr/_djr.py", EXTENSION);
-    let ran = Command::new(python)
-        .args(["-c", DRIVER])
+    let ran = python
         .current_dir(scratch.path(""))
         // Ray's workers have the environment of the driver.
         .env("PYTHONPATH", scratch.path("python"))
@@ -77,5 +71,39 @@ fn a_plan_is_done_by_ray() {
         .output()
         .unwrap();
     Ran::of(ran).expect(0);
+}
+
+const WRONG: &str = r#"
+import djr
+
+with open("wrong.yaml", "w") as file:
+    file.write("process: [text_length_filtre: {}]")
+[problem] = [it for it in djr.check("wrong.yaml") if it.named == "text_length_filtre"]
+assert problem.code and problem.message and (problem.line, problem.column) == (1, 11), repr(problem)
+try:
+    djr.run("none.yaml")
+except djr.RecipeError as error:
+    [problem] = error.problems
+assert problem.file == "none.yaml" and "did you mean" in str(problem), repr(problem)
+"#;
+
+#[test]
+fn what_is_wrong_is_the_same_in_python() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("no Python: its package is not tried");
+        return;
+    }
+    let scratch = Scratch::new();
+    with_package(&scratch, Command::new("python3").args(["-c", WRONG]));
+}
+
+#[test]
+fn a_plan_is_done_by_ray() {
+    let Some(python) = python() else {
+        eprintln!("no Python with Ray: djr.ray is not tried");
+        return;
+    };
+    let (scratch, expected) = made(RECIPE, &rows(900));
+    with_package(&scratch, Command::new(python).args(["-c", DRIVER]));
     assert_same(&results(&scratch), &expected, "Ray");
 }
