@@ -671,7 +671,7 @@ fn stats_never_replace_what_is_no_stats() {
 }
 
 /// Data-Juicer 1.6.1 over the same: what the second step of a name did stands behind what the first did,
-/// as many rows of either as are asked for.
+/// as many rows of either as are asked for, whatever becomes of them later.
 #[test]
 fn steps_of_one_name_share_a_trace() {
     let scratch = Scratch::new();

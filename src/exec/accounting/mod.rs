@@ -433,6 +433,9 @@ impl Accounting {
     /// # Errors
     /// If the ledger cannot be written.
     pub fn duplicate(&mut self, row: &RowResult, step: usize, first: u64) -> Result<(), RunError> {
+        // The steps behind have seen the row before anybody knew.
+        let before = row.traces.iter().take_while(|trace| trace.step < step);
+        self.traced(before);
         self.sound();
         self.count_dropped(step, 1);
         let noted = noted_at(&row.remarked, step);
@@ -649,7 +652,7 @@ impl Accounting {
     }
 
     /// Collects what traced steps did to a row.
-    pub fn traced(&mut self, traces: &[Trace]) {
+    pub fn traced<'t>(&mut self, traces: impl IntoIterator<Item = &'t Trace>) {
         for trace in traces {
             if let Some(Some(file)) = self.traces.get_mut(trace.step) {
                 file.push(trace);

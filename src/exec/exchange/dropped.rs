@@ -88,7 +88,7 @@ impl Dropped<'_> {
             let all = self.tell_all(some, pool).map_err(unreadable)?;
             for (&(ordinal, _), ((origin, id, trace, noted), duplicate_of)) in some.iter().zip(all)
             {
-                accounting.traced(trace.as_slice());
+                accounting.traced(&trace);
                 let id = id.as_deref();
                 match records.decision(ordinal).map_err(unreadable)? {
                     Some(decision) => {

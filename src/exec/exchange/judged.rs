@@ -160,7 +160,7 @@ impl Judged {
                     told.collect()
                 });
                 for (row, (origin, id, trace, noted)) in some.iter().zip(told.map_err(failed)?) {
-                    accounting.traced(trace.as_slice());
+                    accounting.traced(&trace);
                     let first = Some(row.first);
                     accounting.record_dropped(step, origin, id.as_deref(), first, noted)?;
                     if !accounting.keeps_ended() {

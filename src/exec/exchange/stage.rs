@@ -356,6 +356,7 @@ impl<'e> ExchangeStage<'e> {
                 accounting.keep_ended_row(&row, frame)?;
                 continue;
             }
+            accounting.traced(&row.traces);
             if matches!(row.end, RowEnd::Alive) {
                 accounting.sound();
                 accounting.write_produced(row.origin, &row.produced)?;
