@@ -5,7 +5,7 @@
 //! stands for no other at the next:
 //!
 //! 1. for each part of the pass, the keys of its rows that are left, sorted by partition ([`keys`]);
-//! 2. for each partition, who has the same keys, or near ones ([`matches`]): of exact keys that says
+//! 2. for each partition, who has the same keys, or near ones ([`mod@matches`]): of exact keys that says
 //!    which rows go, and for which one;
 //! 3. of bands it says which rows are joined, and one task says who stands for each set
 //!    ([`components`]).
