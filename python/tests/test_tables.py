@@ -237,6 +237,9 @@ class Arrow(Scratch):
 
         import pyarrow as pa
 
+        # What a shell starts in the background ignores the signal.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, before)
         with self.assertRaises(KeyboardInterrupt):
             djr.filter(pa.table({"text": ["a text"] * 4000}), recipe, progress=show)
 
