@@ -129,13 +129,22 @@ fn words(plan: &TaskPlan) -> String {
             ),
         };
         let rounds = plan.rounds.get(number).into_iter().flatten();
-        for (round, step) in rounds.map(|round| steps(&[round.step + 1])).enumerate() {
-            let round = round + 1;
-            let partitions = tasks(plan.partitions);
+        for (at, round) in (1..).zip(rounds) {
+            let (step, partitions) = (steps(&[round.step + 1]), tasks(plan.partitions));
             let _ = writeln!(
                 text,
-                "keys-{pass}-{round}, match-{pass}-{round}  a task a part, then {partitions}: {step}"
+                "keys-{pass}-{at}  as many tasks as pass-{pass} has: {step}"
             );
+            let _ = writeln!(
+                text,
+                "match-{pass}-{at} {partitions}: which of the keys are alike"
+            );
+            if round.joins() {
+                let _ = writeln!(
+                    text,
+                    "join-{pass}-{at}  1 task: which rows stand for others"
+                );
+            }
         }
         if number < last {
             let _ = writeln!(text, "decide-{pass}  1 task: {}", steps(&stage.exchanges));

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -253,6 +253,15 @@ impl Log {
         self.file.append_whole(bytes).map_err(|e| self.failed(&e))
     }
 
+    /// Appends a block: its length, and its bytes ([`next_block`]).
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn append_block(&mut self, block: &[u8]) -> io::Result<()> {
+        self.append(&(block.len() as u64).to_le_bytes())?;
+        self.append(block)
+    }
+
     /// The log, written by a thread of its own once it is long.
     #[must_use]
     pub fn beside(mut self) -> Self {
@@ -323,6 +332,25 @@ impl Read for Positioned<'_> {
         self.at += n as u64;
         Ok(n)
     }
+}
+
+/// Reads the next block of a log into `block`; false behind the last.
+///
+/// # Errors
+/// If the file cannot be read or ends inside a block.
+pub fn next_block(blocks: &mut Replay<'_>, block: &mut Vec<u8>) -> io::Result<bool> {
+    if blocks.fill_buf()?.is_empty() {
+        return Ok(false);
+    }
+    let mut length = [0; 8];
+    blocks.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    block.clear();
+    blocks.by_ref().take(length).read_to_end(block)?;
+    if block.len() as u64 != length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(true)
 }
 
 /// Reads records of `N` bytes until the end.

@@ -248,7 +248,7 @@ fn duplicates_that_partitions_find_are_those_of_one_run() {
             .djr(&[&plan[..], &["--partitions", partitions]].concat())
             .expect(0)
             .text();
-        assert!(planned.contains("keys-1-5, match-1-5"), "{planned}");
+        assert!(planned.contains("join-1-5 "), "{planned}");
         loop {
             let (ids, code) = ready(&scratch);
             if code == 11 {
@@ -265,6 +265,32 @@ fn duplicates_that_partitions_find_are_those_of_one_run() {
         fs::remove_dir_all(scratch.path("work")).unwrap();
         fs::remove_dir_all(scratch.path("out")).unwrap();
     }
+}
+
+/// Behind a selector rows have an order of their own: one process decides there.
+#[test]
+fn partitions_end_where_rows_are_put_in_another_order() {
+    let steps = "
+dataset_path: rows.jsonl
+export_path: out/clean.jsonl
+max_quarantine: none
+process:
+  - document_minhash_deduplicator: {num_permutations: 32}
+  - topk_specified_field_selector: {field_key: id, topk: 300}
+  - punctuation_normalization_mapper:
+  - document_minhash_deduplicator: {num_permutations: 16, jaccard_threshold: 0.2, window_size: 2}
+";
+    let (scratch, expected) = made(steps, &rows(900));
+    let cut = ["--task-bytes", "20KB", "--partitions", "2"];
+    let plan = ["plan", "r.yaml", "--work", "work"];
+    let planned = scratch.djr(&[&plan[..], &cut].concat()).expect(0).text();
+    assert!(
+        planned.contains("join-1-1 ") && !planned.contains("keys-2"),
+        "{planned}"
+    );
+    let run = ["run", "r.yaml", "--quiet", "--tasks", "work"];
+    scratch.djr(&[&run[..], &cut].concat()).expect(1);
+    assert_same(&results(&scratch), &expected, "a selector");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! A zstd file of several frames that say how long they are unpacked (as pzstd, t2sz and the seekable
-//! format write them): it can be read from anywhere, from the start of a frame on.
+//! A zstd file of several frames that say how long they are unpacked (as `zstd` packs a file, several of
+//! which may stand one behind the other): it can be read from anywhere, from the start of a frame on.
 //!
 //! Where frames begin is found by their headers and those of their blocks (RFC 8878, 3.1.1), which are
 //! read alone.

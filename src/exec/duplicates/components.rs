@@ -9,7 +9,7 @@ use std::path::Path;
 
 use hashbrown::HashMap;
 
-use super::Left;
+use super::Part;
 use super::matches::PAIRS;
 use super::verdicts::write_gone;
 use crate::exec::spill::{Sorter, sorter};
@@ -25,7 +25,7 @@ const RESIDENT: u64 = 56;
 ///
 /// # Errors
 /// If a file cannot be read or written.
-pub fn join(pairs: &[Left], directory: &Path, budget: u64) -> io::Result<(Lengths, u64)> {
+pub fn join(pairs: &[Part], directory: &Path, budget: u64) -> io::Result<(Lengths, u64)> {
     let most = usize::try_from(budget / 2 / RESIDENT).unwrap_or(usize::MAX);
     let mut gone = Sorter::new(directory, budget / 2);
     let each = |see: &mut dyn FnMut([u64; 2]) -> io::Result<()>| -> io::Result<()> {
@@ -253,7 +253,7 @@ mod tests {
         }
         let mut lengths = Lengths::new();
         log.sync(&mut lengths).unwrap();
-        let left = Left {
+        let left = Part {
             directory: dir.path().to_owned(),
             lengths,
         };

@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 
 use super::sections::SectionWriter;
-use super::{Comparing, KeyPlace, Left, RECORD, Record, Round, Verdicts, partition_of};
+use super::{Comparing, KeyPlace, RECORD, Record, Round, Verdicts, partition_of};
 use crate::exec::parts::{Part, Parts};
 use crate::exec::spill::Sorter;
 use crate::exec::stage::{BatchResult, PartPlace, RowEnd, RowResult};
@@ -58,7 +58,7 @@ impl Sorting {
 pub fn write_keys(
     part: &Part,
     (round, steps): (&Round, &[Step]),
-    earlier: &[(usize, Left)],
+    earlier: &[(usize, Part)],
     partitions: usize,
     (directory, budget): (&Path, u64),
 ) -> Result<(Lengths, u64), RunError> {

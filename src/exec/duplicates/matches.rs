@@ -6,7 +6,7 @@ use std::path::Path;
 use super::keys::KEYS;
 use super::sections::Sections;
 use super::verdicts::write_gone;
-use super::{Comparing, Left, Record, Round};
+use super::{Comparing, Part, Record, Round};
 use crate::exec::spill::{Sorter, sorter};
 use crate::io::Workspace;
 use crate::io::atomic::Keep;
@@ -22,7 +22,7 @@ pub const PAIRS: &str = "pairs";
 /// # Errors
 /// If a file cannot be read or written.
 pub fn find_matches(
-    parts: &[Left],
+    parts: &[Part],
     (round, steps): (&Round, &[Step]),
     partition: usize,
     (directory, budget): (&Path, u64),
@@ -72,8 +72,8 @@ pub fn find_matches(
             for part in parts {
                 let sections = Sections::of(part, KEYS)?;
                 for table in 0..tables {
-                    for [part, masked, key, row] in sections.read_named(first + table)? {
-                        keys.push([table, part, masked, key, row])?;
+                    for [within, masked, key, row] in sections.read_named(first + table)? {
+                        keys.push([table, within, masked, key, row])?;
                     }
                 }
             }
@@ -132,7 +132,7 @@ impl Bucket {
     fn push(
         &mut self,
         [table, part, masked, key, row]: [u64; 5],
-        distance: Option<u32>,
+        distance: u32,
         found: &mut Sorter<2>,
     ) -> io::Result<()> {
         let place = Some([table, part, masked]);
@@ -150,11 +150,8 @@ impl Bucket {
     }
 
     /// Joins the rows whose keys are near each other.
-    fn join(&mut self, distance: Option<u32>, found: &mut Sorter<2>) -> io::Result<()> {
+    fn join(&mut self, distance: u32, found: &mut Sorter<2>) -> io::Result<()> {
         let keys = std::mem::take(&mut self.keys);
-        let Some(distance) = distance else {
-            return Ok(());
-        };
         for (number, (key, row)) in keys.iter().enumerate() {
             for (other, other_row) in keys.iter().skip(number + 1) {
                 if (key ^ other).count_ones() <= distance {

@@ -20,7 +20,6 @@ mod sections;
 mod verdicts;
 
 use std::io;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +28,8 @@ pub use keys::write_keys;
 pub use matches::find_matches;
 pub use verdicts::{Verdict, Verdicts};
 
+use crate::exec::parts::Part;
 use crate::hash::block_masks;
-use crate::io::workspace::Lengths;
 use crate::op::{Joins, OpKind, Operator};
 use crate::plan::Phase;
 use crate::recipe::Step;
@@ -63,22 +62,13 @@ impl Round {
     }
 }
 
-/// Files that a task left: their directory, with their sizes and digests.
-#[derive(Debug, Clone)]
-pub struct Left {
-    /// Where they are.
-    pub directory: PathBuf,
-    /// What they hold.
-    pub lengths: Lengths,
-}
-
 /// What tasks found of the duplicates of a phase.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
     /// The rounds in which they did.
     pub rounds: Vec<Round>,
     /// What they left, each with the step that its rows go at.
-    pub left: Vec<(usize, Left)>,
+    pub left: Vec<(usize, Part)>,
 }
 
 impl Found {
@@ -91,14 +81,18 @@ impl Found {
 
 /// The rounds of a phase: the exact deduplicators of its stream, then those steps of its group that
 /// find duplicates and let the first row stay, up to the first other step. None if rows of the phase
-/// may share an identity, as those do that were made of others.
+/// may share an identity, as those do that were made of others, or have an order of their own, as a
+/// selector may leave them.
 #[must_use]
 pub fn rounds(phase: &Phase, steps: &[Step]) -> Vec<Round> {
     let own = steps.get(..phase.stream.end).unwrap_or_default();
-    let shares = |step: &Step| {
-        matches!(step.spec.kind, OpKind::Expander | OpKind::Grouper) || step.repeats_rows()
+    let disorders = |step: &Step| {
+        matches!(
+            step.spec.kind,
+            OpKind::Expander | OpKind::Grouper | OpKind::Selector
+        )
     };
-    if phase.group.is_empty() || own.iter().any(shares) {
+    if phase.group.is_empty() || own.iter().any(disorders) {
         return Vec::new();
     }
     let mut rounds = Vec::new();
@@ -148,7 +142,7 @@ enum Comparing {
     Near {
         bands: usize,
         parted: bool,
-        distance: Option<u32>,
+        distance: u32,
         masks: Vec<u64>,
     },
 }
@@ -164,19 +158,22 @@ impl Comparing {
                 let bands = bands - usize::from(parted);
                 Ok(match op.joins() {
                     Joins::Equal { alone } if !parted => Self::Equal { bands, alone },
-                    // Within parts, a key that joins none is not known.
-                    Joins::Equal { .. } => Self::Near {
-                        bands,
-                        parted,
-                        distance: None,
-                        masks: vec![u64::MAX],
-                    },
-                    Joins::Within(distance) => Self::Near {
-                        bands,
-                        parted,
-                        distance: Some(distance),
-                        masks: block_masks(distance),
-                    },
+                    Joins::Equal { alone: Some(_) } => {
+                        let what = "a key that joins none, within parts of the rows";
+                        return Err(io::Error::other(what));
+                    }
+                    joins => {
+                        let distance = match joins {
+                            Joins::Within(distance) => distance,
+                            Joins::Equal { .. } => 0,
+                        };
+                        Self::Near {
+                            bands,
+                            parted,
+                            distance,
+                            masks: block_masks(distance),
+                        }
+                    }
                 })
             }
             _ => Err(io::Error::other("a round of another step")),

@@ -4,9 +4,10 @@
 use std::io;
 use std::path::Path;
 
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::Left;
+use super::Part;
 use crate::exec::spill::sorter;
 use crate::io::atomic::Keep;
 use crate::io::workspace::{Lengths, each_record};
@@ -63,12 +64,9 @@ impl SectionWriter {
     /// # Errors
     /// If the disk is full or fails.
     pub fn append(&mut self, words: &[u64]) -> io::Result<()> {
-        for word in words {
-            let bytes = word.to_le_bytes();
-            self.digest.update(&bytes);
-            self.log.append(&bytes)?;
-        }
-        Ok(())
+        let bytes: SmallVec<[u8; 32]> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.digest.update(&bytes);
+        self.log.append(&bytes)
     }
 
     fn end(&mut self) -> io::Result<()> {
@@ -104,7 +102,7 @@ impl Sections {
     ///
     /// # Errors
     /// If they cannot be read, or are not what the task left.
-    pub fn of(left: &Left, name: &str) -> io::Result<Self> {
+    pub fn of(left: &Part, name: &str) -> io::Result<Self> {
         let mut index = Log::sealed(&left.directory, &index_name(name), &left.lengths)?;
         let mut sections = Vec::new();
         each_record(&mut index.replay()?, |record: [u8; 24]| {
@@ -183,7 +181,7 @@ mod tests {
                 writer.append(&record).unwrap();
             }
         }
-        let left = Left {
+        let left = Part {
             directory: dir.path().to_owned(),
             lengths: writer.finish().unwrap(),
         };

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::io;
 use std::path::Path;
 
-use super::Left;
+use super::Part;
 use super::sections::{SectionWriter, Sections};
 use crate::exec::spill::Sorter;
 use crate::io::workspace::Lengths;
@@ -87,8 +87,8 @@ impl Verdicts {
     ///
     /// # Errors
     /// If it cannot be read, or is not what they left.
-    pub fn open(left: &[(usize, Left)]) -> io::Result<Self> {
-        let open = |(step, left): &(usize, Left)| {
+    pub fn open(left: &[(usize, Part)]) -> io::Result<Self> {
+        let open = |(step, left): &(usize, Part)| {
             Ok(Source {
                 step: *step,
                 sections: Sections::of(left, GONE)?,
@@ -159,7 +159,7 @@ mod tests {
             let (lengths, count) = write_gone(gone, &directory).unwrap();
             assert_eq!(count, 10_000);
             let step = usize::try_from(step).unwrap();
-            left.push((step, Left { directory, lengths }));
+            left.push((step, Part { directory, lengths }));
         }
         for from in [0, 1, 40_959, 350_005, 699_990, 800_000] {
             let mut verdicts = Verdicts::open(&left).unwrap();

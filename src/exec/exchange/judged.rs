@@ -13,7 +13,7 @@ use super::stage::FailedKey;
 use crate::exec::accounting::{Accounting, Last};
 use crate::exec::duplicates::{Found, KeyPlace, Verdict, Verdicts};
 use crate::exec::{RunError, write_error};
-use crate::io::workspace::{Lengths, Replay};
+use crate::io::workspace::{Lengths, Replay, next_block};
 use crate::io::{Log, Workspace};
 use crate::note::Codes;
 use crate::sample::ImageContext;
@@ -104,8 +104,7 @@ impl Judged {
         };
         log.append(&[kind])?;
         log.append(&first.to_le_bytes())?;
-        log.append(&(body.len() as u64).to_le_bytes())?;
-        log.append(&body)
+        log.append_block(&body)
     }
 
     /// Makes the rows durable.
@@ -214,13 +213,12 @@ fn next(rows: &mut Replay<'_>) -> io::Result<Option<Row>> {
     if rows.fill_buf()?.is_empty() {
         return Ok(None);
     }
-    let (mut kind, mut first, mut length) = ([0], [0; 8], [0; 8]);
+    let (mut kind, mut first, mut body) = ([0], [0; 8], Vec::new());
     rows.read_exact(&mut kind)?;
     rows.read_exact(&mut first)?;
-    rows.read_exact(&mut length)?;
-    let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
-    let mut body = vec![0; length];
-    rows.read_exact(&mut body)?;
+    if !next_block(rows, &mut body)? {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(Some(Row {
         kind: kind[0],
         first: u64::from_le_bytes(first),

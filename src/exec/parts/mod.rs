@@ -7,7 +7,7 @@
 mod wire;
 
 use std::fmt;
-use std::io::{self, BufReader, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::exec::stage::{BatchResult, PartPlace};
 use crate::exec::{RunError, write_error};
 use crate::io::atomic::Keep;
 use crate::io::source::InputSummary;
-use crate::io::workspace::{Lengths, Replay};
+use crate::io::workspace::{Lengths, next_block};
 use crate::io::{Log, Workspace};
 use crate::record::ServiceRecord;
 use wire::Decoder;
@@ -26,12 +26,12 @@ const AHEAD: usize = 16;
 /// The name of the file of a part.
 const NAME: &str = "part";
 
-/// A part that is complete: where it lies, and what it holds.
+/// What a task left: where its files lie, and what they hold.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// The directory of its file.
+    /// The directory of its files.
     pub directory: PathBuf,
-    /// How long that is, and its digest.
+    /// How long these are, and their digests.
     pub lengths: Lengths,
 }
 
@@ -89,9 +89,7 @@ impl PartWriter {
     pub fn push(&mut self, batch: &BatchResult) -> io::Result<()> {
         self.block.clear();
         wire::encode(batch, &mut self.block)?;
-        let length = self.block.len() as u64;
-        self.log.append(&length.to_le_bytes())?;
-        self.log.append(&self.block)
+        self.log.append_block(&self.block)
     }
 
     /// Makes it durable.
@@ -148,21 +146,4 @@ impl Parts {
         }
         Ok(())
     }
-}
-
-/// Reads the next block; false behind the last.
-fn next_block(blocks: &mut Replay<'_>, block: &mut Vec<u8>) -> io::Result<bool> {
-    use std::io::BufRead as _;
-    if blocks.fill_buf()?.is_empty() {
-        return Ok(false);
-    }
-    let mut length = [0; 8];
-    blocks.read_exact(&mut length)?;
-    let length = u64::from_le_bytes(length);
-    block.clear();
-    BufReader::by_ref(blocks).take(length).read_to_end(block)?;
-    if block.len() as u64 != length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(true)
 }

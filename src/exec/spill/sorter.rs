@@ -97,10 +97,7 @@ impl<const N: usize> Sorter<N> {
 /// # Errors
 /// If the disk is full or fails.
 pub fn append<const N: usize>(log: &mut Log, record: [u64; N]) -> io::Result<()> {
-    let words = record.iter();
-    words
-        .map(|word| word.to_le_bytes())
-        .try_for_each(|word| log.append(&word))
+    log.append(record.map(u64::to_le_bytes).as_flattened())
 }
 
 /// Reads the next record; `None` behind the last.
@@ -112,13 +109,9 @@ pub fn next<const N: usize>(source: &mut Replay<'_>) -> io::Result<Option<[u64; 
     if source.fill_buf()?.is_empty() {
         return Ok(None);
     }
-    let mut record = [0; N];
-    for word in &mut record {
-        let mut bytes = [0; 8];
-        source.read_exact(&mut bytes)?;
-        *word = u64::from_le_bytes(bytes);
-    }
-    Ok(Some(record))
+    let mut words = [[0; 8]; N];
+    source.read_exact(words.as_flattened_mut())?;
+    Ok(Some(words.map(u64::from_le_bytes)))
 }
 
 /// Shows the records of all `runs`, each in order, in their order.
@@ -127,48 +120,21 @@ fn merge<const N: usize>(
     mut see: impl FnMut([u64; N]) -> io::Result<()>,
 ) -> io::Result<()> {
     let sources = runs.iter_mut().map(Log::replay);
-    let mut merged = Merged::new(sources.collect::<io::Result<Vec<_>>>()?)?;
-    while let Some((record, _)) = merged.next()? {
-        see(record)?;
+    let mut sources = sources.collect::<io::Result<Vec<_>>>()?;
+    let mut heads = BinaryHeap::new();
+    for (number, source) in sources.iter_mut().enumerate() {
+        heads.extend(next(source)?.map(|record| Reverse((record, number))));
     }
-    Ok(())
-}
-
-/// Records of several files, each in order, in their order.
-pub struct Merged<'s, const N: usize> {
-    sources: Vec<Replay<'s>>,
-    heads: BinaryHeap<Reverse<([u64; N], usize)>>,
-}
-
-impl<'s, const N: usize> Merged<'s, N> {
-    /// Those of `sources`.
-    ///
-    /// # Errors
-    /// If one cannot be read.
-    pub fn new(mut sources: Vec<Replay<'s>>) -> io::Result<Self> {
-        let mut heads = BinaryHeap::new();
-        for (number, source) in sources.iter_mut().enumerate() {
-            heads.extend(next(source)?.map(|record| Reverse((record, number))));
-        }
-        Ok(Self { sources, heads })
-    }
-
-    /// The next record, and the number of its file.
-    ///
-    /// # Errors
-    /// If a file cannot be read.
-    pub fn next(&mut self) -> io::Result<Option<([u64; N], usize)>> {
-        let Some(mut head) = self.heads.peek_mut() else {
-            return Ok(None);
-        };
+    while let Some(mut head) = heads.peek_mut() {
         let Reverse((record, number)) = *head;
-        let source = self.sources.get_mut(number);
+        let source = sources.get_mut(number);
         match source.map(next).transpose()?.flatten() {
             Some(following) => *head = Reverse((following, number)),
             None => drop(PeekMut::pop(head)),
         }
-        Ok(Some((record, number)))
+        see(record)?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

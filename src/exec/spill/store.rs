@@ -2,14 +2,14 @@
 //!
 //! Eight bytes a row are resident: where its frame ends.
 
-use std::io::{self, BufRead as _, Read as _};
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::io::workspace::{Lengths, each_record};
+use crate::io::workspace::{Lengths, each_record, next_block};
 use crate::io::{Log, Workspace};
 use crate::note::Codes;
 use crate::sample::{
@@ -225,8 +225,7 @@ impl Frames {
     /// # Errors
     /// If the disk is full or fails.
     pub fn push(&mut self, frame: &[u8]) -> io::Result<()> {
-        self.0.append(&(frame.len() as u64).to_le_bytes())?;
-        self.0.append(frame)
+        self.0.append_block(frame)
     }
 
     /// Makes the rows durable.
@@ -244,12 +243,7 @@ impl Frames {
     pub fn each(&mut self, mut see: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let mut rows = self.0.replay()?;
         let mut frame = Vec::new();
-        while !rows.fill_buf()?.is_empty() {
-            let mut length = [0; 8];
-            rows.read_exact(&mut length)?;
-            let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
-            frame.resize(length, 0);
-            rows.read_exact(&mut frame)?;
+        while next_block(&mut rows, &mut frame)? {
             see(&frame)?;
         }
         Ok(())

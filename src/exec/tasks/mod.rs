@@ -46,7 +46,7 @@ use plan::{Measure, PlannedPiece};
 
 use super::checkpoint::ByTasks;
 use super::exchange::stage::{Left, counted_key};
-use super::parts::{Fetch, Part, Parts};
+use super::parts::{Fetch, Parts};
 use super::run::{Ended, FromTasks, Piece, PieceRows, check_limit, run_piece, run_tasks};
 use super::setup::BATCH_BYTES;
 use super::spill::{Store, StoreWriter, store};
@@ -620,7 +620,7 @@ impl Work {
                 if self.tasks_of(pass)?.is_none_or(|tasks| number >= tasks) {
                     return Err(Self::not_ready(id));
                 }
-                let from = self.directory_of(&decided);
+                let from = self.part_of(&decided).directory;
                 if let Some(mirror) = self.place.mirror() {
                     let rows = format!("{}.", slice(number));
                     let is_needed = |name: &str| name == COMMON || name.starts_with(&rows);
@@ -816,10 +816,7 @@ impl Work {
                         }
                     }
                 }
-                parts.push(Part {
-                    directory: self.directory_of(&done),
-                    lengths: done.files.clone(),
-                });
+                parts.push(self.part_of(&done));
             }
             phases.push(Parts {
                 parts,

@@ -180,7 +180,7 @@ impl TaskPlan {
         if partitions > 0 && rounds.iter().all(Vec::is_empty) {
             return Err(TasksError::Refused {
                 what: "no step of this recipe finds duplicates by partitions".to_owned(),
-                hint: "leave --partitions out: near-duplicates are found so, and exact ones before and behind them, where the first row stays and rows were not made of others",
+                hint: "leave --partitions out: near-duplicates are found so, and exact ones before and behind them, where the first row stays, and no step before makes rows of others or selects some",
             });
         }
         run::check(recipe, options)?;

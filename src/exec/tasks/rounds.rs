@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::done::{Done, Facts};
 use super::{Made, TaskId, TasksError, Work};
-use crate::exec::duplicates::{Found, Left, Round, find_matches, join, write_keys};
+use crate::exec::duplicates::{Found, Round, find_matches, join, write_keys};
 use crate::exec::parts::Part;
 use crate::exec::{RunError, RunOptions, write_error};
 
@@ -22,14 +22,19 @@ impl Work {
         for (number, round) in self.rounds(pass).iter().enumerate() {
             let keys = (0..parts).map(|part| TaskId::Keys(pass, number, part));
             stages.push(keys.collect());
-            let partitions = 0..self.plan.partitions;
-            let matches = partitions.map(|partition| TaskId::Match(pass, number, partition));
-            stages.push(matches.collect());
+            stages.push(self.matches(pass, number));
             if round.joins() {
                 stages.push(vec![TaskId::Join(pass, number)]);
             }
         }
         stages
+    }
+
+    /// The tasks that compare the keys of a round.
+    fn matches(&self, pass: usize, round: usize) -> Vec<TaskId> {
+        let partitions = 0..self.plan.partitions;
+        let tasks = partitions.map(|partition| TaskId::Match(pass, round, partition));
+        tasks.collect()
     }
 
     /// What the first `rounds` of a pass found; `None` if they are not over.
@@ -40,9 +45,7 @@ impl Work {
             let tasks = if round.joins() {
                 vec![TaskId::Join(pass, number)]
             } else {
-                let partitions = 0..self.plan.partitions;
-                let tasks = partitions.map(|partition| TaskId::Match(pass, number, partition));
-                tasks.collect()
+                self.matches(pass, number)
             };
             let Some(left) = self.left(tasks)? else {
                 return Ok(None);
@@ -59,23 +62,23 @@ impl Work {
     }
 
     /// What tasks left; `None` if one is not done.
-    fn left(&self, tasks: Vec<TaskId>) -> Result<Option<Vec<Left>>, RunError> {
+    fn left(&self, tasks: Vec<TaskId>) -> Result<Option<Vec<Part>>, RunError> {
         let mut all = Vec::new();
         for task in tasks {
             let Some(done) = self.done(task)? else {
                 return Ok(None);
             };
-            all.push(Left {
-                directory: self.directory_of(&done),
-                lengths: done.files.clone(),
-            });
+            all.push(self.part_of(&done));
         }
         Ok(Some(all))
     }
 
-    /// Where the files are that a task left.
-    pub(super) fn directory_of(&self, done: &Done) -> std::path::PathBuf {
-        self.place.tasks().join(&done.task).join(&done.attempt)
+    /// The files that a task left.
+    pub(super) fn part_of(&self, done: &Done) -> Part {
+        Part {
+            directory: self.place.tasks().join(&done.task).join(&done.attempt),
+            lengths: done.files.clone(),
+        }
     }
 
     /// Does a task of a round.
@@ -92,18 +95,20 @@ impl Work {
         let step = (&round, self.recipe()?.steps.as_slice());
         let room = (directory, options.memory() / 2);
         let failed = |e| write_error(directory.display(), e);
-        let all = |tasks: Vec<TaskId>| -> Result<Vec<Left>, TasksError> {
+        let all = |tasks: Vec<TaskId>| -> Result<Vec<Part>, TasksError> {
             self.left(tasks)?.ok_or_else(not_ready)
         };
         let (files, records) = match id {
             TaskId::Keys(_, _, part) => {
                 let earlier = self.found_by(pass, number)?.ok_or_else(not_ready)?.left;
                 let done = self.done(TaskId::Pass(pass, part))?.ok_or_else(not_ready)?;
-                let part = Part {
-                    directory: self.directory_of(&done),
-                    lengths: done.files.clone(),
-                };
-                write_keys(&part, step, &earlier, self.plan.partitions, room)?
+                write_keys(
+                    &self.part_of(&done),
+                    step,
+                    &earlier,
+                    self.plan.partitions,
+                    room,
+                )?
             }
             TaskId::Match(_, _, partition) if partition < self.plan.partitions => {
                 let keys = (0..parts).map(|part| TaskId::Keys(pass, number, part));
@@ -111,9 +116,7 @@ impl Work {
                 find_matches(&keys, step, partition, room).map_err(failed)?
             }
             TaskId::Join(..) if round.joins() => {
-                let partitions = 0..self.plan.partitions;
-                let pairs = partitions.map(|partition| TaskId::Match(pass, number, partition));
-                let pairs = all(pairs.collect())?;
+                let pairs = all(self.matches(pass, number))?;
                 join(&pairs, room.0, room.1).map_err(failed)?
             }
             _ => return Err(not_ready()),
