@@ -706,6 +706,55 @@ mod present {
         assert_same(&results(&scratch), &expected, "one machine");
     }
 
+    #[test]
+    fn duplicates_are_found_by_partitions_in_a_store() {
+        let (scratch, expected) = tasks::made_with_pictures(1200);
+        let (server, world) = serve(World {
+            silent: Some(11),
+            ..World::default()
+        });
+        let [a, b, c] = machines(&scratch, &server, ["a", "b", "c"]);
+        let plan = ["plan", "r.yaml", "--work", WORK, "--task-bytes", "40KB"];
+        a.djr(&[&plan[..], &["--partitions", "3"]].concat())
+            .expect(0);
+        let mut damaged = false;
+        while let Some(id) = a.ready().first() {
+            let compares = id.starts_with("match-");
+            if compares && !damaged {
+                // A byte of some keys: whoever compares those says so.
+                let keys = world.lock().unwrap().names(&["/t/keys-1-1-", "/keys"]);
+                let keys = keys.iter().find(|name| name.ends_with("/keys")).unwrap();
+                let url = format!("s3:/{keys}");
+                let flip = |world: &mut World| {
+                    let (content, version) = world.files.get_mut(keys).unwrap();
+                    content[0] ^= 1;
+                    *version += 1;
+                };
+                flip(&mut world.lock().unwrap());
+                let partitions = a.ready().into_iter();
+                let said: Vec<Ran> = partitions.map(|id| b.djr(&["task", WORK, &id])).collect();
+                let refused: Vec<&Ran> = said.iter().filter(|ran| ran.code != 0).collect();
+                assert_eq!(refused.len(), 1);
+                let text = &refused[0].stderr;
+                let named = text.contains(&url) && text.contains("not what was written");
+                assert!(refused[0].code == 3 && named, "{text}");
+                flip(&mut world.lock().unwrap());
+                damaged = true;
+                continue;
+            }
+            let machine = if compares { &b } else { &a };
+            machine.djr(&["task", WORK, id, "-q"]).expect(0);
+        }
+        let here = b.files();
+        let has = |what: &str| here.iter().any(|name| name.ends_with(what));
+        assert!(has("/pairs") && has("/gone") && has("/keys.index"));
+        assert!(!has("/keys"), "of keys only pieces are read: {here:?}");
+        fs::remove_dir_all(scratch.path("out")).unwrap();
+        c.djr(&["finish", WORK]).expect(1);
+        assert_same(&results(&scratch), &expected, "partitions in a store");
+        assert!(damaged);
+    }
+
     /// The directories of attempts at a task that have files in the store.
     fn attempts(world: &Mutex<World>, id: &str) -> usize {
         let names = world.lock().unwrap().names(&[&format!("/t/{id}/")]);

@@ -157,7 +157,7 @@ outputs:
 
 /// Rows of texts and of pictures that are the same, near each other, not there, and not whole; and what
 /// one run makes of them.
-fn made_with_pictures(count: u32) -> (Scratch, Vec<(String, Vec<u8>)>) {
+pub fn made_with_pictures(count: u32) -> (Scratch, Vec<(String, Vec<u8>)>) {
     let scratch = Scratch::new();
     for number in 0..40_u8 {
         let kind = u32::from(number / 2);

@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use super::Part;
 use super::matches::PAIRS;
 use super::verdicts::write_gone;
+use crate::exec::parts::bring;
 use crate::exec::spill::{Sorter, sorter};
 use crate::io::Log;
 use crate::io::workspace::Lengths;
@@ -38,6 +39,7 @@ pub fn join(pairs: &[Part], directory: &Path, budget: u64) -> io::Result<(Length
         }
         Ok(())
     };
+    bring(pairs, PAIRS)?;
     let mut sets = Sets::default();
     let mut fits = true;
     each(&mut |[a, b]| {
@@ -256,6 +258,7 @@ mod tests {
         let left = Part {
             directory: dir.path().to_owned(),
             lengths,
+            elsewhere: None,
         };
         let mut found = Vec::new();
         for budget in [1 << 10, 1 << 20] {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::keys::KEYS;
-use super::sections::Sections;
+use super::sections::{Sections, bring_indexes};
 use super::verdicts::write_gone;
 use super::{Comparing, Part, Record, Round};
 use crate::exec::spill::{Sorter, sorter};
@@ -33,13 +33,14 @@ pub fn find_matches(
     let mut found = Sorter::new(directory, budget);
     let tables = comparing.tables() as u64;
     let first = partition as u64 * tables;
+    let names = first..first + tables;
+    bring_indexes(parts, KEYS)?;
     match &comparing {
         Comparing::Exact => {
             let mut claims = Claims::default();
             let mut keys = Sorter::new(directory, budget);
             for part in parts {
-                let records = Sections::of(part, KEYS)?.read_named(first)?;
-                records.into_iter().try_for_each(|key| keys.push(key))?;
+                Sections::of(part, KEYS)?.read_named(names.clone(), |_, key| keys.push(key))?;
             }
             keys.each(|record| match claims.goes(record) {
                 Some(pair) => found.push(pair),
@@ -50,11 +51,9 @@ pub fn find_matches(
             let mut keys = Sorter::new(directory, budget);
             for part in parts {
                 let sections = Sections::of(part, KEYS)?;
-                for table in 0..tables {
-                    for [key, row] in sections.read_named(first + table)? {
-                        keys.push([table, key, row])?;
-                    }
-                }
+                sections.read_named(names.clone(), |table, [key, row]| {
+                    keys.push([table, key, row])
+                })?;
             }
             let mut first: Option<[u64; 3]> = None;
             keys.each(|[table, key, row]| match first {
@@ -71,11 +70,9 @@ pub fn find_matches(
             let mut keys = Sorter::new(directory, budget);
             for part in parts {
                 let sections = Sections::of(part, KEYS)?;
-                for table in 0..tables {
-                    for [within, masked, key, row] in sections.read_named(first + table)? {
-                        keys.push([table, within, masked, key, row])?;
-                    }
-                }
+                sections.read_named(names.clone(), |table, [within, masked, key, row]| {
+                    keys.push([table, within, masked, key, row])
+                })?;
             }
             let mut bucket = Bucket::default();
             keys.each(|record| bucket.push(record, *distance, &mut found))?;

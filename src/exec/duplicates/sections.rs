@@ -2,12 +2,14 @@
 //! grows.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::Part;
+use crate::exec::parts::{Pieces, bring};
 use crate::exec::spill::sorter;
 use crate::io::atomic::Keep;
 use crate::io::workspace::{Lengths, each_record};
@@ -91,10 +93,21 @@ impl SectionWriter {
     }
 }
 
+/// What is read at once, in bytes, where several sections are: one is read whole however long it is.
+const AT_ONCE: u64 = 8 << 20;
+
 /// Reads sections of a file.
 pub struct Sections {
-    log: Log,
+    file: Box<dyn Pieces>,
     sections: Vec<Section>,
+}
+
+/// Brings what says where the sections of the files `name` of `left` are.
+///
+/// # Errors
+/// If one cannot be had, or is not what the task left.
+pub fn bring_indexes(left: &[Part], name: &str) -> io::Result<()> {
+    bring(left, &index_name(name))
 }
 
 impl Sections {
@@ -103,6 +116,7 @@ impl Sections {
     /// # Errors
     /// If they cannot be read, or are not what the task left.
     pub fn of(left: &Part, name: &str) -> io::Result<Self> {
+        bring_indexes(std::slice::from_ref(left), name)?;
         let mut index = Log::sealed(&left.directory, &index_name(name), &left.lengths)?;
         let mut sections = Vec::new();
         each_record(&mut index.replay()?, |record: [u8; 24]| {
@@ -111,7 +125,7 @@ impl Sections {
             sections.push([word(), word(), word()]);
         })?;
         Ok(Self {
-            log: Log::unproved(&left.directory, name, &left.lengths)?,
+            file: left.pieces(name)?,
             sections,
         })
     }
@@ -123,45 +137,76 @@ impl Sections {
         behind.saturating_sub(1)
     }
 
-    /// Reads the section at a place as records of `N` words; none behind the last.
-    ///
-    /// # Errors
-    /// If it cannot be read, or is not what was written.
-    pub fn read<const N: usize>(&self, at: usize) -> io::Result<Option<Vec<[u64; N]>>> {
-        let Some(&[_, end, digest]) = self.sections.get(at) else {
-            return Ok(None);
-        };
-        let before = at.checked_sub(1).and_then(|at| self.sections.get(at));
-        let start = before.map_or(0, |[_, end, _]| *end);
-        let other = || self.log.damaged("a section is not what was written");
-        let length = end.checked_sub(start).ok_or_else(other)?;
-        let mut bytes = vec![0; usize::try_from(length).map_err(|_| other())?];
-        self.log.read_exact_at(&mut bytes, start)?;
-        if xxh3_64(&bytes) != digest || bytes.len() % (8 * N) != 0 {
-            return Err(other());
-        }
-        let mut words = bytes.as_chunks::<8>().0.iter();
-        let mut records = Vec::with_capacity(bytes.len() / (8 * N).max(1));
-        for _ in 0..records.capacity() {
-            let mut record = [0; N];
-            for (slot, word) in record.iter_mut().zip(words.by_ref()) {
-                *slot = u64::from_le_bytes(*word);
-            }
-            records.push(record);
-        }
-        Ok(Some(records))
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sections.len()
     }
 
-    /// Reads the section called `name`; nothing if there is none.
+    /// Where the section before this place ends.
+    fn start(&self, at: usize) -> u64 {
+        let before = at.checked_sub(1).and_then(|at| self.sections.get(at));
+        before.map_or(0, |[_, end, _]| *end)
+    }
+
+    /// Reads the sections at `places` as records of `N` words, each with the name of its section;
+    /// none behind the last.
+    ///
+    /// # Errors
+    /// If they cannot be read, are not what was written, or as `see` says.
+    pub fn read<const N: usize>(
+        &self,
+        places: Range<usize>,
+        mut see: impl FnMut(u64, [u64; N]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut wanted = self.sections.get(places.start..).unwrap_or_default();
+        wanted = wanted.get(..places.len()).unwrap_or(wanted);
+        let mut start = self.start(places.start);
+        let other = || self.file.damaged("a section is not what was written");
+        while let Some((first, rest)) = wanted.split_first() {
+            let more = rest
+                .iter()
+                .take_while(|[_, end, _]| end.saturating_sub(start) <= AT_ONCE)
+                .count();
+            let (together, behind) = wanted.split_at(1 + more);
+            let end = together.last().unwrap_or(first)[1];
+            let length = end.checked_sub(start).ok_or_else(other)?;
+            let mut bytes = vec![0; usize::try_from(length).map_err(|_| other())?];
+            self.file.read_exact_at(&mut bytes, start)?;
+            let mut rest = bytes.as_slice();
+            for &[name, end, digest] in together {
+                let length = end.checked_sub(start).ok_or_else(other)?;
+                let length = usize::try_from(length).map_err(|_| other())?;
+                let (section, behind) = rest.split_at_checked(length).ok_or_else(other)?;
+                if xxh3_64(section) != digest || !length.is_multiple_of(8 * N) {
+                    return Err(other());
+                }
+                let mut words = section.as_chunks::<8>().0.iter();
+                for _ in 0..length / (8 * N).max(1) {
+                    let mut record = [0; N];
+                    for (slot, word) in record.iter_mut().zip(words.by_ref()) {
+                        *slot = u64::from_le_bytes(*word);
+                    }
+                    see(name, record)?;
+                }
+                (rest, start) = (behind, end);
+            }
+            wanted = behind;
+        }
+        Ok(())
+    }
+
+    /// Reads the sections whose names are among `names`.
     ///
     /// # Errors
     /// As [`Sections::read`].
-    pub fn read_named<const N: usize>(&self, name: u64) -> io::Result<Vec<[u64; N]>> {
-        let at = self
-            .sections
-            .binary_search_by_key(&name, |section| section[0]);
-        let read = at.map_or(Ok(None), |at| self.read(at))?;
-        Ok(read.unwrap_or_default())
+    pub fn read_named<const N: usize>(
+        &self,
+        names: Range<u64>,
+        see: impl FnMut(u64, [u64; N]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let place = |name: u64| self.sections.partition_point(|section| section[0] < name);
+        self.read(place(names.start)..place(names.end), see)
     }
 }
 
@@ -184,26 +229,42 @@ mod tests {
         let left = Part {
             directory: dir.path().to_owned(),
             lengths: writer.finish().unwrap(),
+            elsewhere: None,
         };
         let sections = Sections::of(&left, "keys").unwrap();
-        assert_eq!(sections.read_named(2).unwrap(), [[1, 2], [3, 4]]);
-        assert_eq!(sections.read_named(9).unwrap(), [[5, 6]]);
+        let named = |sections: &Sections, names| {
+            let mut found = Vec::new();
+            let read = sections.read_named(names, |name, record: [u64; 2]| {
+                found.push((name, record));
+                Ok(())
+            });
+            read.map(|()| found)
+        };
+        let all = [(2, [1, 2]), (2, [3, 4]), (9, [5, 6])];
+        assert_eq!(named(&sections, 2..3).unwrap(), all[..2]);
+        assert_eq!(named(&sections, 9..10).unwrap(), all[2..]);
+        assert_eq!(named(&sections, 0..99).unwrap(), all);
         for none in [0, 5, 10] {
-            assert!(sections.read_named::<2>(none).unwrap().is_empty());
+            assert!(named(&sections, none..none + 1).unwrap().is_empty());
         }
         let places = [(0, 0), (2, 0), (4, 0), (5, 1), (8, 1), (9, 2), (99, 2)];
         for (name, place) in places {
             assert_eq!(sections.before(name), place, "{name}");
         }
-        assert_eq!(sections.read::<2>(3).unwrap(), None);
+        assert_eq!(sections.len(), 3);
+        for behind in [3..4, 7..9] {
+            sections
+                .read(behind, |_, _: [u64; 2]| panic!("there is none"))
+                .unwrap();
+        }
         // Only the section that is read is looked at.
         let path = dir.path().join("keys");
         let mut bytes = fs::read(&path).unwrap();
         bytes[33] ^= 1;
         fs::write(&path, &bytes).unwrap();
         let sections = Sections::of(&left, "keys").unwrap();
-        assert!(sections.read_named::<2>(2).is_ok());
-        let error = sections.read_named::<2>(9).unwrap_err().to_string();
+        assert!(named(&sections, 2..3).is_ok());
+        let error = named(&sections, 9..10).unwrap_err().to_string();
         assert!(
             error.contains("keys: a section is not what was written"),
             "{error}"

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::Part;
-use super::sections::{SectionWriter, Sections};
+use super::sections::{SectionWriter, Sections, bring_indexes};
 use crate::exec::spill::Sorter;
 use crate::io::workspace::Lengths;
 
@@ -16,6 +16,12 @@ const GONE: &str = "gone";
 
 /// Records of a section.
 const ROWS: u64 = 1 << 12;
+
+/// Sections that are in memory at once, but for one of each file where these are more: 64 MiB.
+const RESIDENT: usize = 1 << 10;
+
+/// Sections of a file that are read at once: the more the further it is read.
+const AHEAD: usize = 16;
 
 /// Writes down which rows go, each with the one that stands for it.
 ///
@@ -57,6 +63,8 @@ struct Source {
     sections: Sections,
     /// The section to be read next.
     at: usize,
+    /// How many are read then.
+    ahead: usize,
     records: std::vec::IntoIter<[u64; 2]>,
 }
 
@@ -64,20 +72,27 @@ impl Source {
     /// Goes to the section in which the row `identity` would be.
     fn seek(&mut self, identity: u64) {
         self.at = self.sections.before(identity);
+        self.ahead = 1;
         self.records = Vec::new().into_iter();
     }
 
-    fn next(&mut self) -> io::Result<Option<(u64, Verdict)>> {
+    fn next(&mut self, most: usize) -> io::Result<Option<(u64, Verdict)>> {
         loop {
             if let Some([row, first]) = self.records.next() {
                 let step = self.step;
                 return Ok(Some((row, Verdict { step, first })));
             }
-            let Some(records) = self.sections.read(self.at)? else {
+            if self.at >= self.sections.len() {
                 return Ok(None);
-            };
+            }
+            let mut records = Vec::new();
+            let until = self.at + self.ahead;
+            self.sections.read(self.at..until, |_, record| {
+                records.push(record);
+                Ok(())
+            })?;
             self.records = records.into_iter();
-            self.at += 1;
+            (self.at, self.ahead) = (until, (2 * self.ahead).min(most));
         }
     }
 }
@@ -88,11 +103,14 @@ impl Verdicts {
     /// # Errors
     /// If it cannot be read, or is not what they left.
     pub fn open(left: &[(usize, Part)]) -> io::Result<Self> {
+        let parts: Vec<Part> = left.iter().map(|(_, left)| left.clone()).collect();
+        bring_indexes(&parts, GONE)?;
         let open = |(step, left): &(usize, Part)| {
             Ok(Source {
                 step: *step,
                 sections: Sections::of(left, GONE)?,
                 at: 0,
+                ahead: 1,
                 records: Vec::new().into_iter(),
             })
         };
@@ -132,8 +150,10 @@ impl Verdicts {
 
     /// Reads the next row of a source.
     fn read(&mut self, number: usize) -> io::Result<()> {
+        let most = (RESIDENT / self.sources.len().max(1)).clamp(1, AHEAD);
         let source = self.sources.get_mut(number);
-        let next = source.map(Source::next).transpose()?.flatten();
+        let next = source.map(|source| source.next(most));
+        let next = next.transpose()?.flatten();
         let head = next.map(|(row, verdict)| Reverse((row, verdict, number)));
         self.heads.extend(head);
         Ok(())
@@ -159,7 +179,12 @@ mod tests {
             let (lengths, count) = write_gone(gone, &directory).unwrap();
             assert_eq!(count, 10_000);
             let step = usize::try_from(step).unwrap();
-            left.push((step, Part { directory, lengths }));
+            let part = Part {
+                directory,
+                lengths,
+                elsewhere: None,
+            };
+            left.push((step, part));
         }
         for from in [0, 1, 40_959, 350_005, 699_990, 800_000] {
             let mut verdicts = Verdicts::open(&left).unwrap();

@@ -20,7 +20,7 @@ use crate::io::{Log, Workspace};
 use crate::record::ServiceRecord;
 use wire::Decoder;
 
-/// Parts that are fetched before the first of them is read.
+/// Parts whose files are brought before the first of them is read.
 const AHEAD: usize = 16;
 
 /// The name of the file of a part.
@@ -33,15 +33,72 @@ pub struct Part {
     pub directory: PathBuf,
     /// How long these are, and their digests.
     pub lengths: Lengths,
+    /// Who has them, if they may not be in the directory.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
-/// Brings the files of parts to where they are said to be, if they are elsewhere.
-pub trait Fetch: fmt::Debug + Send + Sync {
-    /// Brings those of `parts`.
+impl Part {
+    /// Opens one of its files, of which little is read: what it holds is not looked at. Whoever reads it
+    /// holds what was read against a digest of its own.
     ///
     /// # Errors
-    /// If they cannot be had, or are not as they should be.
-    fn fetch(&self, parts: &[Part]) -> Result<(), RunError>;
+    /// If it cannot be had, or has another length.
+    pub fn pieces(&self, name: &str) -> io::Result<Box<dyn Pieces>> {
+        match &self.elsewhere {
+            Some(elsewhere) => elsewhere.pieces(self, name),
+            None => Ok(Box::new(Log::unproved(
+                &self.directory,
+                name,
+                &self.lengths,
+            )?)),
+        }
+    }
+}
+
+/// Who has the files of parts.
+pub trait Elsewhere: fmt::Debug + Send + Sync {
+    /// Brings the file `name` of each of `parts` to where it is said to be.
+    ///
+    /// # Errors
+    /// If one cannot be had, or is not as it should be.
+    fn bring(&self, parts: &[Part], name: &str) -> io::Result<()>;
+
+    /// Opens a file where it is.
+    ///
+    /// # Errors
+    /// If it cannot be had, or has another length.
+    fn pieces(&self, part: &Part, name: &str) -> io::Result<Box<dyn Pieces>>;
+}
+
+/// A file of which some is read.
+pub trait Pieces {
+    /// Reads exactly `buffer` from byte `at` on.
+    ///
+    /// # Errors
+    /// If the file is shorter or cannot be read.
+    fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()>;
+
+    /// The error that what was read of it is not what was written.
+    fn damaged(&self, what: &str) -> io::Error;
+}
+
+impl Pieces for Log {
+    fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        Self::read_exact_at(self, buffer, at)
+    }
+
+    fn damaged(&self, what: &str) -> io::Error {
+        Self::damaged(self, what)
+    }
+}
+
+/// Brings the file `name` of each of `parts` to where it is said to be, unless it is there.
+///
+/// # Errors
+/// If one cannot be had, or is not as it should be.
+pub fn bring(parts: &[Part], name: &str) -> io::Result<()> {
+    let elsewhere = parts.first().and_then(|part| part.elsewhere.as_ref());
+    elsewhere.map_or(Ok(()), |elsewhere| elsewhere.bring(parts, name))
 }
 
 /// All parts of a phase.
@@ -57,8 +114,6 @@ pub struct Parts {
     pub summaries: Option<Vec<InputSummary>>,
     /// What steps asked up to the end of the phase.
     pub services: Vec<ServiceRecord>,
-    /// Who brings their files before they are read.
-    pub fetch: Option<Arc<dyn Fetch>>,
 }
 
 /// Writes a part.
@@ -102,6 +157,7 @@ impl PartWriter {
         Ok(Part {
             directory: self.directory,
             lengths,
+            elsewhere: None,
         })
     }
 }
@@ -118,13 +174,12 @@ impl Parts {
     ) -> Result<(), RunError> {
         let mut decoder = Decoder::default();
         for (number, part) in self.parts.iter().enumerate().skip(from.part) {
-            if let Some(fetch) = &self.fetch
-                && (number - from.part).is_multiple_of(AHEAD)
-            {
-                let next = self.parts.iter().skip(number).take(AHEAD).cloned();
-                fetch.fetch(&next.collect::<Vec<_>>())?;
-            }
             let failed = |e| write_error(part.directory.display(), e);
+            if (number - from.part).is_multiple_of(AHEAD) {
+                let next = self.parts.get(number..).unwrap_or_default();
+                let next = next.get(..AHEAD).unwrap_or(next);
+                bring(next, NAME).map_err(failed)?;
+            }
             let mut log = Log::sealed(&part.directory, NAME, &part.lengths).map_err(failed)?;
             let mut blocks = log.replay().map_err(failed)?;
             let done = if number == from.part { from.batches } else { 0 };

@@ -10,17 +10,18 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hashbrown::{HashMap, HashSet};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::done::Done;
-use crate::exec::parts::{Fetch, Part};
+use crate::exec::parts::{Elsewhere, Part, Pieces};
 use crate::exec::{RunError, write_error};
-use crate::io::atomic::{Committed, Damaged, digest_of};
-use crate::io::remote::Folder;
+use crate::io::atomic::{Committed, Damaged, digest_of, directory};
+use crate::io::named;
+use crate::io::remote::{Folder, Object};
 use crate::io::workspace::Lengths;
 
 /// Files that are fetched, or uploaded, at once: each has up to five parts of 8 MiB in memory.
@@ -208,43 +209,64 @@ impl Mirror {
     /// # Errors
     /// If the store does not have them as `files` says, or the disk is full.
     pub fn bring(&self, directory: &Path, files: &Lengths) -> Result<(), RunError> {
-        let wanted: Vec<_> = files.iter().map(|it| (directory, it.0, it.1)).collect();
+        let wanted: Vec<_> = files
+            .iter()
+            .map(|it| (directory.join(it.0), it.1))
+            .collect();
         self.bring_all(&wanted)
+            .map_err(|e| write_error(self.folder.url("t"), e))
     }
 
-    fn bring_all(&self, files: &[(&Path, &String, &Committed)]) -> Result<(), RunError> {
-        at_once(files, |(directory, file, committed)| {
-            let path = directory.join(file);
-            let name = path.strip_prefix(&self.local).unwrap_or(&path);
-            let name = name.display().to_string();
-            let bring = || {
-                if !is_of_attempt(Path::new(&name)) {
-                    return Err(no_name());
-                }
-                let is_here = digest_of(&path)
-                    .is_ok_and(|it| it.0 == committed.bytes && it.1 == committed.xxh3_128);
-                if is_here {
-                    return Ok(());
-                }
-                fs::create_dir_all(directory)?;
-                self.fetch_file(&name, &path, committed)
+    fn bring_all(&self, files: &[(PathBuf, &Committed)]) -> io::Result<()> {
+        at_once(files, |(path, committed)| {
+            let name = self.name_of(path)?;
+            let is_here = digest_of(path)
+                .is_ok_and(|it| it.0 == committed.bytes && it.1 == committed.xxh3_128);
+            if is_here {
+                return Ok(());
+            }
+            let fetch = || {
+                fs::create_dir_all(directory(path))?;
+                self.fetch_file(&name, path, committed)
             };
-            bring().map_err(|e| self.failed(&name, e))
+            fetch().map_err(|e| self.said_of(&name, e))
         })
     }
 
-    fn fetch_file(&self, name: &str, path: &Path, committed: &Committed) -> io::Result<()> {
-        let other = |what: String| {
-            let path = self.folder.url(name).into();
-            io::Error::new(io::ErrorKind::InvalidData, Damaged { path, what })
-        };
-        let object = self.folder.object(name)?;
-        if object.size() != committed.bytes {
-            let (is, said) = (object.size(), committed.bytes);
-            return Err(other(format!("it has {is} bytes, its record says {said}")));
+    /// What the file of an attempt is called in the store.
+    fn name_of(&self, path: &Path) -> io::Result<String> {
+        let name = path.strip_prefix(&self.local).unwrap_or(path);
+        let text = name.to_str().filter(|_| is_of_attempt(name));
+        text.map(str::to_owned).ok_or_else(no_name)
+    }
+
+    /// An error with the object that it is about; one of damage names it already.
+    fn said_of(&self, name: &str, error: io::Error) -> io::Error {
+        if Damaged::of(&error).is_some() {
+            return error;
         }
-        let directory = path.parent().unwrap_or(&self.local);
-        let mut new = tempfile::NamedTempFile::new_in(directory)?;
+        named(self.folder.url(name), &error)
+    }
+
+    fn damaged(&self, name: &str, what: String) -> io::Error {
+        let path = self.folder.url(name).into();
+        io::Error::new(io::ErrorKind::InvalidData, Damaged { path, what })
+    }
+
+    /// The object of a file, which has the size that its record says.
+    fn object(&self, name: &str, committed: &Committed) -> io::Result<Arc<Object>> {
+        let object = self.folder.object(name)?;
+        if object.size() == committed.bytes {
+            return Ok(object);
+        }
+        let (is, said) = (object.size(), committed.bytes);
+        let what = format!("it has {is} bytes, its record says {said}");
+        Err(self.damaged(name, what))
+    }
+
+    fn fetch_file(&self, name: &str, path: &Path, committed: &Committed) -> io::Result<()> {
+        let object = self.object(name, committed)?;
+        let mut new = tempfile::NamedTempFile::new_in(directory(path))?;
         let mut digest = Xxh3::new();
         let mut stream = object.stream(0);
         let mut block = vec![0; 1 << 18];
@@ -260,9 +282,8 @@ impl Mirror {
         let digest = format!("{:032x}", digest.digest128());
         if digest != committed.xxh3_128 {
             let said = &committed.xxh3_128;
-            return Err(other(format!(
-                "its digest is {digest}, its record says {said}"
-            )));
+            let what = format!("its digest is {digest}, its record says {said}");
+            return Err(self.damaged(name, what));
         }
         new.persist(path)?;
         Ok(())
@@ -285,14 +306,45 @@ impl Mirror {
     }
 }
 
-impl Fetch for Mirror {
-    fn fetch(&self, parts: &[Part]) -> Result<(), RunError> {
-        let files = parts.iter().flat_map(|part| {
-            let files = part.lengths.iter();
-            files.map(|(name, committed)| (part.directory.as_path(), name, committed))
-        });
-        self.bring_all(&files.collect::<Vec<_>>())
+impl Elsewhere for Mirror {
+    fn bring(&self, parts: &[Part], name: &str) -> io::Result<()> {
+        let files: io::Result<Vec<_>> = parts
+            .iter()
+            .map(|part| Ok((part.directory.join(name), committed(part, name)?)))
+            .collect();
+        self.bring_all(&files?)
     }
+
+    fn pieces(&self, part: &Part, name: &str) -> io::Result<Box<dyn Pieces>> {
+        let path = self.name_of(&part.directory.join(name))?;
+        let object = self.object(&path, committed(part, name)?);
+        Ok(Box::new(Ranges {
+            object: object.map_err(|e| self.said_of(&path, e))?,
+            url: self.folder.url(&path),
+        }))
+    }
+}
+
+/// A file of an attempt in the store, of which ranges are read.
+struct Ranges {
+    object: Arc<Object>,
+    url: String,
+}
+
+impl Pieces for Ranges {
+    fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        let read = self.object.read_range(buffer, at);
+        read.map_err(|e| named(&self.url, &e))
+    }
+
+    fn damaged(&self, what: &str) -> io::Error {
+        Damaged::error(Path::new(&self.url), what)
+    }
+}
+
+/// What the record says of a file.
+fn committed<'p>(part: &'p Part, name: &str) -> io::Result<&'p Committed> {
+    part.lengths.get(name).ok_or_else(no_name)
 }
 
 /// The task whose record an object of the plan is.
@@ -331,10 +383,10 @@ fn no_name() -> io::Error {
 }
 
 /// Does `work` for all items, a few of them at once, until one fails.
-fn at_once<T: Sync>(
+fn at_once<T: Sync, E: Send>(
     items: &[T],
-    work: impl Fn(&T) -> Result<(), RunError> + Sync,
-) -> Result<(), RunError> {
+    work: impl Fn(&T) -> Result<(), E> + Sync,
+) -> Result<(), E> {
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
     let lock = || failure.lock().unwrap_or_else(PoisonError::into_inner);

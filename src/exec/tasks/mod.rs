@@ -46,7 +46,7 @@ use plan::{Measure, PlannedPiece};
 
 use super::checkpoint::ByTasks;
 use super::exchange::stage::{Left, counted_key};
-use super::parts::{Fetch, Parts};
+use super::parts::Parts;
 use super::run::{Ended, FromTasks, Piece, PieceRows, check_limit, run_piece, run_tasks};
 use super::setup::BATCH_BYTES;
 use super::spill::{Store, StoreWriter, store};
@@ -230,13 +230,6 @@ impl Work {
         cut: Cut,
     ) -> Result<Self, TasksError> {
         let place = Place::of(&options.working_dir, work)?;
-        if cut.partitions > 0 && place.mirror().is_some() {
-            return Err(TasksError::Refused {
-                what: "partitions are read in parts, which plans in a store do not do yet"
-                    .to_owned(),
-                hint: "plan in a directory that all machines see, or leave --partitions out",
-            });
-        }
         let text = if let Some(text) = place.read(PLAN)? {
             text
         } else {
@@ -822,10 +815,6 @@ impl Work {
                 parts,
                 summaries: (pass == 0).then_some(summaries),
                 services: services.clone(),
-                fetch: self
-                    .place
-                    .mirror()
-                    .map(|mirror| Arc::clone(mirror) as Arc<dyn Fetch>),
             });
         }
         let (started_unix, elapsed) = done::together(at_work).unwrap_or_default();

@@ -2,11 +2,12 @@
 //! compares those of every partition, and says who stands for the rows that these join.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::done::{Done, Facts};
 use super::{Made, TaskId, TasksError, Work};
 use crate::exec::duplicates::{Found, Round, find_matches, join, write_keys};
-use crate::exec::parts::Part;
+use crate::exec::parts::{Elsewhere, Part};
 use crate::exec::{RunError, RunOptions, write_error};
 
 impl Work {
@@ -78,6 +79,10 @@ impl Work {
         Part {
             directory: self.place.tasks().join(&done.task).join(&done.attempt),
             lengths: done.files.clone(),
+            elsewhere: self
+                .place
+                .mirror()
+                .map(|mirror| Arc::clone(mirror) as Arc<dyn Elsewhere>),
         }
     }
 

@@ -74,6 +74,14 @@ impl Object {
     }
 
     /// There is none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn read_range(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    /// There is none.
     #[must_use]
     pub fn failure(&self) -> Option<io::Error> {
         match self.0 {}

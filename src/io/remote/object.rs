@@ -136,6 +136,23 @@ impl Object {
         Ok(())
     }
 
+    /// Fills `buffer` with the bytes from `at` on, straight from the store.
+    ///
+    /// # Errors
+    /// If the store does not answer, the object has changed, or there are fewer.
+    pub fn read_range(self: &Arc<Self>, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        let range = at..at.saturating_add(buffer.len() as u64);
+        let content = store::runtime()?.block_on(Arc::clone(self).range(range))?;
+        if content.len() != buffer.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer.copy_from_slice(&content);
+        Ok(())
+    }
+
     /// The first request that failed.
     #[must_use]
     pub fn failure(&self) -> Option<io::Error> {
