@@ -34,6 +34,7 @@ use self::pass::{Measures, Pass, WaitingBatch};
 use self::stat::{Shape, Stat, bounds_of, stats_of};
 use self::tally::Tally;
 use crate::exec::driver::{Job, Stages};
+use crate::exec::setup::AnswersFile;
 use crate::exec::{
     Batcher, FieldWatch, Moment, Observer, RunError, RunOptions, count_note, found_notes, remember,
     setup, write_error,
@@ -111,7 +112,8 @@ pub fn analyze(
         steps.filter_map(|(number, step)| Some((number, step.spec.service.as_ref()?)))
     };
     let threads = pool.current_num_threads();
-    let host = setup::host(recipe, options, threads, Some(&files.answers()))?;
+    let answers = AnswersFile::of_run(files.answers(), options);
+    let host = setup::host(recipe, options, threads, Some(&answers))?;
     let batcher = Batcher::<WaitingBatch>::open(asked(), &host)?.until(&options.interrupted);
     let stages = Stages {
         pool: &pool,

@@ -154,7 +154,7 @@ fn estimated(recipe: &Recipe, args: &Args, rows: usize, ui: &Ui) -> Exit {
         Err(exit) => return exit,
     };
     let answers = exec::answers_file(recipe, &options);
-    let found = match exec::sample_servers(recipe, &options, rows, answers.as_deref()) {
+    let found = match exec::sample_servers(recipe, &options, rows, answers) {
         Ok(found) => found,
         Err(failure) => {
             let hint = match &failure {

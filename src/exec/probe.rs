@@ -1,11 +1,13 @@
 //! What the operators of a recipe cost and how many rows they end, measured on the first rows.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::batcher::{Asking, Batcher};
 use super::driver::{Job, Stages, Worked};
+use super::setup::{self, AnswersFile};
 use super::stage::{BatchResult, Chain, Progress, RowEnd, RowResult, WaitingBatch, Work};
-use super::{Resume, RunError, RunOptions, setup};
+use super::{RunError, RunOptions};
 use crate::io::{Input, LineSource};
 use crate::op::{Answer, Family, ImageNeed, Request};
 use crate::plan;
@@ -206,7 +208,7 @@ pub fn sample_servers(
     recipe: &Recipe,
     options: &RunOptions,
     rows: usize,
-    answers: Option<&std::path::Path>,
+    answers: Option<PathBuf>,
 ) -> Result<Sampled, RunError> {
     let Some(phase) = plan::phases(&recipe.steps).into_iter().next() else {
         return Ok(Sampled::default());
@@ -215,14 +217,15 @@ pub fn sample_servers(
     let chain = chain(recipe, &options.working_dir, &phase, &inputs);
     let pool = setup::pool(recipe, options)?;
     // What was paid before is no part of it, and a run that goes on is still the same.
-    let options = RunOptions {
-        resume: Resume::Continue,
-        ..options.clone()
-    };
-    let host = setup::host(recipe, &options, pool.current_num_threads(), answers)?;
+    let answers = answers.map(|path| AnswersFile {
+        path,
+        goes_on: true,
+    });
+    let threads = pool.current_num_threads();
+    let host = setup::host(recipe, options, threads, answers.as_ref())?;
     let before = host.spending.total();
     let batcher = Batcher::open(chain.services(), &host)?;
-    let (batch_rows, limit) = setup::limits(pool.current_num_threads(), &options, chain.decodes());
+    let (batch_rows, limit) = setup::limits(threads, options, chain.decodes());
     let stages = Stages {
         pool: &pool,
         limit: setup::with_services(limit, batch_rows, chain.services().map(|(_, asked)| asked)),

@@ -225,6 +225,24 @@ pub fn with_services<'s>(
     }
 }
 
+/// Where answers of servers are kept.
+#[derive(Debug, Clone)]
+pub struct AnswersFile {
+    /// The file, which need not be there.
+    pub path: PathBuf,
+    /// Whether what its answers cost counts; else what they cost from now on.
+    pub goes_on: bool,
+}
+
+impl AnswersFile {
+    /// That of a run with these options.
+    #[must_use]
+    pub fn of_run(path: PathBuf, options: &RunOptions) -> Self {
+        let goes_on = options.resume == Resume::Continue;
+        Self { path, goes_on }
+    }
+}
+
 /// Where the services of `recipe` run: as the options say, with the threads of the run. What servers
 /// answer is kept in `answers`, if that is given.
 ///
@@ -234,7 +252,7 @@ pub fn host(
     recipe: &Recipe,
     options: &RunOptions,
     threads: usize,
-    answers: Option<&Path>,
+    answers: Option<&AnswersFile>,
 ) -> Result<Host, RunError> {
     let mut host = Host {
         threads,
@@ -247,13 +265,12 @@ pub fn host(
         tokens: options.max_tokens_total,
     };
     let mut spent = Vec::new();
-    if let Some(path) = answers.filter(|_| asks_servers(recipe)) {
+    if let Some(AnswersFile { path, goes_on }) = answers.filter(|_| asks_servers(recipe)) {
         let failed = |e| write_error(path.display(), e);
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir).map_err(failed)?;
         }
-        let goes_on = options.resume == Resume::Continue;
-        let opened = Answers::open(path, goes_on).map_err(failed)?;
+        let opened = Answers::open(path, *goes_on).map_err(failed)?;
         (host.answers, spent) = (Arc::new(opened.0), opened.1);
     }
     host.spending = Arc::new(Spending::new(limits, &spent));

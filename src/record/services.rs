@@ -78,9 +78,27 @@ impl ServiceRecord {
         }
     }
 
-    /// What `earlier` and `now` come to, a service once.
+    /// What `earlier` and `now` come to, a service once, where one file of answers counts what both cost.
     #[must_use]
     pub fn sum(earlier: &[Self], now: Vec<Self>) -> Vec<Self> {
+        Self::added(earlier, now, |was, record| {
+            was.tokens_in = record.tokens_in;
+            was.tokens_out = record.tokens_out;
+            was.cost = record.cost;
+        })
+    }
+
+    /// What `earlier` and `now` come to, a service once, where each counts its own cost.
+    #[must_use]
+    pub fn sum_of_tasks(earlier: &[Self], now: Vec<Self>) -> Vec<Self> {
+        Self::added(earlier, now, |was, record| {
+            was.tokens_in += record.tokens_in;
+            was.tokens_out += record.tokens_out;
+            was.cost += record.cost;
+        })
+    }
+
+    fn added(earlier: &[Self], now: Vec<Self>, add_cost: impl Fn(&mut Self, &Self)) -> Vec<Self> {
         let mut sum = earlier.to_vec();
         for record in now {
             match sum.iter_mut().find(|was| was.service == record.service) {
@@ -92,10 +110,7 @@ impl ServiceRecord {
                     was.reused += record.reused;
                     was.cache_hits += record.cache_hits;
                     was.cache_misses += record.cache_misses;
-                    // These are counted by the file of answers, over all of the run.
-                    was.tokens_in = record.tokens_in;
-                    was.tokens_out = record.tokens_out;
-                    was.cost = record.cost;
+                    add_cost(was, &record);
                 }
                 None => sum.push(record),
             }

@@ -1,6 +1,6 @@
 //! Steps that ask a server: what it is sent, what becomes of rows that it fails, what is paid.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -412,6 +412,116 @@ fn a_run_that_was_killed_pays_for_nothing_twice() {
     killed.write("r.yaml", step);
     run(&killed, &["--force"]).expect(0);
     assert_eq!((ids(&killed).len(), mock.count()), (40, before));
+}
+
+#[test]
+fn tasks_ask_servers_and_pay_for_nothing_twice() {
+    let mock = Mock::start(|seen| {
+        std::thread::sleep(Duration::from_millis(5));
+        let each = score_of(number(seen)) * 5.0;
+        let dimensions = [
+            "accuracy",
+            "grammar",
+            "informativeness",
+            "coherence",
+            "linguistic_complexity",
+            "conceptual_depth",
+            "prior_knowledge",
+            "step_complexity",
+            "ambiguity",
+        ];
+        let scores: BTreeMap<&str, f64> = dimensions.map(|name| (name, each)).into();
+        Reply::content(json!({"dimension_scores": scores}).to_string())
+    });
+    let url = json!(mock.url());
+    let step = |name: &str| {
+        let params = json!({"base_url": url, "max_concurrency": 4});
+        json!({name: {"api_or_hf_model": "m", "model_params": params, "min_score": 0.3}})
+    };
+    let choice = json!({"topk_specified_field_selector": {"field_key": "id", "topk": 120}});
+    let scratch = scratch(200, &url, "");
+    let head = "dataset_path: rows.jsonl\nexport_path: out.jsonl\nmax_quarantine: none\n";
+    let steps = json!([
+        step("llm_quality_score_filter"),
+        choice,
+        step("llm_difficulty_score_filter")
+    ]);
+    let recipe = format!("{head}process: {steps}\n");
+    scratch.write("r.yaml", &recipe);
+    run(&scratch, &[]).expect(0);
+    let made = |scratch: &Scratch| {
+        let manifest = scratch.json("out.jsonl.djr/manifest.json");
+        let services = manifest["services"].as_array().unwrap().iter();
+        let cost = |it: &Value| {
+            (
+                it["service"].clone(),
+                it["requests"].clone(),
+                it["tokens_out"].clone(),
+            )
+        };
+        let ledger = scratch.read("out.jsonl.djr/ledger.jsonl.zst");
+        (
+            scratch.read("out.jsonl"),
+            ledger,
+            services.map(cost).collect::<Vec<_>>(),
+        )
+    };
+    let expected = made(&scratch);
+    let paid = mock.count();
+    assert_eq!(paid, 320);
+    std::fs::remove_file(scratch.path("out.jsonl")).unwrap();
+    std::fs::remove_dir_all(scratch.path("out.jsonl.djr")).unwrap();
+
+    let limited = format!("max_tokens_total: 1000000\n{recipe}");
+    scratch.write("limited.yaml", limited);
+    let refused = scratch.djr(&["plan", "limited.yaml", "--work", "work"]);
+    let refused = refused.expect(2).stderr;
+    assert!(refused.contains("max_tokens_total"), "{refused}");
+
+    let plan = ["plan", "r.yaml", "--work", "work", "--task-bytes", "2KB"];
+    scratch.djr(&plan).expect(0);
+    let start = |id: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_djr"));
+        command.args(["task", "work", id, "-q"]);
+        command.current_dir(scratch.path("")).stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let (mut kills, mut tasks) = (0, 0);
+    loop {
+        let next = scratch.djr(&["next", "work"]);
+        if next.code == 11 {
+            break;
+        }
+        let id = next.expect(0).text().trim().to_owned();
+        tasks += 1;
+        let before = mock.count();
+        if id.starts_with("pass-") {
+            let mut killed = start(&id);
+            while mock.count() < before + 9 && killed.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            killed.kill().unwrap();
+            killed.wait().unwrap();
+            kills += 1;
+        }
+        // Of two attempts at once one asks, and the other waits for what comes of it.
+        let mut both = [start(&id), start(&id)];
+        for attempt in &mut both {
+            assert!(attempt.wait().unwrap().success());
+        }
+    }
+    assert!(tasks > kills && kills > 4, "{kills} kills, {tasks} tasks");
+    scratch.djr(&["finish", "work"]).expect(0);
+    assert_eq!(made(&scratch), expected);
+    // Four at most were on their way whenever it was killed.
+    let asked = mock.count() - paid;
+    assert!((320..=320 + 4 * kills).contains(&asked), "{asked}");
+    let different: BTreeSet<String> = mock.seen()[paid..]
+        .iter()
+        .map(|it| it.body.clone())
+        .collect();
+    assert_eq!(different.len(), 320);
+    assert!(!scratch.path("out.jsonl.djr/answers.log").exists());
 }
 
 #[test]

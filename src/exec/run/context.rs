@@ -12,8 +12,9 @@ use crate::exec::exchange::Machine;
 use crate::exec::exchange::group::GroupRows;
 use crate::exec::fields::FieldWatch;
 use crate::exec::output;
+use crate::exec::setup::{self, AnswersFile};
 use crate::exec::stage::{Chain, OutputWork, SplitBy, TIMED_EVERY, Workers};
-use crate::exec::{RunError, RunOptions, setup, write_error};
+use crate::exec::{RunError, RunOptions, write_error};
 use crate::io::format::{FormatError, ImageFiles, Renderer, Setting};
 use crate::io::paths::PathWriter;
 use crate::io::{Input, OutputLock, Workspace};
@@ -48,6 +49,8 @@ pub struct Place {
     pub files: Option<RunFiles>,
     pub workspace: Workspace,
     pub earlier: Earlier,
+    /// What servers answer; `None` where it is kept no longer than that.
+    pub answers: Option<AnswersFile>,
 }
 
 impl<'a> RunContext<'a> {
@@ -61,9 +64,8 @@ impl<'a> RunContext<'a> {
     ) -> Result<Self, RunError> {
         let pool = setup::pool(recipe, options)?;
         let results = setup::results(recipe, options)?;
-        let answers = place.files.as_ref().map(RunFiles::answers);
         let threads = pool.current_num_threads();
-        let mut host = setup::host(recipe, options, threads, answers.as_deref())?;
+        let mut host = setup::host(recipe, options, threads, place.answers.as_ref())?;
         host.memory = results
             .as_ref()
             .map(|results| Arc::new(Workers(Arc::clone(results))) as Arc<dyn Memory>);

@@ -27,6 +27,7 @@ use super::duplicates::Found;
 use super::exchange::stage::{self as exchange_stage, Deciding, ExchangeStage, Left};
 use super::output::OutputStage;
 use super::parts::Parts;
+use super::setup::AnswersFile;
 use super::sinks::Caller;
 use super::stage::{BatchResult, Chain, Cursor, PartPlace, Passed, Source, drive};
 use super::watch::Watch;
@@ -371,6 +372,11 @@ fn run_locked<'a>(
                 files: files.clone(),
                 workspace,
                 earlier,
+                // Tasks have asked already, and keep what they hear.
+                answers: files
+                    .as_ref()
+                    .filter(|_| tasks.is_none())
+                    .map(|files| AnswersFile::of_run(files.answers(), options)),
             };
             let context = RunContext::open(recipe, options, inputs, renderers, place)?;
             if is_new {

@@ -8,9 +8,10 @@ use super::context::{Place, RunContext, renderers, run_files};
 use super::serving::Serving;
 use crate::exec::accounting::Keeps;
 use crate::exec::parts::{Part, PartWriter};
+use crate::exec::setup::{self, AnswersFile};
 use crate::exec::spill::{Picks, Store};
 use crate::exec::stage::{RowEnd, Source, drive};
-use crate::exec::{RunError, RunOptions, setup, write_error};
+use crate::exec::{RunError, RunOptions, write_error};
 use crate::io::source::InputSummary;
 use crate::io::{Position, Workspace};
 use crate::op::Common;
@@ -27,6 +28,8 @@ pub struct Piece {
     pub rows: PieceRows,
     /// What steps of the run asked before: this piece asks the same.
     pub asked: Vec<ServiceRecord>,
+    /// Where answers of servers are kept, if its steps ask any.
+    pub answers: Option<AnswersFile>,
 }
 
 /// Where the rows of a piece are.
@@ -71,6 +74,7 @@ pub fn run_piece(
         files: None,
         workspace: Workspace::nameless(directory.to_owned()),
         earlier: Earlier::default(),
+        answers: piece.answers,
     };
     let inputs = setup::inputs(recipe);
     let renderers = renderers(recipe, options)?;

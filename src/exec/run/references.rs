@@ -188,6 +188,7 @@ impl ReferenceIndex<'_> {
             files: None,
             workspace: Workspace::nameless(std::env::temp_dir()),
             earlier: Earlier::default(),
+            answers: None,
         };
         let context = RunContext::open(recipe, options, Vec::new(), Vec::new(), place)?;
         let failed = |e| write_error("the index", e);

@@ -22,8 +22,8 @@ struct Shared {
 
 impl Work {
     /// Does the tasks that are left, `at_once` of them at a time, those of passes with a thread each;
-    /// one at a time with all threads where steps ask models, which have a device to themselves, or
-    /// Data-Juicer, which takes its time to start. Other processes may do some of them meanwhile.
+    /// one at a time with all threads where steps ask models, which have a device to themselves,
+    /// Data-Juicer, which takes its time to start, or servers, which many requests are sent to anyway. Other processes may do some of them meanwhile.
     ///
     /// # Errors
     /// That of the first task that fails: the others end what they are at, and all that is done
@@ -31,7 +31,7 @@ impl Work {
     pub fn run_all(&self, at_once: usize, told: Told<'_>) -> Result<(), TasksError> {
         // Built once, before all of them need it.
         let steps = &self.recipe()?.steps;
-        let is_alone = |service: &Service| matches!(service, Service::Model(_) | Service::Peer(_));
+        let is_alone = |service: &Service| !matches!(service, Service::Program(_));
         let (at_once, threads) = if steps
             .iter()
             .any(|s| s.spec.service.as_ref().is_some_and(is_alone))

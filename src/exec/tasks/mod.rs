@@ -48,13 +48,13 @@ use super::checkpoint::ByTasks;
 use super::exchange::stage::{Left, counted_key};
 use super::parts::Parts;
 use super::run::{Ended, FromTasks, Piece, PieceRows, check_limit, run_piece, run_tasks};
-use super::setup::BATCH_BYTES;
+use super::setup::{AnswersFile, BATCH_BYTES};
 use super::spill::{Store, StoreWriter, store};
 use super::{Observer, Resume, RunError, RunOptions, RunOutcome, setup, write_error};
 use crate::io::atomic::Keep;
 use crate::io::source::InputSummary;
 use crate::io::workspace::{Lengths, each_record};
-use crate::io::{LineSource, LockError, Log, Position, Workspace};
+use crate::io::{LineSource, LockError, Log, OutputLock, Position, Workspace};
 use crate::op::Common;
 use crate::plan::Plan;
 use crate::recipe::{Recipe, RecipeSpec, Step};
@@ -639,10 +639,19 @@ impl Work {
             self.check_input(*input, &sources)?;
         }
         let asked = self.asked(pass)?;
+        let (answers, _lock) = if setup::asks_servers(recipe) {
+            let Some((answers, lock)) = self.answers(id)? else {
+                return Ok(None);
+            };
+            (Some(answers), Some(lock))
+        } else {
+            (None, None)
+        };
         let piece = Piece {
             phase: pass,
             rows,
             asked,
+            answers,
         };
         let worked = run_piece(recipe, options, piece, directory)?;
         for input in &inputs {
@@ -656,6 +665,22 @@ impl Work {
             services: worked.services,
         };
         Ok(Some((worked.part.lengths, facts)))
+    }
+
+    /// Where the answers of servers to a task are kept, so that no attempt asks again what an earlier
+    /// one was answered: an attempt holds the lock for as long as it asks. `None` if the task was done
+    /// meanwhile.
+    fn answers(&self, id: TaskId) -> Result<Option<(AnswersFile, OutputLock)>, TasksError> {
+        let path = self.place.tasks().join(id.to_string()).join(ANSWERS);
+        let lock = self.once_free(id, || match OutputLock::acquire(&path) {
+            Err(LockError::Io(error)) => Err(write_error(path.display(), error).into()),
+            Err(LockError::Held { .. }) => Ok(None),
+            Ok(lock) => Ok(Some(lock)),
+        })?;
+        Ok(lock.map(|lock| {
+            let goes_on = true;
+            (AnswersFile { path, goes_on }, lock)
+        }))
     }
 
     /// What some task of a pass asked, if one is done and the steps ask at all: the others ask the
@@ -733,13 +758,24 @@ impl Work {
         tasks: &FromTasks,
         observer: &mut dyn Observer,
     ) -> Result<Option<Ended>, TasksError> {
+        self.once_free(id, || match self.ordered(tasks, observer) {
+            Err(TasksError::Run(RunError::Locked {
+                error: LockError::Held { .. },
+                ..
+            })) => Ok(None),
+            ended => ended.map(Some),
+        })
+    }
+
+    /// Tries what gives nothing while another process is at it. `None` if the task was done meanwhile.
+    fn once_free<T>(
+        &self,
+        id: TaskId,
+        mut get: impl FnMut() -> Result<Option<T>, TasksError>,
+    ) -> Result<Option<T>, TasksError> {
         loop {
-            match self.ordered(tasks, observer) {
-                Err(TasksError::Run(RunError::Locked {
-                    error: LockError::Held { .. },
-                    ..
-                })) => {}
-                ended => return ended.map(Some),
+            if let Some(got) = get()? {
+                return Ok(Some(got));
             }
             if self.done_by_now(id)?.is_some() {
                 return Ok(None);
@@ -796,7 +832,7 @@ impl Work {
                         let same = record.check(&services);
                         same.map_err(|change| RunError::Changed(vec![format!("{id}: {change}")]))?;
                     }
-                    services = ServiceRecord::sum(&services, asked.clone());
+                    services = ServiceRecord::sum_of_tasks(&services, asked.clone());
                 }
                 if let (0, Facts::Rows { read, .. }, Some(pieces)) =
                     (pass, &done.facts, self.plan.reads.get(number))
@@ -903,6 +939,9 @@ impl Work {
 
 /// The files and facts of an attempt; `None` if the task was done meanwhile.
 type Made = Result<Option<(Lengths, Facts)>, TasksError>;
+
+/// The file of what servers answered a task, beside its attempts.
+const ANSWERS: &str = "answers.log";
 
 /// The file of what a census found common.
 const COMMON: &str = "common";

@@ -10,9 +10,8 @@ use crate::exec::{CacheChoice, RunError, RunOptions, run, setup};
 use crate::io::Fingerprint;
 use crate::io::source::{Split, fingerprints};
 use crate::note::Note;
-use crate::op::Service;
 use crate::plan::{Plan, phases};
-use crate::recipe::{Inputs, QuarantineLimit, Recipe, Step};
+use crate::recipe::{Inputs, QuarantineLimit, Recipe};
 
 /// Raised when plans or records of tasks are written in another way.
 pub const VERSION: u32 = 5;
@@ -310,12 +309,16 @@ fn refuse(recipe: &Recipe, options: &RunOptions) -> Result<(), TasksError> {
             "name a file, or an object of a store, by --output, or use djr run",
         );
     }
-    let asks_server = |step: &&Step| matches!(step.spec.service, Some(Service::Endpoint(_)));
-    if let Some(step) = recipe.steps.iter().find(asks_server) {
-        // An answer that was paid for is kept with the run, and shared by rows that ask the same.
+    let limits = [
+        ("max_cost", options.max_cost.is_some()),
+        ("max_tokens_total", options.max_tokens_total.is_some()),
+    ];
+    if let Some((limit, _)) = limits.iter().find(|(_, is_set)| *is_set)
+        && setup::asks_servers(recipe)
+    {
         return refused(
-            format!("{} asks a server, which tasks do not do yet", step.name),
-            "use djr run for this recipe",
+            format!("{limit} cannot be held by tasks that ask servers at the same time"),
+            "leave it out (djr run --estimate tells what all rows would cost), or use djr run",
         );
     }
     if options.cached_stats.is_some() {
