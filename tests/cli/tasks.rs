@@ -96,6 +96,37 @@ pub fn made(recipe: &str, rows: &str) -> (Scratch, Vec<(String, Vec<u8>)>) {
     (scratch, expected)
 }
 
+/// Rows that are no more than added up once they are in order: most of them in one recipe, those that no
+/// step before has seen all of in the other.
+#[test]
+fn rows_that_tasks_add_up_are_those_of_one_run() {
+    let outputs = "outputs:\n  - {format: llava, path: out/train.json, question: What?, validate: exists, paths: keep}\n";
+    let stream = "  - text_length_filter: {min_len: 8, max_len: 900}
+  - document_deduplicator: {lowercase: true}
+  - words_num_filter: {min_num: 2}
+  - document_deduplicator: {ignore_non_character: true}\n";
+    let before = "  - document_minhash_deduplicator: {num_permutations: 32}\n";
+    let head =
+        "dataset_path: rows.jsonl\nexport_path: out/clean.jsonl\nmax_quarantine: none\nprocess:\n";
+    for steps in [stream.to_owned(), format!("{before}{stream}")] {
+        let (scratch, expected) = made(&format!("{head}{steps}{outputs}"), &rows(2500));
+        for size in ["9KB", "60KB"] {
+            let words = [
+                "run",
+                "r.yaml",
+                "--quiet",
+                "--tasks",
+                size,
+                "--task-bytes",
+                size,
+            ];
+            scratch.djr(&words).expect(1);
+            assert_same(&results(&scratch), &expected, size);
+            fs::remove_dir_all(scratch.path("out")).unwrap();
+        }
+    }
+}
+
 /// The tasks that can be done now, and the exit code of `next`.
 fn ready(scratch: &Scratch) -> (Vec<String>, i32) {
     let next = scratch.djr(&["next", "work", "--all"]);

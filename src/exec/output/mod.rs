@@ -4,4 +4,4 @@ mod draw;
 mod stage;
 
 pub use draw::{Draw, keeps_its_order};
-pub use stage::{OutputStage, sampled, samples, takes_all};
+pub use stage::{OutputStage, sampled, samples, takes_all, takes_settled};

@@ -35,6 +35,14 @@ pub fn samples(outputs: &[OutputSpec]) -> bool {
     sampled(outputs).next().is_some()
 }
 
+/// Whether rows may come to `outputs` settled ([`Settled`]): each takes framed records, and none is
+/// written once all rows are known.
+#[must_use]
+pub fn takes_settled(outputs: &[OutputSpec]) -> bool {
+    let framed = |output: &OutputSpec| !output.is_late() && sinks::takes_framed(output);
+    !outputs.is_empty() && outputs.iter().all(framed)
+}
+
 /// Whether no output asks for the rows that are left alone, so that one of all rows has them.
 #[must_use]
 pub fn takes_all(outputs: &[OutputSpec]) -> bool {
@@ -155,17 +163,6 @@ impl<'a> OutputStage<'a> {
             self.write(&mut row, &buffers, accounting)?;
         }
         self.settle(settled, &mut buffers, accounting)
-    }
-
-    /// Whether rows may come settled: every output takes framed records, and no sample is drawn.
-    #[must_use]
-    pub fn takes_settled(&self) -> bool {
-        let mut outputs = self.sinks.iter().zip(self.specs);
-        let framed = outputs.all(|(sink, spec)| {
-            let takes = sink.as_ref().is_some_and(|sink| sink.takes_framed());
-            takes && !spec.is_late() && spec.split.is_none()
-        });
-        framed && !self.sinks.is_empty() && self.rows.is_none()
     }
 
     /// Writes settled rows, as many together as follow each other.

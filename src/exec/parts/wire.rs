@@ -13,7 +13,9 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use crate::exec::fields::FieldsSeen;
-use crate::exec::stage::{BatchResult, Marks, Rendered, RowEnd, RowResult, StepCost, Trace};
+use crate::exec::stage::{
+    BatchResult, Candidates, Marks, Rendered, RowEnd, RowResult, Settled, StepCost, Trace,
+};
 use crate::note::{Code, Codes, Counts};
 use crate::op::Decision;
 use crate::record::Stage;
@@ -45,14 +47,15 @@ mod has {
 /// # Errors
 /// If something in it cannot be written, which no batch that is done holds.
 pub fn encode(batch: &BatchResult, out: &mut Vec<u8>) -> serde_json::Result<()> {
-    if !batch.settled.is_empty() {
-        let lost = "rows that were added up have no place in a part";
-        return Err(serde::ser::Error::custom(lost));
-    }
     number(batch.rows.len() as u64, out);
     for row in &batch.rows {
         encode_row(row, out)?;
     }
+    number(batch.settled.len() as u64, out);
+    for rows in &batch.settled {
+        encode_settled(rows, out);
+    }
+    encode_candidates(&batch.candidates, out);
     for buffer in [
         &batch.frames,
         &batch.records,
@@ -218,6 +221,54 @@ fn encode_row(row: &RowResult, out: &mut Vec<u8>) -> serde_json::Result<()> {
     Ok(())
 }
 
+fn encode_settled(rows: &Settled, out: &mut Vec<u8>) {
+    let Settled {
+        behind,
+        kept,
+        dropped,
+        records,
+        stats,
+        ledger,
+        candidates,
+    } = rows;
+    number(*behind as u64, out);
+    number(*kept, out);
+    number(dropped.len() as u64, out);
+    for (step, rows) in dropped {
+        number(*step as u64, out);
+        number(*rows, out);
+    }
+    number(records.len() as u64, out);
+    let places = records.iter().chain([stats, ledger, candidates]);
+    places.for_each(|place| range(place, out));
+}
+
+fn encode_candidates(candidates: &Candidates, out: &mut Vec<u8>) {
+    let Candidates {
+        keys,
+        record_ends,
+        line_ends,
+    } = candidates;
+    number(keys.count() as u64, out);
+    for row in 0..keys.count() {
+        number(keys.offset(row), out);
+        let keys = keys.of(row);
+        number(keys.len() as u64, out);
+        for (step, key) in keys {
+            number(*step as u64, out);
+            out.extend_from_slice(&key.to_le_bytes());
+        }
+    }
+    number(record_ends.len() as u64, out);
+    for end in record_ends {
+        number(*end as u64, out);
+    }
+    for (stats, ledger) in line_ends {
+        number(*stats as u64, out);
+        number(*ledger as u64, out);
+    }
+}
+
 fn encode_error(error: &RowError, verbatim: &[u8], out: &mut Vec<u8>) {
     bytes(error.code.as_bytes(), out);
     bytes(error.message.as_bytes(), out);
@@ -254,6 +305,11 @@ impl Decoder {
         for _ in 0..take_number(from)? {
             rows.push(self.row(from)?);
         }
+        let mut settled = Vec::new();
+        for _ in 0..take_number(from)? {
+            settled.push(take_settled(from)?);
+        }
+        let candidates = take_candidates(from)?;
         let mut buffer = || take_bytes(from).map(<[u8]>::to_vec);
         let [frames, records, stats, kept, row_stats, id_hashes] = [
             buffer()?,
@@ -281,6 +337,8 @@ impl Decoder {
         let cpu = Duration::from_nanos(take_number(from)?);
         from.is_empty().then(|| BatchResult {
             rows,
+            settled,
+            candidates,
             frames,
             records,
             rendered,
@@ -358,10 +416,7 @@ impl Decoder {
         }
         if flags & has::EXACT != 0 {
             for _ in 0..take_number(from)? {
-                let step = take_size(from)?;
-                let (key, rest) = from.split_first_chunk::<16>()?;
-                *from = rest;
-                row.exact.push((step, u128::from_le_bytes(*key)));
+                row.exact.push(take_key(from)?);
             }
         }
         if flags & has::RECORDS != 0 {
@@ -432,6 +487,54 @@ impl Decoder {
         self.words.insert(text.to_owned(), word);
         Some(word)
     }
+}
+
+/// A step and the key that it knows a row by.
+fn take_key(from: &mut &[u8]) -> Option<(usize, u128)> {
+    let step = take_size(from)?;
+    let (key, rest) = from.split_first_chunk::<16>()?;
+    *from = rest;
+    Some((step, u128::from_le_bytes(*key)))
+}
+
+fn take_settled(from: &mut &[u8]) -> Option<Settled> {
+    let behind = take_size(from)?;
+    let kept = take_number(from)?;
+    let mut rows = Settled {
+        behind,
+        kept,
+        ..Settled::default()
+    };
+    for _ in 0..take_number(from)? {
+        rows.dropped.push((take_size(from)?, take_number(from)?));
+    }
+    for _ in 0..take_number(from)? {
+        rows.records.push(take_range(from)?);
+    }
+    rows.stats = take_range(from)?;
+    rows.ledger = take_range(from)?;
+    rows.candidates = take_range(from)?;
+    Some(rows)
+}
+
+fn take_candidates(from: &mut &[u8]) -> Option<Candidates> {
+    let mut candidates = Candidates::default();
+    let rows = take_number(from)?;
+    for _ in 0..rows {
+        let offset = take_number(from)?;
+        let keys: Option<SmallVec<[(usize, u128); 2]>> =
+            (0..take_number(from)?).map(|_| take_key(from)).collect();
+        candidates.keys.push(offset, &keys?);
+    }
+    for _ in 0..take_number(from)? {
+        candidates.record_ends.push(take_size(from)?);
+    }
+    for _ in 0..rows {
+        candidates
+            .line_ends
+            .push((take_size(from)?, take_size(from)?));
+    }
+    Some(candidates)
 }
 
 fn take_cost(from: &mut &[u8]) -> Option<StepCost> {
@@ -549,8 +652,26 @@ mod tests {
     fn batches_come_back_as_they_were() {
         let mut notes = Counts::default();
         notes.add_many(Code::ShortTexts, 300);
+        let settled = |behind, candidates| Settled {
+            behind,
+            kept: 3,
+            dropped: [(2, 1), (70, 400)].into_iter().collect(),
+            records: [5..9, 0..0].into_iter().collect(),
+            stats: 7..300,
+            ledger: 1..2,
+            candidates,
+        };
+        let mut candidates = Candidates {
+            record_ends: vec![4, 0, 9, 0],
+            line_ends: vec![(1, 2), (300, 2)],
+            ..Candidates::default()
+        };
+        candidates.keys.push(u64::MAX, &[(4, 7), (5, u128::MAX)]);
+        candidates.keys.push(3, &[(4, 0)]);
         let batch = BatchResult {
             rows: rows(),
+            settled: vec![settled(0, 0..0), settled(2, 0..2)],
+            candidates,
             frames: vec![1; 300],
             records: vec![2; 3],
             rendered: [b"rows".to_vec(), Vec::new()].into_iter().collect(),

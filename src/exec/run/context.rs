@@ -99,6 +99,15 @@ impl RunContext<'_> {
         Some(self.options.memory() / 4)
     }
 
+    /// Whether rows of `phase` may be added up by who works on them: it is the last one, its outputs
+    /// take them so, and nobody wants them as they were.
+    pub fn settles(&self, phase: &plan::Phase, chain: &Chain<'_>) -> bool {
+        phase.group.is_empty()
+            && output::takes_settled(&self.recipe.outputs)
+            && !chain.keep_frames
+            && chain.services().next().is_none()
+    }
+
     /// What a phase does to each row; only the last one writes outputs.
     pub fn chain(
         &self,

@@ -103,9 +103,6 @@ trait Pass {
         accounting: &mut Accounting,
     ) -> Result<(), RunError>;
 
-    /// Whether rows may come settled ([`super::stage::Settled`]).
-    fn takes_settled(&self) -> bool;
-
     /// Makes everything durable and says what is left to do from `at` on.
     fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Remaining, RunError>;
 }
@@ -118,10 +115,6 @@ impl Pass for ExchangeStage<'_> {
         accounting: &mut Accounting,
     ) -> Result<(), RunError> {
         ExchangeStage::consume(self, batch, phase, accounting)
-    }
-
-    fn takes_settled(&self) -> bool {
-        false
     }
 
     fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Remaining, RunError> {
@@ -139,10 +132,6 @@ impl Pass for OutputStage<'_> {
         accounting: &mut Accounting,
     ) -> Result<(), RunError> {
         OutputStage::consume(self, batch, accounting)
-    }
-
-    fn takes_settled(&self) -> bool {
-        OutputStage::takes_settled(self)
     }
 
     fn left(&mut self, at: &Progress, lengths: &mut Lengths) -> Result<Remaining, RunError> {
@@ -672,8 +661,7 @@ impl OrderedStep<'_, '_, '_> {
     /// ended it early.
     fn drive(&mut self, mut chain: Chain<'_>, source: Source) -> Result<bool, RunError> {
         let context = self.context;
-        chain.settles =
-            self.pass.takes_settled() && !chain.keep_frames && chain.services().next().is_none();
+        chain.settles = context.settles(self.phase, &chain);
         let serving = Serving::open(context, &mut chain, &self.accounting.report.services)?;
         let passed = drive(
             &context.pool,

@@ -98,6 +98,7 @@ pub fn run_piece(
     };
     let fresh = sources.iter().any(Source::is_fresh);
     let mut chain = context.chain(phase, &keeps, &common, fresh);
+    chain.settles = context.settles(phase, &chain);
     let serving = Serving::open(&context, &mut chain, &piece.asked)?;
     let limit = options.max_quarantine(recipe);
     let mut writer = PartWriter::create(directory).map_err(failed)?;
@@ -111,7 +112,7 @@ pub fn run_piece(
             source,
             &serving.batcher,
             |batch, _| {
-                rows += batch.rows.len() as u64;
+                rows += batch.count();
                 for row in batch.rows.iter().filter(|row| row.exact.is_empty()) {
                     if let RowEnd::Failed(_, error, _) = &row.end {
                         *bad.entry(error.code).or_default() += 1;

@@ -92,8 +92,7 @@ impl Files {
             written: before.written,
             lead: spec.format.lead(&spec.options),
             leads: before.leads,
-            packer: packer::Kind::of(path)
-                .filter(|_| spec.format.may_be_packed())
+            packer: packing(path, spec)
                 .map(|kind| Packer::new(kind, &before.waiting, before.packed)),
             tar: (framing.records == Records::Samples)
                 .then(|| Tar::open(workspace, number))
@@ -219,18 +218,6 @@ impl Sink for Files {
         Ok(())
     }
 
-    fn takes_framed(&self) -> bool {
-        let Self {
-            shards,
-            lead,
-            packer,
-            tar,
-            columns,
-            ..
-        } = self;
-        shards.is_none() && lead.is_none() && packer.is_none() && tar.is_none() && columns.is_none()
-    }
-
     fn write_framed(&mut self, records: Cow<'_, [u8]>, count: u64) -> io::Result<()> {
         let Self { file, framed, .. } = self;
         framed.framed(records, count, |bytes| file.append(bytes))?;
@@ -326,6 +313,16 @@ fn index(workspace: &Workspace, archive: &mut PendingFile) -> io::Result<Option<
 }
 
 /// The size of the files that the output `spec` at `path` is cut into, if it is.
+fn packing(path: &Path, spec: &OutputSpec) -> Option<packer::Kind> {
+    packer::Kind::of(path).filter(|_| spec.format.may_be_packed())
+}
+
+/// Whether the files of `spec`, of bytes, take records without a look at each.
+pub fn takes_framed(path: &Path, spec: &OutputSpec) -> bool {
+    let lead = spec.format.lead(&spec.options);
+    cut(path, spec).is_none() && lead.is_none() && packing(path, spec).is_none()
+}
+
 fn cut(path: &Path, spec: &OutputSpec) -> Option<u64> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let cut = spec.shard_size.is_some() || spec.shard_rows.is_some() || name.contains("{shard");

@@ -39,14 +39,9 @@ pub trait Sink {
     /// If the disk is full, the pipe is closed, or whoever receives it says so.
     fn write(&mut self, record: &[u8]) -> io::Result<()>;
 
-    /// Whether it takes records with what stands around them, many at a time.
-    fn takes_framed(&self) -> bool {
-        false
-    }
-
     /// Writes `count` records, each between the bytes that its format has before every further
-    /// record and behind each ([`Framing::next`], [`Framing::after`]): only if
-    /// [`Sink::takes_framed`].
+    /// record and behind each ([`Framing::next`], [`Framing::after`]): only if [`takes_framed`] says
+    /// that the output takes them so.
     ///
     /// # Errors
     /// As [`Sink::write`].
@@ -142,6 +137,17 @@ pub fn open<'a>(
             Box::new(caller::ToCaller::new(number, caller.clone()))
         }
     })
+}
+
+/// Whether the output `spec` takes records with what stands around them, many at a time.
+#[must_use]
+pub fn takes_framed(spec: &OutputSpec) -> bool {
+    let is_bytes = spec.format.framing.records == Records::Bytes;
+    match &spec.target {
+        Target::Stdout | Target::Stream(_) => is_bytes,
+        Target::File(path) => is_bytes && spec.split.is_none() && files::takes_framed(path, spec),
+        Target::Caller => false,
+    }
 }
 
 /// Opens the output `number` of a run that goes to a stream.

@@ -45,10 +45,6 @@ impl<W: Write> Sink for Stream<W> {
         framed.record(record, |part| out.write_all(part)).map(drop)
     }
 
-    fn takes_framed(&self) -> bool {
-        self.tar.is_none()
-    }
-
     fn write_framed(&mut self, records: Cow<'_, [u8]>, count: u64) -> io::Result<()> {
         let Self { out, framed, .. } = self;
         framed.framed(records, count, |bytes| out.write_all(&bytes))

@@ -63,6 +63,12 @@ impl KeyedRows {
         self.offsets.len()
     }
 
+    /// The offset of row `number`.
+    #[must_use]
+    pub fn offset(&self, number: usize) -> u64 {
+        self.offsets.get(number).copied().unwrap_or_default()
+    }
+
     /// The keys of row `number`.
     #[must_use]
     pub fn of(&self, number: usize) -> &[(usize, u128)] {

@@ -234,6 +234,13 @@ impl BatchResult {
 }
 
 impl BatchResult {
+    /// How many rows it has, with those that are settled.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let settled = self.settled.iter().map(Settled::count);
+        self.rows.len() as u64 + settled.sum::<u64>()
+    }
+
     /// Adds a row.
     pub(super) fn push(&mut self, row: RowResult) {
         self.rows.push(row);

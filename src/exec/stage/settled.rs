@@ -38,12 +38,19 @@ pub struct Candidates {
     /// What they are known by.
     pub keys: KeyedRows,
     /// Where the record of the row ends in [`BatchResult::rendered`], one entry an output.
-    record_ends: Vec<usize>,
+    pub record_ends: Vec<usize>,
     /// Where its line of [`BatchResult::stats`] ends, and its entry in [`BatchResult::kept`].
-    line_ends: Vec<(usize, usize)>,
+    pub line_ends: Vec<(usize, usize)>,
 }
 
 impl Settled {
+    /// How many they are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let dropped = self.dropped.iter().map(|(_, rows)| rows);
+        self.kept + dropped.sum::<u64>()
+    }
+
     /// Of rows that may be duplicates, the next ones: what was written for `rows` of
     /// [`BatchResult::candidates`], which is taken off the front.
     pub fn take_candidates(&mut self, rows: Range<usize>, candidates: &Candidates) -> Self {

@@ -14,7 +14,7 @@ use crate::plan::{Plan, phases};
 use crate::recipe::{Inputs, QuarantineLimit, Recipe};
 
 /// Raised when plans or records of tasks are written in another way.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// What the tasks of a run do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
