@@ -1,4 +1,4 @@
-//! The keys of the rows of a part, sorted by the partition that looks at them.
+//! The keys of the rows of a part, by the partition that looks at them.
 //!
 //! The file `keys` has a section for each partition and table. A record has four words, where keys are
 //! 128 bits or of parts; two, where bands are compared as they are:
@@ -15,8 +15,8 @@ use std::path::Path;
 use super::sections::SectionWriter;
 use super::{Comparing, KeyPlace, RECORD, Record, Round, Verdicts, partition_of};
 use crate::exec::parts::{Part, Parts};
-use crate::exec::spill::Sorter;
-use crate::exec::stage::{BatchResult, PartPlace, RowEnd, RowResult};
+use crate::exec::spill::Piles;
+use crate::exec::stage::{BatchResult, RowEnd, RowResult};
 use crate::exec::{RunError, write_error};
 use crate::io::workspace::Lengths;
 use crate::recipe::Step;
@@ -24,28 +24,27 @@ use crate::recipe::Step;
 /// The name of the file.
 pub const KEYS: &str = "keys";
 
-/// Keys on their way into the order of their sections.
-struct Sorting {
+/// Keys on their way to their sections.
+struct Parting {
     partitions: usize,
     tables: usize,
     records: Records,
 }
 
-/// Records, each behind the number of its section.
+/// Records, by section.
 enum Records {
-    Short(Sorter<3>),
-    Long(Sorter<5>),
+    Short(Piles<2>),
+    Long(Piles<4>),
 }
 
-impl Sorting {
+impl Parting {
     /// Takes a record into the section of its table and of the partition that looks at `key`.
     fn push(&mut self, table: usize, key: u64, record: Record) -> io::Result<()> {
         let partition = partition_of(key, self.partitions);
-        let section = (partition * self.tables + table) as u64;
-        let [a, b, c, d] = record;
+        let section = partition * self.tables + table;
         match &mut self.records {
-            Records::Short(sorter) => sorter.push([section, a, b]),
-            Records::Long(sorter) => sorter.push([section, a, b, c, d]),
+            Records::Short(piles) => piles.push(section, [record[0], record[1]]),
+            Records::Long(piles) => piles.push(section, record),
         }
     }
 }
@@ -66,12 +65,12 @@ pub fn write_keys(
     let comparing = Comparing::of(round, steps).map_err(failed)?;
     let mut gone = Verdicts::open(earlier).map_err(failed)?;
     let mut keys = KeyWriter {
-        sorting: Sorting {
+        parting: Parting {
             partitions,
             tables: comparing.tables(),
             records: match comparing {
-                Comparing::Equal { .. } => Records::Short(Sorter::new(directory, budget)),
-                _ => Records::Long(Sorter::new(directory, budget)),
+                Comparing::Equal { .. } => Records::Short(Piles::new(directory, budget)),
+                _ => Records::Long(Piles::new(directory, budget)),
             },
         },
         comparing,
@@ -81,7 +80,7 @@ pub fn write_keys(
         ..Parts::default()
     };
     let mut before = None;
-    one.replay(PartPlace::default(), |batch, _| {
+    one.replay_keys(|batch, _| {
         for row in &batch.rows {
             let identity = row.origin.offset;
             let is_own = row.origin.part == 0 && row.origin.copy == 0;
@@ -101,7 +100,7 @@ pub fn write_keys(
 
 struct KeyWriter {
     comparing: Comparing,
-    sorting: Sorting,
+    parting: Parting,
 }
 
 impl KeyWriter {
@@ -135,7 +134,7 @@ impl KeyWriter {
         let [upper, lower] = [key >> 64, key & u128::from(u64::MAX)];
         let [upper, lower] = [upper, lower].map(|half| u64::try_from(half).unwrap_or_default());
         let record = [upper, lower, row.origin.offset, u64::from(!is_sound)];
-        self.sorting.push(0, upper ^ lower, record)
+        self.parting.push(0, upper ^ lower, record)
     }
 
     fn bands(&mut self, words: &[u64], identity: u64) -> io::Result<()> {
@@ -144,7 +143,7 @@ impl KeyWriter {
             Comparing::Equal { bands, alone } => {
                 for (table, key) in words.iter().take(*bands).enumerate() {
                     if Some(*key) != *alone {
-                        self.sorting.push(table, *key, [*key, identity, 0, 0])?;
+                        self.parting.push(table, *key, [*key, identity, 0, 0])?;
                     }
                 }
                 Ok(())
@@ -162,7 +161,7 @@ impl KeyWriter {
                         let table = band * masks.len() + number;
                         let masked = key & mask;
                         let record = [part, masked, *key, identity];
-                        self.sorting.push(table, part ^ masked, record)?;
+                        self.parting.push(table, part ^ masked, record)?;
                     }
                 }
                 Ok(())
@@ -173,20 +172,20 @@ impl KeyWriter {
     fn finish(self, directory: &Path) -> io::Result<(Lengths, u64)> {
         let mut writer = SectionWriter::create(directory, KEYS)?;
         let mut count = 0;
-        let mut write = |record: &[u64]| {
-            let (section, words) = record.split_first().unwrap_or((&0, &[]));
-            if writer.open() != Some(*section) {
-                writer.begin(*section)?;
+        let mut write = |section: usize, record: &[u64]| {
+            let section = section as u64;
+            if writer.open() != Some(section) {
+                writer.begin(section)?;
             }
             count += 1;
-            writer.append(words)
+            writer.append(record)
         };
-        match self.sorting.records {
-            Records::Short(sorter) => sorter.each(|record| write(&record))?,
-            Records::Long(sorter) => sorter.each(|record| write(&record))?,
+        match self.parting.records {
+            Records::Short(piles) => piles.each(|section, record| write(section, &record))?,
+            Records::Long(piles) => piles.each(|section, record| write(section, &record))?,
         }
         Ok((writer.finish()?, count))
     }
 }
 
-const _: () = assert!(RECORD == 4, "as `Records` has them, behind their section");
+const _: () = assert!(RECORD == 4, "as `Records` has them");

@@ -1,13 +1,14 @@
 //! The rows of a partition whose keys are the same, or near.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use super::keys::KEYS;
 use super::sections::{Sections, bring_indexes};
 use super::verdicts::write_gone;
 use super::{Comparing, Part, Record, Round};
-use crate::exec::spill::{Sorter, sorter};
+use crate::exec::spill::{Piles, Sorter, sorter};
 use crate::io::Workspace;
 use crate::io::atomic::Keep;
 use crate::io::workspace::Lengths;
@@ -28,8 +29,8 @@ pub fn find_matches(
     (directory, budget): (&Path, u64),
 ) -> io::Result<(Lengths, u64)> {
     let comparing = Comparing::of(round, steps)?;
-    // Keys, and what is found of them.
-    let budget = budget / 2;
+    // Keys, twice where there are several tables of them, and what is found.
+    let budget = budget / 3;
     let mut found = Sorter::new(directory, budget);
     let tables = comparing.tables() as u64;
     let first = partition as u64 * tables;
@@ -48,34 +49,27 @@ pub fn find_matches(
             })?;
         }
         Comparing::Equal { .. } => {
-            let mut keys = Sorter::new(directory, budget);
-            for part in parts {
-                let sections = Sections::of(part, KEYS)?;
-                sections.read_named(names.clone(), |table, [key, row]| {
-                    keys.push([table, key, row])
-                })?;
-            }
-            let mut first: Option<[u64; 3]> = None;
-            keys.each(|[table, key, row]| match first {
-                Some([of_table, of_key, first]) if (of_table, of_key) == (table, key) => {
-                    found.push([first, row])
-                }
-                _ => {
-                    first = Some([table, key, row]);
-                    Ok(())
-                }
-            })?;
+            let mut before: Option<(usize, [u64; 2])> = None;
+            each_of_tables(
+                parts,
+                names,
+                (directory, budget),
+                |table, [key, row]| match before {
+                    Some((of_table, [of_key, first])) if (of_table, of_key) == (table, key) => {
+                        found.push([first, row])
+                    }
+                    _ => {
+                        before = Some((table, [key, row]));
+                        Ok(())
+                    }
+                },
+            )?;
         }
         Comparing::Near { distance, .. } => {
-            let mut keys = Sorter::new(directory, budget);
-            for part in parts {
-                let sections = Sections::of(part, KEYS)?;
-                sections.read_named(names.clone(), |table, [within, masked, key, row]| {
-                    keys.push([table, within, masked, key, row])
-                })?;
-            }
             let mut bucket = Bucket::default();
-            keys.each(|record| bucket.push(record, *distance, &mut found))?;
+            each_of_tables(parts, names, (directory, budget), |table, record| {
+                bucket.push(table, record, *distance, &mut found)
+            })?;
             bucket.join(*distance, &mut found)?;
         }
     }
@@ -92,6 +86,39 @@ pub fn find_matches(
     let mut lengths = Lengths::new();
     log.sync(&mut lengths)?;
     Ok((lengths, count))
+}
+
+/// Shows the records of the sections `names` of all parts, table by table, those of a table in order.
+fn each_of_tables<const N: usize>(
+    parts: &[Part],
+    names: Range<u64>,
+    (directory, budget): (&Path, u64),
+    mut see: impl FnMut(usize, [u64; N]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut keys = Piles::new(directory, budget);
+    for part in parts {
+        Sections::of(part, KEYS)?.read_named(names.clone(), |name, record| {
+            let table = usize::try_from(name - names.start).map_err(io::Error::other)?;
+            keys.push(table, record)
+        })?;
+    }
+    let mut open: Option<(usize, Sorter<N>)> = None;
+    keys.each(|table, record| {
+        match &mut open {
+            Some((of, sorter)) if *of == table => return sorter.push(record),
+            _ => {}
+        }
+        let mut sorter = Sorter::new(directory, budget);
+        sorter.push(record)?;
+        match open.replace((table, sorter)) {
+            Some((table, sorter)) => sorter.each(|record| see(table, record)),
+            None => Ok(()),
+        }
+    })?;
+    match open {
+        Some((table, sorter)) => sorter.each(|record| see(table, record)),
+        None => Ok(()),
+    }
 }
 
 /// Who has claimed an exact key.
@@ -121,18 +148,19 @@ impl Claims {
 #[derive(Default)]
 struct Bucket {
     /// The table, the part and the bits under the mask.
-    place: Option<[u64; 3]>,
+    place: Option<(usize, [u64; 2])>,
     keys: Vec<(u64, u64)>,
 }
 
 impl Bucket {
     fn push(
         &mut self,
-        [table, part, masked, key, row]: [u64; 5],
+        table: usize,
+        [part, masked, key, row]: Record,
         distance: u32,
         found: &mut Sorter<2>,
     ) -> io::Result<()> {
-        let place = Some([table, part, masked]);
+        let place = Some((table, [part, masked]));
         if self.place != place {
             self.join(distance, found)?;
             self.place = place;

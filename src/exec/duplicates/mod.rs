@@ -4,7 +4,7 @@
 //! Each step that finds them is a *round*, in the order of the recipe, because a row that one drops
 //! stands for no other at the next:
 //!
-//! 1. for each part of the pass, the keys of its rows that are left, sorted by partition ([`keys`]);
+//! 1. for each part of the pass, the keys of its rows that are left, by partition ([`keys`]);
 //! 2. for each partition, who has the same keys, or near ones ([`mod@matches`]): of exact keys that says
 //!    which rows go, and for which one;
 //! 3. of bands it says which rows are joined, and one task says who stands for each set

@@ -5,7 +5,6 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use smallvec::SmallVec;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::Part;
@@ -15,12 +14,17 @@ use crate::io::atomic::Keep;
 use crate::io::workspace::{Lengths, each_record};
 use crate::io::{Log, Workspace};
 
+/// Bytes that are written together.
+const BLOCK: usize = 1 << 16;
+
 /// Writes the sections of a file, one after the other.
 pub struct SectionWriter {
     log: Log,
     index: Log,
     digest: Xxh3,
     name: Option<u64>,
+    /// The last words of the section, which are written together.
+    waiting: Vec<u8>,
 }
 
 /// A section: its name, where it ends, and XXH3-64 of its bytes.
@@ -42,6 +46,7 @@ impl SectionWriter {
             index: files.log(&index_name(name))?,
             digest: Xxh3::new(),
             name: None,
+            waiting: Vec::with_capacity(BLOCK),
         })
     }
 
@@ -66,12 +71,24 @@ impl SectionWriter {
     /// # Errors
     /// If the disk is full or fails.
     pub fn append(&mut self, words: &[u64]) -> io::Result<()> {
-        let bytes: SmallVec<[u8; 32]> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        self.digest.update(&bytes);
-        self.log.append(&bytes)
+        for word in words {
+            self.waiting.extend_from_slice(&word.to_le_bytes());
+        }
+        if self.waiting.len() < BLOCK {
+            return Ok(());
+        }
+        self.write()
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.digest.update(&self.waiting);
+        self.log.append(&self.waiting)?;
+        self.waiting.clear();
+        Ok(())
     }
 
     fn end(&mut self) -> io::Result<()> {
+        self.write()?;
         if let Some(name) = self.name.take() {
             let section: Section = [name, self.log.len(), self.digest.digest()];
             sorter::append(&mut self.index, section)?;

@@ -170,9 +170,28 @@ impl Parts {
     pub fn replay(
         &self,
         from: PartPlace,
+        consume: impl FnMut(BatchResult, PartPlace) -> Result<(), RunError>,
+    ) -> Result<(), RunError> {
+        self.read(Decoder::default(), from, consume)
+    }
+
+    /// The same with all batches, which have of their rows no more than keys and records for exchanges.
+    ///
+    /// # Errors
+    /// As [`Parts::replay`].
+    pub fn replay_keys(
+        &self,
+        consume: impl FnMut(BatchResult, PartPlace) -> Result<(), RunError>,
+    ) -> Result<(), RunError> {
+        self.read(Decoder::of_keys(), PartPlace::default(), consume)
+    }
+
+    fn read(
+        &self,
+        mut decoder: Decoder,
+        from: PartPlace,
         mut consume: impl FnMut(BatchResult, PartPlace) -> Result<(), RunError>,
     ) -> Result<(), RunError> {
-        let mut decoder = Decoder::default();
         for (number, part) in self.parts.iter().enumerate().skip(from.part) {
             let failed = |e| write_error(part.directory.display(), e);
             if (number - from.part).is_multiple_of(AHEAD) {

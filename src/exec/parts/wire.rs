@@ -295,9 +295,19 @@ fn range(value: &Range<usize>, out: &mut Vec<u8>) {
 #[derive(Default)]
 pub struct Decoder {
     words: HashMap<String, Word>,
+    /// Whether frames, and what is written of rows, are passed over.
+    only_keys: bool,
 }
 
 impl Decoder {
+    /// One for whom rows are their keys and their records for exchanges.
+    pub fn of_keys() -> Self {
+        Self {
+            only_keys: true,
+            ..Self::default()
+        }
+    }
+
     /// The batch that [`encode`] wrote as `block`; `None` for other bytes.
     pub fn decode(&mut self, mut block: &[u8]) -> Option<BatchResult> {
         let from = &mut block;
@@ -310,18 +320,27 @@ impl Decoder {
             settled.push(take_settled(from)?);
         }
         let candidates = take_candidates(from)?;
-        let mut buffer = || take_bytes(from).map(<[u8]>::to_vec);
+        let all = !self.only_keys;
+        let mut buffer = |is_wanted: bool| {
+            let bytes = take_bytes(from)?;
+            Some(if is_wanted {
+                bytes.to_vec()
+            } else {
+                Vec::new()
+            })
+        };
         let [frames, records, stats, kept, row_stats, id_hashes] = [
-            buffer()?,
-            buffer()?,
-            buffer()?,
-            buffer()?,
-            buffer()?,
-            buffer()?,
+            buffer(all)?,
+            buffer(true)?,
+            buffer(all)?,
+            buffer(all)?,
+            buffer(all)?,
+            buffer(all)?,
         ];
         let mut rendered = SmallVec::new();
         for _ in 0..take_number(from)? {
-            rendered.push(take_bytes(from)?.to_vec());
+            let bytes = take_bytes(from)?;
+            rendered.push(if all { bytes.to_vec() } else { Vec::new() });
         }
         let mut costs = Vec::new();
         for _ in 0..take_number(from)? {
