@@ -7,7 +7,8 @@
 Captions with duplicates of every kind through two exact deduplicators, near-duplicates by minhash, a
 bound from the data, a sample and records for LLaVA: by `djr run`, by `djr run --tasks` with tasks of
 256 KB, 7 MB and a whole file, with duplicates by partitions, by a process a task (as SLURM has it), and
-on a Ray of this machine with three raylets, where the processor time of Ray itself is told apart. The inputs are eight files of
+on a Ray of this machine with three raylets, where the processor time of Ray itself, with that of
+starting its workers, is told apart. The inputs are eight files of
 lines. The table goes to standard output; DJR names another binary.
 """
 import argparse
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DJR = pathlib.Path(os.environ.get("DJR", ROOT / "target/release/djr")).resolve()
@@ -104,22 +106,27 @@ def djr(*words, fine=(0, 1)):
 
 
 def by_hand(size):
-    """A process for each task."""
+    """A process for each task, with one processor: two at a time."""
     djr("plan", "recipe.json", "--work", "work", "--task-bytes", size, "--force")
     while True:
         code, ids = djr("next", "work", "--all", fine=(0, 11))
         if code == 11:
             break
-        for task in ids.split():
-            djr("task", "work", task, "-q")
+        with ThreadPoolExecutor(2) as places:
+            list(places.map(lambda task: djr("task", "work", task, "-q", "--threads", "1"), ids.split()))
     djr("finish", "work", "-q")
 
 
 class Sampled:
-    """Processor seconds of a process and all below it, by whether they are Ray's own."""
+    """Processor seconds of a process and all below it, by whether they are Ray's own.
+
+    Of a worker those are its own that it took before its first task, to start Python and Ray, and of the
+    driver those before the cluster was up.
+    """
 
     def __init__(self, root):
-        self.root, self.seconds, self.over = root, {}, threading.Event()
+        self.root, self.over, self.is_up = root, threading.Event(), threading.Event()
+        self.seconds, self.before = {}, {}
         self.thread = threading.Thread(target=self.watch)
         self.thread.start()
 
@@ -139,25 +146,26 @@ class Sampled:
                     work = (path.parent / "cmdline").read_bytes()
                 except OSError:
                     continue
-                if pid not in self.seconds or work.startswith(b"ray::_do"):
-                    self.seconds.setdefault(pid, [False, 0])[0] = work.startswith(b"ray::_do") or pid == self.root
+                if work.startswith(b"ray::_do") or pid == self.root and self.is_up.is_set():
+                    # As it was when somebody looked last.
+                    self.before.setdefault(pid, self.seconds.get(pid, 0))
+                self.seconds.setdefault(pid, 0)
             for pid, seconds in stats.items():
                 above = pid
                 while above not in (0, 1, self.root):
                     above = parents.get(above, 0)
                 if above == self.root:
-                    self.seconds[pid][1] = max(self.seconds[pid][1], seconds)
+                    self.seconds[pid] = max(self.seconds.get(pid, 0), seconds)
                 else:
                     self.seconds.pop(pid, None)
+                    self.before.pop(pid, None)
 
     def end(self):
         """Those of the driver and its workers, and those of Ray."""
         self.over.set()
         self.thread.join()
-        sums = [0.0, 0.0]
-        for works, seconds in self.seconds.values():
-            sums[0 if works else 1] += seconds
-        return sums
+        works = sum(self.seconds[pid] - before for pid, before in self.before.items())
+        return works, sum(self.seconds.values()) - works
 
 
 def on_ray(python, size):
@@ -167,6 +175,7 @@ def on_ray(python, size):
     )
     sampled = Sampled(process.pid)
     process.stdout.readline()
+    sampled.is_up.set()
     began = time.monotonic()
     nodes = process.stdout.readline()
     took = time.monotonic() - began
@@ -195,7 +204,7 @@ def main():
     parser.add_argument("--ray", metavar="PYTHON")
     parser.add_argument("--sizes", default="256KB,7MB,1GB")
     parser.add_argument("--partitions", default="8", help="empty for none")
-    parser.add_argument("--one-by-one", default="7MB", help="size of tasks that have a process each")
+    parser.add_argument("--one-by-one", default="32MB", help="size of tasks that have a process each")
     args = parser.parse_args()
     python = args.ray and os.path.abspath(args.ray)
     place = tempfile.TemporaryDirectory(dir=os.environ.get("PLACE"))
@@ -229,9 +238,9 @@ def main():
         measured(f"`djr run --tasks`, {size}, {args.partitions} partitions", lambda: djr(*words))
     if size:
         measured(f"a process a task, {size}", lambda: by_hand(size))
-    if python:
-        took, works, rays, nodes = on_ray(python, "7MB")
-        row(f"Ray, three raylets, 7MB {nodes}", sum(nodes), works, took, f" (and {rays:.1f} of Ray)")
+    if size and python:
+        took, works, rays, nodes = on_ray(python, size)
+        row(f"Ray, three raylets, {size} {nodes}", sum(nodes), works, took, f" (and {rays:.1f} of Ray)")
         clear()
 
 
