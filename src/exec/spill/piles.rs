@@ -13,11 +13,15 @@ use crate::io::{Log, Workspace};
 /// Runs that are read at once at most: each with a buffer of its own.
 const MOST_RUNS: usize = 64;
 
+/// Records that a pile has room for at first.
+const LEAST: usize = 4;
+
 /// Records of `N` words on piles.
 pub struct Piles<const N: usize> {
     workspace: Workspace,
-    /// Records that are held in memory.
+    /// Records that there is memory for.
     most: usize,
+    /// Records that memory is taken for.
     held: usize,
     /// Those, by the number of their pile.
     by_number: Vec<Vec<[u64; N]>>,
@@ -33,7 +37,7 @@ impl<const N: usize> Piles<N> {
         let most = usize::try_from(budget).unwrap_or(usize::MAX) / (8 * N.max(1));
         Self {
             workspace: Workspace::nameless(directory.to_owned()),
-            most: most.max(1),
+            most,
             held: 0,
             by_number: Vec::new(),
             runs: Vec::new(),
@@ -45,15 +49,22 @@ impl<const N: usize> Piles<N> {
     /// # Errors
     /// If the disk is full or fails.
     pub fn push(&mut self, number: usize, record: [u64; N]) -> io::Result<()> {
-        if self.held >= self.most {
-            self.write_held()?;
-        }
         if number >= self.by_number.len() {
             self.by_number.resize_with(number + 1, Vec::new);
         }
+        let full = self
+            .by_number
+            .get(number)
+            .filter(|it| it.len() == it.capacity());
+        let mut more = full.map(|pile| (pile.capacity() / 2).max(LEAST));
+        if self.held > 0 && more.is_some_and(|more| self.held + more > self.most) {
+            self.write_held()?;
+            more = Some(LEAST);
+        }
         if let Some(pile) = self.by_number.get_mut(number) {
+            pile.reserve_exact(more.unwrap_or_default());
             pile.push(record);
-            self.held += 1;
+            self.held += more.unwrap_or_default();
         }
         Ok(())
     }
