@@ -74,7 +74,13 @@ class Bill:
         self.title = title
         self.cluster = cluster
         self.parts = []
+        self.alone = set()
         self.rounds = 1
+
+    def add_alone(self, name, seconds):
+        """A part that one process does, however many nodes there are."""
+        self.alone.add(name)
+        self.add(name, seconds)
 
     def add(self, name, seconds, read=0.0, written=0.0, moved=0.0):
         """A part: processor seconds, and bytes from disks, to disks, and between nodes."""
@@ -86,9 +92,9 @@ class Bill:
 
     def hours(self, part):
         """How long a part takes on the cluster: what is slowest of processors, disks and network."""
-        _, seconds, read, written, moved = part
+        name, seconds, read, written, moved = part
         cluster = self.cluster
-        cores = seconds / (cluster.nodes * cluster.cores)
+        cores = seconds if name in self.alone else seconds / (cluster.nodes * cluster.cores)
         disk = (read + written) / (cluster.nodes * cluster.disk_mb * 1e6)
         network = moved / (cluster.nodes * cluster.network_mb * 1e6)
         return max(cores, disk, network) / HOUR
@@ -144,6 +150,13 @@ def components(bill, rates, vertices, cluster):
     bill.rounds += rounds
 
 
+def in_order(bill, rates, rows):
+    """What is done of all rows in their order: by what decides, once, and by what finishes."""
+    decide = rates.of_sentence("decide", r"what decides took ([\d.]+) µs", "µs of the clock a row")
+    finish = rates.of_sentence("finish", r"and what finishes ([\d.]+) µs", "µs of the clock a row")
+    bill.add_alone("decided and finished, by one process each", rows * (decide + finish) / 1e6)
+
+
 def images(rates, cluster):
     """Pairs of a picture and a caption: texts, headers, validation, near pictures, near texts."""
     rows = cluster.images
@@ -167,6 +180,7 @@ def images(rates, cluster):
     exchange(bill, rates, "captions: 25 bands", rows * BANDS, cluster)
     components(bill, rates, rows * cluster.near_share, cluster)
     bill.add("rows that stay: written", 0.0, read=rows * rows_bytes, written=rows * rows_bytes)
+    in_order(bill, rates, rows)
     bill.rounds += 2
     return bill
 
@@ -193,6 +207,7 @@ def documents(rates, cluster):
     components(bill, rates, rows * cluster.near_share, cluster)
     kept = 1 - cluster.near_share / 2
     bill.add("documents that stay: written", 0.0, read=nbytes, written=nbytes * kept)
+    in_order(bill, rates, rows)
     bill.rounds += 2
     return bill
 

@@ -43,6 +43,11 @@ class Model(unittest.TestCase):
         part = "pictures decoded once: validation and perceptual hash"
         [slow], [fast] = ([it for it in bill.parts if it[0] == part] for bill in (few, many))
         self.assertAlmostEqual(few.hours(slow), 2 * many.hours(fast))
+        # But for what one process does.
+        [name] = few.alone
+        [slow], [fast] = ([it for it in bill.parts if it[0] == name] for bill in (few, many))
+        self.assertGreater(few.hours(slow), 0)
+        self.assertEqual(few.hours(slow), many.hours(fast))
 
     def test_clusters_beyond_a_node_take_rounds(self):
         model = loaded()

@@ -23,7 +23,8 @@ struct Shared {
 impl Work {
     /// Does the tasks that are left, `at_once` of them at a time, those of passes with a thread each;
     /// one at a time with all threads where steps ask models, which have a device to themselves,
-    /// Data-Juicer, which takes its time to start, or servers, which many requests are sent to anyway. Other processes may do some of them meanwhile.
+    /// Data-Juicer, which takes its time to start, or servers, which many requests are sent to anyway.
+    /// Other processes may do some of them meanwhile.
     ///
     /// # Errors
     /// That of the first task that fails: the others end what they are at, and all that is done

@@ -677,10 +677,11 @@ impl Work {
             Err(LockError::Held { .. }) => Ok(None),
             Ok(lock) => Ok(Some(lock)),
         })?;
-        Ok(lock.map(|lock| {
-            let goes_on = true;
-            (AnswersFile { path, goes_on }, lock)
-        }))
+        let answers = AnswersFile {
+            path,
+            goes_on: true,
+        };
+        Ok(lock.map(|lock| (answers, lock)))
     }
 
     /// What some task of a pass asked, if one is done and the steps ask at all: the others ask the
