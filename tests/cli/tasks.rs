@@ -804,6 +804,32 @@ fn a_local_run_that_is_killed_goes_on() {
 }
 
 #[test]
+fn tasks_that_end_at_once_are_counted_once_each() {
+    let (scratch, _) = made(RECIPE, &rows(900));
+    for work in ["a", "b", "c"] {
+        let words = [
+            "run",
+            "r.yaml",
+            "--tasks",
+            work,
+            "--task-bytes",
+            "2KB",
+            "-j",
+            "8",
+            "--force",
+        ];
+        let ran = scratch.djr(&words).expect(1);
+        let counted = ran.stderr.lines().filter_map(|line| {
+            let (_, rest) = line.split_once(" done (")?;
+            rest.split_once(" of ")?.0.parse::<usize>().ok()
+        });
+        let counted: Vec<usize> = counted.collect();
+        assert!(counted.len() > 40, "{}", ran.stderr);
+        assert_eq!(counted, (1..=counted.len()).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn a_full_disk_stops_the_plan_by_the_name_of_the_task() {
     let (scratch, expected) = made(RECIPE, &rows(900));
     let library = faults(&scratch);

@@ -74,6 +74,9 @@ impl Work {
                     .and_then(|now| self.check_limit(&now).map(|()| now))
                 {
                     Ok(mut now) => {
+                        // Those that are done, and whose threads have not said so yet.
+                        let unsaid = held.running.iter().filter(|id| !now.ready.contains(id));
+                        now.done -= unsaid.count();
                         let ready = std::mem::take(&mut now.ready).into_iter();
                         held.ready = ready.filter(|id| !held.running.contains(id)).collect();
                         held.standing = now;
